@@ -1,0 +1,88 @@
+# Each command sets up what it needs on a fresh machine with Python 3.11-3.13 and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: up tour test check setup setup-dev lock clean bench-start bench-webhooks bench-realtime autobahn bench-internal bench-edge
+
+up: setup ## start the shop on the embedded default
+	@exec $(BIN)/shop up
+
+tour: setup ## place one real order and print its journey
+	@exec $(BIN)/shop tour
+
+test: setup-dev ## all tests that can run here; REQUIRE=rabbitmq,postgres,redis makes a missing server a failure
+	@$(BIN)/pytest -n $${TEST_WORKERS:-2} $(ARGS)
+
+check: setup-dev ## style, types, import contracts, protos
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+	$(BIN)/lint-imports
+	$(BIN)/python -m protos check
+	$(BIN)/python -m gateway.openapi_check
+
+bench-start: setup-dev ## time to ready, memory, latency of an order
+	@$(BIN)/python -m bench.start
+
+bench-webhooks: setup-dev ## what keeping a webhook durably costs
+	@$(BIN)/python -m bench.webhooks
+
+bench-realtime: setup-dev ## deliveries a second and latency to 1,000 connections, memory of 5,000
+	@$(BIN)/python -m bench.realtime
+
+autobahn: setup-dev build/autobahn ## the Autobahn testsuite against our WebSocket server; it runs on Python 2.7
+	@$(BIN)/pytest -n0 tests/notifier/test_autobahn.py
+
+PYTHON2 ?= python2.7
+build/autobahn:
+	@command -v $(PYTHON2) >/dev/null || { echo "The Autobahn testsuite runs on Python 2.7. Say which one: make autobahn PYTHON2=..."; exit 2; }
+	@echo "installing the Autobahn testsuite into $@ (once)"
+	@PYTHONUSERBASE=$(CURDIR)/$@.new $(PYTHON2) -m pip install --quiet --user --no-warn-script-location autobahntestsuite==25.10.1
+	@mv $@.new $@
+
+bench-edge: setup-dev ## what the gateway's and GraphQL's policies cost, each beside a floor without any
+	@$(BIN)/python -m bench.edge; edge=$$?; $(BIN)/python -m bench.graphql && exit $$edge
+
+bench-internal: setup-dev ## interceptors, streams, the ERP's adapter and reservations, each beside its floor
+	@$(BIN)/python -m bench.internal
+
+setup: $(VENV)/.runtime
+	@$(BIN)/python -m protos
+
+setup-dev: $(VENV)/.dev
+	@$(BIN)/python -m protos
+
+$(VENV)/.runtime: requirements.txt pyproject.toml
+	@$(MAKE) --no-print-directory environment REQUIREMENTS=requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt pyproject.toml
+	@$(MAKE) --no-print-directory environment REQUIREMENTS=requirements-dev.txt
+	@touch $@ $(VENV)/.runtime
+
+.PHONY: environment
+environment:
+	@$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info[:2] <= (3, 13) or sys.exit("Python 3.11 to 3.13 is needed; this is " + sys.version.split()[0] + ". Say which one: make PYTHON=python3.12")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing $(REQUIREMENTS) into $(VENV) (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(REQUIREMENTS)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . --config-settings editable_mode=compat
+	@$(BIN)/python -m compileall -q chassis console gateway graphql_server legacy_soap partners services shop webhooks
+
+lock: ## bring the lock files up to date (needs uv)
+	uv pip compile --universal --generate-hashes --no-header --python-version 3.11 --upgrade pyproject.toml -o requirements.txt
+	uv pip compile --universal --generate-hashes --no-header --python-version 3.11 -c requirements.txt --extra dev pyproject.toml -o requirements-dev.txt
+
+clean: ## forget the environment, the state and everything generated
+	rm -rf $(VENV) .shop build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	find protos -name '*_pb2*.py*' -delete
+
+.PHONY: compose-test bench-scale
+compose-test: setup-dev ## build the images, and try the composed shop: journey, faults, copies (needs a container engine)
+	@docker compose --profile scale build --quiet
+	@TEST_COMPOSE=1 $(BIN)/pytest -n0 tests/compose $(ARGS)
+
+bench-scale: setup-dev ## what one, two and three copies do under the profile `scale` (needs a container engine)
+	@docker compose --profile scale build --quiet
+	@$(BIN)/python -m bench.scale
