@@ -1,0 +1,66 @@
+"""Events as CloudEvents 1.0 in the AMQP binary content mode: attributes are headers, the data is the body.
+
+Every attribute is a header `cloudEvents:<name>` with a string value; `time` is RFC 3339, the data JSON.
+https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from chassis.broker.port import Event
+
+CONTENT_TYPE = "application/json"
+MAX_DATA_BYTES = 1 << 20
+PREFIX = "cloudEvents:"
+
+_REQUIRED = ("specversion", "id", "source", "type", "subject", "time")
+_EXTENSION_NAME = re.compile(r"[a-z0-9]{1,20}")
+
+
+class InvalidEvent(ValueError):
+    """An event that cannot be sent, or a message that is no CloudEvent of ours."""
+
+
+def headers(event: Event) -> dict[str, str]:
+    """The event's attributes as AMQP headers. Raises `InvalidEvent` when a receiver could not read it back."""
+    if len(event.data) > MAX_DATA_BYTES:
+        raise InvalidEvent(f"event {event.id} has {len(event.data)} bytes of data, more than {MAX_DATA_BYTES}")
+    if not (event.id and event.source and event.type):
+        raise InvalidEvent("an event needs an id, a source and a type")
+    if event.time.tzinfo is None:
+        raise InvalidEvent(f"the time of event {event.id} has no time zone")
+    attributes = {
+        "specversion": "1.0",
+        "id": event.id,
+        "source": event.source,
+        "type": event.type,
+        "subject": event.subject,
+        "time": event.time.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+    }
+    for name, value in event.extensions.items():
+        if name in attributes or not _EXTENSION_NAME.fullmatch(name):
+            raise InvalidEvent(f"{name!r} cannot name a CloudEvents extension attribute")
+        attributes[name] = value
+    return {PREFIX + name: value for name, value in attributes.items()}
+
+
+def event(headers: Mapping[str, object], data: bytes) -> Event:
+    """The event in a message; headers that are not CloudEvents' are passed over. Raises `InvalidEvent`."""
+    attributes = {name.removeprefix(PREFIX): value for name, value in headers.items() if name.startswith(PREFIX)}
+    missing = [name for name in _REQUIRED if not isinstance(attributes.get(name), str)]
+    if missing:
+        raise InvalidEvent(f"no CloudEvent: {', '.join(missing)} missing")
+    text = {name: str(value) for name, value in attributes.items()}
+    if text.pop("specversion") != "1.0":
+        raise InvalidEvent("no CloudEvent of version 1.0")
+    try:
+        time = datetime.fromisoformat(text.pop("time"))
+    except ValueError as error:
+        raise InvalidEvent("the time is not in RFC 3339") from error
+    if time.tzinfo is None:
+        raise InvalidEvent("the time has no time zone")
+    id_, type_, source, subject = (text.pop(name) for name in ("id", "type", "source", "subject"))
+    return Event(id_, type_, source, subject, time, data, extensions=text)

@@ -1,0 +1,214 @@
+"""The consumer loop: runs a handler for each delivery of a work queue and settles it.
+
+Subjects run beside one another, the events of one subject one after the other. What succeeds is acknowledged, what
+fails is retried with a growing delay and in the end dead-lettered with its reason; nothing is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from chassis.broker.port import Broker, BrokerUnavailable, Delivery, Event
+from chassis.telemetry import SpanKind, Telemetry
+
+logger = logging.getLogger(__name__)
+
+Handler = Callable[[Event], Awaitable[None]]
+
+RETRY_DELAYS = (0.5, 2.0, 8.0, 30.0, 120.0)
+JITTER = 0.1
+REASON_LENGTH = 500
+
+
+class PermanentFailure(Exception):
+    """The event can never be handled, however often it is tried: a payload that cannot be parsed, for instance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """The event was handled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Try again after `delay` seconds."""
+
+    delay: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """Leave it to a person."""
+
+    reason: str
+
+
+def decide(
+    error: Exception | None, attempt: int, retry_delays: Sequence[float], *, stretch: float = 1.0
+) -> Ack | Retry | DeadLetter:
+    """What becomes of a delivery after its `attempt`-th attempt ended with `error`, or without one.
+
+    There is one retry for each delay; `stretch` multiplies it, so that what failed together is not retried together.
+    """
+    if error is None:
+        return Ack()
+    reason = f"{type(error).__name__}: {error}".removesuffix(": ")[:REASON_LENGTH]
+    if isinstance(error, PermanentFailure) or attempt > len(retry_delays):
+        return DeadLetter(reason)
+    return Retry(retry_delays[attempt - 1] * stretch, reason)
+
+
+@asynccontextmanager
+async def consuming(
+    broker: Broker,
+    queue: str,
+    handler: Handler,
+    *,
+    telemetry: Telemetry,
+    retry_delays: Sequence[float] = RETRY_DELAYS,
+    concurrency: int = 16,
+    handler_timeout: float = 60.0,
+    drain_timeout: float = 10.0,
+) -> AsyncIterator[None]:
+    """Handle a queue's deliveries in the background until the context is left. Times are in seconds.
+
+    At most `concurrency` deliveries are held at a time. Leaving the context stops receiving, gives running handlers
+    `drain_timeout` to finish, and lets the broker deliver the rest to someone else.
+    """
+    async with broker.deliveries(queue, prefetch=concurrency) as deliveries:
+        consumer = _Consumer(
+            queue,
+            handler,
+            system=broker.system,
+            telemetry=telemetry,
+            retry_delays=retry_delays,
+            handler_timeout=handler_timeout,
+        )
+        receiving = asyncio.create_task(consumer.receive(deliveries), name=f"receive {queue}")
+        receiving.add_done_callback(_report)
+        try:
+            yield
+        finally:
+            receiving.cancel()
+            await consumer.drain(drain_timeout)
+
+
+class _Consumer:
+    def __init__(
+        self,
+        queue: str,
+        handler: Handler,
+        *,
+        system: str,
+        telemetry: Telemetry,
+        retry_delays: Sequence[float],
+        handler_timeout: float,
+    ) -> None:
+        self._system = system
+        self._queue = queue
+        self._handler = handler
+        self._telemetry = telemetry
+        self._retry_delays = retry_delays
+        self._handler_timeout = handler_timeout
+        self._lanes: dict[str, deque[Delivery]] = {}
+        self._running: set[asyncio.Task[None]] = set()
+        self._draining = False
+
+    async def receive(self, deliveries: AsyncIterator[Delivery]) -> None:
+        """Put each delivery into its subject's lane; a lane has a task while it is not empty."""
+        async for delivery in deliveries:
+            subject = delivery.event.subject
+            if subject in self._lanes:
+                self._lanes[subject].append(delivery)
+                continue
+            self._lanes[subject] = deque([delivery])
+            task = asyncio.create_task(self._run_lane(subject), name=f"handle {self._queue} {subject}")
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+            task.add_done_callback(_report)
+
+    async def drain(self, within: float) -> None:
+        """Let running handlers finish, start no other, and cancel what takes longer than `within` seconds."""
+        self._draining = True
+        if not self._running:
+            return
+        _, late = await asyncio.wait(self._running, timeout=within)
+        for task in late:
+            task.cancel()
+        if late:
+            logger.warning("%d handlers of %s did not finish within %.1f s", len(late), self._queue, within)
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def _run_lane(self, subject: str) -> None:
+        lane = self._lanes[subject]
+        try:
+            while lane and not self._draining:
+                await self._process(lane[0])
+                lane.popleft()
+        finally:
+            del self._lanes[subject]
+
+    async def _process(self, delivery: Delivery) -> None:
+        error = await self._handle(delivery)
+        stretch = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - nothing to guess here
+        decision = decide(error, delivery.attempt, self._retry_delays, stretch=stretch)
+        context = {"queue": self._queue, "event": delivery.event.id, "attempt": delivery.attempt}
+        try:
+            match decision:
+                case Ack():
+                    await delivery.ack()
+                case Retry(delay, reason):
+                    logger.warning("%s: retry in %.1f s after %s", self._queue, delay, reason, extra=context)
+                    await delivery.retry(delay, reason)
+                case DeadLetter(reason):
+                    logger.error("%s: dead letter after %s", self._queue, reason, extra=context, exc_info=error)
+                    await delivery.dead_letter(reason)
+        except BrokerUnavailable as unavailable:
+            logger.warning("%s: not settled, so it will be redelivered: %s", self._queue, unavailable, extra=context)
+
+    async def _handle(self, delivery: Delivery) -> Exception | None:
+        """Run the handler in a span of the trace that the event belongs to; the error that it ended with."""
+        event = delivery.event
+        try:
+            with self._telemetry.span(
+                f"process {self._queue}",
+                SpanKind.CONSUMER,
+                protocol="AMQP" if self._system == "rabbitmq" else "queue",
+                peer=self._queue,
+                parent=event.extensions.get("traceparent"),
+                attributes={
+                    "messaging.system": self._system,
+                    "messaging.destination.name": self._queue,
+                    "messaging.operation.type": "process",
+                    "messaging.message.id": event.id,
+                    "messaging.message.body.size": len(event.data),
+                    "cloudevents.event_type": event.type,
+                    "cloudevents.event_subject": event.subject,
+                    "shop.attempt": delivery.attempt,
+                    "shop.bytes.received": len(event.data),
+                },
+            ):
+                async with asyncio.timeout(self._handler_timeout):
+                    await self._handler(event)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Nobody cancelled this task: the handler awaited something that was (a call on a channel that closed).
+            return ConnectionAbortedError("what the handler waited for was cancelled")
+        except Exception as error:  # noqa: BLE001 - whatever a handler raises, the delivery is settled
+            return error
+        return None
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    """A task that ends with an error nobody awaits would do so in silence."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.critical("%s ended: %s", task.get_name(), error, exc_info=error)

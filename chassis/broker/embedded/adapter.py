@@ -1,0 +1,207 @@
+"""The broker port on one machine: durable queues and a retained log in one SQLite file."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+from chassis.broker import cloudevents
+from chassis.broker.embedded import sessions, store
+from chassis.broker.embedded.subscriptions import LogSubscription, QueueSubscription
+from chassis.broker.embedded.writer import Writer
+from chassis.broker.port import (
+    BrokerUnavailable,
+    DeadLetter,
+    Delivery,
+    Event,
+    LogEntry,
+    PositionExpired,
+    QueueDepth,
+    Topology,
+)
+from chassis.broker.retention import Retention
+from chassis.broker.topics import matches
+
+logger = logging.getLogger(__name__)
+
+WATCH_INTERVAL = 0.2
+PRUNE_EVERY = 500
+HEALTH_TIMEOUT = 2.0
+
+
+class EmbeddedBroker:
+    """The port's promises for the processes of one machine."""
+
+    system = "embedded"
+
+    def __init__(self, path: Path, topology: Topology, retention: Retention) -> None:
+        self._topology = topology
+        self._retention = retention
+        self._folder = path.with_name(path.name + ".sessions")
+        self._session: sessions.Session | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._writer = Writer(path, store.prepare, tell=self._wake, ring=self._ring)
+        self._subscriptions: set[QueueSubscription | LogSubscription] = set()
+        self._numbers = itertools.count(1)
+        self._unpruned = PRUNE_EVERY  # so that a process that publishes little prunes too
+
+    @classmethod
+    async def open(cls, path: str, topology: Topology, retention: Retention) -> EmbeddedBroker:
+        """Open or create the file at `path`. Raises `BrokerUnavailable`."""
+        file = Path(path)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BrokerUnavailable(str(error)) from error
+        broker = cls(file, topology, retention)
+        await broker._writer.open()
+        return broker
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        routed = [
+            store.Routed(cloudevents.headers(event), event.data, self._queues_for(event.type)) for event in events
+        ]
+        self._unpruned += len(events)
+        prune = self._unpruned >= PRUNE_EVERY
+        if prune:
+            self._unpruned = 0
+
+        def write(connection: sqlite3.Connection) -> None:
+            store.publish(connection, routed, time.time())
+            if prune:
+                store.prune(connection, self._retention, time.time())
+
+        await self._writer.write(write, durable=True, news=True)
+
+    def _queues_for(self, type_: str) -> list[str]:
+        return [
+            queue
+            for queue, patterns in self._topology.queues.items()
+            if any(matches(pattern, type_) for pattern in patterns)
+        ]
+
+    @asynccontextmanager
+    async def deliveries(self, queue: str, *, prefetch: int = 16) -> AsyncIterator[AsyncIterator[Delivery]]:
+        self._check(queue)
+        holder = f"{self._listen().name}/{next(self._numbers)}"
+        subscription = QueueSubscription(self._writer, queue, holder, prefetch)
+        async with self._subscribed(subscription):
+            subscription.start()
+            yield subscription
+
+    @asynccontextmanager
+    async def tail(self, after: int | None = None) -> AsyncIterator[AsyncIterator[LogEntry]]:
+        self._listen()
+        first, last = await self._writer.read(store.bounds)
+        if after and not first <= after + 1 <= last + 1:
+            raise PositionExpired(f"position {after} is not in the log, which holds {first} to {last}")
+        subscription = LogSubscription(self._writer, last if after is None else after or first - 1)
+        async with self._subscribed(subscription):
+            yield subscription
+
+    async def last_position(self) -> int:
+        _, last = await self._writer.read(store.bounds)
+        return last
+
+    async def dead_letters(self, queue: str, *, limit: int = 100) -> list[DeadLetter]:
+        self._check(queue)
+        return await self._writer.read(partial(store.dead_letters, queue=queue, limit=limit))
+
+    async def replay_dead_letter(self, queue: str, event_id: str) -> bool:
+        self._check(queue)
+        replay = partial(store.replay, queue=queue, event_id=event_id)
+        return await self._writer.write(replay, durable=True, news=True)
+
+    async def drop_dead_letter(self, queue: str, event_id: str) -> bool:
+        self._check(queue)
+        return await self._writer.write(partial(store.drop, queue=queue, event_id=event_id), durable=True)
+
+    async def depths(self) -> list[QueueDepth]:
+        return await self._writer.read(partial(store.depths, queues=self._topology.queues))
+
+    async def healthy(self) -> bool:
+        try:
+            async with asyncio.timeout(HEALTH_TIMEOUT):
+                await self._writer.read(store.bounds)
+        except (BrokerUnavailable, TimeoutError):
+            return False
+        return True
+
+    async def close(self) -> None:
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.gather(self._watcher, return_exceptions=True)
+        for subscription in tuple(self._subscriptions):
+            await subscription.stop()
+        await self._writer.close()
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def _check(self, queue: str) -> None:
+        if queue not in self._topology.queues:
+            raise ValueError(f"no work queue is called {queue!r}")
+
+    def _listen(self) -> sessions.Session:
+        """Have a session from the first subscription on."""
+        if self._session is None:
+            try:
+                self._session = sessions.Session(self._folder, self._wake)
+            except OSError as error:
+                raise BrokerUnavailable(f"cannot listen in {self._folder}: {error}") from error
+            self._watcher = asyncio.create_task(self._watch())
+        return self._session
+
+    @asynccontextmanager
+    async def _subscribed(self, subscription: QueueSubscription | LogSubscription) -> AsyncIterator[None]:
+        self._subscriptions.add(subscription)
+        try:
+            yield
+        finally:
+            self._subscriptions.discard(subscription)
+            await subscription.stop()
+
+    def _wake(self) -> None:
+        for subscription in self._subscriptions:
+            subscription.bell.set()
+
+    def _ring(self) -> None:
+        try:
+            sessions.ring(self._folder, but=self._session.name if self._session else "")
+        except OSError as error:  # they look for themselves from time to time
+            logger.warning("cannot wake the other sessions of the broker: %s", error)
+
+    def _look_around(self, connection: sqlite3.Connection) -> tuple[set[str], int]:
+        _, dead = sessions.living(self._folder)
+        return dead, store.version(connection)
+
+    async def _watch(self) -> None:
+        """Take back what dead neighbours hold, and notice a commit whose author died before ringing."""
+        seen = -1
+        while True:
+            try:
+                dead, version = await self._writer.read(self._look_around)
+                if dead or seen == -1:
+                    await self._writer.write(partial(_release_orphans, folder=self._folder), news=True)
+                    sessions.bury(self._folder, dead)
+                if version != seen:
+                    seen = version
+                    self._wake()
+            except (BrokerUnavailable, OSError) as error:
+                logger.warning("cannot watch the other sessions of the broker: %s", error)
+            await asyncio.sleep(WATCH_INTERVAL)
+
+
+def _release_orphans(connection: sqlite3.Connection, folder: Path) -> None:
+    # Under the write lock: whoever has committed a claim by now had its session before.
+    alive, _ = sessions.living(folder)
+    for holder in store.holders(connection):
+        if holder.partition("/")[0] not in alive:
+            store.release(connection, holder)

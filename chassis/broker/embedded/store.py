@@ -1,0 +1,248 @@
+"""What the embedded broker's file holds, and the SQL on it. Every function runs in the writer's thread.
+
+The log and each queue have their own copy of an event, as on RabbitMQ: pruning the log needs to ask no queue.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from chassis.broker import cloudevents
+from chassis.broker.port import DeadLetter, Event, LogEntry, QueueDepth
+from chassis.broker.retention import Retention
+
+PRUNE_AT_ONCE = 1_000
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS log (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    attributes TEXT NOT NULL, data BLOB NOT NULL, stored_at REAL NOT NULL
+);
+-- `holder` is the subscription that has it, `not_before` set while it waits for a retry.
+CREATE TABLE IF NOT EXISTS queued (
+    queue TEXT NOT NULL, position INTEGER NOT NULL, attempt INTEGER NOT NULL DEFAULT 1,
+    not_before REAL, holder TEXT, attributes TEXT NOT NULL, data BLOB NOT NULL,
+    PRIMARY KEY (queue, position)
+);
+CREATE INDEX IF NOT EXISTS ready ON queued (queue, position) WHERE holder IS NULL AND not_before IS NULL;
+CREATE INDEX IF NOT EXISTS delayed ON queued (queue, not_before) WHERE not_before IS NOT NULL;
+CREATE INDEX IF NOT EXISTS held ON queued (holder) WHERE holder IS NOT NULL;
+CREATE TABLE IF NOT EXISTS dead (
+    queue TEXT NOT NULL, position INTEGER NOT NULL, event_id TEXT NOT NULL, reason TEXT NOT NULL,
+    attempts INTEGER NOT NULL, died_at REAL NOT NULL, attributes TEXT NOT NULL, data BLOB NOT NULL,
+    PRIMARY KEY (queue, position)
+);
+CREATE INDEX IF NOT EXISTS dead_event ON dead (queue, event_id);
+"""
+
+_HELD = " WHERE queue = ? AND position = ? AND holder = ?"
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """An event to publish: its CloudEvents headers, its data, and the queues that are bound to its type."""
+
+    attributes: Mapping[str, str]
+    data: bytes
+    queues: Sequence[str]
+
+
+class Held(NamedTuple):
+    """Names a row of a queue as long as one subscription holds it."""
+
+    queue: str
+    position: int
+    holder: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A row that has just been claimed."""
+
+    held: Held
+    attempt: int
+    event: Event
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    """Put a new connection into WAL mode and create what is missing."""
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in SCHEMA.split(";"):
+        connection.execute(statement)
+    connection.execute("COMMIT")
+
+
+def publish(connection: sqlite3.Connection, routed: Sequence[Routed], now: float) -> None:
+    """Append events to the log and to the queues that each is routed to."""
+    for event in routed:
+        attributes = json.dumps(event.attributes)
+        position = connection.execute(
+            "INSERT INTO log (attributes, data, stored_at) VALUES (?, ?, ?)", (attributes, event.data, now)
+        ).lastrowid
+        connection.executemany(
+            "INSERT INTO queued (queue, position, attributes, data) VALUES (?, ?, ?, ?)",
+            [(queue, position, attributes, event.data) for queue in event.queues],
+        )
+
+
+def due(connection: sqlite3.Connection, queue: str) -> float | None:
+    """When (seconds since the epoch) the queue has, or will have, something to claim: 0 for now, None for nothing."""
+    if connection.execute(
+        "SELECT 1 FROM queued WHERE queue = ? AND holder IS NULL AND not_before IS NULL LIMIT 1", (queue,)
+    ).fetchone():
+        return 0
+    when: float | None = connection.execute(
+        "SELECT min(not_before) FROM queued WHERE queue = ? AND not_before IS NOT NULL", (queue,)
+    ).fetchone()[0]
+    return when
+
+
+def claim(connection: sqlite3.Connection, queue: str, holder: str, limit: int, now: float) -> list[Claim]:
+    """Hold up to `limit` rows of a queue, oldest first."""
+    connection.execute(
+        "UPDATE queued SET not_before = NULL WHERE queue = ? AND not_before IS NOT NULL AND not_before <= ?",
+        (queue, now),
+    )
+    rows = connection.execute(
+        "SELECT position, attempt, attributes, data FROM queued"
+        " WHERE queue = ? AND holder IS NULL AND not_before IS NULL ORDER BY position LIMIT ?",
+        (queue, limit),
+    ).fetchall()
+    connection.executemany(
+        "UPDATE queued SET holder = ? WHERE queue = ? AND position = ?", [(holder, queue, row[0]) for row in rows]
+    )
+    return [
+        Claim(Held(queue, position, holder), attempt, _event(attributes, data))
+        for position, attempt, attributes, data in rows
+    ]
+
+
+def ack(connection: sqlite3.Connection, held: Held) -> bool:
+    """Forget a held row; False when it is not held any more."""
+    return _touched(connection, "DELETE FROM queued" + _HELD, *held)  # noqa: S608 - two constants
+
+
+def retry(connection: sqlite3.Connection, held: Held, not_before: float) -> bool:
+    """Give a held row back for later; False when it is not held any more."""
+    change = "UPDATE queued SET holder = NULL, attempt = attempt + 1, not_before = ?"
+    return _touched(connection, change + _HELD, not_before, *held)
+
+
+def dead_letter(connection: sqlite3.Connection, held: Held, event_id: str, reason: str, now: float) -> bool:
+    """Move a held row to the dead letters; False when it is not held any more."""
+    copy = "INSERT INTO dead SELECT queue, position, ?, ?, attempt, ?, attributes, data FROM queued"
+    return _touched(connection, copy + _HELD, event_id, reason, now, *held) and ack(connection, held)
+
+
+def give_back(connection: sqlite3.Connection, rows: Sequence[Held]) -> None:
+    """Give back some of what a subscription holds."""
+    connection.executemany("UPDATE queued SET holder = NULL" + _HELD, rows)  # noqa: S608 - two constants
+
+
+def release(connection: sqlite3.Connection, holder: str) -> None:
+    """Give back everything that one subscription holds."""
+    connection.execute("UPDATE queued SET holder = NULL WHERE holder = ?", (holder,))
+
+
+def holders(connection: sqlite3.Connection) -> list[str]:
+    """Every subscription that holds something."""
+    return [row[0] for row in connection.execute("SELECT DISTINCT holder FROM queued WHERE holder IS NOT NULL")]
+
+
+def version(connection: sqlite3.Connection) -> int:
+    """A number that changes whenever another connection commits."""
+    number: int = connection.execute("PRAGMA data_version").fetchone()[0]
+    return number
+
+
+def bounds(connection: sqlite3.Connection) -> tuple[int, int]:
+    """The first and the last position of the log; (1, 0) when it is empty."""
+    first, last = connection.execute("SELECT min(position), max(position) FROM log").fetchone()
+    return (first, last) if first is not None else (1, 0)
+
+
+def entries(connection: sqlite3.Connection, after: int, limit: int) -> list[LogEntry]:
+    """The log from right after a position, oldest first."""
+    rows = connection.execute(
+        "SELECT position, attributes, data FROM log WHERE position > ? ORDER BY position LIMIT ?", (after, limit)
+    )
+    return [LogEntry(position, _event(attributes, data)) for position, attributes, data in rows]
+
+
+def prune(connection: sqlite3.Connection, retention: Retention, now: float) -> None:
+    """Drop the oldest entries that are past either limit, a bounded number at a time; the newest always stays.
+
+    It looks only at the oldest rows, so its cost does not grow with the log; and it leaves no holes, whatever the
+    clock did, so that a reader can tell from a gap that it fell behind.
+    """
+    first, last = bounds(connection)
+    end = min(first + PRUNE_AT_ONCE, last)
+    connection.execute(
+        "DELETE FROM log WHERE position < (SELECT coalesce(min(position), :end) FROM log"
+        " WHERE position < :end AND position > :expired AND stored_at >= :since)",
+        {"end": end, "expired": last - retention.events, "since": now - retention.age.total_seconds()},
+    )
+
+
+def dead_letters(connection: sqlite3.Connection, queue: str, limit: int) -> list[DeadLetter]:
+    """The oldest dead letters of a queue."""
+    rows = connection.execute(
+        "SELECT event_id, reason, attempts, died_at, attributes, data FROM dead"
+        " WHERE queue = ? ORDER BY died_at LIMIT ?",
+        (queue, limit),
+    )
+    return [
+        DeadLetter(id_, queue, _event(attributes, data), reason, attempts, datetime.fromtimestamp(died_at, UTC))
+        for id_, reason, attempts, died_at, attributes, data in rows
+    ]
+
+
+def replay(connection: sqlite3.Connection, queue: str, event_id: str) -> bool:
+    """Put a dead letter back into its queue, at its old place and as new; False when there is none."""
+    position = _oldest_dead(connection, queue, event_id)
+    return _touched(
+        connection,
+        "INSERT INTO queued (queue, position, attributes, data)"
+        " SELECT queue, position, attributes, data FROM dead WHERE queue = ? AND position = ?",
+        queue, position,
+    ) and drop(connection, queue, event_id)  # fmt: skip
+
+
+def drop(connection: sqlite3.Connection, queue: str, event_id: str) -> bool:
+    """Forget a dead letter; False when there is none."""
+    position = _oldest_dead(connection, queue, event_id)
+    return _touched(connection, "DELETE FROM dead WHERE queue = ? AND position = ?", queue, position)
+
+
+def _oldest_dead(connection: sqlite3.Connection, queue: str, event_id: str) -> int | None:
+    """Where a dead letter is; an event that was published twice may have died twice."""
+    position: int | None = connection.execute(
+        "SELECT min(position) FROM dead WHERE queue = ? AND event_id = ?", (queue, event_id)
+    ).fetchone()[0]
+    return position
+
+
+def depths(connection: sqlite3.Connection, queues: Iterable[str]) -> list[QueueDepth]:
+    """How many rows of each kind the queues hold."""
+    counts = {
+        queue: (total - delayed, delayed)
+        for queue, total, delayed in connection.execute(
+            "SELECT queue, count(*), count(not_before) FROM queued GROUP BY queue"
+        )
+    }
+    dead: dict[str, int] = dict(connection.execute("SELECT queue, count(*) FROM dead GROUP BY queue").fetchall())
+    return [QueueDepth(queue, *counts.get(queue, (0, 0)), dead.get(queue, 0)) for queue in queues]
+
+
+def _event(attributes: str, data: bytes) -> Event:
+    return cloudevents.event(json.loads(attributes), data)
+
+
+def _touched(connection: sqlite3.Connection, statement: str, *values: object) -> bool:
+    return connection.execute(statement, values).rowcount > 0

@@ -1,0 +1,202 @@
+"""The transactional outbox: events are rows in the state's own transaction, and a relay publishes them, at least once.
+
+Whoever dies after the commit and before the publish has lost nothing: the next relay finds the row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    bindparam,
+    text,
+)
+
+from chassis.broker.port import Broker, BrokerUnavailable, Event
+from chassis.database import DATABASE_ERRORS, Database, UtcTime, after_commit
+from chassis.telemetry import SpanKind, Telemetry, current_traceparent
+
+log = logging.getLogger(__name__)
+
+_BATCH = 200
+_POLL_SECONDS = 0.5
+_BACKOFF_SECONDS = 0.5
+_PRUNE_SECONDS = 3600.0
+
+
+def outbox_table(metadata: MetaData) -> Table:
+    """The outbox of one service, for its schema and its first migration."""
+    return Table(
+        "outbox",
+        metadata,
+        Column("position", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+        Column("event_id", Text, nullable=False, unique=True),
+        Column("type", Text, nullable=False),
+        Column("source", Text, nullable=False),
+        Column("subject", Text, nullable=False),
+        Column("time", UtcTime, nullable=False),
+        Column("data", LargeBinary, nullable=False),
+        Column("extensions", Text, nullable=False),
+        Column("published_at", UtcTime),
+        Index(
+            "outbox_pending",
+            "position",
+            sqlite_where=text("published_at IS NULL"),
+            postgresql_where=text("published_at IS NULL"),
+        ),
+        sqlite_autoincrement=True,
+    )
+
+
+def traced(event: Event) -> Event:
+    """The event with the trace that is current now, for a transaction that is run for several callers at once."""
+    traceparent = current_traceparent()
+    return replace(event, extensions={"traceparent": traceparent, **event.extensions}) if traceparent else event
+
+
+class Outbox:
+    """Adds events to the transaction that changes the state, and relays them once it has committed."""
+
+    def __init__(
+        self,
+        table: Table,
+        database: Database,
+        broker: Broker,
+        telemetry: Telemetry,
+        *,
+        keep: timedelta | None = timedelta(days=1),
+    ) -> None:
+        """`keep`: how long a published event stays; None for ever, where the outbox is also the history."""
+        self._database = database
+        self._broker = broker
+        self._telemetry = telemetry
+        self._keep = keep
+        self._prune_at = 0.0
+        self._pending = asyncio.Event()
+        # Built once: SQLAlchemy caches what they compile to.
+        columns = table.c
+        self._insert = table.insert()
+        self._select_pending = (
+            table.select().where(columns.published_at.is_(None)).order_by(columns.position).limit(_BATCH)
+        )
+        self._mark = table.update().where(columns.position == bindparam("at")).values(published_at=bindparam("now"))
+        self._delete_before = table.delete().where(columns.published_at < bindparam("before"))
+
+    def add(self, connection: Connection, *events: Event) -> None:
+        """Add events to the connection's transaction; each goes with its own trace (`traced`), or the current one."""
+        traceparent = current_traceparent()
+        rows = [
+            {
+                "event_id": event.id,
+                "type": event.type,
+                "source": event.source,
+                "subject": event.subject,
+                "time": event.time,
+                "data": event.data,
+                "extensions": json.dumps(
+                    {"traceparent": traceparent, **event.extensions} if traceparent else dict(event.extensions)
+                ),
+            }
+            for event in events
+        ]
+        connection.execute(self._insert, rows)
+        after_commit(connection, self._pending.set)
+
+    async def relay(self) -> None:
+        """Publish what is pending while the process lives: after a commit here at once, else every half second."""
+        while True:
+            try:
+                published = await self._relay_batch()
+                await self._prune()
+                if published == _BATCH:
+                    continue
+                # Not wait_for: Python 3.11's forgets a cancellation that comes together with the event.
+                async with asyncio.timeout(_POLL_SECONDS):
+                    await self._pending.wait()
+            except TimeoutError:
+                continue  # nothing was committed here; somebody else may have died before publishing theirs
+            except (BrokerUnavailable, *DATABASE_ERRORS) as error:
+                log.warning("the outbox has to wait", extra={"reason": str(error)})
+                await asyncio.sleep(_BACKOFF_SECONDS)
+
+    async def _relay_batch(self) -> int | None:
+        """Publish the oldest pending events. Returns how many; None when another process is doing it."""
+        self._pending.clear()
+        async with self._database.exclusively("relay") as alone:
+            if not alone:
+                # What we have just committed may have come too late for the other one's query: look again soon.
+                await asyncio.sleep(0.005)
+                self._pending.set()
+                return None
+            rows = await self._database.read(lambda connection: connection.execute(self._select_pending).all())
+            if rows:
+                await self._publish(rows)
+            return len(rows)
+
+    async def _publish(self, rows: Sequence[Any]) -> None:
+        """Publish in order per subject, subjects side by side; mark what was confirmed even if something failed."""
+        by_subject: dict[str, list[Any]] = defaultdict(list)
+        for row in rows:
+            by_subject[row.subject].append(row)
+        published: list[int] = []
+        outcomes = await asyncio.gather(
+            *(self._publish_in_order(subject_rows, published) for subject_rows in by_subject.values()),
+            return_exceptions=True,
+        )
+        if published:
+            now = datetime.now(UTC)
+            marks = [{"at": position, "now": now} for position in published]
+            await self._database.write(lambda connection: connection.execute(self._mark, marks))
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def _publish_in_order(self, rows: Sequence[Any], published: list[int]) -> None:
+        for row in rows:
+            extensions: dict[str, str] = json.loads(row.extensions)
+            with self._telemetry.span(
+                f"publish {row.type}",
+                SpanKind.PRODUCER,
+                protocol="AMQP" if self._broker.system == "rabbitmq" else "queue",
+                peer=self._broker.system,
+                parent=extensions.get("traceparent"),
+                attributes={
+                    "messaging.system": self._broker.system,
+                    "messaging.destination.name": row.type,
+                    "messaging.message.id": row.event_id,
+                    "cloudevents.event_type": row.type,
+                    "cloudevents.event_subject": row.subject,
+                    "shop.bytes.sent": len(row.data),
+                },
+            ):
+                traceparent = current_traceparent()
+                if traceparent:
+                    extensions["traceparent"] = traceparent
+                event = Event(row.event_id, row.type, row.source, row.subject, row.time, row.data, extensions)
+                await self._broker.publish([event])
+                published.append(row.position)
+
+    async def _prune(self) -> None:
+        """Forget what was published long enough ago, once an hour."""
+        if self._keep is None or time.monotonic() < self._prune_at:
+            return
+        self._prune_at = time.monotonic() + _PRUNE_SECONDS
+        before = {"before": datetime.now(UTC) - self._keep}
+        await self._database.write(lambda connection: connection.execute(self._delete_before, before))

@@ -1,0 +1,157 @@
+"""The broker port: what the shop relies on, whichever broker carries it.
+
+Two adapters keep these promises, and one suite (`tests/contract/test_broker.py`) holds both to them:
+`rabbitmq.py` for production and `embedded.py` for one machine.
+
+* `publish` returns once every event is durably in the log and in each queue bound to its type.
+* A work queue's deliveries are shared among its consumers; each is held by one of them until it is settled.
+* What a dead consumer held is delivered again. A delivery is gone only after `ack` or `dead_letter`.
+* Events published one after the other about one subject reach one consumer in that order (a retried one may fall back).
+* The log keeps every event for a while and can be read from any position that is still there.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened, in a CloudEvents 1.0 envelope.
+
+    `type` is the routing key (`order.placed`), `subject` the aggregate's id, `id` the idempotency key for
+    consumers, `data` UTF-8 JSON. `extensions` are CloudEvents extension attributes: lower-case names, string
+    values; the shop uses `traceparent` (W3C Trace Context), `userid` (whom it concerns) and `sequence`.
+    """
+
+    id: str
+    type: str
+    source: str
+    subject: str
+    time: datetime
+    data: bytes
+    extensions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """The exchange, the retained log, and each work queue with the topic patterns that it is bound to."""
+
+    exchange: str
+    log: str
+    queues: Mapping[str, Sequence[str]]
+
+    @classmethod
+    def load(cls, path: Path) -> Topology:
+        """Read a topology from its TOML file. Raises `KeyError` when a part is missing."""
+        content = tomllib.loads(path.read_text())
+        return cls(content["exchange"], content["log"], content["queues"])
+
+
+class Delivery(Protocol):
+    """One event held by one consumer; exactly one of its three methods settles it."""
+
+    @property
+    def event(self) -> Event: ...
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first delivery, 2 for the first retry, and so on."""
+
+    async def ack(self) -> None:
+        """The effect is committed; the queue forgets the event."""
+
+    async def retry(self, delay: float, reason: str) -> None:
+        """Deliver it again in `delay` seconds, with `attempt` one higher."""
+
+    async def dead_letter(self, reason: str) -> None:
+        """Move it to the dead-letter queue, where it waits for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """An event that could not be handled. `id` is the event's id."""
+
+    id: str
+    queue: str
+    event: Event
+    reason: str
+    attempts: int
+    died_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """An event in the retained log; positions start at 1 and grow."""
+
+    position: int
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class QueueDepth:
+    """How many deliveries a queue holds: `ready` now, `delayed` for a retry, `dead` for good.
+
+    What a consumer holds unsettled counts as ready on the embedded broker and not at all on RabbitMQ.
+    """
+
+    queue: str
+    ready: int
+    delayed: int
+    dead: int
+
+
+class PositionExpired(Exception):
+    """The log no longer holds what came right after the position asked for."""
+
+
+class BrokerUnavailable(Exception):
+    """The broker cannot be reached or did not confirm in time; nothing is known to be published."""
+
+
+class Broker(Protocol):
+    system: str
+    """`messaging.system` of the OpenTelemetry semantic conventions: "rabbitmq" or "embedded"."""
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        """Persist the events in this order. Raises `BrokerUnavailable`; then any of them may be published or not."""
+
+    def deliveries(self, queue: str, *, prefetch: int = 16) -> AbstractAsyncContextManager[AsyncIterator[Delivery]]:
+        """Compete for a queue's deliveries, holding at most `prefetch` unsettled ones.
+
+        Leaving the context stops receiving; what is then still unsettled is delivered again to whoever is there.
+        The iterator survives a lost connection: it goes on once the broker is back.
+        """
+
+    def tail(self, after: int | None = None) -> AbstractAsyncContextManager[AsyncIterator[LogEntry]]:
+        """Read the log after a position (0: all that is retained; None: what comes from now on), then live.
+
+        Raises `PositionExpired` on entering. The iterator survives a lost connection without a gap or a repeat.
+        """
+
+    async def last_position(self) -> int:
+        """The newest position in the log; 0 when it is empty."""
+
+    async def dead_letters(self, queue: str, *, limit: int = 100) -> list[DeadLetter]:
+        """The oldest dead letters of a work queue; they stay where they are."""
+
+    async def replay_dead_letter(self, queue: str, event_id: str) -> bool:
+        """Put a dead letter back into its queue as a first attempt; False when there is none with this id."""
+
+    async def drop_dead_letter(self, queue: str, event_id: str) -> bool:
+        """Forget a dead letter; False when there is none with this id."""
+
+    async def depths(self) -> list[QueueDepth]:
+        """How full each work queue is."""
+
+    async def healthy(self) -> bool:
+        """Whether the broker can be reached now."""
+
+    async def close(self) -> None:
+        """Give up every connection; unsettled deliveries go back."""

@@ -1,0 +1,137 @@
+"""The broker port in production: RabbitMQ."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from aio_pika.abc import AbstractChannel
+
+from chassis.broker import cloudevents
+from chassis.broker.port import BrokerUnavailable, DeadLetter, Delivery, Event, LogEntry, QueueDepth, Topology
+from chassis.broker.rabbitmq import stream
+from chassis.broker.rabbitmq.graveyard import Graveyard
+from chassis.broker.rabbitmq.link import Link, Outgoing, Prepare, Publisher
+from chassis.broker.rabbitmq.queues import QueueSubscription
+from chassis.broker.rabbitmq.topology import Names, confirm, declare
+from chassis.broker.retention import Retention
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT = "20"
+
+
+class RabbitBroker:
+    """The port's promises over RabbitMQ. Positions grow but have gaps."""
+
+    system = "rabbitmq"
+
+    def __init__(self, url: str, names: Names, prepare: Prepare) -> None:
+        self._names = names
+        # One connection each way: RabbitMQ slows a publishing connection down by not reading it, and settlements must
+        # not wait behind that.
+        self._outbound = Link(url, prepare)
+        self._inbound = Link(url, prepare)
+        self._publisher = Publisher(self._outbound)
+        self._graveyard = Graveyard(self._inbound, self._publisher, names)
+        self._subscriptions: set[QueueSubscription | stream.LogSubscription] = set()
+
+    @classmethod
+    async def open(cls, url: str, topology: Topology, retention: Retention) -> RabbitBroker:
+        """Connect and declare the topology, now if the broker is there, else as soon as it is."""
+        server, options = split_options(url)
+        names = Names(options.prefix, topology)
+        declaring = partial(declare, names=names, retention=retention)
+        broker = cls(server, names, partial(confirm, names=names) if options.declared else declaring)
+        try:
+            await broker._outbound.connection()
+        except BrokerUnavailable as error:
+            # A process that has an outbox can work without it, and must not stay down because of it.
+            log.warning("starting without the broker", extra={"reason": str(error)})
+        return broker
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        exchange = self._names.exchange
+        await self._publisher.publish(
+            [Outgoing(exchange, event.type, cloudevents.headers(event), event.data) for event in events]
+        )
+
+    @asynccontextmanager
+    async def deliveries(self, queue: str, *, prefetch: int = 16) -> AsyncIterator[AsyncIterator[Delivery]]:
+        subscription = QueueSubscription(self._inbound, self._publisher, self._names, queue, prefetch)
+        async with self._subscribed(subscription):
+            subscription.start()
+            yield subscription
+
+    @asynccontextmanager
+    async def tail(self, after: int | None = None) -> AsyncIterator[AsyncIterator[LogEntry]]:
+        subscription = stream.LogSubscription(self._inbound, self._names.log)
+        async with self._subscribed(subscription):
+            await subscription.start(after)
+            yield subscription
+
+    async def last_position(self) -> int:
+        return await stream.last_position(self._inbound, self._names.log)
+
+    async def dead_letters(self, queue: str, *, limit: int = 100) -> list[DeadLetter]:
+        return await self._graveyard.list(queue, limit)
+
+    async def replay_dead_letter(self, queue: str, event_id: str) -> bool:
+        return await self._graveyard.replay(queue, event_id)
+
+    async def drop_dead_letter(self, queue: str, event_id: str) -> bool:
+        return await self._graveyard.drop(queue, event_id)
+
+    async def depths(self) -> list[QueueDepth]:
+        async with self._inbound.channel() as channel:
+            return [await self._depth(channel, queue) for queue in self._names.topology.queues]
+
+    async def _depth(self, channel: AbstractChannel, queue: str) -> QueueDepth:
+        names = (self._names.queue(queue), self._names.retry(queue), self._names.dead(queue))
+        declared = [(await channel.declare_queue(name, passive=True)).declaration_result for name in names]
+        ready, delayed, dead = (result.message_count or 0 for result in declared)
+        return QueueDepth(queue, ready, delayed, dead)
+
+    async def healthy(self) -> bool:
+        try:
+            async with self._outbound.channel():
+                return True
+        except BrokerUnavailable:
+            return False
+
+    async def close(self) -> None:
+        for subscription in tuple(self._subscriptions):
+            await subscription.stop()
+        await self._inbound.close()
+        await self._outbound.close()
+
+    @asynccontextmanager
+    async def _subscribed(self, subscription: QueueSubscription | stream.LogSubscription) -> AsyncIterator[None]:
+        self._subscriptions.add(subscription)
+        try:
+            yield
+        finally:
+            self._subscriptions.discard(subscription)
+            await subscription.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a broker URL says beside where the server is: `prefix` begins our names; `declared`: all of them exist."""
+
+    prefix: str
+    declared: bool
+
+
+def split_options(url: str) -> tuple[str, Options]:
+    """The URL for the connection, with a heartbeat (seconds), and our own options. Raises `ValueError`."""
+    parts = urlsplit(url)
+    query = {"heartbeat": HEARTBEAT, **dict(parse_qsl(parts.query))}
+    prefix, topology = query.pop("prefix", ""), query.pop("topology", "declare")
+    if topology not in ("declare", "declared"):
+        raise ValueError(f"topology={topology} in the broker's URL is neither declare nor declared")
+    return urlunsplit(parts._replace(query=urlencode(query))), Options(prefix, topology == "declared")

@@ -1,0 +1,217 @@
+"""Consuming a work queue, and what waits beside it for its next attempt."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import asynccontextmanager, suppress
+from uuid import uuid4
+from weakref import WeakSet
+
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+from aio_pika.exceptions import ChannelInvalidStateError
+from aiormq.abc import AbstractChannel as UnderlayChannel
+from pamqp.common import FieldValue
+
+from chassis.broker import cloudevents
+from chassis.broker.port import BrokerUnavailable, Event
+from chassis.broker.rabbitmq.link import Link, Outgoing, Publisher, translated
+from chassis.broker.rabbitmq.topology import Names
+
+logger = logging.getLogger(__name__)
+
+ATTEMPT = "x-attempt"
+NOT_BEFORE = "x-not-before"  # milliseconds since the epoch
+REASON = "x-reason"
+DIED_AT = "x-died-at"  # milliseconds since the epoch
+DEAD_ID = "x-event-id"
+
+# How many delayed deliveries each consumer keeps an eye on. Past that many of the same queue, a short delay may wait
+# behind long ones.
+DELAYED_PREFETCH = 1_000
+# RabbitMQ closes the channel of whoever holds a message for 30 minutes.
+LONGEST_HOLD = 600.0
+RECONNECT_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+class QueueSubscription:
+    """Receives from a work queue and hands the deliveries out one after the other, across lost connections.
+
+    A delayed delivery lies in `<queue>.retry`. Each consumer of the queue receives from there too, holds what is not
+    due yet, and moves what is. A message TTL would need no such holder, but expires only at the head of a queue: one
+    long delay would hold up all short ones behind it.
+    """
+
+    def __init__(self, link: Link, publisher: Publisher, names: Names, queue: str, prefetch: int) -> None:
+        self._link = link
+        self._publisher = publisher
+        self._queue = names.queue(queue)
+        self._retry = names.retry(queue)
+        self._dead = names.dead(queue)
+        self._prefetch = prefetch
+        self._arrived: asyncio.Queue[HeldDelivery | None] = asyncio.Queue()
+        self._receiver: asyncio.Task[None] | None = None
+        self._moving: set[asyncio.Task[None]] = set()
+        self._left: WeakSet[UnderlayChannel] = WeakSet()
+
+    def __aiter__(self) -> QueueSubscription:
+        return self
+
+    async def __anext__(self) -> HeldDelivery:
+        while (delivery := await self._arrived.get()) is not None:
+            if self._holds(delivery.message):  # what a lost connection brought will come again
+                return delivery
+        raise StopAsyncIteration
+
+    def start(self) -> None:
+        """Receive from here on."""
+        self._receiver = asyncio.create_task(self._receive())
+
+    async def stop(self) -> None:
+        """Give back what is not settled, and end the iteration."""
+        if self._receiver is None:
+            return
+        receiver, self._receiver = self._receiver, None
+        receiver.cancel()
+        await asyncio.gather(receiver, return_exceptions=True)
+        self._arrived.put_nowait(None)
+
+    async def ack(self, message: AbstractIncomingMessage) -> None:
+        """Take a message out of its queue. Raises `BrokerUnavailable` when it went back there."""
+        if not self._holds(message):
+            raise BrokerUnavailable("the delivery went back to its queue")
+        with translated():
+            await message.ack()
+
+    async def retry_later(self, message: AbstractIncomingMessage, delay: float) -> None:
+        """Move a delivery to where it waits for its next attempt."""
+        await self._move(message, self._retry, {ATTEMPT: attempt_of(message) + 1, NOT_BEFORE: _milliseconds(delay)})
+
+    async def bury(self, message: AbstractIncomingMessage, event_id: str, reason: str) -> None:
+        """Move a delivery to the dead letters."""
+        await self._move(message, self._dead, {DEAD_ID: event_id, REASON: reason, DIED_AT: _milliseconds()})
+
+    async def _receive(self) -> None:
+        failures = 0
+        while True:
+            reason = "the connection was closed"
+            try:
+                async with self._link.channel() as channel, self._consuming(channel):
+                    failures = 0
+                    await channel.closed()
+            except BrokerUnavailable as error:
+                reason = str(error)
+            pause = RECONNECT_PAUSES[min(failures, len(RECONNECT_PAUSES) - 1)]
+            logger.warning("cannot receive from %s, trying again in %.1f s: %s", self._queue, pause, reason)
+            failures += 1
+            await asyncio.sleep(pause)
+
+    @asynccontextmanager
+    async def _consuming(self, channel: AbstractChannel) -> AsyncIterator[None]:
+        work = await channel.get_queue(self._queue, ensure=False)
+        retry = await channel.get_queue(self._retry, ensure=False)
+        await channel.set_qos(self._prefetch)  # for each consumer that starts from here on
+        work_tag = await work.consume(self._on_delivery)
+        await channel.set_qos(DELAYED_PREFETCH)
+        retry_tag = await retry.consume(self._on_delayed)
+        try:
+            yield
+        finally:
+            # A delivery or an acknowledgement on a closing channel would take the whole connection down.
+            self._left.add(await channel.get_underlay_channel())
+            for task in self._moving:
+                task.cancel()
+            if not channel.is_closed:
+                await work.cancel(work_tag)
+                await retry.cancel(retry_tag)
+
+    async def _on_delivery(self, message: AbstractIncomingMessage) -> None:
+        try:
+            event = cloudevents.event(message.headers, message.body)
+        except cloudevents.InvalidEvent as error:
+            self._start(self._bury_foreign(message, f"InvalidEvent: {error}"))
+        else:
+            self._arrived.put_nowait(HeldDelivery(self, message, event))
+
+    async def _bury_foreign(self, message: AbstractIncomingMessage, reason: str) -> None:
+        logger.error("%s: dead letter after %s", self._queue, reason)
+        await self.bury(message, f"unparseable-{uuid4()}", reason)
+
+    async def _on_delayed(self, message: AbstractIncomingMessage) -> None:
+        self._start(self._move_when_due(message))
+
+    async def _move_when_due(self, message: AbstractIncomingMessage) -> None:
+        wait = _integer(message, NOT_BEFORE, 0) / 1000 - time.time()
+        await asyncio.sleep(min(wait, LONGEST_HOLD))
+        await self._move(message, self._queue if wait <= LONGEST_HOLD else self._retry, {})
+
+    def _start(self, moving: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(moving)
+        self._moving.add(task)
+        task.add_done_callback(self._moved)
+
+    def _moved(self, task: asyncio.Task[None]) -> None:
+        self._moving.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.warning("a message of %s could not be moved and will come again: %s", self._queue, error)
+
+    async def _move(self, message: AbstractIncomingMessage, queue: str, headers: Mapping[str, FieldValue]) -> None:
+        """Put a message with changed headers into another queue, and only then take it out of its own."""
+        try:
+            await self._publisher.publish([Outgoing("", queue, {**message.headers, **headers}, message.body)])
+        except BrokerUnavailable:
+            with suppress(BrokerUnavailable), translated():
+                if self._holds(message):
+                    await message.nack(requeue=True)
+            raise
+        await self.ack(message)
+
+    def _holds(self, message: AbstractIncomingMessage) -> bool:
+        """Whether the channel that brought a message is still ours."""
+        try:
+            return message.channel not in self._left
+        except ChannelInvalidStateError:
+            return False
+
+
+class HeldDelivery:
+    """One unacknowledged message of a work queue."""
+
+    def __init__(self, subscription: QueueSubscription, message: AbstractIncomingMessage, event: Event) -> None:
+        self._subscription = subscription
+        self.message = message
+        self._event = event
+
+    @property
+    def event(self) -> Event:
+        return self._event
+
+    @property
+    def attempt(self) -> int:
+        return attempt_of(self.message)
+
+    async def ack(self) -> None:
+        await self._subscription.ack(self.message)
+
+    async def retry(self, delay: float, reason: str) -> None:
+        logger.debug("event %s is retried in %.1f s: %s", self._event.id, delay, reason)
+        await self._subscription.retry_later(self.message, delay)
+
+    async def dead_letter(self, reason: str) -> None:
+        await self._subscription.bury(self.message, self._event.id, reason)
+
+
+def attempt_of(message: AbstractIncomingMessage) -> int:
+    """Which attempt a delivery is; the broker's own redeliveries do not count."""
+    return _integer(message, ATTEMPT, 1)
+
+
+def _integer(message: AbstractIncomingMessage, header: str, default: int) -> int:
+    value = message.headers.get(header)
+    return value if isinstance(value, int) else default
+
+
+def _milliseconds(from_now: float = 0) -> int:
+    return int((time.time() + from_now) * 1000)

@@ -1,0 +1,76 @@
+"""How an error is born: with a stable code and a kind. Each edge has one table that renders kinds in its protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+
+
+class Kind(Enum):
+    """What went wrong, in the words every edge can translate."""
+
+    INVALID = "invalid"
+    UNAUTHENTICATED = "unauthenticated"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    CONFLICT = "conflict"
+    PRECONDITION = "precondition"
+    EXHAUSTED = "exhausted"
+    UNAVAILABLE = "unavailable"
+    TIMEOUT = "timeout"
+    INTERNAL = "internal"
+
+
+class ShopError(Exception):
+    """A refusal or failure that a caller may see.
+
+    `code` is stable and machine-readable (`OUT_OF_STOCK`), `message` is for people, `fields` names what is wrong
+    in the input (path -> why), `retry_after` is in seconds, `details` are further machine-readable facts.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        kind: Kind,
+        *,
+        fields: Mapping[str, str] | None = None,
+        retry_after: float | None = None,
+        **details: str,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.kind = kind
+        self.fields = dict(fields or {})
+        self.retry_after = retry_after
+        self.details = details
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+
+def invalid(message: str, **fields: str) -> ShopError:
+    """An input that can never be accepted; `fields` says where and why."""
+    return ShopError("INVALID_INPUT", message, Kind.INVALID, fields=fields)
+
+
+def not_found(what: str, identifier: str) -> ShopError:
+    """Nothing with this id, or nothing that the caller may know of."""
+    return ShopError("NOT_FOUND", f"no {what} with the id {identifier[:64]!r}", Kind.NOT_FOUND)
+
+
+def unavailable(upstream: str, *, retry_after: float = 1.0) -> ShopError:
+    """An upstream cannot answer now; trying again later makes sense."""
+    return ShopError(
+        "UPSTREAM_UNAVAILABLE",
+        f"{upstream} cannot be reached",
+        Kind.UNAVAILABLE,
+        retry_after=retry_after,
+        upstream=upstream,
+    )
+
+
+def timed_out(upstream: str) -> ShopError:
+    """The caller's time was up before the upstream had answered; it may still do what it was asked."""
+    return ShopError("DEADLINE_EXCEEDED", f"{upstream} took too long", Kind.TIMEOUT, retry_after=1.0, upstream=upstream)

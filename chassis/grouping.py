@@ -1,0 +1,61 @@
+"""What comes while work is under way is done together by the next piece of work: one commit for all who wait."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+class Grouped(Generic[Item, Answer]):
+    """Does items in groups, one group at a time. Nobody waits for company: what is alone is done alone."""
+
+    def __init__(self, do: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]], *, most: int = 64) -> None:
+        """`do` answers each item of a group in order, or raises for all of them; `most` items make a group.
+
+        It runs in a context of its own: without the trace, the deadline and the caller of whoever happens to be first.
+        """
+        self._do = do
+        self._most = most
+        self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
+        self._working: asyncio.Task[None] | None = None
+
+    async def submit(self, item: Item) -> Answer:
+        """The item's answer. Whoever stops waiting does not stop the work; nor is it begun for them."""
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, answer))
+        if self._working is None or self._working.done():
+            self._working = asyncio.create_task(self._work(), context=Context())
+        return await answer
+
+    async def _work(self) -> None:
+        while self._waiting:
+            group, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+            group = [(item, answer) for item, answer in group if not answer.done()]
+            if not group:
+                continue
+            try:
+                answers = await self._do([item for item, _ in group])
+            except BaseException as error:
+                _settle(group, error)
+                if not isinstance(error, Exception):
+                    _settle(self._waiting, error)
+                    raise
+            else:
+                for (_, waiting), answer in zip(group, answers, strict=True):
+                    if not waiting.done():
+                        waiting.set_result(answer)
+
+
+def _settle(group: Sequence[tuple[object, asyncio.Future[Answer]]], error: BaseException) -> None:
+    for _, answer in group:
+        if answer.done():
+            continue
+        if isinstance(error, asyncio.CancelledError):
+            answer.cancel()
+        else:
+            answer.set_exception(error)

@@ -1,0 +1,140 @@
+"""Settings: environment variables that begin with `SHOP_`, read once by a process's `bootstrap.py`."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import quote
+
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from chassis.tls import Tls, client_context
+
+if TYPE_CHECKING:
+    from chassis.telemetry import Telemetry
+
+TOPOLOGY = Path(__file__).parent.parent / "protos/shop/events/v1/topology.toml"
+
+_PREFIX = "SHOP_"
+_FILE = "_FILE"
+
+
+def with_files(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment in which each `SHOP_…_FILE` has become `SHOP_…`: what the file holds, less a newline at its end.
+
+    So a secret can be mounted, and is in nobody's environment. Raises `ValueError`, naming the variables, when both
+    are set or the file is no text that can be read.
+    """
+    found = dict(environ)
+    for variable, path in environ.items():
+        if not (variable.startswith(_PREFIX) and variable.endswith(_FILE) and path):
+            continue
+        setting = variable.removesuffix(_FILE)
+        if environ.get(setting):
+            raise ValueError(f"{setting} and {variable} are both set: which one holds?")
+        del found[variable]
+        try:
+            found[setting] = Path(path).read_text("utf-8").removesuffix("\n")
+        except OSError as error:
+            raise ValueError(f"{variable}={path} cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError:
+            raise ValueError(f"{variable}={path} is not UTF-8") from None  # its own words show what the file holds
+    return found
+
+
+class _EnvironmentAndFiles(EnvSettingsSource):
+    """Environment variables, and files that they name."""
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return {name.lower(): value for name, value in with_files(os.environ).items()}
+
+
+class ProcessSettings(BaseSettings):
+    """What every process can be told. A process adds its own fields; `orders_port` is read from `SHOP_ORDERS_PORT`."""
+
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="ignore", frozen=True)
+
+    env: Literal["development", "production"] = "development"
+    # The interface to listen on: loopback, unless a container or a person says otherwise.
+    host: str = "127.0.0.1"
+    data_dir: Path = Path(".shop")
+    log_format: Literal["text", "json"] = "text"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    # Where spans go (OTLP over HTTP); empty for nowhere.
+    otlp_url: str = "http://127.0.0.1:8003"
+    trace_sample_ratio: float = 1.0
+    # Where a process that serves no HTTP of its own shows its metrics (`/metrics`); 0: nowhere. To `shop up` it is the
+    # first of a run of ports.
+    metrics_port: int = 0
+    # Where a process that listens nowhere else answers `/healthz` and `/readyz`; 0: nowhere.
+    health_port: int = 0
+    # embedded:PATH or amqp://…; empty for the embedded broker in `data_dir`.
+    broker_url: str = ""
+    # sqlite:///PATH or postgresql://…, with {service} where the service's name belongs; empty for SQLite in `data_dir`.
+    database_url: str = ""
+    # The database role's password, where the URL shows none: so the URL can be configuration, and this a secret.
+    database_password: str = ""
+    # Whether a process brings its database's schema up to date itself; if not, it waits for `shop migrate`.
+    migrate: bool = True
+    # A folder of certificates (see chassis/tls.py): then gRPC is mutual TLS, and the edge speaks HTTPS and WSS.
+    tls_dir: Path | None = None
+    users_address: str = "127.0.0.1:50051"
+    # What this process shows to `users` to get a token of its own; empty when it needs none.
+    service_secret: str = ""
+    # Products, users and orders to explore, loaded on first start; by default only in development.
+    demo_data: bool | None = None
+    # Seconds before each retry of a failed delivery; after the last it is dead-lettered.
+    retry_delays: tuple[float, ...] = (0.5, 2, 8, 30, 120)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic-settings' shape
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is passed by name comes first, then the environment; `SHOP_X_FILE` names a file that holds `SHOP_X`."""
+        return (init_settings, _EnvironmentAndFiles(settings_cls))
+
+    def broker(self) -> str:
+        """The broker's URL."""
+        return self.broker_url or f"embedded:{self.data_dir / 'broker.sqlite'}"
+
+    def database(self, service: str) -> str:
+        """The URL of a service's own database."""
+        template = self.database_url or f"sqlite:///{self.data_dir / '{service}.sqlite'}"
+        scheme, slashes, rest = template.replace("{service}", service).partition("://")
+        role, at, place = rest.rpartition("@")
+        if not (self.database_password and at) or ":" in role:
+            return scheme + slashes + rest
+        return f"{scheme}://{role}:{quote(self.database_password, safe='')}@{place}"
+
+    def telemetry(self, process: str) -> AbstractAsyncContextManager[Telemetry]:
+        """What a process that serves no HTTP of its own tells of itself."""
+        # Imported here: whoever reads only settings does not pay for it.
+        from chassis.telemetry import telemetry
+
+        metrics_at = (self.host, self.metrics_port) if self.metrics_port else None
+        return telemetry(process, self.otlp_url, sample_ratio=self.trace_sample_ratio, metrics_at=metrics_at)
+
+    def tls(self, process: str) -> Tls | None:
+        """What the process needs for TLS; None when it is off. Raises `FileNotFoundError`."""
+        return None if self.tls_dir is None else Tls.of(self.tls_dir, process)
+
+    def trust(self) -> ssl.SSLContext | None:
+        """What a client of our own HTTPS and WSS servers trusts; None when TLS is off."""
+        return None if self.tls_dir is None else client_context(self.tls_dir / "ca.pem")
+
+    def demo(self) -> bool:
+        """Whether to load the demo data on first start. Raises `ValueError` in production, where it must not be."""
+        wanted = self.env == "development" if self.demo_data is None else self.demo_data
+        if wanted and self.env == "production":
+            message = "SHOP_DEMO_DATA and SHOP_ENV=production exclude each other: demo accounts have public passwords"
+            raise ValueError(message)
+        return wanted

@@ -1,0 +1,31 @@
+"""Between Python's types and protobuf's."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import cast
+
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from chassis.errors import invalid
+
+
+def timestamp(moment: datetime) -> Timestamp:
+    """A moment as google.protobuf.Timestamp."""
+    message = Timestamp()
+    message.FromDatetime(moment)
+    return message
+
+
+def moment(request: Message, field: str) -> datetime:
+    """A request's google.protobuf.Timestamp, in UTC.
+
+    Raises INVALID_INPUT that blames the field where it is missing or not in the years 1 to 9999, as the type asks.
+    """
+    if not request.HasField(field):
+        raise invalid("a time is missing", **{field: "is required"})
+    try:
+        return cast("Timestamp", getattr(request, field)).ToDatetime(UTC)
+    except (ValueError, OverflowError) as error:
+        raise invalid("this is not a time", **{field: "must be within the years 1 to 9999"}) from error
