@@ -1,0 +1,1 @@
+"""Our own processes behind the edge; none of them imports another."""

@@ -1,0 +1,163 @@
+"""Products in the service's own database; every change writes `product.changed` into the outbox with it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+from google.protobuf.json_format import MessageToJson
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    MetaData,
+    Select,
+    Table,
+    Text,
+    func,
+    insert,
+    select,
+    update,
+)
+
+from chassis.broker.inbox import Inbox, inbox_table
+from chassis.broker.outbox import Outbox, outbox_table
+from chassis.broker.port import Event
+from chassis.database import Database, UtcTime, by_number, insert_missing, numbered
+from chassis.errors import not_found
+from protos.shop.events.v1.events_pb2 import ProductChanged
+from services.catalog.domain import Product
+
+metadata = MetaData()
+products = Table(
+    "products",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("category", Text, nullable=False),
+    Column("price_minor", BigInteger, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("image_url", Text, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("deleted", Boolean, nullable=False),
+)
+outbox = outbox_table(metadata)
+inbox = inbox_table(metadata)
+
+_LIVE = select(products).where(products.c.deleted.is_(False))
+
+
+# Built once: SQLAlchemy caches what they compile to.
+@lru_cache
+def _by_ids(count: int) -> Select[Any]:
+    return _LIVE.where(products.c.id.in_(numbered(count)))
+
+
+class SqlProductStore:
+    def __init__(self, database: Database, events: Outbox) -> None:
+        self._database = database
+        self._events = events
+        self._inbox = Inbox(inbox)
+
+    async def by_ids(self, ids: Sequence[str]) -> dict[str, Product]:
+        if not ids:
+            return {}
+        rows = await self._database.read(lambda connection: connection.execute(_by_ids(len(ids)), by_number(ids)).all())
+        return {row.id: _product(row) for row in rows}
+
+    async def page(self, *, category: str, query: str, after: str, size: int) -> list[Product]:
+        statement = _LIVE.where(products.c.id > after).order_by(products.c.id).limit(size)
+        if category:
+            statement = statement.where(products.c.category == category)
+        text = func.lower(products.c.name + " " + products.c.description)
+        for word in query.lower().split():
+            statement = statement.where(text.contains(word, autoescape=True))
+        async with self._database.reading() as connection:
+            return [_product(row) for row in await connection.execute(statement)]
+
+    async def add(self, product: Product) -> None:
+        def adding(connection: Connection) -> None:
+            connection.execute(insert(products), _row(product))
+            self._events.add(connection, _changed_event(product))
+
+        await self._database.write(adding)
+
+    async def add_missing(self, demo: Sequence[Product]) -> None:
+        """Add those whose id was never there; deleted ones stay deleted."""
+        rows = [_row(product) for product in demo]
+        await self._database.write(lambda connection: connection.execute(insert_missing(connection, products), rows))
+
+    async def change(self, product_id: str, change: Callable[[Product], Product]) -> Product:
+        return await self._database.write(lambda connection: self._change(connection, product_id, change))
+
+    async def change_once(self, event_id: str, product_id: str, change: Callable[[Product], Product]) -> Product:
+        def changing(connection: Connection) -> Product:
+            if self._inbox.first_time(connection, "refresh-material", event_id):
+                return self._change(connection, product_id, change)
+            return _locked(connection, product_id)
+
+        return await self._database.write(changing)
+
+    def _change(self, connection: Connection, product_id: str, change: Callable[[Product], Product]) -> Product:
+        product = change(_locked(connection, product_id))
+        connection.execute(update(products).where(products.c.id == product_id).values(_row(product)))
+        self._events.add(connection, _changed_event(product))
+        return product
+
+    async def delete(self, product_id: str, check: Callable[[Product], None]) -> None:
+        def deleting(connection: Connection) -> None:
+            product = _locked(connection, product_id)
+            check(product)
+            connection.execute(update(products).where(products.c.id == product_id).values(deleted=True))
+            self._events.add(connection, _changed_event(product, deleted=True))
+
+        await self._database.write(deleting)
+
+
+def _locked(connection: Connection, product_id: str) -> Product:
+    row = connection.execute(_LIVE.where(products.c.id == product_id).with_for_update()).one_or_none()
+    if row is None:
+        raise not_found("product", product_id)
+    return _product(row)
+
+
+def _changed_event(product: Product, *, deleted: bool = False) -> Event:
+    payload = ProductChanged(product_id=product.id, version=product.version, deleted=deleted)
+    data = MessageToJson(payload, preserving_proto_field_name=True, indent=None).encode()
+    return Event(uuid.uuid4().hex, "product.changed", "/catalog", product.id, datetime.now(UTC), data)
+
+
+def _row(product: Product) -> dict[str, object]:
+    return {
+        "id": product.id,
+        "name": product.name,
+        "description": product.description,
+        "category": product.category,
+        "price_minor": int(product.price * 100),
+        "currency": product.currency,
+        "image_url": product.image_url,
+        "updated_at": product.updated_at,
+        "version": product.version,
+        "deleted": False,
+    }
+
+
+def _product(row: Any) -> Product:
+    return Product(
+        id=row.id,
+        name=row.name,
+        description=row.description,
+        category=row.category,
+        price=Decimal(row.price_minor).scaleb(-2),
+        currency=row.currency,
+        image_url=row.image_url,
+        updated_at=row.updated_at,
+        version=row.version,
+    )

@@ -1,0 +1,114 @@
+"""The composition root of erp_adapter: the one place that reads settings and builds adapters."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Literal
+
+from grpc_health.v1.health import aio as health_aio
+from grpc_health.v1.health_pb2 import HealthCheckResponse
+
+from chassis.background import background
+from chassis.identity_provider import identity_provider
+from chassis.process import Running
+from chassis.rpc_server import serve
+from chassis.settings import ProcessSettings
+from chassis.telemetry import Telemetry
+from protos.shop.erp.v1.erp_pb2_grpc import add_ErpServiceServicer_to_server
+from services.erp_adapter.demo import demo_stock
+from services.erp_adapter.grpc_api import POLICY, ErpApi
+from services.erp_adapter.ports import Erp
+from services.erp_adapter.soap_client import Login, SoapClient, soap_client
+from services.erp_adapter.soap_erp import SoapErp
+
+DEMO_PASSWORD = "shop"  # noqa: S105 - the ERP's demo account
+MIGRATIONS = Path(__file__).parent / "migrations"
+CONTRACT = Path(__file__).with_name("erp_contract.txt")
+
+_SERVICE = "shop.erp.v1.ErpService"
+
+
+class Settings(ProcessSettings):
+    erp_adapter_port: int = 50056
+    # Which ERP: the legacy system over SOAP, or the one in this process, whose state is in this service's database.
+    erp: Literal["legacy", "modern"] = "legacy"
+    # Where the ERP's SOAP service is; its WSDL is at `?wsdl` of the same address.
+    legacy_soap_url: str = "http://127.0.0.1:8020/"
+    legacy_soap_user: str = "SHOP"
+    legacy_soap_password: str = DEMO_PASSWORD
+    # Seconds for one call to the ERP, login included.
+    legacy_soap_timeout: float = 5.0
+    # Seconds between two looks at the ERP's WSDL for a change of contract.
+    legacy_soap_contract_check: float = 30.0
+
+
+@asynccontextmanager
+async def run(settings: Settings | None = None, *, erp: Erp | None = None) -> AsyncIterator[Running]:
+    """Serve shop.erp.v1 until the block ends; the legacy ERP need not be there yet.
+
+    Health says NOT_SERVING while the legacy ERP's contract is not the one that we know.
+    """
+    settings = settings or Settings()
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        spans = await enter(settings.telemetry("erp_adapter"))
+        provider = await enter(identity_provider(settings.users_address, spans, tls=settings.tls("erp_adapter")))
+        soap: SoapClient | None = None
+        if erp is None and settings.erp == "modern":
+            erp = await _modern(stack, settings)
+        elif erp is None:
+            soap = await _soap(stack, settings, spans)
+            erp = SoapErp(soap)
+        health = health_aio.HealthServicer()
+        port = await enter(
+            serve(
+                (add_ErpServiceServicer_to_server, ErpApi(erp)),
+                names=[_SERVICE],
+                policy=POLICY,
+                verifier=provider.verifier,
+                telemetry=spans,
+                host=settings.host,
+                port=settings.erp_adapter_port,
+                reflection=settings.env == "development",
+                health=health,
+                tls=settings.tls("erp_adapter"),
+            )
+        )
+        if soap is not None:
+            await enter(background(soap.wsdl.watch(settings.legacy_soap_contract_check, _readiness(health))))
+        yield Running(port)
+
+
+async def _soap(stack: AsyncExitStack, settings: Settings, spans: Telemetry) -> SoapClient:
+    if settings.env == "production" and settings.legacy_soap_password == DEMO_PASSWORD:
+        message = "SHOP_ENV=production, but SHOP_LEGACY_SOAP_PASSWORD is that of the ERP's demo account"
+        raise ValueError(message)
+    login = Login(settings.legacy_soap_user, settings.legacy_soap_password)
+    budget, contract = settings.legacy_soap_timeout, CONTRACT.read_text()
+    return await stack.enter_async_context(
+        soap_client(settings.legacy_soap_url, spans, login, budget=budget, contract=contract)
+    )
+
+
+async def _modern(stack: AsyncExitStack, settings: Settings) -> Erp:
+    # Imported here: in front of the legacy system nobody needs a database.
+    from chassis.database import database
+    from services.erp_adapter.modern_erp import ModernErp
+
+    url, create = settings.database("erp_adapter"), settings.env == "development"
+    opened = database(url, MIGRATIONS, create=create, migrate=settings.migrate)
+    modern = ModernErp(await stack.enter_async_context(opened))
+    if settings.demo():
+        await modern.add_missing(demo_stock())
+    return modern
+
+
+def _readiness(health: health_aio.HealthServicer) -> Callable[[bool], Awaitable[None]]:
+    async def tell(fine: bool) -> None:
+        status = HealthCheckResponse.SERVING if fine else HealthCheckResponse.NOT_SERVING
+        for name in ("", _SERVICE):
+            await health.set(name, status)
+
+    return tell

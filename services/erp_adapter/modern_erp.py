@@ -1,0 +1,226 @@
+"""The Erp port without the legacy system: the same behaviour, in this process, durable in its own database.
+
+What `SHOP_ERP=modern` puts behind the adapter. It knows products by our ids and needs no translation.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, Date, Integer, MetaData, Table, Text, bindparam, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from chassis.database import Database, insert_missing
+from chassis.errors import Kind, ShopError, invalid, not_found
+from services.erp_adapter.domain import (
+    GoodsReceipt,
+    NewSalesOrder,
+    OrderState,
+    SalesOrder,
+    Shipment,
+    StockLevel,
+    check_cents,
+    check_order,
+    check_quantity,
+    check_reference,
+    shipment_state,
+)
+
+CREDIT_LIMIT = Decimal(10_000)
+
+metadata = MetaData()
+articles = Table(
+    "articles",
+    metadata,
+    Column("product_id", Text, primary_key=True),
+    Column("on_hand", BigInteger, nullable=False),
+)
+sales_orders = Table(
+    "sales_orders",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("order_id", Text, nullable=False, unique=True),
+    Column("state", Text, nullable=False),
+    # The order as it was registered, to tell a repeat from another order; empty for one cancelled before it came.
+    Column("content", Text, nullable=False),
+    Column("ships_on", Date),
+    sqlite_autoincrement=True,
+)
+receipts = Table(
+    "receipts",
+    metadata,
+    Column("receipt_id", Text, primary_key=True),
+    Column("product_id", Text, nullable=False),
+    Column("quantity", BigInteger, nullable=False),
+)
+
+_MOVE = (
+    update(articles)
+    .where(articles.c.product_id == bindparam("product"))
+    .values(on_hand=articles.c.on_hand + bindparam("pieces", type_=BigInteger))
+)
+_POSITION = re.compile(r"[0-9]{10}")
+
+
+class ModernErp:
+    """Implements `ports.Erp`. `now` is the clock."""
+
+    def __init__(self, database: Database, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._database = database
+        self._now = now
+
+    async def add_missing(self, stock: Mapping[str, int]) -> None:
+        """Stock the products that were never stocked."""
+        async with self._database.transaction() as connection:
+            await self._introduce(connection, stock)
+
+    async def stock_levels(self, product_ids: Sequence[str]) -> list[StockLevel]:
+        for product_id in product_ids:
+            check_reference("product_ids", product_id)
+        async with self._database.reading() as connection:
+            rows = await connection.execute(select(articles).where(articles.c.product_id.in_(product_ids)))
+            return [StockLevel(row.product_id, row.on_hand, self._now()) for row in rows]
+
+    async def register(self, order: NewSalesOrder) -> str:
+        content = _content(order)
+        async with self._database.transaction() as connection:
+            known = await self._locked(connection, order.order_id)
+            if known is None:
+                if sum(item.quantity * item.unit_price for item in order.items) > CREDIT_LIMIT:
+                    raise _refused("CREDIT_LIMIT_EXCEEDED", "the order is over the credit limit")
+                await self._introduce(connection, {item.product_id: 0 for item in order.items})
+                row = {"order_id": order.order_id, "state": OrderState.OPEN.value, "content": content}
+                await connection.execute(insert_missing(connection, sales_orders), row)
+                # Ours, or that of somebody who was a moment earlier.
+                known = await self._locked(connection, order.order_id)
+            if known.state == OrderState.CANCELLED:
+                raise _cancelled(order.order_id)
+            if known.content != content:
+                raise _reused(order.order_id)
+            return _number(known.number)
+
+    async def cancel(self, order_id: str) -> None:
+        row = {"order_id": check_reference("order_id", order_id), "state": OrderState.CANCELLED.value, "content": ""}
+        async with self._database.transaction() as connection:
+            # One that has not arrived yet is noted as cancelled, lest it arrive later.
+            await connection.execute(insert_missing(connection, sales_orders), row)
+            known = await self._locked(connection, order_id)
+            if known.state == OrderState.SHIPPED:
+                raise _refused("ORDER_SHIPPED", f"the order has been shipped: {order_id}")
+            await self._change(connection, order_id, state=OrderState.CANCELLED.value)
+
+    async def ship(self, order_id: str) -> Shipment:
+        check_reference("order_id", order_id)
+        async with self._database.transaction() as connection:
+            known = await self._locked(connection, order_id)
+            if known is None:
+                raise not_found("sales order", order_id)
+            if known.state == OrderState.CANCELLED:
+                raise _cancelled(order_id)
+            ships_on = known.ships_on
+            if known.state == OrderState.OPEN:
+                ships_on = self._now().date() + timedelta(days=1)
+                await connection.execute(_MOVE, _outgoing(known.content))
+                await self._change(connection, order_id, state=OrderState.SHIPPED.value, ships_on=ships_on)
+            return self._shipment(order_id, known.number, ships_on)
+
+    async def shipment(self, order_id: str) -> Shipment:
+        check_reference("order_id", order_id)
+        async with self._database.reading() as connection:
+            row = (
+                await connection.execute(select(sales_orders).where(sales_orders.c.order_id == order_id))
+            ).one_or_none()
+        if row is None or row.ships_on is None:
+            raise not_found("shipment of an order", order_id)
+        return self._shipment(order_id, row.number, row.ships_on)
+
+    async def post_receipt(self, receipt: GoodsReceipt) -> None:
+        check_quantity(abs(receipt.quantity))
+        row = {
+            "receipt_id": check_reference("receipt_id", receipt.receipt_id),
+            "product_id": check_reference("product_id", receipt.product_id),
+            "quantity": receipt.quantity,
+        }
+        async with self._database.transaction() as connection:
+            added = await connection.execute(insert_missing(connection, receipts), row)
+            if added.rowcount == 1:
+                await self._introduce(connection, {receipt.product_id: 0})
+                await connection.execute(_MOVE, {"product": receipt.product_id, "pieces": receipt.quantity})
+                return
+            known = (
+                await connection.execute(select(receipts).where(receipts.c.receipt_id == receipt.receipt_id))
+            ).one()
+            if (known.product_id, known.quantity) != (receipt.product_id, receipt.quantity):
+                raise _reused(receipt.receipt_id)
+
+    async def sales_orders(self, after: str, limit: int) -> tuple[list[SalesOrder], str]:
+        if after and not _POSITION.fullmatch(after):
+            raise invalid("the cursor is not one of ours", cursor="take it from next_cursor")
+        statement = (
+            select(sales_orders)
+            .where(sales_orders.c.number > int(after or 0))
+            .order_by(sales_orders.c.number)
+            .limit(limit + 1)
+        )
+        async with self._database.reading() as connection:
+            rows = (await connection.execute(statement)).all()
+        found = [
+            SalesOrder(row.order_id, _number(row.number), OrderState(row.state), 0 if row.ships_on is None else 1)
+            for row in rows[:limit]
+        ]
+        return found, found[-1].number if len(rows) > limit else ""
+
+    def _shipment(self, order_id: str, number: int, ships_on: date) -> Shipment:
+        # An order has one shipment at most, so it may have the order's number.
+        return Shipment(order_id, _number(number), shipment_state(ships_on, self._now().date()), ships_on)
+
+    async def _locked(self, connection: AsyncConnection, order_id: str) -> Any:
+        statement = select(sales_orders).where(sales_orders.c.order_id == order_id).with_for_update()
+        return (await connection.execute(statement)).one_or_none()
+
+    async def _change(self, connection: AsyncConnection, order_id: str, **values: object) -> None:
+        await connection.execute(update(sales_orders).where(sales_orders.c.order_id == order_id).values(**values))
+
+    async def _introduce(self, connection: AsyncConnection, stock: Mapping[str, int]) -> None:
+        """Our catalogue decides what is sold; a new product becomes known with its first order or receipt."""
+        rows = [{"product_id": product_id, "on_hand": stock[product_id]} for product_id in sorted(stock)]
+        if rows:
+            await connection.execute(insert_missing(connection, articles), rows)
+
+
+def _content(order: NewSalesOrder) -> str:
+    """What makes a repeat a repeat. Raises INVALID_INPUT for what no ERP could take."""
+    check_reference("order_id", order.order_id)
+    check_order(order)
+    lines = [
+        [check_reference("product_id", item.product_id), check_quantity(item.quantity), check_cents(item.unit_price)]
+        for item in order.items
+    ]
+    customer = check_reference("customer_id", order.customer_id)
+    return json.dumps({"customer": customer, "currency": order.currency, "lines": lines})
+
+
+def _outgoing(content: str) -> list[dict[str, Any]]:
+    """What leaves the stock with an order; products in one order, so that two shipments cannot wait in a circle."""
+    return [{"product": product, "pieces": -pieces} for product, pieces, _ in sorted(json.loads(content)["lines"])]
+
+
+def _number(number: int) -> str:
+    return f"{number:010d}"
+
+
+def _refused(code: str, message: str) -> ShopError:
+    return ShopError(code, message, Kind.PRECONDITION)
+
+
+def _cancelled(order_id: str) -> ShopError:
+    return _refused("ORDER_CANCELLED", f"the order has been cancelled: {order_id}")
+
+
+def _reused(identifier: str) -> ShopError:
+    return _refused("REFERENCE_REUSED", f"the ERP knows this id for something else: {identifier}")

@@ -1,0 +1,94 @@
+"""The Erp port on the legacy ERP: each method is one call over SOAP between two translations."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from chassis.errors import Kind, ShopError
+from services.erp_adapter import translation
+from services.erp_adapter.domain import GoodsReceipt, NewSalesOrder, SalesOrder, Shipment, StockLevel, check_reference
+from services.erp_adapter.shared_reads import SharedReads
+from services.erp_adapter.translation import ErpFault
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+class Soap(Protocol):
+    async def call(self, operation: str, body: Mapping[str, Any]) -> Any:
+        """See `SoapClient.call`."""
+
+
+class SoapErp:
+    """Implements `ports.Erp`."""
+
+    def __init__(self, soap: Soap) -> None:
+        self._soap = soap
+        self._reads = SharedReads(self._read_levels)
+
+    async def stock_levels(self, product_ids: Sequence[str]) -> list[StockLevel]:
+        for product_id in product_ids:
+            # Here, because the call is shared: one caller's mistake must not become everybody's.
+            check_reference("product_ids", product_id)
+        return await self._reads.levels(product_ids)
+
+    async def register(self, order: NewSalesOrder) -> str:
+        request = translation.order_request(order)
+        try:
+            registered = await self._ask("CreateSalesOrder", request, translation.sales_order)
+        except ShopError as error:
+            if error.code != "PRODUCT_UNKNOWN":
+                raise
+            await self._introduce(*(item.product_id for item in order.items))
+            registered = await self._ask("CreateSalesOrder", request, translation.sales_order)
+        return registered.number
+
+    async def cancel(self, order_id: str) -> None:
+        await self._ask("CancelSalesOrder", translation.reference_request(order_id), translation.sales_order)
+
+    async def ship(self, order_id: str) -> Shipment:
+        shipment = await self._ask("CreateShipment", translation.reference_request(order_id), translation.shipment)
+        self._reads.forget()
+        return shipment
+
+    async def shipment(self, order_id: str) -> Shipment:
+        return await self._ask("GetShipmentStatus", translation.reference_request(order_id), translation.shipment)
+
+    async def post_receipt(self, receipt: GoodsReceipt) -> None:
+        request = translation.receipt_request(receipt)
+        try:
+            await self._ask("PostGoodsReceipt", request, lambda _: None)
+        except ShopError as error:
+            if error.code != "PRODUCT_UNKNOWN":
+                raise
+            await self._introduce(receipt.product_id)
+            await self._ask("PostGoodsReceipt", request, lambda _: None)
+        self._reads.forget()
+
+    async def sales_orders(self, after: str, limit: int) -> tuple[list[SalesOrder], str]:
+        return await self._ask("ListSalesOrders", translation.page_request(after, limit), translation.sales_orders)
+
+    async def _introduce(self, *product_ids: str) -> None:
+        """Our catalogue decides what is sold; the ERP learns of a new product with its first order or receipt."""
+        for product_id in product_ids:
+            await self._ask("CreateArticle", translation.article_request(product_id), str)
+
+    async def _read_levels(self, product_ids: Sequence[str]) -> list[StockLevel]:
+        return await self._ask("GetStockLevel", translation.stock_request(product_ids), translation.stock_levels)
+
+    async def _ask(self, operation: str, request: Mapping[str, Any], read: Callable[[Any], T]) -> T:
+        try:
+            return read(await self._soap.call(operation, request))
+        except ErpFault as fault:
+            error = translation.error_of(fault)
+            if error.kind not in (Kind.PRECONDITION, Kind.NOT_FOUND):
+                # The error keeps their words to itself; whoever looks into it needs them.
+                log.warning("%s: %s %s", operation, fault, fault.item)
+            raise error from fault
+        except (ValueError, AttributeError, TypeError) as surprise:
+            log.warning("%s: %s", operation, surprise)
+            message = "the ERP's answer cannot be read"
+            raise ShopError("ERP_ANSWER_UNREADABLE", message, Kind.UNAVAILABLE, retry_after=5.0) from surprise

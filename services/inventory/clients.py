@@ -1,0 +1,36 @@
+"""The ERP, over gRPC to its adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from chassis.rpc import Client
+from chassis.wire import timestamp
+from protos.shop.erp.v1.erp_pb2 import GetStockLevelsRequest, PostGoodsReceiptRequest
+from services.inventory.domain import Adjustment
+
+if TYPE_CHECKING:
+    from protos.shop.erp.v1.erp_pb2_grpc import ErpServiceAsyncStub
+
+
+class GrpcErp:
+    def __init__(self, stub: ErpServiceAsyncStub, client: Client) -> None:
+        self._stub = stub
+        self._client = client
+
+    async def stock_levels(self, product_ids: Sequence[str]) -> Mapping[str, int]:
+        # Under the gateway's budget of 2 s, so that there is time left to answer with the last known figure.
+        request = GetStockLevelsRequest(product_ids=product_ids)
+        response = await self._client.call(self._stub.GetStockLevels, request, timeout=1.0)
+        return {level.product_id: level.on_hand for level in response.levels}
+
+    async def book(self, adjustment: Adjustment) -> None:
+        request = PostGoodsReceiptRequest(
+            receipt_id=adjustment.id,
+            product_id=adjustment.product_id,
+            quantity=adjustment.quantity,
+            received_at=timestamp(adjustment.counted_at),
+        )
+        # Nobody waits for it, so it may take longer than a client would.
+        await self._client.call(self._stub.PostGoodsReceipt, request, timeout=5.0)

@@ -1,0 +1,234 @@
+"""Stock and reservations in the service's own database.
+
+The database itself refuses to oversell, whatever runs at the same time: figures change by guarded updates of locked
+rows, `available - n WHERE available >= n`, and may not fall below zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import BigInteger, Connection, Select, bindparam, select, update
+
+from chassis.broker.outbox import Outbox
+from chassis.broker.port import Event
+from chassis.database import Database, by_number, insert_missing, numbered
+from chassis.errors import ShopError
+from chassis.grouping import Grouped
+from chassis.telemetry import current_traceparent
+from services.inventory.domain import (
+    Adjustment,
+    Line,
+    Reservation,
+    State,
+    Stock,
+    not_held,
+    out_of_stock,
+    reference_reused,
+    reservation_expired,
+)
+from services.inventory.sql_store.reserving import Wanted, reserve_all
+from services.inventory.sql_store.rows import read_reservation, read_stock, reservation_row, stock_changed
+from services.inventory.sql_store.tables import HELD, UNBOOKED, adjustments, outbox, reservations, stock
+
+__all__ = ["SqlStockStore", "outbox"]
+
+_FIGURES = (stock.c.available, stock.c.reserved, stock.c.shipped)
+
+
+def _move(**changes: Any) -> Any:
+    """An update of one product's figures by `quantity`, answering the new ones."""
+    return update(stock).where(stock.c.product_id == bindparam("product")).values(changes).returning(*_FIGURES)
+
+
+_quantity = bindparam("quantity", type_=BigInteger)
+_RELEASE = _move(available=stock.c.available + _quantity, reserved=stock.c.reserved - _quantity)
+_SHIP = _move(reserved=stock.c.reserved - _quantity, shipped=stock.c.shipped + _quantity)
+_ADJUST = _move(
+    received=stock.c.received + _quantity,
+    available=stock.c.available + _quantity,
+    erp_on_hand=stock.c.erp_on_hand + _quantity,
+).where(stock.c.available + _quantity >= 0)
+
+# Built once: SQLAlchemy caches what they compile to.
+_LOCKED = select(reservations).where(reservations.c.order_id == bindparam("order")).with_for_update()
+_CHANGE_STATE = update(reservations).where(reservations.c.order_id == bindparam("order"))
+_NOTE_ERP_LEVEL = (
+    update(stock)
+    .where(stock.c.product_id == bindparam("product"))
+    .values(erp_on_hand=bindparam("level"), erp_as_of=bindparam("as_of"))
+)
+
+
+@lru_cache
+def _stock_of(count: int) -> Select[Any]:
+    return select(stock).where(stock.c.product_id.in_(numbered(count)))
+
+
+class SqlStockStore:
+    def __init__(self, database: Database, events: Outbox) -> None:
+        self._database = database
+        self._events = events
+        self._reserving = Grouped(self._reserve_all)
+
+    async def stock(self, product_ids: Sequence[str]) -> dict[str, Stock]:
+        asked = by_number(product_ids)
+        rows = await self._database.read(lambda connection: connection.execute(_stock_of(len(asked)), asked).all())
+        return {row.product_id: read_stock(row) for row in rows}
+
+    async def reserve(self, order_id: str, lines: Sequence[Line], expires_at: datetime | None = None) -> None:
+        refusal = await self._reserving.submit(Wanted(order_id, lines, expires_at, current_traceparent()))
+        if refusal is not None:
+            raise refusal
+
+    async def _reserve_all(self, wanted: Sequence[Wanted]) -> Sequence[ShopError | None]:
+        return await self._database.write(lambda connection: reserve_all(connection, self._events, wanted))
+
+    async def confirm(self, order_id: str) -> None:
+        def confirming(connection: Connection) -> None:
+            known = _locked(connection, order_id)
+            if known is None or known.state is State.RELEASED:
+                raise reservation_expired(order_id) if known and known.expired else not_held(order_id, State.RELEASED)
+            if known.expires_at is not None:
+                _change_state(connection, order_id, known.state)
+
+        await self._database.write(confirming)
+
+    async def expired(self, now: datetime, limit: int) -> list[str]:
+        statement = select(reservations.c.order_id).where(HELD, reservations.c.expires_at <= now).limit(limit)
+        return list(await self._database.read(lambda connection: connection.scalars(statement).all()))
+
+    async def expire(self, order_id: str, now: datetime) -> None:
+        def expiring(connection: Connection) -> None:
+            known = _locked(connection, order_id)
+            if known is None or known.state is not State.HELD or known.expires_at is None or known.expires_at > now:
+                return
+            self._move_all(connection, _RELEASE, known.lines)
+            _change_state(connection, order_id, State.RELEASED, known.expires_at)
+
+        await self._database.write(expiring)
+
+    async def release(self, order_id: str) -> None:
+        def releasing(connection: Connection) -> None:
+            # Where there is nothing to give back, a reservation that comes late must find the door closed.
+            row = reservation_row(order_id, State.RELEASED, [], None)
+            added = connection.execute(insert_missing(connection, reservations), row)
+            known = None if added.rowcount == 1 else _locked(connection, order_id)
+            if known is None:
+                return
+            if known.state is State.HELD:
+                self._move_all(connection, _RELEASE, known.lines)
+                _change_state(connection, order_id, State.RELEASED)
+            elif known.state is State.SHIPPED:
+                raise not_held(order_id, known.state)
+
+        await self._database.write(releasing)
+
+    async def ship(self, order_id: str) -> None:
+        def shipping(connection: Connection) -> None:
+            known = _locked(connection, order_id)
+            if known is not None and known.state is State.SHIPPED:
+                return
+            if known is None or known.state is not State.HELD:
+                raise not_held(order_id, known.state if known else State.RELEASED)
+            self._move_all(connection, _SHIP, known.lines)
+            _change_state(connection, order_id, State.SHIPPED)
+
+        await self._database.write(shipping)
+
+    async def adjust(self, adjustment: Adjustment) -> Stock:
+        product_id, line = adjustment.product_id, Line(adjustment.product_id, adjustment.quantity)
+        row = {
+            "id": adjustment.id,
+            "product_id": product_id,
+            "quantity": line.quantity,
+            "counted_at": adjustment.counted_at,
+        }
+
+        def adjusting(connection: Connection) -> Stock:
+            if connection.execute(insert_missing(connection, adjustments), row).rowcount == 1:
+                _add_missing(connection, {product_id: 0})
+                refused = self._move_all(connection, _ADJUST, [line])
+                if refused:
+                    raise out_of_stock(refused)
+            else:
+                known = connection.execute(select(adjustments).where(adjustments.c.id == adjustment.id)).one()
+                if (known.product_id, known.quantity) != (product_id, line.quantity):
+                    raise reference_reused(adjustment.id)
+            return read_stock(connection.execute(_stock_of(1), by_number([product_id])).one())
+
+        return await self._database.write(adjusting)
+
+    async def unbooked(self, limit: int) -> list[Adjustment]:
+        statement = select(adjustments).where(UNBOOKED).order_by(adjustments.c.counted_at).limit(limit)
+        rows = await self._database.read(lambda connection: connection.execute(statement).all())
+        return [Adjustment(row.id, row.product_id, row.quantity, row.counted_at) for row in rows]
+
+    async def note_booked(self, adjustment_ids: Sequence[str]) -> None:
+        statement = update(adjustments).where(adjustments.c.id.in_(adjustment_ids)).values(booked_at=datetime.now(UTC))
+        await self._database.write(lambda connection: connection.execute(statement))
+
+    async def note_erp_levels(self, levels: Mapping[str, int], as_of: datetime) -> None:
+        rows = [{"product": product_id, "level": levels[product_id], "as_of": as_of} for product_id in sorted(levels)]
+        await self._database.write(lambda connection: connection.execute(_NOTE_ERP_LEVEL, rows))
+
+    async def reservations_page(self, after: str, size: int) -> list[Reservation]:
+        statement = (
+            select(reservations).where(reservations.c.order_id > after).order_by(reservations.c.order_id).limit(size)
+        )
+        async with self._database.reading() as connection:
+            return [read_reservation(row) for row in await connection.execute(statement)]
+
+    async def stock_page(self, after: str, size: int) -> list[Stock]:
+        statement = select(stock).where(stock.c.product_id > after).order_by(stock.c.product_id).limit(size)
+        async with self._database.reading() as connection:
+            return [read_stock(row) for row in await connection.execute(statement)]
+
+    async def add_missing(self, received: Mapping[str, int]) -> None:
+        """Stock the products that were never stocked."""
+        await self._database.write(lambda connection: _add_missing(connection, received))
+
+    def _move_all(self, connection: Connection, statement: Any, lines: Sequence[Line]) -> list[str]:
+        """Move each line's quantity and write its `stock.changed`. Returns the products for which it was refused."""
+        refused: list[str] = []
+        events: list[Event] = []
+        for line in lines:
+            quantity = {"product": line.product_id, "quantity": line.quantity}
+            moved = connection.execute(statement, quantity).one_or_none()
+            if moved is None:
+                refused.append(line.product_id)
+            else:
+                events.append(stock_changed(line.product_id, *moved))
+        if events and not refused:
+            self._events.add(connection, *events)
+        return refused
+
+
+def _add_missing(connection: Connection, received: Mapping[str, int]) -> None:
+    now = datetime.now(UTC)
+    rows = [
+        {
+            "product_id": key,
+            "received": count,
+            "available": count,
+            "reserved": 0,
+            "shipped": 0,
+            "erp_on_hand": count,
+            "erp_as_of": now,
+        }
+        for key, count in sorted(received.items())
+    ]
+    connection.execute(insert_missing(connection, stock), rows)
+
+
+def _locked(connection: Connection, order_id: str) -> Reservation | None:
+    row = connection.execute(_LOCKED, {"order": order_id}).one_or_none()
+    return read_reservation(row) if row else None
+
+
+def _change_state(connection: Connection, order_id: str, state: State, expires_at: datetime | None = None) -> None:
+    values = {"state": state.value, "changed_at": datetime.now(UTC), "expires_at": expires_at}
+    connection.execute(_CHANGE_STATE, values | {"order": order_id})

@@ -1,0 +1,45 @@
+"""Between rows and the domain, and the event that tells of a product's new figures."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from chassis.broker.port import Event
+from services.inventory.domain import Line, Reservation, State, Stock
+
+
+def stock_changed(product_id: str, available: int, reserved: int, shipped: int) -> Event:
+    """`stock.changed`, with the figures as they are now."""
+    figures = {"available": available, "reserved": reserved, "shipped": shipped}
+    # What MessageToJson makes of a StockChanged, in a twentieth of the time; a test compares the two.
+    payload = {"product_id": product_id} | {name: str(figure) for name, figure in figures.items() if figure}
+    data = json.dumps(payload, ensure_ascii=False).encode()
+    return Event(uuid.uuid4().hex, "stock.changed", "/inventory", product_id, datetime.now(UTC), data)
+
+
+def read_stock(row: Any) -> Stock:
+    """A row of `stock`."""
+    return Stock(row.product_id, row.received, row.available, row.reserved, row.shipped, row.erp_on_hand, row.erp_as_of)
+
+
+def read_reservation(row: Any) -> Reservation:
+    """A row of `reservations`."""
+    lines = [Line(product_id, quantity) for product_id, quantity in json.loads(row.lines)]
+    return Reservation(row.order_id, State(row.state), lines, row.expires_at)
+
+
+def reservation_row(
+    order_id: str, state: State, lines: Sequence[Line], expires_at: datetime | None
+) -> dict[str, object]:
+    """A row for `reservations`."""
+    return {
+        "order_id": order_id,
+        "state": state.value,
+        "lines": json.dumps([[line.product_id, line.quantity] for line in lines]),
+        "changed_at": datetime.now(UTC),
+        "expires_at": expires_at,
+    }

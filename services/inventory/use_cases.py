@@ -1,0 +1,115 @@
+"""What can be asked of inventory, in plain words and plain types."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+from chassis.errors import Kind, ShopError, invalid
+from services.inventory.domain import Adjustment, Availability, Line, Reservation, Stock, availability
+from services.inventory.ports import Erp, StockStore
+
+MAX_IDS = 100
+# Pieces that one report may count in or out: more is a broken scanner.
+MAX_ADJUSTMENT = 1_000_000
+# What the ERP can take as a reference, so that whatever is counted can be told to it.
+_REFERENCE = re.compile(r"[!-~]{1,64}")
+_EXPIRED_AT_ONCE = 100
+# How often an unchanged answer of the ERP is worth a write.
+_NOTE_EVERY = timedelta(seconds=10)
+
+
+class Inventory:
+    def __init__(self, store: StockStore, erp: Erp, *, reservation_ttl: timedelta) -> None:
+        """`reservation_ttl`: how long an order that is not confirmed may hold what it has reserved."""
+        self._store = store
+        self._erp = erp
+        self._reservation_ttl = reservation_ttl
+
+    async def availability(self, product_ids: Sequence[str], *, live: bool) -> list[Availability]:
+        """In the order of the ids; unknown products are left out. `live` asks the ERP too."""
+        if len(product_ids) > MAX_IDS:
+            raise invalid(f"at most {MAX_IDS} ids at once", product_ids=f"must be at most {MAX_IDS}")
+        stock = await self._store.stock(product_ids)
+        now = datetime.now(UTC)
+        if not live:
+            return [
+                Availability(key, stock[key].available, stale=False, as_of=now) for key in product_ids if key in stock
+            ]
+        levels = await self._erp_levels(list(stock))
+        await self._note(stock, levels, now)
+        return [availability(stock[key], erp_on_hand=levels.get(key), now=now) for key in product_ids if key in stock]
+
+    async def reserve(self, order_id: str, lines: Sequence[Line]) -> None:
+        """All items of an order or none; a repeat changes nothing.
+
+        Raises OUT_OF_STOCK, ORDER_CLOSED or RESERVATION_EXPIRED.
+        """
+        if not order_id or not lines or any(line.quantity < 1 for line in lines):
+            raise invalid("a reservation needs an order and positive quantities")
+        await self._store.reserve(order_id, _merged(lines), datetime.now(UTC) + self._reservation_ttl)
+
+    async def confirm(self, order_id: str) -> None:
+        """Keep an order's reservation from expiring. Raises RESERVATION_EXPIRED or RESERVATION_NOT_HELD."""
+        await self._store.confirm(order_id)
+
+    async def expire(self) -> int:
+        """Give back what has been held for too long by orders that were not confirmed; returns how many there were."""
+        now = datetime.now(UTC)
+        order_ids = await self._store.expired(now, _EXPIRED_AT_ONCE)
+        for order_id in order_ids:
+            await self._store.expire(order_id, now)
+        return len(order_ids)
+
+    async def release(self, order_id: str) -> None:
+        await self._store.release(order_id)
+
+    async def ship(self, order_id: str) -> None:
+        await self._store.ship(order_id)
+
+    async def adjust(self, adjustment_id: str, line: Line) -> Stock:
+        """The figures after goods were counted in or out. Raises INVALID_INPUT, OUT_OF_STOCK or REFERENCE_REUSED."""
+        nameless = not _REFERENCE.fullmatch(adjustment_id) or not _REFERENCE.fullmatch(line.product_id)
+        if nameless or not 1 <= abs(line.quantity) <= MAX_ADJUSTMENT:
+            raise invalid(f"an adjustment needs an id, a product and 1 to {MAX_ADJUSTMENT} pieces, in or out")
+        return await self._store.adjust(Adjustment(adjustment_id, line.product_id, line.quantity, datetime.now(UTC)))
+
+    async def reservations(self, after: str, size: int) -> list[Reservation]:
+        return await self._store.reservations_page(after, size)
+
+    async def stock(self, after: str, size: int) -> tuple[list[Stock], Mapping[str, int]]:
+        """A page of figures, and what the ERP says of the same products (nothing while it does not answer)."""
+        page = await self._store.stock_page(after, size)
+        levels: dict[str, int] = {}
+        for begin in range(0, len(page), MAX_IDS):
+            levels |= await self._erp_levels([stock.product_id for stock in page[begin : begin + MAX_IDS]])
+        return page, levels
+
+    async def _erp_levels(self, product_ids: Sequence[str]) -> Mapping[str, int]:
+        """The ERP's figures; empty while it does not answer: the caller falls back to the last known ones."""
+        if not product_ids:
+            return {}
+        try:
+            return await self._erp.stock_levels(product_ids)
+        except ShopError as error:
+            if error.kind not in (Kind.UNAVAILABLE, Kind.TIMEOUT):
+                raise
+            return {}
+
+    async def _note(self, stock: Mapping[str, Stock], levels: Mapping[str, int], now: datetime) -> None:
+        news = {
+            product_id: level
+            for product_id, level in levels.items()
+            if level != stock[product_id].erp_on_hand or now - stock[product_id].erp_as_of > _NOTE_EVERY
+        }
+        if news:
+            await self._store.note_erp_levels(news, now)
+
+
+def _merged(lines: Sequence[Line]) -> list[Line]:
+    """One line per product, in the order of their ids, so that two orders cannot wait for each other in a circle."""
+    totals: dict[str, int] = {}
+    for line in lines:
+        totals[line.product_id] = totals.get(line.product_id, 0) + line.quantity
+    return [Line(product_id, totals[product_id]) for product_id in sorted(totals)]

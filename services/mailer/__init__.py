@@ -1,0 +1,1 @@
+"""mailer: tells customers by mail what became of their orders."""

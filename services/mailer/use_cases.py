@@ -1,0 +1,28 @@
+"""What mailer does, in plain words and plain types."""
+
+from __future__ import annotations
+
+from chassis.errors import not_found
+from services.mailer.domain import News, render
+from services.mailer.ports import Customers, Postman, SentMails
+
+
+class OrderMails:
+    def __init__(self, customers: Customers, postman: Postman, sent: SentMails) -> None:
+        self._customers = customers
+        self._postman = postman
+        self._sent = sent
+
+    async def tell(self, news: News) -> None:
+        """Send the mail about the news, unless it was sent before. Raises NOT_FOUND for an unknown customer.
+
+        Sent first and recorded after: whoever dies in between sends it again, under the same Message-ID. The other
+        order would lose the mail instead, and no order makes it exactly once: SMTP takes part in no transaction.
+        """
+        if await self._sent.contains(news.event_id):
+            return
+        customer = await self._customers.by_id(news.user_id)
+        if customer is None:
+            raise not_found("customer", news.user_id)
+        await self._postman.send(render(news, customer))
+        await self._sent.add(news.event_id)

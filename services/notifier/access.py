@@ -1,0 +1,55 @@
+"""Who is at the door: the origin of a page, and the token of a client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from aiohttp import web
+
+from chassis.errors import Kind, ShopError
+from chassis.identity import Principal, TokenVerifier, bearer
+from chassis.origins import origin_allowed
+
+_SUBPROTOCOL = "bearer."
+
+
+class Doorkeeper:
+    def __init__(self, verifier: TokenVerifier, *, allowed_origins: Sequence[str], max_clients: int) -> None:
+        self._verifier = verifier
+        self._allowed_origins = allowed_origins
+        self._max_clients = max_clients
+        self._clients = 0
+
+    def admit(self, request: web.Request) -> None:
+        """Raise FOREIGN_ORIGIN for a page that may not connect, TOO_MANY_CLIENTS when this copy is full."""
+        if not origin_allowed(request.headers.get("Origin"), request.host, self._allowed_origins):
+            raise ShopError("FOREIGN_ORIGIN", "pages of this origin may not connect", Kind.FORBIDDEN)
+        if self._clients >= self._max_clients:
+            raise ShopError("TOO_MANY_CLIENTS", "this copy is full", Kind.UNAVAILABLE, retry_after=1.0)
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Count a client while the block runs."""
+        self._clients += 1
+        try:
+            yield
+        finally:
+            self._clients -= 1
+
+    async def identify(self, request: web.Request) -> Principal:
+        """Whoever the token belongs to. Raises UNAUTHENTICATED, INVALID_TOKEN, or UPSTREAM_UNAVAILABLE."""
+        token = (
+            bearer(request.headers.get("Authorization"))
+            or request.query.get("token", "")
+            or subprotocol_of(request).removeprefix(_SUBPROTOCOL)
+        )
+        if not token:
+            raise ShopError("UNAUTHENTICATED", "a valid access token is needed", Kind.UNAUTHENTICATED)
+        return await self._verifier.verify(token)
+
+
+def subprotocol_of(request: web.Request) -> str:
+    """The subprotocol that carries a token, which is how a page's script can send one; empty when there is none."""
+    offered = ",".join(request.headers.getall("Sec-WebSocket-Protocol", ())).split(",")
+    return next((name.strip() for name in offered if name.strip().startswith(_SUBPROTOCOL)), "")

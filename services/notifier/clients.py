@@ -1,0 +1,56 @@
+"""Orders over gRPC, and the broker's log: whom to ask about a room, and where its texts go."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from google.protobuf.json_format import MessageToJson
+
+from chassis.broker.port import Broker, BrokerUnavailable, Event
+from chassis.errors import unavailable
+from chassis.rpc import Client
+from chassis.telemetry import SpanKind, Telemetry, current_traceparent
+from protos.shop.events.v1.events_pb2 import ChatPosted
+from protos.shop.orders.v1.orders_pb2 import GetOrderRequest
+
+if TYPE_CHECKING:
+    from protos.shop.orders.v1.orders_pb2_grpc import OrderServiceAsyncStub
+
+
+class GrpcOrders:
+    def __init__(self, stub: OrderServiceAsyncStub, client: Client) -> None:
+        self._stub = stub
+        self._client = client
+
+    async def owner(self, order_id: str) -> str:
+        response = await self._client.call(self._stub.GetOrder, GetOrderRequest(id=order_id))
+        return response.order.user_id
+
+
+class BrokerChatLog:
+    def __init__(self, broker: Broker, telemetry: Telemetry) -> None:
+        self._broker = broker
+        self._telemetry = telemetry
+
+    async def post(self, *, order_id: str, owner: str, author: str, text: str) -> None:
+        now = datetime.now(UTC)
+        message = ChatPosted(order_id=order_id, user_id=owner, author_id=author, text=text)
+        message.posted_at.FromDatetime(now)
+        data = MessageToJson(message, preserving_proto_field_name=True, indent=None).encode()
+        with self._telemetry.span(
+            "publish chat.posted",
+            SpanKind.PRODUCER,
+            protocol="AMQP" if self._broker.system == "rabbitmq" else "queue",
+            peer=self._broker.system,
+            attributes={"messaging.system": self._broker.system, "shop.bytes.sent": len(data)},
+        ):
+            extensions = {"userid": owner}
+            if traceparent := current_traceparent():
+                extensions["traceparent"] = traceparent
+            event = Event(str(uuid.uuid4()), "chat.posted", "/notifier", order_id, now, data, extensions)
+            try:
+                await self._broker.publish([event])
+            except BrokerUnavailable as error:
+                raise unavailable("broker") from error

@@ -1,0 +1,94 @@
+"""Who may see what, who has asked for what, and how often one may speak. No framework, no sockets."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+
+from chassis.broker.port import Event
+from chassis.broker.topics import matches as topic_matches
+from chassis.errors import Kind, ShopError
+from chassis.identity import Principal
+
+# Close codes: RFC 6455, 7.4.1 and the IANA registry; 4000-4999 are for applications, 4401 is our 401.
+NORMAL_CLOSURE = 1000
+GOING_AWAY = 1001
+PROTOCOL_ERROR = 1002
+ABNORMAL_CLOSURE = 1006
+TRY_AGAIN_LATER = 1013
+UNAUTHENTICATED = 4401
+
+MAX_TOPICS = 32
+# Few words of bounded length: what a pattern costs grows with its number of `#`.
+_TOPIC = re.compile(r"(?:[a-z0-9_-]{1,32}|\*|#)(?:\.(?:[a-z0-9_-]{1,32}|\*|#)){0,7}")
+_MAX_TEXT = 2_000
+
+# Bounded, because clients invent patterns.
+matches = lru_cache(maxsize=4096)(topic_matches)
+"""Whether a topic pattern (AMQP's: `*` is one word, `#` any number of them) takes an event type."""
+
+_EVERYTHING = "everything"
+
+
+def channel_of(principal: Principal) -> str:
+    """The channel that a client listens to: an admin's has everything, a customer's only what concerns them."""
+    return _EVERYTHING if principal.is_admin else f"{principal.role}:{principal.subject}"
+
+
+def channels_of(event: Event) -> tuple[str, ...]:
+    """The channels that an event is on."""
+    owner = event.extensions.get("userid")
+    return (_EVERYTHING, f"customer:{owner}") if owner else (_EVERYTHING,)
+
+
+def may_see(principal: Principal, event: Event) -> bool:
+    return channel_of(principal) in channels_of(event)
+
+
+def check_topics(topics: Sequence[str]) -> tuple[str, ...]:
+    """The topics without repeats. Raises INVALID_TOPIC."""
+    unique = tuple(dict.fromkeys(topics))
+    if not 1 <= len(unique) <= MAX_TOPICS:
+        raise ShopError("INVALID_TOPIC", f"subscribe to 1 to {MAX_TOPICS} topics", Kind.INVALID)
+    for topic in unique:
+        if not _TOPIC.fullmatch(topic):
+            raise ShopError("INVALID_TOPIC", f"{topic[:64]!r} is no topic pattern such as order.*", Kind.INVALID)
+    return unique
+
+
+def check_text(text: str) -> str:
+    """A chat text without surrounding space. Raises INVALID_TEXT."""
+    stripped = text.strip()
+    if not 1 <= len(stripped) <= _MAX_TEXT:
+        raise ShopError("INVALID_TEXT", f"a text has 1 to {_MAX_TEXT} characters", Kind.INVALID)
+    return stripped
+
+
+def wanted(since_by_topic: Mapping[str, int], event_type: str, position: int) -> bool:
+    """Whether a client wants what happened at a position: each topic counts from where it was subscribed."""
+    return any(since < position and matches(topic, event_type) for topic, since in since_by_topic.items())
+
+
+class TokenBucket:
+    """Allows `rate` a second in the long run and `burst` at once."""
+
+    __slots__ = ("_burst", "_clock", "_filled_at", "_rate", "_tokens")
+
+    def __init__(self, rate: float, burst: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._clock = clock
+        self._tokens = burst
+        self._filled_at = clock()
+
+    def take(self) -> bool:
+        """Take one; False when there is none left."""
+        now = self._clock()
+        self._tokens = min(self._burst, self._tokens + (now - self._filled_at) * self._rate)
+        self._filled_at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True

@@ -1,0 +1,136 @@
+"""What goes to clients, as the bytes that go on the wire: made once, however many receive them."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC
+from functools import cached_property
+from operator import attrgetter
+from typing import Any
+
+import orjson
+
+from chassis.broker.port import Event, LogEntry
+from chassis.errors import ShopError
+
+_FINAL_TEXT = 0x81
+_SHORT, _MEDIUM = 126, 1 << 16
+
+
+class Frame:
+    """A JSON message. `position` is where a client that has received it can go on."""
+
+    def __init__(self, payload: bytes, *, position: int | None = None, silent: bool = False) -> None:
+        """`silent`: an event stream gets only the position, since it carries events and nothing else."""
+        self.payload = payload
+        self._position = position
+        self._silent = silent
+
+    @cached_property
+    def websocket(self) -> bytes:
+        """One unmasked, uncompressed text frame (RFC 6455, 5.2)."""
+        size = len(self.payload)
+        if size < _SHORT:
+            header = struct.pack("!BB", _FINAL_TEXT, size)
+        elif size < _MEDIUM:
+            header = struct.pack("!BBH", _FINAL_TEXT, 126, size)
+        else:
+            header = struct.pack("!BBQ", _FINAL_TEXT, 127, size)
+        return header + self.payload
+
+    @cached_property
+    def event_stream(self) -> bytes:
+        """One block of an event stream (WHATWG HTML, 9.2). One without data moves the last event id and is no event."""
+        position = b"" if self._position is None else b"id: %d\n" % self._position
+        payload = b"" if self._silent else b"data: %b\n" % self.payload
+        return position + payload + b"\n"
+
+    @cached_property
+    def event_stream_chunk(self) -> bytes:
+        """The same as one chunk (RFC 9112, 7.1)."""
+        return b"%x\r\n%b\r\n" % (len(self.event_stream), self.event_stream)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """A way to put frames on the wire; `encoded` takes it from a frame, which makes it once."""
+
+    protocol: str
+    encoded: Callable[[Frame], bytes]
+
+
+WEBSOCKET = Encoding("WebSocket", attrgetter("websocket"))
+EVENT_STREAM = Encoding("SSE", attrgetter("event_stream"))
+EVENT_STREAM_CHUNKS = Encoding("SSE", attrgetter("event_stream_chunk"))
+
+
+class Notice:
+    """An event of the log as clients get it."""
+
+    __slots__ = ("_frame", "event", "position")
+
+    def __init__(self, entry: LogEntry) -> None:
+        self.position = entry.position
+        self.event: Event = entry.event
+        self._frame: Frame | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the event's data."""
+        return len(self.event.data)
+
+    @property
+    def frame(self) -> Frame:
+        """Made when the first client needs it, and kept: clients that come back together miss the same events."""
+        if self._frame is None:
+            payload = {
+                "id": str(self.position),
+                "type": self.event.type,
+                "time": self.event.time.astimezone(UTC),
+                "subject": self.event.subject,
+                "data": _parsed(self.event.data),
+            }
+            self._frame = Frame(orjson.dumps(payload, option=orjson.OPT_UTC_Z), position=self.position)
+        return self._frame
+
+
+def _parsed(data: bytes) -> Any:
+    """The event's data; None for what is not JSON: one event that nobody can read must not stop all that follow."""
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return None
+
+
+class _Comment(Frame):
+    """What an event stream's client passes over."""
+
+    @cached_property
+    def event_stream(self) -> bytes:
+        return b": still here\n\n"
+
+
+def subscribed(topics: Sequence[str], position: int) -> Frame:
+    """Everything on these topics after the position will come."""
+    payload = {"type": "subscribed", "topics": topics, "position": str(position)}
+    return Frame(orjson.dumps(payload), position=position, silent=True)
+
+
+def unsubscribed(topics: Sequence[str]) -> Frame:
+    return Frame(orjson.dumps({"type": "unsubscribed", "topics": topics}))
+
+
+def posted(room: str) -> Frame:
+    """A chat text is in the log; it comes back as an event to everyone in the room, its author too."""
+    return Frame(orjson.dumps({"type": "posted", "room": room}))
+
+
+def error(problem: ShopError) -> Frame:
+    return Frame(orjson.dumps({"type": "error", "code": problem.code, "message": problem.message}))
+
+
+RESYNC = Frame(b'{"type":"resync"}')
+PONG = Frame(b'{"type":"pong"}')
+HEARTBEAT = _Comment(b"")

@@ -1,0 +1,50 @@
+"""What the hub and the use cases need from outside."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from services.notifier.frames import Encoding, Frame
+
+
+class Outlet(Protocol):
+    """The way to one client."""
+
+    @property
+    def encoding(self) -> Encoding: ...
+
+    @property
+    def closing(self) -> int:
+        """The code with which we close it; 0 while we do not."""
+
+    def write(self, encoded: bytes) -> bool:
+        """Write a frame in this outlet's encoding without waiting, and say whether it was written.
+
+        A client that is too far behind is closed instead; what it misses is still in the log.
+        """
+
+    def push(self, frame: Frame) -> bool:
+        """As `write`, for a frame that is for this client alone."""
+
+    @property
+    def behind(self) -> bool:
+        """Whether so much waits for the client that there is no sense in writing more than what happens now."""
+
+    async def ready(self) -> None:
+        """Wait while the client is behind. Raises `ConnectionError` once it is closed."""
+
+    def stalled_for(self) -> float:
+        """For how many seconds the client has not taken a byte of what is waiting for it."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Begin to close, and return at once."""
+
+
+class Orders(Protocol):
+    async def owner(self, order_id: str) -> str:
+        """Whose order it is, asked on behalf of the current caller. Raises NOT_FOUND, also for somebody else's."""
+
+
+class ChatLog(Protocol):
+    async def post(self, *, order_id: str, owner: str, author: str, text: str) -> None:
+        """Make it durable and visible to everyone in the room. Raises UPSTREAM_UNAVAILABLE."""

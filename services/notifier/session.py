@@ -1,0 +1,133 @@
+"""One client: what it has subscribed to, and how it gets what it has missed before what comes live.
+
+Both come from the same log, so they are joined by position: a client that catches up reads the log on, at its own
+speed, until it is where this copy is, and from then on it is live.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from chassis.broker.port import PositionExpired
+from chassis.identity import Principal
+from services.notifier import frames
+from services.notifier.audience import Audience, Topics
+from services.notifier.domain import channel_of, may_see, wanted
+from services.notifier.frames import Notice
+from services.notifier.history import History
+from services.notifier.metrics import Metrics
+from services.notifier.ports import Outlet
+
+# Copies of notifier are a moment apart; a position that does not come in this time was never given out.
+_BEHIND_SECONDS = 2.0
+
+
+class Session:
+    __slots__ = ("_audience", "_history", "_joined", "_metrics", "_topics", "outlet", "principal")
+
+    def __init__(
+        self, principal: Principal, outlet: Outlet, history: History, audience: Audience, metrics: Metrics
+    ) -> None:
+        self.principal = principal
+        self.outlet = outlet
+        self._history = history
+        self._audience = audience
+        self._metrics = metrics
+        # Topic -> the position after which it counts.
+        self._topics: dict[str, int] = {}
+        # The topics that come live; none while the client catches up.
+        self._joined: Topics = ()
+
+    def lost_track(self) -> None:
+        """The live part has skipped to where it is now: retention has passed it."""
+        if self._joined:  # else reading on will tell
+            self._resync()
+
+    def unsubscribe(self, topics: Sequence[str]) -> None:
+        self.leave()
+        for topic in topics:
+            self._topics.pop(topic, None)
+        self._join()
+        self.outlet.push(frames.unsubscribed(topics))
+
+    async def subscribe(self, topics: Sequence[str], after: int | None) -> None:
+        """Serve these topics too: from now on, or everything after a position and then live. One call at a time.
+
+        Raises `ConnectionError` when the client goes away meanwhile.
+        """
+        await self._history.known.wait()
+        self.leave()
+        if after is None:
+            self._add(topics, self._history.position)
+        else:
+            await self._catch_up(topics, after)
+        self._join()
+
+    def leave(self) -> None:
+        """Get nothing live any more."""
+        if self._joined:
+            self._audience.leave(channel_of(self.principal), self._joined, self.outlet)
+            self._joined = ()
+
+    def _join(self) -> None:
+        if self._topics:
+            # Sorted, so that those who have asked for the same in another order are in one group.
+            self._joined = tuple(sorted(self._topics))
+            self._audience.join(channel_of(self.principal), self._joined, self.outlet)
+
+    def _add(self, topics: Sequence[str], since: int) -> None:
+        self._topics = self._topics | {topic: min(since, self._topics.get(topic, since)) for topic in topics}
+        self.outlet.push(frames.subscribed(topics, since))
+
+    async def _catch_up(self, topics: Sequence[str], after: int) -> None:
+        before, since = self._topics, self._history.position
+        try:
+            await self._wait_for(after)
+            missed, reached = await self._history.read(cursor := min(after, since))
+        except PositionExpired:
+            self._resync()
+            after = cursor = reached = self._history.position
+            missed = []
+        self._add(topics, after)
+        while True:
+            cursor = self._replay(missed, cursor, reached, before, since)
+            if cursor >= self._history.position:
+                return  # and be live: nothing can have happened since the last look
+            missed = []  # so that a slow client holds no more than what waits for it
+            await self.outlet.ready()
+            try:
+                missed, reached = await self._history.read(cursor)
+            except PositionExpired:
+                self._resync()
+                reached = self._history.position
+
+    def _replay(
+        self, missed: Sequence[Notice], cursor: int, reached: int, before: Mapping[str, int], since: int
+    ) -> int:
+        """Write what the client wants of it until the client is behind, and say how far that was."""
+        written = 0
+        for notice in missed:
+            if self.outlet.behind:
+                reached = cursor
+                break
+            cursor, event_type = notice.position, notice.event.type
+            # What was live for another topic has been sent already.
+            sent = cursor <= since and wanted(before, event_type, cursor)
+            if not sent and wanted(self._topics, event_type, cursor) and may_see(self.principal, notice.event):
+                written += self.outlet.push(notice.frame)
+        self._metrics.deliveries.labels(self.outlet.encoding.protocol).inc(written)
+        return reached
+
+    async def _wait_for(self, position: int) -> None:
+        """Wait until this copy has reached a position. Raises `PositionExpired` when it never does."""
+        try:
+            async with asyncio.timeout(_BEHIND_SECONDS):
+                while self._history.position < position:  # noqa: ASYNC110 - rare, and a signal would cost every event
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            raise PositionExpired(f"the log has not reached position {position}") from None
+
+    def _resync(self) -> None:
+        self._metrics.drops.labels("resync").inc()
+        self.outlet.push(frames.RESYNC)

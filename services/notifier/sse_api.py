@@ -1,0 +1,85 @@
+"""Server-sent events (WHATWG HTML, 9.2): the same events over plain HTTP, for who only wants to listen."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from aiohttp import HttpVersion11, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.base_protocol import BaseProtocol
+
+from chassis.identity import Principal
+from services.notifier.access import Doorkeeper
+from services.notifier.domain import TRY_AGAIN_LATER, check_topics
+from services.notifier.frames import EVENT_STREAM, EVENT_STREAM_CHUNKS, HEARTBEAT
+from services.notifier.hub import Hub
+from services.notifier.outlet import TransportOutlet
+from services.notifier.protocol import position
+
+_HEADERS = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-store",
+    # A proxy that collects what it passes on would hold events back.
+    "X-Accel-Buffering": "no",
+    "Vary": "Origin",
+}
+# The milliseconds after which a browser comes back.
+_GREETING = b"retry: 1000\n\n"
+
+
+class EventStreamOutlet(TransportOutlet):
+    __slots__ = ("_ended",)
+
+    def __init__(self, protocol: BaseProtocol, writer: AbstractStreamWriter, *, chunked: bool, backlog: int) -> None:
+        encoding = EVENT_STREAM_CHUNKS if chunked else EVENT_STREAM
+        super().__init__(protocol, writer, encoding=encoding, backlog=backlog)
+        self._ended = asyncio.Event()
+
+    async def ended(self, *, heartbeat: float) -> None:
+        """Wait until the stream is to end; a comment every `heartbeat` seconds shows who is not there any more."""
+        while not self._ended.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(heartbeat):
+                    await self._ended.wait()
+                return
+            self.push(HEARTBEAT)
+
+    def _begin_close(self, code: int, reason: str) -> None:  # noqa: ARG002 - an event stream has no way to say why
+        self._ended.set()
+        if code == TRY_AGAIN_LATER:
+            self._transport.abort()
+
+
+class EventStreamApi:
+    def __init__(self, hub: Hub, doorkeeper: Doorkeeper, *, backlog: int, heartbeat: float) -> None:
+        self._hub = hub
+        self._doorkeeper = doorkeeper
+        self._backlog = backlog
+        self._heartbeat = heartbeat
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Serve one stream. Raises `ShopError` before it has begun."""
+        topics = check_topics(request.query.get("topics", "#").split(","))
+        after = position(request.headers.get("Last-Event-ID") or request.query.get("after"))
+        principal = await self._doorkeeper.identify(request)
+        response = web.StreamResponse(headers=_HEADERS)
+        if origin := request.headers.get("Origin"):
+            response.headers["Access-Control-Allow-Origin"] = origin
+        with contextlib.suppress(ConnectionError):  # a client that goes away is no error
+            writer = await response.prepare(request)
+            if writer is None:
+                return response
+            # Headers wait for the first of the body.
+            await response.write(_GREETING)
+            chunked = request.version >= HttpVersion11
+            outlet = EventStreamOutlet(request.protocol, writer, chunked=chunked, backlog=self._backlog)
+            await self._serve(outlet, principal, topics, after)
+        return response
+
+    async def _serve(
+        self, outlet: EventStreamOutlet, principal: Principal, topics: tuple[str, ...], after: int | None
+    ) -> None:
+        with self._hub.connected(principal, outlet) as session:
+            await session.subscribe(topics, after)
+            await outlet.ended(heartbeat=self._heartbeat)

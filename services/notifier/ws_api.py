@@ -1,0 +1,168 @@
+"""WebSocket (RFC 6455): the handshake, what comes from a client, and how a connection ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass
+
+from aiohttp import WSMsgType, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.base_protocol import BaseProtocol
+
+from chassis.errors import Kind, ShopError
+from chassis.identity import Principal
+from chassis.telemetry import Telemetry
+from services.notifier.access import Doorkeeper, subprotocol_of
+from services.notifier.commands import Commands
+from services.notifier.domain import (
+    ABNORMAL_CLOSURE,
+    NORMAL_CLOSURE,
+    PROTOCOL_ERROR,
+    TRY_AGAIN_LATER,
+    UNAUTHENTICATED,
+    TokenBucket,
+)
+from services.notifier.frames import WEBSOCKET
+from services.notifier.hub import Hub
+from services.notifier.metrics import Metrics
+from services.notifier.outlet import TransportOutlet
+from services.notifier.ports import ChatLog, Orders
+from services.notifier.protocol import MAX_FRAME
+from services.notifier.use_cases import Conversations
+
+log = logging.getLogger(__name__)
+
+# For what was written before the close frame to be taken, and for the client's own close frame to come back.
+_CLOSE_SECONDS = 5.0
+
+
+async def answer_close(socket: web.WebSocketResponse) -> None:
+    """Answer the close frame that has ended a socket's messages; does nothing when the connection is over already.
+
+    1006 says that there was no close frame, so it cannot come in one (RFC 6455, 7.4.1); the library lets it pass.
+    """
+    code = PROTOCOL_ERROR if socket.close_code == ABNORMAL_CLOSURE else NORMAL_CLOSURE
+    await socket.close(code=code, drain=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Per connection: bytes that may wait for it, its frames a second and at once, seconds between pings."""
+
+    backlog: int
+    rate: float
+    burst: float
+    heartbeat: float
+
+
+class WebSocketOutlet(TransportOutlet):
+    __slots__ = ("_closer", "_socket")
+
+    def __init__(
+        self, socket: web.WebSocketResponse, connection: BaseProtocol, writer: AbstractStreamWriter, *, backlog: int
+    ) -> None:
+        super().__init__(connection, writer, encoding=WEBSOCKET, backlog=backlog)
+        self._socket = socket
+        self._closer: asyncio.Task[None] | None = None
+
+    async def closed(self) -> None:
+        """Wait until a close that has begun is over."""
+        if self._closer is not None:
+            await self._closer
+
+    def _begin_close(self, code: int, reason: str) -> None:
+        self._closer = asyncio.create_task(self._close(code, reason))
+
+    async def _close(self, code: int, reason: str) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._socket.close(code=code, message=reason.encode())
+
+
+class WebSocketApi:
+    def __init__(
+        self,
+        hub: Hub,
+        doorkeeper: Doorkeeper,
+        orders: Orders,
+        chat_log: ChatLog,
+        telemetry: Telemetry,
+        metrics: Metrics,
+        limits: Limits,
+    ) -> None:
+        self._hub = hub
+        self._doorkeeper = doorkeeper
+        self._orders = orders
+        self._chat_log = chat_log
+        self._telemetry = telemetry
+        self._metrics = metrics
+        self._limits = limits
+
+    async def handle(self, request: web.Request) -> web.WebSocketResponse:
+        """Serve one connection. A bad token is told by a close code: a page cannot see the status of a handshake."""
+        socket = web.WebSocketResponse(
+            # Answered only if it was offered, as the handshake demands.
+            protocols=[subprotocol_of(request)],
+            heartbeat=self._limits.heartbeat,
+            timeout=_CLOSE_SECONDS,
+            # Deflating halves what a copy delivers; events are small.
+            compress=False,
+            # The library refuses what is not below its limit.
+            max_msg_size=MAX_FRAME + 1,
+            # A ping counts as a frame, and not every close frame is in order: both are for us to see.
+            autoping=False,
+            autoclose=False,
+        )
+        writer = await socket.prepare(request)
+        if request.transport is None:
+            return socket  # gone already
+        outlet = WebSocketOutlet(socket, request.protocol, writer, backlog=self._limits.backlog)
+        try:
+            try:
+                principal = await self._doorkeeper.identify(request)
+            except ShopError as error:
+                outlet.close(UNAUTHENTICATED if error.kind is Kind.UNAUTHENTICATED else TRY_AGAIN_LATER, error.code)
+            else:
+                await self._serve(socket, outlet, principal)
+            await outlet.closed()
+            await answer_close(socket)
+        except ConnectionError as error:
+            log.debug("the client has gone", extra={"reason": str(error)})
+        finally:
+            self._give_up(socket, outlet, request.transport)
+        return socket
+
+    async def _serve(self, socket: web.WebSocketResponse, outlet: WebSocketOutlet, principal: Principal) -> None:
+        with self._hub.connected(principal, outlet) as session:
+            conversations = Conversations(principal, self._orders, self._chat_log)
+            commands = Commands(session, conversations, self._telemetry, self._metrics)
+            bucket = TokenBucket(self._limits.rate, self._limits.burst)
+            try:
+                async for message in socket:
+                    allowed = bucket.take()
+                    match message.type:
+                        case WSMsgType.PING:
+                            await socket.pong(message.data)
+                        case WSMsgType.PONG:
+                            pass
+                        case _ if allowed:
+                            commands.receive(message.data if message.type is WSMsgType.TEXT else "")
+                        case _:
+                            commands.refuse()
+                    if not allowed:
+                        # Reading no faster than that makes the client's own sending wait.
+                        await asyncio.sleep(1 / self._limits.rate)
+            finally:
+                await commands.finish()
+
+    def _give_up(
+        self, socket: web.WebSocketResponse, outlet: WebSocketOutlet, transport: asyncio.Transport | None
+    ) -> None:
+        """Of a connection that broke, forget what waits for it: else the kernel tries for a quarter of an hour."""
+        if socket.close_code == ABNORMAL_CLOSURE and socket.exception() is not None:
+            if not outlet.closing and isinstance(socket.exception(), TimeoutError):
+                self._metrics.drops.labels("dead_peer").inc()
+            if transport is not None:
+                transport.abort()

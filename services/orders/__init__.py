@@ -1,0 +1,1 @@
+"""orders: accepts orders and sees them through to their end."""

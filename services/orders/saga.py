@@ -1,0 +1,81 @@
+"""What happens to an order after it was accepted: steps that can be repeated, and how they are undone.
+
+Orchestrated here, driven by the queues: each step is idempotent at the other side (by the order's id), so a worker
+that dies anywhere in between is followed by one that does the whole thing again, and nothing happens twice. The order's
+own row decides at the end; whoever finds it rejected or cancelled undoes whatever may have been done.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from chassis.errors import Kind, ShopError
+from services.orders import domain
+from services.orders.domain import Order, Status
+from services.orders.ports import Erp, Inventory, OrderStore, Payments
+
+log = logging.getLogger(__name__)
+
+_REFUSALS = (Kind.PRECONDITION, Kind.INVALID, Kind.NOT_FOUND)
+
+
+class Saga:
+    def __init__(self, store: OrderStore, inventory: Inventory, erp: Erp, payments: Payments) -> None:
+        self._store = store
+        self._inventory = inventory
+        self._erp = erp
+        self._payments = payments
+
+    async def process(self, order_id: str) -> None:
+        """After `order.placed`: reserve, register, ask for the payment, confirm; or reject."""
+        order = await self._get(order_id)
+        if order.status is Status.PENDING:
+            try:
+                payment_id = await self._arrange(order)
+            except ShopError as refusal:
+                if refusal.kind not in _REFUSALS:
+                    raise  # not a refusal but a failure: the queue brings the order again
+                order = await self._reject(order, refusal)
+                if order.status is Status.REJECTED:
+                    return  # the event of it brings the compensation
+            else:
+                order = await self._store.change(order_id, lambda current: domain.confirm(current, payment_id))
+        if order.status.undone:
+            # It was cancelled while we were at it, or a worker before us died: compensation may have come too early.
+            await self.compensate(order_id)
+
+    async def _arrange(self, order: Order) -> str:
+        """All that confirming takes, each step idempotent by the order's id. Returns the payment's reference."""
+        await self._inventory.reserve(order)
+        await self._erp.register(order)
+        payment_id = await self._payments.request(order)
+        # Last: until here the reservation may expire, which is a refusal; from here on it may not, for a confirmed
+        # order can be paid.
+        await self._inventory.confirm(order.id)
+        return payment_id
+
+    async def _reject(self, order: Order, refusal: ShopError) -> Order:
+        log.info("order rejected", extra={"order_id": order.id, "code": refusal.code})
+        return await self._store.change(order.id, lambda current: domain.reject(current, refusal.message))
+
+    async def fulfil(self, order_id: str) -> None:
+        """After `order.paid`: the ERP ships, the reservation becomes a shipment, the order is shipped."""
+        order = await self._get(order_id)
+        if order.status is not Status.PAID:
+            return
+        shipment_number = await self._erp.create_shipment(order_id)
+        await self._inventory.ship(order_id)
+        await self._store.change(order_id, lambda current: domain.ship(current, shipment_number))
+
+    async def compensate(self, order_id: str) -> None:
+        """After `order.rejected` or `order.cancelled`: undo in the opposite order; what was never done is skipped."""
+        await self._payments.cancel(order_id)
+        await self._erp.cancel(order_id)
+        await self._inventory.release(order_id)
+
+    async def _get(self, order_id: str) -> Order:
+        order = await self._store.get(order_id)
+        if order is None:
+            message = f"order {order_id} has an event but no row"
+            raise LookupError(message)
+        return order

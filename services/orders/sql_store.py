@@ -1,0 +1,262 @@
+"""Orders in the service's own database. The outbox is never pruned: it is the orders' history too."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Index,
+    MetaData,
+    Row,
+    Select,
+    Table,
+    Text,
+    bindparam,
+    func,
+    select,
+    tuple_,
+    update,
+)
+
+from chassis.broker.outbox import Outbox, outbox_table, traced
+from chassis.broker.port import Event
+from chassis.database import Database, UtcTime, insert_missing
+from chassis.errors import not_found
+from chassis.grouping import Grouped
+from services.orders.domain import Happened, Item, Order, Outcome, Status
+from services.orders.events import payload
+from services.orders.ports import HistoryEntry, Record
+
+metadata = MetaData()
+orders = Table(
+    "orders",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("user_id", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("status_reason", Text, nullable=False),
+    # Written once and read whole, so they are one value.
+    Column("items", Text, nullable=False),
+    Column("total_minor", BigInteger, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("placed_at", UtcTime, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("payment_id", Text, nullable=False),
+    Column("delivered", Boolean, nullable=False),
+    Column("demo", Boolean, nullable=False),
+    Column("idempotency_key", Text),
+    Column("fingerprint", Text, nullable=False),
+    Index("orders_by_user", "user_id", "placed_at", "id"),
+    Index("orders_by_key", "user_id", "idempotency_key", unique=True),
+)
+outbox = outbox_table(metadata)
+Index("outbox_by_subject", outbox.c.subject, outbox.c.position)
+
+_NEWEST_FIRST = (orders.c.placed_at.desc(), orders.c.id.desc())
+# Built once: SQLAlchemy caches what they compile to.
+_BY_ID = select(orders).where(orders.c.id == bindparam("id"))
+_LOCKED = _BY_ID.with_for_update()
+_CHANGE = update(orders).where(orders.c.id == bindparam("at"))
+_BY_KEY = select(orders).where(orders.c.user_id == bindparam("user"), orders.c.idempotency_key == bindparam("key"))
+_HISTORY = select(outbox).where(outbox.c.subject == bindparam("order")).order_by(outbox.c.position)
+
+
+@dataclass(frozen=True, slots=True)
+class _Placing:
+    """An order on its way into the store, with the event that tells of it."""
+
+    row: Mapping[str, Any]
+    event: Event
+
+
+class SqlOrderStore:
+    def __init__(self, database: Database, events: Outbox) -> None:
+        self._database = database
+        self._events = events
+        self._placing = Grouped(self._place_all)
+
+    async def place(self, outcome: tuple[Order, Happened], *, key: str, fingerprint: str) -> tuple[Order, str]:
+        order, happened = outcome
+        row = _row(order) | {"idempotency_key": key or None, "fingerprint": fingerprint, "demo": False}
+        # Several orders are placed in one transaction, and each belongs to its own trace.
+        event = traced(_event(order, happened, order.version, datetime.now(UTC)))
+        if await self._placing.submit(_Placing(row, event)):
+            return order, fingerprint
+        # Somebody has used the key between our look and our insert.
+        known = await self.by_key(order.user_id, key)
+        if known is None:
+            raise LookupError(key)
+        return known
+
+    async def _place_all(self, group: Sequence[_Placing]) -> Sequence[bool]:
+        """Place all that wait in one transaction; of each, whether its key was still free."""
+
+        def placing(connection: Connection) -> set[str]:
+            # In the order of the keys, so that two processes cannot wait for each other in a circle.
+            rows = sorted((each.row for each in group), key=lambda row: (row["user_id"], row["idempotency_key"] or ""))
+            added = set(connection.scalars(insert_missing(connection, orders).returning(orders.c.id), rows))
+            events = [each.event for each in group if each.row["id"] in added]
+            if events:
+                self._events.add(connection, *events)
+            return added
+
+        added = await self._database.write(placing)
+        return [each.row["id"] in added for each in group]
+
+    async def by_key(self, user_id: str, key: str) -> tuple[Order, str] | None:
+        parameters = {"user": user_id, "key": key}
+        row = await self._database.read(lambda connection: connection.execute(_BY_KEY, parameters).one_or_none())
+        return (_order(row), row.fingerprint) if row else None
+
+    async def get(self, order_id: str) -> Order | None:
+        row = await self._database.read(lambda connection: connection.execute(_BY_ID, {"id": order_id}).one_or_none())
+        return _order(row) if row else None
+
+    async def page(self, user_id: str, *, before: tuple[datetime, str] | None, size: int) -> list[Order]:
+        statement = select(orders).where(orders.c.user_id == user_id).order_by(*_NEWEST_FIRST).limit(size)
+        if before is not None:
+            statement = statement.where(_place_in_line() < _moment(before))
+        return [_order(row) for row in await self._rows(statement)]
+
+    async def newest_of(self, user_ids: Sequence[str], *, each: int) -> list[Order]:
+        rank = func.row_number().over(partition_by=orders.c.user_id, order_by=_NEWEST_FIRST).label("rank")
+        ranked = select(orders, rank).where(orders.c.user_id.in_(user_ids)).subquery()
+        statement = select(ranked).where(ranked.c.rank <= each).order_by(ranked.c.placed_at.desc(), ranked.c.id.desc())
+        return [_order(row) for row in await self._rows(statement)]
+
+    async def change(self, order_id: str, decide: Callable[[Order], Outcome]) -> Order:
+        def changing(connection: Connection) -> Order:
+            row = connection.execute(_LOCKED, {"id": order_id}).one_or_none()
+            if row is None:
+                raise not_found("order", order_id)
+            order, happened = decide(_order(row))
+            if happened is not None:
+                connection.execute(_CHANGE, _row(order) | {"at": order_id})
+                self._tell(connection, order, happened)
+            return order
+
+        return await self._database.write(changing)
+
+    async def history(self, order_id: str) -> list[HistoryEntry]:
+        rows = await self._database.read(lambda connection: connection.execute(_HISTORY, {"order": order_id}).all())
+        return [_entry(row) for row in rows]
+
+    async def records(self, *, after: tuple[datetime, str] | None, size: int) -> list[Record]:
+        statement = select(orders).order_by(orders.c.placed_at, orders.c.id).limit(size)
+        if after is not None:
+            statement = statement.where(_place_in_line() > _moment(after))
+        async with self._database.reading() as connection:
+            rows = (await connection.execute(statement)).all()
+            of_these = select(outbox).where(outbox.c.subject.in_([row.id for row in rows])).order_by(outbox.c.position)
+            events = (await connection.execute(of_these)).all()
+        histories: dict[str, list[Any]] = defaultdict(list)
+        for event in events:
+            histories[event.subject].append(event)
+        return [
+            Record(
+                order=_order(row),
+                history=[_entry(event) for event in histories[row.id]],
+                unpublished=sum(event.published_at is None for event in histories[row.id]),
+                demo=row.demo,
+            )
+            for row in rows
+        ]
+
+    async def add_demo(self, demo: Sequence[tuple[Order, Sequence[tuple[datetime, Happened]]]]) -> None:
+        """Add orders with their finished history, unless they are there; their events are not published."""
+
+        def adding(connection: Connection) -> None:
+            for order, history in demo:
+                row = _row(order) | {"idempotency_key": None, "fingerprint": "", "demo": True}
+                if connection.execute(insert_missing(connection, orders), row).rowcount == 1:
+                    events = [_event(order, what, number, time) for number, (time, what) in enumerate(history, start=1)]
+                    connection.execute(outbox.insert(), [_published(event) for event in events])
+
+        await self._database.write(adding)
+
+    def _tell(self, connection: Connection, order: Order, happened: Happened | None) -> None:
+        if happened is not None:
+            self._events.add(connection, _event(order, happened, order.version, datetime.now(UTC)))
+
+    async def _rows(self, statement: Select[Any]) -> Sequence[Row[Any]]:
+        return await self._database.read(lambda connection: connection.execute(statement).all())
+
+
+def _place_in_line() -> Any:
+    return tuple_(orders.c.placed_at, orders.c.id)
+
+
+def _moment(at: tuple[datetime, str]) -> Any:
+    return tuple_(*at, types=[UtcTime, Text])
+
+
+def _event(order: Order, happened: Happened, sequence: int, time: datetime) -> Event:
+    extensions = {"userid": order.user_id, "sequence": str(sequence)}
+    return Event(uuid.uuid4().hex, happened.type, "/orders", order.id, time, payload(order, happened), extensions)
+
+
+def _published(event: Event) -> dict[str, object]:
+    return {
+        "event_id": event.id,
+        "type": event.type,
+        "source": event.source,
+        "subject": event.subject,
+        "time": event.time,
+        "data": event.data,
+        "extensions": json.dumps(dict(event.extensions)),
+        "published_at": event.time,
+    }
+
+
+def _entry(row: Any) -> HistoryEntry:
+    return HistoryEntry(
+        row.event_id, row.type, int(json.loads(row.extensions)["sequence"]), row.time, row.data.decode()
+    )
+
+
+def _row(order: Order) -> dict[str, Any]:
+    return {
+        "id": order.id,
+        "user_id": order.user_id,
+        "status": order.status.value,
+        "status_reason": order.status_reason,
+        "items": json.dumps(
+            [[item.product_id, item.name, item.quantity, str(item.unit_price)] for item in order.items]
+        ),
+        "total_minor": int(order.total * 100),
+        "currency": order.currency,
+        "placed_at": order.placed_at,
+        "version": order.version,
+        "payment_id": order.payment_id,
+        "delivered": order.delivered,
+    }
+
+
+def _order(row: Any) -> Order:
+    items = [
+        Item(product_id, name, quantity, Decimal(price)) for product_id, name, quantity, price in json.loads(row.items)
+    ]
+    return Order(
+        id=row.id,
+        user_id=row.user_id,
+        status=Status(row.status),
+        status_reason=row.status_reason,
+        items=items,
+        total=Decimal(row.total_minor).scaleb(-2),
+        currency=row.currency,
+        placed_at=row.placed_at,
+        version=row.version,
+        payment_id=row.payment_id,
+        delivered=row.delivered,
+    )

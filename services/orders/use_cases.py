@@ -1,0 +1,122 @@
+"""What a caller can ask of orders: place, read, cancel, and what partners report."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from chassis.errors import Kind, ShopError, not_found
+from chassis.identity import Principal
+from services.orders import domain
+from services.orders.domain import Order, Outcome, Status
+from services.orders.ports import Catalog, Changes, HistoryEntry, OrderStore, Quote, Record
+
+_LAST_WORDS = ("order.rejected", "order.cancelled", "order.delivered")
+
+
+class Orders:
+    def __init__(self, store: OrderStore, catalog: Catalog, changes: Changes) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._changes = changes
+
+    async def place(self, user_id: str, basket: Sequence[tuple[str, int]], *, key: str) -> Order:
+        """Accept an order as pending. Nothing else is done for it before the caller has the answer.
+
+        A repeated `key` with the same basket answers the same order as it was placed. Raises INVALID_INPUT,
+        IDEMPOTENCY_KEY_REUSED, or UPSTREAM_UNAVAILABLE while prices cannot be had.
+        """
+        domain.check_basket(basket)
+        fingerprint = domain.fingerprint(basket)
+        try:
+            quote = await self._catalog.quote(basket)
+        except ShopError:
+            # What was accepted before stays accepted, whatever has become of the products since.
+            known = await self._store.by_key(user_id, key) if key else None
+            if known is None:
+                raise
+        else:
+            outcome = domain.place(_new_order(user_id, quote))
+            known = await self._store.place(outcome, key=key, fingerprint=fingerprint)
+        order, known_fingerprint = known
+        if known_fingerprint != fingerprint:
+            raise domain.key_reused()
+        return replace(order, status=Status.PENDING, status_reason="")
+
+    async def get(self, order_id: str, caller: Principal) -> Order:
+        """Raises NOT_FOUND, also for somebody else's order: whether it exists is nobody else's business."""
+        order = await self._store.get(order_id)
+        if order is None or not _may_see(caller, order.user_id):
+            raise not_found("order", order_id)
+        return order
+
+    async def page(
+        self, user_id: str, caller: Principal, *, before: tuple[datetime, str] | None, size: int
+    ) -> tuple[list[Order], tuple[datetime, str] | None]:
+        """One page of a user's orders, newest first, and where the next one begins (None after the last)."""
+        if not _may_see(caller, user_id):
+            raise not_found("user", user_id)
+        orders = await self._store.page(user_id, before=before, size=size + 1)
+        last = orders[size - 1] if len(orders) > size else None
+        return orders[:size], (last.placed_at, last.id) if last else None
+
+    async def newest_of(self, user_ids: Sequence[str], caller: Principal, *, each: int) -> list[Order]:
+        """The newest orders of several users; those of users whom the caller may not see are left out."""
+        visible = [user_id for user_id in dict.fromkeys(user_ids) if _may_see(caller, user_id)]
+        return await self._store.newest_of(visible, each=each) if visible else []
+
+    async def cancel(self, order_id: str, caller: Principal) -> Order:
+        """Raises NOT_FOUND or TOO_LATE_TO_CANCEL."""
+        await self.get(order_id, caller)
+        return await self._store.change(order_id, domain.cancel)
+
+    async def history(self, order_id: str, caller: Principal) -> list[HistoryEntry]:
+        await self.get(order_id, caller)
+        return await self._store.history(order_id)
+
+    async def watch(self, order_id: str, caller: Principal, *, after: int) -> AsyncIterator[HistoryEntry]:
+        """The history after a sequence, then each entry as it comes, until nothing more can happen."""
+        await self.get(order_id, caller)
+        async for _ in self._changes.of(order_id):
+            for entry in await self._store.history(order_id):
+                if entry.sequence > after:
+                    after = entry.sequence
+                    yield entry
+                if entry.type in _LAST_WORDS:
+                    return  # also when the caller has seen it already: nothing will come
+
+    async def mark_paid(self, order_id: str, payment_id: str) -> Order:
+        return await self._change(order_id, lambda order: domain.mark_paid(order, payment_id))
+
+    async def mark_payment_failed(self, order_id: str, payment_id: str, reason: str) -> Order:
+        return await self._change(order_id, lambda order: domain.fail_payment(order, payment_id, reason))
+
+    async def record_delivery(self, order_id: str, carrier: str, delivered_at: datetime) -> Order:
+        return await self._change(order_id, lambda order: domain.deliver(order, carrier, delivered_at))
+
+    async def records(self, *, after: tuple[datetime, str] | None, size: int) -> list[Record]:
+        return await self._store.records(after=after, size=size)
+
+    async def _change(self, order_id: str, decide: Callable[[Order], Outcome]) -> Order:
+        return await self._store.change(order_id, decide)
+
+
+def _may_see(caller: Principal, user_id: str) -> bool:
+    return caller.is_admin or caller.is_service() or caller.subject == user_id
+
+
+def _new_order(user_id: str, quote: Quote) -> Order:
+    if not user_id:
+        raise ShopError("FORBIDDEN", "an order belongs to a user", Kind.FORBIDDEN)
+    return Order(
+        id=uuid.uuid4().hex,
+        user_id=user_id,
+        status=Status.PENDING,
+        status_reason="",
+        items=quote.items,
+        total=quote.total,
+        currency=quote.currency,
+        placed_at=datetime.now(UTC),
+    )

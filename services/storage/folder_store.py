@@ -1,0 +1,199 @@
+"""Contents in a folder, each in one file named by its own digest.
+
+`ab/ab12…` holds the content whose SHA-256 is ab12…; `incoming/` what is still arriving. The folder itself is the lock
+between those who keep a content and have not made it known yet (shared), and those who sweep (exclusive). All disk work
+is done in threads, and each piece of it is complete in itself, so that a caller may vanish between any two of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import hashlib
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+from services.storage.arriving_file import ArrivingFile, locked
+from services.storage.domain import MAX_PIECE, Content
+
+# What is hashed and written at once. Handing over to threads costs, so not less; an upload holds two of them in memory,
+# so not more.
+BLOCK = 2 << 20
+
+
+class FolderStore:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._incoming = folder / "incoming"
+
+    async def prepare(self) -> None:
+        """Make the folder, and sweep out what a process that died had not finished."""
+        await asyncio.to_thread(self._sweep)
+
+    def _sweep(self) -> None:
+        self._incoming.mkdir(parents=True, exist_ok=True)
+        for path in self._incoming.iterdir():
+            with suppress(FileNotFoundError), path.open("rb") as file:
+                if locked(file.fileno()):  # else it is arriving at another process right now
+                    path.unlink(missing_ok=True)
+
+    async def sweep(self, kept: Callable[[Sequence[str]], Awaitable[set[str]]]) -> int:
+        swept = 0
+        loop = asyncio.get_running_loop()
+        # A thread of its own: those of everybody may all be taken by uploads that wait for the lock held here.
+        with ThreadPoolExecutor(1, "sweep") as thread:
+            for folder in await loop.run_in_executor(thread, self._subfolders):
+                # One of 256 at a time, so that nobody who wants to keep a content waits for long.
+                lock = await loop.run_in_executor(thread, _folder_lock, self._folder, fcntl.LOCK_EX)
+                try:
+                    names = await loop.run_in_executor(thread, os.listdir, folder)
+                    unknown = set(names) - await kept(names) if names else set()
+                    for name in unknown:
+                        await loop.run_in_executor(thread, (folder / name).unlink)
+                    swept += len(unknown)
+                finally:
+                    os.close(lock)
+        return swept
+
+    def _subfolders(self) -> list[Path]:
+        return [path for path in self._folder.iterdir() if path != self._incoming and path.is_dir()]
+
+    @asynccontextmanager
+    async def receiving(self) -> AsyncIterator[FolderArrival]:
+        arrival = FolderArrival(self._incoming, self._folder)
+        try:
+            yield arrival
+        finally:
+            # Shielded: a caller who gives up twice would leave the file behind.
+            await asyncio.shield(arrival.discard())
+
+    async def read(self, content: Content, start: int, length: int) -> AsyncGenerator[bytes, None]:
+        path = _path(self._folder, content.sha256)
+        end = start + length
+        while start < end:
+            # Opened anew for each piece (20 us): however long a reader pauses, it holds no file.
+            piece = await asyncio.to_thread(_read, path, start, min(MAX_PIECE, end - start))
+            start += len(piece)
+            yield piece
+
+
+class FolderArrival:
+    """A content on its way in: one block is hashed by a thread and written by another while the next one arrives."""
+
+    def __init__(self, incoming: Path, folder: Path) -> None:
+        self._incoming = incoming
+        self._folder = folder
+        self._size = 0
+        self._block = bytearray()
+        self._digest = hashlib.sha256()
+        self._content: Content | None = None
+        self._file: ArrivingFile | None = None
+        self._under_way: asyncio.Future[list[None]] | None = None
+        self._folder_lock = -1
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    async def write(self, piece: bytes) -> None:
+        self._size += len(piece)
+        self._block += piece
+        if len(self._block) >= BLOCK:
+            block = self._handed_over()
+            await self._in_turn(partial(self._digest.update, block), partial(self._write, block))
+
+    async def content(self) -> Content:
+        if self._content is None:
+            block = self._handed_over()
+            await self._in_turn(partial(self._digest.update, block), partial(self._write_rest, block))
+            await self._turn()
+            self._content = Content(self._digest.hexdigest(), self._size)
+        return self._content
+
+    async def keep(self) -> None:
+        await self._in_turn(partial(self._keep, await self.content()))
+        await self._turn()
+
+    async def discard(self) -> None:
+        """Close the file, and remove it unless it was kept; from now on a sweep may."""
+        with suppress(OSError):
+            await self._turn()
+        await asyncio.to_thread(self._discard)
+
+    async def _in_turn(self, *works: Callable[[], None]) -> None:
+        """Begin something in a thread each, once what was begun before has ended."""
+        await self._turn()
+        loop = asyncio.get_running_loop()
+        self._under_way = asyncio.gather(*(loop.run_in_executor(None, work) for work in works))
+
+    async def _turn(self) -> None:
+        if self._under_way is not None:
+            # Shielded: what a thread has begun, it ends; a discard has to come after it.
+            await asyncio.shield(self._under_way)
+
+    def _handed_over(self) -> bytearray:
+        block, self._block = self._block, bytearray()
+        return block
+
+    def _write(self, block: bytearray) -> None:
+        self._opened().write(block)
+
+    def _write_rest(self, block: bytearray) -> None:
+        self._write(block)
+        self._opened().finish()
+
+    def _keep(self, content: Content) -> None:
+        self._folder_lock = _folder_lock(self._folder, fcntl.LOCK_SH)
+        target = _path(self._folder, content.sha256)
+        if not target.parent.exists():
+            target.parent.mkdir(exist_ok=True)
+            _fsync_folder(self._folder)
+        # Also over the same content: that costs nothing and mends one that the disk has damaged.
+        self._opened().path.replace(target)
+        _fsync_folder(target.parent)
+
+    def _discard(self) -> None:
+        if self._folder_lock >= 0:
+            os.close(self._folder_lock)
+        if self._file is not None:
+            self._file.close()
+            self._file.path.unlink(missing_ok=True)
+
+    def _opened(self) -> ArrivingFile:
+        """The file, made when it is first needed."""
+        if self._file is None:
+            self._file = ArrivingFile(self._incoming)
+        return self._file
+
+
+def _path(folder: Path, sha256: str) -> Path:
+    return folder / sha256[:2] / sha256
+
+
+def _read(path: Path, start: int, length: int) -> bytes:
+    with path.open("rb", buffering=0) as file:
+        piece = os.pread(file.fileno(), length, start)
+    if not piece:
+        message = f"{path} ends before byte {start}"
+        raise EOFError(message)
+    return piece
+
+
+def _fsync_folder(folder: Path) -> None:
+    """Make the folder's entries durable: a rename is on the disk only when the folder is."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _folder_lock(folder: Path, kind: int) -> int:
+    """A lock on a folder, held until the descriptor is closed; waits for it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    fcntl.flock(descriptor, kind)
+    return descriptor

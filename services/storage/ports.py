@@ -1,0 +1,61 @@
+"""What the use cases need from outside."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Protocol
+
+from services.storage.domain import Content, StoredFile
+from services.storage.invoices import Invoice
+
+
+class FileStore(Protocol):
+    """What is known of each file."""
+
+    async def add(self, file: StoredFile) -> None:
+        """Add a file, unless there is one with its id."""
+
+    async def by_id(self, file_id: str) -> StoredFile | None: ...
+
+    async def kept(self, digests: Sequence[str]) -> set[str]:
+        """Those of the digests that some file has."""
+
+
+class Arrival(Protocol):
+    """A content on its way in."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes were given so far."""
+
+    async def write(self, piece: bytes) -> None:
+        """Take a piece, no faster than the disk does."""
+
+    async def content(self) -> Content:
+        """All that was given, once it has been written."""
+
+    async def keep(self) -> None:
+        """Keep all of it, durably: it can be read from now on, also after the machine has lost its power.
+
+        Until the block ends no `sweep` takes it away, so that there is time to make it known.
+        """
+
+
+class ContentStore(Protocol):
+    """The bytes. A content that is kept twice is there once."""
+
+    def receiving(self) -> AbstractAsyncContextManager[Arrival]:
+        """Take in a content; nothing remains of one that was not kept when the block ends."""
+
+    def read(self, content: Content, start: int, length: int) -> AsyncGenerator[bytes, None]:
+        """Exactly `length` bytes from `start`, piece by piece, no faster than they are taken."""
+
+    async def sweep(self, kept: Callable[[Sequence[str]], Awaitable[set[str]]]) -> int:
+        """Remove the contents whose digests are not among those `kept`; returns how many there were."""
+
+
+class PaidOrders(Protocol):
+    async def invoice(self, order_id: str, payment_id: str, paid_at: datetime) -> Invoice:
+        """What is to be written about an order that was paid. Raises NOT_FOUND."""

@@ -1,0 +1,69 @@
+"""What is known of each file, in the service's own database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Column, MetaData, Table, Text, bindparam, select
+
+from chassis.database import Database, insert_missing
+from services.storage.domain import Content, StoredFile
+
+metadata = MetaData()
+files = Table(
+    "files",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("sha256", Text, nullable=False, index=True),
+    Column("size", BigInteger, nullable=False),
+    Column("content_type", Text, nullable=False),
+    Column("owner_id", Text, nullable=False),
+    Column("public", Boolean, nullable=False),
+)
+
+# Built once: SQLAlchemy caches what they compile to.
+_BY_ID = select(files).where(files.c.id == bindparam("id"))
+_KEPT = select(files.c.sha256).where(files.c.sha256.in_(bindparam("digests", expanding=True)))
+_KNOWN = select(files.c.id).where(files.c.id.in_(bindparam("ids", expanding=True)))
+
+
+class SqlFileStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, file: StoredFile) -> None:
+        await self.add_missing([file])
+
+    async def by_id(self, file_id: str) -> StoredFile | None:
+        row = await self._database.read(lambda connection: connection.execute(_BY_ID, {"id": file_id}).one_or_none())
+        return _file(row) if row else None
+
+    async def kept(self, digests: Sequence[str]) -> set[str]:
+        asked = {"digests": digests}
+        return set(await self._database.read(lambda connection: connection.scalars(_KEPT, asked).all()))
+
+    async def missing(self, ids: Sequence[str]) -> list[str]:
+        """Those of the ids that no file has."""
+        known = set(await self._database.read(lambda connection: connection.scalars(_KNOWN, {"ids": ids}).all()))
+        return [file_id for file_id in ids if file_id not in known]
+
+    async def add_missing(self, added: Sequence[StoredFile]) -> None:
+        """Add those files whose id is not there yet."""
+        rows = [_row(file) for file in added]
+        await self._database.write(lambda connection: connection.execute(insert_missing(connection, files), rows))
+
+
+def _row(file: StoredFile) -> dict[str, object]:
+    return {
+        "id": file.id,
+        "sha256": file.content.sha256,
+        "size": file.content.size,
+        "content_type": file.content_type,
+        "owner_id": file.owner_id,
+        "public": file.public,
+    }
+
+
+def _file(row: Any) -> StoredFile:
+    return StoredFile(row.id, Content(row.sha256, row.size), row.content_type, row.owner_id, row.public)

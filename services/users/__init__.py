@@ -1,0 +1,1 @@
+"""users: accounts, passwords and the tokens that prove who is calling."""

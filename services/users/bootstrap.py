@@ -1,0 +1,105 @@
+"""The composition root of users: the one place that reads settings and builds adapters."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+from pydantic import Field
+
+from chassis.background import background
+from chassis.database import DATABASE_ERRORS, database
+from chassis.identity import TokenVerifier
+from chassis.process import Running
+from chassis.rpc_server import serve
+from chassis.settings import ProcessSettings
+from protos.shop.users.v1.users_pb2_grpc import add_UserServiceServicer_to_server
+from services.users.demo import DEMO_USERS
+from services.users.grpc_api import POLICY, UserApi
+from services.users.passwords import Argon2Passwords
+from services.users.ports import Passwords
+from services.users.sql_store import SqlUserStore
+from services.users.tokens import PUBLISHED_FIRST, JwtSigner, SigningKey
+from services.users.use_cases import Users
+
+log = logging.getLogger(__name__)
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+# How often it is looked for keys that are too old or new.
+_LOOK_SECONDS = 10.0
+
+
+class Settings(ProcessSettings):
+    users_port: int = 50051
+    # Seconds until a token expires.
+    token_lifetime: int = 900
+    # Seconds after which tokens are signed with a new key.
+    signing_key_max_age: float = 30 * 86_400.0
+    # Name of a process -> the secret it shows for a token of its own.
+    service_secrets: dict[str, str] = Field(default_factory=dict)
+
+
+@asynccontextmanager
+async def run(settings: Settings | None = None, *, passwords: Passwords | None = None) -> AsyncIterator[Running]:
+    """Serve shop.users.v1 until the block ends."""
+    settings = settings or Settings()
+    passwords = passwords or Argon2Passwords()
+    async with (
+        settings.telemetry("users") as spans,
+        database(
+            settings.database("users"), MIGRATIONS, create=settings.env == "development", migrate=settings.migrate
+        ) as db,
+    ):
+        store = SqlUserStore(db)
+        await _prepare_accounts(store, settings)
+        keys = partial(
+            store.signing_keys,
+            max_age=settings.signing_key_max_age,
+            keep=settings.token_lifetime + PUBLISHED_FIRST + _LOOK_SECONDS,
+        )
+        signer = JwtSigner(await keys(), lifetime=settings.token_lifetime)
+        users = Users(store, passwords, signer, service_secrets=settings.service_secrets)
+
+        async def own_jwks() -> str:
+            return signer.jwks()
+
+        async with (
+            background(_rotate(signer, keys)),
+            serve(
+                (add_UserServiceServicer_to_server, UserApi(users)),
+                names=["shop.users.v1.UserService"],
+                policy=POLICY,
+                verifier=TokenVerifier(own_jwks),
+                telemetry=spans,
+                host=settings.host,
+                port=settings.users_port,
+                reflection=settings.env == "development",
+                tls=settings.tls("users"),
+            ) as port,
+        ):
+            yield Running(port)
+
+
+async def _rotate(signer: JwtSigner, keys: Callable[[], Awaitable[list[SigningKey]]]) -> None:
+    """Sign with a new key when the time has come, and publish those that other copies of this service have made."""
+    while True:
+        await asyncio.sleep(_LOOK_SECONDS)
+        try:
+            signer.use(await keys())
+        except DATABASE_ERRORS as error:
+            log.warning("the signing keys cannot be read", extra={"reason": str(error)})
+
+
+async def _prepare_accounts(store: SqlUserStore, settings: Settings) -> None:
+    """Load the demo accounts in development; refuse to serve them in production, wherever they came from."""
+    present = {user.id for user in await store.by_ids([user.id for user in DEMO_USERS])}
+    if settings.env == "production" and present:
+        message = f"SHOP_ENV=production, but the database holds demo accounts: {', '.join(sorted(present))}"
+        raise RuntimeError(message)
+    if settings.demo() and len(present) < len(DEMO_USERS):
+        await store.add_missing(DEMO_USERS)

@@ -1,0 +1,58 @@
+"""What a user is. No framework, no database, no wire."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from chassis.errors import Kind, ShopError, invalid
+
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+MIN_PASSWORD = 8
+MAX_PASSWORD = 128
+MAX_NAME = 100
+MAX_EMAIL = 254
+
+
+class Role(StrEnum):
+    CUSTOMER = "customer"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    id: str
+    name: str
+    email: str
+    role: Role
+    password_hash: str
+    registered_at: datetime
+
+
+def normalized(email: str) -> str:
+    """The form in which an email is stored and compared."""
+    return email.strip().lower()
+
+
+def check_registration(name: str, email: str, password: str) -> None:
+    """Raise INVALID_INPUT, naming every field that is wrong."""
+    problems: dict[str, str] = {}
+    if not 1 <= len(name.strip()) <= MAX_NAME:
+        problems["name"] = f"must have 1 to {MAX_NAME} characters"
+    if not _EMAIL.fullmatch(normalized(email)) or len(email) > MAX_EMAIL:
+        problems["email"] = "must be an email address"
+    if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
+        problems["password"] = f"must have {MIN_PASSWORD} to {MAX_PASSWORD} characters"
+    if problems:
+        raise invalid("the registration cannot be accepted", **problems)
+
+
+def email_taken(email: str) -> ShopError:
+    return ShopError("EMAIL_TAKEN", f"{email} is registered already", Kind.CONFLICT)
+
+
+def wrong_credentials() -> ShopError:
+    """One answer for an unknown name and a wrong secret: it tells nobody which names exist."""
+    return ShopError("WRONG_CREDENTIALS", "the name and the secret do not match", Kind.UNAUTHENTICATED)

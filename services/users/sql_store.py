@@ -1,0 +1,140 @@
+"""Users and signing keys in the service's own database."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from math import inf
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    LargeBinary,
+    MetaData,
+    Select,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    insert,
+    select,
+    text,
+)
+from sqlalchemy.exc import IntegrityError
+
+from chassis.database import Database, UtcTime, by_number, insert_missing, numbered
+from services.users.domain import Role, User, email_taken
+from services.users.tokens import SigningKey, new_signing_key
+
+metadata = MetaData()
+users = Table(
+    "users",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("email", Text, nullable=False, unique=True),
+    Column("role", Text, nullable=False),
+    Column("password_hash", Text, nullable=False),
+    Column("registered_at", UtcTime, nullable=False),
+)
+signing_keys = Table(
+    "signing_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("seed", LargeBinary, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+)
+
+# Built once: SQLAlchemy caches what they compile to.
+_BY_EMAIL = select(users).where(users.c.email == bindparam("email"))
+
+
+@lru_cache
+def _by_ids(count: int) -> Select[Any]:
+    return select(users).where(users.c.id.in_(numbered(count)))
+
+
+class SqlUserStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, user: User) -> None:
+        try:
+            await self._database.write(lambda connection: connection.execute(insert(users), _row(user)))
+        except IntegrityError as error:
+            raise email_taken(user.email) from error
+
+    async def by_email(self, email: str) -> User | None:
+        row = await self._database.read(
+            lambda connection: connection.execute(_BY_EMAIL, {"email": email}).one_or_none()
+        )
+        return _user(row) if row else None
+
+    async def by_ids(self, ids: Sequence[str]) -> list[User]:
+        if not ids:
+            return []
+        rows = await self._database.read(lambda connection: connection.execute(_by_ids(len(ids)), by_number(ids)).all())
+        found = {row.id: _user(row) for row in rows}
+        return [found[user_id] for user_id in dict.fromkeys(ids) if user_id in found]
+
+    async def add_missing(self, demo: Sequence[User]) -> None:
+        """Add those users whose id is not there yet."""
+        rows = [_row(user) for user in demo]
+        await self._database.write(lambda connection: connection.execute(insert_missing(connection, users), rows))
+
+    async def signing_keys(self, *, max_age: float = inf, keep: float = inf) -> list[SigningKey]:
+        """All keys, newest first. One is made when there is none, or none that is younger than `max_age` seconds.
+
+        Then those are forgotten that were replaced more than `keep` seconds ago: nothing that they signed is valid.
+        """
+        keys = await self._database.read(_signing_keys)
+        if keys and not _too_old(keys[0], max_age):
+            return keys
+        return await self._database.write(lambda connection: _renewed(connection, max_age, keep))
+
+
+def _signing_keys(connection: Connection) -> list[SigningKey]:
+    newest_first = select(signing_keys).order_by(signing_keys.c.created_at.desc())
+    return [_key(row) for row in connection.execute(newest_first)]
+
+
+def _renewed(connection: Connection, max_age: float, keep: float) -> list[SigningKey]:
+    """The keys with a new one before them, unless another process was faster."""
+    if connection.dialect.name == "postgresql":  # on SQLite, only one process at a time is in a transaction
+        connection.execute(text("LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE"))
+    keys = _signing_keys(connection)
+    if keys and not _too_old(keys[0], max_age):
+        return keys
+    new = new_signing_key()
+    row = {"id": new.id, "seed": new.seed, "created_at": datetime.fromtimestamp(new.made_at, UTC)}
+    connection.execute(insert(signing_keys), row)
+    replaced_at = dict(zip([key.id for key in keys[1:]], [key.made_at for key in keys], strict=False))
+    gone = [key_id for key_id, made_at in replaced_at.items() if new.made_at - made_at > keep]
+    connection.execute(delete(signing_keys).where(signing_keys.c.id.in_(gone)))
+    return [new, *(key for key in keys if key.id not in gone)]
+
+
+def _key(row: Any) -> SigningKey:
+    return SigningKey(row.id, row.seed, row.created_at.timestamp())
+
+
+def _too_old(key: SigningKey, max_age: float) -> bool:
+    return time.time() - key.made_at > max_age
+
+
+def _row(user: User) -> dict[str, object]:
+    return {
+        "id": user.id,
+        "name": user.name,
+        "email": user.email,
+        "role": user.role.value,
+        "password_hash": user.password_hash,
+        "registered_at": user.registered_at,
+    }
+
+
+def _user(row: Any) -> User:
+    return User(row.id, row.name, row.email, Role(row.role), row.password_hash, row.registered_at)

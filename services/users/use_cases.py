@@ -1,0 +1,64 @@
+"""What can be asked of users, in plain words and plain types."""
+
+from __future__ import annotations
+
+import hmac
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from chassis.errors import invalid
+from chassis.identity import Principal
+from services.users.domain import Role, User, check_registration, normalized, wrong_credentials
+from services.users.ports import Passwords, TokenSigner, UserStore
+
+MAX_IDS = 100
+
+
+class Users:
+    def __init__(
+        self, store: UserStore, passwords: Passwords, signer: TokenSigner, *, service_secrets: Mapping[str, str]
+    ) -> None:
+        self._store = store
+        self._passwords = passwords
+        self._signer = signer
+        self._service_secrets = service_secrets
+
+    async def issue_token(self, email: str, password: str) -> tuple[str, int]:
+        """A token for a user who knows their password. Raises WRONG_CREDENTIALS."""
+        user = await self._store.by_email(normalized(email))
+        matches = await self._passwords.matches(password, user.password_hash if user else None)
+        if user is None or not matches:
+            raise wrong_credentials()
+        return self._signer.sign(user.id, user.role)
+
+    def issue_service_token(self, service: str, secret: str) -> tuple[str, int]:
+        """A token for a process that knows its secret. Raises WRONG_CREDENTIALS."""
+        expected = self._service_secrets.get(service, "")
+        if not expected or not hmac.compare_digest(expected.encode(), secret.encode()):
+            raise wrong_credentials()
+        return self._signer.sign(service, "service")
+
+    def jwks(self) -> str:
+        return self._signer.jwks()
+
+    async def register(self, name: str, email: str, password: str) -> User:
+        """A new customer. Raises INVALID_INPUT or EMAIL_TAKEN."""
+        check_registration(name, email, password)
+        user = User(
+            id=uuid.uuid4().hex,
+            name=name.strip(),
+            email=normalized(email),
+            role=Role.CUSTOMER,
+            password_hash=await self._passwords.hash(password),
+            registered_at=datetime.now(UTC),
+        )
+        await self._store.add(user)
+        return user
+
+    async def users(self, ids: Sequence[str], caller: Principal) -> list[User]:
+        """Those of the users that the caller may see: themselves; all of them for an admin or a process."""
+        if len(ids) > MAX_IDS:
+            raise invalid(f"at most {MAX_IDS} ids at once", ids=f"must be at most {MAX_IDS}")
+        sees_all = caller.is_admin or caller.is_service()
+        return await self._store.by_ids([user_id for user_id in ids if sees_all or user_id == caller.subject])
