@@ -1,0 +1,147 @@
+"""Builds the ERP from its settings, serves it with waitress, and ends it without dropping a call."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from waitress import create_server
+from waitress.server import BaseWSGIServer
+from waitress.wasyncore import close_all, dispatcher
+
+from legacy_soap.erp import Erp
+from legacy_soap.seed import DEMO_STOCK
+from legacy_soap.sessions import Sessions
+from legacy_soap.wsgi import MOST_BYTES, NO_FAULTS, Faults, FrontDoor
+
+log = logging.getLogger(__name__)
+
+THREADS = 8
+DRAIN_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the ERP can be told. Port 0: a free one; `stock`: AltRef -> pieces at the first start (None: demo)."""
+
+    host: str = "127.0.0.1"
+    port: int = 8020
+    data_dir: Path = Path(".shop")
+    user: str = "SHOP"
+    password: str = "shop"  # noqa: S105 - a demo account of their system
+    session_seconds: int = 900
+    faults: Faults = NO_FAULTS
+    stock: Mapping[str, int] | None = None
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Settings:
+        """Read the SHOP_… variables. Raises `ValueError` for one that cannot be read."""
+        return cls(
+            host=environ.get("SHOP_HOST", cls.host),
+            port=int(environ.get("SHOP_LEGACY_SOAP_PORT", cls.port)),
+            data_dir=Path(environ.get("SHOP_DATA_DIR", cls.data_dir)),
+            user=environ.get("SHOP_LEGACY_SOAP_USER", cls.user),
+            password=environ.get("SHOP_LEGACY_SOAP_PASSWORD", cls.password),
+            session_seconds=int(environ.get("SHOP_LEGACY_SOAP_SESSION_SECONDS", cls.session_seconds)),
+            faults=Faults.from_json(environ.get("SHOP_LEGACY_SOAP_FAULTS", "{}")),
+            stock={} if environ.get("SHOP_LEGACY_SOAP_SEED") == "none" else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Where the ERP listens."""
+
+    port: int
+
+
+@contextmanager
+def running(settings: Settings) -> Iterator[Running]:
+    """Serve the ERP while the block runs, then finish the calls in flight. Raises `OSError` for a taken port."""
+    # Here, because Spyne takes a tenth of a second that whoever only reads settings need not pay.
+    from legacy_soap.soap_api import soap_application
+
+    sessions = Sessions(settings.user, settings.password, settings.session_seconds)
+    stock = DEMO_STOCK if settings.stock is None else settings.stock
+    with closing(Erp(settings.data_dir / "legacy_soap.sqlite", stock)) as erp:
+        front = FrontDoor(soap_application(erp, sessions), settings.faults)
+        # A socket of our own: waitress would open one for each address that a name has, and start its threads first.
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        listener = socket.create_server((settings.host, settings.port), family=family)
+        server = create_server(
+            front,
+            sockets=[listener],
+            threads=THREADS,
+            max_request_body_size=MOST_BYTES + 1,
+            max_request_header_size=16 * 1024,
+            ident=None,
+        )
+        loop = threading.Thread(target=server.run, name="waitress")
+        loop.start()
+        try:
+            yield Running(int(server.effective_port))
+        finally:
+            front.close()
+            _drain(server)
+            loop.join()
+
+
+def _drain(server: BaseWSGIServer) -> None:
+    """Stop listening, wait for the calls in flight, then end waitress's loop, all of it from within that loop."""
+    server.trigger.pull_trigger(lambda: dispatcher.close(server))
+    deadline = time.monotonic() + DRAIN_SECONDS
+    while _busy(server) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    server.task_dispatcher.shutdown()
+    # Waitress's loop ends when there is nothing left to watch. Under the lock that its callbacks are run under, because
+    # one that came with an earlier pull would close the trigger before it is pulled.
+    with server.trigger.lock:
+        server.trigger.thunks.append(lambda: close_all(server._map))  # noqa: SLF001 - it has no other name
+        server.trigger._physical_pull()  # noqa: SLF001
+
+
+def _busy(server: BaseWSGIServer) -> bool:
+    channels = list(server.active_channels.values())
+    return any(channel.requests or channel.total_outbufs_len for channel in channels)
+
+
+def main() -> None:
+    """Serve until SIGTERM or SIGINT. Configured by environment variables; tells SHOP_READY_FD once it listens."""
+    logging.basicConfig(
+        stream=sys.stdout, level=logging.INFO, format="%(asctime)s legacy_soap %(levelname)s %(message)s", force=True
+    )
+    # Spyne logs every refused call with its traceback, waitress every client that leaves.
+    logging.getLogger("spyne").setLevel(logging.CRITICAL)
+    logging.getLogger("waitress").setLevel(logging.ERROR)
+    # Blocked before the first thread starts, so that they reach nobody but `sigwait`.
+    signals = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    settings = Settings.from_environment(os.environ)
+    try:
+        with running(settings) as server:
+            _tell_ready()
+            log.info("listening on port %s", server.port)
+            signal.sigwait(signals)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        sys.exit(
+            f"legacy_soap cannot listen on port {settings.port} ({error.strerror}); SHOP_LEGACY_SOAP_PORT moves it"
+        )
+
+
+def _tell_ready() -> None:
+    descriptor = os.environ.pop("SHOP_READY_FD", "")
+    if descriptor:
+        os.write(int(descriptor), b"\n")
+        os.close(int(descriptor))
