@@ -1,0 +1,46 @@
+"""The composition root of the payment provider: the one place that reads settings and builds adapters."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+
+from chassis.background import background
+from chassis.http import HttpBoundary, serve_http
+from chassis.process import Running
+from chassis.settings import ProcessSettings
+from chassis.telemetry import telemetry
+from partners.payment_provider.collector import Collector
+from partners.payment_provider.http_api import PaymentApi, application
+from partners.payment_provider.ledger import open_ledger
+from partners.payment_provider.teller import Teller
+
+
+class Settings(ProcessSettings):
+    payment_port: int = 8021
+    # Seconds from the request for a payment until the money is collected.
+    payment_delay: float = 1.0
+    webhooks_url: str = "http://127.0.0.1:8002"
+    # The first of several, comma-separated, signs.
+    webhook_secret_stripe: str = ""
+
+
+@asynccontextmanager
+async def run(settings: Settings | None = None) -> AsyncIterator[Running]:
+    """Take payments over HTTP and tell the shop about them until the block ends."""
+    settings = settings or Settings()
+    secret = settings.webhook_secret_stripe.partition(",")[0].strip()
+    if not secret:
+        raise ValueError("SHOP_WEBHOOK_SECRET_STRIPE is missing: the shop could not tell our webhooks from forged ones")
+    async with (
+        telemetry("payment_provider", settings.otlp_url, sample_ratio=settings.trace_sample_ratio) as spans,
+        open_ledger(settings.data_dir / "payment_provider.sqlite") as ledger,
+        httpx.AsyncClient(timeout=10, trust_env=False) as client,
+    ):
+        collector = Collector(ledger, Teller(client, settings.webhooks_url, secret, spans))
+        api = PaymentApi(ledger, collector.wake, delay=settings.payment_delay)
+        app = HttpBoundary(application(api), spans, protocol_of=lambda _: "HTTP")
+        async with background(collector.run()), serve_http(app, host=settings.host, port=settings.payment_port) as port:
+            yield Running(port)

@@ -1,0 +1,139 @@
+"""The part of Stripe's Payment Intents API that a shop of our size uses.
+
+https://docs.stripe.com/api/payment_intents; amounts are in minor units, bodies are forms (as Stripe has them) or JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from chassis.telemetry import current_traceparent
+from partners.payment_provider import domain
+from partners.payment_provider.domain import PaymentIntent, Refused, Status, as_json
+from partners.payment_provider.ledger import Answer, Change, Ledger
+
+_MAX_BODY = 64 << 10
+_MAX_PAGE = 1_000
+
+
+class PaymentApi:
+    def __init__(self, ledger: Ledger, wake: Callable[[], None], *, delay: float) -> None:
+        """`wake` is called when there is something to collect or to tell; `delay`: seconds until money is collected."""
+        self._ledger = ledger
+        self._wake = wake
+        self._delay = delay
+
+    async def create(self, request: Request) -> Response:
+        parameters = await _parameters(request)
+        metadata = parameters.get("metadata")
+        order_id = metadata.get("order_id", "") if isinstance(metadata, dict) else ""
+        asked = domain.check_request(parameters.get("amount"), parameters.get("currency"), order_id)
+        fingerprint = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()
+        key = request.headers.get("idempotency-key", "")
+        traceparent = current_traceparent()
+
+        def make() -> tuple[Answer, PaymentIntent | None]:
+            try:
+                domain.check_card(asked[0])
+            except Refused as refusal:
+                return Answer(refusal.status, {"error": refusal.fields}), None
+            now = time.time()
+            identity = f"pi_{uuid.uuid4().hex}"
+            intent = PaymentIntent(identity, *asked, Status.PROCESSING, now, now + self._delay, traceparent)
+            return Answer(200, as_json(intent)), intent
+
+        answer = await self._ledger.answer_once(key, fingerprint, make)
+        self._wake()
+        return JSONResponse(answer.body, answer.status)
+
+    async def listing(self, request: Request) -> Response:
+        query = request.query_params
+        limit = query.get("limit", str(_MAX_PAGE))
+        if not (limit.isascii() and limit.isdigit() and 0 < int(limit[:6]) <= _MAX_PAGE):
+            raise domain.invalid_parameter("limit", f"a whole number from 1 to {_MAX_PAGE}")
+        found = await self._ledger.page(query.get("order_id", ""), query.get("starting_after", ""), int(limit) + 1)
+        page = [as_json(intent) for intent in found[: int(limit)]]
+        return JSONResponse({"object": "list", "data": page, "has_more": len(found) > len(page)})
+
+    async def show(self, request: Request) -> Response:
+        return JSONResponse(as_json(await self._ledger.get(request.path_params["id"])))
+
+    def changing(self, change: Change) -> Callable[[Request], Awaitable[Response]]:
+        """An endpoint that changes one intent; repeating it changes nothing more."""
+
+        async def endpoint(request: Request) -> Response:
+            intent = await self._ledger.change(request.path_params["id"], change)
+            self._wake()
+            return JSONResponse(as_json(intent))
+
+        return endpoint
+
+
+def application(api: PaymentApi) -> Starlette:
+    """`/v1/payment_intents` and what hangs below it, `/healthz`, `/readyz`."""
+
+    async def alive(_: Request) -> Response:
+        return JSONResponse({"status": "ready"})
+
+    one = "/v1/payment_intents/{id}"
+    return Starlette(
+        routes=[
+            Route("/v1/payment_intents", api.create, methods=["POST"]),
+            Route("/v1/payment_intents", api.listing, methods=["GET"]),
+            Route(one, api.show, methods=["GET"]),
+            Route(f"{one}/cancel", api.changing(domain.withdrawn), methods=["POST"]),
+            Route(f"{one}/pay", api.changing(domain.paid), methods=["POST"]),
+            Route(f"{one}/fail", api.changing(domain.failed), methods=["POST"]),
+            Route("/healthz", alive),
+            Route("/readyz", alive),
+        ],
+        exception_handlers={Refused: _refusal},
+    )
+
+
+async def _refusal(_: Request, error: Exception) -> Response:
+    if not isinstance(error, Refused):
+        raise error
+    return JSONResponse({"error": error.fields}, error.status)
+
+
+async def _parameters(request: Request) -> Mapping[str, Any]:
+    """The body's parameters; a form's `metadata[order_id]` becomes `{"metadata": {"order_id": …}}`."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _MAX_BODY:
+            raise domain.invalid_parameter("body", f"at most {_MAX_BODY} bytes")
+    if request.headers.get("content-type", "").startswith("application/json"):
+        try:
+            parameters = json.loads(body)
+        except ValueError:
+            parameters = None
+        if not isinstance(parameters, dict):
+            raise domain.invalid_parameter("body", "a JSON object")
+        return parameters
+    return _form(body.decode("latin-1"))
+
+
+def _form(text: str) -> Mapping[str, Any]:
+    parameters: dict[str, Any] = {}
+    for name, value in parse_qsl(text):
+        group, bracket, member = name.partition("[")
+        if bracket:
+            inner = parameters.setdefault(group, {})
+            if isinstance(inner, dict):
+                inner[member.removesuffix("]")] = value
+        else:
+            parameters[name] = value
+    return parameters

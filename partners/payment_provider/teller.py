@@ -1,0 +1,57 @@
+"""Tells the shop what became of a payment: a signed webhook, again and again until it is answered with 2xx."""
+
+from __future__ import annotations
+
+import logging
+import random
+
+import httpx
+
+from chassis.telemetry import SpanKind, Telemetry, current_traceparent
+from partners import senders
+from partners.payment_provider.ledger import PendingEvent
+
+log = logging.getLogger(__name__)
+
+_PATH = "/webhooks/stripe"
+_FIRST_DELAY = 0.25
+_LONGEST_DELAY = 10.0
+
+
+class Teller:
+    def __init__(self, client: httpx.AsyncClient, webhooks_url: str, secret: str, telemetry: Telemetry) -> None:
+        self._client = client
+        self._url = webhooks_url.rstrip("/") + _PATH
+        self._secret = secret
+        self._telemetry = telemetry
+
+    async def tell(self, event: PendingEvent) -> bool:
+        """Whether the shop has taken it. Goes out in the trace of the request that asked for the payment."""
+        webhook = senders.stripe(
+            event.type, event.object, secret=self._secret, event_id=event.id, created=int(event.created)
+        )
+        with self._telemetry.span(
+            f"POST {_PATH}",
+            SpanKind.CLIENT,
+            protocol="webhook",
+            peer="webhooks",
+            parent=event.traceparent,
+            attributes={"http.request.method": "POST", "url.full": self._url, "shop.bytes.sent": len(webhook.body)},
+        ) as span:
+            headers = {**webhook.headers, "traceparent": current_traceparent()}
+            try:
+                response = await self._client.post(self._url, content=webhook.body, headers=headers)
+            except httpx.HTTPError as error:
+                log.info("the shop does not answer", extra={"event": event.id, "reason": repr(error)})
+                return False
+            span.set_attribute("http.response.status_code", response.status_code)
+            span.set_attribute("shop.bytes.received", len(response.content))
+        if not response.is_success:
+            log.warning("the shop refuses", extra={"event": event.id, "status": response.status_code})
+        return response.is_success
+
+
+def delay_after(attempts: int) -> float:
+    """Seconds to wait after so many attempts have failed: doubled each time, spread by a quarter."""
+    delay = min(_FIRST_DELAY * (1 << min(attempts, 16)), _LONGEST_DELAY)
+    return delay * random.uniform(0.75, 1.25)  # noqa: S311 - nothing to guess here

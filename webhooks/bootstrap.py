@@ -1,0 +1,171 @@
+"""The composition root of webhooks' two processes: the one that receives, and the one that does all the rest.
+
+Receiving verifies and stores, and shares its processor with nothing. Relay, processing, replays and outgoing
+deliveries may be slow, or down, without a partner noticing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from chassis.database import database
+from chassis.http import HttpBoundary, serve_http
+from chassis.process import Running
+from chassis.settings import TOPOLOGY, ProcessSettings
+from chassis.telemetry import telemetry
+from webhooks.domain import PROVIDERS
+from webhooks.http_api import application
+from webhooks.intake import open_intake
+from webhooks.ports import Intake, Shop
+from webhooks.use_cases import Receiving
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class Settings(ProcessSettings):
+    webhooks_port: int = 8002
+    # What each provider signs with; several, comma-separated, while one is being rotated.
+    webhook_secret_stripe: str = ""
+    webhook_secret_github: str = ""
+    webhook_secret_shopify: str = ""
+    webhook_secret_standard: str = ""
+
+
+class WorkerSettings(ProcessSettings):
+    webhooks_grpc_port: int = 50057
+    orders_address: str = "127.0.0.1:50053"
+    catalog_address: str = "127.0.0.1:50052"
+    # The account to which orders from sales channels belong.
+    channel_user_id: str = "1000"
+    # Whether webhooks may be sent to this machine and to private networks, and without TLS: for development.
+    webhooks_allow_private: bool = False
+    # Seconds before each retry of an outgoing webhook, after the first attempt, which is made at once.
+    webhooks_delivery_delays: tuple[float, ...] = (5, 300, 1_800, 7_200, 18_000, 36_000, 36_000)
+    # Seconds that an endpoint has for its answer, and after which one that only fails is disabled.
+    webhooks_delivery_timeout: float = 15.0
+    webhooks_disable_after: float = 5 * 86_400.0
+    # The longest that an endpoint is left alone for its Retry-After, and how long a replaced secret signs beside its
+    # successor, in seconds.
+    webhooks_longest_pause: float = 3_600.0
+    webhooks_secret_grace: float = 86_400.0
+    # Seconds that what is over stays, to be replayed or sent again: received webhooks once they are processed, outgoing
+    # ones once they are delivered or given up. And how often what has become older is looked for.
+    webhooks_keep: float = 30 * 86_400.0
+    webhooks_forget_every: float = 3_600.0
+
+
+@asynccontextmanager
+async def run(settings: Settings | None = None, *, intake: Intake | None = None) -> AsyncIterator[Running]:
+    """Receive webhooks over HTTP until the block ends."""
+    settings = settings or Settings()
+    keys = signing_keys(settings)
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        spans = await enter(telemetry("webhooks", settings.otlp_url, sample_ratio=settings.trace_sample_ratio))
+        if intake is None:
+            url = settings.database("webhooks")
+            async with database(url, MIGRATIONS, create=settings.env == "development", migrate=settings.migrate):
+                pass  # the schema is up to date
+            intake = await enter(open_intake(url))
+        app = HttpBoundary(application(Receiving(intake, keys), intake.healthy), spans, protocol_of=_protocol)
+        yield Running(await enter(serve_http(app, host=settings.host, port=settings.webhooks_port)))
+
+
+def _protocol(_: str) -> str:
+    return "webhook"
+
+
+def signing_keys(settings: Settings) -> Mapping[str, Sequence[bytes]]:
+    """Each provider's keys. Raises `ValueError` naming a setting without which anybody could sign."""
+    keys: dict[str, list[bytes]] = {}
+    for name, provider in PROVIDERS.items():
+        setting = f"SHOP_WEBHOOK_SECRET_{name.upper()}"
+        text: str = getattr(settings, f"webhook_secret_{name}")
+        try:
+            keys[name] = [provider.key(secret) for part in text.split(",") if (secret := part.strip())]
+        except ValueError as error:
+            message = f"{setting}: {error}"
+            raise ValueError(message) from error
+        if not all(keys[name]) or not keys[name]:
+            message = f"{setting} is missing: webhooks of {name} could not be told from forged ones"
+            raise ValueError(message)
+    return keys
+
+
+@asynccontextmanager
+async def run_worker(settings: WorkerSettings | None = None, *, shop: Shop | None = None) -> AsyncIterator[Running]:
+    """Process what was received, serve shop.webhooks.v1 and deliver outgoing webhooks until the block ends."""
+    # Imported here: the process that receives needs none of it, and shares this file.
+    from chassis.background import background
+    from chassis.broker import connect as connect_broker
+    from chassis.broker.consumer import consuming
+    from chassis.broker.port import Topology
+    from chassis.identity_provider import identity_provider
+    from chassis.rpc_server import serve
+    from protos.shop.webhooks.v1.webhooks_pb2_grpc import (
+        add_WebhookAdminServiceServicer_to_server,
+        add_WebhookEndpointServiceServicer_to_server,
+    )
+    from webhooks import consumer, grpc_api
+    from webhooks.clients import grpc_shop
+    from webhooks.outgoing import bootstrap as outgoing
+    from webhooks.outgoing import grpc_api as endpoints_api
+    from webhooks.relay import Relay
+    from webhooks.replays import BrokerDeadLetters, Replays
+    from webhooks.retention import Retention
+    from webhooks.sql_store import SqlWebhookStore, inbox
+    from webhooks.use_cases import Processing
+
+    settings = settings or WorkerSettings()
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        tls = settings.tls("webhook_worker")
+        spans = await enter(settings.telemetry("webhook_worker"))
+        url = settings.database("webhooks")
+        db = await enter(database(url, MIGRATIONS, create=settings.env == "development", migrate=settings.migrate))
+        broker = await connect_broker(settings.broker(), Topology.load(TOPOLOGY))
+        stack.push_async_callback(broker.close)
+        provider = await enter(identity_provider(settings.users_address, spans, tls=tls))
+        store = SqlWebhookStore(db)
+        if shop is None:
+            token = provider.service_token("webhook_worker", settings.service_secret)
+            shop = await enter(
+                grpc_shop(
+                    settings.orders_address,
+                    settings.catalog_address,
+                    spans,
+                    token=token,
+                    tls=tls,
+                    channel_user_id=settings.channel_user_id,
+                )
+            )
+        received = consumer.WebhookConsumer(Processing(store, shop))
+        outbound = await enter(outgoing.assembled(settings, db, inbox, spans))
+        sent = outbound.deliveries
+        keep, every = timedelta(seconds=settings.webhooks_keep), timedelta(seconds=settings.webhooks_forget_every)
+        retention = Retention(db, store.forget, sent.forget, sent.forget_events, keep=keep, every=every)
+        await enter(background(Relay(store, db, broker, spans).run(), outbound.dispatcher.run(), retention.run()))
+        for queue, handler in {consumer.QUEUE: received.handle, outgoing.QUEUE: outbound.fan_out.handle}.items():
+            await enter(consuming(broker, queue, handler, telemetry=spans, retry_delays=settings.retry_delays))
+        replays = Replays(store, BrokerDeadLetters(broker, consumer.QUEUE))
+        port = await enter(
+            serve(
+                (add_WebhookAdminServiceServicer_to_server, grpc_api.WebhookAdminApi(replays)),
+                (
+                    add_WebhookEndpointServiceServicer_to_server,
+                    endpoints_api.WebhookEndpointApi(outbound.endpoints),
+                ),
+                names=["shop.webhooks.v1.WebhookAdminService", "shop.webhooks.v1.WebhookEndpointService"],
+                policy={**grpc_api.POLICY, **endpoints_api.POLICY},
+                verifier=provider.verifier,
+                telemetry=spans,
+                host=settings.host,
+                port=settings.webhooks_grpc_port,
+                reflection=settings.env == "development",
+                tls=tls,
+            )
+        )
+        yield Running(port)

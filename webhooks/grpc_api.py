@@ -1,0 +1,85 @@
+"""shop.webhooks.v1.WebhookAdminService over gRPC: parse, call one use case, render."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from chassis.cursors import decode_cursor, encode_cursor, page_size
+from chassis.errors import invalid
+from chassis.identity import admin, current_principal
+from chassis.wire import moment, timestamp
+from protos.shop.webhooks.v1 import webhooks_pb2 as pb
+from protos.shop.webhooks.v1.webhooks_pb2_grpc import WebhookAdminServiceServicer
+from webhooks.domain import Selection, Webhook
+from webhooks.replays import MOST, Replays
+
+POLICY = {"ListWebhooks": admin, "GetWebhook": admin, "ReplayWebhooks": admin}
+
+
+class WebhookAdminApi(WebhookAdminServiceServicer):
+    def __init__(self, replays: Replays) -> None:
+        self._replays = replays
+
+    async def ListWebhooks(self, request: pb.ListWebhooksRequest, context: Any) -> pb.ListWebhooksResponse:
+        size = page_size(request.page_size, most=MOST)
+        page = await self._replays.page(_selection(request.selection), after=place_of(request.cursor), size=size)
+        return pb.ListWebhooksResponse(
+            webhooks=[_message(webhook) for webhook in page.webhooks], next_cursor=cursor_of(page.next)
+        )
+
+    async def GetWebhook(self, request: pb.GetWebhookRequest, context: Any) -> pb.GetWebhookResponse:
+        webhook, replays = await self._replays.show(request.id)
+        return pb.GetWebhookResponse(
+            webhook=_message(webhook),
+            body=webhook.body,
+            headers=webhook.headers,
+            replays=[pb.Replay(at=timestamp(replay.at), by=replay.by, reason=replay.reason) for replay in replays],
+        )
+
+    async def ReplayWebhooks(self, request: pb.ReplayWebhooksRequest, context: Any) -> pb.ReplayWebhooksResponse:
+        caller, more = current_principal(), False
+        if request.ids:
+            replayed = await self._replays.replay(list(dict.fromkeys(request.ids)), caller, request.reason)
+        elif request.HasField("selection"):
+            selection = _selection(request.selection)
+            replayed, more = await self._replays.replay_selected(selection, caller, request.reason)
+        else:
+            raise invalid("nothing says what to replay", ids="must be there, or a selection")
+        return pb.ReplayWebhooksResponse(webhooks=[_message(webhook) for webhook in replayed], more=more)
+
+
+def place_of(cursor: str) -> tuple[datetime, str] | None:
+    """Where a page of what is ordered by time and id begins. Raises INVALID_INPUT."""
+    if not cursor:
+        return None
+    received_at, identifier = decode_cursor(cursor, parts=2)
+    try:
+        return datetime.fromisoformat(received_at), identifier
+    except ValueError as error:
+        raise invalid("the cursor is not one of ours", cursor="take it from next_cursor") from error
+
+
+def cursor_of(place: tuple[datetime, str] | None) -> str:
+    return encode_cursor(place[0].isoformat(), place[1]) if place else ""
+
+
+def _selection(message: pb.Selection) -> Selection:
+    since = moment(message, "since") if message.HasField("since") else None
+    until = moment(message, "until") if message.HasField("until") else None
+    return Selection(message.provider, since, until, message.failed)
+
+
+def _message(webhook: Webhook) -> pb.Webhook:
+    return pb.Webhook(
+        id=webhook.id,
+        provider=webhook.provider,
+        provider_event_id=webhook.provider_event_id,
+        event_type=webhook.event_type,
+        received_at=timestamp(webhook.received_at),
+        status=webhook.status,
+        attempts=webhook.attempts,
+        error=webhook.error,
+        outcome=webhook.outcome or "",
+        replays=webhook.replays,
+    )

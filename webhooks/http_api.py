@@ -1,0 +1,98 @@
+"""Webhooks over HTTP: read at most 1 MiB, call one use case, answer. Nothing else happens before the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from chassis.errors import Kind, ShopError
+from chassis.problems import problem
+from chassis.telemetry import current_traceparent
+from webhooks.domain import MAX_BODY
+from webhooks.use_cases import Receiving
+
+_BODY_SECONDS = 10.0
+
+# What differs from `chassis.problems.STATUS_OF`: these requests are broken, not just unwanted.
+_STATUS_OF = {
+    "MALFORMED_SIGNATURE": (400, "Bad Request"),
+    "MALFORMED_WEBHOOK": (400, "Bad Request"),
+    "INCOMPLETE_BODY": (400, "Bad Request"),
+    "BODY_TOO_SLOW": (408, "Request Timeout"),
+    "BODY_TOO_LARGE": (413, "Content Too Large"),
+}
+
+_STORED = b'{"status":"stored"}'
+_DUPLICATE = b'{"status":"duplicate"}'
+
+
+def application(receiving: Receiving, ready: Callable[[], Awaitable[bool]]) -> Starlette:
+    """`POST /webhooks/{provider}`, `/healthz`, `/readyz`."""
+
+    async def receive(request: Request) -> Response:
+        try:
+            body = await _body(request)
+            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.scope["headers"]}
+            traceparent = current_traceparent()
+            new = await receiving.receive(request.path_params["provider"], headers, body, traceparent=traceparent)
+        except ShopError as error:
+            return _refusal(error)
+        return Response(_STORED if new else _DUPLICATE, media_type="application/json")
+
+    async def healthz(_: Request) -> Response:
+        return Response(b'{"status":"alive"}', media_type="application/json")
+
+    async def readyz(_: Request) -> Response:
+        if await ready():
+            return Response(b'{"status":"ready"}', media_type="application/json")
+        return Response(b'{"status":"not ready"}', 503, media_type="application/json")
+
+    return Starlette(
+        routes=[
+            Route("/webhooks/{provider}", receive, methods=["POST"]),
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+        ]
+    )
+
+
+async def _body(request: Request) -> bytes:
+    """The raw body. Raises BODY_TOO_LARGE (unread, where the length is announced), BODY_TOO_SLOW, INCOMPLETE_BODY."""
+    announced = request.headers.get("content-length", "0")
+    if not announced.isdecimal() or int(announced) > MAX_BODY:
+        raise _too_large()
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > MAX_BODY:
+                    raise _too_large()
+                chunks.append(chunk)
+    except TimeoutError as error:
+        message = f"the body did not arrive within {_BODY_SECONDS:.0f} seconds"
+        raise ShopError("BODY_TOO_SLOW", message, Kind.TIMEOUT) from error
+    except ClientDisconnect as error:
+        raise ShopError("INCOMPLETE_BODY", "the connection ended within the body", Kind.INVALID) from error
+    return b"".join(chunks)
+
+
+def _too_large() -> ShopError:
+    return ShopError("BODY_TOO_LARGE", f"a webhook has at most {MAX_BODY} bytes", Kind.INVALID)
+
+
+def _refusal(error: ShopError) -> Response:
+    status, title = _STATUS_OF.get(error.code, (None, None))
+    status, headers, content = problem(error, status=status, title=title)
+    if error.kind is Kind.UNAUTHENTICATED:
+        headers["www-authenticate"] = 'HMAC realm="webhooks"'
+    # What was not read of a body would be taken for the next request.
+    if error.code in {"BODY_TOO_LARGE", "BODY_TOO_SLOW"}:
+        headers["connection"] = "close"
+    return Response(content, status, headers)

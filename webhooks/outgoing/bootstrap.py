@@ -1,0 +1,75 @@
+"""How outgoing webhooks are put together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from sqlalchemy import Table
+
+from chassis.database import Database
+from chassis.telemetry import Telemetry
+from webhooks.outgoing.addresses import check_target, is_public
+from webhooks.outgoing.consumer import QUEUE, FanOut
+from webhooks.outgoing.dispatcher import Dispatcher
+from webhooks.outgoing.domain import Persistence
+from webhooks.outgoing.ports import DeliveryStore
+from webhooks.outgoing.sender import http_sender
+from webhooks.outgoing.sql_store import SqlDeliveryStore, SqlEndpointStore
+from webhooks.outgoing.use_cases import Endpoints
+
+__all__ = ["QUEUE", "Outgoing", "assembled"]
+
+
+class Settings(Protocol):
+    """Those of the worker's settings that are about outgoing webhooks."""
+
+    @property
+    def webhooks_allow_private(self) -> bool: ...
+    @property
+    def webhooks_delivery_delays(self) -> tuple[float, ...]: ...
+    @property
+    def webhooks_delivery_timeout(self) -> float: ...
+    @property
+    def webhooks_disable_after(self) -> float: ...
+    @property
+    def webhooks_longest_pause(self) -> float: ...
+    @property
+    def webhooks_secret_grace(self) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    endpoints: Endpoints
+    fan_out: FanOut
+    dispatcher: Dispatcher
+    deliveries: DeliveryStore
+
+
+@asynccontextmanager
+async def assembled(settings: Settings, db: Database, inbox: Table, telemetry: Telemetry) -> AsyncIterator[Outgoing]:
+    """Outgoing webhooks on a database, ready to run."""
+    allow_private = settings.webhooks_allow_private
+
+    def permitted(address: str) -> bool:
+        return allow_private or is_public(address)
+
+    async def check(host: str, port: int) -> None:
+        await check_target(host, port, permitted)
+
+    persistence = Persistence(
+        settings.webhooks_delivery_delays,
+        disable_after=timedelta(seconds=settings.webhooks_disable_after),
+        longest_pause=settings.webhooks_longest_pause,
+    )
+    grace = timedelta(seconds=settings.webhooks_secret_grace)
+    deliveries = SqlDeliveryStore(db, inbox)
+    async with http_sender(permitted, telemetry, timeout=settings.webhooks_delivery_timeout) as sender:
+        dispatcher = Dispatcher(deliveries, sender, db, persistence)
+        endpoints = Endpoints(
+            SqlEndpointStore(db), deliveries, check, dispatcher.wake, allow_plain=allow_private, grace=grace
+        )
+        yield Outgoing(endpoints, FanOut(deliveries, dispatcher.wake), dispatcher, deliveries)

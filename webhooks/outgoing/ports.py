@@ -1,0 +1,72 @@
+"""What outgoing webhooks need from outside."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Protocol
+
+from chassis.broker.port import Event
+from webhooks.outgoing.domain import Attempt, Delivery, Endpoint
+
+Place = tuple[datetime, str]
+
+
+class EndpointStore(Protocol):
+    async def add(self, endpoint: Endpoint, *, most: int) -> bool:
+        """False when its owner has `most` endpoints already."""
+
+    async def get(self, endpoint_id: str) -> Endpoint | None: ...
+
+    async def page(self, owner_id: str | None, *, after: Place | None, size: int) -> list[Endpoint]:
+        """An owner's (everybody's for None), newest first."""
+
+    async def update(self, endpoint: Endpoint) -> None:
+        """Change what its owner can change: URL, event types, description, whether it is enabled."""
+
+    async def replace_secret(self, endpoint: Endpoint, replaced: str) -> bool:
+        """Keep its new secret and the old ones; False when it no longer has the secret that was to be replaced."""
+
+    async def delete(self, endpoint_id: str) -> None:
+        """With its deliveries and their attempts."""
+
+
+class DeliveryStore(Protocol):
+    async def fan_out(self, event: Event, owner_id: str, body: bytes) -> int:
+        """A due delivery for each enabled endpoint that the event concerns, once per event; how many."""
+
+    async def page(self, endpoint_id: str, *, after: Place | None, size: int) -> list[Delivery]:
+        """Newest first, each with its attempts."""
+
+    async def get(self, endpoint_id: str, delivery_id: str) -> Delivery | None:
+        """With its attempts."""
+
+    async def ask_again(self, delivery: Delivery) -> bool:
+        """Keep when it is due, and end its endpoint's pause; False when it has been forgotten meanwhile."""
+
+    async def endpoints_due(self, now: datetime) -> list[str]:
+        """The enabled endpoints for which something is due, but for those that have asked for patience."""
+
+    async def next_due(self, now: datetime) -> datetime | None:
+        """When the first delivery is, or was, due, to an endpoint that is enabled and does not pause."""
+
+    async def due(self, endpoint_id: str, now: datetime, limit: int) -> tuple[Endpoint | None, list[Delivery]]:
+        """What is due for an endpoint, the longest overdue first; nothing while it is disabled or pauses."""
+
+    async def record(self, endpoint: Endpoint, delivery: Delivery, attempt: Attempt) -> None:
+        """Keep an attempt and what it made of the delivery and of the endpoint, together; nothing if it is gone."""
+
+    async def forget(self, before: datetime, limit: int) -> int:
+        """Delete up to so many deliveries that came to an end before this time, with their attempts; how many."""
+
+    async def forget_events(self, before: datetime, limit: int) -> int:
+        """Forget that up to so many events were handled before this time; how many."""
+
+
+class Sender(Protocol):
+    async def send(self, endpoint: Endpoint, delivery: Delivery) -> Attempt:
+        """Make one attempt, however it ends."""
+
+
+class Lookup(Protocol):
+    async def __call__(self, host: str, port: int) -> None:
+        """Raises INVALID_INPUT for a target that we do not call."""

@@ -1,0 +1,199 @@
+"""Deliveries and their attempts in the service's own database."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, Table, delete, func, insert, select, update
+
+from chassis.broker.inbox import Inbox
+from chassis.broker.port import Event
+from chassis.database import Database, insert_missing
+from webhooks.outgoing.consumer import QUEUE
+from webhooks.outgoing.domain import Attempt, Delivery, Endpoint, Status
+from webhooks.outgoing.ports import Place
+from webhooks.outgoing.sql_store.schema import attempts, deliveries, endpoint_by_id, endpoint_of, endpoints, newest
+
+_TO_ENDPOINTS = deliveries.join(endpoints, endpoints.c.id == deliveries.c.endpoint_id)
+
+
+class SqlDeliveryStore:
+    def __init__(self, database: Database, inbox: Table) -> None:
+        self._database = database
+        self._inbox = Inbox(inbox)
+        self._handled = inbox
+
+    async def fan_out(self, event: Event, owner_id: str, body: bytes) -> int:
+        return await self._database.write(lambda rows: self._fan_out(rows, event, owner_id, body))
+
+    def _fan_out(self, connection: Connection, event: Event, owner_id: str, body: bytes) -> int:
+        if not self._inbox.first_time(connection, QUEUE, event.id):
+            return 0
+        concerned = endpoints.c.enabled & (endpoints.c.sees_all | (endpoints.c.owner_id == owner_id))
+        # Locked against being deleted meanwhile: what is inserted for one that is gone, nobody would ever look at.
+        told = select(endpoints).where(concerned).with_for_update(read=True, key_share=True)
+        now = datetime.now(UTC)
+        found = [endpoint_of(row) for row in connection.execute(told)]
+        new = [_new_row(event, endpoint, body, now) for endpoint in found if endpoint.wants(event.type)]
+        if new:
+            connection.execute(insert_missing(connection, deliveries), new)
+        return len(new)
+
+    async def page(self, endpoint_id: str, *, after: Place | None, size: int) -> list[Delivery]:
+        theirs = newest(select(deliveries).where(deliveries.c.endpoint_id == endpoint_id), deliveries, after, size)
+        return await self._database.read(lambda rows: _with_attempts(rows, theirs))
+
+    async def get(self, endpoint_id: str, delivery_id: str) -> Delivery | None:
+        one = (deliveries.c.id == delivery_id) & (deliveries.c.endpoint_id == endpoint_id)
+        found = await self._database.read(lambda rows: _with_attempts(rows, select(deliveries).where(one)))
+        return next(iter(found), None)
+
+    async def ask_again(self, delivery: Delivery) -> bool:
+        return await self._database.write(lambda rows: _ask_again(rows, delivery))
+
+    async def endpoints_due(self, now: datetime) -> list[str]:
+        due = _served(now) & (deliveries.c.next_attempt_at <= now)
+        statement = select(deliveries.c.endpoint_id).distinct().select_from(_TO_ENDPOINTS).where(due)
+        return await self._database.read(lambda rows: list(rows.scalars(statement)))
+
+    async def next_due(self, now: datetime) -> datetime | None:
+        pending = _served(now) & deliveries.c.next_attempt_at.is_not(None)
+        statement = select(func.min(deliveries.c.next_attempt_at)).select_from(_TO_ENDPOINTS).where(pending)
+        return await self._database.read(lambda rows: rows.scalar(statement))
+
+    async def due(self, endpoint_id: str, now: datetime, limit: int) -> tuple[Endpoint | None, list[Delivery]]:
+        theirs = (deliveries.c.endpoint_id == endpoint_id) & (deliveries.c.next_attempt_at <= now)
+        longest_first = select(deliveries).where(theirs).order_by(deliveries.c.next_attempt_at).limit(limit)
+
+        def look(connection: Connection) -> tuple[Endpoint | None, list[Delivery]]:
+            endpoint = endpoint_by_id(connection, endpoint_id)
+            if endpoint is None or not endpoint.is_served(now):
+                return None, []
+            return endpoint, [_delivery(row, ()) for row in connection.execute(longest_first)]
+
+        return await self._database.read(look)
+
+    async def record(self, endpoint: Endpoint, delivery: Delivery, attempt: Attempt) -> None:
+        await self._database.write(lambda rows: _record(rows, endpoint, delivery, attempt))
+
+    async def forget(self, before: datetime, limit: int) -> int:
+        return await self._database.write(lambda rows: _forget(rows, before, limit))
+
+    async def forget_events(self, before: datetime, limit: int) -> int:
+        handled = self._handled.c
+        old = select(handled.event_id).where(handled.consumer == QUEUE, handled.handled_at < before).limit(limit)
+        these = (handled.consumer == QUEUE) & handled.event_id.in_(old)
+        return await self._database.write(lambda rows: rows.execute(delete(self._handled).where(these)).rowcount)
+
+
+def _ask_again(connection: Connection, delivery: Delivery) -> bool:
+    found = connection.execute(_progress(delivery)).rowcount == 1
+    unpaused = update(endpoints).where(endpoints.c.id == delivery.endpoint_id).values(paused_until=None)
+    connection.execute(unpaused)
+    return found
+
+
+def _record(connection: Connection, endpoint: Endpoint, delivery: Delivery, attempt: Attempt) -> None:
+    if connection.execute(_progress(delivery)).rowcount == 0:
+        return
+    connection.execute(insert(attempts).values({"delivery_id": delivery.id, **_attempt_row(attempt)}))
+    # Another attempt on the same endpoint may have ended meanwhile: what counts is the row.
+    since = None if attempt.succeeded else func.coalesce(endpoints.c.failing_since, endpoint.failing_since)
+    health: dict[str, object] = {"failing_since": since}
+    if not endpoint.enabled:
+        health |= {"enabled": False, "disabled_reason": endpoint.disabled_reason}
+    if attempt.patience:
+        health["paused_until"] = endpoint.paused_until
+    connection.execute(update(endpoints).where(endpoints.c.id == endpoint.id).values(health))
+
+
+def _forget(connection: Connection, before: datetime, limit: int) -> int:
+    # Locked, and what somebody else has locked left alone: it may just be asked for again.
+    over = select(deliveries.c.id).where(deliveries.c.settled_at < before).order_by(deliveries.c.settled_at)
+    ids = list(connection.scalars(over.limit(limit).with_for_update(skip_locked=True)))
+    connection.execute(delete(attempts).where(attempts.c.delivery_id.in_(ids)))
+    connection.execute(delete(deliveries).where(deliveries.c.id.in_(ids)))
+    return len(ids)
+
+
+def _served(now: datetime) -> ColumnElement[bool]:
+    """As `Endpoint.is_served`."""
+    return endpoints.c.enabled & (endpoints.c.paused_until.is_(None) | (endpoints.c.paused_until <= now))
+
+
+def _progress(delivery: Delivery) -> Any:
+    """The statement that keeps how far a delivery has come."""
+    return (
+        update(deliveries)
+        .where(deliveries.c.id == delivery.id)
+        .values(
+            status=delivery.status,
+            attempts=delivery.attempts,
+            retries=delivery.retries,
+            next_attempt_at=delivery.next_attempt_at,
+            settled_at=None if delivery.next_attempt_at else datetime.now(UTC),
+        )
+    )
+
+
+def _with_attempts(connection: Connection, statement: Select[Any]) -> list[Delivery]:
+    rows = connection.execute(statement).all()
+    of_these = attempts.c.delivery_id.in_([row.id for row in rows])
+    made: dict[str, list[Attempt]] = defaultdict(list)
+    for row in connection.execute(select(attempts).where(of_these).order_by(attempts.c.number)):
+        made[row.delivery_id].append(_attempt(row))
+    return [_delivery(row, made[row.id]) for row in rows]
+
+
+def _new_row(event: Event, endpoint: Endpoint, body: bytes, now: datetime) -> dict[str, object]:
+    return {
+        "id": f"msg_{uuid.uuid4().hex}",
+        "endpoint_id": endpoint.id,
+        "event_id": event.id,
+        "event_type": event.type,
+        "subject": event.subject,
+        "body": body,
+        "traceparent": event.extensions.get("traceparent", ""),
+        "created_at": now,
+        "status": Status.PENDING,
+        "attempts": 0,
+        "retries": 0,
+        "next_attempt_at": now,
+    }
+
+
+def _attempt_row(attempt: Attempt) -> dict[str, object]:
+    return {
+        "number": attempt.number,
+        "at": attempt.at,
+        "duration_ms": attempt.duration_ms,
+        "status_code": attempt.status_code,
+        "error": attempt.error,
+        "response": attempt.response,
+    }
+
+
+def _delivery(row: Any, made: Sequence[Attempt]) -> Delivery:
+    return Delivery(
+        id=row.id,
+        endpoint_id=row.endpoint_id,
+        event_id=row.event_id,
+        event_type=row.event_type,
+        subject=row.subject,
+        body=row.body,
+        traceparent=row.traceparent,
+        created_at=row.created_at,
+        status=Status(row.status),
+        attempts=row.attempts,
+        retries=row.retries,
+        next_attempt_at=row.next_attempt_at,
+        made=made,
+    )
+
+
+def _attempt(row: Any) -> Attempt:
+    return Attempt(row.number, row.at, row.duration_ms, row.status_code, row.error, row.response)

@@ -1,0 +1,78 @@
+"""What the use cases need from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from webhooks.domain import Outcome, Page, Replay, Selection, Webhook
+
+
+class Intake(Protocol):
+    """Where webhooks are kept before they are acknowledged: all that a request waits for."""
+
+    async def add(self, webhook: Webhook) -> bool:
+        """Keep a webhook, durably: it survives the process and the machine once this returns.
+
+        False when the provider's event is there already. Raises STORE_UNAVAILABLE.
+        """
+
+    async def healthy(self) -> bool:
+        """Whether webhooks can be kept now."""
+
+
+class WebhookStore(Protocol):
+    """The same rows, for everything that happens to them afterwards. A row is its own outbox and its own inbox."""
+
+    async def get(self, webhook_id: str) -> Webhook | None: ...
+
+    async def mark_processed(self, webhook_id: str, outcome: Outcome) -> None:
+        """Record the outcome. What has been processed stays as it is."""
+
+    async def mark_failed(self, webhook_id: str, error: str) -> None:
+        """Record that an attempt has failed. What has been processed stays so."""
+
+    async def unpublished(self, limit: int) -> list[Webhook]:
+        """The oldest webhooks whose `webhook.received` has not been published yet, without bodies and headers."""
+
+    async def mark_published(self, webhooks: Sequence[Webhook]) -> None:
+        """Their events are with the broker."""
+
+    async def page(self, selection: Selection, *, after: tuple[datetime, str] | None, size: int) -> Page:
+        """Newest first, from where the page before ended, without bodies and headers."""
+
+    async def replays(self, webhook_id: str) -> list[Replay]:
+        """Who has had a webhook replayed, oldest first."""
+
+    async def replay(self, webhook_ids: Sequence[str], *, by: str, reason: str, at: datetime) -> list[Webhook]:
+        """Make webhooks unpublished and unprocessed again and note who wanted it, together.
+
+        Returns them as they were, without bodies and headers; unknown ids are left out.
+        """
+
+    async def forget(self, before: datetime, limit: int) -> int:
+        """Delete up to so many that are processed and were last published before this time; how many.
+
+        Their audit goes with them. What has failed stays: it waits for a person.
+        """
+
+
+class Shop(Protocol):
+    """What partners' events can bring about. Each may be repeated: the upstream recognizes it."""
+
+    async def mark_paid(self, order_id: str, payment_id: str) -> None: ...
+
+    async def mark_payment_failed(self, order_id: str, payment_id: str, reason: str) -> None: ...
+
+    async def place_channel_order(self, channel: str, channel_order_id: str, items: Sequence[tuple[str, int]]) -> None:
+        """`items` are product ids and quantities."""
+
+    async def refresh_material(self, product_id: str, event_id: str, refreshed_at: datetime) -> None: ...
+
+    async def record_delivery(self, order_id: str, carrier: str, delivered_at: datetime) -> None: ...
+
+
+class DeadLetters(Protocol):
+    async def drop(self, event_id: str) -> None:
+        """Forget that an event could not be handled, if it lies among the dead letters."""

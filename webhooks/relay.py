@@ -1,0 +1,86 @@
+"""Publishes `webhook.received` for each row that has not been published: the row is its own outbox.
+
+Like `chassis.broker.outbox`, at least once and one relay at a time; but the events are derived from the rows, so that
+the intake writes nothing beside them, and a batch is published at once, since no two of them share a subject.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import ExitStack
+
+from google.protobuf.json_format import MessageToJson
+
+from chassis.broker.port import Broker, BrokerUnavailable, Event
+from chassis.database import DATABASE_ERRORS, Database
+from chassis.telemetry import SpanKind, Telemetry, current_traceparent
+from protos.shop.events.v1.events_pb2 import WebhookReceived
+from webhooks.domain import Webhook
+from webhooks.ports import WebhookStore
+
+log = logging.getLogger(__name__)
+
+_TYPE = "webhook.received"
+_BATCH = 200
+# The intake is another process, so there is nobody to wake this one; a look into an empty index costs next to nothing.
+_POLL_SECONDS = 0.1
+_BACKOFF_SECONDS = 0.5
+
+
+class Relay:
+    def __init__(self, store: WebhookStore, database: Database, broker: Broker, telemetry: Telemetry) -> None:
+        self._store = store
+        self._database = database
+        self._broker = broker
+        self._telemetry = telemetry
+
+    async def run(self) -> None:
+        """Publish what is pending, as long as the process lives; while another process does so, wait for its death."""
+        while True:
+            try:
+                async with self._database.exclusively("relay") as alone:
+                    while alone:
+                        if await self._relay_batch() < _BATCH:
+                            await asyncio.sleep(_POLL_SECONDS)
+            except (BrokerUnavailable, *DATABASE_ERRORS) as error:
+                log.warning("webhooks have to wait", extra={"reason": str(error)})
+            await asyncio.sleep(_BACKOFF_SECONDS)
+
+    async def _relay_batch(self) -> int:
+        webhooks = await self._store.unpublished(_BATCH)
+        if webhooks:
+            with ExitStack() as spans:
+                await self._broker.publish([self._event(webhook, spans) for webhook in webhooks])
+            await self._store.mark_published(webhooks)
+        return len(webhooks)
+
+    def _event(self, webhook: Webhook, spans: ExitStack) -> Event:
+        """The event of a webhook, in a span of the trace that its request belongs to."""
+        payload = WebhookReceived(
+            webhook_id=webhook.id,
+            provider=webhook.provider,
+            provider_event_id=webhook.provider_event_id,
+            event_type=webhook.event_type,
+        )
+        data = MessageToJson(payload, preserving_proto_field_name=True, indent=None).encode()
+        span = spans.enter_context(
+            self._telemetry.span(
+                f"publish {_TYPE}",
+                SpanKind.PRODUCER,
+                protocol="AMQP" if self._broker.system == "rabbitmq" else "queue",
+                peer=self._broker.system,
+                parent=webhook.traceparent,
+                attributes={
+                    "messaging.system": self._broker.system,
+                    "messaging.destination.name": _TYPE,
+                    "messaging.message.id": webhook.announcement_id,
+                    "cloudevents.event_type": _TYPE,
+                    "cloudevents.event_subject": webhook.id,
+                    "shop.bytes.sent": len(data),
+                },
+                current=False,
+            )
+        )
+        trace = {"traceparent": current_traceparent(span)}
+        return Event(webhook.announcement_id, _TYPE, "/webhooks", webhook.id, webhook.received_at, data, trace)

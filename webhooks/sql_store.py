@@ -1,0 +1,204 @@
+"""Webhooks in the service's own database, once the intake has written them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    bindparam,
+    delete,
+    insert,
+    literal,
+    select,
+    tuple_,
+    update,
+)
+
+from chassis.broker.inbox import inbox_table
+from chassis.database import Database, UtcTime
+from chassis.grouping import Grouped
+from webhooks.domain import Outcome, Page, Replay, Selection, Status, Webhook
+
+_MAX_ERROR = 500
+_MARKED_TOGETHER = 128
+
+metadata = MetaData()
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("provider", Text, nullable=False),
+    Column("provider_event_id", Text, nullable=False),
+    Column("event_type", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("headers", Text, nullable=False),
+    Column("received_at", UtcTime, nullable=False),
+    Column("traceparent", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("outcome", Text),
+    Column("published_at", UtcTime),
+    Column("replays", Integer, nullable=False),
+    UniqueConstraint("provider", "provider_event_id"),
+)
+webhook_replays = Table(
+    "webhook_replays",
+    metadata,
+    Column("webhook_id", Text, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("at", UtcTime, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+inbox = inbox_table(metadata)
+
+
+# Built once: SQLAlchemy caches what they compile to.
+_ONE = select(webhooks).where(webhooks.c.id == bindparam("at"))
+# Without what may be a megabyte each.
+_SUMMARY = [column for column in webhooks.c if column.name not in ("body", "headers")]
+_MARK_PROCESSED = (
+    update(webhooks)
+    .where(webhooks.c.id == bindparam("at"), webhooks.c.status != Status.PROCESSED)
+    .values(status=Status.PROCESSED, outcome=bindparam("outcome"), error="", attempts=webhooks.c.attempts + 1)
+)
+_UNPUBLISHED = select(*_SUMMARY).where(webhooks.c.published_at.is_(None)).order_by(webhooks.c.received_at)
+# Only while it is the same publication: a replay may have come in between.
+_MARK_PUBLISHED = (
+    update(webhooks)
+    .where(webhooks.c.id == bindparam("at"), webhooks.c.replays == bindparam("after_replays"))
+    .values(published_at=bindparam("now"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Processed:
+    webhook_id: str
+    outcome: Outcome
+
+
+class SqlWebhookStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        # Grouped, or a flood's processing would keep the intake waiting for its turn to commit.
+        self._marking = Grouped(self._mark_together, most=_MARKED_TOGETHER)
+
+    async def get(self, webhook_id: str) -> Webhook | None:
+        row = await self._database.read(lambda rows: rows.execute(_ONE, {"at": webhook_id}).one_or_none())
+        return replace(_summary(row), body=row.body, headers=json.loads(row.headers)) if row else None
+
+    async def mark_processed(self, webhook_id: str, outcome: Outcome) -> None:
+        await self._marking.submit(_Processed(webhook_id, outcome))
+
+    async def _mark_together(self, group: Sequence[_Processed]) -> list[None]:
+        done = [{"at": mark.webhook_id, "outcome": mark.outcome} for mark in group]
+        await self._database.write(lambda rows: rows.execute(_MARK_PROCESSED, done))
+        return [None] * len(group)
+
+    async def mark_failed(self, webhook_id: str, error: str) -> None:
+        failed = {"status": Status.FAILED, "error": error[:_MAX_ERROR], "attempts": webhooks.c.attempts + 1}
+        unless_done = (webhooks.c.id == webhook_id) & (webhooks.c.status != Status.PROCESSED)
+        await self._database.write(lambda rows: rows.execute(update(webhooks).where(unless_done).values(failed)))
+
+    async def unpublished(self, limit: int) -> list[Webhook]:
+        found = await self._database.read(lambda rows: rows.execute(_UNPUBLISHED.limit(limit)).all())
+        return [_summary(row) for row in found]
+
+    async def mark_published(self, published: Sequence[Webhook]) -> None:
+        now = datetime.now(UTC)
+        marks = [{"at": webhook.id, "after_replays": webhook.replays, "now": now} for webhook in published]
+        await self._database.write(lambda rows: rows.execute(_MARK_PUBLISHED, marks))
+
+    async def page(self, selection: Selection, *, after: tuple[datetime, str] | None, size: int) -> Page:
+        newest_first = (webhooks.c.received_at.desc(), webhooks.c.id.desc())
+        statement = select(*_SUMMARY).where(*_conditions(selection)).order_by(*newest_first).limit(size + 1)
+        if after is not None:
+            place = tuple_(literal(after[0], UtcTime), literal(after[1], Text))
+            statement = statement.where(tuple_(webhooks.c.received_at, webhooks.c.id) < place)
+        async with self._database.reading() as connection:
+            found = [_summary(row) for row in await connection.execute(statement)]
+        last = found[size - 1] if len(found) > size else None
+        return Page(found[:size], (last.received_at, last.id) if last else None)
+
+    async def replays(self, webhook_id: str) -> list[Replay]:
+        columns = webhook_replays.c
+        statement = select(webhook_replays).where(columns.webhook_id == webhook_id).order_by(columns.number)
+        found = await self._database.read(lambda rows: rows.execute(statement).all())
+        return [Replay(row.at, row.by, row.reason) for row in found]
+
+    async def replay(self, webhook_ids: Sequence[str], *, by: str, reason: str, at: datetime) -> list[Webhook]:
+        audit = {"at": at, "by": by, "reason": reason}
+        return await self._database.write(lambda rows: _replay(rows, webhook_ids, audit))
+
+    async def forget(self, before: datetime, limit: int) -> int:
+        return await self._database.write(lambda rows: _forget(rows, before, limit))
+
+
+def _replay(connection: Connection, webhook_ids: Sequence[str], audit: Mapping[str, object]) -> list[Webhook]:
+    chosen = select(*_SUMMARY).where(webhooks.c.id.in_(webhook_ids)).order_by(webhooks.c.id).with_for_update()
+    found = [_summary(row) for row in connection.execute(chosen)]
+    if found:
+        again = {"status": Status.RECEIVED, "error": "", "outcome": None, "published_at": None}
+        anew = {**again, "replays": webhooks.c.replays + 1}
+        ids = [webhook.id for webhook in found]
+        connection.execute(update(webhooks).where(webhooks.c.id.in_(ids)).values(anew))
+        lines = [{"webhook_id": webhook.id, "number": webhook.replays + 1, **audit} for webhook in found]
+        connection.execute(insert(webhook_replays), lines)
+    return found
+
+
+def _forget(connection: Connection, before: datetime, limit: int) -> int:
+    # The first condition follows from the last one, and is the one that has an index.
+    over = (webhooks.c.received_at < before, webhooks.c.status == Status.PROCESSED, webhooks.c.published_at < before)
+    oldest = select(webhooks.c.id).where(*over).order_by(webhooks.c.received_at).limit(limit)
+    # Locked, and what somebody else has locked left alone: it may just be replayed.
+    ids = list(connection.scalars(oldest.with_for_update(skip_locked=True)))
+    connection.execute(delete(webhook_replays).where(webhook_replays.c.webhook_id.in_(ids)))
+    connection.execute(delete(webhooks).where(webhooks.c.id.in_(ids)))
+    return len(ids)
+
+
+def _conditions(selection: Selection) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if selection.provider:
+        conditions.append(webhooks.c.provider == selection.provider)
+    if selection.since:
+        conditions.append(webhooks.c.received_at >= selection.since)
+    if selection.until:
+        conditions.append(webhooks.c.received_at < selection.until)
+    if selection.failed:
+        conditions.append(webhooks.c.status == Status.FAILED)
+    return conditions
+
+
+def _summary(row: Any) -> Webhook:
+    """The webhook but for its body and headers."""
+    return Webhook(
+        id=row.id,
+        provider=row.provider,
+        provider_event_id=row.provider_event_id,
+        event_type=row.event_type,
+        body=b"",
+        headers={},
+        received_at=row.received_at,
+        traceparent=row.traceparent,
+        status=Status(row.status),
+        attempts=row.attempts,
+        error=row.error,
+        outcome=Outcome(row.outcome) if row.outcome else None,
+        replays=row.replays,
+    )

@@ -1,0 +1,99 @@
+"""Receiving a webhook, processing it, and replaying it: three jobs, with the store and a queue in between."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+
+from chassis.errors import Kind, ShopError, not_found
+from webhooks import handlers
+from webhooks.domain import PROVIDERS, Headers, Outcome, Status, Webhook, name_event, parse
+from webhooks.ports import Intake, Shop, WebhookStore
+
+
+class Receiving:
+    """What happens before the provider gets its answer: verify and store, nothing else."""
+
+    def __init__(
+        self,
+        intake: Intake,
+        keys: Mapping[str, Sequence[bytes]],
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`keys`: provider -> its keys, the ones being rotated out included."""
+        self._intake = intake
+        self._keys = keys
+        self._clock = clock
+
+    async def receive(self, provider_name: str, headers: Headers, body: bytes, *, traceparent: str = "") -> bool:
+        """Keep an authentic webhook; False when we had it already.
+
+        Raises NOT_FOUND for a provider that we do not know, MALFORMED_SIGNATURE, BAD_SIGNATURE, STALE_SIGNATURE,
+        MALFORMED_WEBHOOK or STORE_UNAVAILABLE.
+        """
+        provider, keys = PROVIDERS.get(provider_name), self._keys.get(provider_name)
+        if provider is None or not keys:
+            raise not_found("webhook provider", provider_name)
+        now = self._clock()
+        # First the signature: what a stranger sends is not even parsed.
+        provider.verify(body, headers, keys, now)
+        event = name_event(provider, parse(body), headers)
+        webhook = Webhook(
+            id=_new_id(now),
+            provider=provider_name,
+            provider_event_id=event.id,
+            event_type=event.type,
+            body=body,
+            headers=headers,
+            received_at=datetime.fromtimestamp(now, UTC),
+            traceparent=traceparent,
+        )
+        return await self._intake.add(webhook)
+
+
+def _new_id(now: float) -> str:
+    """Ordered by time, as in UUID version 7: the newest rows lie side by side on few pages, and so do their keys."""
+    return f"{int(now * 1000):012x}{secrets.token_hex(10)}"
+
+
+class Processing:
+    """What happens afterwards, at its own pace."""
+
+    def __init__(self, store: WebhookStore, shop: Shop) -> None:
+        self._store = store
+        self._shop = shop
+
+    async def process(self, webhook_id: str) -> None:
+        """Bring about what a stored webhook means, once: what has been processed is not processed again.
+
+        Raises what the upstream answered, or UNUSABLE_WEBHOOK; the store then shows the webhook as failed.
+        """
+        webhook = await self._store.get(webhook_id)
+        if webhook is None:
+            raise not_found("webhook", webhook_id)
+        if webhook.status is Status.PROCESSED:
+            return
+        try:
+            outcome = await self._apply(webhook)
+        except Exception as error:
+            await self._store.mark_failed(webhook_id, str(error) or type(error).__name__)
+            raise
+        await self._store.mark_processed(webhook_id, outcome)
+
+    async def _apply(self, webhook: Webhook) -> Outcome:
+        handler = handlers.handler_of(webhook)
+        if handler is None:
+            return Outcome.IGNORED
+        await handlers.handle(handler, webhook, self._shop)
+        return Outcome.APPLIED
+
+
+def is_permanent(error: ShopError) -> bool:
+    """Whether trying again is in vain.
+
+    PRECONDITION is not among them: the news may be ahead of the order, which is still on its way.
+    """
+    return error.kind in {Kind.INVALID, Kind.NOT_FOUND}
