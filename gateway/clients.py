@@ -1,0 +1,209 @@
+"""The upstreams, one typed client each: deadline, identity, trace and breaker are `chassis.rpc.Client`'s."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import grpc.aio
+from grpc_health.v1.health_pb2_grpc import HealthStub
+from starlette.requests import Request
+
+from chassis.rpc import CallObserver, Client, connect
+from chassis.telemetry import Telemetry
+from chassis.tls import Tls
+from gateway.graphql_client import GraphqlClient
+from gateway.webhook_endpoints_client import IDEMPOTENT as WEBHOOK_ENDPOINTS
+from gateway.webhook_endpoints_client import WebhookEndpointsClient
+from protos.shop.catalog.v1 import catalog_pb2
+from protos.shop.catalog.v1.catalog_pb2_grpc import CatalogServiceStub
+from protos.shop.inventory.v1 import inventory_pb2
+from protos.shop.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
+from protos.shop.orders.v1 import orders_pb2
+from protos.shop.orders.v1.orders_pb2_grpc import OrderServiceStub
+from protos.shop.storage.v1 import storage_pb2
+from protos.shop.storage.v1.storage_pb2_grpc import StorageServiceStub
+from protos.shop.users.v1 import users_pb2
+from protos.shop.users.v1.users_pb2_grpc import UserServiceStub
+
+if TYPE_CHECKING:
+    from protos.shop.catalog.v1.catalog_pb2_grpc import CatalogServiceAsyncStub
+    from protos.shop.inventory.v1.inventory_pb2_grpc import InventoryServiceAsyncStub
+    from protos.shop.orders.v1.orders_pb2_grpc import OrderServiceAsyncStub
+    from protos.shop.storage.v1.storage_pb2_grpc import StorageServiceAsyncStub
+    from protos.shop.users.v1.users_pb2_grpc import UserServiceAsyncStub
+
+# What gRPC itself may repeat while an upstream is away: reads, and what an idempotency key makes safe.
+IDEMPOTENT = {
+    "users": [f"shop.users.v1.UserService/{method}" for method in ("IssueToken", "GetJwks", "GetUsers")],
+    "catalog": [f"shop.catalog.v1.CatalogService/{method}" for method in ("GetProducts", "ListProducts")],
+    "orders": [
+        f"shop.orders.v1.OrderService/{method}"
+        for method in ("PlaceOrder", "GetOrder", "ListOrders", "ListOrderEvents")
+    ],
+    "inventory": ["shop.inventory.v1.InventoryService/CheckAvailability"],
+    "storage": ["shop.storage.v1.StorageService/StatFile"],
+    "webhooks": WEBHOOK_ENDPOINTS,
+}
+# Without these the shop still sells, so the edge is ready without them.
+_OPTIONAL = frozenset({"webhooks"})
+
+
+class UsersClient:
+    def __init__(self, channel: grpc.aio.Channel, client: Client) -> None:
+        self._stub: UserServiceAsyncStub = UserServiceStub(channel)
+        self._client = client
+
+    async def issue_token(self, email: str, password: str) -> users_pb2.IssueTokenResponse:
+        request = users_pb2.IssueTokenRequest(email=email, password=password)
+        return await self._client.call(self._stub.IssueToken, request)
+
+    async def jwks(self) -> str:
+        return (await self._client.call(self._stub.GetJwks, users_pb2.GetJwksRequest())).jwks_json
+
+    async def register(self, name: str, email: str, password: str) -> users_pb2.User:
+        request = users_pb2.RegisterUserRequest(name=name, email=email, password=password)
+        return (await self._client.call(self._stub.RegisterUser, request)).user
+
+    async def users(self, ids: Sequence[str]) -> Sequence[users_pb2.User]:
+        """Those that exist and that the caller may see, in the order of `ids`."""
+        return (await self._client.call(self._stub.GetUsers, users_pb2.GetUsersRequest(ids=ids))).users
+
+
+class CatalogClient:
+    def __init__(self, channel: grpc.aio.Channel, client: Client) -> None:
+        self._stub: CatalogServiceAsyncStub = CatalogServiceStub(channel)
+        self._client = client
+
+    async def products(self, ids: Sequence[str]) -> Sequence[catalog_pb2.Product]:
+        """Those that exist, in the order of `ids`."""
+        return (await self._client.call(self._stub.GetProducts, catalog_pb2.GetProductsRequest(ids=ids))).products
+
+    async def page(self, *, category: str, query: str, limit: int, cursor: str) -> catalog_pb2.ListProductsResponse:
+        request = catalog_pb2.ListProductsRequest(category=category, query=query, page_size=limit, cursor=cursor)
+        return await self._client.call(self._stub.ListProducts, request)
+
+    async def create(self, draft: catalog_pb2.ProductDraft) -> catalog_pb2.Product:
+        request = catalog_pb2.CreateProductRequest(draft=draft)
+        return (await self._client.call(self._stub.CreateProduct, request)).product
+
+    async def update(
+        self, product_id: str, draft: catalog_pb2.ProductDraft, version: int | None
+    ) -> catalog_pb2.Product:
+        """Raises VERSION_MISMATCH when a version is given and it is not the current one."""
+        request = catalog_pb2.UpdateProductRequest(id=product_id, draft=draft, if_version=version)
+        return (await self._client.call(self._stub.UpdateProduct, request)).product
+
+    async def delete(self, product_id: str, version: int | None) -> None:
+        """Raises VERSION_MISMATCH when a version is given and it is not the current one."""
+        request = catalog_pb2.DeleteProductRequest(id=product_id, if_version=version)
+        await self._client.call(self._stub.DeleteProduct, request)
+
+
+class OrdersClient:
+    def __init__(self, channel: grpc.aio.Channel, client: Client) -> None:
+        self._stub: OrderServiceAsyncStub = OrderServiceStub(channel)
+        self._client = client
+
+    async def place(self, items: Sequence[orders_pb2.NewItem], idempotency_key: str) -> orders_pb2.Order:
+        request = orders_pb2.PlaceOrderRequest(items=items, idempotency_key=idempotency_key)
+        return (await self._client.call(self._stub.PlaceOrder, request)).order
+
+    async def order(self, order_id: str) -> orders_pb2.Order:
+        return (await self._client.call(self._stub.GetOrder, orders_pb2.GetOrderRequest(id=order_id))).order
+
+    async def page(self, *, user_ids: Sequence[str], limit: int, cursor: str) -> orders_pb2.ListOrdersResponse:
+        request = orders_pb2.ListOrdersRequest(user_ids=user_ids, page_size=limit, cursor=cursor)
+        return await self._client.call(self._stub.ListOrders, request)
+
+    async def cancel(self, order_id: str) -> orders_pb2.Order:
+        return (await self._client.call(self._stub.CancelOrder, orders_pb2.CancelOrderRequest(id=order_id))).order
+
+    async def events(self, order_id: str) -> Sequence[orders_pb2.OrderEvent]:
+        request = orders_pb2.ListOrderEventsRequest(order_id=order_id)
+        return (await self._client.call(self._stub.ListOrderEvents, request)).events
+
+
+class InventoryClient:
+    def __init__(self, channel: grpc.aio.Channel, client: Client) -> None:
+        self._stub: InventoryServiceAsyncStub = InventoryServiceStub(channel)
+        self._client = client
+
+    async def availability(self, product_ids: Sequence[str]) -> Sequence[inventory_pb2.Availability]:
+        """What could be delivered now, as the ERP knows it; what was never stocked is left out."""
+        request = inventory_pb2.CheckAvailabilityRequest(product_ids=product_ids, live=True)
+        return (await self._client.call(self._stub.CheckAvailability, request)).items
+
+
+class StorageClient:
+    def __init__(self, channel: grpc.aio.Channel, client: Client, *, transfer_budget: float) -> None:
+        """`transfer_budget`: seconds for a whole upload or download."""
+        self._stub: StorageServiceAsyncStub = StorageServiceStub(channel)
+        self._client = client
+        self._transfer_budget = transfer_budget
+
+    async def stat(self, file_id: str) -> storage_pb2.FileInfo:
+        return (await self._client.call(self._stub.StatFile, storage_pb2.StatFileRequest(id=file_id))).file
+
+    async def upload(self, chunks: AsyncIterator[storage_pb2.Chunk]) -> storage_pb2.FileInfo:
+        response = await self._client.upload(self._stub.UploadFile, chunks, timeout=self._transfer_budget)
+        return response.file
+
+    async def download(self, file_id: str, offset: int, length: int) -> AsyncGenerator[bytes, None]:
+        """The bytes from an offset on; all the rest for a length of 0."""
+        request = storage_pb2.FileRequest(id=file_id, offset=offset, length=length)
+        chunks = self._client.stream(self._stub.DownloadFile, request, timeout=self._transfer_budget)
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                yield chunk.data
+
+
+@dataclass(frozen=True, slots=True)
+class Upstreams:
+    """Everything behind the edge. `health` has an upstream's name and whom to ask whether it is serving."""
+
+    users: UsersClient
+    catalog: CatalogClient
+    orders: OrdersClient
+    inventory: InventoryClient
+    storage: StorageClient
+    webhook_endpoints: WebhookEndpointsClient
+    graphql: GraphqlClient
+    health: dict[str, HealthStub]
+
+
+def upstreams(request: Request) -> Upstreams:
+    """The upstreams of the application that a request came to."""
+    found: Upstreams = request.app.state.upstreams
+    return found
+
+
+@asynccontextmanager
+async def connected(
+    addresses: dict[str, str],
+    graphql: GraphqlClient,
+    telemetry: Telemetry,
+    *,
+    transfer_budget: float,
+    observer: CallObserver,
+    tls: Tls | None = None,
+) -> AsyncIterator[Upstreams]:
+    """The upstreams at these addresses ("users" -> "127.0.0.1:50051"); nothing is opened before it is needed."""
+    async with AsyncExitStack() as stack:
+        channels = {
+            name: await stack.enter_async_context(connect(address, idempotent=IDEMPOTENT[name], tls=tls))
+            for name, address in addresses.items()
+        }
+        clients = {name: Client(name, telemetry, observer=observer) for name in addresses}
+        yield Upstreams(
+            UsersClient(channels["users"], clients["users"]),
+            CatalogClient(channels["catalog"], clients["catalog"]),
+            OrdersClient(channels["orders"], clients["orders"]),
+            InventoryClient(channels["inventory"], clients["inventory"]),
+            StorageClient(channels["storage"], clients["storage"], transfer_budget=transfer_budget),
+            WebhookEndpointsClient(channels["webhooks"], telemetry),
+            graphql,
+            {name: HealthStub(channel) for name, channel in channels.items() if name not in _OPTIONAL},
+        )

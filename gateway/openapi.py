@@ -1,0 +1,113 @@
+"""What every operation says of itself in the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from pydantic.json_schema import models_json_schema
+
+from chassis.problems import PROBLEM
+from gateway.models import Problem
+
+# Status -> a code that it comes with, its title, and what it means.
+_MEANING = {
+    401: ("UNAUTHENTICATED", "Unauthorized", "No token, or not a valid one"),
+    403: ("FORBIDDEN", "Forbidden", "Not for this caller"),
+    404: ("NOT_FOUND", "Not Found", "Nothing there that this caller may know of"),
+    408: ("UPLOAD_STALLED", "Request Timeout", "The body did not arrive in time"),
+    409: ("TOO_LATE_TO_CANCEL", "Conflict", "Contradicts the present state"),
+    412: ("VERSION_MISMATCH", "Precondition Failed", "Changed meanwhile"),
+    413: ("BODY_TOO_LARGE", "Content Too Large", "The body is too large"),
+    415: ("UNSUPPORTED_MEDIA_TYPE", "Unsupported Media Type", "The body is of another type"),
+    416: ("RANGE_NOT_SATISFIABLE", "Range Not Satisfiable", "No such bytes"),
+    422: ("INVALID_INPUT", "Unprocessable Content", "The input cannot be accepted; `errors` says where and why"),
+    429: ("RATE_LIMITED", "Too Many Requests", "Too many requests; `Retry-After` says when to come back"),
+    503: ("UPSTREAM_UNAVAILABLE", "Service Unavailable", "An upstream is away; `Retry-After` says when to come back"),
+    504: ("DEADLINE_EXCEEDED", "Gateway Timeout", "The time was up; what was asked may still happen"),
+}
+_ALWAYS = (429, 503, 504)
+# Examples by format or type, where nothing better is known.
+_PLAIN = {
+    "string": "…",
+    "integer": 1,
+    "number": 1.0,
+    "boolean": True,
+    "date-time": "2026-01-05T09:00:00Z",
+    "binary": "the bytes of the file",
+}
+
+Json = dict[str, Any]
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The error responses of an operation, with those that every operation can have."""
+    return {status: {"description": _MEANING[status][2]} for status in (*statuses, *_ALWAYS)}
+
+
+def operation_id(route: APIRoute) -> str:
+    """The name of an operation in generated clients: its function's."""
+    return route.name
+
+
+class DocumentedApi(FastAPI):
+    """FastAPI whose document holds what routes leave unsaid: the shape of a problem, examples, who needs no token."""
+
+    def openapi(self) -> dict[str, Any]:
+        if not self.openapi_schema:
+            document = super().openapi()
+            _, shapes = models_json_schema([(Problem, "serialization")], ref_template="#/components/schemas/{model}")
+            document["components"]["schemas"].update(shapes["$defs"])
+            document["components"]["responses"] = {
+                _MEANING[status][0]: _problem_response(status, shapes["$defs"]) for status in _MEANING
+            }
+            for operations in document["paths"].values():
+                for operation in operations.values():
+                    _complete(operation, document["components"]["schemas"])
+        return super().openapi()
+
+
+def _complete(operation: Json, shapes: Json) -> None:
+    operation.setdefault("security", [])
+    for status, response in operation["responses"].items():
+        if int(status) in _MEANING:
+            operation["responses"][status] = {"$ref": f"#/components/responses/{_MEANING[int(status)][0]}"}
+            continue
+        for media_type, content in response.get("content", {}).items():
+            if "json" in media_type:
+                content.setdefault("example", example_of(content["schema"], shapes))
+    for content in operation.get("requestBody", {}).get("content", {}).values():
+        content.setdefault("example", example_of(content["schema"], shapes))
+
+
+def _problem_response(status: int, shapes: Json) -> Json:
+    code, title, meaning = _MEANING[status]
+    kind = f"https://shop.test/problems/{code.lower().replace('_', '-')}"
+    example: Json = shapes["Problem"]["examples"][0]
+    example = {**example, "type": kind, "title": title, "status": status, "detail": meaning, "code": code}
+    if status == 422:
+        example["errors"] = [{"field": "name", "detail": "Field required"}]
+    content = {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}
+    return {"description": meaning, "content": {PROBLEM: content}}
+
+
+def example_of(schema: Json, shapes: Json) -> Any:
+    """An example of a schema: its own one, or one made from those of its parts."""
+    if "$ref" in schema:
+        return example_of(shapes[schema["$ref"].rpartition("/")[2]], shapes)
+    for known in (schema.get("examples"), schema.get("enum"), [schema["const"]] if "const" in schema else None):
+        if known:
+            # What the framework makes a document of loses every null.
+            lost = [name for name in schema.get("required", ()) if isinstance(known[0], dict) and name not in known[0]]
+            return {**known[0], **dict.fromkeys(lost)} if lost else known[0]
+    if "default" in schema:
+        return schema["default"]
+    if "anyOf" in schema:
+        # The most that it can be: `null` is what it can be besides.
+        return example_of(next(each for each in schema["anyOf"] if each.get("type") != "null"), shapes)
+    if "properties" in schema:
+        return {name: example_of(each, shapes) for name, each in schema["properties"].items()}
+    if schema.get("type") == "array":
+        return [example_of(schema["items"], shapes)]
+    return _PLAIN.get(schema.get("format") or schema.get("type", ""), {})

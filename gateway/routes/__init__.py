@@ -1,0 +1,1 @@
+"""The routes: each parses, asks one upstream, renders."""

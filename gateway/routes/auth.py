@@ -1,0 +1,27 @@
+"""Tokens."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.clients import upstreams
+from gateway.models import PasswordGrant, Token
+from gateway.openapi import operation_id, problems
+from gateway.rendering import json_response
+
+router = APIRouter(tags=["auth"], generate_unique_id_function=operation_id)
+
+
+@router.post(
+    "/v1/auth/token",
+    summary="Exchange an email and a password for a token",
+    response_model=Token,
+    responses=problems(401, 408, 413, 422),
+)
+async def issue_token(request: Request, grant: Annotated[PasswordGrant, Form()]) -> Response:
+    issued = await upstreams(request).users.issue_token(grant.username, grant.password)
+    return json_response({"access_token": issued.access_token, "token_type": "Bearer", "expires_in": issued.expires_in})

@@ -1,0 +1,177 @@
+"""Files: streamed both ways, never held in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import re
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, aclosing
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from chassis.errors import Kind, ShopError, invalid
+from gateway import rendering
+from gateway.auth import SIGNED_IN
+from gateway.clients import upstreams
+from gateway.conditions import none_match
+from gateway.models import File, IdInPath
+from gateway.openapi import operation_id, problems
+from gateway.ranges import wanted_bytes
+from gateway.rendering import json_response
+from gateway.streaming import Streamed
+from protos.shop.storage.v1.storage_pb2 import Chunk, FileInfo, UploadHeader
+
+router = APIRouter(tags=["files"], generate_unique_id_function=operation_id)
+
+# The largest piece that the contract allows: what an upload costs is the number of messages.
+_PIECE = 256 << 10
+# Seconds that a client may pause within its upload.
+_PATIENCE = 20.0
+_SHA256 = re.compile(r"(?:^|,)\s*sha-256=:([A-Za-z0-9+/=]*):\s*(?=[,;]|$)")
+_BINARY = {"schema": {"type": "string", "format": "binary"}, "example": "test"}
+
+ReprDigest = Annotated[
+    str | None,
+    Header(
+        alias="Repr-Digest",
+        description="RFC 9530; `sha-256` is checked.",
+        examples=["sha-256=:n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg=:"],
+    ),
+]
+IfNoneMatch = Annotated[
+    str | None, Header(alias="If-None-Match", description="`ETag`s of what the client has already.")
+]
+
+
+@router.post(
+    "/v1/files",
+    summary="Upload a file: the body is its bytes",
+    status_code=201,
+    response_model=File,
+    responses=problems(401, 403, 408, 413, 422),
+    dependencies=[SIGNED_IN],
+    openapi_extra={"requestBody": {"required": True, "content": {"application/octet-stream": _BINARY}}},
+)
+async def upload_file(
+    request: Request,
+    repr_digest: ReprDigest = None,
+    public: Annotated[bool, Query(description="Readable by anyone (admin).")] = False,  # noqa: FBT002  # a parameter of the query
+) -> Response:
+    header = UploadHeader(
+        content_type=request.headers.get("content-type", ""), sha256=expected_sha256(repr_digest), public=public
+    )
+    async with aclosing(_chunks(header, request)) as chunks:
+        file = await upstreams(request).storage.upload(chunks)
+    headers = {"location": f"/v1/files/{file.id}", "cache-control": "no-store"}
+    return json_response(rendering.file(file), 201, headers)
+
+
+@router.head(
+    "/v1/files/{file_id}",
+    summary="What is known of a file",
+    response_class=Response,
+    responses={304: {"description": "Not modified"}, **problems(401, 404, 422)},
+)
+async def head_file(request: Request, file_id: IdInPath, if_none_match: IfNoneMatch = None) -> Response:
+    file = await upstreams(request).storage.stat(file_id)
+    headers = _headers(file)
+    if not none_match(if_none_match, headers["etag"]):
+        return Response(None, 304, headers)
+    return Response(None, 200, {**headers, "content-length": str(file.size), "content-type": file.content_type})
+
+
+@router.get(
+    "/v1/files/{file_id}",
+    summary="Download a file or a part of it",
+    response_class=Response,
+    responses={
+        200: {"description": "The whole file", "content": {"*/*": _BINARY}},
+        206: {"description": "The part that `Range` asks for", "content": {"*/*": _BINARY}},
+        304: {"description": "Not modified"},
+        **problems(401, 404, 416, 422),
+    },
+)
+async def download_file(
+    request: Request,
+    file_id: IdInPath,
+    if_none_match: IfNoneMatch = None,
+    range_header: Annotated[str | None, Header(alias="Range", description="One range of bytes.")] = None,
+    if_range: Annotated[
+        str | None, Header(alias="If-Range", description="The `ETag` for which the range was meant.")
+    ] = None,
+) -> Response:
+    storage = upstreams(request).storage
+    file = await storage.stat(file_id)
+    headers = _headers(file)
+    if not none_match(if_none_match, headers["etag"]):
+        return Response(None, 304, headers)
+    part = wanted_bytes(range_header, file.size) if if_range in (None, headers["etag"]) else None
+    offset, length = part or (0, file.size)
+    headers |= {"content-length": str(length), "content-type": file.content_type}
+    if part:
+        headers["content-range"] = f"bytes {offset}-{offset + length - 1}/{file.size}"
+    async with AsyncExitStack() as source:
+        chunks = await source.enter_async_context(aclosing(storage.download(file_id, offset, length)))
+        # The first piece before the head of the answer: what goes wrong until then is still a problem, not a torn body.
+        first = await anext(chunks, b"")
+        return Streamed(_after(first, chunks), source.pop_all(), status=206 if part else 200, headers=headers)
+
+
+async def _after(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for chunk in chunks:
+        yield chunk
+
+
+def _headers(file: FileInfo) -> dict[str, str]:
+    """What every answer about a file says. Its bytes never change; nothing in them may run."""
+    return {
+        "etag": f'"{file.sha256}"',
+        "cache-control": f"{'public' if file.public else 'private'}, max-age=31536000, immutable",
+        "accept-ranges": "bytes",
+        "repr-digest": f"sha-256=:{base64.b64encode(bytes.fromhex(file.sha256)).decode()}:",
+        "content-security-policy": "default-src 'none'; sandbox",
+    }
+
+
+async def _chunks(header: UploadHeader, request: Request) -> AsyncGenerator[Chunk, None]:
+    """The request's body in messages of 256 KiB, pulled from the client only as fast as the upstream takes them."""
+    yield Chunk(header=header)
+    piece = bytearray()
+    async with aclosing(request.stream()) as arriving:
+        while True:
+            try:
+                async with asyncio.timeout(_PATIENCE):
+                    received = await anext(arriving, None)
+            except TimeoutError as error:
+                raise ShopError("UPLOAD_STALLED", f"nothing came for {_PATIENCE:.0f} s", Kind.TIMEOUT) from error
+            if received is None:
+                break
+            piece += received
+            while len(piece) >= _PIECE:
+                yield Chunk(data=bytes(piece[:_PIECE]))
+                del piece[:_PIECE]
+    if piece:
+        yield Chunk(data=bytes(piece))
+
+
+def expected_sha256(repr_digest: str | None) -> str:
+    """The SHA-256 that a `Repr-Digest` (RFC 9530) announces, in hexadecimal; empty when it announces none.
+
+    Raises INVALID_INPUT when it is malformed; digests by other algorithms are ignored, as the RFC allows.
+    """
+    found = _SHA256.search(repr_digest or "")
+    if found is None:
+        return ""
+    try:
+        digest = base64.b64decode(found[1], validate=True)
+    except binascii.Error:
+        digest = b""
+    if len(digest) != 32:
+        raise invalid("the digest cannot be checked", **{"Repr-Digest": "sha-256 must be 32 bytes in base64"})
+    return digest.hex()

@@ -1,0 +1,218 @@
+"""The catalogue: public to read, an admin's to write."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from chassis.errors import not_found
+from chassis.wire import timestamp
+from gateway import rendering
+from gateway.auth import ADMIN
+from gateway.clients import CatalogClient, upstreams
+from gateway.conditions import content_etag, none_match, product_etag, versions_wanted
+from gateway.models import Availability as AvailabilityModel
+from gateway.models import AvailabilityPage, IdInPath, Product, ProductPage, ProductPatch, ProductWrite
+from gateway.openapi import operation_id, problems
+from gateway.parameters import ID_LIST, Cursor, Limit, id_list
+from gateway.plain_read import PlainRead
+from gateway.rendering import json_response
+from protos.shop.catalog.v1 import catalog_pb2 as pb
+from protos.shop.inventory.v1.inventory_pb2 import Availability
+
+router = APIRouter(tags=["products"], generate_unique_id_function=operation_id)
+_busiest = APIRouter(tags=["products"], generate_unique_id_function=operation_id, route_class=PlainRead)
+
+# Caches may answer for this long, shared ones longer; afterwards they ask again, which a 304 makes cheap.
+_PUBLIC = "public, max-age=30, s-maxage=60"
+
+IfMatch = Annotated[
+    str | None, Header(alias="If-Match", description="The `ETag` of the version that is to be changed.")
+]
+IfNoneMatch = Annotated[
+    str | None, Header(alias="If-None-Match", description="`ETag`s of what the client has already.")
+]
+Filter = Annotated[str, Query(max_length=200, pattern=r"^[^\x00]*$")]
+
+
+@_busiest.get(
+    "/v1/products/{product_id}",
+    summary="A product",
+    response_model=Product,
+    responses={304: {"description": "Not modified"}, **problems(401, 404, 422)},
+)
+async def get_product(request: Request, product_id: IdInPath, if_none_match: IfNoneMatch = None) -> Response:
+    product = await _product(upstreams(request).catalog, product_id)
+    headers = {"etag": product_etag(product.id, product.version), "cache-control": _PUBLIC}
+    if not none_match(if_none_match, headers["etag"]):
+        return Response(None, 304, headers)
+    return json_response(rendering.product(product), headers=headers)
+
+
+router.routes.extend(_busiest.routes)
+
+
+@router.get(
+    "/v1/products",
+    summary="Products, by category and words, or by their ids",
+    response_model=ProductPage,
+    responses={304: {"description": "Not modified"}, **problems(401, 422)},
+)
+async def list_products(
+    request: Request,
+    category: Filter = "",
+    q: Annotated[Filter, Query(description="Words in name and description.")] = "",
+    limit: Limit = 20,
+    cursor: Cursor = "",
+    ids: Annotated[
+        str | None,
+        Query(
+            description="Comma-separated; leaves the other parameters without effect.",
+            examples=["42,123"],
+            json_schema_extra=ID_LIST,
+        ),
+    ] = None,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    catalog = upstreams(request).catalog
+    if ids is None:
+        found = await catalog.page(category=category, query=q, limit=limit, cursor=cursor)
+    else:
+        found = pb.ListProductsResponse(products=await catalog.products(id_list("ids", ids)))
+    items = [rendering.product(product) for product in found.products]
+    body = rendering.encoded(rendering.page(items, found.next_cursor))
+    headers = {"etag": content_etag(body), "cache-control": _PUBLIC}
+    if not none_match(if_none_match, headers["etag"]):
+        return Response(None, 304, headers)
+    return Response(body, 200, headers, "application/json")
+
+
+@router.get(
+    "/v1/products/{product_id}/availability",
+    summary="How many of a product can be delivered now",
+    response_model=AvailabilityModel,
+    responses=problems(401, 404, 422),
+)
+async def get_availability(request: Request, product_id: IdInPath) -> Response:
+    found = await _availability(request, [product_id])
+    if not found:
+        raise not_found("product", product_id)
+    return json_response(rendering.availability(found[0]))
+
+
+@router.get(
+    "/v1/availability",
+    summary="How many of several products can be delivered now",
+    response_model=AvailabilityPage,
+    responses=problems(401, 422),
+)
+async def list_availability(
+    request: Request,
+    product_ids: Annotated[
+        str,
+        Query(
+            description="Comma-separated; unknown products are left out.",
+            examples=["42,123"],
+            json_schema_extra=ID_LIST,
+        ),
+    ],
+) -> Response:
+    found = await _availability(request, id_list("product_ids", product_ids))
+    return json_response(rendering.page([rendering.availability(each) for each in found]))
+
+
+@router.post(
+    "/v1/products",
+    summary="Add a product (admin)",
+    status_code=201,
+    response_model=Product,
+    responses=problems(401, 403, 408, 413, 415, 422),
+    dependencies=[ADMIN],
+)
+async def create_product(request: Request, body: ProductWrite) -> Response:
+    product = await upstreams(request).catalog.create(pb.ProductDraft(**body.model_dump()))
+    return _written(product, 201)
+
+
+@router.put(
+    "/v1/products/{product_id}",
+    summary="Replace a product (admin)",
+    response_model=Product,
+    responses=problems(401, 403, 404, 412, 408, 413, 415, 422),
+    dependencies=[ADMIN],
+)
+async def replace_product(
+    request: Request, product_id: IdInPath, body: ProductWrite, if_match: IfMatch = None
+) -> Response:
+    return await _update(request, product_id, pb.ProductDraft(**body.model_dump()), if_match)
+
+
+@router.patch(
+    "/v1/products/{product_id}",
+    summary="Change some fields of a product (admin)",
+    response_model=Product,
+    responses=problems(401, 403, 404, 412, 408, 413, 415, 422),
+    dependencies=[ADMIN],
+)
+async def patch_product(
+    request: Request, product_id: IdInPath, body: ProductPatch, if_match: IfMatch = None
+) -> Response:
+    return await _update(request, product_id, pb.ProductDraft(**body.model_dump(exclude_unset=True)), if_match)
+
+
+@router.delete(
+    "/v1/products/{product_id}",
+    summary="Take a product out of the catalogue (admin)",
+    status_code=204,
+    response_class=Response,
+    responses=problems(401, 403, 404, 412, 422),
+    dependencies=[ADMIN],
+)
+async def delete_product(request: Request, product_id: IdInPath, if_match: IfMatch = None) -> Response:
+    catalog = upstreams(request).catalog
+    await catalog.delete(product_id, await _version(catalog, product_id, if_match))
+    return Response(None, 204)
+
+
+async def _product(catalog: CatalogClient, product_id: str) -> pb.Product:
+    found = await catalog.products([product_id])
+    if not found:
+        raise not_found("product", product_id)
+    return found[0]
+
+
+async def _availability(request: Request, product_ids: list[str]) -> list[Availability]:
+    """Of those that exist, in the order of the ids."""
+    found = {each.product_id: each for each in await upstreams(request).inventory.availability(product_ids)}
+    missing = [each for each in product_ids if each not in found]
+    if missing:
+        # Never stocked, or never heard of: the catalogue knows.
+        now = timestamp(datetime.now(UTC))
+        for product in await upstreams(request).catalog.products(missing):
+            found[product.id] = Availability(product_id=product.id, available=0, as_of=now)
+    return [found[each] for each in product_ids if each in found]
+
+
+async def _update(request: Request, product_id: str, draft: pb.ProductDraft, if_match: str | None) -> Response:
+    catalog = upstreams(request).catalog
+    return _written(await catalog.update(product_id, draft, await _version(catalog, product_id, if_match)), 200)
+
+
+async def _version(catalog: CatalogClient, product_id: str, if_match: str | None) -> int | None:
+    """The version that a write insists on. Of several that `If-Match` may name, the current one."""
+    versions = versions_wanted(if_match, product_id)
+    if versions is None or len(versions) == 1:
+        return versions[0] if versions else None
+    current = (await _product(catalog, product_id)).version
+    return current if current in versions else versions[0]
+
+
+def _written(product: pb.Product, status: int) -> Response:
+    headers = {"etag": product_etag(product.id, product.version), "cache-control": "no-store"}
+    if status == 201:
+        headers["location"] = f"/v1/products/{product.id}"
+    return json_response(rendering.product(product), status, headers)

@@ -1,0 +1,78 @@
+"""Accounts."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from chassis.errors import not_found
+from chassis.identity import current_principal
+from gateway import rendering
+from gateway.auth import SIGNED_IN
+from gateway.clients import upstreams
+from gateway.models import IdInPath, Registration, User, UserPage
+from gateway.openapi import operation_id, problems
+from gateway.parameters import ID_LIST, id_list
+from gateway.rendering import json_response
+
+router = APIRouter(tags=["users"], generate_unique_id_function=operation_id)
+
+
+@router.post(
+    "/v1/users",
+    summary="Register as a customer",
+    status_code=201,
+    response_model=User,
+    responses=problems(401, 409, 408, 413, 415, 422),
+)
+async def register(request: Request, body: Registration) -> Response:
+    user = await upstreams(request).users.register(body.name, body.email, body.password)
+    headers = {"location": f"/v1/users/{user.id}", "cache-control": "no-store"}
+    return json_response(rendering.user(user), 201, headers)
+
+
+@router.get(
+    "/v1/users/me",
+    summary="The caller's own account",
+    response_model=User,
+    responses=problems(401, 404),
+    dependencies=[SIGNED_IN],
+)
+async def get_me(request: Request) -> Response:
+    return await _user(request, current_principal().subject)
+
+
+@router.get(
+    "/v1/users/{user_id}",
+    summary="An account: one's own, or any for an admin",
+    response_model=User,
+    responses=problems(401, 404, 422),
+    dependencies=[SIGNED_IN],
+)
+async def get_user(request: Request, user_id: IdInPath) -> Response:
+    return await _user(request, user_id)
+
+
+@router.get(
+    "/v1/users",
+    summary="Several accounts at once: those of them that the caller may see",
+    response_model=UserPage,
+    responses=problems(401, 422),
+    dependencies=[SIGNED_IN],
+)
+async def get_users(
+    request: Request,
+    ids: Annotated[str, Query(description="Comma-separated.", examples=["123,456"], json_schema_extra=ID_LIST)],
+) -> Response:
+    found = await upstreams(request).users.users(id_list("ids", ids))
+    return json_response(rendering.page([rendering.user(user) for user in found]))
+
+
+async def _user(request: Request, user_id: str) -> Response:
+    found = await upstreams(request).users.users([user_id])
+    if not found:
+        raise not_found("user", user_id)
+    return json_response(rendering.user(found[0]))

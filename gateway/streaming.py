@@ -1,0 +1,38 @@
+"""Responses whose bytes come while they are sent."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from chassis.http import Receive, Scope, Send
+
+
+class Streamed(Response):
+    """Sends chunks as fast as the client takes them, and closes what they come from when they end or the client goes.
+
+    In the request's own task, unlike Starlette's StreamingResponse: spans and deadlines are bound to the task that
+    opened them.
+    """
+
+    def __init__(
+        self, chunks: AsyncIterator[bytes], source: AsyncExitStack, *, status: int, headers: Mapping[str, str]
+    ) -> None:
+        super().__init__(None, status, headers)
+        self._chunks = chunks
+        self._source = source
+        if "content-length" not in headers:
+            del self.headers["content-length"]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        async with self._source:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            async for chunk in self._chunks:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                if await request.is_disconnected():
+                    return
+            await send({"type": "http.response.body", "body": b""})

@@ -1,0 +1,321 @@
+"""The graph: its types, what can be asked of it and done with it. Every answer comes from the gateway.
+
+What crosses a boundary may be null: when one service is away, its part of the answer is missing, with an error that
+names the path, and the rest is there.
+
+Values are the rows of the REST API as they came; a type says what of them is shown (see `rows`). As a program, this
+module writes the schema in GraphQL's own language, which `docs/schema.graphql` has to be.
+"""
+
+# A decorator with arguments has no type in Strawberry.
+# mypy: disable-error-code="untyped-decorator"
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from enum import Enum
+from typing import Annotated, Any, NewType
+
+import strawberry
+from graphql import GraphQLSchema, print_schema
+from strawberry.schema.config import StrawberryConfig
+from strawberry.types.scalar import ScalarDefinition
+
+from chassis.errors import invalid, not_found
+from graphql_server.connections import connection
+from graphql_server.gateway_client import Gateway, is_identifier
+from graphql_server.limits import LARGEST_PAGE
+from graphql_server.loaders import Loaders, Row
+from graphql_server.notifier_client import OrderEvents
+from graphql_server.rows import Join, joined, resolve_from_rows
+
+_DEFAULT_PAGE = 20
+_HEADER_VALUE = re.compile(r"[\x21-\x7e]{1,255}")
+# List field -> how many rows it brings unless told: what the cost of a query is reckoned with.
+SIZES = {
+    "orders": _DEFAULT_PAGE,
+    "ordersConnection": _DEFAULT_PAGE,
+    "products": _DEFAULT_PAGE,
+    "productsConnection": _DEFAULT_PAGE,
+    "items": 5,
+}
+# Field -> its cost, where that is not 1: the ERP is asked live, once for each product.
+WEIGHTS = {"availability": 10}
+
+# As they come from the gateway: there is nothing to be gained from parsing what is only passed on.
+DecimalString = NewType("DecimalString", str)
+Timestamp = NewType("Timestamp", str)
+First = Annotated[int | None, strawberry.argument(description="How many at most: 1 to 100.")]
+After = Annotated[str | None, strawberry.argument(description="The cursor after which to go on.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the resolvers of one request share. `order_events` where there is somewhere to tell them."""
+
+    gateway: Gateway
+    loaders: Loaders
+    order_events: OrderEvents | None = None
+
+
+Info = strawberry.Info[Context, None]
+
+
+def _page_size(argument: str, wanted: int | None) -> int:
+    if wanted is None:
+        return _DEFAULT_PAGE
+    if not 1 <= wanted <= LARGEST_PAGE:
+        raise invalid(f"{argument} is out of bounds", **{argument: f"must be 1 to {LARGEST_PAGE}"})
+    return wanted
+
+
+def _limited(limit: int | None) -> int:
+    return _page_size("limit", limit)
+
+
+@strawberry.enum
+class OrderStatus(Enum):
+    pending = "pending"
+    confirmed = "confirmed"
+    paid = "paid"
+    shipped = "shipped"
+    rejected = "rejected"
+    cancelled = "cancelled"
+
+
+@strawberry.type(description="What can be delivered; `stale` while only the last known figure can be told.")
+class Availability:
+    available: int
+    stale: bool
+    as_of: Timestamp
+
+
+@strawberry.type
+class Product:
+    id: strawberry.ID
+    name: str
+    description: str
+    category: str
+    price: DecimalString
+    currency: str
+    image_url: str
+    updated_at: Timestamp
+    availability = joined(Availability | None, "availability", key="id")
+
+
+@strawberry.type
+class OrderItem:
+    product_id: strawberry.ID
+    name: str
+    quantity: int
+    unit_price: DecimalString
+    product = joined(
+        Product | None,
+        "products",
+        key="product_id",
+        description="The product as it is now; null when it is no longer sold.",
+    )
+
+
+@strawberry.type
+class Order:
+    id: strawberry.ID
+    user_id: strawberry.ID
+    status: OrderStatus
+    status_reason: str | None
+    items: list[OrderItem]
+    total: DecimalString
+    currency: str
+    placed_at: Timestamp
+
+
+@strawberry.type(description="Relay: where a page lies in the whole.")
+class PageInfo:
+    has_next_page: bool
+    has_previous_page: bool
+    start_cursor: str | None
+    end_cursor: str | None
+
+
+@strawberry.type
+class OrderEdge:
+    cursor: str
+    node: Order
+
+
+@strawberry.type
+class OrderConnection:
+    edges: list[OrderEdge]
+    page_info: PageInfo
+
+
+@strawberry.type
+class ProductEdge:
+    cursor: str
+    node: Product
+
+
+@strawberry.type
+class ProductConnection:
+    edges: list[ProductEdge]
+    page_info: PageInfo
+
+
+@strawberry.type
+class User:
+    id: strawberry.ID
+    name: str
+    email: str
+    role: str
+
+    @strawberry.field(
+        graphql_type=list[Order] | None,
+        description="The newest orders first.",
+        metadata={"join": Join("orders", "id", limited=_limited)},
+    )
+    @staticmethod
+    async def orders(root: strawberry.Parent[Any], info: Info, limit: int | None = _DEFAULT_PAGE) -> Any:
+        return await info.context.loaders.orders(_limited(limit)).load(root["id"])
+
+    @strawberry.field(graphql_type=OrderConnection | None, description="The newest orders first, in Relay's form.")
+    @staticmethod
+    async def orders_connection(
+        root: strawberry.Parent[Any], info: Info, first: First = _DEFAULT_PAGE, after: After = None
+    ) -> Row:
+        async def page(cursor: str, limit: int) -> Any:
+            return await info.context.gateway.get("/v1/orders", user_id=root["id"], limit=limit, cursor=cursor or None)
+
+        return await connection(page, _page_size("first", first), after)
+
+
+@strawberry.type
+class Query:
+    @strawberry.field(graphql_type=User | None, description="Whoever asks.")
+    async def me(self, info: Info) -> Any:
+        return await info.context.gateway.get("/v1/users/me")
+
+    @strawberry.field(
+        graphql_type=User | None, description="A user whom the caller may see: themselves, or anybody for an admin."
+    )
+    async def user(self, info: Info, id: strawberry.ID) -> Any:  # noqa: A002  # the argument's name
+        return await info.context.loaders.users.load(id)
+
+    @strawberry.field(graphql_type=Product | None)
+    async def product(self, info: Info, id: strawberry.ID) -> Any:  # noqa: A002
+        return await info.context.loaders.products.load(id)
+
+    @strawberry.field(graphql_type=list[Product] | None)
+    async def products(
+        self, info: Info, category: str | None = None, q: str | None = None, limit: int | None = _DEFAULT_PAGE
+    ) -> Any:
+        size = _limited(limit)
+        return (await info.context.gateway.get("/v1/products", category=category, q=q, limit=size))["items"]
+
+    @strawberry.field(graphql_type=ProductConnection | None, description="Products in Relay's form.")
+    async def products_connection(
+        self,
+        info: Info,
+        category: str | None = None,
+        q: str | None = None,
+        first: First = _DEFAULT_PAGE,
+        after: After = None,
+    ) -> Row:
+        async def page(cursor: str, limit: int) -> Any:
+            return await info.context.gateway.get(
+                "/v1/products", category=category, q=q, limit=limit, cursor=cursor or None
+            )
+
+        return await connection(page, _page_size("first", first), after)
+
+    @strawberry.field(graphql_type=Order | None)
+    async def order(self, info: Info, id: strawberry.ID) -> Any:  # noqa: A002
+        return await info.context.loaders.order.load(id)
+
+
+@strawberry.input
+class NewItem:
+    product_id: strawberry.ID
+    quantity: int
+
+
+@strawberry.input
+class PlaceOrderInput:
+    items: list[NewItem]
+    idempotency_key: str | None = strawberry.field(
+        default=None, description="Chosen by the client: a repeat with the same key places nothing new."
+    )
+
+
+@strawberry.type
+class Mutation:
+    @strawberry.mutation(graphql_type=Order | None, description="Accepts an order as `pending`.")
+    async def place_order(self, info: Info, input: PlaceOrderInput) -> Any:  # noqa: A002
+        items = [{"product_id": item.product_id, "quantity": item.quantity} for item in input.items]
+        headers = {} if input.idempotency_key is None else {"Idempotency-Key": _header_value(input.idempotency_key)}
+        return await info.context.gateway.post("/v1/orders", {"items": items}, headers)
+
+    @strawberry.mutation(graphql_type=Order | None)
+    async def cancel_order(self, info: Info, id: strawberry.ID) -> Any:  # noqa: A002
+        if not is_identifier(id):
+            raise not_found("order", id)
+        return await info.context.gateway.post(f"/v1/orders/{id}/cancel", {})
+
+
+@strawberry.type(description="Something that has happened to an order, and the status that it has brought.")
+class OrderUpdate:
+    id: strawberry.ID = strawberry.field(description="The order's id.")
+    status: OrderStatus
+    event: str = strawberry.field(description="Such as `order.paid`.")
+    time: Timestamp
+    position: str = strawberry.field(description="Where to go on after an interruption: see `after`.")
+    order = joined(Order | None, "order", key="id", description="The order as it is now.")
+
+
+@strawberry.type
+class Subscription:
+    @strawberry.subscription(
+        graphql_type=OrderUpdate,
+        description="What happens to the caller's orders (an admin's: to all), or to one of them.",
+    )
+    async def order_updates(
+        self,
+        info: Info,
+        order_id: strawberry.ID | None = None,
+        after: Annotated[
+            str | None, strawberry.argument(description="A `position`: first comes what has happened since then.")
+        ] = None,
+    ) -> AsyncGenerator[Any, None]:
+        if info.context.order_events is None:
+            raise invalid("subscriptions are answered over a WebSocket")
+        if order_id is not None and await info.context.loaders.order.load(order_id) is None:
+            raise not_found("order", order_id)
+        async with aclosing(info.context.order_events(after)) as events:
+            async for event in events:
+                if order_id in (None, event["id"]):
+                    yield event
+
+
+def graphql_schema() -> GraphQLSchema:
+    """The schema, as graphql-core executes it."""
+    scalars: dict[object, ScalarDefinition] = {
+        DecimalString: strawberry.scalar(name="Decimal", description="A decimal number, exact, as a string."),
+        Timestamp: strawberry.scalar(name="DateTime", description="A moment in UTC (RFC 3339)."),
+    }
+    built = strawberry.Schema(Query, Mutation, Subscription, config=StrawberryConfig(scalar_map=scalars))
+    schema = built._schema  # noqa: SLF001  # the only way to it; Strawberry's own integrations go it too
+    resolve_from_rows(schema)
+    return schema
+
+
+def _header_value(key: str) -> str:
+    if not _HEADER_VALUE.fullmatch(key):
+        raise invalid("the idempotency key cannot be one", idempotencyKey="must be 1 to 255 visible ASCII characters")
+    return key
+
+
+if __name__ == "__main__":
+    sys.stdout.write(print_schema(graphql_schema()) + "\n")
