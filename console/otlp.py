@@ -1,0 +1,109 @@
+"""From OTLP's messages (opentelemetry-proto 1.x, `ExportTraceServiceRequest`) to our spans. Pure."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.trace.v1 import trace_pb2
+
+from chassis.errors import ShopError, invalid
+from console.domain import AttributeValue, Kind, Span
+
+TRACE_ID_BYTES = 16
+SPAN_ID_BYTES = 8
+UNNAMED_SERVICE = "unknown_service"
+
+_KINDS = {
+    trace_pb2.Span.SPAN_KIND_SERVER: Kind.SERVER,
+    trace_pb2.Span.SPAN_KIND_CLIENT: Kind.CLIENT,
+    trace_pb2.Span.SPAN_KIND_PRODUCER: Kind.PRODUCER,
+    trace_pb2.Span.SPAN_KIND_CONSUMER: Kind.CONSUMER,
+}
+
+
+def malformed() -> ShopError:
+    return invalid("the body is not an ExportTraceServiceRequest in protobuf")
+
+
+def decode(body: bytes) -> tuple[list[Span], int]:
+    """The spans of an export request, and how many of it had to be left out for want of valid ids.
+
+    Raises INVALID_INPUT when the body is no such request.
+    """
+    try:
+        request = ExportTraceServiceRequest.FromString(body)
+    except DecodeError as error:
+        raise malformed() from error
+    spans: list[Span] = []
+    invalid_spans = 0
+    for service, message in _messages(request):
+        if _identified(message):
+            spans.append(_span(service, message))
+        else:
+            invalid_spans += 1
+    return spans, invalid_spans
+
+
+def _messages(request: ExportTraceServiceRequest) -> Iterator[tuple[str, trace_pb2.Span]]:
+    for of_resource in request.resource_spans:
+        service = str(_attributes(of_resource.resource.attributes).get("service.name") or UNNAMED_SERVICE)
+        for of_scope in of_resource.scope_spans:
+            for message in of_scope.spans:
+                yield sys.intern(service), message
+
+
+def _identified(message: trace_pb2.Span) -> bool:
+    """Ids of the right length that are not all zero (W3C Trace Context, section 3.2.2)."""
+    return (
+        len(message.trace_id) == TRACE_ID_BYTES
+        and len(message.span_id) == SPAN_ID_BYTES
+        and any(message.trace_id)
+        and any(message.span_id)
+    )
+
+
+def _span(service: str, message: trace_pb2.Span) -> Span:
+    attributes = _attributes(message.attributes)
+    failed = message.status.code == trace_pb2.Status.STATUS_CODE_ERROR
+    why = message.status.message or str(attributes.get("error.type") or "failed")
+    return Span(
+        trace_id=message.trace_id.hex(),
+        span_id=message.span_id.hex(),
+        parent_id=message.parent_span_id.hex(),
+        service=service,
+        name=message.name,
+        kind=_KINDS.get(message.kind, Kind.INTERNAL),
+        started_ns=message.start_time_unix_nano,
+        ended_ns=message.end_time_unix_nano,
+        error=why if failed else "",
+        attributes=attributes,
+    )
+
+
+def _attributes(pairs: Iterable[KeyValue]) -> dict[str, AttributeValue]:
+    # Interned: the same few names come with every span, and each message has its own copy of them.
+    return {sys.intern(pair.key): _value(pair.value) for pair in pairs}
+
+
+def _value(value: AnyValue) -> AttributeValue:
+    match value.WhichOneof("value"):
+        case "string_value":
+            return value.string_value
+        case "bool_value":
+            return value.bool_value
+        case "int_value":
+            return value.int_value
+        case "double_value":
+            return value.double_value
+        case "array_value":
+            return [_value(each) for each in value.array_value.values]
+        case "kvlist_value":
+            return _attributes(value.kvlist_value.values)
+        case "bytes_value":
+            return value.bytes_value.hex()
+        case _:
+            return None

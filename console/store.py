@@ -1,0 +1,98 @@
+"""The last traces, in memory: bounded by their number, by their spans and by their size; the oldest go first."""
+
+from __future__ import annotations
+
+import sys
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from console.domain import AttributeValue, Span, Trace
+
+# What a span costs beside its name and its attributes' values: the object, its ids, its dictionaries.
+_SPAN_BYTES = 1_100
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The most that is kept.
+
+    `trace_spans` is for one trace: what endlessly adds to itself must not push out all others.
+    """
+
+    traces: int = 1_000
+    spans: int = 30_000
+    bytes: int = 48 << 20
+    trace_spans: int = 2_000
+
+
+class TraceStore:
+    """Traces by id, oldest first (by when their first span arrived)."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
+        self._traces: OrderedDict[str, Trace] = OrderedDict()
+        self._spans = 0
+        self._bytes = 0
+
+    @property
+    def bytes(self) -> int:
+        """About how much memory the spans take."""
+        return self._bytes
+
+    def add(self, spans: Iterable[Span]) -> int:
+        """Keep the spans; returns how many were refused because their trace is full."""
+        refused = 0
+        for span in spans:
+            refused += not self._add(span)
+        return refused
+
+    def newest(self, limit: int, *, order_id: str = "") -> list[Trace]:
+        """The traces that began last, newest first; only those of an order if one is named."""
+        wanted = [trace for trace in self._traces.values() if not order_id or trace.order_id == order_id]
+        return sorted(wanted, key=lambda trace: trace.started_ns, reverse=True)[:limit]
+
+    def get(self, trace_id: str) -> Trace | None:
+        return self._traces.get(trace_id)
+
+    def _add(self, span: Span) -> bool:
+        trace = self._traces.get(span.trace_id)
+        if trace is None:
+            trace = self._traces[span.trace_id] = Trace(span.trace_id)
+        former = trace.spans.get(span.span_id)
+        if former is not None:
+            self._bytes -= weight(former)
+        elif len(trace.spans) >= self._bounds.trace_spans:
+            return False
+        else:
+            self._spans += 1
+        trace.add(span)
+        self._bytes += weight(span)
+        while self._over():
+            self._evict()
+        return True
+
+    def _over(self) -> bool:
+        bounds = self._bounds
+        return len(self._traces) > bounds.traces or self._spans > bounds.spans or self._bytes > bounds.bytes
+
+    def _evict(self) -> None:
+        _, trace = self._traces.popitem(last=False)
+        self._spans -= len(trace.spans)
+        self._bytes -= sum(weight(span) for span in trace.spans.values())
+
+
+def weight(span: Span) -> int:
+    """About how many bytes of memory a span takes."""
+    return _SPAN_BYTES + sum(map(_weight, (span.name, span.error, *span.attributes.values())))
+
+
+def _weight(value: AttributeValue) -> int:
+    own = sys.getsizeof(value)
+    match value:
+        case list():
+            return own + sum(map(_weight, value))
+        case dict():
+            return own + sum(sys.getsizeof(key) + _weight(each) for key, each in value.items())
+        case _:
+            return own
