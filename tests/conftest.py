@@ -1,0 +1,118 @@
+"""What tests need from outside: looked for once, used when there, and never missed in silence.
+
+`REQUIRE=rabbitmq,postgres,redis,browser,kubectl` turns a missing one into a failure. Where they are: TEST_RABBITMQ_URL,
+TEST_POSTGRES_URL, TEST_REDIS_URL.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+RABBITMQ_URL = os.environ.get("TEST_RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672/")
+POSTGRES_URL = os.environ.get("TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432")
+REDIS_URL = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/0")
+
+
+def _listens(url: str) -> bool:
+    address = urlsplit(url)
+    try:
+        with socket.create_connection((address.hostname or "", address.port or 0), timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+def _missing() -> dict[str, str]:
+    """Marker -> why its tests cannot run here."""
+    wanted = {"rabbitmq": RABBITMQ_URL, "postgres": POSTGRES_URL, "redis": REDIS_URL}
+    missing = {}
+    for name, url in wanted.items():
+        if not _listens(url):
+            address = urlsplit(url)
+            missing[name] = f"nothing listens at {address.hostname}:{address.port}"
+    if not (shutil.which("chromium") or shutil.which("google-chrome")):
+        missing["browser"] = "no Chromium on the PATH"
+    if not shutil.which("kubectl"):
+        missing["kubectl"] = "it is not on the PATH"
+    return missing
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse to start without what REQUIRE names."""
+    missing = _missing()
+    required = {name for name in os.environ.get("REQUIRE", "").split(",") if name}
+    unknown = required - {"rabbitmq", "postgres", "redis", "browser", "kubectl"}
+    if unknown:
+        raise pytest.UsageError(f"REQUIRE names what no test needs: {', '.join(sorted(unknown))}")
+    lacking = sorted(required & missing.keys())
+    if lacking:
+        raise pytest.UsageError("required, but " + "; ".join(f"{name}: {missing[name]}" for name in lacking))
+    config.stash[_MISSING] = missing
+
+
+_MISSING = pytest.StashKey[dict[str, str]]()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip what cannot run, with the reason."""
+    missing = config.stash[_MISSING]
+    for item in items:
+        for marker in item.iter_markers():
+            if marker.name in missing:
+                item.add_marker(pytest.mark.skip(reason=f"not run: needs {marker.name}, {missing[marker.name]}"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List what was not run, so that nobody takes a skipped test for a passed one."""
+    reasons = Counter(
+        report.longrepr[2] for report in terminalreporter.stats.get("skipped", []) if isinstance(report.longrepr, tuple)
+    )
+    for reason, count in reasons.items():
+        terminalreporter.write_line(f"NOT RUN ({count}): {reason}", yellow=True)
+
+
+@pytest.fixture
+async def postgres_databases() -> AsyncIterator[str]:
+    """A database URL with {service} in it; whatever databases came of it are dropped afterwards."""
+    async with own_postgres() as url:
+        yield url
+
+
+@asynccontextmanager
+async def own_postgres() -> AsyncIterator[str]:
+    """As the fixture, for those of another scope."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    try:
+        yield f"{POSTGRES_URL}/{name}_{{service}}"
+    finally:
+        await _drop_databases(f"{name}_")
+
+
+async def _drop_databases(prefix: str) -> None:
+    connection = await asyncpg.connect(f"{POSTGRES_URL}/postgres")
+    try:
+        rows = await connection.fetch("SELECT datname FROM pg_database WHERE starts_with(datname, $1)", prefix)
+        for row in rows:
+            await connection.execute(f'DROP DATABASE "{row["datname"]}" WITH (FORCE)')
+    finally:
+        await connection.close()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+async def database_url(request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    """Each database in turn: "" for SQLite in the data directory, or a PostgreSQL URL with {service} in it."""
+    if request.param == "sqlite":
+        yield ""
+    else:
+        async with own_postgres() as url:
+            yield url

@@ -1,0 +1,260 @@
+"""What every service relies on of its database, on every database."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+import threading
+from collections.abc import AsyncIterator
+from contextvars import ContextVar
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, column, select, table, text
+from sqlalchemy.engine import make_url
+
+from chassis.database import Database, StoreUnavailable, after_commit
+from services.orders.bootstrap import MIGRATIONS
+from services.orders.sql_store import SqlOrderStore, orders, outbox
+from tests.contract.databases import opened, unrelayed, url_of
+from tests.contract.orders import an_order, placed
+from tests.contract.proxy import proxy
+
+REPOSITORY = Path(__file__).parents[2]
+asked_by: ContextVar[str] = ContextVar("asked_by")
+PROCESS = (sys.executable, "-m", "tests.contract.store_process")
+
+
+@pytest.fixture
+def url(database_url: str, tmp_path: Path) -> str:
+    return url_of("orders", database_url, tmp_path)
+
+
+@pytest.fixture
+async def db(url: str) -> AsyncIterator[Database]:
+    async with opened("orders", url) as found:
+        yield found
+
+
+def _revision(connection: Connection) -> str:
+    return str(connection.scalar(text("SELECT version_num FROM alembic_version")))
+
+
+def _count_up(connection: Connection) -> None:
+    """In two statements, as a decision is made in between; PostgreSQL has to be asked for the lock."""
+    version = table("alembic_version", column("version_num"))
+    found = connection.scalar(select(version.c.version_num).with_for_update())
+    connection.execute(text("UPDATE alembic_version SET version_num = :next"), {"next": str(int(found or "0") + 1)})
+
+
+async def count(db: Database) -> int:
+    async with db.reading() as connection:
+        return len((await connection.execute(select(orders.c.id))).all())
+
+
+class TestMigrations:
+    async def test_two_that_open_at_once_migrate_once(self, url: str) -> None:
+        """Two starts in the same moment on nothing: both find the finished schema, at its newest revision."""
+
+        async def revision() -> str:
+            async with opened("orders", url) as db, db.reading() as connection:
+                return str(await connection.scalar(text("SELECT version_num FROM alembic_version")))
+
+        newest = max(path.name[:4] for path in MIGRATIONS.glob("[0-9]*.py"))
+        assert set(await asyncio.gather(revision(), revision(), revision())) == {newest}
+
+    async def test_two_processes_that_start_at_once_migrate_once(self, url: str) -> None:
+        """Two real processes started on nothing both come up, and place one order under one key."""
+        processes = [
+            await asyncio.create_subprocess_exec(*PROCESS, url, "k", cwd=REPOSITORY, stdout=asyncio.subprocess.PIPE)
+            for _ in range(2)
+        ]
+        outputs = [(await process.communicate())[0].decode().split() for process in processes]
+        assert [process.returncode for process in processes] == [0, 0]
+        assert outputs[0] == outputs[1] != []
+        async with opened("orders", url) as db:
+            assert await count(db) == 1
+
+    async def test_second_start_finds_the_first_ones_state(self, url: str) -> None:
+        """What was committed is there after a restart, and migrating again leaves it alone."""
+        async with opened("orders", url) as db:
+            order = await placed(SqlOrderStore(db, unrelayed(outbox, db)), an_order())
+        async with opened("orders", url) as db:
+            assert await SqlOrderStore(db, unrelayed(outbox, db)).get(order.id) is not None
+
+
+class TestTransactions:
+    async def test_failure_undoes_everything(self, db: Database) -> None:
+        """A block that fails leaves nothing behind, and what it wanted done after the commit is not done."""
+        called: list[str] = []
+        with pytest.raises(RuntimeError):
+            async with db.transaction() as connection:
+                await connection.execute(text("DELETE FROM alembic_version"))
+                after_commit(connection, lambda: called.append("done"))
+                raise RuntimeError
+        async with db.reading() as connection:
+            assert await connection.scalar(text("SELECT count(*) FROM alembic_version")) == 1
+        assert called == []
+
+    async def test_callbacks_run_after_the_commit(self, db: Database) -> None:
+        """What is left for after the commit runs once it is committed, and not for the next transaction again."""
+        called: list[str] = []
+        async with db.transaction() as connection:
+            after_commit(connection, lambda: called.append("done"))
+            assert called == []
+        assert called == ["done"]
+        async with db.transaction():
+            pass
+        assert called == ["done"]
+
+    async def test_cancelled_transaction_is_undone_and_blocks_nobody(self, db: Database) -> None:
+        """A caller who gives up in the middle of a transaction leaves nothing behind and no lock held."""
+        inside = asyncio.Event()
+
+        async def hang() -> None:
+            async with db.transaction() as connection:
+                await connection.execute(text("UPDATE alembic_version SET version_num = 'never'"))
+                inside.set()
+                await asyncio.Event().wait()
+
+        task = asyncio.create_task(hang())
+        await inside.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        async with asyncio.timeout(5), db.transaction() as connection:
+            assert await connection.scalar(text("SELECT version_num FROM alembic_version")) != "never"
+
+    async def test_readers_do_not_wait_for_the_writer(self, db: Database) -> None:
+        """Reading goes on during a transaction, and sees the state before it."""
+        async with db.transaction() as connection:
+            await connection.execute(text("DELETE FROM alembic_version"))
+            async with asyncio.timeout(2), db.reading() as reader:
+                assert await reader.scalar(text("SELECT count(*) FROM alembic_version")) == 1
+
+
+class TestShortWork:
+    """`read` and `write`: plain functions of a connection."""
+
+    async def test_what_is_written_is_read(self, db: Database) -> None:
+        """A write has committed when it returns, and the next read sees it."""
+        await db.write(lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = 'new'")))
+        assert await db.read(_revision) == "new"
+
+    async def test_failure_undoes_everything(self, db: Database) -> None:
+        """A write that fails leaves nothing behind, is told its own error, and does not run its callbacks."""
+        called: list[str] = []
+
+        def failing(connection: Connection) -> None:
+            connection.execute(text("DELETE FROM alembic_version"))
+            after_commit(connection, lambda: called.append("done"))
+            raise LookupError
+
+        with pytest.raises(LookupError):
+            await db.write(failing)
+        assert await db.read(_revision)
+        assert called == []
+
+    async def test_callbacks_run_after_the_commit(self, db: Database) -> None:
+        """What a write leaves for after the commit runs once, in the event loop's thread."""
+        called: list[threading.Thread] = []
+        await db.write(lambda connection: after_commit(connection, lambda: called.append(threading.current_thread())))
+        await db.write(lambda _connection: None)
+        assert called == [threading.current_thread()]
+
+    async def test_a_write_knows_its_callers_context(self, db: Database) -> None:
+        """A write sees the context variables of whoever asked for it, such as the trace."""
+        asked_by.set("me")
+        assert await db.write(lambda _connection: asked_by.get()) == "me"
+
+    async def test_a_read_writes_nothing(self, db: Database) -> None:
+        """A read does not wait for a transaction, and sees the state before it."""
+        async with db.transaction() as connection:
+            await connection.execute(text("DELETE FROM alembic_version"))
+            async with asyncio.timeout(2):
+                assert await db.read(_revision)
+
+    async def test_writes_take_turns(self, db: Database) -> None:
+        """Of a hundred writes at once that count up, none is lost, beside transactions that do the same."""
+        await db.write(lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = '0'")))
+
+        async def in_a_transaction() -> None:
+            async with db.transaction() as connection:
+                await connection.run_sync(_count_up)
+
+        await asyncio.gather(*(db.write(_count_up) if number % 2 else in_a_transaction() for number in range(100)))
+        assert await db.read(_revision) == "100"
+
+    async def test_cancelled_write_blocks_nobody(self, db: Database) -> None:
+        """A caller who gives up on a write leaves no lock held."""
+        started, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def slow(connection: Connection) -> None:
+            _count_up(connection)
+            loop.call_soon_threadsafe(started.set)
+
+        await db.write(lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = '0'")))
+        task = asyncio.create_task(db.write(slow))
+        await started.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        async with asyncio.timeout(5):
+            await db.write(_count_up)
+        assert await db.read(_revision) in ("1", "2")
+
+
+class TestUnavailable:
+    @pytest.mark.postgres
+    async def test_a_server_that_is_gone(self, postgres_databases: str) -> None:
+        """Whoever asks while the server is away is told STORE_UNAVAILABLE, and served again when it is back."""
+        url = make_url(url_of("orders", postgres_databases, Path()))
+        async with proxy(url.host or "", url.port or 5432) as network:
+            detour = url.set(host="127.0.0.1", port=network.port).render_as_string(hide_password=False)
+            async with opened("orders", detour) as db:
+                assert await db.read(_revision)
+                network.refusing = True
+                network.cut()
+                for work in (db.read(_revision), db.write(_revision)):
+                    with pytest.raises(StoreUnavailable):
+                        await work
+                network.refusing = False
+                assert await db.read(_revision)
+                assert await db.write(_revision)
+
+    async def test_a_file_that_is_gone(self, tmp_path: Path) -> None:
+        """A file that cannot be opened any more is STORE_UNAVAILABLE, not an error of ours."""
+        folder = tmp_path / "state"
+        folder.mkdir()
+        async with opened("orders", url_of("orders", "", folder)) as db:
+            shutil.rmtree(folder)
+            for work in (db.read(_revision), db.write(_revision)):
+                with pytest.raises(StoreUnavailable):
+                    await work
+
+
+class TestExclusively:
+    async def test_one_at_a_time_over_two_connections(self, url: str, db: Database) -> None:
+        """While one has a task to itself the others are told so, for this task only; then the next one has it."""
+        async with opened("orders", url) as second:
+            async with db.exclusively("relay") as mine, second.exclusively("relay") as theirs:
+                assert (mine, theirs) == (True, False)
+                async with second.exclusively("other") as another:
+                    assert another
+            async with second.exclusively("relay") as theirs:
+                assert theirs
+
+    async def test_nobody_has_it_after_a_cancellation(self, url: str, db: Database) -> None:
+        """Whoever is cancelled while having a task to itself gives it back."""
+        held = asyncio.Event()
+
+        async def hold() -> None:
+            async with db.exclusively("relay"):
+                held.set()
+                await asyncio.Event().wait()
+
+        task = asyncio.create_task(hold())
+        await held.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        async with opened("orders", url) as second, second.exclusively("relay") as theirs:
+            assert theirs

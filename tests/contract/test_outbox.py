@@ -1,0 +1,369 @@
+"""The outbox's promises: what was committed is told, at least once and in order; what was not is never told."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from sqlalchemy import select, update
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from chassis.background import background
+from chassis.broker import connect
+from chassis.broker.inbox import Inbox
+from chassis.broker.outbox import Outbox
+from chassis.broker.port import Broker, BrokerUnavailable, Event
+from chassis.database import Database
+from chassis.telemetry import SpanKind, Telemetry, current_trace_id
+from services.catalog.sql_store import inbox, outbox
+from tests.contract.databases import opened, url_of
+from tests.contract.events import TOPOLOGY, an_event
+from tests.waiting import eventually
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+class RecordingBroker:
+    """Fake: remembers what was published, but for `unreachable` subjects; `stuck` keeps it from confirming."""
+
+    system = "embedded"
+
+    def __init__(self) -> None:
+        self.published: list[Event] = []
+        self.unreachable: set[str] = set()
+        self.stuck = False
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        if any(event.subject in self.unreachable for event in events):
+            raise BrokerUnavailable("away")
+        self.published += events
+        if self.stuck:
+            await asyncio.Event().wait()
+
+    @property
+    def ids(self) -> list[str]:
+        return [event.id for event in self.published]
+
+
+@pytest.fixture
+def url(database_url: str, tmp_path: Path) -> str:
+    return url_of("catalog", database_url, tmp_path)
+
+
+@pytest.fixture
+async def db(url: str) -> AsyncIterator[Database]:
+    async with opened("catalog", url) as found:
+        yield found
+
+
+@pytest.fixture
+def broker() -> RecordingBroker:
+    return RecordingBroker()
+
+
+def outbox_of(db: Database, broker: RecordingBroker | Broker, **options: Any) -> Outbox:
+    options.setdefault("telemetry", Telemetry("test"))
+    return Outbox(outbox, db, cast("Broker", broker), **options)
+
+
+async def commit(db: Database, out: Outbox, *events: Event) -> None:
+    await db.write(lambda connection: out.add(connection, *events))
+
+
+async def pending(db: Database) -> list[str]:
+    """The ids of the events that are not marked as published."""
+    async with db.reading() as connection:
+        return list(await connection.scalars(select(outbox.c.event_id).where(outbox.c.published_at.is_(None))))
+
+
+async def all_marked(db: Database) -> None:
+    async def none_left() -> bool:
+        return await pending(db) == []
+
+    await eventually(none_left)
+
+
+class TestPublishing:
+    async def test_committed_event_reaches_the_broker(self, db: Database, broker_url: str) -> None:
+        """What was committed with an effect comes out of each broker's log, envelope and all."""
+        real = await connect(broker_url, TOPOLOGY)
+        out = outbox_of(db, real)
+        event = an_event()
+        try:
+            async with background(out.relay()), asyncio.timeout(10):
+                await commit(db, out, event)
+                async with real.tail(0) as entries:
+                    found = (await anext(entries)).event
+        finally:
+            await real.close()
+        assert (found.id, found.type, found.source, found.subject) == (
+            event.id,
+            event.type,
+            event.source,
+            event.subject,
+        )
+        assert (found.time, found.data) == (event.time, event.data)
+
+    async def test_rolled_back_event_is_never_published(self, db: Database, broker: RecordingBroker) -> None:
+        """An event of a transaction that failed is not told; nor is one told before its commit."""
+        out = outbox_of(db, broker)
+        undone, kept = an_event(), an_event()
+        async with background(out.relay()):
+            with pytest.raises(RuntimeError):
+                async with db.transaction() as connection:
+                    await connection.run_sync(out.add, undone)
+                    raise RuntimeError
+            async with db.transaction() as connection:
+                await connection.run_sync(out.add, kept)
+                assert broker.published == []
+            await all_marked(db)
+        assert broker.ids == [kept.id]
+
+    async def test_marked_event_is_published_once(self, db: Database, broker: RecordingBroker) -> None:
+        """A relay that starts again publishes nothing that was marked."""
+        out = outbox_of(db, broker)
+        first, second = an_event(), an_event()
+        for event in (first, second):
+            async with background(out.relay()):
+                await commit(db, out, event)
+                await all_marked(db)
+        assert broker.ids == [first.id, second.id]
+
+    async def test_another_processs_event_is_found(self, url: str, db: Database, broker: RecordingBroker) -> None:
+        """What another process has committed and not published, because it died, is published within a moment."""
+        async with opened("catalog", url) as other:
+            await commit(other, outbox_of(other, RecordingBroker()), event := an_event())
+        async with background(outbox_of(db, broker).relay()):
+            await all_marked(db)
+        assert broker.ids == [event.id]
+
+    async def test_more_than_a_batch_goes_out_in_order(self, db: Database, broker: RecordingBroker) -> None:
+        """A backlog of several batches goes out, whole and in its subject's order."""
+        out = outbox_of(db, broker)
+        events = [an_event(subject="one") for _ in range(450)]
+        await commit(db, out, *events)
+        async with background(out.relay()):
+            await all_marked(db)
+        assert broker.ids == [event.id for event in events]
+
+
+class TestFailures:
+    async def test_relay_that_dies_before_marking_publishes_again(self, db: Database, broker: RecordingBroker) -> None:
+        """Between publishing and marking, death means twice, never not at all; the inbox makes that once."""
+        out = outbox_of(db, broker)
+        event = an_event()
+        await commit(db, out, event)
+        broker.stuck = True
+        async with background(out.relay()):
+            await eventually(lambda: broker.published)
+        assert await pending(db) == [event.id]
+        broker.stuck = False
+        async with background(outbox_of(db, broker).relay()):
+            await all_marked(db)
+        assert broker.ids == [event.id, event.id]
+        handled = Inbox(inbox)
+        times = await db.write(
+            lambda connection: [handled.first_time(connection, "mail", delivered) for delivered in broker.ids]
+        )
+        assert times == [True, False]
+
+    async def test_killed_relays_work_is_taken_over(self, url: str, db: Database, tmp_path: Path) -> None:
+        """A process that is killed while it publishes is followed by the one that waited for its turn."""
+        broker_url = f"embedded:{tmp_path / 'broker.sqlite'}"
+        real = await connect(broker_url, TOPOLOGY)
+        await commit(db, outbox_of(db, real), event := an_event())
+        async with relaying(url, broker_url, "hang") as hanging:
+            assert await said(hanging) == ["relaying", "hanging"]
+            async with background(outbox_of(db, real).relay()), asyncio.timeout(10), real.tail(0) as entries:
+                hanging.kill()
+                assert (await anext(entries)).event.id == event.id
+        await real.close()
+
+    async def test_events_wait_for_the_broker(self, db: Database, broker: RecordingBroker) -> None:
+        """While the broker is away state still changes; the events go out, in order, once it is back."""
+        broker.unreachable = {"one"}
+        out = outbox_of(db, broker)
+        events = [an_event(subject="one") for _ in range(3)]
+        async with background(out.relay()):
+            for event in events:
+                await commit(db, out, event)
+            assert await pending(db) == [event.id for event in events]
+            broker.unreachable = set()
+            await all_marked(db)
+        assert broker.ids == [event.id for event in events]
+
+    @pytest.mark.parametrize("turns", range(5))
+    async def test_relay_stops_when_told_to(self, db: Database, broker: RecordingBroker, turns: int) -> None:
+        """A relay that is cancelled in the very moment in which it gets something to do stops all the same."""
+        out = outbox_of(db, broker)
+        relay = asyncio.create_task(out.relay())
+        await commit(db, out, an_event())
+        await all_marked(db)
+        await eventually(lambda: out._pending._waiters)
+        out._pending.set()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        relay.cancel()
+        done, _ = await asyncio.wait([relay], timeout=5)
+        assert relay in done
+
+    async def test_one_subjects_trouble_is_its_own(self, db: Database, broker: RecordingBroker) -> None:
+        """An event that cannot be published holds back those after it about the same subject, and no others."""
+        broker.unreachable = {"bad"}
+        out = outbox_of(db, broker)
+        bad, good = [an_event(subject="bad") for _ in range(2)], an_event(subject="good")
+        await commit(db, out, *bad, good)
+        async with background(out.relay()):
+            await eventually(lambda: broker.ids == [good.id])
+            broker.unreachable = set()
+            await all_marked(db)
+        assert broker.ids == [event.id for event in (good, *bad)]
+
+    async def test_relay_outlives_a_database_that_is_busy(
+        self, db: Database, broker: RecordingBroker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A relay that gets no connection waits and tries again; it does not take its process down."""
+        out = outbox_of(db, broker)
+        await commit(db, out, event := an_event())
+        exclusively = db.exclusively
+        busy = iter([PoolTimeout("no connection left"), OSError("refused")])
+
+        @asynccontextmanager
+        async def sometimes(name: str) -> AsyncIterator[bool]:
+            for trouble in busy:
+                raise trouble
+            async with exclusively(name) as alone:
+                yield alone
+
+        monkeypatch.setattr(db, "exclusively", sometimes)
+        monkeypatch.setattr("chassis.broker.outbox._BACKOFF_SECONDS", 0.01)
+        async with background(out.relay()):
+            await all_marked(db)
+        assert broker.ids == [event.id]
+
+
+class TestTwoRelays:
+    async def test_order_within_a_subject_is_kept(self, url: str, db: Database, broker: RecordingBroker) -> None:
+        """Two processes that write and relay on one database publish everything once and in each subject's order."""
+        expected: defaultdict[str, list[str]] = defaultdict(list)
+        async with opened("catalog", url) as second:
+            outs = [(each, outbox_of(each, broker)) for each in (db, second)]
+
+            async def write(subject: str) -> None:
+                for number in range(10):
+                    await commit(*outs[number % 2], event := an_event(subject=subject))
+                    expected[subject].append(event.id)
+
+            async with background(*(out.relay() for _, out in outs)):
+                await asyncio.gather(*(write(f"s{number}") for number in range(10)))
+                await all_marked(db)
+        found: defaultdict[str, list[str]] = defaultdict(list)
+        for event in broker.published:
+            found[event.subject].append(event.id)
+        assert found == expected
+
+    async def test_two_real_processes_share_the_work(self, url: str, db: Database, tmp_path: Path) -> None:
+        """Two processes that relay for a third publish each event once, each subject's in order."""
+        broker_url = f"embedded:{tmp_path / 'broker.sqlite'}"
+        real = await connect(broker_url, TOPOLOGY)
+        events = [an_event(subject=f"s{number % 7}") for number in range(100)]
+        async with relaying(url, broker_url, "relay") as one, relaying(url, broker_url, "relay") as two:
+            assert await said(one, 1) + await said(two, 1) == ["relaying", "relaying"]
+            for begin in range(0, len(events), 5):
+                await commit(db, outbox_of(db, real), *events[begin : begin + 5])
+            await all_marked(db)
+        found: list[Event] = []
+        async with asyncio.timeout(10), real.tail(0) as entries:
+            while len(found) < len(events):
+                found.append((await anext(entries)).event)
+        await real.close()
+        for subject in {event.subject for event in events}:
+            ids = [[event.id for event in these if event.subject == subject] for these in (found, events)]
+            assert ids[0] == ids[1]
+
+
+class TestTracing:
+    async def test_trace_goes_with_the_event(self, db: Database, broker: RecordingBroker) -> None:
+        """An event belongs to the trace of the request that caused it, published though it is much later."""
+        exporter = InMemorySpanExporter()
+        spans = Telemetry("test", exporter)
+        out = outbox_of(db, broker, telemetry=spans)
+        with spans.span("POST /v1/orders", SpanKind.SERVER, protocol="REST"):
+            trace_id = current_trace_id()
+            event = an_event()
+            await commit(db, out, Event(event.id, event.type, event.source, event.subject, event.time, event.data))
+        async with background(out.relay()):
+            await all_marked(db)
+        spans.close()
+        _, carried, parent, _ = broker.published[0].extensions["traceparent"].split("-")
+        assert carried == trace_id
+        publish = next(span for span in exporter.get_finished_spans() if span.kind is SpanKind.PRODUCER)
+        assert f"{publish.context.span_id:016x}" == parent
+
+    async def test_extensions_go_with_the_event(self, db: Database, broker: RecordingBroker) -> None:
+        """Whom it concerns and which number it has within its subject come out as they went in."""
+        out = outbox_of(db, broker)
+        extensions = {"userid": "u1", "sequence": "3"}
+        await commit(db, out, Event("e", "order.paid", "/orders", "o", datetime.now(UTC), b"{}", extensions))
+        async with background(out.relay()):
+            await all_marked(db)
+        assert extensions.items() <= broker.published[0].extensions.items()
+
+
+class TestForgetting:
+    @pytest.mark.parametrize(("keep", "left"), [(timedelta(hours=1), {"fresh"}), (None, {"old", "fresh"})])
+    async def test_published_events_are_forgotten_after_a_while(
+        self, db: Database, broker: RecordingBroker, keep: timedelta | None, left: set[str]
+    ) -> None:
+        """What was published longer ago than is kept is removed; what is kept for ever, is."""
+        await commit(db, outbox_of(db, broker), an_event(subject="old"))
+        async with db.transaction() as connection:
+            await connection.execute(update(outbox).values(published_at=datetime.now(UTC) - timedelta(hours=2)))
+        out = outbox_of(db, broker, keep=keep)
+        await commit(db, out, an_event(subject="fresh"))
+
+        async def remaining() -> bool:
+            async with db.reading() as connection:
+                return set(await connection.scalars(select(outbox.c.subject))) == left
+
+        async with background(out.relay()):
+            await all_marked(db)
+            await eventually(remaining)
+
+    async def test_unpublished_events_are_never_forgotten(self, db: Database, broker: RecordingBroker) -> None:
+        """However old it is, an event that could not be published yet stays."""
+        long_ago = datetime.now(UTC) - timedelta(days=365)
+        out = outbox_of(db, broker, keep=timedelta(0))
+        await commit(db, out, Event("e", "order.paid", "/orders", "o", long_ago, b"{}"))
+        await out._prune()
+        assert await pending(db) == ["e"]
+
+
+@asynccontextmanager
+async def relaying(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """`tests.contract.relay_process`, killed on leaving if it still runs."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.contract.relay_process", *arguments,
+        stdout=asyncio.subprocess.PIPE, cwd=REPOSITORY,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def said(process: asyncio.subprocess.Process, count: int = 2) -> list[str]:
+    """The next lines that a process prints."""
+    assert process.stdout is not None
+    async with asyncio.timeout(20):
+        return [(await process.stdout.readline()).decode().strip() for _ in range(count)]

@@ -1,0 +1,67 @@
+"""The user store's promises, on every database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from chassis.errors import ShopError
+from services.users.demo import DEMO_USERS
+from services.users.domain import Role, User
+from services.users.sql_store import SqlUserStore
+from tests.contract.databases import opened, url_of
+
+
+def a_user(user_id: str, email: str = "") -> User:
+    registered_at = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+    return User(user_id, "Ada", email or f"{user_id}@shop.test", Role.CUSTOMER, "hash", registered_at)
+
+
+@pytest.fixture
+def url(database_url: str, tmp_path: Path) -> str:
+    return url_of("users", database_url, tmp_path)
+
+
+@pytest.fixture
+async def store(url: str) -> AsyncIterator[SqlUserStore]:
+    async with opened("users", url) as db:
+        yield SqlUserStore(db)
+
+
+async def test_user_comes_back_as_registered(store: SqlUserStore) -> None:
+    """A user is found by email and by id, as they were written, in the order asked for and once each."""
+    ada, bob = a_user("a"), a_user("b")
+    await store.add(ada)
+    await store.add(bob)
+    assert await store.by_email("a@shop.test") == ada
+    assert await store.by_email("nobody@shop.test") is None
+    assert await store.by_ids(["b", "x", "a", "b"]) == [bob, ada]
+
+
+async def test_an_email_is_taken_once(store: SqlUserStore) -> None:
+    """Of twenty who register one email at once, one has it and nineteen are told that it is taken."""
+    outcomes = await asyncio.gather(
+        *(store.add(a_user(f"u{number}", "same@shop.test")) for number in range(20)), return_exceptions=True
+    )
+    assert sum(outcome is None for outcome in outcomes) == 1
+    assert {outcome.code for outcome in outcomes if isinstance(outcome, ShopError)} == {"EMAIL_TAKEN"}
+
+
+async def test_demo_users_are_added_once_by_two_at_once(url: str, store: SqlUserStore) -> None:
+    """Two processes that load the demo accounts at once, and a third later, leave each once."""
+    async with opened("users", url) as second:
+        await asyncio.gather(store.add_missing(DEMO_USERS), SqlUserStore(second).add_missing(DEMO_USERS))
+    await store.add_missing(DEMO_USERS)
+    assert await store.by_ids([user.id for user in DEMO_USERS]) == list(DEMO_USERS)
+
+
+async def test_two_processes_agree_on_the_first_signing_key(url: str, store: SqlUserStore) -> None:
+    """Two processes that start on an empty database at once sign with the same key, and so does a later start."""
+    async with opened("users", url) as second:
+        first, other = await asyncio.gather(store.signing_keys(), SqlUserStore(second).signing_keys())
+    assert first == other == await store.signing_keys()
+    assert len(first) == 1

@@ -1,0 +1,56 @@
+"""The GitHub workflow runs the same gate as everybody, with no more rights than it needs, and ends."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+from tests.deploy.manifests import ROOT
+
+WORKFLOW: dict[Any, Any] = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+JOBS: dict[str, dict[str, Any]] = WORKFLOW["jobs"]
+
+
+def commands(job: str) -> list[str]:
+    return [step["run"] for step in JOBS[job]["steps"] if "run" in step]
+
+
+def test_linux_runs_the_gate() -> None:
+    """On Linux the one command is .ci/run, which exists, on both architectures and the oldest and newest Python."""
+    (command,) = commands("linux")
+    assert command.split()[-1] == ".ci/run"
+    assert (ROOT / ".ci/run").stat().st_mode & 0o111
+    matrix = JOBS["linux"]["strategy"]["matrix"]
+    assert matrix["arch"] == ["amd64", "arm64"] == [each["arch"] for each in matrix["include"]]
+    assert matrix["python"] == ["3.11", "3.13"] == JOBS["macos"]["strategy"]["matrix"]["python"]
+
+
+def test_macos_runs_the_embedded_default() -> None:
+    """On macOS it is the gate's own commands, requiring no server."""
+    gate = (ROOT / ".ci/run").read_text()
+    assert commands("macos") == ["make check", "make test"]
+    assert all(command in gate for command in commands("macos"))
+    assert "REQUIRE" not in str(JOBS["macos"])
+
+
+def test_least_rights_and_an_end() -> None:
+    """It may read the code and no more, keeps no credentials, gives way to its successor, and stops in time."""
+    assert WORKFLOW["permissions"] == {"contents": "read"}
+    assert WORKFLOW["concurrency"]["cancel-in-progress"] is True
+    for job in JOBS.values():
+        assert "permissions" not in job
+        assert job["timeout-minutes"] <= 60
+        for step in job["steps"]:
+            if "uses" in step:
+                assert re.fullmatch(r"actions/[a-z-]+@v\d+", step["uses"]), "of GitHub itself, at a major version"
+            if step.get("uses", "").startswith("actions/checkout"):
+                assert step["with"]["persist-credentials"] is False
+
+
+def test_runs_on_every_change() -> None:
+    """For what lands, and for what wants to."""
+    triggers = WORKFLOW[True]  # YAML 1.1 reads "on" so
+    assert set(triggers) == {"push", "pull_request"}
+    assert triggers["push"] == {"branches": ["main"]}

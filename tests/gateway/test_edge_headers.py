@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.gateway.conftest import StartShop
+from tests.gateway.fakes import Shop
+
+ORIGIN = "https://shop.example"
+
+
+@pytest.mark.parametrize("path", ["/v1/products/42", "/v1/products/4711", "/nowhere", "/healthz", "/docs"])
+async def test_browsers_are_told(shop: Shop, path: str) -> None:
+    """Every answer tells a browser not to guess its type, not to frame it and not to tell others of it."""
+    headers = (await shop.client.get(path)).headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert "server" not in headers
+
+
+async def test_a_file_keeps_its_own_policy(shop: Shop) -> None:
+    """What an answer says for itself is not said twice."""
+    shop.storage.hold("f", b"x")
+    assert (await shop.client.get("/v1/files/f")).headers.get_list("content-security-policy") == [
+        "default-src 'none'; sandbox"
+    ]
+
+
+async def test_no_other_origins(shop: Shop) -> None:
+    """Without a setting, no page of another origin may read what we answer."""
+    response = await shop.client.get("/v1/products/42", headers={"origin": ORIGIN})
+    assert "access-control-allow-origin" not in response.headers
+
+
+async def test_preflight(start_shop: StartShop) -> None:
+    """A page of a configured origin may call us, with a token, and one of any other may not."""
+    async with start_shop(cors_origins=f"{ORIGIN}, https://admin.example", client_rate_limit="1/minute") as shop:
+        ask = {
+            "access-control-request-method": "PATCH",
+            "access-control-request-headers": "authorization,content-type,if-match",
+        }
+        allowed = await shop.client.options("/v1/products/42", headers={"origin": ORIGIN, **ask})
+        refused = await shop.client.options("/v1/products/42", headers={"origin": "https://evil.example", **ask})
+        assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, ORIGIN)
+        assert "PATCH" in allowed.headers["access-control-allow-methods"]
+        assert "access-control-allow-credentials" not in allowed.headers
+        assert refused.status_code == 400
+        assert "access-control-allow-origin" not in refused.headers
+        # A page can read an error, too, and what it needs of the headers.
+        for status in (200, 429):
+            response = await shop.client.get("/v1/products/42", headers={"origin": ORIGIN})
+            assert (response.status_code, response.headers["access-control-allow-origin"]) == (status, ORIGIN)
+            assert "Origin" in response.headers.get_list("vary", split_commas=True)
+            assert "ETag" in response.headers["access-control-expose-headers"]
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/v1/products", "GET, HEAD, OPTIONS, POST"),
+        ("/v1/products/42", "DELETE, GET, HEAD, OPTIONS, PATCH, PUT"),
+        ("/v1/files/x", "GET, HEAD, OPTIONS"),
+    ],
+)
+async def test_options(shop: Shop, path: str, allowed: str) -> None:
+    """OPTIONS says what a resource can be asked for."""
+    response = await shop.client.options(path)
+    assert (response.status_code, response.headers["allow"], response.content) == (204, allowed, b"")
+
+
+async def test_options_of_nothing(shop: Shop) -> None:
+    """OPTIONS of a path that does not exist is a 404."""
+    assert (await shop.client.options("/nowhere")).status_code == 404

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import jwt
+import pytest
+
+from gateway.service_calls import seconds_left
+from tests.gateway.conftest import StartShop
+from tests.gateway.fakes import Shop
+
+SECRET = "graphql's own"
+
+
+@pytest.fixture
+def with_secret(start_shop: StartShop) -> StartShop:
+    def start(**settings: object) -> object:
+        return start_shop(service_secrets={"graphql_server": SECRET, "webhooks": "x"}, **settings)
+
+    return start  # type: ignore[return-value]
+
+
+async def service_headers(shop: Shop, name: str = "graphql_server", secret: str = SECRET) -> dict[str, str]:
+    token = await shop.service_token(name, secret)
+    assert jwt.decode(token, options={"verify_signature": False})["role"] == "service"
+    return {"x-shop-service": f"Bearer {token}"}
+
+
+async def test_not_counted_again(with_secret: StartShop) -> None:
+    """What graphql_server asks for a user counts neither against the user nor against the process's address."""
+    async with with_secret(user_rate_limit="2/minute", client_rate_limit="3/minute") as shop:
+        user = await shop.signed_in()
+        headers = {**user, **await service_headers(shop)}
+        for _ in range(10):
+            response = await shop.client.get("/v1/users/me", headers=headers)
+            assert response.status_code == 200
+            assert "ratelimit" not in response.headers
+        statuses = [(await shop.client.get("/v1/users/me", headers=user)).status_code for _ in range(3)]
+    assert statuses == [200, 200, 429]
+
+
+async def test_others_count(with_secret: StartShop) -> None:
+    """Nobody else gets around the limits: no user's token, no other process's, none that is made up."""
+    async with with_secret(client_rate_limit="3/minute") as shop:
+        user = await shop.signed_in()
+        own = user["authorization"]
+        others = [own, (await service_headers(shop, "webhooks", "x"))["x-shop-service"], "Bearer x", "graphql_server"]
+        for claim in others:
+            response = await shop.client.get("/v1/products/42", headers={"x-shop-service": claim})
+            assert "ratelimit" in response.headers
+
+
+async def test_still_the_user(with_secret: StartShop) -> None:
+    """The service's token lets nobody do what the user may not, and gives nobody an identity."""
+    async with with_secret() as shop:
+        headers = await service_headers(shop)
+        assert (await shop.client.get("/v1/users/me", headers=headers)).status_code == 401
+        forbidden = await shop.client.delete("/v1/products/42", headers={**headers, **await shop.signed_in()})
+        assert forbidden.status_code == 403
+
+
+async def test_budget_is_what_is_left(with_secret: StartShop) -> None:
+    """What is left of the query's time is all that its calls have; more than the usual budget it never gets."""
+    async with with_secret(request_budget=1.0) as shop:
+        headers = await service_headers(shop)
+        for said, most in (("300", 0.3), ("60000", 1.0), ("-5", 1.0), ("x", 1.0)):
+            await shop.client.get("/v1/products/42", headers={**headers, "x-timeout-ms": said})
+            left = shop.catalog.behaviour.seconds_left[-1]
+            assert left is not None
+            assert most - 0.25 < left <= most + 0.05  # gRPC rounds it up
+
+
+async def test_no_time_left(with_secret: StartShop) -> None:
+    """A call whose query has no time left is not made."""
+    async with with_secret() as shop:
+        headers = {**await service_headers(shop), "x-timeout-ms": "0"}
+        response = await shop.client.get("/v1/products/42", headers=headers)
+        assert (response.status_code, response.json()["code"]) == (504, "DEADLINE_EXCEEDED")
+        assert not shop.catalog.behaviour.requests
+
+
+def test_others_have_no_say() -> None:
+    """A client cannot set its own deadline: with hardly any time it would make an upstream look slow."""
+    assert seconds_left({"headers": [(b"x-timeout-ms", b"1")]}) is None

@@ -1,0 +1,188 @@
+"""Clients in another language: what the contracts and the WSDL say is enough for them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from legacy_soap.bootstrap import Settings, running
+from protos import buf
+from shop.processes import TABLE
+from tests.shop import Shop, shop_in_one_loop
+
+HERE = Path(__file__).parent / "node"
+DOCS = Path(__file__).parents[2] / "docs/grpc.md"
+MINIMAL = {"users", "catalog", "orders", "gateway"}
+
+
+@pytest.fixture(scope="session")
+def modules() -> Path:
+    """The folder of the installed clients: pinned by package-lock.json, outside the repository, made once."""
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("node") is None:
+        pytest.skip("not run: needs Node")
+    key = hashlib.sha256((HERE / "package-lock.json").read_bytes()).hexdigest()[:16]
+    home = Path(tempfile.gettempdir()) / f"polyglot-shop-node-{os.getuid()}-{key}"
+    if not home.exists():
+        with tempfile.TemporaryDirectory(dir=home.parent) as folder:
+            made = Path(folder) / "made"
+            made.mkdir()
+            for name in ("package.json", "package-lock.json"):
+                shutil.copy(HERE / name, made)
+            try:
+                subprocess.run(
+                    [npm, "ci", "--silent", "--ignore-scripts"], cwd=made, check=True, timeout=110, capture_output=True
+                )
+            except subprocess.SubprocessError as error:
+                pytest.skip(f"not run: npm could not install the clients: {error}")
+            try:
+                made.rename(home)
+            except OSError:
+                assert home.exists()  # another worker was first
+    return home
+
+
+async def node(modules: Path, script: str, *arguments: str) -> Any:
+    """What a script prints."""
+    process = await asyncio.create_subprocess_exec(
+        "node",
+        str(HERE / script),
+        *arguments,
+        env={**os.environ, "NODE_PATH": str(modules / "node_modules")},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(60):
+        output, errors = await process.communicate()
+    assert process.returncode == 0, errors.decode()
+    return json.loads(output)
+
+
+@pytest.fixture
+async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
+    without = [spec.name for spec in TABLE if spec.name not in MINIMAL]
+    env = {"SHOP_OTLP_URL": "", "SHOP_METRICS_PORT": str(run_of_ports(len(TABLE)))}
+    async with shop_in_one_loop(tmp_path, env, without=without) as running_shop:
+        yield running_shop
+
+
+def run_of_ports(count: int) -> int:
+    """The first of so many free ports in a row; above those of `free_ports`, from which the shop takes its others."""
+    candidates = random.sample(range(30_000, 32_000), 200)
+    return next(first for first in candidates if all(free(first + step) for step in range(count)))
+
+
+def free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+async def test_node_s_soap_client_works_with_the_erp(modules: Path, tmp_path: Path) -> None:
+    """The `soap` package logs in, reads stock, orders twice under one reference, and sees the fault's code."""
+    with running(Settings(port=0, data_dir=tmp_path, stock={"42": 100})) as erp:
+        told = await node(modules, "erp.js", f"http://127.0.0.1:{erp.port}/?wsdl", "SHOP", "shop")
+    assert (told["stock"]["OnHand"], told["stock"]["ArtNo"]) == ("000000100", "ART-000001")
+    assert told["order"] == told["again"]
+    assert told["order"]["Stat"] == "10"
+    assert told["refusal"] == "ERR-045"
+
+
+async def test_a_grpc_js_client_explores_a_running_shop(modules: Path, shop: Shop) -> None:
+    """With server reflection alone a client in JavaScript signs in, reads an order and watches it."""
+    told = await node(
+        modules,
+        "explore.js",
+        shop.address("SHOP_ORDERS_ADDRESS"),
+        shop.address("SHOP_USERS_ADDRESS"),
+        "demo@shop.test",
+        "demo",
+        "123",
+    )
+    assert "shop.orders.v1.OrderService" in told["services"]
+    assert (told["order"]["id"], told["order"]["user_id"]) == ("123", "123")
+    assert told["history"][0] == "order.placed"
+    assert told["history"][-1] == f"order.{told['order']['status']}"
+
+
+@pytest.fixture
+def docs(shop: Shop) -> str:
+    """The commands of docs/grpc.md, as they are written there but for the ports and for where buf comes from."""
+    try:
+        program = buf.program()
+    except buf.BufMissing as missing:
+        pytest.skip(f"not run: needs buf, {missing}")
+    blocks = re.findall(r"^```sh\n(.*?)^```", DOCS.read_text(), re.MULTILINE | re.DOTALL)
+    script = "".join(blocks)
+    for here, there in (
+        (f"npx --yes @bufbuild/buf@{buf.VERSION}", str(program)),
+        ("127.0.0.1:50051", shop.address("SHOP_USERS_ADDRESS")),
+        ("127.0.0.1:50053", shop.address("SHOP_ORDERS_ADDRESS")),
+        ("127.0.0.1:9108", f"127.0.0.1:{metrics_port(shop)}"),
+    ):
+        assert here in script, here
+        script = script.replace(here, there)
+    # The one command that goes on until somebody ends it goes last.
+    (watching,) = [each for each in re.findall(r"(?:[^\n]*\\\n)*[^\n]+\n", script) if "WatchOrder" in each]
+    return f"set -e\n{script.replace(watching, '')}{watching}"
+
+
+def metrics_port(shop: Shop) -> int:
+    (orders,) = [spec for spec in TABLE if spec.name == "orders"]
+    return int(shop.around.of(orders)["SHOP_METRICS_PORT"])
+
+
+async def test_the_commands_of_the_docs(docs: str) -> None:
+    """buf curl lists methods, signs in, reads an order and watches it; curl shows the metrics; no .proto is given."""
+    process = await asyncio.create_subprocess_exec(
+        "bash", "-c", docs, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, start_new_session=True
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    printed = ""
+    try:
+        async with asyncio.timeout(60):
+            # The history's first event: the stream itself does not end.
+            while not re.search(r'"type": ?"order\.placed"', printed):
+                line = await process.stdout.readline()
+                assert line, printed + (await process.stderr.read()).decode()
+                printed += line.decode()
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+    for expected in (
+        "shop.orders.v1.OrderService/WatchOrder\n",
+        '"userId": "123"',
+        'rpc_server_call_duration_seconds_count{code="OK",method="shop.orders.v1.OrderService/GetOrder"} 1.0',
+    ):
+        assert expected in printed.replace('":"', '": "'), printed
+
+
+async def test_a_refusal_shows_its_details(docs: str, shop: Shop) -> None:
+    """Without a token buf curl is told that, and gets our stable code in google.rpc.ErrorInfo."""
+    (define,) = [line for line in docs.splitlines() if line.startswith("bufcurl()")]
+    address = shop.address("SHOP_ORDERS_ADDRESS")
+    asking = f'{define}\nbufcurl -d \'{{"id":"123"}}\' http://{address}/shop.orders.v1.OrderService/GetOrder'
+    process = await asyncio.create_subprocess_exec(
+        "bash", "-c", asking, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(60):
+        _, told = await process.communicate()
+    assert process.returncode != 0
+    assert b"unauthenticated" in told
+    assert b"google.rpc.ErrorInfo" in told

@@ -1,0 +1,247 @@
+"""Channels to several addresses, retries of what may be repeated, and reflection where it belongs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import grpc
+import grpc.aio
+import pytest
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from chassis.errors import ShopError
+from chassis.identity import no_token
+from chassis.rpc import Client, connect
+from chassis.telemetry import Telemetry
+from gateway.clients import IDEMPOTENT
+from protos.shop.catalog.v1 import catalog_pb2
+from protos.shop.catalog.v1.catalog_pb2_grpc import CatalogServiceStub
+from protos.shop.orders.v1 import orders_pb2
+from protos.shop.orders.v1.orders_pb2_grpc import (
+    OrderServiceServicer,
+    OrderServiceStub,
+    add_OrderServiceServicer_to_server,
+)
+from services.catalog import bootstrap as catalog
+from services.users import bootstrap as users
+from tests.legacy.identity import stub_users
+from tests.shop import free_ports
+from tests.waiting import eventually
+
+PRODUCT = catalog_pb2.GetProductsRequest(ids=["42"])
+
+
+class CatalogCopies:
+    """Copies of catalog on one database, each on a port of its own."""
+
+    def __init__(self, stack: AsyncExitStack, data_dir: Path, users_address: str) -> None:
+        self._stack = stack
+        self._data_dir = data_dir
+        self._users = users_address
+
+    async def start(self, port: int = 0) -> tuple[int, AsyncExitStack]:
+        settings = catalog.Settings(
+            catalog_port=port, data_dir=self._data_dir, users_address=self._users, otlp_url="", demo_data=True
+        )
+        life = await self._stack.enter_async_context(AsyncExitStack())
+        running = await life.enter_async_context(catalog.run(settings, inventory=cast("Any", None)))
+        return running.port, life
+
+
+@pytest.fixture
+async def copies(tmp_path: Path) -> AsyncIterator[CatalogCopies]:
+    async with AsyncExitStack() as stack:
+        yield CatalogCopies(stack, tmp_path, await stack.enter_async_context(stub_users()))
+
+
+def client() -> Client:
+    return Client("catalog", Telemetry("test"), token=no_token, timeout=5)
+
+
+async def test_two_copies_share_the_calls_and_one_may_die(copies: CatalogCopies) -> None:
+    """Calls go to both copies of an upstream in turn; when one dies the other takes all, and then both again."""
+    first, first_life = await copies.start()
+    second, _ = await copies.start()
+    counts = Counting(first, second)
+    async with (
+        counts.listening() as address,
+        connect(address, idempotent=["shop.catalog.v1.CatalogService"]) as channel,
+    ):
+        stub, ours = CatalogServiceStub(channel), client()
+
+        async def ask(times: int = 20) -> None:
+            for _ in range(times):
+                assert (await ours.call(stub.GetProducts, PRODUCT)).products[0].id == "42"
+
+        async def both() -> bool:
+            counts.seen = {first: 0, second: 0}
+            await ask()
+            return min(counts.seen.values()) > 0
+
+        await eventually(both)
+        await first_life.aclose()
+        await ask()  # nobody notices
+        await copies.start(first)
+        await eventually(both)
+
+
+class Counting:
+    """Stands in front of some ports and counts what they are sent, so that it is seen who is asked."""
+
+    def __init__(self, *ports: int) -> None:
+        self.seen = dict.fromkeys(ports, 0)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[str]:
+        servers = [await asyncio.start_server(self._forward(port), "127.0.0.1", 0) for port in self.seen]
+        addresses = [f"127.0.0.1:{server.sockets[0].getsockname()[1]}" for server in servers]
+        try:
+            yield f"ipv4:{','.join(addresses)}"
+        finally:
+            for server in servers:
+                server.close()
+            for task in self._tasks:
+                task.cancel()
+
+    def _forward(self, port: int) -> Any:
+        async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                up_reader, up_writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                writer.close()
+                return
+            for pump in (self._pump(reader, up_writer, port), self._pump(up_reader, writer, None)):
+                task = asyncio.create_task(pump)
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+        return forward
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int | None) -> None:
+        try:
+            while content := await reader.read(65_536):
+                if port is not None:
+                    self.seen[port] += len(content) > 100  # a call, not an acknowledgement
+                writer.write(content)
+                await writer.drain()
+        except OSError:
+            writer.close()
+            return
+        writer.close()
+
+
+class Flaky(OrderServiceServicer):
+    """Says UNAVAILABLE so many times, as a proxy would whose upstream is away, and then answers."""
+
+    def __init__(self) -> None:
+        self.failures = 2
+        self.asked = 0
+
+    async def _answer(self, context: Any, response: Any) -> Any:
+        self.asked += 1
+        if self.asked <= self.failures:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "away")
+        return response
+
+    async def GetOrder(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return await self._answer(context, orders_pb2.GetOrderResponse(order=orders_pb2.Order(id=request.id)))
+
+    async def PlaceOrder(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return await self._answer(context, orders_pb2.PlaceOrderResponse())
+
+    async def MarkPaid(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return await self._answer(context, orders_pb2.MarkPaidResponse())
+
+    async def CancelOrder(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return await self._answer(context, orders_pb2.CancelOrderResponse())
+
+
+@pytest.fixture
+async def flaky() -> AsyncIterator[tuple[Flaky, str]]:
+    server = grpc.aio.server()
+    servicer = Flaky()  # type: ignore[abstract]  # the other methods are not called
+    add_OrderServiceServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    yield servicer, f"127.0.0.1:{port}"
+    await server.stop(None)
+
+
+async def test_what_may_be_repeated_is_retried_by_grpc_itself(flaky: tuple[Flaky, str]) -> None:
+    """Two UNAVAILABLE and then an answer: the caller of an idempotent method sees the answer alone."""
+    servicer, address = flaky
+    async with connect(address, idempotent=IDEMPOTENT["orders"]) as channel:
+        stub = OrderServiceStub(channel)
+        response = await client().call(stub.GetOrder, orders_pb2.GetOrderRequest(id="o1"))
+    assert (response.order.id, servicer.asked) == ("o1", 3)
+
+
+@pytest.mark.parametrize(
+    ("method", "request_"),
+    [("MarkPaid", orders_pb2.MarkPaidRequest()), ("CancelOrder", orders_pb2.CancelOrderRequest())],
+)
+async def test_anything_else_is_not(flaky: tuple[Flaky, str], method: str, request_: Any) -> None:
+    """A method that is not named as idempotent is tried once."""
+    servicer, address = flaky
+    async with connect(address, idempotent=IDEMPOTENT["orders"]) as channel:
+        with pytest.raises(ShopError, match="UPSTREAM_UNAVAILABLE"):
+            await client().call(getattr(OrderServiceStub(channel), method), request_)
+    assert servicer.asked == 1
+
+
+async def test_without_a_list_nothing_is_retried(flaky: tuple[Flaky, str]) -> None:
+    """A channel whose user names nothing retries nothing, an order without a key least of all."""
+    servicer, address = flaky
+    async with connect(address) as channel:
+        with pytest.raises(ShopError, match="UPSTREAM_UNAVAILABLE"):
+            await client().call(OrderServiceStub(channel).PlaceOrder, orders_pb2.PlaceOrderRequest())
+    assert servicer.asked == 1
+
+
+async def test_retries_end_with_the_deadline(flaky: tuple[Flaky, str]) -> None:
+    """Retries take no longer than the call may."""
+    servicer, address = flaky
+    servicer.failures = 1_000
+    async with connect(address, idempotent=IDEMPOTENT["orders"]) as channel:
+        with pytest.raises(ShopError, match=r"UPSTREAM_UNAVAILABLE|DEADLINE_EXCEEDED"):
+            await client().call(OrderServiceStub(channel).GetOrder, orders_pb2.GetOrderRequest(), timeout=0.3)
+    assert 1 < servicer.asked <= 4
+
+
+@pytest.mark.parametrize("env", ["development", "production"])
+async def test_reflection_is_off_in_production(tmp_path: Path, env: str) -> None:
+    """In development a service describes itself; in production that is UNIMPLEMENTED, while health still answers."""
+    (port,) = free_ports(1)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(described(env, port, tmp_path))
+        channel = await stack.enter_async_context(connect(f"127.0.0.1:{port}"))
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        request = reflection_pb2.ServerReflectionRequest(list_services="")
+        call = stub.ServerReflectionInfo(iter([request]))
+        if env == "production":
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call.read()
+            assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        else:
+            names = {each.name for each in (await call.read()).list_services_response.service}
+            assert {"shop.users.v1.UserService", "grpc.health.v1.Health"} <= names
+
+
+@asynccontextmanager
+async def described(env: str, port: int, data_dir: Path) -> AsyncIterator[None]:
+    """The users service, as it runs in this environment."""
+    settings = users.Settings(
+        env=cast("Any", env),
+        users_port=port,
+        data_dir=data_dir,
+        otlp_url="",
+        demo_data=False,
+        service_secrets={},
+    )
+    async with users.run(settings):
+        yield

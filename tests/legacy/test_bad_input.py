@@ -1,0 +1,98 @@
+"""What the ERP refuses before it looks at it, and the faults it shows on demand."""
+
+from __future__ import annotations
+
+import http.client
+import time
+
+import pytest
+
+from legacy_soap.bootstrap import Running
+from legacy_soap.wsgi import MOST_BYTES, Faults, reason_to_refuse
+from tests.legacy.conftest import Customer, http_call, switch_faults
+
+ENVELOPE = '<e:Envelope xmlns:e="http://schemas.xmlsoap.org/soap/envelope/"><e:Body>{}</e:Body></e:Envelope>'
+DOCTYPE = '<!DOCTYPE a [<!ENTITY e "boom">]>'
+
+MESSAGES = {
+    "garbage": b"garbage",
+    "nothing": b"",
+    "not an envelope": b"<a/>",
+    "an empty envelope": ENVELOPE.format("").encode(),
+    "an unknown operation": ENVELOPE.format('<Nope xmlns="urn:erp:sales:2004"/>').encode(),
+    "too deep": ENVELOPE.format("<a>" * 300 + "</a>" * 300).encode(),
+    "a reference to nothing": ENVELOPE.format('<Login xmlns="urn:erp:sales:2004"><User href="#no"/></Login>').encode(),
+    "a reference to itself": ENVELOPE.format('<b><x id="a"><y href="#a"/></x><z><y href="#a"/></z></b>').encode(),
+    "DOCTYPE": (DOCTYPE + ENVELOPE.format("&e;")).encode(),
+    "DOCTYPE in UTF-16": (DOCTYPE + ENVELOPE.format("&e;")).encode("utf-16"),
+    "DOCTYPE in UTF-7": b'<?xml version="1.0" encoding="utf-7"?>+ADwAIQ-DOCTYPE a>' + ENVELOPE.format("").encode(),
+}
+
+
+@pytest.mark.parametrize("what", MESSAGES)
+def test_a_bad_message_gets_a_fault(erp: Running, what: str) -> None:
+    """A message that cannot be read gets a SOAP fault with a code, and never a traceback."""
+    status, content_type, body = http_call(erp.port, "POST", body=MESSAGES[what] or b"\n")
+    assert (status, content_type) == (500, "text/xml; charset=utf-8")
+    assert b"<Code>ERR-090</Code>" in body
+    assert b"Traceback" not in body
+    assert b"boom" not in body
+
+
+def test_what_is_not_soap_gets_a_4xx(erp: Running) -> None:
+    """Another method, path or content type, and a body over 256 KiB, are refused with the status that says why."""
+    assert http_call(erp.port, "GET")[0] == 405
+    assert http_call(erp.port, "GET", "/elsewhere")[0] == 404
+    assert http_call(erp.port, "POST", body=b"{}", content_type="application/json")[0] == 415
+    assert http_call(erp.port, "POST", body=b"<" * (MOST_BYTES + 1))[0] == 413
+    announced = http.client.HTTPConnection("127.0.0.1", erp.port, timeout=20)
+    announced.putrequest("POST", "/")
+    announced.putheader("Content-Length", str(100 * MOST_BYTES))
+    announced.endheaders()
+    assert announced.getresponse().status == 413
+    announced.close()
+
+
+def test_only_utf8_without_a_doctype_reaches_the_parser() -> None:
+    """The check before parsing sees a DOCTYPE in any encoding, because it lets only one encoding pass."""
+    assert reason_to_refuse(b'<?xml version="1.0" encoding="UTF-8"?><a/>') == ""
+    assert reason_to_refuse("<a>ü</a>".encode()) == ""
+    assert reason_to_refuse(b'<?xml version="1.0"?>\n<!doctype a><a/>') == "DOCTYPE"
+    for encoding in ("utf-16", "utf-16-le", "utf-32", "cp037"):
+        assert reason_to_refuse("<!DOCTYPE a><a/>".encode(encoding)) == "NOT UTF-8"
+    assert reason_to_refuse(b"<?xml version='1.0' encoding = 'utf-7' ?><a/>") == "NOT UTF-8"
+
+
+def test_faults_on_demand(customer: Customer) -> None:
+    """Maintenance, an HTML error page and delay can be switched on, seen, and switched off while the ERP runs."""
+    switch_faults(customer.port, maintenance=True)
+    assert customer.refused("GetShipmentStatus", CustRef="x")[0] == "ERR-900"
+    switch_faults(customer.port, html_error=True)
+    status, content_type, _ = http_call(customer.port, "POST", body=b"<a/>")
+    assert (status, content_type) == (503, "text/html")
+    assert b'"html_error": true' in http_call(customer.port, "GET", "/_faults")[2]
+    switch_faults(customer.port, delay_ms=150)
+    began = time.monotonic()
+    assert customer.on_hand("42") == "000000100"
+    assert time.monotonic() - began >= 0.15
+    switch_faults(customer.port)
+    assert customer.on_hand("42") == "000000100"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[]", "1", "{", '{"delay_ms":-1}', '{"delay_ms":99999}', '{"delay_ms":true}', '{"x":1}', '{"maintenance":1}'],
+)
+def test_faults_are_bounded(erp: Running, text: str) -> None:
+    """What is no set of faults is refused and changes nothing, and so is what a web page could have sent."""
+    assert http_call(erp.port, "POST", "/_faults", text.encode(), "application/json")[0] == 400
+    assert http_call(erp.port, "POST", "/_faults", b'{"maintenance":true}', "text/plain")[0] == 415
+    assert Faults.from_json(http_call(erp.port, "GET", "/_faults")[2]) == Faults()
+
+
+def test_the_wsdl_says_what_the_formats_are(customer: Customer) -> None:
+    """The WSDL names every operation and the patterns of the numbers."""
+    wsdl = http_call(customer.port, "GET", "/?wsdl")[2].decode()
+    for operation in ("GetStockLevel", "CreateSalesOrder", "CancelSalesOrder", "CreateShipment", "GetShipmentStatus"):
+        assert f'<wsdl:operation name="{operation}"' in wsdl
+    assert 'pattern value="[0-9]{9}"' in wsdl

@@ -1,0 +1,83 @@
+"""The ERP as a process of its own."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.legacy.conftest import Customer, http_call, switch_faults
+from tests.shop import free_ports
+
+CANCEL = (
+    '<e:Envelope xmlns:e="http://schemas.xmlsoap.org/soap/envelope/" xmlns="urn:erp:sales:2004">'
+    "<e:Header><SessionHeader><SessionId>{}</SessionId></SessionHeader></e:Header>"
+    "<e:Body><CancelSalesOrder><CustRef>order-1</CustRef></CancelSalesOrder></e:Body></e:Envelope>"
+)
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def start(data_dir: Path, port: int) -> tuple[subprocess.Popen[str], bytes]:
+    """Start the process and wait until it says that it is ready; what it said comes too."""
+    readable, writable = os.pipe()
+    environment = os.environ | {
+        "SHOP_LEGACY_SOAP_PORT": str(port),
+        "SHOP_DATA_DIR": str(data_dir),
+        "SHOP_READY_FD": str(writable),
+        "SHOP_LEGACY_SOAP_SEED": "none",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "legacy_soap"],
+        cwd=ROOT,
+        env=environment,
+        pass_fds=[writable],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    os.close(writable)
+    with os.fdopen(readable, "rb") as ready:
+        return process, ready.read()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_after_the_calls_in_flight(tmp_path: Path, signum: signal.Signals) -> None:
+    """Told to stop, the process refuses new connections, answers what it is working on, and exits with 0."""
+    (port,) = free_ports(1)
+    process, said = start(tmp_path, port)
+    assert said == b"\n"
+    session = Customer(port).session
+    switch_faults(port, delay_ms=60_000)
+    call = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    call.request("POST", "/", CANCEL.format(session), {"Content-Type": "text/xml"})
+    # The ERP takes calls in the order in which they come: once this one is answered, it has the other.
+    assert http_call(port, "GET", "/_faults")[0] == 200
+    process.send_signal(signum)
+    answer = call.getresponse()
+    assert answer.status == 200
+    assert b"<tns:Stat>90</tns:Stat>" in answer.read()
+    output, _ = process.communicate(timeout=20)
+    assert process.returncode == 0, output
+    assert "Traceback" not in output
+    with pytest.raises(ConnectionRefusedError):
+        http_call(port, "GET")
+
+
+def test_a_taken_port_is_a_clear_error(tmp_path: Path) -> None:
+    """The message names the port and the variable that moves it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        process, said = start(tmp_path, port)
+        output, _ = process.communicate(timeout=20)
+    assert said == b""
+    assert process.returncode == 1
+    assert str(port) in output
+    assert "SHOP_LEGACY_SOAP_PORT" in output
+    assert "Traceback" not in output

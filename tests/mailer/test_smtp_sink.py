@@ -1,0 +1,108 @@
+"""The SMTP sink keeps what it has answered for."""
+
+from __future__ import annotations
+
+from email.message import EmailMessage
+from pathlib import Path
+
+import aiosmtplib
+import httpx
+import pytest
+
+from partners.smtp_sink import bootstrap
+from partners.smtp_sink.mailbox import Mailbox
+from partners.smtp_sink.smtp_server import MAX_MAIL
+
+
+def a_mail(message_id: str, *, order_id: str = "o1", text: str = "hello") -> EmailMessage:
+    message = EmailMessage()
+    message["From"] = "shop@shop.test"
+    message["To"] = "Zoë <zoe@shop.test>"
+    message["Subject"] = "Ünïcode is here"
+    message["Message-ID"] = message_id
+    message["X-Shop-Order-Id"] = order_id
+    message["X-Shop-Mail-Kind"] = "shipped"
+    message.set_content(text)
+    return message
+
+
+def settings(folder: Path) -> bootstrap.Settings:
+    return bootstrap.Settings(data_dir=folder, smtp_port=0, mail_port=0)
+
+
+def files(folder: Path) -> int:
+    return len(list(folder.iterdir()))
+
+
+async def send(sink: bootstrap.Listening, message: EmailMessage) -> None:
+    await aiosmtplib.send(message, hostname="127.0.0.1", port=sink.smtp_port)
+
+
+async def listed(sink: bootstrap.Listening, query: str = "") -> list[dict[str, str]]:
+    async with httpx.AsyncClient() as http:
+        found: list[dict[str, str]] = (await http.get(f"http://127.0.0.1:{sink.mail_port}/mails{query}")).json()
+        return found
+
+
+async def test_mails_are_listed_newest_first(tmp_path: Path) -> None:
+    """The list shows the newest mail first, with decoded headers, and can be narrowed to one order."""
+    async with bootstrap.run(settings(tmp_path)) as sink:
+        await send(sink, a_mail("<1@shop.test>", order_id="o1"))
+        await send(sink, a_mail("<2@shop.test>", order_id="o2"))
+        assert [mail["message_id"] for mail in await listed(sink)] == ["2@shop.test", "1@shop.test"]
+        (mail,) = await listed(sink, "?order_id=o1")
+    assert mail["subject"] == "Ünïcode is here"
+    assert mail["to"] == "Zoë <zoe@shop.test>"
+    assert (mail["order_id"], mail["kind"]) == ("o1", "shipped")
+    assert mail["received_at"].endswith("Z")
+
+
+async def test_mails_survive_a_restart(tmp_path: Path) -> None:
+    """What was answered with 250 is there after a restart, in the same order; what was half written is not."""
+    async with bootstrap.run(settings(tmp_path)) as sink:
+        for number in range(3):
+            await send(sink, a_mail(f"<{number}@shop.test>"))
+        before = await listed(sink)
+    (tmp_path / "mails" / "half.unfinished").write_bytes(b"From: ")
+    async with bootstrap.run(settings(tmp_path)) as sink:
+        after = await listed(sink)
+    assert [mail["message_id"] for mail in after] == [mail["message_id"] for mail in before]
+    assert files(tmp_path / "mails") == 3
+
+
+async def test_repeat_is_taken_and_not_kept(tmp_path: Path) -> None:
+    """A mail with a Message-ID that is there already is answered with 250 and changes nothing."""
+    async with bootstrap.run(settings(tmp_path)) as sink:
+        await send(sink, a_mail("<1@shop.test>", text="first"))
+        await send(sink, a_mail("<1@shop.test>", text="second"))
+        assert len(await listed(sink)) == 1
+        async with httpx.AsyncClient() as http:
+            raw = await http.get(f"http://127.0.0.1:{sink.mail_port}/mails/%3C1@shop.test%3E")
+    assert "first" in raw.text
+    assert raw.headers["content-type"].startswith("text/plain")
+
+
+async def test_unknown_mail_is_not_found(tmp_path: Path) -> None:
+    """A Message-ID that nobody has sent is 404, however it is spelled."""
+    async with bootstrap.run(settings(tmp_path)) as sink, httpx.AsyncClient() as http:
+        for message_id in ("nothing@shop.test", "..%2F..%2Fetc%2Fpasswd"):
+            response = await http.get(f"http://127.0.0.1:{sink.mail_port}/mails/{message_id}")
+            assert response.status_code == 404
+
+
+async def test_too_large_a_mail_is_refused(tmp_path: Path) -> None:
+    """A mail over the limit is refused for good (552) and not kept."""
+    async with bootstrap.run(settings(tmp_path)) as sink:
+        with pytest.raises(aiosmtplib.SMTPException) as refusal:
+            await send(sink, a_mail("<1@shop.test>", text="x" * (MAX_MAIL + 1)))
+        assert await listed(sink) == []
+    assert "552" in str(refusal.value.args)
+
+
+async def test_oldest_mails_go_when_there_are_too_many(tmp_path: Path) -> None:
+    """A mailbox keeps as many mails as it was told to, the newest ones."""
+    mailbox = Mailbox.open(tmp_path, keep=2)
+    for number in range(3):
+        await mailbox.add(a_mail(f"<{number}@shop.test>").as_bytes())
+    assert [mail.message_id for mail in mailbox.newest_first()] == ["2@shop.test", "1@shop.test"]
+    assert files(tmp_path) == 2

@@ -1,0 +1,219 @@
+"""The hub, without sockets: one span per event, and what it does when the log has moved on without it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from chassis.background import background
+from chassis.broker.port import BrokerUnavailable, Event, LogEntry, PositionExpired
+from chassis.identity import Principal
+from chassis.telemetry import SpanKind, Telemetry
+from services.notifier.frames import Encoding, Frame
+from services.notifier.hub import Hub
+from services.notifier.metrics import Metrics
+from tests.notifier.conftest import an_event
+from tests.waiting import eventually
+
+
+class FakeOutlet:
+    """Remembers what goes to a client."""
+
+    encoding = Encoding("WebSocket", attrgetter("payload"))
+    behind = False
+    closing = 0
+
+    def __init__(self) -> None:
+        self.received: list[dict[str, Any]] = []
+
+    def write(self, encoded: bytes) -> bool:
+        self.received.append(json.loads(encoded))
+        return True
+
+    def push(self, frame: Frame) -> bool:
+        return self.write(frame.payload)
+
+    async def ready(self) -> None:
+        """Never behind."""
+
+    def stalled_for(self) -> float:
+        return 0.0
+
+    def close(self, code: int, reason: str) -> None:
+        self.received.append({"closed": code})
+
+    def types(self) -> list[str]:
+        return [frame["type"] for frame in self.received]
+
+
+class FakeBroker:
+    """A log in memory, which can forget and be away."""
+
+    system = "embedded"
+
+    def __init__(self) -> None:
+        self.entries: list[LogEntry] = []
+        self.first = 1
+        self.away = False
+        self._news = asyncio.Event()
+
+    def append(self, *events: Event) -> None:
+        for event in events:
+            self.entries.append(LogEntry(len(self.entries) + 1, event))
+        self._wake()
+
+    def forget_and_break(self, first: int) -> None:
+        """Lose what is before `first`, and every reader."""
+        self.first = first
+        self.away = True
+        self._wake()
+
+    def _wake(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+    async def last_position(self) -> int:
+        if self.away:
+            raise BrokerUnavailable("away")
+        return len(self.entries)
+
+    @asynccontextmanager
+    async def tail(self, after: int = 0) -> AsyncIterator[AsyncIterator[LogEntry]]:
+        if self.away:
+            raise BrokerUnavailable("away")
+        if after + 1 < self.first:
+            raise PositionExpired(str(after))
+        yield self._read(after)
+
+    async def _read(self, after: int) -> AsyncIterator[LogEntry]:
+        while True:
+            if self.away:
+                raise BrokerUnavailable("away")
+            for entry in self.entries[after:]:
+                after = entry.position
+                yield entry
+            await self._news.wait()
+
+
+class KeepingExporter(SpanExporter):
+    """Fake: keeps the spans."""
+
+    def __init__(self) -> None:
+        self.spans: list[ReadableSpan] = []
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.spans += spans
+        return SpanExportResult.SUCCESS
+
+
+def customer(subject: str = "123") -> Principal:
+    return Principal(subject, "customer", "token", float("inf"))
+
+
+@asynccontextmanager
+async def running(broker: Any, telemetry: Telemetry | None = None) -> AsyncIterator[Hub]:
+    hub = Hub(broker, telemetry or Telemetry("notifier"), Metrics(), send_timeout=10)
+    async with background(hub.follow(), hub.sweep()):
+        yield hub
+
+
+async def test_one_span_for_an_event_however_many_receive_it() -> None:
+    """An event with receivers makes one producer span, in the event's trace; one without makes none."""
+    exporter = KeepingExporter()
+    telemetry = Telemetry("notifier", exporter)
+    broker = FakeBroker()
+    outlets = [FakeOutlet() for _ in range(3)]
+    async with running(broker, telemetry) as hub:
+        with (
+            hub.connected(customer(), outlets[0]) as one,
+            hub.connected(customer(), outlets[1]) as two,
+            hub.connected(customer("456"), outlets[2]) as stranger,
+        ):
+            for session in (one, two, stranger):
+                await session.subscribe(["order.*"], None)
+            paid = an_event("order.paid")
+            broker.append(an_event("stock.changed"), paid)
+            await eventually(lambda: outlets[1].types() == ["subscribed", "order.paid"])
+    telemetry.close()
+    (span,) = exporter.spans
+    assert (span.name, span.kind) == ("notify order.paid", SpanKind.PRODUCER)
+    assert span.attributes is not None
+    assert span.attributes["shop.protocol"] == "WebSocket"
+    assert span.attributes["shop.peer"] == "client"
+    assert span.attributes["shop.deliveries"] == 2
+    payload = json.dumps(outlets[0].received[-1], separators=(",", ":"))
+    assert span.attributes["shop.bytes.sent"] == 2 * len(payload)
+    assert span.context is not None
+    assert f"{span.context.trace_id:032x}" == paid.extensions["traceparent"].split("-")[1]
+
+
+async def test_copy_that_was_away_too_long_tells_its_clients(tmp_path: Path) -> None:
+    """A copy that retention has passed says resync to its clients, and goes on with what is there."""
+    broker = FakeBroker()
+    outlet = FakeOutlet()
+    async with running(broker) as hub:
+        with hub.connected(customer(), outlet) as session:
+            await session.subscribe(["order.*"], None)
+            broker.append(an_event("order.placed"))
+            await eventually(lambda: "order.placed" in outlet.types())
+            broker.forget_and_break(first=4)
+            await eventually(lambda: not hub.following)
+            broker.append(an_event("order.confirmed"), an_event("order.paid"), an_event("order.cancelled"))
+            broker.away = False
+            await eventually(lambda: "resync" in outlet.types())
+            await eventually(lambda: hub.following)
+            broker.append(an_event("order.shipped"))
+            await eventually(lambda: "order.shipped" in outlet.types())
+    assert outlet.types() == ["subscribed", "order.placed", "resync", "order.shipped"]
+
+
+async def test_short_absence_of_the_broker_loses_nothing() -> None:
+    """While the broker is away copies are not ready; once it is back they go on where they were."""
+    broker = FakeBroker()
+    outlet = FakeOutlet()
+    async with running(broker) as hub:
+        with hub.connected(customer(), outlet) as session:
+            await session.subscribe(["order.*"], None)
+            broker.forget_and_break(first=1)
+            await eventually(lambda: not hub.following)
+            broker.append(an_event("order.placed"), an_event("order.paid"))
+            broker.away = False
+            await eventually(lambda: "order.paid" in outlet.types())
+    assert outlet.types() == ["subscribed", "order.placed", "order.paid"]
+
+
+async def test_copy_starts_without_the_broker() -> None:
+    """A copy that finds no broker takes clients, and serves them once the broker is there."""
+    broker = FakeBroker()
+    broker.append(an_event("order.placed"))
+    broker.away = True
+    outlet = FakeOutlet()
+    async with running(broker) as hub:
+        with hub.connected(customer(), outlet) as session:
+            subscribing = asyncio.create_task(session.subscribe(["order.*"], None))
+            assert not hub.following
+            broker.away = False
+            await subscribing
+            assert outlet.received[0]["position"] == "1"
+
+
+async def test_event_that_is_not_json_stops_nobody() -> None:
+    """An event whose data cannot be read is shown without data, and the next one comes."""
+    broker = FakeBroker()
+    outlet = FakeOutlet()
+    async with running(broker) as hub:
+        with hub.connected(customer(), outlet) as session:
+            await session.subscribe(["#"], None)
+            good = an_event("order.paid")
+            broken = Event("e1", "order.odd", "/x", "o1", good.time, b"\xff{", dict(good.extensions))
+            broker.append(broken, good)
+            await eventually(lambda: "order.paid" in outlet.types())
+    assert outlet.received[1]["data"] is None

@@ -1,0 +1,42 @@
+"""What happens to clients when the process of their copy is stopped or killed."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+import pytest
+import websockets
+
+from tests.notifier.conftest import Stage, numbered
+from tests.notifier.processes import process
+
+
+async def test_sigterm_closes_1001_and_ends_the_process(stage: Stage) -> None:
+    """On SIGTERM clients get what was sent, are closed 1001, and the process ends by itself."""
+    async with process(stage) as (running, copy), copy.client() as client:
+        await client.subscribe("order.*")
+        await stage.broker.publish(numbered(1, 20))
+        seen = [await client.receive()]
+        running.send_signal(signal.SIGTERM)
+        with pytest.raises(websockets.ConnectionClosed):
+            while True:
+                seen.append(await client.receive())
+        assert client.socket.close_code == 1001
+        async with asyncio.timeout(10):
+            assert await running.wait() == 0
+    assert [frame["data"]["number"] for frame in seen] == list(range(1, len(seen) + 1))
+
+
+async def test_killed_copy_loses_nothing(stage: Stage) -> None:
+    """A client of a copy that is killed resumes at the next one behind the last event that it has."""
+    async with process(stage) as (running, copy), copy.client() as client:
+        await client.subscribe("order.*")
+        await stage.broker.publish(numbered(1, 5))
+        position = (await client.events(3))[-1]["id"]
+        running.kill()
+        await client.close_code()
+    await stage.broker.publish(numbered(6, 7))
+    async with process(stage) as (_, copy), copy.client() as client:
+        await client.subscribe("order.*", after=position)
+        assert [frame["data"]["number"] for frame in await client.events(4)] == [4, 5, 6, 7]

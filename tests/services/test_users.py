@@ -1,0 +1,121 @@
+"""shop.users.v1, served: tokens for those who know their secret, and no more about others than is theirs to know."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from chassis.identity import TokenVerifier
+from protos.shop.users.v1 import users_pb2 as pb
+from protos.shop.users.v1.users_pb2_grpc import UserServiceStub
+from services.users import bootstrap as users
+from tests.services.conftest import Service, reached
+
+SIGN_IN = pb.IssueTokenRequest(email="demo@shop.test", password="demo")
+
+
+async def token(service: Service, request: pb.IssueTokenRequest = SIGN_IN) -> str:
+    return str((await service.as_().call("IssueToken", request)).access_token)
+
+
+async def users_seen_with(service: Service, token: str, *ids: str) -> list[str]:
+    response = await service.stub.GetUsers(
+        pb.GetUsersRequest(ids=ids), metadata=[("authorization", f"Bearer {token}")] if token else []
+    )
+    return [user.id for user in response.users]
+
+
+async def test_token_is_verified_by_the_published_keys(users_service: Service) -> None:
+    """A token names its user and role, and whoever has the published keys can verify it."""
+
+    async def jwks() -> str:
+        return str((await users_service.as_().call("GetJwks", pb.GetJwksRequest())).jwks_json)
+
+    principal = await TokenVerifier(jwks).verify(await token(users_service))
+    assert (principal.subject, principal.role) == ("123", "customer")
+    assert all("d" not in key for key in json.loads(await jwks())["keys"])
+
+
+async def test_email_is_the_same_in_any_case(users_service: Service) -> None:
+    """Nobody has to remember how they wrote their email."""
+    assert await token(users_service, pb.IssueTokenRequest(email=" DEMO@Shop.Test ", password="demo"))
+
+
+@pytest.mark.parametrize(("email", "password"), [("demo@shop.test", "wrong"), ("nobody@shop.test", "demo"), ("", "")])
+async def test_wrong_credentials_are_one_answer(users_service: Service, email: str, password: str) -> None:
+    """An unknown email and a wrong password are told in the same words."""
+    refusal = await users_service.as_().refusal("IssueToken", pb.IssueTokenRequest(email=email, password=password))
+    assert (refusal.code, refusal.message) == ("WRONG_CREDENTIALS", "the name and the secret do not match")
+
+
+@pytest.mark.parametrize(
+    ("service", "secret"), [("webhooks", "wrong"), ("unknown", "s3cret"), ("mailer", ""), ("", "")]
+)
+async def test_process_needs_its_secret(users_service: Service, service: str, secret: str) -> None:
+    """A process without the right secret, or without any configured, gets no token."""
+    request = pb.IssueServiceTokenRequest(service=service, secret=secret)
+    assert (await users_service.as_().refusal("IssueServiceToken", request)).code == "WRONG_CREDENTIALS"
+
+
+async def test_process_with_its_secret_sees_everybody(users_service: Service) -> None:
+    """A process's token is of role service, and sees every user: it works for all of them."""
+    request = pb.IssueServiceTokenRequest(service="webhooks", secret="s3cret")
+    own = (await users_service.as_().call("IssueServiceToken", request)).access_token
+    assert await users_seen_with(users_service, own, "456", "123", "unknown") == ["456", "123"]
+
+
+async def test_customer_sees_only_themselves(users_service: Service) -> None:
+    """A customer who asks for others gets themselves only; an admin gets everybody."""
+    assert await users_seen_with(users_service, await token(users_service), "456", "123") == ["123"]
+    admin = await token(users_service, pb.IssueTokenRequest(email="admin@shop.test", password="admin"))
+    assert await users_seen_with(users_service, admin, "456", "123") == ["456", "123"]
+
+
+async def test_registered_customer_can_sign_in(users_service: Service) -> None:
+    """Whoever registers is a customer, whatever they say, and can sign in; their email is then taken."""
+    request = pb.RegisterUserRequest(name=" Ada ", email="Ada@Shop.test", password="long enough")
+    user = (await users_service.as_().call("RegisterUser", request)).user
+    assert (user.name, user.email, user.role) == ("Ada", "ada@shop.test", "customer")
+    own = await token(users_service, pb.IssueTokenRequest(email="ada@shop.test", password="long enough"))
+    assert await users_seen_with(users_service, own, user.id, "123") == [user.id]
+    assert (await users_service.as_().refusal("RegisterUser", request)).code == "EMAIL_TAKEN"
+
+
+async def test_wrong_registration_names_every_field(users_service: Service) -> None:
+    """A registration is refused once, naming everything that is wrong with it."""
+    refusal = await users_service.as_().refusal("RegisterUser", pb.RegisterUserRequest(email="x", password="short"))
+    assert (refusal.code, sorted(refusal.fields)) == ("INVALID_INPUT", ["email", "name", "password"])
+
+
+async def test_token_outlives_a_restart(tmp_path: Path) -> None:
+    """The signing key is kept: a token of before a restart is valid after it."""
+    settings = users.Settings(data_dir=tmp_path, otlp_url="", users_port=0)
+    async with users.run(settings) as running, reached(UserServiceStub, running.port) as service:
+        before = await token(service)
+    async with users.run(settings) as running, reached(UserServiceStub, running.port) as service:
+        assert await users_seen_with(service, before, "123") == ["123"]
+
+
+async def test_production_refuses_demo_accounts(tmp_path: Path) -> None:
+    """A production that is asked to load the demo accounts, or finds them in its database, does not start."""
+    production = {"data_dir": tmp_path, "otlp_url": "", "users_port": 0, "env": "production"}
+    with pytest.raises(ValueError, match="exclude each other"):
+        async with users.run(users.Settings.model_validate(production | {"demo_data": True})):
+            pass
+    async with users.run(users.Settings.model_validate(production | {"env": "development"})):
+        pass
+    with pytest.raises(RuntimeError, match="holds demo accounts: 1, 1000, 123"):
+        async with users.run(users.Settings.model_validate(production)):
+            pass
+
+
+async def test_production_starts_without_demo_accounts(tmp_path: Path) -> None:
+    """A production on an empty database starts, and nobody can sign in with a public password."""
+    settings = users.Settings(data_dir=tmp_path, otlp_url="", users_port=0, env="production")
+    async with (
+        users.run(settings) as running,
+        reached(UserServiceStub, running.port) as service,
+    ):
+        assert (await service.as_().refusal("IssueToken", SIGN_IN)).code == "WRONG_CREDENTIALS"

@@ -1,0 +1,113 @@
+"""Under one switch everything that crosses a wire of ours is encrypted, and plaintext is refused."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import grpc.aio
+import httpx
+import pytest
+import pytest_asyncio
+import websockets
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
+
+from chassis.tls import Tls, client_context
+from shop.certs import AUTHORITY, COMMAND_LINE, ensure
+from shop.processes import TABLE
+from tests.system.real_shop import RealShop, real_shop
+from tests.waiting import eventually
+
+pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="module")]
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("certs")
+    assert ensure(folder, TABLE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("shop")
+
+
+@pytest.fixture
+def trust(certificates: Path) -> ssl.SSLContext:
+    return client_context(certificates / AUTHORITY)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shop(certificates: Path, data_dir: Path) -> AsyncIterator[RealShop]:
+    async with real_shop(data_dir, {"SHOP_TLS_DIR": str(certificates)}) as running:
+        yield running
+
+
+GRPC_ADDRESSES = [port.addresses[0] for spec in TABLE for port in spec.ports if port.default > 50_000]
+
+
+async def health(address: str, credentials: grpc.ChannelCredentials | None) -> int:
+    channel = (
+        grpc.aio.insecure_channel(address) if credentials is None else grpc.aio.secure_channel(address, credentials)
+    )
+    async with channel:
+        answer = await HealthStub(channel).Check(HealthCheckRequest(), timeout=5)
+        return int(answer.status)
+
+
+async def test_an_order_travels_encrypted(shop: RealShop) -> None:
+    """Over HTTPS at the edge and mutual TLS inside, an order is shipped as ever."""
+    assert shop.address("SHOP_GATEWAY_URL").startswith("https://")
+    response = await shop.place(("42", 1))
+    assert response.status_code == 202, response.text
+
+    async def shipped() -> bool:
+        return await shop.status(response.json()["id"]) == "shipped"
+
+    await eventually(shipped, within=20)
+
+
+async def test_graphql_reaches_the_gateway_over_https(shop: RealShop) -> None:
+    """graphql_server resolves through the gateway's HTTPS."""
+    response = await shop.http.post("/graphql", json={"query": "{ me { name } }"}, headers=await shop.bearer())
+    assert response.json() == {"data": {"me": {"name": "Demo Customer"}}}
+
+
+async def test_the_gateway_refuses_plaintext(shop: RealShop) -> None:
+    """HTTP without TLS gets no answer from the gateway."""
+    async with httpx.AsyncClient() as plain:
+        with pytest.raises(httpx.TransportError):
+            await plain.get(shop.address("SHOP_GATEWAY_URL").replace("https", "http") + "/v1/products/42", timeout=5)
+
+
+async def test_the_notifier_speaks_wss_only(shop: RealShop, trust: ssl.SSLContext) -> None:
+    """A WebSocket needs TLS."""
+    secure = shop.address("SHOP_NOTIFIER_URL").replace("https", "wss") + "/notifications"
+    async with websockets.connect(secure, ssl=trust, additional_headers=await shop.bearer()):
+        pass
+    with pytest.raises((OSError, websockets.InvalidHandshake, EOFError)):
+        async with websockets.connect(secure.replace("wss", "ws"), open_timeout=5):
+            pass
+
+
+@pytest.mark.parametrize("setting", GRPC_ADDRESSES)
+async def test_services_refuse_whoever_shows_no_certificate(shop: RealShop, certificates: Path, setting: str) -> None:
+    """A gRPC service answers a caller with a certificate of the shop's authority, and nobody else."""
+    address = shop.address(setting)
+    with_certificate = Tls.of(certificates, COMMAND_LINE).rpc_client()
+    assert await health(address, with_certificate) == HealthCheckResponse.SERVING
+    without = grpc.ssl_channel_credentials((certificates / AUTHORITY).read_bytes())
+    for credentials in (None, without):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await health(address, credentials)
+        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_missing_certificate_is_named(tmp_path: Path) -> None:
+    """A process that finds no certificate says which file is missing."""
+    with pytest.raises(FileNotFoundError, match=r"ca\.pem"):
+        Tls.of(tmp_path, "orders")

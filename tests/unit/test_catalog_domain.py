@@ -1,0 +1,178 @@
+"""What a product is, what it costs, and what a basket comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chassis.errors import Kind, ShopError, timed_out, unavailable
+from services.catalog.demo import demo_products
+from services.catalog.domain import MAX_PRICE, Product, changed, price_of, quote
+from services.catalog.ports import ProductStore
+from services.catalog.use_cases import Catalog
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+KEYBOARD = Product("42", "Keyboard", "Keys", "hardware", Decimal("89.00"), "EUR", "/x", NOW, 1)
+COURSE = replace(KEYBOARD, id="123", name="Course", price=Decimal("49.95"))
+PRODUCTS = {product.id: product for product in (KEYBOARD, COURSE)}
+DRAFT = {"name": "Lamp", "category": "hardware", "price": "39.50", "currency": "EUR"}
+
+
+class FakeStore:
+    """Fake: products in memory; of the port it has what quoting and creating use."""
+
+    def __init__(self) -> None:
+        self.products = dict(PRODUCTS)
+
+    async def by_ids(self, ids: Sequence[str]) -> dict[str, Product]:
+        return {product_id: self.products[product_id] for product_id in ids if product_id in self.products}
+
+    async def add(self, product: Product) -> None:
+        self.products[product.id] = product
+
+
+class FakeInventory:
+    def __init__(self, answer: Mapping[str, int] | ShopError) -> None:
+        self.answer = answer
+
+    async def available(self, product_ids: Sequence[str]) -> Mapping[str, int]:
+        if isinstance(self.answer, ShopError):
+            raise self.answer
+        return self.answer
+
+
+def catalog(answer: Mapping[str, int] | ShopError) -> Catalog:
+    return Catalog(cast("ProductStore", FakeStore()), FakeInventory(answer))
+
+
+@pytest.mark.parametrize(
+    ("text", "amount"),
+    [
+        ("49", "49.00"),
+        ("49.5", "49.50"),
+        ("49.50", "49.50"),
+        ("0", "0.00"),
+        ("0.01", "0.01"),
+        ("1000000", "1000000.00"),
+    ],
+)
+def test_price_is_a_decimal_with_two_places(text: str, amount: str) -> None:
+    """Every way to write an amount in cents comes to the same form."""
+    assert str(price_of(text)) == amount
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "-1", "-0", "0.001", "1000000.01", "NaN", "Infinity", "-Infinity", "sNaN", "1e99", "1,5"]
+)
+def test_no_price(text: str) -> None:
+    """What is no amount, negative, finer than a cent, or too much is no price."""
+    assert price_of(text) is None
+
+
+@given(st.text(max_size=20) | st.decimals().map(str) | st.floats().map(str))
+def test_every_price_is_in_bounds_and_written_back_the_same(text: str) -> None:
+    """Whatever is written, a price is from 0 to the limit, in whole cents, and is read back as itself."""
+    amount = price_of(text)
+    if amount is not None:
+        assert 0 <= amount <= MAX_PRICE
+        assert amount == Decimal(int(amount * 100)).scaleb(-2)
+        assert not amount.is_signed()
+        assert price_of(str(amount)) == amount
+
+
+@given(st.lists(st.tuples(st.sampled_from(sorted(PRODUCTS)), st.integers(1, 1_000)), min_size=1, max_size=50))
+def test_quote_adds_up_to_the_cent(basket: list[tuple[str, int]]) -> None:
+    """A basket's total is the sum of its items, exactly, with two places, and the items stand in the basket's order."""
+    found = quote(basket, PRODUCTS)
+    assert [(item.product_id, item.quantity) for item in found.items] == basket
+    assert found.total == sum(PRODUCTS[product_id].price * quantity for product_id, quantity in basket)
+    assert found.total.as_tuple().exponent == -2
+
+
+def test_quote_names_every_unknown_product() -> None:
+    """A basket is refused once, naming the place of every product that does not exist."""
+    with pytest.raises(ShopError) as refusal:
+        quote([("42", 1), ("x", 1), ("123", 1), ("y", 1)], PRODUCTS)
+    assert sorted(refusal.value.fields) == ["items[1].product_id", "items[3].product_id"]
+
+
+def test_quote_has_one_currency() -> None:
+    """A basket that mixes currencies has no total."""
+    with pytest.raises(ShopError, match="one currency"):
+        quote([("42", 1), ("usd", 1)], {**PRODUCTS, "usd": replace(KEYBOARD, id="usd", currency="USD")})
+
+
+@pytest.mark.parametrize("basket", [[], [("42", 0)], [("42", -1)], [("42", 1)] * 101])
+async def test_quote_of_a_senseless_basket(basket: list[tuple[str, int]]) -> None:
+    """An empty or endless basket, or one with less than one of something, is bad input."""
+    with pytest.raises(ShopError, match="INVALID_INPUT"):
+        await catalog({}).quote(basket)
+
+
+@pytest.mark.parametrize("failure", [unavailable("inventory"), timed_out("inventory")])
+async def test_quote_without_inventory(failure: ShopError) -> None:
+    """While inventory does not answer a basket is priced all the same, without availability."""
+    quoted, available = await catalog(failure).quote([("42", 2)])
+    assert (quoted.total, available) == (Decimal("178.00"), {})
+
+
+async def test_inventorys_refusal_is_not_taken_for_silence() -> None:
+    """An inventory that answers with an error of another kind is not ignored."""
+    with pytest.raises(ShopError, match="WRONG"):
+        await catalog(ShopError("WRONG", "", Kind.INTERNAL)).quote([("42", 1)])
+
+
+def test_change_raises_the_version_and_leaves_the_rest() -> None:
+    """A write changes what it names, the version and the moment; nothing else."""
+    after = changed(KEYBOARD, {"price": "95", "name": "Keyboard II"}, NOW)
+    assert after == replace(KEYBOARD, price=Decimal("95.00"), name="Keyboard II", version=2)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", ""), ("name", "   "), ("name", "x" * 201), ("description", "x" * 5_001), ("image_url", "x" * 501),
+        ("category", "Hard Ware"), ("category", ""), ("currency", "eur"), ("currency", "EURO"), ("price", "-1"),
+    ],
+)  # fmt: skip
+def test_wrong_field_is_named(field: str, value: str) -> None:
+    """A write is refused naming what is wrong, whatever else is right."""
+    with pytest.raises(ShopError) as refusal:
+        changed(KEYBOARD, DRAFT | {field: value}, NOW)
+    assert (refusal.value.code, list(refusal.value.fields)) == ("INVALID_INPUT", [field])
+
+
+@pytest.mark.parametrize("field", sorted(DRAFT))
+async def test_new_product_needs_its_fields(field: str) -> None:
+    """A product without name, category, price or currency is refused, naming what is missing."""
+    draft = {name: value for name, value in DRAFT.items() if name != field}
+    with pytest.raises(ShopError) as refusal:
+        await catalog({}).create(draft)
+    assert list(refusal.value.fields) == [field]
+
+
+async def test_new_product_is_version_one() -> None:
+    """A product begins with version 1 and an id of its own."""
+    first, second = await catalog({}).create(DRAFT), await catalog({}).create(DRAFT)
+    assert (first.version, first.price) == (1, Decimal("39.50"))
+    assert first.id != second.id
+
+
+def test_demo_products_are_acceptable() -> None:
+    """Every demo product would be accepted if an admin wrote it."""
+    for product in demo_products():
+        fields = {
+            "name": product.name,
+            "description": product.description,
+            "category": product.category,
+            "price": str(product.price),
+            "currency": product.currency,
+        }
+        assert changed(product, fields, NOW).price == product.price

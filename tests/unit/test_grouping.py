@@ -1,0 +1,77 @@
+"""Groups: what waits is done together, and nobody notices but by the time it takes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from chassis.grouping import Grouped
+
+_MOST = 64
+
+
+class Desk:
+    """Squares groups of numbers when it is let."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.groups: list[list[int]] = []
+        self.broken: Exception | None = None
+
+    async def do(self, numbers: Sequence[int]) -> list[int]:
+        self.groups.append(list(numbers))
+        await self.open.wait()
+        if self.broken:
+            raise self.broken
+        return [number * number for number in numbers]
+
+
+async def turns() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_what_waits_is_done_together() -> None:
+    """The first goes at once, those who come meanwhile go together, in their order, so many at a time."""
+    desk = Desk()
+    grouped = Grouped(desk.do, most=_MOST)
+    first = asyncio.create_task(grouped.submit(0))
+    await turns()
+    others = [asyncio.create_task(grouped.submit(number)) for number in range(1, _MOST + 11)]
+    await turns()
+    desk.open.set()
+    outcomes = await asyncio.gather(first, *others)
+    assert [[len(group), group[0]] for group in desk.groups] == [[1, 0], [_MOST, 1], [10, _MOST + 1]]
+    assert outcomes == [number * number for number in range(_MOST + 11)]
+
+
+async def test_a_failure_is_everybodys_and_the_next_group_is_done() -> None:
+    """What breaks one group is raised to each of it, and to nobody after."""
+    desk = Desk()
+    desk.broken = OSError("gone")
+    desk.open.set()
+    grouped = Grouped(desk.do, most=_MOST)
+    assert [
+        repr(each) for each in await asyncio.gather(grouped.submit(2), grouped.submit(4), return_exceptions=True)
+    ] == ["OSError('gone')"] * 2
+    desk.broken = None
+    assert await grouped.submit(6) == 36
+
+
+async def test_whoever_has_given_up_is_left_out() -> None:
+    """An item whose caller is gone before its group begins is not done."""
+    desk = Desk()
+    grouped = Grouped(desk.do, most=_MOST)
+    first = asyncio.create_task(grouped.submit(0))
+    await turns()
+    given_up, patient = asyncio.create_task(grouped.submit(2)), asyncio.create_task(grouped.submit(4))
+    await turns()
+    given_up.cancel()
+    await turns()
+    desk.open.set()
+    await asyncio.gather(first, patient)
+    with pytest.raises(asyncio.CancelledError):
+        await given_up
+    assert desk.groups == [[0], [4]]

@@ -1,0 +1,153 @@
+"""What can be promised, and what is asked of the ERP for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chassis.errors import Kind, ShopError, timed_out, unavailable
+from services.inventory.domain import Adjustment, Line, Stock, availability
+from services.inventory.ports import StockStore
+from services.inventory.use_cases import MAX_ADJUSTMENT, MAX_IDS, Inventory
+
+THEN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+NOW = THEN + timedelta(hours=1)
+TTL = timedelta(minutes=15)
+STOCK = Stock("42", received=100, available=60, reserved=30, shipped=10, erp_on_hand=90, erp_as_of=THEN)
+
+
+class FakeStore:
+    """Fake: one product's figures, and what was done to them."""
+
+    def __init__(self, stock: Stock) -> None:
+        self.figures = {stock.product_id: stock}
+        self.noted: list[Mapping[str, int]] = []
+        self.reserved: list[Sequence[Line]] = []
+        self.expires_at: datetime | None = None
+
+    async def stock(self, product_ids: Sequence[str]) -> dict[str, Stock]:
+        return {key: self.figures[key] for key in product_ids if key in self.figures}
+
+    async def note_erp_levels(self, levels: Mapping[str, int], as_of: datetime) -> None:
+        self.noted.append(levels)
+
+    async def reserve(self, order_id: str, lines: Sequence[Line], expires_at: datetime | None = None) -> None:
+        self.reserved.append(lines)
+        self.expires_at = expires_at
+
+
+class FakeErp:
+    def __init__(self, answer: Mapping[str, int] | ShopError) -> None:
+        self.answer = answer
+
+    async def stock_levels(self, product_ids: Sequence[str]) -> Mapping[str, int]:
+        if isinstance(self.answer, ShopError):
+            raise self.answer
+        return self.answer
+
+    async def book(self, adjustment: Adjustment) -> None:
+        raise AssertionError("who asks for levels books nothing")
+
+
+def inventory(answer: Mapping[str, int] | ShopError, stock: Stock = STOCK) -> tuple[Inventory, FakeStore]:
+    store = FakeStore(stock)
+    return Inventory(cast("StockStore", store), FakeErp(answer), reservation_ttl=TTL), store
+
+
+@pytest.mark.parametrize(("erp_on_hand", "available"), [(90, 60), (95, 60), (70, 40), (30, 0), (0, 0)])
+def test_no_more_is_promised_than_lies_in_the_warehouse(erp_on_hand: int, available: int) -> None:
+    """What is available is our figure, or what the warehouse holds beyond the reserved if that is less."""
+    found = availability(STOCK, erp_on_hand=erp_on_hand, now=NOW)
+    assert (found.available, found.stale, found.as_of) == (available, False, NOW)
+
+
+def test_last_known_figure_is_marked_stale() -> None:
+    """Without the ERP's answer its last one is used, and its time told."""
+    found = availability(replace(STOCK, erp_on_hand=70), erp_on_hand=None, now=NOW)
+    assert (found.available, found.stale, found.as_of) == (40, True, THEN)
+
+
+@given(st.integers(0, 10**9), st.integers(0, 10**9), st.integers(-(10**9), 10**9) | st.none())
+def test_promise_is_never_negative_nor_more_than_ours(ours: int, reserved: int, erp: int | None) -> None:
+    """Whatever the ERP says, the promise is between nothing and our own figure."""
+    found = availability(replace(STOCK, available=ours, reserved=reserved), erp_on_hand=erp, now=NOW)
+    assert 0 <= found.available <= ours
+
+
+@pytest.mark.parametrize("silence", [unavailable("erp_adapter"), timed_out("erp_adapter")])
+async def test_silent_erp_makes_the_answer_stale(silence: ShopError) -> None:
+    """An ERP that does not answer in time costs the answer its freshness, not the answer."""
+    asked, store = inventory(silence)
+    (found,) = await asked.availability(["42"], live=True)
+    assert (found.available, found.stale, found.as_of) == (60, True, THEN)
+    assert store.noted == []
+
+
+async def test_wrong_answer_of_the_erp_is_not_taken_for_silence() -> None:
+    """An error of another kind is not hidden behind an old figure."""
+    asked, _ = inventory(ShopError("WRONG", "", Kind.INTERNAL))
+    with pytest.raises(ShopError, match="WRONG"):
+        await asked.availability(["42"], live=True)
+
+
+async def test_erps_news_is_kept() -> None:
+    """A new figure of the ERP is kept for the time when it does not answer; an unchanged recent one costs no write."""
+    asked, store = inventory({"42": 80})
+    await asked.availability(["42"], live=True)
+    asked, quiet = inventory({"42": 90}, replace(STOCK, erp_as_of=datetime.now(UTC)))
+    await asked.availability(["42"], live=True)
+    assert (store.noted, quiet.noted) == ([{"42": 80}], [])
+
+
+async def test_unknown_products_are_left_out_in_the_order_asked_for() -> None:
+    """An availability is answered for what is known, in the order of the question."""
+    asked, _ = inventory({})
+    assert [found.product_id for found in await asked.availability(["x", "42"], live=False)] == ["42"]
+
+
+async def test_too_many_products_at_once() -> None:
+    """A question has a bound."""
+    asked, _ = inventory({})
+    with pytest.raises(ShopError, match="INVALID_INPUT"):
+        await asked.availability(["x"] * (MAX_IDS + 1), live=False)
+
+
+async def test_lines_of_one_product_are_one_in_the_order_of_products() -> None:
+    """A reservation has one line per product, sorted, so that two orders never wait for each other in a circle."""
+    asked, store = inventory({})
+    await asked.reserve("o", [Line("b", 1), Line("a", 2), Line("b", 3)])
+    assert store.reserved == [[Line("a", 2), Line("b", 4)]]
+
+
+async def test_reservation_is_made_for_a_while() -> None:
+    """What is reserved is held for as long as the setting says, counted from now."""
+    asked, store = inventory({})
+    await asked.reserve("o", [Line("a", 1)])
+    assert store.expires_at is not None
+    assert abs(store.expires_at - (datetime.now(UTC) + TTL)) < timedelta(seconds=10)
+
+
+@pytest.mark.parametrize(("order_id", "lines"), [("", [Line("a", 1)]), ("o", []), ("o", [Line("a", 1), Line("b", 0)])])
+async def test_senseless_reservation(order_id: str, lines: list[Line]) -> None:
+    """A reservation of nothing, for nobody, or of less than one piece is bad input."""
+    asked, store = inventory({})
+    with pytest.raises(ShopError, match="INVALID_INPUT"):
+        await asked.reserve(order_id, lines)
+    assert store.reserved == []
+
+
+@pytest.mark.parametrize(
+    ("adjustment_id", "product_id", "quantity"),
+    [("", "42", 1), ("a", "", 1), ("a", "42", 0), ("a", "42", MAX_ADJUSTMENT + 1), ("a", "42", -(2**63))],
+)
+async def test_senseless_adjustment(adjustment_id: str, product_id: str, quantity: int) -> None:
+    """A report without an id, a product or a number of pieces that a scanner can have counted is bad input."""
+    asked, _ = inventory({})
+    with pytest.raises(ShopError, match="INVALID_INPUT"):
+        await asked.adjust(adjustment_id, Line(product_id, quantity))

@@ -1,0 +1,186 @@
+"""What may happen to an order when, and what is told of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chassis.errors import ShopError
+from services.orders import domain
+from services.orders.demo import demo_orders
+from services.orders.domain import Happened, Item, Order, Outcome, Status
+from services.orders.events import payload
+
+PLACED_AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+NEW = Order(
+    "o1", "u1", Status.PENDING, "", (Item("42", "Keyboard", 2, Decimal("89.00")),), Decimal("178.00"), "EUR", PLACED_AT
+)
+Decision = Callable[[Order], Outcome]
+
+DECISIONS: dict[str, Decision] = {
+    "confirm": lambda order: domain.confirm(order, "pi_1"),
+    "reject": lambda order: domain.reject(order, "no stock"),
+    "mark_paid": lambda order: domain.mark_paid(order, "pi_1"),
+    "fail_payment": lambda order: domain.fail_payment(order, "pi_1", "card declined"),
+    "ship": lambda order: domain.ship(order, "S-1"),
+    "deliver": lambda order: domain.deliver(order, "DHL", PLACED_AT),
+    "cancel": domain.cancel,
+}
+UNCHANGED = "unchanged"
+# decision -> what it does to an order in each status: the next status, nothing, or a refusal's code
+TABLE = {
+    "confirm": ("confirmed", *[UNCHANGED] * 5),
+    "reject": ("rejected", "rejected", *[UNCHANGED] * 4),
+    "mark_paid": ("ORDER_NOT_CONFIRMED", "paid", *[UNCHANGED] * 4),
+    "fail_payment": ("ORDER_NOT_CONFIRMED", "rejected", *[UNCHANGED] * 4),
+    "ship": (UNCHANGED, UNCHANGED, "shipped", *[UNCHANGED] * 3),
+    "deliver": (*["ORDER_NOT_SHIPPED"] * 3, "shipped", *["ORDER_NOT_SHIPPED"] * 2),
+    "cancel": ("cancelled", "cancelled", *["TOO_LATE_TO_CANCEL"] * 3, UNCHANGED),
+}
+CASES = [
+    (decision, status, outcome)
+    for decision, outcomes in TABLE.items()
+    for status, outcome in zip(Status, outcomes, strict=True)
+]
+
+
+def in_status(status: Status) -> Order:
+    order, _ = domain.place(NEW)
+    return replace(order, status=status, payment_id="" if status is Status.PENDING else "pi_1", version=3)
+
+
+def outcome_of(decision: str, order: Order) -> str:
+    try:
+        after, happened = DECISIONS[decision](order)
+    except ShopError as refusal:
+        return refusal.code
+    if happened is None:
+        assert after == order
+        return UNCHANGED
+    assert after.version == order.version + 1
+    return after.status
+
+
+def lived(decisions: list[str]) -> tuple[Order, list[Happened]]:
+    """An order after these decisions, refused ones left out, and what happened to it."""
+    order, placed = domain.place(NEW)
+    history: list[Happened | None] = [placed]
+    for decision in decisions:
+        try:
+            order, happened = DECISIONS[decision](order)
+        except ShopError:
+            continue
+        history.append(happened)
+    return order, [happened for happened in history if happened is not None]
+
+
+@pytest.mark.parametrize(("decision", "status", "outcome"), CASES)
+def test_every_decision_in_every_status(decision: str, status: Status, outcome: str) -> None:
+    """Each decision about an order in each status moves it on, changes nothing, or is refused, by the table."""
+    assert outcome_of(decision, in_status(status)) == outcome
+
+
+@given(st.lists(st.sampled_from(sorted(DECISIONS)), max_size=30))
+def test_version_counts_the_events(decisions: list[str]) -> None:
+    """Whatever is decided in whatever order, an order's version is the number of its events."""
+    order, history = lived(decisions)
+    assert order.version == len(history)
+
+
+@given(st.lists(st.sampled_from(sorted(DECISIONS)), max_size=15), st.sampled_from(sorted(DECISIONS)))
+def test_no_final_state_is_left(decisions: list[str], another: str) -> None:
+    """An order that was shipped, rejected or cancelled stays so, with its reason, whatever is decided afterwards."""
+    order, _ = lived(decisions)
+    if order.status in (Status.SHIPPED, Status.REJECTED, Status.CANCELLED):
+        after, _ = lived([*decisions, another])
+        assert (after.status, after.status_reason) == (order.status, order.status_reason)
+
+
+@given(st.lists(st.sampled_from(sorted(DECISIONS)), max_size=30))
+def test_history_is_told_by_the_contract_and_each_step_once(decisions: list[str]) -> None:
+    """Every event of every life can be written as the contract says, and no type comes twice."""
+    order, history = lived(decisions)
+    types = [happened.type for happened in history]
+    assert len(set(types)) == len(types)
+    for happened in history:
+        facts = json.loads(payload(order, happened))
+        assert (facts["order_id"], facts["user_id"]) == ("o1", "u1")
+
+
+@pytest.mark.parametrize("decision", sorted(DECISIONS))
+def test_repeated_decision_changes_nothing(decision: str) -> None:
+    """Every decision that was taken may come again: messages are delivered at least once."""
+    for status in Status:
+        order = in_status(status)
+        if outcome_of(decision, order) in set(Status):
+            after, _ = DECISIONS[decision](order)
+            assert outcome_of(decision, after) in (UNCHANGED, "TOO_LATE_TO_CANCEL")
+
+
+def test_placed_event_tells_the_whole_order() -> None:
+    """`order.placed` holds items, prices and the moment, so that nobody has to ask back."""
+    order, happened = domain.place(NEW)
+    assert happened is not None
+    assert json.loads(payload(order, happened)) == {
+        "order_id": "o1",
+        "user_id": "u1",
+        "items": [{"product_id": "42", "name": "Keyboard", "quantity": 2, "unit_price": "89.00"}],
+        "total": "178.00",
+        "currency": "EUR",
+        "placed_at": "2026-03-01T12:00:00Z",
+    }
+
+
+def test_payment_of_another_order_does_not_pay_this_one() -> None:
+    """A payment other than the one asked for is refused; another one's failure is no news."""
+    confirmed = in_status(Status.CONFIRMED)
+    with pytest.raises(ShopError, match="WRONG_PAYMENT"):
+        domain.mark_paid(confirmed, "pi_other")
+    assert domain.fail_payment(confirmed, "pi_other", "declined") == (confirmed, None)
+
+
+def test_failed_payment_tells_why() -> None:
+    """An order whose payment failed says so, with the provider's reason where there is one."""
+    assert domain.fail_payment(in_status(Status.CONFIRMED), "pi_1", "no funds")[0].status_reason == (
+        "payment failed: no funds"
+    )
+    assert domain.fail_payment(in_status(Status.CONFIRMED), "pi_1", "")[0].status_reason == "payment failed"
+
+
+def test_wrong_basket_names_everything_wrong() -> None:
+    """A basket is refused once, naming every wrong field of every item."""
+    with pytest.raises(ShopError) as refusal:
+        domain.check_basket([("42", 1), ("", 0), ("x" * 65, 1_001), ("42", -1)])
+    assert refusal.value.code == "INVALID_INPUT"
+    assert sorted(refusal.value.fields) == [
+        "items[1].product_id", "items[1].quantity", "items[2].product_id", "items[2].quantity", "items[3].quantity",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("basket", [[], [("42", 1)] * 51])
+def test_basket_has_bounds(basket: list[tuple[str, int]]) -> None:
+    """An order has at least one item and at most fifty."""
+    with pytest.raises(ShopError, match="INVALID_INPUT"):
+        domain.check_basket(basket)
+
+
+def test_fingerprint_tells_baskets_apart() -> None:
+    """Under one idempotency key, another product, quantity or sequence is another order."""
+    baskets = [[("1", 1)], [("1", 2)], [("2", 1)], [("1", 1), ("2", 1)], [("2", 1), ("1", 1)], [("11", 1)]]
+    assert len({domain.fingerprint(basket) for basket in baskets}) == len(baskets)
+    assert domain.fingerprint([("1", 1)]) == domain.fingerprint((("1", 1),))
+
+
+def test_demo_orders_lived_by_the_rules() -> None:
+    """The demo orders cover every status, and each has the history that leads there."""
+    found = {order.status: [happened.type for _, happened in history] for order, history in demo_orders()}
+    assert set(found) == set(Status)
+    assert all(types[0] == "order.placed" for types in found.values())
+    assert all(status is Status.PENDING or types[-1] == f"order.{status}" for status, types in found.items())

@@ -1,0 +1,140 @@
+"""Deadlines that travel, and breakers that open and close."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from chassis.background import background
+from chassis.resilience import CircuitBreaker, deadline_in, time_left
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def breaker(clock: Clock) -> CircuitBreaker:
+    return CircuitBreaker(threshold=3, recovery=2.0, clock=clock)
+
+
+def fail(breaker: CircuitBreaker, times: int) -> None:
+    for _ in range(times):
+        breaker.failed()
+
+
+class TestBreaker:
+    def test_opens_after_failures_in_a_row(self, breaker: CircuitBreaker) -> None:
+        """As many failures as it takes, without a success in between, stop the calls."""
+        fail(breaker, 2)
+        breaker.succeeded()
+        fail(breaker, 2)
+        assert breaker.allows_call()
+        fail(breaker, 1)
+        assert (breaker.open, breaker.allows_call()) == (True, False)
+
+    def test_lets_one_trial_through_per_period(self, breaker: CircuitBreaker, clock: Clock) -> None:
+        """After the recovery time one call may try, and the others wait for another period."""
+        fail(breaker, 3)
+        clock.now += 1.9
+        assert not breaker.allows_call()
+        clock.now += 0.2
+        assert [breaker.allows_call() for _ in range(3)] == [True, False, False]
+        clock.now += 2.0
+        assert breaker.allows_call()
+
+    def test_successful_trial_closes(self, breaker: CircuitBreaker, clock: Clock) -> None:
+        """An upstream that has answered the trial is asked again, and has all its chances again."""
+        fail(breaker, 3)
+        clock.now += 2.0
+        assert breaker.allows_call()
+        breaker.succeeded()
+        fail(breaker, 2)
+        assert breaker.allows_call()
+
+    def test_failed_trial_stays_open(self, breaker: CircuitBreaker, clock: Clock) -> None:
+        """A trial that fails leaves it open for a whole period more."""
+        fail(breaker, 3)
+        clock.now += 2.0
+        assert breaker.allows_call()
+        breaker.failed()
+        clock.now += 1.9
+        assert not breaker.allows_call()
+
+    def test_tells_when_to_come_again(self, breaker: CircuitBreaker, clock: Clock) -> None:
+        """Whoever is refused is told the seconds until the next trial, never a negative number."""
+        fail(breaker, 3)
+        clock.now += 0.5
+        assert breaker.retry_after() == pytest.approx(1.5)
+        clock.now += 10
+        assert breaker.retry_after() == 0
+
+
+class TestDeadlines:
+    def test_inner_deadline_never_outlasts_the_outer(self) -> None:
+        """Whoever is called gets what is left, or less; after the block the outer deadline holds again."""
+        with deadline_in(10):
+            with deadline_in(60):
+                assert (time_left() or 0) <= 10
+            with deadline_in(1):
+                assert (time_left() or 0) <= 1
+            assert 9 < (time_left() or 0) <= 10
+        assert time_left() is None
+
+    def test_no_deadline_inherits(self) -> None:
+        """A caller without a deadline of its own leaves the one there is."""
+        with deadline_in(10), deadline_in(None):
+            assert time_left() is not None
+
+    def test_time_left_is_never_negative(self) -> None:
+        """A deadline that has passed leaves nothing, not less."""
+        with deadline_in(-5):
+            assert time_left() == 0
+
+    async def test_tasks_inherit_and_do_not_share(self) -> None:
+        """A task begins with its creator's deadline and keeps its own from everybody else."""
+
+        async def hurried() -> float:
+            with deadline_in(1):
+                return time_left() or 0
+
+        with deadline_in(10):
+            assert await asyncio.create_task(hurried()) <= 1
+            assert (time_left() or 0) > 9
+
+
+class TestBackground:
+    async def test_ends_with_the_block(self) -> None:
+        """What runs beside the block is cancelled when it ends."""
+        ended: list[bool] = []
+
+        async def forever() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.append(True)
+
+        async with background(forever()):
+            await asyncio.sleep(0)
+        assert ended == [True]
+
+    async def test_failure_ends_the_block(self) -> None:
+        """A background task that fails takes the block down with it: half a process is worse than none."""
+
+        async def fails() -> None:
+            raise LookupError
+
+        with pytest.raises(ExceptionGroup) as failure:
+            async with background(fails()), asyncio.timeout(5):
+                await asyncio.Event().wait()
+        assert failure.group_contains(LookupError)

@@ -1,0 +1,102 @@
+"""What a process can be told, and what it refuses to be told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from chassis.settings import ProcessSettings
+from services.orders.bootstrap import Settings
+from services.users.bootstrap import Settings as UsersSettings
+
+
+@pytest.fixture(autouse=True)
+def nothing_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ProcessSettings.model_fields:
+        monkeypatch.delenv(f"SHOP_{name.upper()}", raising=False)
+        monkeypatch.delenv(f"SHOP_{name.upper()}_FILE", raising=False)
+
+
+def test_environment_is_read_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each setting is read from the variable of its name, in upper case and with our prefix."""
+    monkeypatch.setenv("SHOP_ORDERS_PORT", "1234")
+    monkeypatch.setenv("SHOP_RETRY_DELAYS", "[1, 2]")
+    settings = Settings()
+    assert (settings.orders_port, settings.retry_delays) == (1234, (1, 2))
+
+
+@pytest.mark.parametrize(("name", "value"), [("ENV", "staging"), ("ORDERS_PORT", "many"), ("LOG_LEVEL", "loud")])
+def test_wrong_setting_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """A value that cannot be meant stops the process at its start, naming the setting."""
+    monkeypatch.setenv(f"SHOP_{name}", value)
+    with pytest.raises(ValidationError, match=name.lower()):
+        Settings()
+
+
+@pytest.mark.parametrize(
+    ("env", "demo_data", "wanted"),
+    [
+        ("development", None, True),
+        ("development", False, False),
+        ("production", None, False),
+        ("production", False, False),
+    ],
+)
+def test_demo_data_by_environment(env: str, demo_data: bool | None, wanted: bool) -> None:
+    """Demo data is loaded in development, unless told otherwise, and not in production."""
+    assert ProcessSettings.model_validate({"env": env, "demo_data": demo_data}).demo() is wanted
+
+
+def test_demo_data_in_production_is_refused() -> None:
+    """Demo accounts have public passwords: asking for them in production is an error, not a preference."""
+    with pytest.raises(ValueError, match="SHOP_DEMO_DATA and SHOP_ENV=production"):
+        ProcessSettings(env="production", demo_data=True).demo()
+
+
+def test_where_state_lives() -> None:
+    """Without URLs state lives in files of the data directory; a URL has the service's name put in its place."""
+    settings = ProcessSettings(data_dir=Path("/x"))
+    assert settings.broker() == "embedded:/x/broker.sqlite"
+    assert settings.database("orders") == "sqlite:////x/orders.sqlite"
+    elsewhere = ProcessSettings(broker_url="amqp://b/", database_url="postgresql://db/shop_{service}")
+    assert (elsewhere.broker(), elsewhere.database("orders")) == ("amqp://b/", "postgresql://db/shop_orders")
+
+
+def test_secret_is_read_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """SHOP_X_FILE names a file that holds SHOP_X: all of it but one newline at its end."""
+    (tmp_path / "secret").write_text("  two \n\n")
+    monkeypatch.setenv("SHOP_SERVICE_SECRET_FILE", str(tmp_path / "secret"))
+    assert ProcessSettings().service_secret == "  two \n"
+
+
+def test_structured_setting_is_read_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What is JSON in a variable is JSON in a file."""
+    (tmp_path / "secrets.json").write_text('{"mailer": "x"}\n')
+    monkeypatch.setenv("SHOP_SERVICE_SECRETS_FILE", str(tmp_path / "secrets.json"))
+    assert UsersSettings().service_secrets == {"mailer": "x"}
+
+
+def test_setting_and_its_file_exclude_each_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Set both ways is an error that names both; an empty variable counts as not set."""
+    (tmp_path / "url").write_text("amqp://b/")
+    monkeypatch.setenv("SHOP_BROKER_URL_FILE", str(tmp_path / "url"))
+    monkeypatch.setenv("SHOP_BROKER_URL", "")
+    assert ProcessSettings().broker_url == "amqp://b/"
+    monkeypatch.setenv("SHOP_BROKER_URL", "amqp://other/")
+    with pytest.raises(ValueError, match="SHOP_BROKER_URL and SHOP_BROKER_URL_FILE are both set"):
+        ProcessSettings()
+
+
+@pytest.mark.parametrize(("content", "reason"), [(None, "cannot be read: No such file"), (b"\xff", "is not UTF-8")])
+def test_file_that_cannot_be_read_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None, reason: str
+) -> None:
+    """A file that is missing or no text stops the process at its start, naming the variable and the file."""
+    path = tmp_path / "secret"
+    if content is not None:
+        path.write_bytes(content)
+    monkeypatch.setenv("SHOP_SERVICE_SECRET_FILE", str(path))
+    with pytest.raises(ValueError, match=f"SHOP_SERVICE_SECRET_FILE={path} {reason}"):
+        ProcessSettings()

@@ -1,0 +1,122 @@
+"""What a collector is told of our spans."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from functools import partial
+
+import pytest
+from aiohttp import web
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from chassis import span_export
+from chassis.span_export import encoded
+from chassis.telemetry import SpanKind, Telemetry, telemetry
+from tests.shop import free_ports
+from tests.waiting import eventually
+
+PARENT = f"00-{'a' * 32}-{'b' * 16}-01"
+
+
+@dataclass
+class Collector:
+    """A working fake: keeps the names of the spans that it has taken; `status` is its answer."""
+
+    port: int = field(default_factory=lambda: free_ports(1)[0])
+    status: int = 200
+    asked: int = 0
+    taken: list[str] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def take(self, request: web.Request) -> web.Response:
+        self.asked += 1
+        message = ExportTraceServiceRequest.FromString(await request.read())
+        if self.status == 200:
+            (ours,) = message.resource_spans
+            assert [each.value.string_value for each in ours.resource.attributes] == ["orders"]
+            self.taken += [span.name for scope in ours.scope_spans for span in scope.spans]
+        return web.Response(status=self.status)
+
+    async def start(self) -> web.AppRunner:
+        app = web.Application()
+        app.router.add_post("/v1/traces", self.take)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", self.port).start()
+        return runner
+
+
+@pytest.fixture
+async def collector() -> AsyncIterator[Collector]:
+    found = Collector()
+    runner = await found.start()
+    yield found
+    await runner.cleanup()
+
+
+def say(process: Telemetry, *names: str) -> None:
+    for name in names:
+        with process.span(name, SpanKind.SERVER, protocol="REST"):
+            pass
+
+
+def test_as_the_sdk_has_it() -> None:
+    """A span is encoded as OpenTelemetry's own exporter does it: kinds, parents, attributes and failures."""
+    exporter = InMemorySpanExporter()
+    process = Telemetry("orders", exporter)
+    for kind in SpanKind:
+        with process.span(str(kind), kind, protocol="REST", peer="catalog", parent=PARENT, attributes={"n": 3}) as span:
+            span.set_attribute("ratio", 0.5)
+            span.set_attribute("held", True)
+            say(process, "inside")
+    with pytest.raises(ZeroDivisionError), process.span("failed", SpanKind.CLIENT, protocol="gRPC"):
+        _ = 1 / 0
+    ended = exporter.get_finished_spans()
+    (theirs,) = encode_spans(ended).resource_spans[0].scope_spans
+    assert len(ended) == 11
+    assert [encoded(span) for span in ended] == list(theirs.spans)
+
+
+async def test_told_at_the_end(collector: Collector) -> None:
+    """What has ended when a process ends has reached the collector."""
+    async with telemetry("orders", collector.url) as process:
+        say(process, "first", "second")
+    assert collector.taken == ["first", "second"]
+
+
+async def test_told_meanwhile(collector: Collector) -> None:
+    """Somebody is watching: a span is there within a moment of its end."""
+    async with telemetry("orders", collector.url) as process:
+        for name in ("first", "second"):
+            say(process, name)
+            await eventually(partial(collector.taken.__contains__, name))
+
+
+async def test_collector_comes_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spans wait for a collector that is not there yet, the newest of them, in their order."""
+    monkeypatch.setattr(span_export, "_MOST", 3)
+    collector = Collector()
+    async with telemetry("orders", collector.url) as process:
+        say(process, *"abcde")
+        runner = await collector.start()
+        await eventually(lambda: collector.taken == ["c", "d", "e"])
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize(("status", "again"), [(503, True), (400, False)])
+async def test_refused(collector: Collector, status: int, again: bool) -> None:
+    """What a collector cannot take just now is sent again; what it will never take is not."""
+    collector.status = status
+    async with telemetry("orders", collector.url) as process:
+        say(process, "first")
+        await eventually(lambda: collector.asked == 1)
+        collector.status = 200
+        say(process, "second")
+        await eventually(lambda: "second" in collector.taken)
+    assert collector.taken == (["first", "second"] if again else ["second"])

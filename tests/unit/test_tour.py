@@ -1,0 +1,194 @@
+"""What the tour demands of a journey, and how it tells of one."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from shop import state
+from shop.client import Gateway, GatewayError, problem
+from shop.locate import url_of
+from shop.state import ProcessState, State
+from shop.tour.page import as_json, show
+from shop.tour.verdict import DELIVERED, REJECTED, Hop, Journey, Trip
+
+PROTOCOLS = ("REST", "gRPC", "queue", "SOAP", "HTTP", "webhook", "SMTP", "SMTP", "WebSocket")
+
+
+def _hop(protocol: str, **facts: Any) -> Hop:
+    hop: Hop = {
+        "offset_ms": 1.0,
+        "protocol": protocol,
+        "from": "here",
+        "to": "there",
+        "operation": "do",
+        "duration_ms": 2.0,
+        "bytes_sent": 10,
+        "bytes_received": None,
+        "queue": None,
+        "waiting_ms": None,
+        "attempt": None,
+        "error": None,
+    }
+    return {**hop, **facts}
+
+
+def _journey(hops: Sequence[Hop], *, events: Sequence[str] = ("order.placed", "order.shipped")) -> Journey:
+    return Journey(
+        "o-1", events, Trip("order o-1", "t1", hops), Trip("GraphQL query", "t2", [_hop("GraphQL"), _hop("REST")])
+    )
+
+
+def _whole() -> list[Hop]:
+    return [_hop(protocol) for protocol in PROTOCOLS]
+
+
+def test_a_whole_journey_has_no_problems() -> None:
+    """Every expected kind of hop, all well, and the last event seen: nothing to complain of."""
+    assert DELIVERED.complete(_whole())
+    assert DELIVERED.problems(_journey(_whole())) == []
+
+
+@pytest.mark.parametrize(
+    ("protocol", "said"),
+    [
+        ("REST", "no hop is a REST call"),
+        ("gRPC", "no hop is a gRPC call"),
+        ("queue", "no hop is an event through the broker"),
+        ("SOAP", "no hop is a SOAP call"),
+        ("HTTP", "no hop is an HTTP call to the payment provider"),
+        ("webhook", "no hop is a webhook"),
+        ("SMTP", "no hop is a mail (SMTP)"),
+        ("WebSocket", "no hop is a message on the WebSocket"),
+    ],
+)
+def test_a_missing_kind_of_hop_is_named(protocol: str, said: str) -> None:
+    """A journey without one kind of hop is not complete, and the problem says which kind."""
+    hops = [hop for hop in _whole() if hop["protocol"] != protocol]
+    assert not DELIVERED.complete(hops)
+    assert DELIVERED.problems(_journey(hops)) == [f"order o-1: {said}"]
+
+
+def test_rabbitmq_is_a_queue_too() -> None:
+    """An AMQP hop is as good as one through the embedded broker."""
+    hops = [{**hop, "protocol": "AMQP"} if hop["protocol"] == "queue" else hop for hop in _whole()]
+    assert DELIVERED.problems(_journey(hops)) == []
+
+
+def test_each_mail_is_expected() -> None:
+    """A delivered order sends two mails; one alone is a problem."""
+    assert DELIVERED.problems(_journey(_whole()[:-3] + _whole()[-2:])) == [
+        "order o-1: only 1 of 2 hops are a mail (SMTP)"
+    ]
+
+
+def test_a_failed_hop_is_named() -> None:
+    """A hop with an error is a problem that tells its number, ends and error."""
+    problems = DELIVERED.problems(_journey([*_whole(), _hop("SOAP", error="ERP_DOWN: no answer")]))
+    assert problems == ["order o-1: hop 10 failed (SOAP here -> there): ERP_DOWN: no answer"]
+
+
+def test_an_order_that_does_not_end_is_a_problem() -> None:
+    """Without its last event on the WebSocket the journey is not a success."""
+    assert DELIVERED.problems(_journey(_whole(), events=["order.placed"])) == [
+        "order.shipped did not come over the WebSocket"
+    ]
+
+
+def test_a_rejection_may_refuse_but_not_fail() -> None:
+    """On the way of a rejected order OUT_OF_STOCK is the expected answer; any other error is a failure."""
+    hops = [_hop(protocol) for protocol in ("REST", "queue", "SMTP", "WebSocket")]
+    events = ["order.placed", "order.rejected"]
+    assert (
+        REJECTED.problems(_journey([*hops, _hop("gRPC", error="OUT_OF_STOCK: not enough of 42")], events=events)) == []
+    )
+    assert len(REJECTED.problems(_journey([*hops, _hop("gRPC", error="INTERNAL: oops")], events=events))) == 1
+
+
+def test_the_page_tells_every_hop_and_the_totals() -> None:
+    """The text has a line for each hop with its queue, waiting time and bytes, and a total for each protocol."""
+    out = io.StringIO()
+    queued = _hop("queue", operation="order.placed", queue="order-processing", waiting_ms=3.25, attempt=2)
+    call = _hop("gRPC", operation="shop.orders.v1.OrderService/PlaceOrder", bytes_received=7)
+    show(_journey([call, call, queued]), ["something is wrong"], out)
+    lines = [line.split() for line in out.getvalue().splitlines()]
+    assert ["1", "+1.0", "gRPC", "here", "there", "OrderService/PlaceOrder", "2.0", "10", "7"] in lines
+    assert "order.placed (by order-processing, waited 3.2 ms), attempt 2" in out.getvalue()
+    assert ["gRPC", "2", "4.0", "20", "14"] in lines
+    assert "PROBLEM something is wrong" in out.getvalue()
+
+
+def test_the_page_is_drawn_for_a_terminal() -> None:
+    """Where a person is looking, the same cells come in a drawn table, whatever brackets they have."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    out = Terminal()
+    show(_journey([_hop("REST", operation="GET /[x]")]), [], out)
+    assert "GET /[x]" in out.getvalue()
+    assert "┃" in out.getvalue()
+
+
+def test_the_json_has_everything() -> None:
+    """`--json` prints the ids, the hops of both traces and the problems."""
+    content = json.loads(as_json(_journey(_whole()), ["wrong"]))
+    assert (content["order_id"], content["trace_id"], content["problems"]) == ("o-1", "t1", ["wrong"])
+    assert [hop["protocol"] for hop in content["hops"]] == list(PROTOCOLS)
+    assert [hop["protocol"] for hop in content["graphql"]["hops"]] == ["GraphQL", "REST"]
+
+
+def _answer(status: int, **content: Any) -> httpx.Response:
+    return httpx.Response(status, request=httpx.Request("POST", "http://gateway/v1/orders"), **content)
+
+
+@pytest.mark.parametrize(
+    ("response", "said"),
+    [
+        (
+            lambda: _answer(
+                422,
+                json={
+                    "detail": "cannot be accepted",
+                    "code": "INVALID_INPUT",
+                    "trace_id": "abc",
+                    "errors": [{"field": "items", "detail": "must not be empty"}],
+                },
+            ),
+            (
+                "POST /v1/orders was answered 422 INVALID_INPUT: cannot be accepted (trace abc)\n"
+                "  items: must not be empty"
+            ),
+        ),
+        (lambda: _answer(502, text="<html>"), "POST /v1/orders was answered 502: <html>"),
+        (lambda: _answer(503, json=[]), "POST /v1/orders was answered 503: []"),
+    ],
+    ids=["problem", "html", "other json"],
+)
+def test_a_refusal_becomes_a_sentence(response: Callable[[], httpx.Response], said: str) -> None:
+    """What the gateway refuses is told with what was asked, why, and which field; anything else as it came."""
+    assert str(problem(response())) == said
+
+
+def test_a_gateway_that_is_not_there_is_said_to_be() -> None:
+    """A connection that is refused becomes a sentence that names the gateway."""
+    with Gateway("http://127.0.0.1:1") as gateway, pytest.raises(GatewayError, match=r"127\.0\.0\.1:1 does not answer"):
+        gateway.call("GET", "/v1/products")
+
+
+def test_a_shop_is_found_where_it_was_said_to_be(tmp_path: Path) -> None:
+    """An address is the environment's first, then that of the shop in the data directory, then the default."""
+    env = {"SHOP_DATA_DIR": str(tmp_path)}
+    assert url_of("console", env) == "http://127.0.0.1:8003"
+    running = ProcessState("console", 1, State.READY, 0, 4711, {"SHOP_CONSOLE_PORT": 4711})
+    state.write(tmp_path, [running])
+    assert url_of("console", env) == "http://127.0.0.1:4711"
+    assert url_of("console", {**env, "SHOP_CONSOLE_PORT": "99", "SHOP_HOST": "::"}) == "http://[::1]:99"
+    assert url_of("console", {**env, "SHOP_CONSOLE_URL": "https://console.test/"}) == "https://console.test"

@@ -1,0 +1,281 @@
+"""The payment provider, as its own documentation would promise it; the shop is a fake that keeps what it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from chassis.http import serve_http
+from partners.payment_provider.bootstrap import Settings, run
+from tests.waiting import eventually
+from tests.webhooks.conftest import SECRETS, Start
+from tests.webhooks.processes import free_port, real_process
+from webhooks import signatures
+
+SECRET = SECRETS["stripe"]
+PATH = "/v1/payment_intents"
+NEVER = 3_600.0
+
+
+@dataclass
+class FakeWebhooks:
+    """Keeps every authentic event; answers each request with the next of `answers`, or 200."""
+
+    url: str = ""
+    answers: list[int] = field(default_factory=list)
+    requests: int = 0
+    events: list[dict[str, Any]] = field(default_factory=list)
+    traceparents: list[str] = field(default_factory=list)
+
+    async def receive(self, request: Request) -> Response:
+        body = await request.body()
+        signatures.stripe(body, dict(request.headers), [SECRET.encode()], time.time())
+        self.requests += 1
+        status = self.answers.pop(0) if self.answers else 200
+        if status == 200:
+            self.events.append(json.loads(body))
+            self.traceparents.append(request.headers["traceparent"])
+        return Response(status_code=status)
+
+    def types(self) -> list[str]:
+        return [event["type"] for event in self.events]
+
+
+@pytest.fixture
+async def webhooks() -> AsyncIterator[FakeWebhooks]:
+    fake = FakeWebhooks()
+    app = Starlette(routes=[Route("/webhooks/stripe", fake.receive, methods=["POST"])])
+    async with serve_http(app, host="127.0.0.1", port=0) as port:
+        fake.url = f"http://127.0.0.1:{port}"
+        yield fake
+
+
+Provider = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
+
+
+@pytest.fixture
+def provider(tmp_path: Path, webhooks: FakeWebhooks) -> Provider:
+    """Start a payment provider and a client to it; its books outlive it."""
+
+    @asynccontextmanager
+    async def started(*, delay: float = 0.01, **chosen: Any) -> AsyncIterator[httpx.AsyncClient]:
+        fixed: dict[str, Any] = {"data_dir": tmp_path, "otlp_url": "", "payment_port": 0}
+        settings = Settings(
+            **{**fixed, "payment_delay": delay, "webhooks_url": webhooks.url, "webhook_secret_stripe": SECRET, **chosen}
+        )
+        async with run(settings) as running, httpx.AsyncClient(base_url=f"http://127.0.0.1:{running.port}") as client:
+            yield client
+
+    return started
+
+
+async def pay(client: httpx.AsyncClient, amount: int = 4_900, order_id: str = "77", key: str = "") -> httpx.Response:
+    body = {"amount": amount, "currency": "eur", "metadata": {"order_id": order_id}}
+    return await client.post(PATH, json=body, headers={"Idempotency-Key": key} if key else {})
+
+
+async def status_of(client: httpx.AsyncClient, intent_id: str) -> str:
+    return str((await client.get(f"{PATH}/{intent_id}")).json()["status"])
+
+
+async def test_money_is_collected_and_told_of(provider: Provider, webhooks: FakeWebhooks) -> None:
+    """A payment is processing at first; later one signed event says that it has succeeded, for which order."""
+    async with provider() as client:
+        intent = (await pay(client)).json()
+        assert (intent["status"], intent["amount"], intent["currency"]) == ("processing", 4_900, "eur")
+        (event,) = await eventually(lambda: webhooks.events)
+        assert (event["type"], event["object"]) == ("payment_intent.succeeded", "event")
+        assert event["id"].startswith("evt_")
+        assert abs(event["created"] - time.time()) < 60
+        payment = event["data"]["object"]
+        assert (payment["id"], payment["status"]) == (intent["id"], "succeeded")
+        assert payment["metadata"] == {"order_id": "77"}
+        assert await status_of(client, intent["id"]) == "succeeded"
+
+
+async def test_the_webhook_continues_the_trace_of_the_request(provider: Provider, webhooks: FakeWebhooks) -> None:
+    """What the shop hears later belongs to the trace in which it asked."""
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    async with provider() as client:
+        body = {"amount": 100, "currency": "eur", "metadata": {"order_id": "77"}}
+        await client.post(PATH, json=body, headers={"traceparent": f"00-{trace}-b7ad6b7169203331-01"})
+        (traceparent,) = await eventually(lambda: webhooks.traceparents)
+        assert traceparent.split("-")[1] == trace
+
+
+async def test_a_form_is_understood(provider: Provider) -> None:
+    """Bodies may be forms with brackets, as Stripe's own clients send them."""
+    async with provider(delay=NEVER) as client:
+        form = {"amount": "4900", "currency": "EUR", "metadata[order_id]": "77"}
+        intent = (await client.post(PATH, data=form)).json()
+        assert (intent["amount"], intent["currency"], intent["metadata"]) == (4_900, "eur", {"order_id": "77"})
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"currency": "eur"}, "amount"),
+        ({"amount": 0, "currency": "eur"}, "amount"),
+        ({"amount": "4.90", "currency": "eur"}, "amount"),
+        ({"amount": 100, "currency": "euro"}, "currency"),
+        ({"amount": 100, "currency": "eur", "metadata": {"order_id": 7}}, "metadata[order_id]"),
+        ([], "body"),
+    ],
+)
+async def test_a_bad_parameter_is_named(provider: Provider, body: object, param: str) -> None:
+    """What cannot be a payment is answered 400, naming the parameter."""
+    async with provider() as client:
+        response = await client.post(PATH, json=body)
+        assert (response.status_code, response.json()["error"]["param"]) == (400, param)
+
+
+async def test_a_repeated_key_is_one_payment(provider: Provider, webhooks: FakeWebhooks) -> None:
+    """Twenty requests with one idempotency key, and one after a restart, are answered alike and charged once."""
+    async with provider(delay=NEVER) as client:
+        responses = await asyncio.gather(*(pay(client, key="order-77") for _ in range(20)))
+    async with provider(delay=NEVER) as client:
+        responses.append(await pay(client, key="order-77"))
+        assert {response.content for response in responses} == {responses[0].content}
+        assert len((await client.get(PATH)).json()["data"]) == 1
+        other = await pay(client, 5_000, key="order-77")
+        assert (other.status_code, other.json()["error"]["type"]) == (400, "idempotency_error")
+
+
+async def test_the_shop_is_told_until_it_listens(provider: Provider, webhooks: FakeWebhooks) -> None:
+    """Refusals and errors are retried with the same event until the answer is 2xx."""
+    webhooks.answers = [503, 401, 500]
+    async with provider() as client:
+        await pay(client)
+        await eventually(lambda: webhooks.events)
+        assert (webhooks.requests, len(webhooks.events)) == (4, 1)
+
+
+async def test_a_restart_forgets_nothing(provider: Provider, webhooks: FakeWebhooks) -> None:
+    """What was to be collected or told when the provider stopped is collected and told by the next one."""
+    webhooks.answers = [503] * 100
+    async with provider() as client:
+        untold = (await pay(client)).json()["id"]
+        await eventually(lambda: webhooks.requests)
+    async with provider(delay=0.5) as client:
+        uncollected = (await pay(client)).json()["id"]
+    webhooks.answers = []
+    async with provider(delay=NEVER) as client:
+        await eventually(lambda: len(webhooks.events) == 2)
+        assert {event["data"]["object"]["id"] for event in webhooks.events} == {untold, uncollected}
+        assert await status_of(client, uncollected) == "succeeded"
+
+
+async def test_a_kill_forgets_nothing(tmp_path: Path, webhooks: FakeWebhooks) -> None:
+    """Killed between the request and the collection, a real process tells of every payment once it runs again."""
+    port = free_port()
+    environment = {
+        "SHOP_PAYMENT_PORT": str(port),
+        "SHOP_PAYMENT_DELAY": "0.2",
+        "SHOP_WEBHOOKS_URL": webhooks.url,
+        "SHOP_WEBHOOK_SECRET_STRIPE": SECRET,
+    }
+    start = real_process
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        async with start("partners.payment_provider", tmp_path, environment) as process:
+            responses = await asyncio.gather(*(pay(client, order_id=str(number)) for number in range(30)))
+            process.kill()
+            await process.wait()
+        async with start("partners.payment_provider", tmp_path, environment):
+            await eventually(lambda: len({event["id"] for event in webhooks.events}) == 30)
+    told = {event["data"]["object"]["id"] for event in webhooks.events}
+    assert told == {response.json()["id"] for response in responses}
+
+
+async def test_cancelled_before_it_is_collected(provider: Provider, webhooks: FakeWebhooks) -> None:
+    """A payment that is cancelled in time is never collected, and repeating the cancellation changes nothing."""
+    async with provider(delay=0.2) as client:
+        cancelled, kept = (await pay(client)).json()["id"], (await pay(client)).json()["id"]
+        for _ in range(2):
+            response = await client.post(f"{PATH}/{cancelled}/cancel")
+            assert (response.status_code, response.json()["status"]) == (200, "canceled")
+        await eventually(lambda: webhooks.events)
+        assert [event["data"]["object"]["id"] for event in webhooks.events] == [kept]
+        assert await status_of(client, cancelled) == "canceled"
+
+
+async def test_cancelled_after_it_was_collected(provider: Provider, webhooks: FakeWebhooks) -> None:
+    """A payment that is cancelled too late is given back, once."""
+    async with provider() as client:
+        intent = (await pay(client)).json()["id"]
+        await eventually(lambda: webhooks.events)
+        for _ in range(2):
+            response = await client.post(f"{PATH}/{intent}/cancel")
+            assert (response.status_code, response.json()["status"]) == (200, "refunded")
+
+
+async def test_a_declined_card(provider: Provider) -> None:
+    """An amount ending in 02 is refused at once with 402, again for the same key, and leaves no payment."""
+    async with provider() as client:
+        for _ in range(2):
+            response = await pay(client, 4_902, key="order-77")
+            assert (response.status_code, response.json()["error"]["code"]) == (402, "card_declined")
+        assert (await client.get(PATH)).json()["data"] == []
+
+
+async def test_a_payment_that_fails_later(provider: Provider, webhooks: FakeWebhooks) -> None:
+    """An amount ending in 03 is accepted, and the event that follows says that it has failed, and why."""
+    async with provider() as client:
+        assert (await pay(client, 4_903)).status_code == 200
+        (event,) = await eventually(lambda: webhooks.events)
+        assert event["type"] == "payment_intent.payment_failed"
+        assert event["data"]["object"]["last_payment_error"]["message"]
+
+
+async def test_forced_by_hand(provider: Provider, webhooks: FakeWebhooks) -> None:
+    """A workshop can pay or fail a payment before its time; what has been given back stays so."""
+    async with provider(delay=NEVER) as client:
+        first, second = (await pay(client)).json()["id"], (await pay(client)).json()["id"]
+        assert (await client.post(f"{PATH}/{first}/pay")).json()["status"] == "succeeded"
+        assert (await client.post(f"{PATH}/{second}/fail")).json()["status"] == "failed"
+        await eventually(lambda: len(webhooks.events) == 2)
+        assert sorted(webhooks.types()) == ["payment_intent.payment_failed", "payment_intent.succeeded"]
+        await client.post(f"{PATH}/{first}/cancel")
+        refused = await client.post(f"{PATH}/{first}/pay")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (400, "payment_intent_unexpected_state")
+        assert (await client.post(f"{PATH}/pi_unknown/pay")).status_code == 404
+
+
+async def test_the_books_can_be_read(provider: Provider) -> None:
+    """All payments, or an order's, oldest first, a page at a time."""
+    async with provider(delay=NEVER) as client:
+        ids = [(await pay(client, order_id=order_id)).json()["id"] for order_id in ("1", "2", "1")]
+        of_order = (await client.get(PATH, params={"order_id": "1"})).json()["data"]
+        assert [intent["id"] for intent in of_order] == [ids[0], ids[2]]
+        first = (await client.get(PATH, params={"limit": 2})).json()
+        assert ([intent["id"] for intent in first["data"]], first["has_more"]) == (ids[:2], True)
+        rest = (await client.get(PATH, params={"limit": 2, "starting_after": ids[1]})).json()
+        assert ([intent["id"] for intent in rest["data"]], rest["has_more"]) == (ids[2:], False)
+
+
+async def test_our_receiver_believes_the_provider(provider: Provider, start: Start) -> None:
+    """From the request for a payment to the shop that learns of it, through both real processes' code."""
+    async with start() as receiver:
+        async with provider(webhooks_url=str(receiver.http.base_url), webhook_secret_stripe=SECRET) as client:
+            intent = (await pay(client, order_id="77")).json()
+            await eventually(lambda: receiver.shop.told)
+        assert receiver.shop.told == [("paid", "77", intent["id"])]
+
+
+async def test_it_does_not_start_without_a_secret(provider: Provider) -> None:
+    """Without the secret that it shares with the shop, nothing that it tells would be believed."""
+    with pytest.raises(ValueError, match="SHOP_WEBHOOK_SECRET_STRIPE"):
+        async with provider(webhook_secret_stripe=""):
+            pass
