@@ -1,0 +1,321 @@
+"""`make bench-edge`: what the edge costs beside what cannot be had cheaper.
+
+Each comparison runs in turns in one run on one machine, the load in a process of its own, every process as in
+production: token checked, limits counted, access log written, one trace in ten recorded and exported. Bars of issue 3;
+exit code 1 when one is missed. The rates say little on another machine or a busy one, the ratios and the processor
+time a request costs (over all processes) do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+RESULTS = Path(__file__).parent / "results"
+PRODUCT = "/v1/products/42"
+ORDER = json.dumps({"items": [{"product_id": "42", "quantity": 1}, {"product_id": "123", "quantity": 2}]})
+UNLIMITED = "1000000000/minute"
+SIGN_IN = {"username": "demo@shop.test", "password": "demo"}
+
+
+@dataclass
+class Process:
+    name: str
+    process: subprocess.Popen[str]
+    port: int
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.address}"
+
+    def cpu(self) -> float:
+        """Seconds of processor time so far."""
+        times = psutil.Process(self.process.pid).cpu_times()
+        return float(times.user + times.system)
+
+
+@dataclass
+class Contender:
+    """One of two that are compared: what it is asked, and the processes that work for it."""
+
+    name: str
+    job: dict[str, Any]
+    processes: Sequence[Process]
+    runs: list[dict[str, Any]] = field(default_factory=list)
+
+    def median(self, figure: str) -> float:
+        return float(statistics.median(run[figure] for run in self.runs))
+
+    def split(self) -> str:
+        """Processor time by process."""
+        each = zip(*(run["cpu_us_each"] for run in self.runs), strict=True)
+        medians = [statistics.median(figures) for figures in each]
+        return ", ".join(f"{process.name} {us:.0f}" for process, us in zip(self.processes, medians, strict=True))
+
+
+@dataclass
+class Comparison:
+    """`bars` by figure: at least, for rates; at most, for the rest."""
+
+    name: str
+    ours: Contender
+    floor: Contender
+    bars: dict[str, float]
+
+    def ratio(self, figure: str) -> float:
+        """The median of the rounds' own ratios: a machine that slows down slows both."""
+        pairs = zip(self.ours.runs, self.floor.runs, strict=True)
+        return float(statistics.median(ours[figure] / floor[figure] for ours, floor in pairs))
+
+    def held(self, figure: str) -> bool:
+        ratio, bar = self.ratio(figure), self.bars[figure]
+        return ratio >= bar if figure == "rate" else ratio <= bar
+
+
+class Load:
+    """The load's process."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def run(self, contender: Contender, seconds: float, expected: str) -> dict[str, Any]:
+        before = [process.cpu() for process in contender.processes]
+        job = {**contender.job, "seconds": seconds, "prefix": uuid.uuid4().hex}
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(json.dumps(job) + "\n")
+        self._process.stdin.flush()
+        result: dict[str, Any] = json.loads(self._process.stdout.readline())
+        if set(result["statuses"]) != {expected}:
+            raise RuntimeError(f"{contender.name} answered {result['statuses']}")
+        spent = [process.cpu() - then for process, then in zip(contender.processes, before, strict=True)]
+        each = [seconds / result["requests"] * 1e6 for seconds in spent]
+        return {**result, "cpu_us": sum(each), "cpu_us_each": each}
+
+
+class Bench:
+    def __init__(self, stack: ExitStack, folder: Path) -> None:
+        self._stack = stack
+        self._folder = folder
+        self.load = Load(stack.enter_context(_spawned(["bench.edge_load"], folder / "load.log")))
+
+    def start(self, role: str, name: str = "", **settings: Any) -> Process:
+        """A process of the benchmark; its port is told once it serves."""
+        log = self._folder / f"{role}-{uuid.uuid4().hex[:6]}.log"
+        process = self._stack.enter_context(_spawned(["bench.edge_roles", role, json.dumps(settings)], log))
+        line = process.stdout.readline() if process.stdout else ""
+        if not line:
+            raise RuntimeError(f"{role} did not start:\n{log.read_text()[-2_000:]}")
+        return Process(name or role, process, int(line))
+
+    def service(self, name: str, data_dir: Path, **settings: Any) -> Process:
+        module = "gateway.bootstrap" if name == "gateway" else f"services.{name}.bootstrap"
+        own = {f"{name}_port": 0, "data_dir": str(data_dir), "trace_sample_ratio": 0.1, **settings}
+        return self.start("service", name, module=module, **own)
+
+
+@contextmanager
+def _spawned(arguments: Sequence[str], log: Path) -> Iterator[subprocess.Popen[str]]:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("SHOP_")}
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=env,
+            text=True,
+        )
+        try:
+            yield process
+        finally:
+            process.communicate()
+
+
+@dataclass
+class Shop:
+    """The part of the shop that an order crosses before it is accepted."""
+
+    gateway: Process
+    cached: Process
+    limited: Process
+    inside: dict[str, Process]
+    token: str
+
+    def headers(self, **more: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}", **more}
+
+
+def _shop(bench: Bench, folder: Path, spans: str, database_url: str) -> Shop:
+    folder.mkdir()
+    common = {"otlp_url": spans, "database_url": database_url}
+    inside: dict[str, Process] = {}
+    for name in ("users", "inventory", "catalog", "orders"):
+        known = {f"{other}_address": process.address for other, process in inside.items()}
+        inside[name] = bench.service(name, folder, **common, **known)
+    known = {f"{other}_address": process.address for other, process in inside.items()}
+    limits = {"client_rate_limit": UNLIMITED, "user_rate_limit": UNLIMITED, "sign_in_rate_limit": UNLIMITED}
+    gateway = bench.service("gateway", folder, **common, **known, **limits, edge_cache_bytes=0)
+    cached = bench.service("gateway", folder, **common, **known, **limits)
+    limited = bench.service(
+        "gateway", folder, **common, **known, **{**limits, "user_rate_limit": "1/day"}, edge_cache_bytes=0
+    )
+    response = httpx.post(f"{gateway.url}/v1/auth/token", data=SIGN_IN)
+    response.raise_for_status()
+    return Shop(gateway, cached, limited, inside, response.json()["access_token"])
+
+
+def _comparisons(bench: Bench, folder: Path, postgres_url: str, only: str) -> list[Comparison]:
+    spans = bench.start("collector").url
+    third = bench.start("echo")
+    second = bench.start("echo", next=third.address)
+    first = bench.start("echo", next=second.address)
+    bare = bench.start("bare_gateway", echo=third.address, chain=first.address)
+    shop = _shop(bench, folder / "sqlite", spans, "")
+    users, catalog = shop.inside["users"], shop.inside["catalog"]
+    read = Contender(
+        "GET a product from catalog",
+        {"url": shop.gateway.url + PRODUCT, "headers": shop.headers()},
+        [shop.gateway, catalog, users],
+    )
+    echoed = Contender("FastAPI -> echo", {"url": f"{bare.url}/echo/42"}, [bare, third])
+    ready = Contender("FastAPI -> bytes", {"url": f"{bare.url}/bytes/42"}, [bare])
+    cached = Contender(
+        "GET a product from the cache", {"url": shop.cached.url + PRODUCT, "headers": shop.headers()}, [shop.cached]
+    )
+    etag = httpx.get(shop.cached.url + PRODUCT).headers["etag"]
+    current = Contender(
+        "GET a product, 304",
+        {"url": shop.cached.url + PRODUCT, "headers": shop.headers(**{"If-None-Match": etag})},
+        [shop.cached],
+    )
+    httpx.get(shop.limited.url + PRODUCT, headers=shop.headers())  # the one that is let through
+    refused = Contender(
+        "GET a product, 429", {"url": shop.limited.url + PRODUCT, "headers": shop.headers()}, [shop.limited]
+    )
+    chained = {"url": f"{bare.url}/chain", "method": "POST", "body": ORDER}
+    found = [
+        Comparison("read", read, echoed, {"rate": 0.6, "p99_ms": 1.5}),
+        Comparison("cached", cached, ready, {"rate": 0.5}),
+        Comparison("not modified", current, _again(ready), {"rate": 0.5}),
+        Comparison("refused", refused, _again(read), {"cpu_us": 0.2}),
+        Comparison("order, SQLite", _order(shop), _chain(chained, bare, first, second, third), {"rate": 0.5}),
+    ]
+    if postgres_url and only in ("", "order, PostgreSQL"):
+        other = _shop(bench, folder / "postgresql", spans, f"{postgres_url}/bench_{uuid.uuid4().hex[:8]}_{{service}}")
+        chain = _chain(chained, bare, first, second, third)
+        found.append(Comparison("order, PostgreSQL", _order(other), chain, {"rate": 0.5}))
+    return [comparison for comparison in found if only in ("", comparison.name)]
+
+
+def _again(contender: Contender) -> Contender:
+    return Contender(contender.name, contender.job, contender.processes)
+
+
+def _order(shop: Shop) -> Contender:
+    job = {
+        "url": f"{shop.gateway.url}/v1/orders",
+        "method": "POST",
+        "body": ORDER,
+        "headers": shop.headers(**{"Idempotency-Key": "{n}"}),
+    }
+    return Contender("POST an order", job, [shop.gateway, *shop.inside.values()])
+
+
+def _chain(job: dict[str, Any], *processes: Process) -> Contender:
+    return Contender("FastAPI -> A -> B -> S", job, processes)
+
+
+_EXPECTED = {"refused": "429", "not modified": "304", "order, SQLite": "202", "order, PostgreSQL": "202"}
+
+
+def _compare(bench: Bench, comparison: Comparison, rounds: int, seconds: float) -> None:
+    for number in range(rounds + 1):
+        turn = [
+            (comparison.floor, "200"),
+            (comparison.ours, _EXPECTED.get(comparison.name, "200")),
+        ]
+        for contender, expected in turn if number % 2 else reversed(turn):
+            result = bench.load.run(contender, seconds, expected)
+            if number:  # the first round warms up
+                contender.runs.append(result)
+
+
+def _show(comparison: Comparison) -> bool:
+    """Print a comparison; returns whether all its bars were held."""
+    print(comparison.name)
+    for contender in (comparison.ours, comparison.floor):
+        figures = [contender.median(figure) for figure in ("rate", "p50_ms", "p99_ms", "cpu_us")]
+        print(
+            "  {:<28} {:>6.0f}/s  p50 {:>6.2f} ms  p99 {:>6.2f} ms  {:>6.0f} us of processor".format(
+                contender.name, *figures
+            ),
+            contender.split(),
+        )
+    held = True
+    for figure, bar in comparison.bars.items():
+        kept = comparison.held(figure)
+        held = held and kept
+        print(f"    {figure} {comparison.ratio(figure):.2f}  bar {bar:g}: {'held' if kept else 'MISSED'}")
+    if "cpu_us" not in comparison.bars:
+        print(f"    processor {comparison.ratio('cpu_us'):.2f}")
+    return held
+
+
+def _told(comparisons: Sequence[Comparison]) -> dict[str, Any]:
+    """Every run of every comparison, its ratios and its bars."""
+    return {
+        "machine": {"cores": os.cpu_count(), "load_1m": os.getloadavg()[0]},
+        "comparisons": {
+            each.name: {
+                "ratios": {figure: each.ratio(figure) for figure in ("rate", "p50_ms", "p99_ms", "cpu_us")},
+                "bars": each.bars,
+                "runs": {contender.name: contender.runs for contender in (each.ours, each.floor)},
+            }
+            for each in comparisons
+        },
+    }
+
+
+def main() -> int:
+    """Measure, print, write `bench/results/edge.json`, and return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7, help="turns that each of two gets")
+    parser.add_argument("--seconds", type=float, default=2.0, help="length of a turn")
+    parser.add_argument("--only", default="", help="one comparison, by its name")
+    parser.add_argument(
+        "--postgres", default=os.environ.get("TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432")
+    )
+    arguments = parser.parse_args()
+    with ExitStack() as stack, tempfile.TemporaryDirectory(prefix="bench-edge-") as folder:
+        bench = Bench(stack, Path(folder))
+        comparisons = _comparisons(bench, Path(folder), arguments.postgres, arguments.only)
+        for comparison in comparisons:
+            _compare(bench, comparison, arguments.rounds, arguments.seconds)
+        stack.close()
+    held = [_show(comparison) for comparison in comparisons]
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "edge.json").write_text(json.dumps(_told(comparisons), indent=2) + "\n")
+    return 0 if all(held) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""What stands beside the notifier in its benchmark, each in a process of its own: `floor`, `identity`, `publisher`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import uvloop
+
+from chassis.broker import connect
+from chassis.broker.port import Event, Topology
+from chassis.identity import TokenVerifier, anyone
+from chassis.rpc_server import serve
+from chassis.settings import TOPOLOGY
+from chassis.telemetry import Telemetry
+from protos.shop.users.v1 import users_pb2, users_pb2_grpc
+from services.users.tokens import JwtSigner, new_signing_key
+
+# Frames of all events are of one size but for the position's digits.
+_TIME = datetime(2026, 1, 5, 9, 0, 0, 123456, tzinfo=UTC)
+_DATA = b'{"order_id":"0190b2a4-1c5e-7d3a-9f10-2b6c8d4e5f60","user_id":"123","total":"129.90","currency":"EUR"}'
+
+
+def an_event(number: int) -> Event:
+    """What orders would publish for customer 123."""
+    order_id = "0190b2a4-1c5e-7d3a-9f10-2b6c8d4e5f60"
+    return Event(f"event-{number:08}", "order.paid", "/orders", order_id, _TIME, _DATA, {"userid": "123"})
+
+
+async def floor(frame: bytes) -> None:
+    """Writes one pre-built frame to every transport, as often as a line on stdin says; nothing can do less."""
+    transports: set[asyncio.Transport] = set()
+
+    class Bare(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            transports.add(cast("asyncio.Transport", transport))
+
+    server = await asyncio.get_running_loop().create_server(Bare, "127.0.0.1", 0, backlog=1024)
+    _say(server.sockets[0].getsockname()[1])
+    async for count in _orders():
+        _say(time.monotonic())
+        for _ in range(count):
+            for transport in transports:
+                transport.write(frame)
+            # Let the sockets take it: what is not sent one by one would be another exercise.
+            await asyncio.sleep(0)
+
+
+async def publisher(broker_url: str) -> None:
+    """Publishes as many events as a line on stdin says, and says when it began."""
+    broker = await connect(broker_url, Topology.load(TOPOLOGY))
+    number = 0
+    _say("ready")
+    async for count in _orders():
+        events = [an_event(number + each) for each in range(count)]
+        number += count
+        began = time.monotonic()
+        await broker.publish(events)
+        _say(began)
+    await broker.close()
+
+
+async def identity() -> None:
+    """Stands in for users: has the key of the one token that it says."""
+    signer = JwtSigner([new_signing_key()], lifetime=3_600)
+
+    class Users(users_pb2_grpc.UserServiceServicer):
+        async def GetJwks(self, _request: Any, _context: Any) -> users_pb2.GetJwksResponse:  # noqa: N802
+            return users_pb2.GetJwksResponse(jwks_json=signer.jwks())
+
+    async def jwks() -> str:
+        return signer.jwks()
+
+    async with serve(
+        (users_pb2_grpc.add_UserServiceServicer_to_server, Users()),  # type: ignore[abstract] # gRPC answers UNIMPLEMENTED
+        names=["shop.users.v1.UserService"],
+        policy={"GetJwks": anyone},
+        telemetry=Telemetry("bench"),
+        host="127.0.0.1",
+        port=0,
+        verifier=TokenVerifier(jwks),
+        reflection=False,
+    ) as port:
+        _say(f"{port} {signer.sign('123', 'customer')[0]}")
+        async for _ in _orders():
+            pass
+
+
+async def _orders() -> Any:
+    """The numbers on stdin, one a line, until it ends."""
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while line := await reader.readline():
+        yield int(line)
+
+
+def _say(something: object) -> None:
+    sys.stdout.write(f"{something}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["floor", path]:
+            uvloop.run(floor(Path(path).read_bytes()))
+        case ["publisher", url]:
+            uvloop.run(publisher(url))
+        case ["identity"]:
+            uvloop.run(identity())
+        case _:
+            sys.exit("floor FILE | publisher BROKER_URL | identity")

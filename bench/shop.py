@@ -1,0 +1,91 @@
+"""A whole shop for a benchmark: `shop up` on a fresh directory and free ports."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from shop import state
+from shop.locate import url_of
+from shop.processes import TABLE
+from shop.state import ProcessState, State
+
+_PATIENCE = 60.0
+_STOP_PATIENCE = 30.0
+_POLL = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class RunningShop:
+    """`ready_seconds` is from exec until the last process was ready."""
+
+    env: dict[str, str]
+    supervisor: int
+    ready_seconds: float
+
+    def pss_mb(self) -> dict[str, float]:
+        """Proportional memory of each process and the supervisor, in MB; empty where there is no /proc."""
+        pids = {process.name: process.pid for process in _processes(self.env)}
+        found = {name: _pss_mb(pid) for name, pid in {"supervisor": self.supervisor, **pids}.items() if pid is not None}
+        return {name: pss for name, pss in found.items() if pss is not None}
+
+    def url(self, process: str) -> str:
+        return url_of(process, self.env)
+
+
+@contextmanager
+def fresh_shop() -> Iterator[RunningShop]:
+    """Start a shop, wait until it is ready, and stop it at the end. Raises `RuntimeError` when it does not start."""
+    with tempfile.TemporaryDirectory(prefix="bench-shop-") as folder:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("SHOP_")}
+        any_port = {port.setting: "0" for spec in TABLE for port in spec.ports}
+        env = {**inherited, **any_port, "SHOP_DATA_DIR": folder, "SHOP_LOG_LEVEL": "warning"}
+        log = Path(folder) / "bench.log"
+        with log.open("wb") as output:
+            began = time.perf_counter()
+            supervisor = subprocess.Popen(
+                [sys.executable, "-m", "shop", "up"], env=env, stdout=output, stderr=subprocess.STDOUT
+            )
+        try:
+            _wait(supervisor, env, log)
+            yield RunningShop(env, supervisor.pid, time.perf_counter() - began)
+        finally:
+            supervisor.terminate()
+            try:
+                supervisor.wait(_STOP_PATIENCE)
+            except subprocess.TimeoutExpired:
+                supervisor.kill()
+                supervisor.wait()
+
+
+def _wait(supervisor: subprocess.Popen[bytes], env: dict[str, str], log: Path) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        processes = _processes(env)
+        if processes and all(process.state is State.READY for process in processes):
+            return
+        if supervisor.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"the shop did not become ready:\n{log.read_text(errors='replace')[-2_000:]}")
+        time.sleep(_POLL)
+
+
+def _processes(env: dict[str, str]) -> list[ProcessState]:
+    try:
+        return state.read(Path(env["SHOP_DATA_DIR"]))
+    except FileNotFoundError:
+        return []
+
+
+def _pss_mb(pid: int) -> float | None:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return None
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024 / 1e6

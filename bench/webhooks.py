@@ -1,0 +1,265 @@
+"""`make bench-webhooks`: what keeping a webhook durably costs, on SQLite and on PostgreSQL (TEST_POSTGRES_URL).
+
+The floor is the same process without a store: it verifies, parses and answers. Both record one trace in ten. They run
+in turn, for a second at a time, loaded by another process over 32 connections. Bars: at least 60 % of the floor's
+requests a second, and 99 % of the answers within 15 ms. Exit code 1 when one is missed. `with worker` is SQLite while
+the other process relays and processes what comes in, on the same cores: it has no bar.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import multiprocessing
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+RESULTS = Path(__file__).parent / "results"
+POSTGRES_URL = os.environ.get("TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432")
+SECRET = "bench-secret"  # noqa: S105  # nobody's
+CONNECTIONS = 32
+MOST_PER_SECOND = 12_000
+WARM_UP_SECONDS = 0.2
+RATIO_BAR = 0.60
+P99_BAR_MS = 15.0
+
+
+@dataclass
+class Series:
+    """What one variant was seen to do: requests a second and the 99th percentile in ms, of each round."""
+
+    rates: list[float] = field(default_factory=list)
+    p99s: list[float] = field(default_factory=list)
+
+    def summary(self) -> dict[str, float]:
+        return {"per_second": statistics.median(self.rates), "p99_ms": statistics.median(self.p99s)}
+
+
+def main() -> int:
+    """Measure, print a table, write it to `bench/results/webhooks.json`, and return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=10, help="of each variant")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of a round")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="bench-webhooks-") as folder:
+        series = asyncio.run(_measure(Path(folder), arguments.rounds, arguments.seconds))
+        fsyncs = _fsyncs_per_second(Path(folder))
+    result = {
+        "machine": {"cores": os.cpu_count(), "load_1m": os.getloadavg()[0], "fsyncs_per_second": fsyncs},
+        "variants": {name: one.summary() | {"ratio": _ratio(one, series["floor"])} for name, one in series.items()},
+    }
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "webhooks.json").write_text(json.dumps(result, indent=2) + "\n")
+    return 1 if _print(result) else 0
+
+
+def _ratio(one: Series, floor: Series) -> float:
+    """The median of the rounds' ratios: each is of two neighbours, so that a slow minute slows both."""
+    return statistics.median(mine / theirs for mine, theirs in zip(one.rates, floor.rates, strict=True))
+
+
+async def _measure(folder: Path, rounds: int, seconds: float) -> dict[str, Series]:
+    series: dict[str, Series] = {}
+    async with AsyncExitStack() as stack:
+        ports = {"floor": await stack.enter_async_context(_receiver(folder / "floor", floor=True))}
+        ports["sqlite"] = await stack.enter_async_context(_receiver(folder / "sqlite"))
+        with contextlib.suppress(OSError):
+            url = await stack.enter_async_context(_postgresql())
+            ports["postgresql"] = await stack.enter_async_context(_receiver(folder / "postgresql", database=url))
+        series |= await _in_turn(ports, rounds, seconds)
+    # By itself, and last: what it has not processed at the end of a round goes on into the next.
+    async with _receiver(folder / "worker", worker=True) as port:
+        series |= await _in_turn({"with worker": port}, rounds, seconds)
+    return series
+
+
+async def _in_turn(ports: Mapping[str, int], rounds: int, seconds: float) -> dict[str, Series]:
+    series = {name: Series() for name in ports}
+    for number in range(rounds + 1):
+        for name, port in ports.items():
+            answered, latencies = await asyncio.to_thread(_load_from_elsewhere, port, seconds)
+            if number > 0:  # the first is for caches and prepared statements
+                series[name].rates.append(answered / seconds)
+                series[name].p99s.append(latencies[int(0.99 * (len(latencies) - 1))])
+    return series
+
+
+@asynccontextmanager
+async def _receiver(
+    folder: Path, *, floor: bool = False, worker: bool = False, database: str = ""
+) -> AsyncIterator[int]:
+    """The process that receives, with all else as in the shop; yields its port."""
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("SHOP_")},
+        **{f"SHOP_WEBHOOK_SECRET_{name}": SECRET for name in ("STRIPE", "GITHUB", "SHOPIFY")},
+        "SHOP_WEBHOOK_SECRET_STANDARD": "whsec_YmVuY2gtc2VjcmV0LWJlbmNoLXNlY3JldA==",
+        "SHOP_DATA_DIR": str(folder),
+        "SHOP_DATABASE_URL": database,
+        "SHOP_LOG_LEVEL": "warning",
+        "SHOP_OTLP_URL": "",
+        "SHOP_TRACE_SAMPLE_RATIO": "0.1",
+        "SHOP_WEBHOOKS_PORT": "0",
+        "SHOP_WEBHOOKS_GRPC_PORT": "0",
+    }
+    async with AsyncExitStack() as stack:
+        port = await stack.enter_async_context(_child(environment, "floor" if floor else "receiver"))
+        if worker:
+            await stack.enter_async_context(_child(environment, "worker"))
+        yield port
+
+
+@asynccontextmanager
+async def _child(environment: Mapping[str, str], role: str) -> AsyncIterator[int]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bench.webhooks_child", role, env=environment, stdout=subprocess.PIPE
+    )
+    try:
+        line = await process.stdout.readline() if process.stdout else b""
+        yield int(line)
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+@asynccontextmanager
+async def _postgresql() -> AsyncIterator[str]:
+    """A database of our own, dropped at the end. Raises `OSError` where there is no server."""
+    name = f"bench_{uuid.uuid4().hex[:12]}"
+    server = await asyncpg.connect(f"{POSTGRES_URL}/postgres", timeout=2)
+    try:
+        yield f"{POSTGRES_URL}/{name}_{{service}}"
+    finally:
+        await server.execute(f"DROP DATABASE IF EXISTS {name}_webhooks WITH (FORCE)")
+        await server.close()
+
+
+def _load_from_elsewhere(port: int, seconds: float) -> tuple[int, list[float]]:
+    """Load a port from another process; how many were answered 200, and each one's ms, in order of size."""
+    spawn = multiprocessing.get_context("spawn")
+    receiving, sending = spawn.Pipe(duplex=False)
+    process = spawn.Process(target=_load, args=(port, seconds, sending))
+    process.start()
+    latencies: list[float] = receiving.recv()
+    process.join()
+    return len(latencies), sorted(latencies)
+
+
+def _load(port: int, seconds: float, sending: Any) -> None:
+    import uvloop
+
+    sending.send(uvloop.run(_load_all(port, seconds)))
+
+
+async def _load_all(port: int, seconds: float) -> list[float]:
+    # Made and signed beforehand: what is measured should be the server.
+    requests = [_request() for _ in range(int(MOST_PER_SECOND * (WARM_UP_SECONDS + seconds)))]
+    latencies: list[float] = []
+    loop = asyncio.get_running_loop()
+    # What happens while connections are being opened is not measured.
+    since = time.perf_counter() + WARM_UP_SECONDS
+    connections = [
+        (await loop.create_connection(lambda: _Connection(requests, latencies, since, seconds), "127.0.0.1", port))[1]
+        for _ in range(CONNECTIONS)
+    ]
+    await asyncio.gather(*(connection.done for connection in connections))
+    return latencies
+
+
+class _Connection(asyncio.Protocol):
+    """One request after the other, by hand: a client library would cost more than the server."""
+
+    def __init__(self, requests: list[bytes], latencies: list[float], since: float, seconds: float) -> None:
+        self._requests = requests
+        self._latencies = latencies
+        self._since = since
+        self._until = since + seconds
+        self._answer = b""
+        self._began = 0.0
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        self._ask()
+
+    def data_received(self, data: bytes) -> None:
+        self._answer += data
+        head, blank, body = self._answer.partition(b"\r\n\r\n")
+        if not blank or len(body) < int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]):
+            return
+        if not head.startswith(b"HTTP/1.1 200"):
+            self.done.set_exception(RuntimeError(self._answer.decode()))
+            return
+        if self._began >= self._since:
+            self._latencies.append((time.perf_counter() - self._began) * 1000)
+        self._answer = b""
+        self._ask()
+
+    def _ask(self) -> None:
+        self._began = time.perf_counter()
+        if self._began > self._until or not self._requests:
+            self._transport.close()
+            self.done.set_result(None)
+            return
+        self._transport.write(self._requests.pop())  # type: ignore[attr-defined]  # it is a WriteTransport
+
+
+def _request() -> bytes:
+    """A payment's event as the provider sends it, some 700 bytes."""
+    from partners import senders
+
+    payment = {"id": "pi_1", "object": "payment_intent", "metadata": {"order_id": "77"}, "description": "x" * 400}
+    event = senders.stripe("payment_intent.created", payment, secret=SECRET)
+    lines = [f"{name}: {value}" for name, value in event.headers.items()]
+    head = ["POST /webhooks/stripe HTTP/1.1", "Host: bench", f"Content-Length: {len(event.body)}", *lines, "", ""]
+    return "\r\n".join(head).encode() + event.body
+
+
+def _fsyncs_per_second(folder: Path, rounds: int = 500) -> float:
+    with (folder / "fsync").open("wb", buffering=0) as file:
+        began = time.perf_counter()
+        for _ in range(rounds):
+            file.write(b"x" * 1_000)
+            os.fsync(file.fileno())
+        return rounds / (time.perf_counter() - began)
+
+
+def _print(result: Mapping[str, Any]) -> bool:
+    """Print the figures beside their bars; returns whether a bar was missed."""
+    missed = False
+    machine = result["machine"]
+    for name, figures in result["variants"].items():
+        verdicts: Sequence[str] = ()
+        if name in ("sqlite", "postgresql"):
+            held = figures["ratio"] >= RATIO_BAR, figures["p99_ms"] < P99_BAR_MS
+            verdicts = [
+                f"bar {RATIO_BAR:.0%}: {'held' if held[0] else 'MISSED'}",
+                f"bar {P99_BAR_MS:g} ms: {'held' if held[1] else 'MISSED'}",
+            ]
+            missed = missed or not all(held)
+        figure = (
+            f"{figures['per_second']:>8.0f}/s  {figures['ratio']:>5.0%} of the floor  p99 {figures['p99_ms']:>6.1f} ms"
+        )
+        sys.stdout.write(f"{name:<16} {figure}  {', '.join(verdicts)}".rstrip() + "\n")
+    if "postgresql" not in result["variants"]:
+        sys.stdout.write("postgresql       NOT RUN: no server\n")
+    load = f"load average {machine['load_1m']:.1f}, {machine['fsyncs_per_second']:.0f} fsyncs/s"
+    sys.stdout.write(f"on {machine['cores']} cores, {load}\n")
+    return missed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""The processes that `bench.webhooks` loads: `python -m bench.webhooks_child receiver|floor|worker` prints its port."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import uvloop
+
+from chassis.process import Running
+from webhooks import bootstrap
+from webhooks.domain import Webhook
+
+
+class NoIntake:
+    """Keeps nothing: the floor."""
+
+    async def add(self, webhook: Webhook) -> bool:  # noqa: ARG002  # that is the point
+        return True
+
+    async def healthy(self) -> bool:
+        return True
+
+
+class DeafShop:
+    """A shop that is told everything and does nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        async def told(*_: object) -> None:
+            return
+
+        return told
+
+
+@asynccontextmanager
+async def _floor() -> AsyncIterator[Running]:
+    async with bootstrap.run(intake=NoIntake()) as running:
+        yield running
+
+
+def _role(name: str) -> AbstractAsyncContextManager[Running]:
+    if name == "floor":
+        return _floor()
+    return bootstrap.run() if name == "receiver" else bootstrap.run_worker(shop=DeafShop())
+
+
+async def _serve(role: str) -> None:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    async with _role(role) as running:
+        gc.freeze()  # as `chassis.process` does
+        sys.stdout.write(f"{running.port}\n")
+        sys.stdout.flush()
+        await stop.wait()
+
+
+if __name__ == "__main__":
+    uvloop.run(_serve(sys.argv[1]))
