@@ -7,14 +7,13 @@ survives the process and the machine.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     BindParameter,
@@ -38,7 +37,8 @@ from sqlalchemy.types import TypeDecorator
 
 from chassis import schema
 from chassis.direct import Direct, Work, direct, prepare_sqlite
-from chassis.errors import Kind, ShopError, invalid
+from chassis.errors import ShopError, StoreUnavailable, invalid
+from chassis.exclusive import advisory_lock, file_lock
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -86,11 +86,13 @@ class Database:
     async def write(self, work: Work[T]) -> T:
         """Run `work`, a plain function of a connection, in a transaction: durably and all or nothing.
 
-        Then run what it left with `after_commit`. Raises `StoreUnavailable`.
+        Then run what it left with `after_commit`. When its connection turns out to be dead, `work` is run once more.
+        Raises `StoreUnavailable`.
         """
         callbacks: list[Callable[[], None]] = []
 
         def collecting(connection: Connection) -> T:
+            callbacks.clear()
             connection.info["after_commit"] = callbacks
             return work(connection)
 
@@ -107,7 +109,7 @@ class Database:
         async with AsyncExitStack() as stack:
             stack.enter_context(_explained())
             await stack.enter_async_context(self._writing_alone())
-            connection = await stack.enter_async_context(self.engine.connect())
+            connection = await stack.enter_async_context(self._connected())
             await connection.execution_options(**{_WRITES: True})
             callbacks = connection.info["after_commit"] = []
             async with connection.begin():
@@ -119,8 +121,22 @@ class Database:
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """Read from one consistent state, as much and for as long as it takes. Raises `StoreUnavailable`."""
         with _explained():
-            async with self.engine.connect() as connection, connection.begin():
+            async with self._connected() as connection, connection.begin():
                 yield connection
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for a block. As a block cannot be run again, it is asked first whether anybody is there."""
+        async with self.engine.connect() as connection:
+            if not self.is_sqlite:
+                try:
+                    await connection.execute(text("SELECT 1"))
+                except DBAPIError as error:
+                    if not error.connection_invalidated:
+                        raise
+                await connection.rollback()
+                await connection.get_raw_connection()  # a new one, if that one was dead
+            yield connection
 
     def _writing_alone(self) -> AbstractAsyncContextManager[object]:
         """Be this process's only writer where there can be only one (SQLite).
@@ -133,7 +149,8 @@ class Database:
     async def exclusively(self, name: str) -> AsyncIterator[bool]:
         """Be the only one, over all processes on this database, that does `name`; yields False when another one is.
 
-        Falls back to nobody when the holder dies, however it dies.
+        Falls back to nobody when the holder dies, however it dies. When the database goes, the block is cancelled:
+        raises `StoreUnavailable`.
         """
         async with self._lock(name, wait=False) as held:
             yield held
@@ -146,15 +163,8 @@ class Database:
 
     def _lock(self, name: str, *, wait: bool) -> AbstractAsyncContextManager[bool]:
         if self.is_sqlite:
-            return _file_lock(Path(f"{self.engine.url.database}.{name}.lock"), wait=wait)
-        return _advisory_lock(self.engine, name, wait=wait)
-
-
-class StoreUnavailable(ShopError):
-    """The database cannot be reached, or does not answer in time; what was wanted has not happened, or may have."""
-
-    def __init__(self) -> None:
-        super().__init__("STORE_UNAVAILABLE", "the database does not answer", Kind.UNAVAILABLE, retry_after=1.0)
+            return file_lock(Path(f"{self.engine.url.database}.{name}.lock"), wait=wait)
+        return advisory_lock(self.engine, name, wait=wait)
 
 
 # For those who go on when the database is back. A connection that cannot be made may also be the operating system's.
@@ -166,9 +176,15 @@ def _explained() -> Iterator[None]:
     """Tell what is the database's fault from what is ours."""
     try:
         yield
-    except (OperationalError, InterfaceError, PoolTimeout, OSError) as error:
+    except (DBAPIError, PoolTimeout, OSError) as error:
+        if isinstance(error, DBAPIError) and not _gone(error):
+            raise
         log.warning("the database does not answer", extra={"reason": f"{type(error).__name__}: {error}"[:_MAX_REASON]})
         raise StoreUnavailable from error
+
+
+def _gone(error: DBAPIError) -> bool:
+    return error.connection_invalidated or isinstance(error, (OperationalError, InterfaceError))
 
 
 def after_commit(connection: AsyncConnection | Connection, callback: Callable[[], None]) -> None:
@@ -263,7 +279,6 @@ def _postgresql_engine(url: URL, pool_size: int) -> AsyncEngine:
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=5,
-        pool_pre_ping=True,
         connect_args={"timeout": 5, "command_timeout": 30},
     )
 
@@ -294,39 +309,3 @@ async def _create_if_missing(url: URL) -> None:
                         raise
     finally:
         await server.dispose()
-
-
-@asynccontextmanager
-async def _file_lock(path: Path, *, wait: bool) -> AsyncIterator[bool]:
-    with path.open("w") as file:
-        held = _locked(file)
-        while wait and not held:
-            await asyncio.sleep(0.02)
-            held = _locked(file)
-        yield held  # closing the file gives the lock back
-
-
-def _locked(file: IO[str]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-@asynccontextmanager
-async def _advisory_lock(engine: AsyncEngine, name: str, *, wait: bool) -> AsyncIterator[bool]:
-    """A PostgreSQL advisory lock, held by a session of its own."""
-    async with engine.connect() as connection:
-        await connection.execution_options(isolation_level="AUTOCOMMIT")
-        key = {"name": name}
-        if wait:
-            await connection.execute(text("SELECT pg_advisory_lock(hashtext(:name))"), key)
-            held = True
-        else:
-            held = bool(await connection.scalar(text("SELECT pg_try_advisory_lock(hashtext(:name))"), key))
-        try:
-            yield held
-        finally:
-            if held:
-                await connection.execute(text("SELECT pg_advisory_unlock(hashtext(:name))"), key)

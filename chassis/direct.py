@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 T = TypeVar("T")
@@ -28,7 +29,7 @@ class Direct(Protocol):
         """Run statements that write nothing, and find few rows by an index; each sees what is committed by then."""
 
     async def write(self, work: Work[T]) -> T:
-        """Run a transaction of its own, durably and all or nothing."""
+        """Run a transaction of its own, durably and all or nothing; `work` may be run twice."""
 
 
 @asynccontextmanager
@@ -89,11 +90,32 @@ class _Postgresql:
         # No BEGIN before a read and no ROLLBACK after it: each would be a way to the server and back.
         self._reading = engine.execution_options(isolation_level="AUTOCOMMIT")
 
+    # Nobody asks a connection whether it is alive before it is used, which would be as slow as reading a row. What one
+    # that has died was used for is done again with a new one: losing one makes SQLAlchemy forget all that are older.
+
     async def read(self, work: Work[T]) -> T:
+        try:
+            return await self._read(work)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+        return await self._read(work)
+
+    async def _read(self, work: Work[T]) -> T:
         async with self._reading.connect() as connection:
             return await connection.run_sync(work)
 
     async def write(self, work: Work[T]) -> T:
+        committing = False
+        try:
+            async with self._engine.begin() as connection:
+                result = await connection.run_sync(work)
+                committing = True
+            return result
+        except DBAPIError as error:
+            # Of a connection that dies while it commits, nobody knows whether it has.
+            if committing or not error.connection_invalidated:
+                raise
         async with self._engine.begin() as connection:
             return await connection.run_sync(work)
 

@@ -74,3 +74,10 @@ def unavailable(upstream: str, *, retry_after: float = 1.0) -> ShopError:
 def timed_out(upstream: str) -> ShopError:
     """The caller's time was up before the upstream had answered; it may still do what it was asked."""
     return ShopError("DEADLINE_EXCEEDED", f"{upstream} took too long", Kind.TIMEOUT, retry_after=1.0, upstream=upstream)
+
+
+class StoreUnavailable(ShopError):
+    """The database cannot be reached, or does not answer in time; what was wanted has not happened, or may have."""
+
+    def __init__(self) -> None:
+        super().__init__("STORE_UNAVAILABLE", "the database does not answer", Kind.UNAVAILABLE, retry_after=1.0)

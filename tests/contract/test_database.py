@@ -6,15 +6,17 @@ import asyncio
 import shutil
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, column, select, table, text
 from sqlalchemy.engine import make_url
 
-from chassis.database import Database, StoreUnavailable, after_commit
+from chassis.database import Database, after_commit
+from chassis.errors import StoreUnavailable
 from services.orders.bootstrap import MIGRATIONS
 from services.orders.sql_store import SqlOrderStore, orders, outbox
 from tests.contract.databases import opened, unrelayed, url_of
@@ -221,6 +223,41 @@ class TestUnavailable:
                 assert await db.read(_revision)
                 assert await db.write(_revision)
 
+    @pytest.mark.postgres
+    async def test_connections_that_have_died(self, postgres_databases: str) -> None:
+        """A server that has come back meanwhile is nothing that a caller notices, whatever it asks for."""
+        url = make_url(url_of("orders", postgres_databases, Path()))
+        async with proxy(url.host or "", url.port or 5432) as network:
+            detour = url.set(host="127.0.0.1", port=network.port).render_as_string(hide_password=False)
+            async with opened("orders", detour) as db:
+
+                async def in_a_block() -> str:
+                    async with db.transaction() as connection:
+                        return await connection.run_sync(_revision)
+
+                works: list[Callable[[], Awaitable[str]]] = [partial(db.read, _revision), partial(db.write, _revision)]
+                for work in (*works, in_a_block):
+                    assert await db.read(_revision)
+                    network.cut()
+                    assert await work()
+
+    @pytest.mark.postgres
+    async def test_a_commit_that_nobody_confirms_is_not_repeated(self, postgres_databases: str) -> None:
+        """A connection that dies under a commit is told as STORE_UNAVAILABLE: it may have happened."""
+        url = make_url(url_of("orders", postgres_databases, Path()))
+        async with proxy(url.host or "", url.port or 5432) as network:
+            detour = url.set(host="127.0.0.1", port=network.port).render_as_string(hide_password=False)
+            async with opened("orders", detour) as db:
+                done: list[str] = []
+
+                def last(connection: Connection) -> None:
+                    done.append(_revision(connection))
+                    network.cut()
+
+                with pytest.raises(StoreUnavailable):
+                    await db.write(last)
+        assert len(done) == 1
+
     async def test_a_file_that_is_gone(self, tmp_path: Path) -> None:
         """A file that cannot be opened any more is STORE_UNAVAILABLE, not an error of ours."""
         folder = tmp_path / "state"
@@ -258,3 +295,29 @@ class TestExclusively:
         await asyncio.gather(task, return_exceptions=True)
         async with opened("orders", url) as second, second.exclusively("relay") as theirs:
             assert theirs
+
+    @pytest.mark.postgres
+    async def test_a_server_that_goes_takes_it_along(self, postgres_databases: str) -> None:
+        """Whoever has a task to itself is stopped when the server forgets that, and can still be cancelled then."""
+        url = make_url(url_of("orders", postgres_databases, Path()))
+        async with proxy(url.host or "", url.port or 5432) as network:
+            detour = url.set(host="127.0.0.1", port=network.port).render_as_string(hide_password=False)
+            async with opened("orders", detour) as db:
+                with pytest.raises(StoreUnavailable):
+                    async with asyncio.timeout(5), db.exclusively("relay"):
+                        network.cut()
+                        await asyncio.Event().wait()
+                held = asyncio.Event()
+
+                async def hold() -> None:
+                    async with db.exclusively("relay") as alone:
+                        assert alone
+                        held.set()
+                        await asyncio.Event().wait()
+
+                task = asyncio.create_task(hold())
+                await held.wait()
+                task.cancel()
+                network.cut()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
