@@ -28,6 +28,9 @@ class Direct(Protocol):
     async def read(self, work: Work[T]) -> T:
         """Run statements that write nothing, and find few rows by an index; each sees what is committed by then."""
 
+    def version(self) -> int | None:
+        """See `Database.version`."""
+
     async def write(self, work: Work[T]) -> T:
         """Run a transaction of its own, durably and all or nothing; `work` may be run twice."""
 
@@ -58,6 +61,13 @@ class _Sqlite:
         if self._reading is None:
             self._reading = self._engine("query_only = ON").connect()
         return work(self._reading)
+
+    def version(self) -> int | None:
+        if self._reading is None:
+            return None
+        driver: Any = self._reading.connection.driver_connection
+        found: int = driver.execute("PRAGMA data_version").fetchone()[0]
+        return found
 
     async def write(self, work: Work[T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, copy_context().run, self._write, work)
@@ -100,6 +110,9 @@ class _Postgresql:
             if not error.connection_invalidated:
                 raise
         return await self._read(work)
+
+    def version(self) -> int | None:
+        return None
 
     async def _read(self, work: Work[T]) -> T:
         async with self._reading.connect() as connection:

@@ -14,13 +14,19 @@ Answer = TypeVar("Answer")
 class Grouped(Generic[Item, Answer]):
     """Does items in groups, one group at a time. Nobody waits for company: what is alone is done alone."""
 
-    def __init__(self, do: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]], *, most: int = 64) -> None:
+    def __init__(
+        self, do: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]], *, most: int = 64, every: float = 0.0
+    ) -> None:
         """`do` answers each item of a group in order, or raises for all of them; `most` items make a group.
+
+        `every`: seconds from the beginning of one group to the next one's, at least.
 
         It runs in a context of its own: without the trace, the deadline and the caller of whoever happens to be first.
         """
         self._do = do
         self._most = most
+        self._every = every
+        self._next_at = float("-inf")
         self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
         self._working: asyncio.Task[None] | None = None
 
@@ -33,7 +39,11 @@ class Grouped(Generic[Item, Answer]):
         return await answer
 
     async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
         while self._waiting:
+            if (early := self._next_at - loop.time()) > 0:
+                await asyncio.sleep(early)
+            self._next_at = loop.time() + self._every
             group, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
             group = [(item, answer) for item, answer in group if not answer.done()]
             if not group:

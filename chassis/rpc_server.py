@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 # A method's name ("PlaceOrder") -> who may call it. A method that is not in it may be called by nobody.
 Policy = Mapping[str, Rule]
+# A method's name -> what makes a request of a message's bytes.
+Deserializers = Mapping[str, Callable[[bytes], Any]]
 
 _DRAIN_SECONDS = 5.0
 # Counted here: gRPC's own limit costs a callback a call, and answers without our details.
@@ -46,8 +48,10 @@ class Boundary:
         telemetry: Telemetry,
         *,
         endless: Collection[str] = (),
+        deserializers: Deserializers | None = None,
         observer: ServedObserver | None = None,
     ) -> None:
+        self._deserializers = deserializers or {}
         self._observer: ServedObserver | None = observer or telemetry.metrics
         self._endless = endless
         self._running = 0
@@ -67,7 +71,8 @@ class Boundary:
         behaviour = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
         wrap = self._streaming if handler.response_streaming else self._unary
         facts = _Facts(service, method, self._policy.get(method))
-        return make(wrap(behaviour, facts), handler.request_deserializer, handler.response_serializer)
+        deserialize = self._deserializers.get(method, handler.request_deserializer)
+        return make(wrap(behaviour, facts), deserialize, handler.response_serializer)
 
     # What is done for each call is written out, not stacked in context managers: each of those costs 2 us, and
     # everything together must cost less than a third of what gRPC itself does.
@@ -234,6 +239,7 @@ async def serve(
     host: str,
     port: int,
     endless: Collection[str] = (),
+    deserializers: Deserializers | None = None,
     observer: ServedObserver | None = None,
     reflection: bool = True,
     health: health_aio.HealthServicer | None = None,
@@ -243,17 +249,20 @@ async def serve(
 
     `registrations` pair a generated `add_…_to_server` with its servicer; `names` are the services' full names, for
     health and reflection. `health` is the caller's own where something beside this process decides whether it can take
-    work; `endless` names streams that end only with their clients; `observer` is told of each
-    call, instead of the process's own metrics. With `tls`, only
+    work; `endless` names streams that end only with their clients; `deserializers` has methods whose requests are not
+    just what protobuf reads; `observer` is told of each call, instead of the process's own metrics. With `tls`, only
     callers that show a certificate are served. At the end health says NOT_SERVING first, then endless streams get
     UNAVAILABLE, and other calls in flight 5 s to finish.
     """
-    boundary = Boundary(policy, verifier, telemetry, endless=endless, observer=observer)
+    boundary = Boundary(policy, verifier, telemetry, endless=endless, deserializers=deserializers, observer=observer)
     server = grpc.aio.server(
         options=[
             ("grpc.so_reuseport", 0),
             ("grpc.max_receive_message_length", 4 << 20),
             ("grpc.keepalive_time_ms", 20_000),
+            # The second is what counts, as for clients.
+            ("grpc.keepalive_timeout_ms", 5_000),
+            ("grpc.http2.ping_timeout_ms", 5_000),
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
             # Then a client connects anew, once what it has under way is done, and sees copies that were added.

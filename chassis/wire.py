@@ -10,12 +10,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis.errors import invalid
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 
 def timestamp(moment: datetime) -> Timestamp:
     """A moment as google.protobuf.Timestamp."""
-    message = Timestamp()
-    message.FromDatetime(moment)
-    return message
+    since = moment - _EPOCH
+    return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1_000)
 
 
 def moment(request: Message, field: str) -> datetime:

@@ -137,6 +137,13 @@ class InventoryClient:
         return (await self._client.call(self._stub.CheckAvailability, request)).items
 
 
+# The largest piece of a file that the contract allows, and how a message with one begins.
+PIECE = 256 << 10
+_FULL = storage_pb2.Chunk(data=bytes(PIECE)).SerializeToString()[:-PIECE]
+# A piece of a file in the parts that it arrived in.
+Parts = Sequence[bytes | memoryview]
+
+
 class StorageClient:
     def __init__(self, channel: grpc.aio.Channel, client: Client, *, transfer_budget: float) -> None:
         """`transfer_budget`: seconds for a whole upload or download."""
@@ -147,8 +154,10 @@ class StorageClient:
     async def stat(self, file_id: str) -> storage_pb2.FileInfo:
         return (await self._client.call(self._stub.StatFile, storage_pb2.StatFileRequest(id=file_id))).file
 
-    async def upload(self, chunks: AsyncIterator[storage_pb2.Chunk]) -> storage_pb2.FileInfo:
-        response = await self._client.upload(self._stub.UploadFile, chunks, timeout=self._transfer_budget)
+    async def upload(self, header: storage_pb2.UploadHeader, pieces: AsyncIterator[Parts]) -> storage_pb2.FileInfo:
+        """Store a file; no piece may have more than `PIECE` bytes, and most should have as many."""
+        async with aclosing(_messages(header, pieces)) as messages:
+            response = await self._client.upload(self._stub.UploadFile, messages, timeout=self._transfer_budget)
         return response.file
 
     async def download(self, file_id: str, offset: int, length: int) -> AsyncGenerator[bytes, None]:
@@ -158,6 +167,16 @@ class StorageClient:
         async with aclosing(chunks):
             async for chunk in chunks:
                 yield chunk.data
+
+
+async def _messages(header: storage_pb2.UploadHeader, pieces: AsyncIterator[Parts]) -> AsyncGenerator[bytes, None]:
+    yield storage_pb2.Chunk(header=header).SerializeToString()
+    async for parts in pieces:
+        if sum(map(len, parts)) == PIECE:
+            # Each byte is copied once; protobuf does it three times.
+            yield b"".join((_FULL, *parts))
+        else:
+            yield storage_pb2.Chunk(data=b"".join(parts)).SerializeToString()
 
 
 @dataclass(frozen=True, slots=True)

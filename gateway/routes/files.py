@@ -17,19 +17,19 @@ from starlette.responses import Response
 from chassis.errors import Kind, ShopError, invalid
 from gateway import rendering
 from gateway.auth import SIGNED_IN
-from gateway.clients import upstreams
+from gateway.clients import PIECE, Parts, upstreams
 from gateway.conditions import none_match
 from gateway.models import File, IdInPath
 from gateway.openapi import operation_id, problems
 from gateway.ranges import wanted_bytes
 from gateway.rendering import json_response
 from gateway.streaming import Streamed
-from protos.shop.storage.v1.storage_pb2 import Chunk, FileInfo, UploadHeader
+from protos.shop.storage.v1.storage_pb2 import FileInfo, UploadHeader
 
 router = APIRouter(tags=["files"], generate_unique_id_function=operation_id)
 
-# The largest piece that the contract allows: what an upload costs is the number of messages.
-_PIECE = 256 << 10
+# A client may send byte by byte, and what is known of a part takes more memory than a byte.
+_MOST_PARTS = 64
 # Seconds that a client may pause within its upload.
 _PATIENCE = 20.0
 _SHA256 = re.compile(r"(?:^|,)\s*sha-256=:([A-Za-z0-9+/=]*):\s*(?=[,;]|$)")
@@ -65,8 +65,8 @@ async def upload_file(
     header = UploadHeader(
         content_type=request.headers.get("content-type", ""), sha256=expected_sha256(repr_digest), public=public
     )
-    async with aclosing(_chunks(header, request)) as chunks:
-        file = await upstreams(request).storage.upload(chunks)
+    async with aclosing(_pieces(request)) as pieces:
+        file = await upstreams(request).storage.upload(header, pieces)
     headers = {"location": f"/v1/files/{file.id}", "cache-control": "no-store"}
     return json_response(rendering.file(file), 201, headers)
 
@@ -139,25 +139,32 @@ def _headers(file: FileInfo) -> dict[str, str]:
     }
 
 
-async def _chunks(header: UploadHeader, request: Request) -> AsyncGenerator[Chunk, None]:
-    """The request's body in messages of 256 KiB, pulled from the client only as fast as the upstream takes them."""
-    yield Chunk(header=header)
-    piece = bytearray()
+async def _pieces(request: Request) -> AsyncGenerator[Parts, None]:
+    """The request's body in pieces of 256 KiB, pulled from the client only as fast as the upstream takes them."""
+    parts: list[bytes | memoryview] = []
+    missing = PIECE
     async with aclosing(request.stream()) as arriving:
-        while True:
-            try:
-                async with asyncio.timeout(_PATIENCE):
-                    received = await anext(arriving, None)
-            except TimeoutError as error:
-                raise ShopError("UPLOAD_STALLED", f"nothing came for {_PATIENCE:.0f} s", Kind.TIMEOUT) from error
-            if received is None:
-                break
-            piece += received
-            while len(piece) >= _PIECE:
-                yield Chunk(data=bytes(piece[:_PIECE]))
-                del piece[:_PIECE]
-    if piece:
-        yield Chunk(data=bytes(piece))
+        while (received := await _next(arriving)) is not None:
+            rest = memoryview(received)
+            while len(rest) >= missing:
+                yield [*parts, rest[:missing]]
+                rest = rest[missing:]
+                parts, missing = [], PIECE
+            if rest:
+                parts.append(rest)
+                missing -= len(rest)
+            if len(parts) > _MOST_PARTS:
+                parts = [b"".join(parts)]
+    if parts:
+        yield parts
+
+
+async def _next(arriving: AsyncIterator[bytes]) -> bytes | None:
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            return await anext(arriving, None)
+    except TimeoutError as error:
+        raise ShopError("UPLOAD_STALLED", f"nothing came for {_PATIENCE:.0f} s", Kind.TIMEOUT) from error
 
 
 def expected_sha256(repr_digest: str | None) -> str:

@@ -19,7 +19,7 @@ from gateway.models import Availability as AvailabilityModel
 from gateway.models import AvailabilityPage, IdInPath, Product, ProductPage, ProductPatch, ProductWrite
 from gateway.openapi import operation_id, problems
 from gateway.parameters import ID_LIST, Cursor, Limit, id_list
-from gateway.plain_read import PlainRead
+from gateway.plain_routes import PlainRead
 from gateway.rendering import json_response
 from protos.shop.catalog.v1 import catalog_pb2 as pb
 from protos.shop.inventory.v1.inventory_pb2 import Availability

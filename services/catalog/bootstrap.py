@@ -13,7 +13,7 @@ from chassis.broker.port import Topology
 from chassis.database import database
 from chassis.identity_provider import identity_provider
 from chassis.process import Running
-from chassis.rpc import Client, connect
+from chassis.rpc import connect
 from chassis.rpc_server import serve
 from chassis.settings import TOPOLOGY, ProcessSettings
 from protos.shop.catalog.v1.catalog_pb2_grpc import add_CatalogServiceServicer_to_server
@@ -56,7 +56,7 @@ async def run(settings: Settings | None = None, *, inventory: Inventory | None =
                     tls=settings.tls("catalog"),
                 )
             )
-            inventory = GrpcInventory(InventoryServiceStub(channel), Client("inventory", spans))
+            inventory = GrpcInventory(InventoryServiceStub(channel), spans)
         out = Outbox(outbox, db, events, spans)
         store = SqlProductStore(db, out)
         if settings.demo():

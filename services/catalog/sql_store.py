@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -30,6 +30,7 @@ from chassis.broker.outbox import Outbox, outbox_table
 from chassis.broker.port import Event
 from chassis.database import Database, UtcTime, by_number, insert_missing, numbered
 from chassis.errors import not_found
+from chassis.grouping import Grouped
 from protos.shop.events.v1.events_pb2 import ProductChanged
 from services.catalog.domain import Product
 
@@ -51,6 +52,8 @@ products = Table(
 outbox = outbox_table(metadata)
 inbox = inbox_table(metadata)
 
+# Products that are kept in memory, 1 KB each.
+_MOST_KNOWN = 1_000
 _LIVE = select(products).where(products.c.deleted.is_(False))
 
 
@@ -65,12 +68,33 @@ class SqlProductStore:
         self._database = database
         self._events = events
         self._inbox = Inbox(inbox)
+        self._known: dict[str, Product] = {}
+        self._known_at: int | None = None
+        self._finding = Grouped(self._find_together)
 
     async def by_ids(self, ids: Sequence[str]) -> dict[str, Product]:
-        if not ids:
-            return {}
-        rows = await self._database.read(lambda connection: connection.execute(_by_ids(len(ids)), by_number(ids)).all())
-        return {row.id: _product(row) for row in rows}
+        known = self._known_now()
+        missing = [product_id for product_id in ids if product_id not in known]
+        if missing:
+            known.update(await self._finding.submit(missing))
+        return {product_id: known[product_id] for product_id in ids if product_id in known}
+
+    async def _find_together(self, wanted: Sequence[Sequence[str]]) -> Sequence[Mapping[str, Product]]:
+        """Look for what several callers want at once, and tell each of all that was found."""
+        ids = list({product_id for each in wanted for product_id in each})
+        # As many parameters as a power of two, so that there are few statements.
+        ids += ids[-1:] * ((1 << (len(ids) - 1).bit_length()) - len(ids))
+        statement, parameters = _by_ids(len(ids)), by_number(ids)
+        rows = await self._database.read(lambda connection: connection.execute(statement, parameters).all())
+        found = {row.id: _product(row) for row in rows}
+        return [found] * len(wanted)
+
+    def _known_now(self) -> dict[str, Product]:
+        """What was read since anything was last written; nothing where that cannot be told."""
+        version = self._database.version()
+        if version is None or version != self._known_at or len(self._known) > _MOST_KNOWN:
+            self._known, self._known_at = {}, version
+        return self._known
 
     async def page(self, *, category: str, query: str, after: str, size: int) -> list[Product]:
         statement = _LIVE.where(products.c.id > after).order_by(products.c.id).limit(size)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from chassis.errors import Kind, ShopError
+from chassis.shared_reads import SharedReads
 from services.erp_adapter import translation
 from services.erp_adapter.domain import GoodsReceipt, NewSalesOrder, SalesOrder, Shipment, StockLevel, check_reference
-from services.erp_adapter.shared_reads import SharedReads
 from services.erp_adapter.translation import ErpFault
 
 T = TypeVar("T")
@@ -27,13 +27,14 @@ class SoapErp:
 
     def __init__(self, soap: Soap) -> None:
         self._soap = soap
-        self._reads = SharedReads(self._read_levels)
+        self._reads = SharedReads("the ERP", self._read_levels)
 
     async def stock_levels(self, product_ids: Sequence[str]) -> list[StockLevel]:
         for product_id in product_ids:
             # Here, because the call is shared: one caller's mistake must not become everybody's.
             check_reference("product_ids", product_id)
-        return await self._reads.levels(product_ids)
+        found = await self._reads.get(product_ids)
+        return [found[product_id] for product_id in product_ids if product_id in found]
 
     async def register(self, order: NewSalesOrder) -> str:
         request = translation.order_request(order)
@@ -76,8 +77,9 @@ class SoapErp:
         for product_id in product_ids:
             await self._ask("CreateArticle", translation.article_request(product_id), str)
 
-    async def _read_levels(self, product_ids: Sequence[str]) -> list[StockLevel]:
-        return await self._ask("GetStockLevel", translation.stock_request(product_ids), translation.stock_levels)
+    async def _read_levels(self, product_ids: Sequence[str]) -> dict[str, StockLevel]:
+        levels = await self._ask("GetStockLevel", translation.stock_request(product_ids), translation.stock_levels)
+        return {level.product_id: level for level in levels}
 
     async def _ask(self, operation: str, request: Mapping[str, Any], read: Callable[[Any], T]) -> T:
         try:

@@ -63,6 +63,9 @@ orders = Table(
 outbox = outbox_table(metadata)
 Index("outbox_by_subject", outbox.c.subject, outbox.c.position)
 
+# Seconds from one transaction that places orders to the next, so that many share one when many come: a transaction
+# costs 0.7 ms of processor time, an order more in it 0.1. Whoever comes alone does not wait.
+_PLACE_EVERY = 0.01
 _NEWEST_FIRST = (orders.c.placed_at.desc(), orders.c.id.desc())
 # Built once: SQLAlchemy caches what they compile to.
 _BY_ID = select(orders).where(orders.c.id == bindparam("id"))
@@ -84,7 +87,7 @@ class SqlOrderStore:
     def __init__(self, database: Database, events: Outbox) -> None:
         self._database = database
         self._events = events
-        self._placing = Grouped(self._place_all)
+        self._placing = Grouped(self._place_all, every=_PLACE_EVERY)
 
     async def place(self, outcome: tuple[Order, Happened], *, key: str, fingerprint: str) -> tuple[Order, str]:
         order, happened = outcome

@@ -29,9 +29,9 @@ class ArrivingFile:
             os.close(self._descriptor)
         self._size = 0
 
-    def write(self, block: bytearray) -> None:
+    def write(self, block: memoryview) -> None:
         """Append bytes. Raises `OSError` when the disk does not take them."""
-        rest = memoryview(block)
+        rest = block
         while rest:
             rest = rest[os.write(self._descriptor, rest) :]
         self._size += len(block)

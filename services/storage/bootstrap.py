@@ -25,7 +25,7 @@ from services.storage.clients import GrpcPaidOrders
 from services.storage.consumer import QUEUE, InvoiceConsumer
 from services.storage.demo import OWNER, PICTURE, demo_pictures
 from services.storage.folder_store import FolderStore
-from services.storage.grpc_api import POLICY, StorageApi
+from services.storage.grpc_api import DESERIALIZERS, POLICY, StorageApi
 from services.storage.housekeeping import sweep
 from services.storage.ports import PaidOrders
 from services.storage.sql_store import SqlFileStore
@@ -88,6 +88,7 @@ async def run(
                 (add_StorageServiceServicer_to_server, StorageApi(storage, patience=settings.upload_patience)),
                 names=["shop.storage.v1.StorageService"],
                 policy=POLICY,
+                deserializers=DESERIALIZERS,
                 verifier=verifier or provider.verifier,
                 telemetry=spans,
                 host=settings.host,

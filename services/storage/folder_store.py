@@ -15,13 +15,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 
 from services.storage.arriving_file import ArrivingFile, locked
 from services.storage.domain import MAX_PIECE, Content
 
-# What is hashed and written at once. Handing over to threads costs, so not less; an upload holds two of them in memory,
-# so not more.
+# What is hashed and written at once. Handing over to a thread costs, so not less; an upload holds two in memory, so not
+# more.
 BLOCK = 2 << 20
 
 
@@ -82,40 +83,41 @@ class FolderStore:
 
 
 class FolderArrival:
-    """A content on its way in: one block is hashed by a thread and written by another while the next one arrives."""
+    """A content on its way in: a thread hashes and writes one block while the next one arrives.
+
+    The same two blocks take turns: what new memory costs is more than copying what arrives into memory that is there.
+    """
 
     def __init__(self, incoming: Path, folder: Path) -> None:
         self._incoming = incoming
         self._folder = folder
         self._size = 0
-        self._block = bytearray()
+        self._block, self._other = BytesIO(), BytesIO()
         self._digest = hashlib.sha256()
         self._content: Content | None = None
         self._file: ArrivingFile | None = None
-        self._under_way: asyncio.Future[list[None]] | None = None
+        self._under_way: asyncio.Future[None] | None = None
         self._folder_lock = -1
 
     @property
     def size(self) -> int:
         return self._size
 
-    async def write(self, piece: bytes) -> None:
+    async def write(self, piece: bytes | memoryview) -> None:
         self._size += len(piece)
-        self._block += piece
-        if len(self._block) >= BLOCK:
-            block = self._handed_over()
-            await self._in_turn(partial(self._digest.update, block), partial(self._write, block))
+        self._block.write(piece)
+        if self._block.tell() >= BLOCK:
+            await self._hand_over(self._write)
 
     async def content(self) -> Content:
         if self._content is None:
-            block = self._handed_over()
-            await self._in_turn(partial(self._digest.update, block), partial(self._write_rest, block))
+            await self._hand_over(self._write_rest)
             await self._turn()
             self._content = Content(self._digest.hexdigest(), self._size)
         return self._content
 
     async def keep(self) -> None:
-        await self._in_turn(partial(self._keep, await self.content()))
+        self._begin(partial(self._keep, await self.content()))
         await self._turn()
 
     async def discard(self) -> None:
@@ -124,25 +126,30 @@ class FolderArrival:
             await self._turn()
         await asyncio.to_thread(self._discard)
 
-    async def _in_turn(self, *works: Callable[[], None]) -> None:
-        """Begin something in a thread each, once what was begun before has ended."""
+    async def _hand_over(self, work: Callable[[BytesIO], None]) -> None:
+        """Begin to work on what has arrived, once that is done for what had arrived before."""
         await self._turn()
-        loop = asyncio.get_running_loop()
-        self._under_way = asyncio.gather(*(loop.run_in_executor(None, work) for work in works))
+        full = self._block
+        self._block, self._other = self._other, full
+        self._block.seek(0)
+        self._begin(partial(work, full))
+
+    def _begin(self, work: Callable[[], None]) -> None:
+        self._under_way = asyncio.get_running_loop().run_in_executor(None, work)
 
     async def _turn(self) -> None:
+        """Wait until what was begun has ended."""
         if self._under_way is not None:
             # Shielded: what a thread has begun, it ends; a discard has to come after it.
             await asyncio.shield(self._under_way)
 
-    def _handed_over(self) -> bytearray:
-        block, self._block = self._block, bytearray()
-        return block
+    def _write(self, block: BytesIO) -> None:
+        # Behind its position are the bytes of a block before it.
+        with block.getbuffer() as memory, memory[: block.tell()] as arrived:
+            self._digest.update(arrived)
+            self._opened().write(arrived)
 
-    def _write(self, block: bytearray) -> None:
-        self._opened().write(block)
-
-    def _write_rest(self, block: bytearray) -> None:
+    def _write_rest(self, block: BytesIO) -> None:
         self._write(block)
         self._opened().finish()
 

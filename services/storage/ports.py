@@ -30,7 +30,7 @@ class Arrival(Protocol):
     def size(self) -> int:
         """How many bytes were given so far."""
 
-    async def write(self, piece: bytes) -> None:
+    async def write(self, piece: bytes | memoryview) -> None:
         """Take a piece, no faster than the disk does."""
 
     async def content(self) -> Content:

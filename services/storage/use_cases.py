@@ -18,7 +18,9 @@ class Storage:
         self._contents = contents
         self._max_file_bytes = max_file_bytes
 
-    async def upload(self, request: UploadRequest, pieces: AsyncIterator[bytes], caller: Principal) -> StoredFile:
+    async def upload(
+        self, request: UploadRequest, pieces: AsyncIterator[bytes | memoryview], caller: Principal
+    ) -> StoredFile:
         """A new file of the caller's, once all of it has arrived; an error of `pieces` leaves nothing behind.
 
         Raises INVALID_INPUT, FORBIDDEN, FILE_TOO_LARGE or DIGEST_MISMATCH.

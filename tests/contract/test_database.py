@@ -205,6 +205,24 @@ class TestShortWork:
         assert await db.read(_revision) in ("1", "2")
 
 
+class TestVersion:
+    async def test_it_changes_with_every_write(self, url: str, db: Database) -> None:
+        """A database that can tell whether anything was written says so of each write, its own and another's."""
+        assert await db.read(_revision)
+        if not db.is_sqlite:
+            assert db.version() is None
+            return
+        found = [db.version(), db.version()]
+        assert found[0] == found[1]
+        async with opened("orders", url) as second:
+            for writer in (db, second):
+                await writer.write(_count_up)
+                found.append(db.version())
+        async with db.transaction() as connection:
+            await connection.run_sync(_count_up)
+        assert len({*found, db.version()}) == 4
+
+
 class TestUnavailable:
     @pytest.mark.postgres
     async def test_a_server_that_is_gone(self, postgres_databases: str) -> None:

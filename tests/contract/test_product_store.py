@@ -70,6 +70,29 @@ async def test_product_comes_back_as_it_was_added(store: SqlProductStore) -> Non
     assert await store.by_ids(["p", "unknown"]) == {"p": product}
 
 
+async def test_a_change_is_seen_at_once_by_every_process(url: str, store: SqlProductStore) -> None:
+    """However often a product was read, what another process or this one has changed is what is read next."""
+    await store.add(a_product("p"))
+    async with opened("catalog", url) as other:
+        writers = [SqlProductStore(other, unrelayed(outbox, other)), store]
+        for writer in writers * 2:
+            known = (await store.by_ids(["p"]))["p"]
+            assert await store.by_ids(["p"]) == {"p": known}
+            await writer.change("p", renamed)
+            assert await store.by_ids(["p"]) == {"p": renamed(known)}
+        await writers[0].delete("p", anything_goes)
+    assert await store.by_ids(["p"]) == {}
+
+
+async def test_those_who_ask_together_get_what_they_asked_for(store: SqlProductStore) -> None:
+    """Many readers of different products at once each get theirs, and nothing else."""
+    for number in range(7):
+        await store.add(a_product(f"p{number}"))
+    wanted = [[f"p{number % 7}" for number in range(first, first + 3)] for first in range(40)]
+    found = await asyncio.gather(*(store.by_ids([*ids, "unknown"]) for ids in wanted))
+    assert [list(each) for each in found] == wanted
+
+
 async def test_pages_follow_each_other_while_products_come(store: SqlProductStore) -> None:
     """Reading page by page sees each product once, however many are added meanwhile before the place reached."""
     for number in range(10):

@@ -8,10 +8,12 @@ from typing import Any, cast
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chassis.errors import ShopError
 from chassis.rpc_errors import status_of
-from chassis.wire import moment
+from chassis.wire import moment, timestamp
 from protos.shop.catalog.v1.catalog_pb2 import RefreshMaterialRequest
 from protos.shop.erp.v1.erp_pb2 import PostGoodsReceiptRequest, RegisterSalesOrderRequest
 from protos.shop.orders.v1.orders_pb2 import RecordDeliveryRequest
@@ -54,3 +56,12 @@ async def test_what_is_no_time_is_refused(field: str, what: str) -> None:
 def test_the_earliest_times(seconds: int, expected: datetime) -> None:
     """The first moment of the type is a time, and so is zero: it is set, not missing."""
     assert moment(RecordDeliveryRequest(delivered_at=Timestamp(seconds=seconds)), "delivered_at") == expected
+
+
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_moments_travel_unchanged(at: datetime) -> None:
+    """Every moment of the calendar is written as the type asks, to the microsecond, and read as it was."""
+    by_the_library = Timestamp()
+    by_the_library.FromDatetime(at)
+    assert timestamp(at) == by_the_library
+    assert moment(RefreshMaterialRequest(refreshed_at=timestamp(at)), "refreshed_at") == at

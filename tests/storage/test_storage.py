@@ -235,6 +235,21 @@ async def test_what_is_kept_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.M
             done.clear()
 
 
+async def test_pieces_of_any_size_over_many_blocks(tmp_path: Path) -> None:
+    """However a content is cut, what is kept is its bytes in their order."""
+    store = FolderStore(tmp_path)
+    await store.prepare()
+    whole = os.urandom(3 * BLOCK + 1)
+    for size in (BLOCK // 8, 100_003, BLOCK + 1):
+        async with store.receiving() as arrival:
+            for start in range(0, len(whole), size):
+                await arrival.write(memoryview(whole)[start : start + size])
+            content = await arrival.content()
+            await arrival.keep()
+        assert content.sha256 == hashlib.sha256(whole).hexdigest()
+        assert await collected(store.read(content, 0, content.size)) == whole
+
+
 async def test_left_over_uploads_are_swept(tmp_path: Path) -> None:
     """What a dead process had not finished is removed at the next start, what a living one receives is not."""
     store = FolderStore(tmp_path)

@@ -75,3 +75,17 @@ async def test_whoever_has_given_up_is_left_out() -> None:
     with pytest.raises(asyncio.CancelledError):
         await given_up
     assert desk.groups == [[0], [4]]
+
+
+async def test_groups_that_would_follow_each_other_gather() -> None:
+    """With a time between two groups, the first one begins at once, and those who come within it go together."""
+    desk = Desk()
+    desk.open.set()
+    grouped = Grouped(desk.do, every=0.05)
+    assert await grouped.submit(0) == 0
+    others = []
+    for number in (2, 4, 6):
+        others.append(asyncio.create_task(grouped.submit(number)))
+        await turns()
+    assert await asyncio.gather(*others) == [4, 16, 36]
+    assert desk.groups == [[0], [2, 4, 6]]

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
+from google.protobuf.json_format import MessageToJson, Parse
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +17,7 @@ from chassis.errors import ShopError
 from services.orders import domain
 from services.orders.demo import demo_orders
 from services.orders.domain import Happened, Item, Order, Outcome, Status
-from services.orders.events import payload
+from services.orders.events import MESSAGES, payload
 
 PLACED_AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 NEW = Order(
@@ -110,8 +111,10 @@ def test_history_is_told_by_the_contract_and_each_step_once(decisions: list[str]
     types = [happened.type for happened in history]
     assert len(set(types)) == len(types)
     for happened in history:
-        facts = json.loads(payload(order, happened))
-        assert (facts["order_id"], facts["user_id"]) == ("o1", "u1")
+        told = payload(order, happened)
+        message = Parse(told, MESSAGES[happened.type]())
+        assert json.loads(MessageToJson(message, preserving_proto_field_name=True)) == json.loads(told)
+        assert (message.order_id, message.user_id) == ("o1", "u1")  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("decision", sorted(DECISIONS))

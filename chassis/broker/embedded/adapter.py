@@ -44,6 +44,8 @@ class EmbeddedBroker:
     def __init__(self, path: Path, topology: Topology, retention: Retention) -> None:
         self._topology = topology
         self._retention = retention
+        # The types that this process publishes, of which there are few.
+        self._routes: dict[str, list[str]] = {}
         self._folder = path.with_name(path.name + ".sessions")
         self._session: sessions.Session | None = None
         self._watcher: asyncio.Task[None] | None = None
@@ -81,11 +83,14 @@ class EmbeddedBroker:
         await self._writer.write(write, durable=True, news=True)
 
     def _queues_for(self, type_: str) -> list[str]:
-        return [
-            queue
-            for queue, patterns in self._topology.queues.items()
-            if any(matches(pattern, type_) for pattern in patterns)
-        ]
+        found = self._routes.get(type_)
+        if found is None:
+            found = self._routes[type_] = [
+                queue
+                for queue, patterns in self._topology.queues.items()
+                if any(matches(pattern, type_) for pattern in patterns)
+            ]
+        return found
 
     @asynccontextmanager
     async def deliveries(self, queue: str, *, prefetch: int = 16) -> AsyncIterator[AsyncIterator[Delivery]]:

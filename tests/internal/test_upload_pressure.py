@@ -1,0 +1,88 @@
+"""What the gateway holds of an upload: little, however the client sends and whether or not storage takes it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+
+from chassis.errors import Kind, ShopError
+from chassis.telemetry import Telemetry
+from gateway.clients import PIECE
+from gateway.routes.files import _pieces
+from tests.gateway.fakes import Behaviour, running_shop
+from tests.internal.standstill import standstill
+
+PART = 64 << 10
+# The buffers of three connections' ends, ours and the system's; far less than the largest file.
+MOST_ON_ITS_WAY = 24 << 20
+
+
+@dataclass
+class Hesitant(Behaviour):
+    """Takes nothing of an upload until it is over, and refuses it then."""
+
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def note(self, request: Any) -> None:
+        await super().note(request)
+        await self.over.wait()
+        raise ShopError("FORBIDDEN", "not this one", Kind.FORBIDDEN)
+
+
+async def test_an_upload_that_nobody_takes_holds_up_its_client(tmp_path: Path) -> None:
+    """A client that sends without end comes to a stop when storage stops taking: the gateway pulls no further."""
+    async with running_shop(tmp_path, Telemetry("test")) as shop:
+        shop.storage.behaviour = hesitant = Hesitant()
+        url = urlsplit(str(shop.client.base_url))
+        _, writer = await asyncio.open_connection(url.hostname, url.port)
+        token = await shop.token()
+        writer.write(
+            f"POST /v1/files HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer {token}\r\n"
+            "Transfer-Encoding: chunked\r\n\r\n".encode()
+        )
+        sent = 0
+
+        async def send_without_end() -> None:
+            nonlocal sent
+            while True:
+                writer.write(f"{PART:x}\r\n".encode() + bytes(PART) + b"\r\n")
+                await writer.drain()
+                sent += PART
+
+        sending = asyncio.create_task(send_without_end())
+        try:
+            stopped = await standstill(lambda: sent)
+            assert hesitant.requests, "storage was not asked at all"
+            assert not sending.done(), "the client was refused, not held up"
+            assert stopped < MOST_ON_ITS_WAY
+        finally:
+            sending.cancel()
+            hesitant.over.set()
+            writer.close()
+
+
+class Trickle:
+    """A stub of a request: a body in many small parts."""
+
+    def __init__(self, body: bytes, part: int) -> None:
+        self._parts = [body[start : start + part] for start in range(0, len(body), part)]
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        for part in self._parts:
+            yield part
+
+
+async def test_small_parts_are_not_kept_one_by_one() -> None:
+    """A body in small parts makes full pieces of few parts each: what is known of a part takes more than its bytes."""
+    body = os.urandom(2 * PIECE + 1)
+    pieces = [parts async for parts in _pieces(cast("Request", Trickle(body, 100)))]
+    assert b"".join(part for parts in pieces for part in parts) == body
+    assert [sum(map(len, parts)) for parts in pieces] == [PIECE, PIECE, 1]
+    assert max(map(len, pieces)) < 100
