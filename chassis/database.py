@@ -212,6 +212,15 @@ def _insert_missing(dialect: str, table: Table) -> Insert:
     return insert(table).on_conflict_do_nothing()
 
 
+def take_turns(connection: Connection, name: str) -> None:
+    """Wait until no other transaction that takes turns under this name is running; on SQLite none ever is.
+
+    For a decision that depends on rows which are not there yet, so that none of them can be locked.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": name})
+
+
 def numbered(count: int) -> list[BindParameter[Any]]:
     """Parameters for an IN of `count` values, to be given by `by_number`.
 

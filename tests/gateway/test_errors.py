@@ -47,16 +47,20 @@ async def test_wrong_method(shop: Shop, path: str, allowed: str) -> None:
     "body",
     [b"{", b'{"name": nul}', b"\xff\xfe", b"[" * 100_000, b'{"name": ' + b"9" * 5_000 + b"}", b'{"name": "\\ud800"}'],
 )
-async def test_bad_json(shop: Shop, body: bytes) -> None:
+@pytest.mark.parametrize("path", ["/v1/users", "/v1/orders"])
+async def test_bad_json(shop: Shop, path: str, body: bytes) -> None:
     """What is no JSON is a 422 problem, however it is broken."""
-    response = await shop.client.post("/v1/users", content=body, headers={"content-type": "application/json"})
+    headers = {**await shop.signed_in(), "content-type": "application/json"}
+    response = await shop.client.post(path, content=body, headers=headers)
     assert (response.status_code, response.json()["code"]) == (422, "INVALID_INPUT")
     assert response.json()["errors"]
 
 
-async def test_not_json(shop: Shop) -> None:
+@pytest.mark.parametrize("path", ["/v1/users", "/v1/orders"])
+async def test_not_json(shop: Shop, path: str) -> None:
     """A body that is not declared as JSON is a 415."""
-    response = await shop.client.post("/v1/users", content=b"name=Ada", headers={"content-type": "text/plain"})
+    headers = {**await shop.signed_in(), "content-type": "text/plain"}
+    response = await shop.client.post(path, content=b"name=Ada", headers=headers)
     assert response.status_code == 415
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -24,6 +25,14 @@ async def test_place(shop: Shop) -> None:
         "currency": "EUR",
         "placed_at": "2026-01-05T12:00:00.250000Z",
     }
+
+
+@pytest.mark.parametrize("media_type", ["application/json; charset=utf-8", "Application/JSON", "application/shop+json"])
+async def test_json_by_another_name(shop: Shop, media_type: str) -> None:
+    """However JSON is declared, an order in it is accepted."""
+    headers = {**await shop.signed_in(), "content-type": media_type}
+    response = await shop.client.post("/v1/orders", content=json.dumps(BASKET), headers=headers)
+    assert (response.status_code, response.json()["total"]) == (202, "98.00")
 
 
 async def test_repeat(shop: Shop) -> None:
