@@ -32,6 +32,8 @@ __all__ = ["Span", "SpanKind", "Telemetry", "current_trace_id", "current_tracepa
 
 # W3C Trace Context: "00-<trace>-<parent>-<flags>"; a later version may have more after the flags.
 _TRACEPARENT = re.compile(r"(?!ff)([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+# One of a trace that is not recorded, which needs not be taken apart.
+_HANDED_ON = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-00")
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _NOT_SAMPLED = TraceFlags(TraceFlags.DEFAULT)
 
@@ -82,17 +84,32 @@ class Telemetry:
         make it the current span: for generators, which may be closed from elsewhere. An exception that leaves the
         block marks the span as failed and goes on.
         """
-        origin = span_context_of(parent) if parent else _current.get().get_span_context()
-        if not (origin.trace_flags & _SAMPLED if origin.is_valid else random.random() < self._sample_ratio):  # noqa: S311
-            trace_id = origin.trace_id if origin.is_valid else random.getrandbits(128) or 1
-            context = SpanContext(trace_id, random.getrandbits(64) or 1, is_remote=False, trace_flags=_NOT_SAMPLED)
-            return _Unrecorded(NonRecordingSpan(context), current=current)
+        unsampled, origin = self._origin(parent)
+        if unsampled is not None:
+            return _Unrecorded(unsampled, current=current)
         facts: dict[str, AttributeValue] = {"shop.protocol": protocol, **(attributes or {})}
         if peer:
             facts["shop.peer"] = peer
         inherited = trace.set_span_in_context(NonRecordingSpan(origin), otel_context.Context())
         span = self._tracer.start_span(name, inherited, kind, facts)
         return _Recorded(span, current=current)
+
+    def _origin(self, parent: str | None) -> tuple[_Unsampled | None, SpanContext]:
+        """The span to be in when nobody records it, and the context that a recorded one goes on from."""
+        if parent:
+            if _HANDED_ON.fullmatch(parent):
+                return _Unsampled(parent), trace.INVALID_SPAN_CONTEXT
+            origin = span_context_of(parent)
+        else:
+            span = _current.get()
+            if isinstance(span, _Unsampled):
+                return span, trace.INVALID_SPAN_CONTEXT
+            origin = span.get_span_context()
+        if origin.is_valid:
+            return (None if origin.trace_flags & _SAMPLED else _Unsampled(_written(origin))), origin
+        if random.random() < self._sample_ratio:  # noqa: S311 - nothing to guess here
+            return None, origin
+        return _Unsampled(f"00-{random.getrandbits(128) or 1:032x}-{random.getrandbits(64) or 1:016x}-00"), origin
 
     def record(self, processor: SpanProcessor) -> None:
         """Tell it of spans, too; it is closed with us."""
@@ -128,6 +145,17 @@ async def telemetry(
         yield process
 
 
+class _Unsampled(NonRecordingSpan):
+    """A span of a trace that nobody records: what is left of it is its traceparent, which is handed on unchanged."""
+
+    def __init__(self, traceparent: str) -> None:
+        # Not the base's: that wants a context, and hardly anybody asks for it.
+        self.traceparent = traceparent
+
+    def get_span_context(self) -> SpanContext:
+        return span_context_of(self.traceparent)
+
+
 class _Unrecorded:
     """Being in a span that only hands on its trace's id."""
 
@@ -160,16 +188,20 @@ class _Recorded(_Unrecorded):
 
 def current_traceparent(span: Span | None = None) -> str:
     """The current span (or the given one) as a W3C traceparent header; empty outside any span."""
-    context = (span or _current.get()).get_span_context()
-    if not context.is_valid:
-        return ""
-    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+    span = _current.get() if span is None else span
+    if isinstance(span, _Unsampled):
+        return span.traceparent
+    context = span.get_span_context()
+    return _written(context) if context.is_valid else ""
 
 
 def current_trace_id() -> str:
     """The current trace's id, 32 hexadecimal digits; empty outside any span."""
-    context = _current.get().get_span_context()
-    return f"{context.trace_id:032x}" if context.is_valid else ""
+    return current_traceparent()[3:35]
+
+
+def _written(context: SpanContext) -> str:
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
 
 
 def span_context_of(traceparent: str) -> SpanContext:
