@@ -18,10 +18,13 @@ from typing import Any, Protocol, TypeVar
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
+
+# Of the pool's connections, how many stay with readers, and how many with writers.
+_MOST_KEPT = 2
 
 
 class Direct(Protocol):
@@ -38,14 +41,11 @@ class Direct(Protocol):
 @asynccontextmanager
 async def direct(engine: AsyncEngine) -> AsyncIterator[Direct]:
     """The direct way to the same database; it ends when the transaction under way has."""
-    if engine.dialect.name != "sqlite":
-        yield _Postgresql(engine)
-        return
-    sqlite = _Sqlite(engine.url)
+    opened = _Sqlite(engine.url) if engine.dialect.name == "sqlite" else _Postgresql(engine)
     try:
-        yield sqlite
+        yield opened
     finally:
-        sqlite.close()
+        await opened.close()
 
 
 class _Sqlite:
@@ -86,7 +86,7 @@ class _Sqlite:
         event.listen(engine, "connect", lambda connection, _record: prepare_sqlite(connection, *pragmas))
         return engine
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Wait for the transaction under way and close the file."""
         self._thread.shutdown()
         for connection in (self._reading, self._writing):
@@ -96,12 +96,12 @@ class _Sqlite:
 
 class _Postgresql:
     def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
         # No BEGIN before a read and no ROLLBACK after it: each would be a way to the server and back.
-        self._reading = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._readers = _Kept(engine.execution_options(isolation_level="AUTOCOMMIT"))
+        self._writers = _Kept(engine)
 
     # Nobody asks a connection whether it is alive before it is used, which would be as slow as reading a row. What one
-    # that has died was used for is done again with a new one: losing one makes SQLAlchemy forget all that are older.
+    # that has died was used for is done again with a new one.
 
     async def read(self, work: Work[T]) -> T:
         try:
@@ -109,19 +109,20 @@ class _Postgresql:
         except DBAPIError as error:
             if not error.connection_invalidated:
                 raise
+        await self.close()
         return await self._read(work)
+
+    async def _read(self, work: Work[T]) -> T:
+        async with self._readers.one() as connection:
+            return await connection.run_sync(work)
 
     def version(self) -> int | None:
         return None
 
-    async def _read(self, work: Work[T]) -> T:
-        async with self._reading.connect() as connection:
-            return await connection.run_sync(work)
-
     async def write(self, work: Work[T]) -> T:
         committing = False
         try:
-            async with self._engine.begin() as connection:
+            async with self._writers.one() as connection, connection.begin():
                 result = await connection.run_sync(work)
                 committing = True
             return result
@@ -129,8 +130,40 @@ class _Postgresql:
             # Of a connection that dies while it commits, nobody knows whether it has.
             if committing or not error.connection_invalidated:
                 raise
-        async with self._engine.begin() as connection:
+        await self.close()
+        async with self._writers.one() as connection, connection.begin():
             return await connection.run_sync(work)
+
+    async def close(self) -> None:
+        """Give back what is kept; losing one connection makes SQLAlchemy's pool make all that are older anew."""
+        await self._readers.close()
+        await self._writers.close()
+
+
+class _Kept:
+    """Connections of which a few stay here: to take one from the pool and give it back costs as much as a statement."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._idle: list[AsyncConnection] = []
+
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[AsyncConnection]:
+        connection = self._idle.pop() if self._idle else await self._engine.connect()
+        keep = False
+        try:
+            yield connection
+            keep = len(self._idle) < _MOST_KEPT
+        finally:
+            if keep:
+                self._idle.append(connection)
+            else:
+                # The pool finds out what it is still worth.
+                await asyncio.shield(connection.close())
+
+    async def close(self) -> None:
+        while self._idle:
+            await self._idle.pop().close()
 
 
 def prepare_sqlite(connection: Any, *pragmas: str) -> None:
