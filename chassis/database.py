@@ -161,19 +161,18 @@ class Database:
         Falls back to nobody when the holder dies, however it dies. When the database goes, the block is cancelled:
         raises `StoreUnavailable`.
         """
-        async with self._lock(name, wait=False) as held:
+        async with self._direct.exclusively(name) as held:
             yield held
 
     @asynccontextmanager
     async def in_turn(self, name: str) -> AsyncIterator[None]:
         """As `exclusively`, but wait for one's turn."""
-        async with self._lock(name, wait=True):
-            yield
-
-    def _lock(self, name: str, *, wait: bool) -> AbstractAsyncContextManager[bool]:
         if self.is_sqlite:
-            return file_lock(Path(f"{self.engine.url.database}.{name}.lock"), wait=wait)
-        return advisory_lock(self.engine, name, wait=wait)
+            lock = file_lock(Path(f"{self.engine.url.database}.{name}.lock"), wait=True)
+        else:
+            lock = advisory_lock(self.engine.execution_options(isolation_level="AUTOCOMMIT").connect(), name, wait=True)
+        async with lock:
+            yield
 
 
 # For those who go on when the database is back. A connection that cannot be made may also be the operating system's.

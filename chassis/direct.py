@@ -11,14 +11,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import copy_context
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from chassis.exclusive import advisory_lock, file_lock
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
@@ -36,6 +39,9 @@ class Direct(Protocol):
 
     async def write(self, work: Work[T]) -> T:
         """Run a transaction of its own, durably and all or nothing; `work` may be run twice."""
+
+    def exclusively(self, name: str) -> AbstractAsyncContextManager[bool]:
+        """See `Database.exclusively`."""
 
 
 @asynccontextmanager
@@ -71,6 +77,9 @@ class _Sqlite:
 
     async def write(self, work: Work[T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, copy_context().run, self._write, work)
+
+    def exclusively(self, name: str) -> AbstractAsyncContextManager[bool]:
+        return file_lock(Path(f"{self._url.database}.{name}.lock"), wait=False)
 
     def _write(self, work: Work[T]) -> T:
         if self._writing is None:
@@ -134,6 +143,9 @@ class _Postgresql:
         async with self._writers.one() as connection, connection.begin():
             return await connection.run_sync(work)
 
+    def exclusively(self, name: str) -> AbstractAsyncContextManager[bool]:
+        return advisory_lock(self._readers.one(), name, wait=False)
+
     async def close(self) -> None:
         """Give back what is kept; losing one connection makes SQLAlchemy's pool make all that are older anew."""
         await self._readers.close()
@@ -153,7 +165,7 @@ class _Kept:
         keep = False
         try:
             yield connection
-            keep = len(self._idle) < _MOST_KEPT
+            keep = len(self._idle) < _MOST_KEPT and not connection.invalidated
         finally:
             if keep:
                 self._idle.append(connection)

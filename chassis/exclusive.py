@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import fcntl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.errors import StoreUnavailable
 
@@ -40,14 +40,15 @@ def _locked(file: IO[str]) -> bool:
 
 
 @asynccontextmanager
-async def advisory_lock(engine: AsyncEngine, name: str, *, wait: bool) -> AsyncIterator[bool]:
-    """A PostgreSQL advisory lock, held by a session of its own; yields whether it is held.
+async def advisory_lock(
+    sessions: AbstractAsyncContextManager[AsyncConnection], name: str, *, wait: bool
+) -> AsyncIterator[bool]:
+    """A PostgreSQL advisory lock, held by a session of its own (in AUTOCOMMIT); yields whether it is held.
 
     A server that has gone has forgotten the lock, and somebody else may have it: then the block is cancelled, and
     `StoreUnavailable` raised.
     """
-    async with engine.connect() as session:
-        await session.execution_options(isolation_level="AUTOCOMMIT")
+    async with sessions as session:
         key = {"name": name}
         held = bool(await session.scalar(_WAIT if wait else _TRY, key)) or wait
         if not held:

@@ -9,8 +9,8 @@ from services.catalog.domain import Product
 
 
 class ProductStore(Protocol):
-    async def by_ids(self, ids: Sequence[str]) -> dict[str, Product]:
-        """Unknown and deleted ones are left out."""
+    async def by_ids(self, ids: Sequence[str], *, patient: bool = False) -> dict[str, Product]:
+        """Unknown and deleted ones are left out. Whoever is `patient` may wait 10 ms for others to ask with."""
 
     async def page(self, *, category: str, query: str, after: str, size: int) -> list[Product]:
         """Up to `size` products in the order of their ids, beginning after one."""

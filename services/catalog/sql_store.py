@@ -54,6 +54,8 @@ inbox = inbox_table(metadata)
 
 # Products that are kept in memory, 1 KB each.
 _MOST_KNOWN = 1_000
+# Seconds from one question for those who are patient to the next.
+_GATHER_SECONDS = 0.01
 _LIVE = select(products).where(products.c.deleted.is_(False))
 
 
@@ -71,12 +73,13 @@ class SqlProductStore:
         self._known: dict[str, Product] = {}
         self._known_at: int | None = None
         self._finding = Grouped(self._find_together)
+        self._gathering = Grouped(self._find_together, every=_GATHER_SECONDS)
 
-    async def by_ids(self, ids: Sequence[str]) -> dict[str, Product]:
+    async def by_ids(self, ids: Sequence[str], *, patient: bool = False) -> dict[str, Product]:
         known = self._known_now()
         missing = [product_id for product_id in ids if product_id not in known]
         if missing:
-            known.update(await self._finding.submit(missing))
+            known.update(await (self._gathering if patient else self._finding).submit(missing))
         return {product_id: known[product_id] for product_id in ids if product_id in known}
 
     async def _find_together(self, wanted: Sequence[Sequence[str]]) -> Sequence[Mapping[str, Product]]:

@@ -84,12 +84,13 @@ async def test_a_change_is_seen_at_once_by_every_process(url: str, store: SqlPro
     assert await store.by_ids(["p"]) == {}
 
 
-async def test_those_who_ask_together_get_what_they_asked_for(store: SqlProductStore) -> None:
+@pytest.mark.parametrize("patient", [False, True])
+async def test_those_who_ask_together_get_what_they_asked_for(store: SqlProductStore, patient: bool) -> None:
     """Many readers of different products at once each get theirs, and nothing else."""
     for number in range(7):
         await store.add(a_product(f"p{number}"))
     wanted = [[f"p{number % 7}" for number in range(first, first + 3)] for first in range(40)]
-    found = await asyncio.gather(*(store.by_ids([*ids, "unknown"]) for ids in wanted))
+    found = await asyncio.gather(*(store.by_ids([*ids, "unknown"], patient=patient) for ids in wanted))
     assert [list(each) for each in found] == wanted
 
 
