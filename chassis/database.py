@@ -18,11 +18,11 @@ from typing import Any, TypeVar
 
 from sqlalchemy import (
     BindParameter,
+    Column,
     Connection,
     DateTime,
     Dialect,
     ExceptionContext,
-    Insert,
     Table,
     bindparam,
     event,
@@ -200,15 +200,19 @@ def after_commit(connection: AsyncConnection | Connection, callback: Callable[[]
     connection.info["after_commit"].append(callback)
 
 
-def insert_missing(connection: AsyncConnection | Connection, table: Table) -> Insert:
-    """An insert that leaves alone what is there already; another transaction's, too, once that has committed."""
-    return _insert_missing(connection.dialect.name, table)
+def insert_missing(connection: AsyncConnection | Connection, table: Table, *returning: Column[Any]) -> Any:
+    """An insert that leaves alone what is there already; another transaction's, too, once that has committed.
+
+    It returns columns of what it has added, where any are named.
+    """
+    return _insert_missing(connection.dialect.name, table, *returning)
 
 
 @lru_cache
-def _insert_missing(dialect: str, table: Table) -> Insert:
+def _insert_missing(dialect: str, table: Table, *returning: Column[Any]) -> Any:
     insert = sqlite_insert if dialect == "sqlite" else postgresql_insert
-    return insert(table).on_conflict_do_nothing()
+    statement = insert(table).on_conflict_do_nothing()
+    return statement.returning(*returning) if returning else statement
 
 
 def take_turns(connection: Connection, name: str) -> None:

@@ -6,7 +6,6 @@ Whoever dies after the commit and before the publish has lost nothing: the next 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from collections import defaultdict
@@ -16,6 +15,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import orjson
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -114,9 +114,9 @@ class Outbox:
                 "subject": event.subject,
                 "time": event.time,
                 "data": event.data,
-                "extensions": json.dumps(
+                "extensions": orjson.dumps(
                     {"traceparent": traceparent, **event.extensions} if traceparent else dict(event.extensions)
-                ),
+                ).decode(),
             }
             for event in events
         ]
@@ -185,7 +185,7 @@ class Outbox:
 
     def _event(self, row: Any, spans: ExitStack) -> Event:
         """The event of a row, in a span of the trace that its transaction belonged to."""
-        extensions: dict[str, str] = json.loads(row.extensions)
+        extensions: dict[str, str] = orjson.loads(row.extensions)
         span = spans.enter_context(
             self._telemetry.span(
                 f"publish {row.type}",

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+import orjson
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -65,7 +66,7 @@ Index("outbox_by_subject", outbox.c.subject, outbox.c.position)
 
 # Seconds from one transaction that places orders to the next, so that many share one when many come: a transaction
 # costs 0.7 ms of processor time, an order more in it 0.1. Whoever comes alone does not wait.
-_PLACE_EVERY = 0.01
+_PLACE_EVERY = 0.005
 _NEWEST_FIRST = (orders.c.placed_at.desc(), orders.c.id.desc())
 # Built once: SQLAlchemy caches what they compile to.
 _BY_ID = select(orders).where(orders.c.id == bindparam("id"))
@@ -108,7 +109,7 @@ class SqlOrderStore:
         def placing(connection: Connection) -> set[str]:
             # In the order of the keys, so that two processes cannot wait for each other in a circle.
             rows = sorted((each.row for each in group), key=lambda row: (row["user_id"], row["idempotency_key"] or ""))
-            added = set(connection.scalars(insert_missing(connection, orders).returning(orders.c.id), rows))
+            added = set(connection.scalars(insert_missing(connection, orders, orders.c.id), rows))
             events = [each.event for each in group if each.row["id"] in added]
             if events:
                 self._events.add(connection, *events)
@@ -234,9 +235,9 @@ def _row(order: Order) -> dict[str, Any]:
         "user_id": order.user_id,
         "status": order.status.value,
         "status_reason": order.status_reason,
-        "items": json.dumps(
-            [[item.product_id, item.name, item.quantity, str(item.unit_price)] for item in order.items]
-        ),
+        "items": orjson.dumps(
+            [(item.product_id, item.name, item.quantity, str(item.unit_price)) for item in order.items]
+        ).decode(),
         "total_minor": int(order.total * 100),
         "currency": order.currency,
         "placed_at": order.placed_at,
@@ -248,7 +249,8 @@ def _row(order: Order) -> dict[str, Any]:
 
 def _order(row: Any) -> Order:
     items = [
-        Item(product_id, name, quantity, Decimal(price)) for product_id, name, quantity, price in json.loads(row.items)
+        Item(product_id, name, quantity, Decimal(price))
+        for product_id, name, quantity, price in orjson.loads(row.items)
     ]
     return Order(
         id=row.id,
