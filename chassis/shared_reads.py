@@ -105,6 +105,7 @@ class SharedReads(Generic[Found]):
         except asyncio.CancelledError:
             for answer in answers.values():
                 answer.cancel()
+            self._over(answers)
             raise
         else:
             if self._keep:

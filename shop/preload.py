@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 from collections.abc import Iterable
-from contextlib import suppress
 from importlib import import_module
 
 from shop.processes import ProcessSpec
+
+log = logging.getLogger(__name__)
 
 # What processes import only when they run: database drivers, the spans' exporter, a server's loop and protocol.
 MODULES = (
@@ -43,7 +45,9 @@ def preload(specs: Iterable[ProcessSpec]) -> None:
         import_module(module)
     for spec in specs:
         for module in (spec.entry.partition(":")[0], *spec.late):
-            with suppress(Exception):
+            try:
                 import_module(module)
+            except Exception:
+                log.debug("%s cannot be imported", module, exc_info=True)
     gc.freeze()
     gc.enable()

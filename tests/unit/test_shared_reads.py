@@ -127,3 +127,18 @@ async def test_what_was_found_serves_for_a_while() -> None:
         return await brief.get(["42"]) != {"42": 3}
 
     await eventually(asked_anew)
+
+
+async def test_a_call_that_is_cancelled_is_not_joined() -> None:
+    """Who waits for a call that is cancelled is told so, and the next reader is answered by another one."""
+    upstream = FakeUpstream()
+    reads = SharedReads("upstream", upstream.read)
+    before = asyncio.all_tasks()
+    reader = asyncio.create_task(reads.get(["42"]))
+    await turns()
+    (call,) = asyncio.all_tasks() - before - {reader}
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reader
+    upstream.open.set()
+    assert await reads.get(["42"]) == {"42": 2}
