@@ -4,8 +4,7 @@
 costs nothing to call before each start. Type stubs are written too where mypy-protobuf is installed (it is a
 development dependency).
 
-`python -m protos check` says what is undocumented, misnamed, or would break a caller; exit code 1 if anything is. buf
-has its say as well, where Node is there.
+`python -m protos check` lists what is undocumented, misnamed, or would break a caller; exit code 1 if there is any.
 
 `python -m protos accept` lets callers rely on what was added; with `--break` also on what would break them.
 """
@@ -62,31 +61,21 @@ def _types_available() -> bool:
 
 
 def check() -> list[str]:
-    """Everything that is wrong with the contracts."""
-    from protos import breaking, buf, descriptors, lint
+    """Everything that is wrong with the contracts, a line each."""
+    from protos import contract_checks
 
-    now, before = descriptors.current(), descriptors.accepted()
-    found = lint.problems(now) + breaking.breaks(before, now)
-    if not found and breaking.additions(before, now):
-        found.append("there is something new that no check protects yet: python -m protos accept")
-    try:
-        program = buf.program()
-    except buf.BufMissing as missing:
-        sys.stdout.write(f"buf: not run, {missing}\n")
-    else:
-        found += buf.lint(program) + buf.breaking(program)
+    found = contract_checks.lint() + contract_checks.breaking()
+    if not found and contract_checks.unaccepted():
+        found.append("the contracts hold additions that no check protects yet; run: python -m protos accept")
     return found
 
 
 def accept(*, breaks_too: bool) -> list[str]:
-    """Accept the contracts as they stand; what would break a caller, and is not to, is returned instead."""
-    from protos import breaking, descriptors
+    """Accept the contracts as they stand; what would break a caller, unless that is meant, is returned instead."""
+    from protos import contract_checks
 
-    now = descriptors.current()
-    found = [] if breaks_too else breaking.breaks(descriptors.accepted(), now)
-    if not found:
-        descriptors.accept(now)
-    return found
+    found = [] if breaks_too else contract_checks.breaking()
+    return found or contract_checks.build()
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -1,0 +1,173 @@
+"""The notifier's channels: what clients are sent and what they may send."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Json = dict[str, Any]
+
+_POSITION: Json = {"type": "string", "pattern": "^[0-9]{1,18}$", "description": "Where to resume: a place in the log."}
+_TOPICS: Json = {
+    "type": "array",
+    "items": {"type": "string"},
+    "description": 'Event types; `*` stands for one word, as in "order.*".',
+}
+
+
+def _frame(name: str, title: str, payload: Json, *examples: Json) -> Json:
+    return {
+        "name": name,
+        "title": title,
+        "contentType": "application/json",
+        "payload": {"type": "object", **payload},
+        "examples": [{"payload": example} for example in examples],
+    }
+
+
+def _action(action: str, title: str, fields: Json, example: Json) -> Json:
+    properties = {"action": {"type": "string", "const": action}, **fields}
+    return _frame(action, title, {"required": ["action"], "properties": properties}, {"action": action, **example})
+
+
+REALTIME_MESSAGES: Json = {
+    "notification": _frame(
+        "notification",
+        "An event, for those whom it concerns",
+        {
+            "required": ["id", "type", "time", "subject", "data"],
+            "properties": {
+                "id": _POSITION,
+                "type": {"type": "string", "description": "Such as order.paid."},
+                "time": {"type": "string", "format": "date-time"},
+                "subject": {"type": "string", "description": "The order's or product's id."},
+                "data": {"description": "The event's payload."},
+            },
+        },
+        {
+            "id": "31",
+            "type": "order.paid",
+            "time": "2026-01-05T09:00:00Z",
+            "subject": "123",
+            "data": {"order_id": "123", "user_id": "123", "payment_id": "pi_1"},
+        },
+    ),
+    "subscribed": _frame(
+        "subscribed",
+        "Everything on these topics after the position will come",
+        {
+            "required": ["type", "topics", "position"],
+            "properties": {"type": {"type": "string", "const": "subscribed"}, "topics": _TOPICS, "position": _POSITION},
+        },
+        {"type": "subscribed", "topics": ["order.*"], "position": "31"},
+    ),
+    "resync": _frame(
+        "resync",
+        "The position is not known any more: read the present state, and go on from here",
+        {"required": ["type"], "properties": {"type": {"type": "string", "const": "resync"}}},
+        {"type": "resync"},
+    ),
+    "error": _frame(
+        "error",
+        "A frame that was refused",
+        {
+            "required": ["type", "code", "message"],
+            "properties": {
+                "type": {"type": "string", "const": "error"},
+                "code": {"type": "string", "description": "See docs/errors.md."},
+                "message": {"type": "string"},
+            },
+        },
+        {"type": "error", "code": "INVALID_FRAME", "message": "frame must be a JSON object"},
+    ),
+    "unsubscribed": _frame(
+        "unsubscribed",
+        "Nothing of these topics comes any more",
+        {
+            "required": ["type", "topics"],
+            "properties": {"type": {"type": "string", "const": "unsubscribed"}, "topics": _TOPICS},
+        },
+        {"type": "unsubscribed", "topics": ["order.*"]},
+    ),
+    "posted": _frame(
+        "posted",
+        "A chat text is in the log; it comes back as chat.posted to everyone in the room",
+        {
+            "required": ["type", "room"],
+            "properties": {"type": {"type": "string", "const": "posted"}, "room": {"type": "string"}},
+        },
+        {"type": "posted", "room": "123"},
+    ),
+    "pong": _frame(
+        "pong",
+        "The answer to a ping",
+        {"required": ["type"], "properties": {"type": {"type": "string", "const": "pong"}}},
+        {"type": "pong"},
+    ),
+    "subscribe": _action(
+        "subscribe",
+        "Be told of these topics, first of what was missed after a position",
+        {"topics": _TOPICS, "after": _POSITION},
+        {"topics": ["order.*"], "after": "31"},
+    ),
+    "unsubscribe": _action(
+        "unsubscribe", "Be told of these topics no more", {"topics": _TOPICS}, {"topics": ["order.*"]}
+    ),
+    "chat": _action(
+        "chat",
+        "Write about an order",
+        {"room": {"type": "string", "description": "The order's id."}, "text": {"type": "string"}},
+        {"room": "123", "text": "Where is it?"},
+    ),
+    "ping": _action("ping", "Ask for a sign of life", {}, {}),
+}
+_TO_CLIENT = ("notification", "subscribed", "unsubscribed", "posted", "pong", "resync", "error")
+_FROM_CLIENT = ("subscribe", "unsubscribe", "chat", "ping")
+
+
+def _messages(*names: str) -> Json:
+    return {name: {"$ref": f"#/components/messages/{name}"} for name in names}
+
+
+def realtime_channels(events: dict[str, str]) -> Json:
+    return {
+        "notifications": {
+            "address": "/notifications",
+            "title": "WebSocket",
+            "description": "Sign in by `Authorization: Bearer`, or by the subprotocol `bearer.TOKEN` from a browser. "
+            "Closes 4401 without a valid token, 1013 for a reader that stays too slow, 1009 over 64 KiB.",
+            "servers": [{"$ref": "#/servers/notifier"}],
+            "messages": _messages(*_TO_CLIENT, *_FROM_CLIENT),
+            "bindings": {"ws": {"method": "GET", "bindingVersion": "0.1.0"}},
+        },
+        "notificationStream": {
+            "address": "/notifications/stream",
+            "title": "Server-sent events",
+            "description": "The same events with `id:`; resumes from `Last-Event-ID`. `?topics=` names event types, "
+            f"comma-separated: {', '.join(events)}, or such as order.*",
+            "servers": [{"$ref": "#/servers/notifierStream"}],
+            "messages": _messages("notification", "resync"),
+        },
+        "graphqlSubscriptions": {
+            "address": "/graphql",
+            "title": "GraphQL subscriptions",
+            "description": "graphql-transport-ws on the gateway (ws://localhost:8000/graphql): `orderUpdates`, as the "
+            "GraphQL schema describes it.",
+            "messages": {},
+        },
+    }
+
+
+def realtime_operations() -> Json:
+    def operation(action: str, channel: str, summary: str, names: tuple[str, ...]) -> Json:
+        return {
+            "action": action,
+            "channel": {"$ref": f"#/channels/{channel}"},
+            "summary": summary,
+            "messages": [{"$ref": f"#/channels/{channel}/messages/{name}"} for name in names],
+        }
+
+    return {
+        "notify": operation("send", "notifications", "notifier tells its clients", _TO_CLIENT),
+        "obey": operation("receive", "notifications", "notifier is told what a client wants", _FROM_CLIENT),
+        "stream": operation("send", "notificationStream", "notifier tells its clients", ("notification", "resync")),
+    }
