@@ -3,9 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
+
+from chassis.errors import ShopError
+
+log = logging.getLogger(__name__)
+
+# Seconds: the first pause after a failure, and the longest.
+SHORTEST_PAUSE = 0.1
+MAX_PAUSE = 5.0
+# Seconds from a component's start in which what it depends on may be starting, too: that is no news.
+STARTING = 20.0
+_JITTER = 0.1
+_MAX_REASON = 500
+# What other systems do to a loop. All else is a fault of ours, and told with its traceback.
+_EXPECTED = (ShopError, OSError)
 
 
 @asynccontextmanager
@@ -13,7 +30,8 @@ async def background(*coroutines: Coroutine[Any, Any, None]) -> AsyncIterator[No
     """Run the coroutines while the block runs and cancel them when it ends.
 
     One that fails takes the process down with it (the block is cancelled and its error raised): a process without
-    its relay or its consumer looks alive and is not, and whoever started it knows how to start it again.
+    its relay or its consumer looks alive and is not, and whoever started it knows how to start it again. A loop is
+    written as `forever`, which does not fail.
     """
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(coroutine) for coroutine in coroutines]
@@ -22,3 +40,94 @@ async def background(*coroutines: Coroutine[Any, Any, None]) -> AsyncIterator[No
         finally:
             for task in tasks:
                 task.cancel()
+
+
+class Backoff:
+    """Back-off of a component after failures in a row; each change of its state is logged once."""
+
+    def __init__(self, name: str, *, longest: float = MAX_PAUSE, starting: float = STARTING) -> None:
+        """`name`: the component, as the log has it ("outbox relay"); `longest`: seconds of a pause at most.
+
+        What other systems do to it before it has ever worked is no warning, within the first `starting` seconds.
+        """
+        self._name = name
+        self._longest = longest
+        self._pause = 0.0
+        self._cause = ""
+        self._may_be_starting_until = time.monotonic() + starting
+
+    def failed(self, error: BaseException) -> float:
+        """The seconds to pause: 0.1 after the first failure, doubled after each other, spread by a tenth."""
+        self._pause = min(max(SHORTEST_PAUSE, self._pause * 2), self._longest)
+        cause = type(error).__name__
+        expected = isinstance(error, _EXPECTED)
+        if expected and time.monotonic() < self._may_be_starting_until:
+            log.debug("%s waits for another process to start", self._name, extra={"reason": str(error)})
+        elif cause != self._cause:
+            self._cause = cause
+            facts = {"reason": f"{cause}: {error}".removesuffix(": ")[:_MAX_REASON]}
+            if expected:
+                log.warning("%s paused", self._name, extra=facts)
+            else:
+                log.error("%s paused by an unexpected error", self._name, extra=facts, exc_info=error)
+        return self._pause * random.uniform(1 - _JITTER, 1)  # noqa: S311 - nothing to guess here
+
+    def worked(self) -> None:
+        """The component does its work again."""
+        if self._cause:
+            log.warning("%s resumed", self._name)
+        self._pause, self._cause, self._may_be_starting_until = 0.0, "", 0.0
+
+
+async def forever(
+    step: Callable[[], Awaitable[float | None]],
+    *,
+    name: str,
+    every: float,
+    first: float = 0.0,
+    on: asyncio.Event | None = None,
+    longest_pause: float = MAX_PAUSE,
+    starting: float = STARTING,
+) -> None:
+    """Run `step` again and again, until cancelled, whatever it raises.
+
+    After a step that has returned, the next one comes `every` seconds later, or after the seconds that it returned;
+    earlier when `on` is set (a step that looks at what `on` announces clears it first). After one that has failed it
+    comes after a pause that grows up to `longest_pause` seconds, and that nothing shortens. `first` is what is waited
+    before the first step; `starting` is `Backoff`'s. A step may run for long; one that did for `longest_pause` seconds
+    had worked.
+    """
+    loop = asyncio.get_running_loop()
+    backoff = Backoff(name, longest=longest_pause, starting=starting)
+    await wait(on, first)
+    while True:
+        began = loop.time()
+        try:
+            pause = await step()
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # What the step waited for was cancelled (a call on a channel that closed), not this task.
+            await asyncio.sleep(backoff.failed(error))
+        except Exception as error:  # noqa: BLE001 - that is what this loop is for
+            if loop.time() - began >= longest_pause:
+                backoff.worked()
+            await asyncio.sleep(backoff.failed(error))
+        else:
+            backoff.worked()
+            await wait(on, every if pause is None else pause)
+
+
+async def wait(event: asyncio.Event | None, seconds: float | None) -> bool:
+    """Wait for an event, at most so many seconds (None: without end); whether it is set."""
+    if event is None:
+        await asyncio.sleep(seconds or 0)
+        return False
+    # Not `wait_for`: Python 3.11's drops a cancellation that comes together with the event.
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return event.is_set()
+    return True

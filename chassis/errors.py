@@ -1,4 +1,4 @@
-"""How an error is born: with a stable code and a kind. Each edge has one table that renders kinds in its protocol."""
+"""Errors with a stable code and a kind. Each edge has one table that renders kinds in its protocol."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class Kind(Enum):
-    """What went wrong, in the words every edge can translate."""
+    """The kinds of errors that every edge translates into its protocol."""
 
     INVALID = "invalid"
     UNAUTHENTICATED = "unauthenticated"
@@ -80,4 +80,18 @@ class StoreUnavailable(ShopError):
     """The database cannot be reached, or does not answer in time; what was wanted has not happened, or may have."""
 
     def __init__(self) -> None:
-        super().__init__("STORE_UNAVAILABLE", "the database does not answer", Kind.UNAVAILABLE, retry_after=1.0)
+        super().__init__("STORE_UNAVAILABLE", "database unavailable", Kind.UNAVAILABLE, retry_after=1.0)
+
+
+class BrokerUnavailable(ShopError):
+    """The broker cannot be reached or did not confirm in time; nothing is known to be published.
+
+    `reason` is for the log: what a client is told names no server of ours.
+    """
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__("BROKER_UNAVAILABLE", "the message broker does not answer", Kind.UNAVAILABLE, retry_after=1.0)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason

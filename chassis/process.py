@@ -1,4 +1,4 @@
-"""The life of a process: start, say that it is ready, work until told to stop, drain, end."""
+"""The life of a process: start, report readiness, work until a signal, drain, end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
-from chassis import logs
+from chassis.observability import logs
 from chassis.settings import ProcessSettings
 
 log = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What `bootstrap.run` yields: where the process listens."""
+    """The result of `bootstrap.run`: where the process listens."""
 
     port: int = 0
 
@@ -29,6 +29,8 @@ def main(name: str, run: Callable[[], AbstractAsyncContextManager[object]]) -> N
     # Imported here: importing it sets up nothing, but a test that never calls main need not have it.
     import uvloop
 
+    # For what is wrong with the settings themselves.
+    logs.configure(name, log_format=os.environ.get("SHOP_LOG_FORMAT", ""), level="info")
     settings = ProcessSettings()
     logs.configure(name, log_format=settings.log_format, level=settings.log_level)
     uvloop.run(_live(run))
@@ -39,19 +41,22 @@ async def _live(run: Callable[[], AbstractAsyncContextManager[object]]) -> None:
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
-    async with run():
+    async with run() as running:
         # What is there now stays. To look at all of it again costs each full collection 40 ms, in which nobody is
         # answered: it was most of webhooks' 99th percentile.
         gc.freeze()
-        notify_ready()
-        log.debug("ready")
+        if not notify_ready():
+            # Started by hand or in a container: no supervisor tells it.
+            port = running.port if isinstance(running, Running) else 0
+            log.info("ready; Ctrl-C stops it", extra={"port": port} if port else {})
         await stop.wait()
         log.debug("stopping")
 
 
-def notify_ready() -> None:
-    """Tell the supervisor: a newline on the file descriptor that SHOP_READY_FD names, if there is one."""
+def notify_ready() -> bool:
+    """Tell the supervisor: a newline on the file descriptor that SHOP_READY_FD names; whether there is one."""
     descriptor = os.environ.pop("SHOP_READY_FD", "")
     if descriptor:
         os.write(int(descriptor), b"\n")
         os.close(int(descriptor))
+    return bool(descriptor)

@@ -12,10 +12,10 @@ from urllib.parse import quote
 
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from chassis.tls import Tls, client_context
+from chassis.auth.tls import Tls, client_context
 
 if TYPE_CHECKING:
-    from chassis.telemetry import Telemetry
+    from chassis.observability.tracing import Telemetry
 
 TOPOLOGY = Path(__file__).parent.parent / "protos/shop/events/v1/topology.toml"
 
@@ -54,19 +54,26 @@ class _EnvironmentAndFiles(EnvSettingsSource):
 
 
 class ProcessSettings(BaseSettings):
-    """What every process can be told. A process adds its own fields; `orders_port` is read from `SHOP_ORDERS_PORT`."""
+    """Settings of every process. A process adds its own fields; `orders_port` is read from `SHOP_ORDERS_PORT`."""
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="ignore", frozen=True)
 
+    # development: demo data, reflection and captured messages are on; production: they are off, and no secret is made.
     env: Literal["development", "production"] = "development"
     # The interface to listen on: loopback, unless a container or a person says otherwise.
     host: str = "127.0.0.1"
+    # Where state lives: databases, files, secrets.
     data_dir: Path = Path(".shop")
-    log_format: Literal["text", "json"] = "text"
+    # Of log lines: text or json; empty: text in a terminal, else JSON.
+    log_format: Literal["", "text", "json"] = ""
+    # The least severe lines that are written.
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     # Where spans go (OTLP over HTTP); empty for nowhere.
     otlp_url: str = "http://127.0.0.1:8003"
     trace_sample_ratio: float = 1.0
+    # Whether spans hold what crossed each boundary: heads and bodies, up to 4 KiB, without secrets; by default only in
+    # development.
+    capture: bool | None = None
     # Where a process that serves no HTTP of its own shows its metrics (`/metrics`); 0: nowhere. To `shop up` it is the
     # first of a run of ports.
     metrics_port: int = 0
@@ -80,7 +87,7 @@ class ProcessSettings(BaseSettings):
     database_password: str = ""
     # Whether a process brings its database's schema up to date itself; if not, it waits for `shop migrate`.
     migrate: bool = True
-    # A folder of certificates (see chassis/tls.py): then gRPC is mutual TLS, and the edge speaks HTTPS and WSS.
+    # A folder of certificates (see chassis/auth/tls.py): then gRPC is mutual TLS, and the edge speaks HTTPS and WSS.
     tls_dir: Path | None = None
     users_address: str = "127.0.0.1:50051"
     # What this process shows to `users` to get a token of its own; empty when it needs none.
@@ -116,19 +123,33 @@ class ProcessSettings(BaseSettings):
         return f"{scheme}://{role}:{quote(self.database_password, safe='')}@{place}"
 
     def telemetry(self, process: str) -> AbstractAsyncContextManager[Telemetry]:
-        """What a process that serves no HTTP of its own tells of itself."""
-        # Imported here: whoever reads only settings does not pay for it.
-        from chassis.telemetry import telemetry
+        """Telemetry of a process without an HTTP server of its own."""
+        # Imported here: a process that reads only settings does not pay for it.
+        from chassis.observability.telemetry import telemetry
 
         metrics_at = (self.host, self.metrics_port) if self.metrics_port else None
-        return telemetry(process, self.otlp_url, sample_ratio=self.trace_sample_ratio, metrics_at=metrics_at)
+        return telemetry(
+            process,
+            self.otlp_url,
+            sample_ratio=self.trace_sample_ratio,
+            metrics_at=metrics_at,
+            capture=self.captures(),
+        )
+
+    def captures(self) -> bool:
+        """Whether messages are captured. Raises `ValueError` in production, where they must not be."""
+        wanted = self.env == "development" if self.capture is None else self.capture
+        if wanted and self.env == "production":
+            message = "SHOP_CAPTURE and SHOP_ENV=production exclude each other: it keeps what customers send"
+            raise ValueError(message)
+        return wanted
 
     def tls(self, process: str) -> Tls | None:
-        """What the process needs for TLS; None when it is off. Raises `FileNotFoundError`."""
+        """The process's TLS files; None when TLS is off. Raises `FileNotFoundError`."""
         return None if self.tls_dir is None else Tls.of(self.tls_dir, process)
 
     def trust(self) -> ssl.SSLContext | None:
-        """What a client of our own HTTPS and WSS servers trusts; None when TLS is off."""
+        """The TLS context of a client of our HTTPS and WSS servers; None when TLS is off."""
         return None if self.tls_dir is None else client_context(self.tls_dir / "ca.pem")
 
     def demo(self) -> bool:

@@ -1,7 +1,9 @@
 """The consumer loop: runs a handler for each delivery of a work queue and settles it.
 
-Subjects run beside one another, the events of one subject one after the other. What succeeds is acknowledged, what
-fails is retried with a growing delay and in the end dead-lettered with its reason; nothing is dropped.
+Subjects run beside one another, the events of one subject one after the other. What succeeds is acknowledged. What
+fails because another system is away, or because it comes too early, is retried without end, with a delay that grows up
+to the last of the retry delays; what fails otherwise is dead-lettered with its reason after the last of them. Nothing
+is dropped.
 """
 
 from __future__ import annotations
@@ -13,9 +15,13 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 
 from chassis.broker.port import Broker, BrokerUnavailable, Delivery, Event
-from chassis.telemetry import SpanKind, Telemetry
+from chassis.errors import Kind, ShopError
+from chassis.observability.capture import capture
+from chassis.observability.capture.places import handler_place
+from chassis.observability.tracing import NOTE, SpanKind, Telemetry
 
 logger = logging.getLogger(__name__)
 
@@ -26,8 +32,31 @@ JITTER = 0.1
 REASON_LENGTH = 500
 
 
+def of_subject(step: Callable[[str], Awaitable[None]]) -> Handler:
+    """A handler that takes only the subject of an event: the id of what it happened to, whose row says the rest."""
+
+    async def handle(event: Event) -> None:
+        await step(event.subject)
+
+    return handle
+
+
 class PermanentFailure(Exception):
     """The event can never be handled, however often it is tried: a payload that cannot be parsed, for instance."""
+
+
+class NotYet(Exception):
+    """The event is early: it can be handled once something else has happened, however long that takes."""
+
+
+_TEMPORARY_KINDS = frozenset({Kind.UNAVAILABLE, Kind.TIMEOUT, Kind.EXHAUSTED})
+
+
+def is_temporary(error: Exception) -> bool:
+    """Whether an error passes by itself: another system is away, overloaded or too slow, or the event is early."""
+    if isinstance(error, ShopError):
+        return error.kind in _TEMPORARY_KINDS
+    return isinstance(error, (NotYet, BrokerUnavailable, ConnectionError, TimeoutError))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +82,18 @@ class DeadLetter:
 def decide(
     error: Exception | None, attempt: int, retry_delays: Sequence[float], *, stretch: float = 1.0
 ) -> Ack | Retry | DeadLetter:
-    """What becomes of a delivery after its `attempt`-th attempt ended with `error`, or without one.
+    """The settlement of a delivery after its `attempt`-th attempt, which ended with `error` or without one.
 
-    There is one retry for each delay; `stretch` multiplies it, so that what failed together is not retried together.
+    There is one retry for each delay, and after the last one as many more as a temporary error takes; `stretch`
+    multiplies the delay, so that what failed together is not retried together.
     """
     if error is None:
         return Ack()
     reason = f"{type(error).__name__}: {error}".removesuffix(": ")[:REASON_LENGTH]
-    if isinstance(error, PermanentFailure) or attempt > len(retry_delays):
+    exhausted = attempt > len(retry_delays) and not (retry_delays and is_temporary(error))
+    if isinstance(error, PermanentFailure) or exhausted:
         return DeadLetter(reason)
-    return Retry(retry_delays[attempt - 1] * stretch, reason)
+    return Retry(retry_delays[min(attempt, len(retry_delays)) - 1] * stretch, reason)
 
 
 @asynccontextmanager
@@ -76,8 +107,10 @@ async def consuming(
     concurrency: int = 16,
     handler_timeout: float = 60.0,
     drain_timeout: float = 10.0,
-) -> AsyncIterator[None]:
+) -> AsyncIterator[Callable[[], datetime | None]]:
     """Handle a queue's deliveries in the background until the context is left. Times are in seconds.
+
+    The context gives a function that tells when the oldest event happened that is held now.
 
     At most `concurrency` deliveries are held at a time. Leaving the context stops receiving, gives running handlers
     `drain_timeout` to finish, and lets the broker deliver the rest to someone else.
@@ -94,7 +127,7 @@ async def consuming(
         receiving = asyncio.create_task(consumer.receive(deliveries), name=f"receive {queue}")
         receiving.add_done_callback(_report)
         try:
-            yield
+            yield consumer.oldest
         finally:
             receiving.cancel()
             await consumer.drain(drain_timeout)
@@ -115,6 +148,8 @@ class _Consumer:
         self._queue = queue
         self._handler = handler
         self._telemetry = telemetry
+        self._captured = telemetry.capture is not None
+        self._place = handler_place(handler) if self._captured else {}
         self._retry_delays = retry_delays
         self._handler_timeout = handler_timeout
         self._lanes: dict[str, deque[Delivery]] = {}
@@ -133,6 +168,10 @@ class _Consumer:
             self._running.add(task)
             task.add_done_callback(self._running.discard)
             task.add_done_callback(_report)
+
+    def oldest(self) -> datetime | None:
+        """When the oldest event happened that is held; None while none is."""
+        return min((delivery.event.time for lane in self._lanes.values() for delivery in lane), default=None)
 
     async def drain(self, within: float) -> None:
         """Let running handlers finish, start no other, and cancel what takes longer than `within` seconds."""
@@ -156,26 +195,42 @@ class _Consumer:
             del self._lanes[subject]
 
     async def _process(self, delivery: Delivery) -> None:
-        error = await self._handle(delivery)
-        stretch = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - nothing to guess here
-        decision = decide(error, delivery.attempt, self._retry_delays, stretch=stretch)
-        context = {"queue": self._queue, "event": delivery.event.id, "attempt": delivery.attempt}
+        decision = await self._handle(delivery)
         try:
             match decision:
                 case Ack():
                     await delivery.ack()
                 case Retry(delay, reason):
-                    logger.warning("%s: retry in %.1f s after %s", self._queue, delay, reason, extra=context)
                     await delivery.retry(delay, reason)
                 case DeadLetter(reason):
-                    logger.error("%s: dead letter after %s", self._queue, reason, extra=context, exc_info=error)
                     await delivery.dead_letter(reason)
         except BrokerUnavailable as unavailable:
-            logger.warning("%s: not settled, so it will be redelivered: %s", self._queue, unavailable, extra=context)
+            logger.warning(
+                "%s: not settled, so it will be redelivered: %s",
+                self._queue,
+                unavailable,
+                extra=self._context(delivery),
+            )
 
-    async def _handle(self, delivery: Delivery) -> Exception | None:
-        """Run the handler in a span of the trace that the event belongs to; the error that it ended with."""
+    def _context(self, delivery: Delivery) -> dict[str, str | int]:
+        return {"queue": self._queue, "event": delivery.event.id, "attempt": delivery.attempt}
+
+    def _failed(self, error: Exception, delivery: Delivery) -> Ack | Retry | DeadLetter:
+        """The settlement after a failure, which is logged."""
+        stretch = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - nothing to guess here
+        decision = decide(error, delivery.attempt, self._retry_delays, stretch=stretch)
+        context = self._context(delivery)
+        match decision:
+            case Retry(delay, reason):
+                logger.warning("%s: retry in %.1f s after %s", self._queue, delay, reason, extra=context)
+            case DeadLetter(reason):
+                logger.error("%s: dead letter after %s", self._queue, reason, extra=context, exc_info=error)
+        return decision
+
+    async def _handle(self, delivery: Delivery) -> Ack | Retry | DeadLetter:
+        """Run the handler in a span of the trace that the event belongs to, where its failure is logged, too."""
         event = delivery.event
+        decision: Ack | Retry | DeadLetter = Ack()
         try:
             with self._telemetry.span(
                 f"process {self._queue}",
@@ -193,22 +248,31 @@ class _Consumer:
                     "cloudevents.event_subject": event.subject,
                     "shop.attempt": delivery.attempt,
                     "shop.bytes.received": len(event.data),
+                    **self._place,
                 },
-            ):
-                async with asyncio.timeout(self._handler_timeout):
-                    await self._handler(event)
+            ) as span:
+                if self._captured:
+                    capture.received(span, delivery.on_wire())
+                try:
+                    async with asyncio.timeout(self._handler_timeout):
+                        await self._handler(event)
+                except Exception as error:
+                    decision = self._failed(error, delivery)
+                    if isinstance(decision, DeadLetter):
+                        span.set_attribute(NOTE, "dead_letter")
+                    raise
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            # Nobody cancelled this task: the handler awaited something that was (a call on a channel that closed).
-            return ConnectionAbortedError("what the handler waited for was cancelled")
+            # This task was not cancelled: the handler awaited something that was (a call on a channel that closed).
+            return self._failed(ConnectionAbortedError("what the handler waited for was cancelled"), delivery)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises, the delivery is settled
-            return error
-        return None
+            return self._failed(error, delivery) if isinstance(decision, Ack) else decision
+        return decision
 
 
 def _report(task: asyncio.Task[None]) -> None:
-    """A task that ends with an error nobody awaits would do so in silence."""
+    """A task that ends with an error that is not awaited would do so in silence."""
     if not task.cancelled() and (error := task.exception()) is not None:
         logger.critical("%s ended: %s", task.get_name(), error, exc_info=error)

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import asyncio
+from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Column, Connection, MetaData, Table, Text
+from sqlalchemy import Column, Connection, Index, MetaData, Table, Text, bindparam, select, tuple_
 
-from chassis.database import UtcTime, insert_missing
+from chassis.background import forever
+from chassis.database.database import Database, UtcTime, insert_missing
+from chassis.observability.tracing import note
+from chassis.retention import Deleted
+
+# No redelivery comes that late: the log keeps events for 7 days, and a dead letter has not been recorded as handled.
+INBOX_KEEP = timedelta(days=30)
+INBOX_RETENTION = Deleted(f"{INBOX_KEEP.days} days after the event was handled, by Inbox.pruning")
+
+_PRUNE_SECONDS = 3600.0
+# Small, and with a pause after each: a consumer that records an event meanwhile waits for one batch at most.
+_PRUNE_BATCH = 200
+_PRUNE_PAUSE_SECONDS = 0.05
 
 
 def inbox_table(metadata: MetaData) -> Table:
@@ -17,16 +30,46 @@ def inbox_table(metadata: MetaData) -> Table:
         Column("consumer", Text, primary_key=True),
         Column("event_id", Text, primary_key=True),
         Column("handled_at", UtcTime, nullable=False),
+        # Pruning looks for the oldest.
+        Index("inbox_by_time", "handled_at"),
     )
 
 
 class Inbox:
-    """What one service's consumers have handled."""
+    """The events that one service's consumers have handled."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
+        key = (table.c.consumer, table.c.event_id)
+        expired = select(*key).where(table.c.handled_at < bindparam("before")).limit(_PRUNE_BATCH)
+        self._delete_expired = table.delete().where(tuple_(*key).in_(expired))
 
     def first_time(self, connection: Connection, consumer: str, event_id: str) -> bool:
         """Record that `consumer` handles the event in this transaction; False when it has done so already."""
         row = {"consumer": consumer, "event_id": event_id, "handled_at": datetime.now(UTC)}
-        return connection.execute(insert_missing(connection, self._table), row).rowcount == 1
+        first = connection.execute(insert_missing(connection, self._table), row).rowcount == 1
+        if not first:
+            note("duplicate_dropped")
+        return first
+
+    async def pruning(self, database: Database) -> None:
+        """Prune every hour while the process lives; one process at a time on a database."""
+
+        async def once() -> None:
+            async with database.try_lock("inbox-retention") as alone:
+                if alone:
+                    await self.prune(database, datetime.now(UTC) - INBOX_KEEP)
+
+        await forever(once, name="inbox retention", every=_PRUNE_SECONDS)
+
+    async def prune(self, database: Database, before: datetime) -> int:
+        """Delete the events handled before a moment, in small transactions; how many they were."""
+        deleted = 0
+        while True:
+            found = await database.write(
+                lambda connection: connection.execute(self._delete_expired, {"before": before}).rowcount
+            )
+            deleted += found
+            if found < _PRUNE_BATCH:
+                return deleted
+            await asyncio.sleep(_PRUNE_PAUSE_SECONDS)

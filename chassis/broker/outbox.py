@@ -6,14 +6,13 @@ Whoever dies after the commit and before the publish has lost nothing: the next 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from sqlalchemy import (
@@ -27,19 +26,31 @@ from sqlalchemy import (
     Table,
     Text,
     bindparam,
+    func,
+    select,
     text,
 )
 
+from chassis.background import background, forever
 from chassis.broker.port import Broker, BrokerUnavailable, Event
-from chassis.database import DATABASE_ERRORS, Database, UtcTime, after_commit
-from chassis.telemetry import SpanKind, Telemetry, current_traceparent
+from chassis.database.database import Database, UtcTime, after_commit
+from chassis.observability.tracing import SpanKind, Telemetry, current_traceparent
+from chassis.retention import Deleted
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from chassis.observability.metrics import Metrics
 
 _BATCH = 200
 _POLL_SECONDS = 0.5
-_BACKOFF_SECONDS = 0.5
+_MAX_PAUSE = 2.0
+_MEASURE_SECONDS = 2.0
+_MAX_COUNTED = 10_000
 _PRUNE_SECONDS = 3600.0
+# Small, and with a pause after each: a transaction that adds an event meanwhile waits for one batch at most.
+_PRUNE_BATCH = 200
+_PRUNE_PAUSE_SECONDS = 0.05
+_KEEP = timedelta(days=1)
+OUTBOX_RETENTION = Deleted(f"{_KEEP.days} day after the event was published, by the outbox relay")
 # Seconds from the end of one batch to the next one's beginning, so that what comes meanwhile goes together: an event
 # more in a batch costs a tenth of its transactions and its lock.
 _GATHER_SECONDS = 0.01
@@ -85,7 +96,7 @@ class Outbox:
         broker: Broker,
         telemetry: Telemetry,
         *,
-        keep: timedelta | None = timedelta(days=1),
+        keep: timedelta | None = _KEEP,
     ) -> None:
         """`keep`: how long a published event stays; None for ever, where the outbox is also the history."""
         self._database = database
@@ -100,8 +111,13 @@ class Outbox:
         self._select_pending = (
             table.select().where(columns.published_at.is_(None)).order_by(columns.position).limit(_BATCH)
         )
+        waiting = (
+            select(columns.time).where(columns.published_at.is_(None)).order_by(columns.position).limit(_MAX_COUNTED)
+        ).subquery()
+        self._select_lag = select(func.count().label("pending"), func.min(waiting.c.time).label("oldest"))
         self._mark = table.update().where(columns.position == bindparam("at")).values(published_at=bindparam("now"))
-        self._delete_before = table.delete().where(columns.published_at < bindparam("before"))
+        expired = select(columns.position).where(columns.published_at < bindparam("before")).limit(_PRUNE_BATCH)
+        self._delete_expired = table.delete().where(columns.position.in_(expired))
 
     def add(self, connection: Connection, *events: Event) -> None:
         """Add events to the connection's transaction; each goes with its own trace (`traced`), or the current one."""
@@ -125,27 +141,39 @@ class Outbox:
 
     async def relay(self) -> None:
         """Publish what is pending while the process lives: after a commit here at once, else every half second."""
-        while True:
-            try:
-                published = await self._relay_batch()
-                await self._prune()
-                if published == _BATCH:
-                    continue
-                if published:
-                    await asyncio.sleep(_GATHER_SECONDS)
-                # Not wait_for: Python 3.11's forgets a cancellation that comes together with the event.
-                async with asyncio.timeout(_POLL_SECONDS):
-                    await self._pending.wait()
-            except TimeoutError:
-                continue  # nothing was committed here; somebody else may have died before publishing theirs
-            except (BrokerUnavailable, *DATABASE_ERRORS) as error:
-                log.warning("the outbox has to wait", extra={"reason": str(error)})
-                await asyncio.sleep(_BACKOFF_SECONDS)
+        measuring = [self._measuring(self._telemetry.metrics)] if self._telemetry.metrics is not None else []
+        async with background(*measuring):
+            await self._relaying()
+
+    async def _measuring(self, metrics: Metrics) -> None:
+        """Show how much waits to be published and for how long, which is the same whoever relays."""
+        pending = metrics.gauge("outbox_pending_events", "Events that wait in the outbox, at most 10,000 counted")
+        oldest = metrics.gauge("outbox_oldest_seconds", "Age of the oldest event that waits in the outbox; 0 for none")
+
+        async def measure() -> None:
+            row = await self._database.read(lambda connection: connection.execute(self._select_lag).one())
+            pending.set(row.pending)
+            oldest.set((datetime.now(UTC) - row.oldest).total_seconds() if row.oldest else 0)
+
+        await forever(measure, name="outbox metrics", every=_MEASURE_SECONDS)
+
+    async def _relaying(self) -> None:
+        await forever(self._relay, name="outbox relay", every=_POLL_SECONDS, on=self._pending, longest_pause=_MAX_PAUSE)
+
+    async def _relay(self) -> float | None:
+        published = await self._relay_batch()
+        await self._prune()
+        if published == _BATCH:
+            return 0.0
+        if published:
+            await asyncio.sleep(_GATHER_SECONDS)
+        # However little is committed here: another process may have died before publishing theirs.
+        return _POLL_SECONDS
 
     async def _relay_batch(self) -> int | None:
         """Publish the oldest pending events. Returns how many; None when another process is doing it."""
         self._pending.clear()
-        async with self._database.exclusively("relay") as alone:
+        async with self._database.try_lock("relay") as alone:
             if not alone:
                 # What we have just committed may have come too late for the other one's query: look again soon.
                 await asyncio.sleep(0.005)
@@ -210,9 +238,15 @@ class Outbox:
         return Event(row.event_id, row.type, row.source, row.subject, row.time, row.data, extensions)
 
     async def _prune(self) -> None:
-        """Forget what was published long enough ago, once an hour."""
+        """Forget what was published long enough ago, once an hour, in small transactions."""
         if self._keep is None or time.monotonic() < self._prune_at:
             return
         self._prune_at = time.monotonic() + _PRUNE_SECONDS
         before = {"before": datetime.now(UTC) - self._keep}
-        await self._database.write(lambda connection: connection.execute(self._delete_before, before))
+        while True:
+            found = await self._database.write(
+                lambda connection: connection.execute(self._delete_expired, before).rowcount
+            )
+            if found < _PRUNE_BATCH:
+                return
+            await asyncio.sleep(_PRUNE_PAUSE_SECONDS)

@@ -20,6 +20,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from chassis.errors import BrokerUnavailable as BrokerUnavailable  # noqa: PLC0414 - what this port raises
+from chassis.observability.capture.messages import Message
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -64,6 +67,9 @@ class Delivery(Protocol):
     def attempt(self) -> int:
         """1 for the first delivery, 2 for the first retry, and so on."""
 
+    def on_wire(self) -> Message:
+        """The delivery as the broker brought it, for whoever captures messages."""
+
     async def ack(self) -> None:
         """The effect is committed; the queue forgets the event."""
 
@@ -87,6 +93,19 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True)
+class QueuedEvent:
+    """An event that waits in a work queue: `not_before` while it is delayed for a retry, `held` by a consumer."""
+
+    id: str
+    queue: str
+    type: str
+    subject: str
+    attempt: int
+    not_before: datetime | None
+    held: bool
+
+
+@dataclass(frozen=True, slots=True)
 class LogEntry:
     """An event in the retained log; positions start at 1 and grow."""
 
@@ -96,23 +115,34 @@ class LogEntry:
 
 @dataclass(frozen=True, slots=True)
 class QueueDepth:
-    """How many deliveries a queue holds: `ready` now, `delayed` for a retry, `dead` for good.
+    """Depth of a queue: deliveries that are `ready` now, `delayed` for a retry, `dead` for good.
 
-    What a consumer holds unsettled counts as ready on the embedded broker and not at all on RabbitMQ.
+    What a consumer holds unsettled counts as ready on the embedded broker and not at all on RabbitMQ. `oldest` is when
+    the oldest event that is not settled happened, and `consumers` how many take from the queue; None where nothing
+    waits, or the broker does not tell.
     """
 
     queue: str
     ready: int
     delayed: int
     dead: int
+    oldest: datetime | None = field(default=None, compare=False)
+    consumers: int | None = field(default=None, compare=False)
+
+
+class LogReader(Protocol):
+    """Reads the log, entry by entry. Raises `PositionExpired` when it cannot go on from what it has read."""
+
+    trouble: str
+    """Why nothing can be read now; empty while it can."""
+
+    def __aiter__(self) -> LogReader: ...
+
+    async def __anext__(self) -> LogEntry: ...
 
 
 class PositionExpired(Exception):
-    """The log no longer holds what came right after the position asked for."""
-
-
-class BrokerUnavailable(Exception):
-    """The broker cannot be reached or did not confirm in time; nothing is known to be published."""
+    """The log does not hold what came right after a position: retention has passed it, or the log began anew."""
 
 
 class Broker(Protocol):
@@ -129,10 +159,11 @@ class Broker(Protocol):
         The iterator survives a lost connection: it goes on once the broker is back.
         """
 
-    def tail(self, after: int | None = None) -> AbstractAsyncContextManager[AsyncIterator[LogEntry]]:
+    def tail(self, after: int | None = None) -> AbstractAsyncContextManager[LogReader]:
         """Read the log after a position (0: all that is retained; None: what comes from now on), then live.
 
-        Raises `PositionExpired` on entering. The iterator survives a lost connection without a gap or a repeat.
+        Raises `PositionExpired` on entering. The iterator survives a lost connection without a gap or a repeat, and
+        raises `PositionExpired` when the log that is there afterwards ends before what was read.
         """
 
     async def last_position(self) -> int:
@@ -148,7 +179,13 @@ class Broker(Protocol):
         """Forget a dead letter; False when there is none with this id."""
 
     async def depths(self) -> list[QueueDepth]:
-        """How full each work queue is."""
+        """Depth of each work queue."""
+
+    async def queued(self, queue: str, *, limit: int = 100) -> list[QueuedEvent] | None:
+        """The oldest events in a work queue that are not settled, delayed and held ones included.
+
+        None where the broker does not show them: on RabbitMQ, what a consumer holds can be neither read nor counted.
+        """
 
     async def healthy(self) -> bool:
         """Whether the broker can be reached now."""

@@ -1,4 +1,4 @@
-"""How long the retained log keeps an event."""
+"""Retention of the event log."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import logging
 import sqlite3
 import time
@@ -12,26 +13,31 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
+from chassis.background import forever
 from chassis.broker import cloudevents
-from chassis.broker.embedded import sessions, store
-from chassis.broker.embedded.subscriptions import LogSubscription, QueueSubscription
+from chassis.broker.embedded import peers, store
+from chassis.broker.embedded.subscriptions import LOG, LogSubscription, QueueSubscription
 from chassis.broker.embedded.writer import Writer
 from chassis.broker.port import (
     BrokerUnavailable,
     DeadLetter,
     Delivery,
     Event,
-    LogEntry,
+    LogReader,
     PositionExpired,
     QueueDepth,
+    QueuedEvent,
     Topology,
 )
 from chassis.broker.retention import Retention
 from chassis.broker.topics import matches
+from chassis.observability.capture import capture
+from chassis.observability.capture.messages import sqlite_row
 
 logger = logging.getLogger(__name__)
 
-WATCH_INTERVAL = 0.2
+# Seconds: each look knocks at every neighbour.
+WATCH_INTERVAL = 0.5
 PRUNE_EVERY = 500
 HEALTH_TIMEOUT = 2.0
 
@@ -47,9 +53,9 @@ class EmbeddedBroker:
         # The types that this process publishes, of which there are few.
         self._routes: dict[str, list[str]] = {}
         self._folder = path.with_name(path.name + ".sessions")
-        self._session: sessions.Session | None = None
+        self._session: peers.Session | None = None
         self._watcher: asyncio.Task[None] | None = None
-        self._writer = Writer(path, store.prepare, tell=self._wake, ring=self._ring)
+        self._writer = Writer(path, store.prepare, tell=self._wake, notify=self._notify)
         self._subscriptions: set[QueueSubscription | LogSubscription] = set()
         self._numbers = itertools.count(1)
         self._unpruned = PRUNE_EVERY  # so that a process that publishes little prunes too
@@ -70,6 +76,10 @@ class EmbeddedBroker:
         routed = [
             store.Routed(cloudevents.headers(event), event.data, self._queues_for(event.type)) for event in events
         ]
+        for event in events:
+            if (span := capture.open_span(event.extensions.get("traceparent", ""))) is not None:
+                attributes = json.dumps(cloudevents.headers(event))
+                capture.sent(span, sqlite_row((None, attributes, event.data, time.time())))
         self._unpruned += len(events)
         prune = self._unpruned >= PRUNE_EVERY
         if prune:
@@ -80,7 +90,8 @@ class EmbeddedBroker:
             if prune:
                 store.prune(connection, self._retention, time.time())
 
-        await self._writer.write(write, durable=True, news=True)
+        news = frozenset((LOG, *(queue for event in routed for queue in event.queues)))
+        await self._writer.write(write, durable=True, news=news)
 
     def _queues_for(self, type_: str) -> list[str]:
         found = self._routes.get(type_)
@@ -102,7 +113,7 @@ class EmbeddedBroker:
             yield subscription
 
     @asynccontextmanager
-    async def tail(self, after: int | None = None) -> AsyncIterator[AsyncIterator[LogEntry]]:
+    async def tail(self, after: int | None = None) -> AsyncIterator[LogReader]:
         self._listen()
         first, last = await self._writer.read(store.bounds)
         if after and not first <= after + 1 <= last + 1:
@@ -122,7 +133,7 @@ class EmbeddedBroker:
     async def replay_dead_letter(self, queue: str, event_id: str) -> bool:
         self._check(queue)
         replay = partial(store.replay, queue=queue, event_id=event_id)
-        return await self._writer.write(replay, durable=True, news=True)
+        return await self._writer.write(replay, durable=True, news=frozenset([queue]))
 
     async def drop_dead_letter(self, queue: str, event_id: str) -> bool:
         self._check(queue)
@@ -130,6 +141,10 @@ class EmbeddedBroker:
 
     async def depths(self) -> list[QueueDepth]:
         return await self._writer.read(partial(store.depths, queues=self._topology.queues))
+
+    async def queued(self, queue: str, *, limit: int = 100) -> list[QueuedEvent] | None:
+        self._check(queue)
+        return await self._writer.read(partial(store.queued, queue=queue, limit=limit))
 
     async def healthy(self) -> bool:
         try:
@@ -154,11 +169,11 @@ class EmbeddedBroker:
         if queue not in self._topology.queues:
             raise ValueError(f"no work queue is called {queue!r}")
 
-    def _listen(self) -> sessions.Session:
+    def _listen(self) -> peers.Session:
         """Have a session from the first subscription on."""
         if self._session is None:
             try:
-                self._session = sessions.Session(self._folder, self._wake)
+                self._session = peers.Session(self._folder, self._wake)
             except OSError as error:
                 raise BrokerUnavailable(f"cannot listen in {self._folder}: {error}") from error
             self._watcher = asyncio.create_task(self._watch())
@@ -173,40 +188,43 @@ class EmbeddedBroker:
             self._subscriptions.discard(subscription)
             await subscription.stop()
 
-    def _wake(self) -> None:
+    def _wake(self, news: frozenset[str] | None = None) -> None:
+        """Have those look again whom the news concerns; all of them without any."""
         for subscription in self._subscriptions:
-            subscription.bell.set()
+            if news is None or subscription.source in news:
+                subscription.wake.set()
 
-    def _ring(self) -> None:
+    def _notify(self, news: frozenset[str]) -> None:
         try:
-            sessions.ring(self._folder, but=self._session.name if self._session else "")
+            peers.notify(self._folder, news, but=self._session.name if self._session else "")
         except OSError as error:  # they look for themselves from time to time
-            logger.warning("cannot wake the other sessions of the broker: %s", error)
+            logger.warning("embedded broker: cannot notify other sessions: %s", error)
 
     def _look_around(self, connection: sqlite3.Connection) -> tuple[set[str], int]:
-        _, dead = sessions.living(self._folder)
+        _, dead = peers.living(self._folder)
         return dead, store.version(connection)
 
     async def _watch(self) -> None:
         """Take back what dead neighbours hold, and notice a commit whose author died before ringing."""
         seen = -1
-        while True:
-            try:
-                dead, version = await self._writer.read(self._look_around)
-                if dead or seen == -1:
-                    await self._writer.write(partial(_release_orphans, folder=self._folder), news=True)
-                    sessions.bury(self._folder, dead)
-                if version != seen:
-                    seen = version
-                    self._wake()
-            except (BrokerUnavailable, OSError) as error:
-                logger.warning("cannot watch the other sessions of the broker: %s", error)
-            await asyncio.sleep(WATCH_INTERVAL)
+
+        async def look() -> None:
+            nonlocal seen
+            dead, version = await self._writer.read(self._look_around)
+            if dead or seen == -1:
+                orphans = partial(_release_orphans, folder=self._folder)
+                await self._writer.write(orphans, news=frozenset(self._topology.queues))
+                peers.remove_ended(self._folder, dead)
+            if version != seen:
+                seen = version
+                self._wake()
+
+        await forever(look, name="watch over the broker's sessions", every=WATCH_INTERVAL)
 
 
 def _release_orphans(connection: sqlite3.Connection, folder: Path) -> None:
-    # Under the write lock: whoever has committed a claim by now had its session before.
-    alive, _ = sessions.living(folder)
+    # Under the write lock: a process that has committed a claim by now had its session before.
+    alive, _ = peers.living(folder)
     for holder in store.holders(connection):
         if holder.partition("/")[0] not in alive:
             store.release(connection, holder)

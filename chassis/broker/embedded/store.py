@@ -1,4 +1,4 @@
-"""What the embedded broker's file holds, and the SQL on it. Every function runs in the writer's thread.
+"""The embedded broker's tables and their SQL. Every function runs in the writer's thread.
 
 The log and each queue have their own copy of an event, as on RabbitMQ: pruning the log needs to ask no queue.
 """
@@ -13,24 +13,27 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from chassis.broker import cloudevents
-from chassis.broker.port import DeadLetter, Event, LogEntry, QueueDepth
+from chassis.broker.port import DeadLetter, Event, LogEntry, QueueDepth, QueuedEvent
 from chassis.broker.retention import Retention
+from chassis.retention import Deleted, Kept
+from chassis.retention import Retention as TableRetention
 
-PRUNE_AT_ONCE = 1_000
+PRUNE_BATCH_SIZE = 1_000
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS log (
     position INTEGER PRIMARY KEY AUTOINCREMENT,
     attributes TEXT NOT NULL, data BLOB NOT NULL, stored_at REAL NOT NULL
 );
--- `holder` is the subscription that has it, `not_before` set while it waits for a retry.
+-- `holder` is the subscription that has it. `not_before` and `waiting_since` are set while it waits for a retry.
 CREATE TABLE IF NOT EXISTS queued (
     queue TEXT NOT NULL, position INTEGER NOT NULL, attempt INTEGER NOT NULL DEFAULT 1,
-    not_before REAL, holder TEXT, attributes TEXT NOT NULL, data BLOB NOT NULL,
+    not_before REAL, holder TEXT, attributes TEXT NOT NULL, data BLOB NOT NULL, waiting_since REAL,
     PRIMARY KEY (queue, position)
 );
 CREATE INDEX IF NOT EXISTS ready ON queued (queue, position) WHERE holder IS NULL AND not_before IS NULL;
 CREATE INDEX IF NOT EXISTS delayed ON queued (queue, not_before) WHERE not_before IS NOT NULL;
+CREATE INDEX IF NOT EXISTS waiting ON queued (queue, waiting_since) WHERE waiting_since IS NOT NULL;
 CREATE INDEX IF NOT EXISTS held ON queued (holder) WHERE holder IS NOT NULL;
 CREATE TABLE IF NOT EXISTS dead (
     queue TEXT NOT NULL, position INTEGER NOT NULL, event_id TEXT NOT NULL, reason TEXT NOT NULL,
@@ -39,6 +42,11 @@ CREATE TABLE IF NOT EXISTS dead (
 );
 CREATE INDEX IF NOT EXISTS dead_event ON dead (queue, event_id);
 """
+RETENTION: TableRetention = {
+    "log": Deleted("after 7 days or 100,000 events (chassis.broker.retention), by prune"),
+    "queued": Deleted("when its consumer has acknowledged the event"),
+    "dead": Kept("until an operator replays it: nothing is dropped without a person's decision"),
+}
 
 _HELD = " WHERE queue = ? AND position = ? AND holder = ?"
 
@@ -69,13 +77,29 @@ class Claim:
     event: Event
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a consumer found: rows that it holds now, and when the queue has, or will have, more (see `due`)."""
+
+    claims: Sequence[Claim]
+    due: float | None
+
+
 def prepare(connection: sqlite3.Connection) -> None:
     """Put a new connection into WAL mode and create what is missing."""
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("BEGIN IMMEDIATE")
+    _upgrade(connection)
     for statement in SCHEMA.split(";"):
         connection.execute(statement)
     connection.execute("COMMIT")
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    """Add what a file of an older version does not have."""
+    columns = {row[1] for row in connection.execute("PRAGMA table_info(queued)")}
+    if columns and "waiting_since" not in columns:
+        connection.execute("ALTER TABLE queued ADD COLUMN waiting_since REAL")
 
 
 def publish(connection: sqlite3.Connection, routed: Sequence[Routed], now: float) -> None:
@@ -91,10 +115,17 @@ def publish(connection: sqlite3.Connection, routed: Sequence[Routed], now: float
         )
 
 
-def due(connection: sqlite3.Connection, queue: str) -> float | None:
-    """When (seconds since the epoch) the queue has, or will have, something to claim: 0 for now, None for nothing."""
+def due(connection: sqlite3.Connection, queue: str, now: float) -> float | None:
+    """When (seconds since the epoch) the queue has, or will have, something to claim: 0 for now, None for nothing.
+
+    It is 0 too when the clock was set back, which `claim` makes up for.
+    """
     if connection.execute(
         "SELECT 1 FROM queued WHERE queue = ? AND holder IS NULL AND not_before IS NULL LIMIT 1", (queue,)
+    ).fetchone():
+        return 0
+    if connection.execute(
+        "SELECT 1 FROM queued WHERE queue = ? AND waiting_since > ? LIMIT 1", (queue, now)
     ).fetchone():
         return 0
     when: float | None = connection.execute(
@@ -103,10 +134,26 @@ def due(connection: sqlite3.Connection, queue: str) -> float | None:
     return when
 
 
-def claim(connection: sqlite3.Connection, queue: str, holder: str, limit: int, now: float) -> list[Claim]:
-    """Hold up to `limit` rows of a queue, oldest first."""
+def nothing_due(connection: sqlite3.Connection, queue: str, now: float) -> Look | None:
+    """An empty look where a claim would find nothing, so that none needs the lock; None where there is something."""
+    when = due(connection, queue, now)
+    return Look((), when) if when is None or when > now else None
+
+
+def claim(connection: sqlite3.Connection, queue: str, holder: str, limit: int, now: float) -> Look:
+    """Hold up to `limit` rows of a queue, oldest first.
+
+    A wait that began in the future did so before the clock was set back. It begins again, so that it takes as long
+    as it was meant to and not as long as the clock was wrong.
+    """
     connection.execute(
-        "UPDATE queued SET not_before = NULL WHERE queue = ? AND not_before IS NOT NULL AND not_before <= ?",
+        "UPDATE queued SET not_before = not_before - waiting_since + ?2, waiting_since = ?2"
+        " WHERE queue = ?1 AND waiting_since > ?2",
+        (queue, now),
+    )
+    connection.execute(
+        "UPDATE queued SET not_before = NULL, waiting_since = NULL"
+        " WHERE queue = ? AND not_before IS NOT NULL AND not_before <= ?",
         (queue, now),
     )
     rows = connection.execute(
@@ -117,10 +164,11 @@ def claim(connection: sqlite3.Connection, queue: str, holder: str, limit: int, n
     connection.executemany(
         "UPDATE queued SET holder = ? WHERE queue = ? AND position = ?", [(holder, queue, row[0]) for row in rows]
     )
-    return [
+    claims = [
         Claim(Held(queue, position, holder), attempt, _event(attributes, data))
         for position, attempt, attributes, data in rows
     ]
+    return Look(claims, due(connection, queue, now))
 
 
 def ack(connection: sqlite3.Connection, held: Held) -> bool:
@@ -128,10 +176,10 @@ def ack(connection: sqlite3.Connection, held: Held) -> bool:
     return _touched(connection, "DELETE FROM queued" + _HELD, *held)  # noqa: S608 - two constants
 
 
-def retry(connection: sqlite3.Connection, held: Held, not_before: float) -> bool:
-    """Give a held row back for later; False when it is not held any more."""
-    change = "UPDATE queued SET holder = NULL, attempt = attempt + 1, not_before = ?"
-    return _touched(connection, change + _HELD, not_before, *held)
+def retry(connection: sqlite3.Connection, held: Held, delay: float, now: float) -> bool:
+    """Give a held row back for `delay` seconds later; False when it is not held any more."""
+    change = "UPDATE queued SET holder = NULL, attempt = attempt + 1, not_before = ?, waiting_since = ?"
+    return _touched(connection, change + _HELD, now + delay, now, *held)
 
 
 def dead_letter(connection: sqlite3.Connection, held: Held, event_id: str, reason: str, now: float) -> bool:
@@ -162,9 +210,16 @@ def version(connection: sqlite3.Connection) -> int:
 
 
 def bounds(connection: sqlite3.Connection) -> tuple[int, int]:
-    """The first and the last position of the log; (1, 0) when it is empty."""
-    first, last = connection.execute("SELECT min(position), max(position) FROM log").fetchone()
-    return (first, last) if first is not None else (1, 0)
+    """The first and the last position of the log. One that is empty begins after the last that was ever given out."""
+    # Two queries: SQLite finds either end at once, and both together by reading the whole log.
+    first, last = connection.execute(
+        "SELECT (SELECT min(position) FROM log), (SELECT max(position) FROM log)"
+    ).fetchone()
+    if first is None:
+        row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'log'").fetchone()
+        last = row[0] if row else 0
+        first = last + 1
+    return first, last
 
 
 def entries(connection: sqlite3.Connection, after: int, limit: int) -> list[LogEntry]:
@@ -182,7 +237,7 @@ def prune(connection: sqlite3.Connection, retention: Retention, now: float) -> N
     clock did, so that a reader can tell from a gap that it fell behind.
     """
     first, last = bounds(connection)
-    end = min(first + PRUNE_AT_ONCE, last)
+    end = min(first + PRUNE_BATCH_SIZE, last)
     connection.execute(
         "DELETE FROM log WHERE position < (SELECT coalesce(min(position), :end) FROM log"
         " WHERE position < :end AND position > :expired AND stored_at >= :since)",
@@ -203,6 +258,20 @@ def dead_letters(connection: sqlite3.Connection, queue: str, limit: int) -> list
     ]
 
 
+def queued(connection: sqlite3.Connection, queue: str, limit: int) -> list[QueuedEvent]:
+    """The oldest rows of a queue, claimed or not."""
+    rows = connection.execute(
+        "SELECT attempt, not_before, holder, attributes, data FROM queued WHERE queue = ? ORDER BY position LIMIT ?",
+        (queue, limit),
+    )
+    found = []
+    for attempt, not_before, holder, attributes, data in rows:
+        event = _event(attributes, data)
+        until = None if not_before is None else datetime.fromtimestamp(not_before, UTC)
+        found.append(QueuedEvent(event.id, queue, event.type, event.subject, attempt, until, holder is not None))
+    return found
+
+
 def replay(connection: sqlite3.Connection, queue: str, event_id: str) -> bool:
     """Put a dead letter back into its queue, at its old place and as new; False when there is none."""
     position = _oldest_dead(connection, queue, event_id)
@@ -221,7 +290,7 @@ def drop(connection: sqlite3.Connection, queue: str, event_id: str) -> bool:
 
 
 def _oldest_dead(connection: sqlite3.Connection, queue: str, event_id: str) -> int | None:
-    """Where a dead letter is; an event that was published twice may have died twice."""
+    """Position of a dead letter; an event that was published twice may have died twice."""
     position: int | None = connection.execute(
         "SELECT min(position) FROM dead WHERE queue = ? AND event_id = ?", (queue, event_id)
     ).fetchone()[0]
@@ -229,7 +298,7 @@ def _oldest_dead(connection: sqlite3.Connection, queue: str, event_id: str) -> i
 
 
 def depths(connection: sqlite3.Connection, queues: Iterable[str]) -> list[QueueDepth]:
-    """How many rows of each kind the queues hold."""
+    """Depth of the queues, by kind of row."""
     counts = {
         queue: (total - delayed, delayed)
         for queue, total, delayed in connection.execute(
@@ -237,7 +306,12 @@ def depths(connection: sqlite3.Connection, queues: Iterable[str]) -> list[QueueD
         )
     }
     dead: dict[str, int] = dict(connection.execute("SELECT queue, count(*) FROM dead GROUP BY queue").fetchall())
-    return [QueueDepth(queue, *counts.get(queue, (0, 0)), dead.get(queue, 0)) for queue in queues]
+    first = "SELECT attributes, data FROM queued WHERE queue = ? ORDER BY position LIMIT 1"
+    heads = {queue: connection.execute(first, (queue,)).fetchone() for queue in counts}
+    oldest = {queue: _event(*head).time for queue, head in heads.items()}
+    return [
+        QueueDepth(queue, *counts.get(queue, (0, 0)), dead.get(queue, 0), oldest=oldest.get(queue)) for queue in queues
+    ]
 
 
 def _event(attributes: str, data: bytes) -> Event:

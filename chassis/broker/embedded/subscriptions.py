@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import sqlite3
 import time
@@ -10,31 +11,43 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
+from chassis.background import forever
+from chassis.broker import cloudevents
 from chassis.broker.embedded import store
-from chassis.broker.embedded.writer import Writer
+from chassis.broker.embedded.writer import NOTHING, Writer
 from chassis.broker.port import BrokerUnavailable, Event, LogEntry, PositionExpired
+from chassis.observability.capture.messages import Message, sqlite_row
 
 logger = logging.getLogger(__name__)
 
 Settlement = Callable[[sqlite3.Connection, store.Held], bool]
 
 RETRY_PAUSE = 0.5
-READ_AT_ONCE = 64
+# Between two looks where neither it is woken nor anything is known to become due.
+_LOOK_SECONDS = 60.0
+# A consumer that holds all it may claims its next deliveries together, when half are settled, or after so long.
+_GATHER_SECONDS = 0.005
+READ_BATCH_SIZE = 64
+# What news calls the log; no queue is called so.
+LOG = "/log"
 
 
 class QueueSubscription:
     """Holds up to `prefetch` rows of a queue and hands them out one after the other.
 
     A task claims them: what is claimed is known here even when whoever iterates was cancelled meanwhile.
-    `bell` is rung when there may be something new.
+    `wake` is set when there may be something new in `source`.
     """
 
     def __init__(self, writer: Writer, queue: str, holder: str, prefetch: int) -> None:
-        self.bell = asyncio.Event()
+        self.wake = asyncio.Event()
+        self.source = queue
+        self._news = frozenset([queue])
         self._writer = writer
         self._queue = queue
         self._holder = holder
         self._free = prefetch
+        self._enough = max(2, prefetch // 2)
         self._claimed: asyncio.Queue[HeldDelivery | None] = asyncio.Queue()
         self._unsettled: list[store.Held] = []
         self._feeder: asyncio.Task[None] | None = None
@@ -50,7 +63,9 @@ class QueueSubscription:
 
     def start(self) -> None:
         """Claim deliveries from here on."""
-        self._feeder = asyncio.create_task(self._feed())
+        self._feeder = asyncio.create_task(
+            forever(self._claim, name=f"consumer of {self._queue}", every=_LOOK_SECONDS, on=self.wake)
+        )
 
     async def stop(self) -> None:
         """Give back what is not settled, and end the iteration."""
@@ -62,59 +77,46 @@ class QueueSubscription:
         self._claimed.put_nowait(None)
         try:
             # After a claim that is still on its way: the writer keeps the order.
-            await self._writer.write(partial(store.release, holder=self._holder), news=True)
+            await self._writer.write(partial(store.release, holder=self._holder), news=self._news)
         except BrokerUnavailable as error:
-            logger.warning("what was received from %s goes back when this process ends: %s", self._queue, error)
+            logger.warning("deliveries of %s are returned when this process ends: %s", self._queue, error)
 
     async def settle(self, held: store.Held, settlement: Settlement, *, news: bool = False) -> None:
         """Carry out a delivery's end. Raises `BrokerUnavailable` when it is not held any more, or stays unsettled."""
         try:
-            was_held = await self._writer.write(lambda connection: settlement(connection, held), news=news)
+            was_held = await self._writer.write(
+                lambda connection: settlement(connection, held), news=self._news if news else NOTHING
+            )
         except BrokerUnavailable:
             self._unsettled.append(held)
+            self.wake.set()
             raise
-        else:
-            self._free += 1
-        finally:
-            self.bell.set()
+        self._free += 1
+        if self._free == 1:  # else the last look has left nothing that is due
+            asyncio.get_running_loop().call_later(_GATHER_SECONDS, self.wake.set)
+        elif self._free == self._enough:
+            self.wake.set()
         if not was_held:
             raise BrokerUnavailable(f"delivery {held.position} of {held.queue} is not held any more")
 
-    async def _feed(self) -> None:
-        while True:
-            self.bell.clear()
-            try:
-                pause = await self._claim()
-            except BrokerUnavailable as error:
-                logger.warning("cannot receive from %s: %s", self._queue, error)
-                pause = RETRY_PAUSE
-            try:
-                async with asyncio.timeout(pause):
-                    await self.bell.wait()
-            except TimeoutError:
-                continue
-
     async def _claim(self) -> float | None:
-        """Claim what is there; how long to wait (seconds) unless the bell rings earlier."""
+        """Claim what is there; how long to wait (seconds) unless it is woken earlier."""
+        self.wake.clear()
         if self._unsettled:
             await self._give_back()
         if not self._free:
             return None
-        due = await self._writer.read(partial(store.due, queue=self._queue))
-        if due is None:
-            return None
         now = time.time()
-        if due > now:
-            return due - now
         claim = partial(store.claim, queue=self._queue, holder=self._holder, limit=self._free, now=now)
-        for claimed in await self._writer.write(claim):
+        look = await self._writer.write(claim, unless=partial(store.nothing_due, queue=self._queue, now=now))
+        for claimed in look.claims:
             self._free -= 1
             self._claimed.put_nowait(HeldDelivery(self, claimed))
-        return 0
+        return None if look.due is None else max(0.0, look.due - now)
 
     async def _give_back(self) -> None:
         rows = tuple(self._unsettled)
-        await self._writer.write(partial(store.give_back, rows=rows), news=True)
+        await self._writer.write(partial(store.give_back, rows=rows), news=self._news)
         del self._unsettled[: len(rows)]
         self._free += len(rows)
 
@@ -134,25 +136,35 @@ class HeldDelivery:
     def attempt(self) -> int:
         return self._claim.attempt
 
+    def on_wire(self) -> Message:
+        """The row of the queue: here nothing is sent from process to process."""
+        claim, event = self._claim, self._claim.event
+        attributes = json.dumps(cloudevents.headers(event))
+        row = (claim.held.queue, claim.held.position, claim.attempt, None, claim.held.holder, attributes, event.data)
+        return sqlite_row(row)
+
     async def ack(self) -> None:
         await self._subscription.settle(self._claim.held, store.ack)
 
     async def retry(self, delay: float, reason: str) -> None:
         logger.debug("event %s is retried in %.1f s: %s", self.event.id, delay, reason)
-        retry = partial(store.retry, not_before=time.time() + delay)
+        retry = partial(store.retry, delay=delay, now=time.time())
         await self._subscription.settle(self._claim.held, retry, news=True)
 
     async def dead_letter(self, reason: str) -> None:
-        bury = partial(store.dead_letter, event_id=self.event.id, reason=reason, now=time.time())
-        await self._subscription.settle(self._claim.held, bury)
+        settle = partial(store.dead_letter, event_id=self.event.id, reason=reason, now=time.time())
+        await self._subscription.settle(self._claim.held, settle)
 
 
 class LogSubscription:
     """Reads the log from right after a position."""
 
+    source = LOG
+
     def __init__(self, writer: Writer, after: int) -> None:
-        self.bell = asyncio.Event()
+        self.wake = asyncio.Event()
         self._writer = writer
+        self.trouble = ""
         self._after = after
         self._read: deque[LogEntry] = deque()
         self._stopped = False
@@ -164,24 +176,36 @@ class LogSubscription:
         while not self._read:
             if self._stopped:
                 raise StopAsyncIteration
-            self.bell.clear()
+            self.wake.clear()
             try:
                 self._read.extend(
-                    await self._writer.read(partial(store.entries, after=self._after, limit=READ_AT_ONCE))
+                    await self._writer.read(partial(store.entries, after=self._after, limit=READ_BATCH_SIZE))
                 )
+                if not self._read:
+                    await self._check_end()
             except BrokerUnavailable as error:
-                logger.warning("cannot read the log: %s", error)
+                self.trouble = str(error)
+                logger.warning("event log unavailable, retrying in %.1f s: %s", RETRY_PAUSE, error)
                 await asyncio.sleep(RETRY_PAUSE)
                 continue
+            self.trouble = ""
             if not self._read:
-                await self.bell.wait()
+                await self.wake.wait()
         entry = self._read.popleft()
         if entry.position != self._after + 1:
             raise PositionExpired(f"the log begins at position {entry.position}: the reader fell behind")
         self._after = entry.position
         return entry
 
+    async def _check_end(self) -> None:
+        """Raise `PositionExpired` for a log that ends before what was read: it is not the one that was read."""
+        _, last = await self._writer.read(store.bounds)
+        if last < self._after:
+            raise PositionExpired(
+                f"the log ends at position {last}, before {self._after}, which was read: it began anew"
+            )
+
     async def stop(self) -> None:
         """End the iteration."""
         self._stopped = True
-        self.bell.set()
+        self.wake.set()

@@ -1,4 +1,4 @@
-"""The one thread of a process that touches the SQLite file.
+"""The one thread of a process that waits for the SQLite file.
 
 Everything that is waiting goes into one `BEGIN IMMEDIATE ... COMMIT`: a commit costs one fsync however many operations
 it holds, so a busy broker pays for few. Each operation runs in a savepoint; one that fails undoes only itself.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import queue
 import sqlite3
 import threading
@@ -17,15 +18,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from chassis.broker.embedded.at_once import AtOnce, NotAtOnce
 from chassis.broker.port import BrokerUnavailable
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Query = Callable[[sqlite3.Connection], T]
+# Told what has changed: queues, or the log.
+Announce = Callable[[frozenset[str]], None]
 
 MAX_WAITING = 10_000
 MAX_BATCH = 1_000
 LOCK_TIMEOUT = 5.0
 LOCK_PAUSE = 0.0005
+NOTHING: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -34,12 +41,13 @@ class _Operation:
     answer: asyncio.Future[Any]
     writes: bool
     durable: bool = False
-    news: bool = False
+    news: frozenset[str] = NOTHING
+    unless: Query[Any] | None = None
     outcome: Any = None
     error: BaseException | None = None
 
     def resolve(self) -> None:
-        if self.answer.done():  # whoever asked was cancelled
+        if self.answer.done():  # the caller was cancelled
             return
         if self.error is not None:
             self.answer.set_exception(self.error)
@@ -50,18 +58,22 @@ class _Operation:
 class Writer:
     """Runs queries on one connection, in the order they are asked for."""
 
-    def __init__(self, path: Path, prepare: Query[None], tell: Callable[[], None], ring: Callable[[], None]) -> None:
-        """`prepare` runs once, on the new connection. News is announced by `tell` in the loop, `ring` in the thread."""
+    def __init__(self, path: Path, prepare: Query[None], tell: Announce, notify: Announce) -> None:
+        """`prepare` runs once, on the new connection. News goes to `tell` in the loop, `notify` in the thread."""
         self._path = path
         self._prepare = prepare
         self._tell = tell
-        self._ring = ring
+        self._notify = notify
         self._loop = asyncio.get_running_loop()
+        self._at_once = AtOnce(path)
+        # Operations that the thread has not finished: what comes after them must not overtake them.
+        self._unfinished = 0
         self._waiting: queue.SimpleQueue[_Operation | None] = queue.SimpleQueue()
         self._places = asyncio.Semaphore(MAX_WAITING)
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._closed = False
         self._synchronous = ""
+        self._file = (0, 0)
         self._thread = threading.Thread(target=self._work, name="embedded-broker", daemon=True)
 
     async def open(self) -> None:
@@ -73,56 +85,107 @@ class Writer:
         """Finish what is waiting and close the file."""
         if not self._closed:
             self._closed = True
+            self._at_once.close()
             self._waiting.put(None)
             await asyncio.to_thread(self._thread.join)
 
     async def read(self, query: Query[T]) -> T:
         """The answer of a query that writes nothing."""
+        if not (self._closed or self._unfinished):
+            with contextlib.suppress(NotAtOnce):
+                return self._at_once.read(query)
         answer: T = await self._run(_Operation(query, self._loop.create_future(), writes=False))
         return answer
 
-    async def write(self, query: Query[T], *, durable: bool = False, news: bool = False) -> T:
+    async def write(
+        self,
+        query: Query[T],
+        *,
+        durable: bool = False,
+        news: frozenset[str] = NOTHING,
+        unless: Query[T | None] | None = None,
+    ) -> T:
         """The answer of a query, once committed.
 
-        `durable`: once it would survive a power failure too. `news`: subscribers should look again.
+        `durable`: once it would survive a power failure too. `news`: whose subscribers should look again. `unless` is
+        asked first, without the lock: where it has an answer, that is the answer, and nothing is written.
         """
-        operation = _Operation(query, self._loop.create_future(), writes=True, durable=durable, news=news)
-        answer: T = await self._run(operation)
-        return answer
+        if not (self._closed or self._unfinished or durable or news):
+            with contextlib.suppress(NotAtOnce):
+                if unless is not None and (known := self._at_once.read(unless)) is not None:
+                    return known
+                return self._at_once.write(query)
+        answer = self._loop.create_future()
+        operation = _Operation(query, answer, writes=True, durable=durable, news=news, unless=unless)
+        outcome: T = await self._run(operation)
+        return outcome
 
     async def _run(self, operation: _Operation) -> Any:
         async with self._places:
             if self._closed:
                 raise BrokerUnavailable("the broker is closed")
+            self._unfinished += 1
             self._waiting.put(operation)
             return await operation.answer
 
     def _work(self) -> None:
         try:
-            connection = sqlite3.connect(self._path, timeout=LOCK_TIMEOUT, isolation_level=None)
-            self._prepare(connection)
-            connection.execute("PRAGMA busy_timeout = 0")  # from here on `_begin` waits, in shorter steps
-        except sqlite3.Error as error:
+            connection = self._open()
+        except (sqlite3.Error, OSError) as error:
             unavailable = BrokerUnavailable(f"cannot open {self._path}: {error}")
             self._loop.call_soon_threadsafe(self._opened.set_exception, unavailable)
             return
         self._loop.call_soon_threadsafe(self._opened.set_result, None)
-        with contextlib.closing(connection):
+        try:
             while batch := self._next_batch():
+                connection = self._current(connection, batch)
                 self._run_batch(connection, batch)
-                with contextlib.suppress(RuntimeError):  # the loop was closed under us: nobody waits any more
+                with contextlib.suppress(RuntimeError):  # the loop was closed under us: no caller waits any more
                     self._loop.call_soon_threadsafe(self._announce, batch)
-                if any(operation.news for operation in batch):
-                    self._ring()
+                if news := _news(batch):
+                    self._notify(news)
+        finally:
+            connection.close()
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, timeout=LOCK_TIMEOUT, isolation_level=None)
+        try:
+            self._prepare(connection)
+            connection.execute("PRAGMA busy_timeout = 0")  # from here on `_begin` waits, in shorter steps
+            self._file = _identity(self._path)
+        except BaseException:
+            connection.close()
+            raise
+        self._synchronous = ""
+        return connection
+
+    def _current(self, connection: sqlite3.Connection, batch: list[_Operation]) -> sqlite3.Connection:
+        """A connection to the file that is there now: one that was removed or replaced is read by no other process."""
+        try:
+            if _identity(self._path) == self._file:
+                return connection
+        except FileNotFoundError:
+            log.warning("embedded broker: file %s was removed; created an empty one, its messages are lost", self._path)
+        else:
+            log.warning("embedded broker: file %s was replaced; reopened", self._path)
+        try:
+            reopened = self._open()
+        except (sqlite3.Error, OSError) as error:
+            for operation in batch:
+                operation.error = BrokerUnavailable(f"cannot open {self._path}: {error}")
+            return connection
+        connection.close()
+        return reopened
 
     def _announce(self, batch: list[_Operation]) -> None:
+        self._unfinished -= len(batch)
         for operation in batch:
             operation.resolve()
-        if any(operation.news for operation in batch):
-            self._tell()
+        if news := _news(batch):
+            self._tell(news)
 
     def _next_batch(self) -> list[_Operation]:
-        """What is waiting, at least one operation; nothing once the writer is closed."""
+        """The next batch: waiting operations, at least one; none once the writer is closed."""
         first = self._waiting.get()
         if first is None:
             return []
@@ -139,7 +202,8 @@ class Writer:
         return batch
 
     def _run_batch(self, connection: sqlite3.Connection, batch: list[_Operation]) -> None:
-        writes = [operation for operation in batch if operation.writes]
+        batch = [operation for operation in batch if operation.error is None]
+        writes = [operation for operation in batch if operation.writes and not _spared(connection, operation)]
         if writes:
             try:
                 self._run_transaction(connection, writes)
@@ -169,6 +233,24 @@ class Writer:
         connection.execute("COMMIT")
 
 
+def _spared(connection: sqlite3.Connection, operation: _Operation) -> bool:
+    """Whether a write has its answer, or its error, without being done."""
+    if operation.unless is not None:
+        _attempt(connection, operation, operation.unless)
+    return operation.outcome is not None or operation.error is not None
+
+
+def _news(batch: list[_Operation]) -> frozenset[str]:
+    """Whose subscribers should look again. Of what has failed there is nothing to be seen."""
+    return NOTHING.union(*(operation.news for operation in batch if operation.error is None))
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Device and inode of the file at a path. Raises `FileNotFoundError`."""
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
 def _begin(connection: sqlite3.Connection) -> None:
     """Take the write lock. SQLite's own wait backs off to 100 ms; a commit here takes about one."""
     deadline = time.monotonic() + LOCK_TIMEOUT
@@ -183,10 +265,10 @@ def _begin(connection: sqlite3.Connection) -> None:
             return
 
 
-def _attempt(connection: sqlite3.Connection, operation: _Operation) -> None:
+def _attempt(connection: sqlite3.Connection, operation: _Operation, query: Query[Any] | None = None) -> None:
     try:
-        operation.outcome = operation.query(connection)
+        operation.outcome = (query or operation.query)(connection)
     except sqlite3.Error as error:
         operation.error = BrokerUnavailable(str(error))
-    except Exception as error:  # noqa: BLE001 - it belongs to whoever asked, and must not end the thread
+    except Exception as error:  # noqa: BLE001 - it belongs to the caller, and must not end the thread
         operation.error = error

@@ -12,10 +12,19 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from aio_pika.abc import AbstractChannel
 
 from chassis.broker import cloudevents
-from chassis.broker.port import BrokerUnavailable, DeadLetter, Delivery, Event, LogEntry, QueueDepth, Topology
-from chassis.broker.rabbitmq import stream
-from chassis.broker.rabbitmq.graveyard import Graveyard
-from chassis.broker.rabbitmq.link import Link, Outgoing, Prepare, Publisher
+from chassis.broker.port import (
+    BrokerUnavailable,
+    DeadLetter,
+    Delivery,
+    Event,
+    LogReader,
+    QueueDepth,
+    QueuedEvent,
+    Topology,
+)
+from chassis.broker.rabbitmq import event_log
+from chassis.broker.rabbitmq.connection import Outgoing, Prepare, Publisher, ReopeningConnection
+from chassis.broker.rabbitmq.dead_letters import DeadLetterQueues
 from chassis.broker.rabbitmq.queues import QueueSubscription
 from chassis.broker.rabbitmq.topology import Names, confirm, declare
 from chassis.broker.retention import Retention
@@ -34,11 +43,11 @@ class RabbitBroker:
         self._names = names
         # One connection each way: RabbitMQ slows a publishing connection down by not reading it, and settlements must
         # not wait behind that.
-        self._outbound = Link(url, prepare)
-        self._inbound = Link(url, prepare)
+        self._outbound = ReopeningConnection(url, prepare)
+        self._inbound = ReopeningConnection(url, prepare)
         self._publisher = Publisher(self._outbound)
-        self._graveyard = Graveyard(self._inbound, self._publisher, names)
-        self._subscriptions: set[QueueSubscription | stream.LogSubscription] = set()
+        self._dead_letters = DeadLetterQueues(self._inbound, self._publisher, names)
+        self._subscriptions: set[QueueSubscription | event_log.LogSubscription] = set()
 
     @classmethod
     async def open(cls, url: str, topology: Topology, retention: Retention) -> RabbitBroker:
@@ -51,7 +60,7 @@ class RabbitBroker:
             await broker._outbound.connection()
         except BrokerUnavailable as error:
             # A process that has an outbox can work without it, and must not stay down because of it.
-            log.warning("starting without the broker", extra={"reason": str(error)})
+            log.warning("broker unavailable at start, retrying", extra={"reason": str(error)})
         return broker
 
     async def publish(self, events: Sequence[Event]) -> None:
@@ -68,23 +77,23 @@ class RabbitBroker:
             yield subscription
 
     @asynccontextmanager
-    async def tail(self, after: int | None = None) -> AsyncIterator[AsyncIterator[LogEntry]]:
-        subscription = stream.LogSubscription(self._inbound, self._names.log)
+    async def tail(self, after: int | None = None) -> AsyncIterator[LogReader]:
+        subscription = event_log.LogSubscription(self._inbound, self._names.log)
         async with self._subscribed(subscription):
             await subscription.start(after)
             yield subscription
 
     async def last_position(self) -> int:
-        return await stream.last_position(self._inbound, self._names.log)
+        return await event_log.last_position(self._inbound, self._names.log)
 
     async def dead_letters(self, queue: str, *, limit: int = 100) -> list[DeadLetter]:
-        return await self._graveyard.list(queue, limit)
+        return await self._dead_letters.list(queue, limit)
 
     async def replay_dead_letter(self, queue: str, event_id: str) -> bool:
-        return await self._graveyard.replay(queue, event_id)
+        return await self._dead_letters.replay(queue, event_id)
 
     async def drop_dead_letter(self, queue: str, event_id: str) -> bool:
-        return await self._graveyard.drop(queue, event_id)
+        return await self._dead_letters.drop(queue, event_id)
 
     async def depths(self) -> list[QueueDepth]:
         async with self._inbound.channel() as channel:
@@ -94,7 +103,12 @@ class RabbitBroker:
         names = (self._names.queue(queue), self._names.retry(queue), self._names.dead(queue))
         declared = [(await channel.declare_queue(name, passive=True)).declaration_result for name in names]
         ready, delayed, dead = (result.message_count or 0 for result in declared)
-        return QueueDepth(queue, ready, delayed, dead)
+        return QueueDepth(queue, ready, delayed, dead, consumers=declared[0].consumer_count)
+
+    async def queued(self, queue: str, *, limit: int = 100) -> list[QueuedEvent] | None:
+        self._names.queue(queue)
+        del limit  # AMQP shows what is ready only to who takes it from the consumers, and never what these hold
+        return None
 
     async def healthy(self) -> bool:
         try:
@@ -110,7 +124,7 @@ class RabbitBroker:
         await self._outbound.close()
 
     @asynccontextmanager
-    async def _subscribed(self, subscription: QueueSubscription | stream.LogSubscription) -> AsyncIterator[None]:
+    async def _subscribed(self, subscription: QueueSubscription | event_log.LogSubscription) -> AsyncIterator[None]:
         self._subscriptions.add(subscription)
         try:
             yield
@@ -121,7 +135,7 @@ class RabbitBroker:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a broker URL says beside where the server is: `prefix` begins our names; `declared`: all of them exist."""
+    """Options of a broker URL: `prefix` begins our names; `declared`: all of them exist."""
 
     prefix: str
     declared: bool

@@ -15,15 +15,19 @@ from aio_pika.exceptions import ChannelInvalidStateError
 from aiormq.abc import AbstractChannel as UnderlayChannel
 from pamqp.common import FieldValue
 
+from chassis.background import forever
 from chassis.broker import cloudevents
 from chassis.broker.port import BrokerUnavailable, Event
-from chassis.broker.rabbitmq.link import Link, Outgoing, Publisher, translated
+from chassis.broker.rabbitmq import captured
+from chassis.broker.rabbitmq.connection import Outgoing, Publisher, ReopeningConnection, translated
 from chassis.broker.rabbitmq.topology import Names
+from chassis.observability.capture.messages import Message
 
 logger = logging.getLogger(__name__)
 
 ATTEMPT = "x-attempt"
 NOT_BEFORE = "x-not-before"  # milliseconds since the epoch
+WAITS = "x-waits"  # milliseconds from when NOT_BEFORE was written until then
 REASON = "x-reason"
 DIED_AT = "x-died-at"  # milliseconds since the epoch
 DEAD_ID = "x-event-id"
@@ -31,8 +35,8 @@ DEAD_ID = "x-event-id"
 # How many delayed deliveries each consumer keeps an eye on. Past that many of the same queue, a short delay may wait
 # behind long ones.
 DELAYED_PREFETCH = 1_000
-# RabbitMQ closes the channel of whoever holds a message for 30 minutes.
-LONGEST_HOLD = 600.0
+# RabbitMQ closes a channel that holds a message for 30 minutes.
+MAX_HOLD = 600.0
 RECONNECT_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -44,7 +48,9 @@ class QueueSubscription:
     long delay would hold up all short ones behind it.
     """
 
-    def __init__(self, link: Link, publisher: Publisher, names: Names, queue: str, prefetch: int) -> None:
+    def __init__(
+        self, link: ReopeningConnection, publisher: Publisher, names: Names, queue: str, prefetch: int
+    ) -> None:
         self._link = link
         self._publisher = publisher
         self._queue = names.queue(queue)
@@ -67,7 +73,7 @@ class QueueSubscription:
 
     def start(self) -> None:
         """Receive from here on."""
-        self._receiver = asyncio.create_task(self._receive())
+        self._receiver = asyncio.create_task(forever(self._receive, name=f"consumer of {self._queue}", every=0))
 
     async def stop(self) -> None:
         """Give back what is not settled, and end the iteration."""
@@ -87,26 +93,16 @@ class QueueSubscription:
 
     async def retry_later(self, message: AbstractIncomingMessage, delay: float) -> None:
         """Move a delivery to where it waits for its next attempt."""
-        await self._move(message, self._retry, {ATTEMPT: attempt_of(message) + 1, NOT_BEFORE: _milliseconds(delay)})
+        await self._move(message, self._retry, {ATTEMPT: attempt_of(message) + 1, **_until(delay)})
 
-    async def bury(self, message: AbstractIncomingMessage, event_id: str, reason: str) -> None:
+    async def dead_letter(self, message: AbstractIncomingMessage, event_id: str, reason: str) -> None:
         """Move a delivery to the dead letters."""
         await self._move(message, self._dead, {DEAD_ID: event_id, REASON: reason, DIED_AT: _milliseconds()})
 
     async def _receive(self) -> None:
-        failures = 0
-        while True:
-            reason = "the connection was closed"
-            try:
-                async with self._link.channel() as channel, self._consuming(channel):
-                    failures = 0
-                    await channel.closed()
-            except BrokerUnavailable as error:
-                reason = str(error)
-            pause = RECONNECT_PAUSES[min(failures, len(RECONNECT_PAUSES) - 1)]
-            logger.warning("cannot receive from %s, trying again in %.1f s: %s", self._queue, pause, reason)
-            failures += 1
-            await asyncio.sleep(pause)
+        async with self._link.channel() as channel, self._consuming(channel):
+            await channel.closed()
+        raise BrokerUnavailable("the connection was closed")
 
     @asynccontextmanager
     async def _consuming(self, channel: AbstractChannel) -> AsyncIterator[None]:
@@ -137,15 +133,18 @@ class QueueSubscription:
 
     async def _bury_foreign(self, message: AbstractIncomingMessage, reason: str) -> None:
         logger.error("%s: dead letter after %s", self._queue, reason)
-        await self.bury(message, f"unparseable-{uuid4()}", reason)
+        await self.dead_letter(message, f"unparseable-{uuid4()}", reason)
 
     async def _on_delayed(self, message: AbstractIncomingMessage) -> None:
         self._start(self._move_when_due(message))
 
     async def _move_when_due(self, message: AbstractIncomingMessage) -> None:
-        wait = _integer(message, NOT_BEFORE, 0) / 1000 - time.time()
-        await asyncio.sleep(min(wait, LONGEST_HOLD))
-        await self._move(message, self._queue if wait <= LONGEST_HOLD else self._retry, {})
+        wait = _left_to_wait(message)
+        await asyncio.sleep(min(wait, MAX_HOLD))
+        if wait <= MAX_HOLD:
+            await self._move(message, self._queue, {})
+        else:
+            await self._move(message, self._retry, _until(wait - MAX_HOLD))
 
     def _start(self, moving: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(moving)
@@ -155,7 +154,7 @@ class QueueSubscription:
     def _moved(self, task: asyncio.Task[None]) -> None:
         self._moving.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.warning("a message of %s could not be moved and will come again: %s", self._queue, error)
+            logger.warning("message of %s not moved, so it will be redelivered: %s", self._queue, error)
 
     async def _move(self, message: AbstractIncomingMessage, queue: str, headers: Mapping[str, FieldValue]) -> None:
         """Put a message with changed headers into another queue, and only then take it out of its own."""
@@ -192,6 +191,9 @@ class HeldDelivery:
     def attempt(self) -> int:
         return attempt_of(self.message)
 
+    def on_wire(self) -> Message:
+        return captured.delivered(self.message)
+
     async def ack(self) -> None:
         await self._subscription.ack(self.message)
 
@@ -200,17 +202,28 @@ class HeldDelivery:
         await self._subscription.retry_later(self.message, delay)
 
     async def dead_letter(self, reason: str) -> None:
-        await self._subscription.bury(self.message, self._event.id, reason)
+        await self._subscription.dead_letter(self.message, self._event.id, reason)
 
 
 def attempt_of(message: AbstractIncomingMessage) -> int:
-    """Which attempt a delivery is; the broker's own redeliveries do not count."""
+    """Attempt number of a delivery; the broker's own redeliveries do not count."""
     return _integer(message, ATTEMPT, 1)
 
 
 def _integer(message: AbstractIncomingMessage, header: str, default: int) -> int:
     value = message.headers.get(header)
     return value if isinstance(value, int) else default
+
+
+def _until(delay: float) -> Mapping[str, FieldValue]:
+    """The headers of a message that waits for so many seconds from now on."""
+    return {NOT_BEFORE: _milliseconds(delay), WAITS: int(delay * 1000)}
+
+
+def _left_to_wait(message: AbstractIncomingMessage) -> float:
+    """The seconds until a message is due; at most its whole delay, however far the clock was set back meanwhile."""
+    left = _integer(message, NOT_BEFORE, 0) - _milliseconds()
+    return max(0, min(left, _integer(message, WAITS, left))) / 1000
 
 
 def _milliseconds(from_now: float = 0) -> int:

@@ -1,4 +1,4 @@
-"""What the shop needs to exist in RabbitMQ: one exchange, one stream, and three queues for each work queue."""
+"""The shop's RabbitMQ topology: one exchange, one stream, and three queues for each work queue."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from aio_pika import ExchangeType
-from aio_pika.abc import AbstractChannel
+from aio_pika.abc import AbstractChannel, AbstractQueue
+from aio_pika.exceptions import ChannelPreconditionFailed
 from pamqp.common import FieldTable
 
-from chassis.broker.port import Topology
+from chassis.broker.port import BrokerUnavailable, Topology
 from chassis.broker.retention import Retention
 
 # From RabbitMQ 4.0 on, a quorum queue drops what was delivered 20 times, and what counts as a delivery differs from
@@ -33,40 +34,49 @@ class Names:
         return self.prefix + self.topology.log
 
     def queue(self, queue: str) -> str:
-        """Where deliveries wait. Raises `ValueError` for a queue that the topology does not have."""
+        """Name of the queue for deliveries. Raises `ValueError` for a queue that the topology does not have."""
         if queue not in self.topology.queues:
             raise ValueError(f"no work queue is called {queue!r}")
         return self.prefix + queue
 
     def retry(self, queue: str) -> str:
-        """Where deliveries wait for their next attempt."""
+        """Name of the queue for deliveries that wait for their next attempt."""
         return self.queue(queue) + ".retry"
 
     def dead(self, queue: str) -> str:
-        """Where dead letters wait for a person."""
+        """Name of the queue for dead letters."""
         return self.queue(queue) + ".dead"
 
 
 async def declare(channel: AbstractChannel, names: Names, retention: Retention) -> None:
-    """Create what is missing; what exists with other arguments is an error of the channel."""
+    """Create what is missing. Raises `BrokerUnavailable` for a queue that exists with other arguments."""
     exchange = await channel.declare_exchange(names.exchange, ExchangeType.TOPIC, durable=True)
-    log = await channel.declare_queue(
-        names.log,
-        durable=True,
-        arguments={
-            "x-queue-type": "stream",
-            "x-max-age": f"{retention.age // timedelta(seconds=1)}s",
-            "x-max-length-bytes": retention.size,
-            "x-stream-max-segment-size-bytes": retention.segment,
-        },
-    )
+    stream: FieldTable = {
+        "x-queue-type": "stream",
+        "x-max-age": f"{retention.age // timedelta(seconds=1)}s",
+        "x-max-length-bytes": retention.size,
+        "x-stream-max-segment-size-bytes": retention.segment,
+    }
+    log = await _declare_queue(channel, names.log, stream)
     await log.bind(exchange, "#")
     for name, patterns in names.topology.queues.items():
-        queue = await channel.declare_queue(names.queue(name), durable=True, arguments=_QUORUM)
+        queue = await _declare_queue(channel, names.queue(name), _QUORUM)
         for pattern in patterns:
             await queue.bind(exchange, pattern)
-        await channel.declare_queue(names.retry(name), durable=True, arguments=_QUORUM)
-        await channel.declare_queue(names.dead(name), durable=True, arguments=_QUORUM)
+        await _declare_queue(channel, names.retry(name), _QUORUM)
+        await _declare_queue(channel, names.dead(name), _QUORUM)
+
+
+async def _declare_queue(channel: AbstractChannel, name: str, arguments: FieldTable) -> AbstractQueue:
+    try:
+        return await channel.declare_queue(name, durable=True, arguments=arguments)
+    except ChannelPreconditionFailed as error:
+        # RabbitMQ cannot change a queue's arguments, and names the one that differs.
+        message = (
+            f"queue {name} was declared otherwise, by an older version perhaps ({error}): "
+            f"let it run empty or move its messages, then `rabbitmqctl delete_queue {name}`; it is declared anew"
+        )
+        raise BrokerUnavailable(message) from error
 
 
 async def confirm(channel: AbstractChannel, names: Names) -> None:

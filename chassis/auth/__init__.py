@@ -1,0 +1,1 @@
+"""Identity: principals, tokens, policies and TLS."""

@@ -1,0 +1,47 @@
+"""Metrics of the queues that a process consumes: how many events wait, how long, and its consumers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from chassis.background import forever
+from chassis.broker.port import Broker
+from chassis.observability.metrics import Metrics
+
+_EVERY = 2.0
+
+
+class QueueGauges:
+    """`queue_messages` by queue and state (ready, delayed, dead), and `queue_consumers` by queue, to be summed.
+
+    `queue_oldest_seconds` is the age of the oldest event: of all where the broker tells (the embedded one), else of
+    those that are held here, which are a queue's first ones as long as it is worked off.
+    """
+
+    def __init__(self, metrics: Metrics, broker: Broker) -> None:
+        self._broker = broker
+        self._queues: dict[str, Callable[[], datetime | None]] = {}
+        self._messages = metrics.gauge("queue_messages", "Events in a queue, by what they wait for", "queue", "state")
+        self._oldest = metrics.gauge("queue_oldest_seconds", "Age of the oldest event in a queue", "queue")
+        self._consumers = metrics.gauge("queue_consumers", "Consumers of a queue in this process", "queue")
+
+    def consumes(self, queue: str, held: Callable[[], datetime | None]) -> None:
+        """This process consumes the queue from now on. `held`: when the oldest event happened that it holds."""
+        self._queues[queue] = held
+        self._consumers.labels(queue).set(1)
+
+    async def follow(self) -> None:
+        """Look every two seconds while the process lives."""
+        await forever(self._look, name="queue metrics", every=_EVERY)
+
+    async def _look(self) -> None:
+        if not self._queues:
+            return
+        for depth in await self._broker.depths():
+            if depth.queue in self._queues:
+                for state, number in (("ready", depth.ready), ("delayed", depth.delayed), ("dead", depth.dead)):
+                    self._messages.labels(depth.queue, state).set(number)
+                known = [at for at in (depth.oldest, self._queues[depth.queue]()) if at is not None]
+                age = (datetime.now(UTC) - min(known)).total_seconds() if known else 0.0
+                self._oldest.labels(depth.queue).set(max(0.0, age))

@@ -1,0 +1,212 @@
+"""Client of the gateway's REST API: calls carry the caller's identity, the trace and the remaining time."""
+
+from __future__ import annotations
+
+import logging
+import re
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+import orjson
+from yarl import URL
+
+from chassis.background import forever
+from chassis.errors import Kind, ShopError, timed_out, unavailable
+from chassis.observability.capture.http import aiohttp_middlewares, keep_aiohttp_response
+from chassis.observability.tracing import SpanKind, Telemetry, current_traceparent
+from chassis.resilience.deadlines import time_left
+
+log = logging.getLogger(__name__)
+
+PEER = "gateway"
+# What is left of a request's time, in milliseconds; the gateway gives it no more than that.
+TIMEOUT_HEADER = "x-timeout-ms"
+# By it the gateway knows that a call is part of a query that it has counted against the caller's limits already.
+SERVICE_HEADER = "X-Shop-Service"
+_PASSED_ON = ("Authorization", "X-Request-ID")
+_MAX_CONNECTIONS = 100
+# Seconds. The token source renews its token before it expires; this only fetches what it has.
+_TOKEN_REFRESH_INTERVAL = 5.0
+IDENTIFIER = re.compile(r"[A-Za-z0-9._~-]{1,64}")
+
+_KIND_OF = {
+    400: Kind.INVALID,
+    401: Kind.UNAUTHENTICATED,
+    403: Kind.FORBIDDEN,
+    404: Kind.NOT_FOUND,
+    409: Kind.CONFLICT,
+    412: Kind.PRECONDITION,
+    422: Kind.INVALID,
+    429: Kind.EXHAUSTED,
+    502: Kind.UNAVAILABLE,
+    503: Kind.UNAVAILABLE,
+    504: Kind.TIMEOUT,
+}
+
+
+class GatewayClient:
+    """The connections to the gateway, shared by all requests; whom a call is for is said anew each time."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        url: str,
+        telemetry: Telemetry,
+        *,
+        budget: float,
+        identity: Callable[[], str],
+    ) -> None:
+        """`url` without a path; `budget` in seconds for a call where no deadline is nearer.
+
+        `identity` is this process's own token, empty while there is none.
+        """
+        self._session = session
+        self._url = url.rstrip("/")
+        self._telemetry = telemetry
+        self._budget = budget
+        self._identity = identity
+
+    def on_behalf_of(self, caller: Mapping[str, str], *, counted: bool) -> Gateway:
+        """The gateway as one caller sees it; `caller` is what is passed on of their request's header.
+
+        `counted`: the gateway has counted the request that this is for. What comes over a WebSocket it has not seen, so
+        each call counts.
+        """
+        token = self._identity() if counted else ""
+        return Gateway(self, {**caller, SERVICE_HEADER: f"Bearer {token}"} if token else caller)
+
+    async def call(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes = b""
+    ) -> tuple[Any, Mapping[str, str]]:
+        """Make a call, and return the JSON that came back, with its headers.
+
+        Raises `ShopError` with the code of the gateway's problem+json (RFC 9457), UPSTREAM_UNAVAILABLE or
+        DEADLINE_EXCEEDED.
+        """
+        left = time_left()
+        budget = self._budget if left is None else min(left, self._budget)
+        if budget <= 0:
+            raise timed_out(PEER)
+        with self._telemetry.span(
+            f"{method} {path.partition('?')[0]}", SpanKind.CLIENT, protocol="REST", peer=PEER
+        ) as span:
+            response, content = await self._exchange(method, path, headers, body, budget)
+            if self._telemetry.capture is not None:
+                keep_aiohttp_response(span, response, content)
+            span.set_attribute("http.response.status_code", response.status)
+            span.set_attribute("shop.bytes.sent", len(body))
+            span.set_attribute("shop.bytes.received", len(content))
+            if response.status >= 300:
+                raise _error(response, content)
+            return orjson.loads(content), response.headers
+
+    async def _exchange(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes, budget: float
+    ) -> tuple[aiohttp.ClientResponse, bytes]:
+        ours = {TIMEOUT_HEADER: str(int(budget * 1000)), "traceparent": current_traceparent()}
+        request = self._session.request(
+            method,
+            URL(self._url + path, encoded=True),
+            headers={**headers, **ours},
+            data=body or None,
+            timeout=aiohttp.ClientTimeout(total=budget),
+            allow_redirects=False,
+        )
+        try:
+            async with request as response:
+                return response, await response.read()
+        except TimeoutError as error:
+            raise timed_out(PEER) from error
+        except aiohttp.ClientError as error:
+            raise unavailable(PEER) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """The gateway as one caller sees it. Rows are the JSON objects of the REST API, as they came."""
+
+    client: GatewayClient
+    caller: Mapping[str, str]
+
+    async def get(self, path: str, **parameters: str | int | None) -> Any:
+        query = urlencode({name: value for name, value in parameters.items() if value is not None}, safe=",")
+        found, _ = await self.client.call("GET", f"{path}?{query}" if query else path, self.caller)
+        return found
+
+    async def post(
+        self, path: str, body: object, headers: Mapping[str, str] | None = None
+    ) -> tuple[Any, Mapping[str, str]]:
+        """The answer and its headers."""
+        sent = {**self.caller, **(headers or {}), "Content-Type": "application/json"}
+        return await self.client.call("POST", path, sent, orjson.dumps(body))
+
+
+class ServiceIdentity:
+    """This process's own token, kept fresh beside the requests, so that none of them ever waits for it."""
+
+    def __init__(self, source: Callable[[], Awaitable[str]]) -> None:
+        self._source = source
+        self._token = ""
+
+    def __call__(self) -> str:
+        """The token; empty while there is none. Then calls go on, and count against their caller's limits."""
+        return self._token
+
+    async def keep(self) -> None:
+        """Keep it fresh, for as long as the process lives."""
+        await forever(self._refresh, name="own service token", every=_TOKEN_REFRESH_INTERVAL)
+
+    async def _refresh(self) -> None:
+        self._token = await self._source()
+
+
+def passed_on(headers: Mapping[str, str]) -> dict[str, str]:
+    """Of the caller's headers (in any case), those that the gateway is sent in turn."""
+    return {name: headers[name] for name in _PASSED_ON if name in headers}
+
+
+def is_identifier(text: str) -> bool:
+    """Whether anything can have this id. What cannot is not asked for: one such id would spoil a whole batch."""
+    return IDENTIFIER.fullmatch(text) is not None and text not in (".", "..")
+
+
+def _error(response: aiohttp.ClientResponse, content: bytes) -> ShopError:
+    """The gateway's refusal as our error, with its own message where it has one."""
+    kind = _KIND_OF.get(response.status, Kind.INTERNAL)
+    try:
+        problem = orjson.loads(content)
+        code, detail = str(problem["code"]), str(problem["detail"])
+        fields = {str(found["field"]): str(found["detail"]) for found in problem.get("errors", ())}
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        if kind is Kind.UNAVAILABLE:
+            return unavailable(PEER)
+        return ShopError("UPSTREAM_ERROR", f"{PEER} answered {response.status}", Kind.INTERNAL)
+    retry_after = response.headers.get("Retry-After", "")
+    return ShopError(
+        code, detail, kind, fields=fields, retry_after=float(retry_after) if retry_after.isdecimal() else None
+    )
+
+
+@asynccontextmanager
+async def gateway_client(
+    url: str,
+    telemetry: Telemetry,
+    *,
+    budget: float,
+    identity: Callable[[], str] = lambda: "",
+    trust: ssl.SSLContext | None = None,
+) -> AsyncIterator[GatewayClient]:
+    """The gateway at this URL, with seconds for a call; nothing is opened before it is needed. `trust` is for HTTPS."""
+    async with aiohttp.ClientSession(
+        # 15 s: the gateway closes an idle connection after 30, and a request on one that is just being closed fails.
+        connector=aiohttp.TCPConnector(limit=_MAX_CONNECTIONS, keepalive_timeout=15, ssl=trust or True),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+        middlewares=aiohttp_middlewares(telemetry),
+    ) as session:
+        yield GatewayClient(session, url, telemetry, budget=budget, identity=identity)

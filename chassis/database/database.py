@@ -1,0 +1,247 @@
+"""A service's own database: SQLite or PostgreSQL, by its URL alone.
+
+The same schema, the same SQL (SQLAlchemy Core) and the same promises on both: a transaction that has committed
+survives the process and the machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    DateTime,
+    Dialect,
+    Table,
+    text,
+)
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.types import TypeDecorator
+
+from chassis.database import schema_migrations
+from chassis.database.engines import WRITES, open_engine
+from chassis.database.errors import DRIVER_ERRORS, says_not_now
+from chassis.database.group_commit import GroupCommit
+from chassis.database.locks import advisory_lock, file_lock
+from chassis.database.transactions import Direct, Work, direct
+from chassis.errors import ShopError, StoreUnavailable
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+_MAX_REASON = 500
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A moment in UTC; SQLite forgets the zone, so it is given back here."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value if value is None or value.tzinfo else value.replace(tzinfo=UTC)
+
+
+class Database:
+    """Transactions and reads. One writer at a time on SQLite, as SQLite has it; many on PostgreSQL."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.engine = engine
+        # `database` opens it.
+        self._direct: Direct
+        self._writer = asyncio.Lock() if self.is_sqlite else None
+        self._group_commit = GroupCommit(self.write)
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.engine.dialect.name == "sqlite"
+
+    async def read(self, work: Work[T]) -> T:
+        """What every request does: few statements that find few rows; each sees what is committed by then.
+
+        `work` is a plain function of a connection, and must be quick. Raises `StoreUnavailable`.
+        """
+        with _explained():
+            return await self._direct.read(work)
+
+    def version(self) -> int | None:
+        """Another number whenever anything was written since; None where only a server could tell.
+
+        What was read after it was asked for may be kept for as long as it stays: SQLite says so in 3 us.
+        """
+        with _explained():
+            return self._direct.version()
+
+    async def write(self, work: Work[T], *, grouped: bool = False) -> T:
+        """Run `work`, a plain function of a connection, in a transaction: durably and all or nothing.
+
+        Then run what it left with `after_commit`. When its connection turns out to be dead, `work` is run once more.
+        `grouped`: it may share its commit with others that are written at the same time, which is faster when many
+        come and slower when one of them fails. Raises `StoreUnavailable`.
+        """
+        if grouped:
+            return await self._group_commit.write(work)
+        callbacks: list[Callable[[], None]] = []
+
+        def collecting(connection: Connection) -> T:
+            callbacks.clear()
+            connection.info["after_commit"] = callbacks
+            return work(connection)
+
+        with _explained():
+            async with self._writing_alone():
+                result = await self._direct.write(collecting)
+        for callback in callbacks:
+            callback()
+        return result
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """The same for a block that has to await in between."""
+        async with AsyncExitStack() as stack:
+            stack.enter_context(_explained())
+            await stack.enter_async_context(self._writing_alone())
+            connection = await stack.enter_async_context(self._connected())
+            await connection.execution_options(**{WRITES: True})
+            callbacks = connection.info["after_commit"] = []
+            async with connection.begin():
+                yield connection
+        for callback in callbacks:
+            callback()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """Read from one consistent state, as much and for as long as it takes. Raises `StoreUnavailable`."""
+        with _explained():
+            async with self._connected() as connection, connection.begin():
+                yield connection
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for a block. As a block cannot be run again, the connection is checked first."""
+        async with self.engine.connect() as connection:
+            if not self.is_sqlite:
+                try:
+                    await connection.execute(text("SELECT 1"))
+                except DBAPIError as error:
+                    if not error.connection_invalidated:
+                        raise
+                await connection.rollback()
+                await connection.get_raw_connection()  # a new one, if that one was dead
+            yield connection
+
+    def _writing_alone(self) -> AbstractAsyncContextManager[object]:
+        """Be this process's only writer where there can be only one (SQLite).
+
+        Waiting here is fair and wakes at once; SQLite's own busy handler sleeps in growing steps.
+        """
+        return self._writer or nullcontext()
+
+    @asynccontextmanager
+    async def try_lock(self, name: str) -> AsyncIterator[bool]:
+        """Named lock over all processes on this database; yields False when another process holds it.
+
+        Released when the holder dies, however it dies. When the database is lost, the block is cancelled: raises
+        `StoreUnavailable`.
+        """
+        async with AsyncExitStack() as stack:
+            with _explained():
+                held = await stack.enter_async_context(self._direct.try_lock(name))
+            yield held
+
+    @asynccontextmanager
+    async def lock(self, name: str) -> AsyncIterator[None]:
+        """As `try_lock`, but wait until it is released."""
+        if self.is_sqlite:
+            lock = file_lock(Path(f"{self.engine.url.database}.{name}.lock"), wait=True)
+        else:
+            lock = advisory_lock(self.engine.execution_options(isolation_level="AUTOCOMMIT").connect(), name, wait=True)
+        async with lock:
+            yield
+
+
+# For those who go on when the database is back.
+DATABASE_ERRORS = (StoreUnavailable, *DRIVER_ERRORS)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Tell what is the database's fault from what is ours. Raises `StoreUnavailable` for the former."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, ShopError) or not says_not_now(error):
+            raise
+        log.warning("database unavailable", extra={"reason": f"{type(error).__name__}: {error}"[:_MAX_REASON]})
+        raise StoreUnavailable from error
+
+
+def after_commit(connection: AsyncConnection | Connection, callback: Callable[[], None]) -> None:
+    """Call `callback` once the connection's transaction has committed; never if it rolls back."""
+    connection.info["after_commit"].append(callback)
+
+
+def insert_missing(connection: AsyncConnection | Connection, table: Table, *returning: Column[Any]) -> Any:
+    """An insert that leaves alone what is there already; another transaction's, too, once that has committed.
+
+    It returns columns of what it has added, where any are named.
+    """
+    return _insert_missing(connection.dialect.name, table, *returning)
+
+
+@lru_cache
+def _insert_missing(dialect: str, table: Table, *returning: Column[Any]) -> Any:
+    insert = sqlite_insert if dialect == "sqlite" else postgresql_insert
+    statement = insert(table).on_conflict_do_nothing()
+    return statement.returning(*returning) if returning else statement
+
+
+def lock_in_transaction(connection: Connection, name: str) -> None:
+    """Named lock, held until the transaction ends; it waits for another one's. SQLite has one writer at a time anyway.
+
+    For a decision that depends on rows which are not there yet, so that none of them can be locked.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": name})
+
+
+@asynccontextmanager
+async def database(
+    url: str, migrations: Path, *, create: bool = False, migrate: bool = True, pool_size: int = 8
+) -> AsyncIterator[Database]:
+    """Open a database and bring its schema up to date.
+
+    `url` is sqlite:///PATH or postgresql://…; `migrations` holds the service's Alembic revisions. `create` makes a
+    PostgreSQL database that is missing (SQLite files are made anyway). Without `migrate` somebody else brings the
+    schema up to date (`shop migrate`): raises `SchemaBehind` when that has not happened within a minute.
+    """
+    async with open_engine(url, create=create, pool_size=pool_size) as engine:
+        opened = Database(engine)
+        await (
+            schema_migrations.upgrade(opened, migrations) if migrate else schema_migrations.upgraded(opened, migrations)
+        )
+        async with direct(engine) as opened._direct:  # noqa: SLF001  # opened and closed here, with the rest
+            yield opened
+
+
+async def migrate(url: str, migrations: Path, *, create: bool = False) -> tuple[str, str]:
+    """Only bring a schema up to date; the revision that it was at, "" for none, and the one that it is at now."""
+    async with open_engine(url, create=create, pool_size=2) as engine:
+        opened = Database(engine)
+        before = await schema_migrations.revision(opened)
+        await schema_migrations.upgrade(opened, migrations)
+        return before, await schema_migrations.revision(opened)

@@ -1,0 +1,95 @@
+"""SQLAlchemy's engines for a service's database, set up so that both databases keep the same promises."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import ExceptionContext, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from chassis.database.transactions import prepare_sqlite
+from chassis.errors import ShopError, invalid
+
+WRITES = "shop_writes"  # the execution option of a connection whose transaction will write
+_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
+_CHARACTER_NOT_IN_REPERTOIRE = "22021"
+
+
+@asynccontextmanager
+async def open_engine(url: str, *, create: bool, pool_size: int) -> AsyncIterator[AsyncEngine]:
+    parsed = make_url(url)
+    if parsed.get_backend_name() not in _DRIVERS:
+        raise ValueError(f"a database URL begins with sqlite or postgresql, not {parsed.get_backend_name()}")
+    parsed = parsed.set(drivername=_DRIVERS[parsed.get_backend_name()])
+    engine = (
+        _sqlite_engine(parsed, pool_size)
+        if parsed.get_backend_name() == "sqlite"
+        else _postgresql_engine(parsed, pool_size)
+    )
+    try:
+        if create and parsed.get_backend_name() == "postgresql":
+            await _create_if_missing(parsed)
+        yield engine
+    finally:
+        await engine.dispose()
+
+
+def _sqlite_engine(url: URL, pool_size: int) -> AsyncEngine:
+    Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
+    engine = create_async_engine(url, pool_size=pool_size, max_overflow=0, pool_timeout=5)
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def prepare(connection: Any, _record: Any) -> None:
+        prepare_sqlite(connection)
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: Any) -> None:
+        # A transaction that reads first and writes later could not be upgraded once another one has written.
+        writes = connection.get_execution_options().get(WRITES)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _postgresql_engine(url: URL, pool_size: int) -> AsyncEngine:
+    engine = create_async_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=5,
+        connect_args={"timeout": 5, "command_timeout": 30},
+    )
+
+    @event.listens_for(engine.sync_engine, "handle_error", retval=True)
+    def explain(context: ExceptionContext) -> ShopError | None:
+        if getattr(context.original_exception, "sqlstate", "") == _CHARACTER_NOT_IN_REPERTOIRE:
+            return invalid("a text holds a character that cannot be stored: U+0000")
+        return None
+
+    return engine
+
+
+async def _create_if_missing(url: URL) -> None:
+    name = url.database or ""
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        message = f"not a database name that can be created: {name!r}"
+        raise ValueError(message)
+    server = create_async_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT")
+    try:
+        async with server.connect() as connection:
+            exists = await connection.scalar(text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": name})
+            if not exists:
+                try:
+                    await connection.execute(text(f'CREATE DATABASE "{name}"'))
+                except DBAPIError as error:
+                    # Two processes of one service start at once, and the other one was first.
+                    if "already exists" not in str(error) and "duplicate key" not in str(error):
+                        raise
+    finally:
+        await server.dispose()

@@ -1,0 +1,222 @@
+"""Transactions as plain functions of a SQLAlchemy connection, on SQLite and PostgreSQL.
+
+On SQLite, handing a statement to another thread and back costs more than the statement: 0.5 ms against 40 us. So
+statements run where they are asked for, in the event loop's own thread: in WAL mode no reader waits for anybody. Only
+what waits goes to another thread: a commit, for the disk, and a whole transaction while another process writes. On
+PostgreSQL both run in SQLAlchemy's asynchronous layer, which lends plain functions a connection that awaits for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextvars import copy_context
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy import Connection, Engine, NullPool, RootTransaction, create_engine, event
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from chassis.database.locks import advisory_lock, file_lock
+
+# How long SQLite waits for another process's transaction.
+_BUSY_MILLISECONDS = 5_000
+
+T = TypeVar("T")
+Work = Callable[[Connection], T]
+
+
+class Direct(Protocol):
+    async def read(self, work: Work[T]) -> T:
+        """Run statements that write nothing, and find few rows by an index; each sees what is committed by then."""
+
+    def version(self) -> int | None:
+        """See `Database.version`."""
+
+    async def write(self, work: Work[T]) -> T:
+        """Run a transaction of its own, durably and all or nothing; `work` may be run twice."""
+
+    def try_lock(self, name: str) -> AbstractAsyncContextManager[bool]:
+        """See `Database.try_lock`."""
+
+
+@asynccontextmanager
+async def direct(engine: AsyncEngine) -> AsyncIterator[Direct]:
+    """The direct way to the same database; it ends when the transaction under way has."""
+    opened = _Sqlite(engine.url) if engine.dialect.name == "sqlite" else _Postgresql(engine)
+    try:
+        yield opened
+    finally:
+        await opened.close()
+
+
+class _Sqlite:
+    """Opens its connections when they are first needed: a service may never read or never write."""
+
+    def __init__(self, url: URL) -> None:
+        self._url = url.set(drivername="sqlite+pysqlite")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="writing")
+        self._reading: Connection | None = None
+        self._writing: Connection | None = None
+        self._waited_for: asyncio.Future[Any] | None = None
+
+    async def read(self, work: Work[T]) -> T:
+        if self._reading is None:
+            self._reading = self._engine("query_only = ON").connect()
+        return work(self._reading)
+
+    def version(self) -> int | None:
+        if self._reading is None:
+            return None
+        driver: Any = self._reading.connection.driver_connection
+        found: int = driver.execute("PRAGMA data_version").fetchone()[0]
+        return found
+
+    async def write(self, work: Work[T]) -> T:
+        # The caller before may have given up, but not its commit.
+        if self._waited_for is not None:
+            await asyncio.wait([self._waited_for])
+        transaction = self._begun_at_once()
+        if transaction is None:
+            return await self._in_thread(copy_context().run, self._write, work)
+        with self._undone_if_it_fails(transaction):
+            result = work(transaction.connection)
+        await self._in_thread(self._commit, transaction)
+        return result
+
+    def _begun_at_once(self) -> RootTransaction | None:
+        """A transaction; None where it may have to wait: for a new connection, or for another process."""
+        if self._writing is None:
+            return None
+        driver: Any = self._writing.connection.driver_connection
+        driver.execute("PRAGMA busy_timeout = 0")
+        try:
+            return self._writing.begin()
+        except OperationalError as error:
+            if not isinstance(error.orig, sqlite3.Error) or error.orig.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            return None
+        finally:
+            driver.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
+
+    async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:
+        """Run what waits, to its end even if its caller gives up."""
+        self._waited_for = asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+        return await asyncio.shield(self._waited_for)
+
+    def _commit(self, transaction: RootTransaction) -> None:
+        with self._undone_if_it_fails(transaction):
+            transaction.commit()
+
+    def try_lock(self, name: str) -> AbstractAsyncContextManager[bool]:
+        return file_lock(Path(f"{self._url.database}.{name}.lock"), wait=False)
+
+    def _write(self, work: Work[T]) -> T:
+        if self._writing is None:
+            engine = self._engine()
+            # At once: a transaction that reads first could not be upgraded when another one has written meanwhile.
+            event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+            self._writing = engine.connect()
+        transaction = self._writing.begin()
+        with self._undone_if_it_fails(transaction):
+            result = work(self._writing)
+            transaction.commit()
+        return result
+
+    @contextmanager
+    def _undone_if_it_fails(self, transaction: RootTransaction) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            transaction.rollback()
+            # A COMMIT that fails (full disk, I/O error) leaves its transaction open, and SQLAlchemy takes it for ended:
+            # without this no later transaction could begin on the connection.
+            driver: Any = transaction.connection.connection.driver_connection
+            if driver.in_transaction:
+                driver.rollback()
+            raise
+
+    def _engine(self, *pragmas: str) -> Engine:
+        engine = create_engine(self._url, poolclass=NullPool, connect_args={"check_same_thread": False})
+        event.listen(engine, "connect", lambda connection, _record: prepare_sqlite(connection, *pragmas))
+        return engine
+
+    async def close(self) -> None:
+        """Wait for the transaction under way and close the file."""
+        self._thread.shutdown()
+        for connection in (self._reading, self._writing):
+            if connection is not None:
+                connection.close()
+
+
+class _Postgresql:
+    """Does not ask a connection whether it is alive before it is used, which would be as slow as reading a row.
+
+    What one that has died was used for is done again with a new one: losing one connection makes SQLAlchemy's pool
+    make all that are older anew.
+    """
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        # No BEGIN before a read and no ROLLBACK after it: each would be a way to the server and back.
+        self._reading = engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    async def read(self, work: Work[T]) -> T:
+        try:
+            return await self._read(work)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+        return await self._read(work)
+
+    async def _read(self, work: Work[T]) -> T:
+        async with self._reading.connect() as connection:
+            return await connection.run_sync(work)
+
+    def version(self) -> int | None:
+        return None
+
+    async def write(self, work: Work[T]) -> T:
+        committing = False
+        try:
+            async with self._engine.connect() as connection, connection.begin():
+                result = await connection.run_sync(work)
+                committing = True
+            return result
+        except DBAPIError as error:
+            # Of a connection that dies while it commits, it is unknown whether it has.
+            if committing or not error.connection_invalidated:
+                raise
+        async with self._engine.connect() as connection, connection.begin():
+            return await connection.run_sync(work)
+
+    def try_lock(self, name: str) -> AbstractAsyncContextManager[bool]:
+        return advisory_lock(self._reading.connect(), name, wait=False)
+
+    async def close(self) -> None:
+        """Its connections are the engine's."""
+
+
+def prepare_sqlite(connection: Any, *pragmas: str) -> None:
+    """Make a driver's new connection durable and strict, and able to do what PostgreSQL can."""
+    connection.isolation_level = None  # we begin transactions ourselves
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",  # a commit is on the disk when it returns
+        f"busy_timeout = {_BUSY_MILLISECONDS}",
+        "foreign_keys = ON",
+        *pragmas,
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+    connection.create_function("lower", 1, _lower, deterministic=True)  # its own one knows ASCII only
+
+
+def _lower(text: str | None) -> str | None:
+    return text if text is None else text.lower()

@@ -1,0 +1,1 @@
+"""gRPC: clients and servers with deadlines, identity, traces and errors."""

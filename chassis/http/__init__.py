@@ -1,0 +1,1 @@
+"""HTTP servers: what every request passes, and how health, metrics and problems are served."""

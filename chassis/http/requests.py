@@ -1,0 +1,144 @@
+"""Validation of request heads: pure rules for every HTTP server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+Header = tuple[bytes, bytes]
+
+# Bytes of a request's target, and of its line and header together.
+MAX_TARGET_BYTES = 16 << 10
+MAX_HEAD_BYTES = 64 << 10
+
+# Fields of one value: of two, one server would take the first and another the last (RFC 9110, section 5.3).
+SINGULAR = frozenset(
+    {
+        b"authorization",
+        b"content-disposition",
+        b"content-length",
+        b"content-location",
+        b"content-type",
+        b"date",
+        b"from",
+        b"host",
+        b"idempotency-key",
+        b"if-modified-since",
+        b"if-range",
+        b"if-unmodified-since",
+        b"last-event-id",
+        b"max-forwards",
+        b"origin",
+        b"proxy-authorization",
+        b"range",
+        b"sec-websocket-key",
+        b"sec-websocket-version",
+    }
+)
+# RFC 3986, section 3.2.2, with a port.
+_HOST = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a request is not served: an HTTP status and its phrase, a stable code, and what to change."""
+
+    status: int
+    title: str
+    code: str
+    message: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+NOT_HTTP = Refusal(400, "Bad Request", "MALFORMED_REQUEST", "this is not HTTP/1.1 (RFC 9112)")
+HEAD_TOO_LARGE = Refusal(
+    431,
+    "Request Header Fields Too Large",
+    "HEAD_TOO_LARGE",
+    f"request line and header may have at most {MAX_HEAD_BYTES} bytes",
+)
+TARGET_TOO_LONG = Refusal(
+    414, "URI Too Long", "URI_TOO_LONG", f"the request target may have at most {MAX_TARGET_BYTES} bytes"
+)
+HEAD_TOO_SLOW = Refusal(
+    408, "Request Timeout", "HEAD_TOO_SLOW", "request line and header took too long; send them at once, and try again"
+)
+# What `OPTIONS *` asks the server as a whole (RFC 9110, section 9.3.7); each path has its own answer.
+METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+
+
+def refusal(
+    method: str, target: bytes, version: str, headers: Iterable[Header], singular: Collection[bytes] = SINGULAR
+) -> Refusal | None:
+    """Why a request with this head must not be served; None when it may. Names of headers are in lower case.
+
+    `singular` names the fields that may come once. RFC 9110, sections 5.3 and 7.2; RFC 9112, sections 3 and 6.1.
+    """
+    if version not in ("1.0", "1.1"):
+        message = "HTTP/1.0 and HTTP/1.1 are spoken here"
+        return Refusal(505, "HTTP Version Not Supported", "VERSION_NOT_SUPPORTED", message)
+    if method == "CONNECT":
+        return Refusal(
+            501, "Not Implemented", "METHOD_NOT_IMPLEMENTED", "this server is no proxy: CONNECT is not served"
+        )
+    if len(target) > MAX_TARGET_BYTES:
+        return TARGET_TOO_LONG
+    if target == b"*" and method != "OPTIONS":
+        return Refusal(400, "Bad Request", "MALFORMED_REQUEST", "only OPTIONS is asked of * (RFC 9112, section 3.2.4)")
+    values: dict[bytes, bytes] = {}
+    for name, value in headers:
+        if name not in values:
+            values[name] = value
+        elif name in singular:
+            message = f"the header {name.decode('latin-1')} must come once, not in several lines"
+            return Refusal(400, "Bad Request", "REPEATED_HEADER", message)
+        elif name == b"transfer-encoding":
+            values[name] += b", " + value
+    return _host_refusal(values.get(b"host"), version) or _coding_refusal(values.get(b"transfer-encoding"), version)
+
+
+def _host_refusal(host: bytes | None, version: str) -> Refusal | None:
+    if host is None and version == "1.1":
+        return Refusal(400, "Bad Request", "HOST_MISSING", "a request in HTTP/1.1 needs one Host")
+    if host is not None and not _HOST.fullmatch(host):
+        return Refusal(
+            400, "Bad Request", "HOST_MALFORMED", "Host must be a name or an address, with or without a port"
+        )
+    return None
+
+
+def _coding_refusal(coding: bytes | None, version: str) -> Refusal | None:
+    if coding is None or (coding.lower() == b"chunked" and version == "1.1"):
+        return None
+    codings = [each.strip().lower() for each in coding.split(b",")]
+    if version == "1.1" and codings[-1] == b"chunked" and codings.count(b"chunked") == 1:
+        message = "chunked is the one transfer coding that is understood"
+        return Refusal(501, "Not Implemented", "TRANSFER_CODING_NOT_IMPLEMENTED", message)
+    return Refusal(
+        400, "Bad Request", "MALFORMED_REQUEST", "Transfer-Encoding must end with chunked, once, in HTTP/1.1"
+    )
+
+
+def combined(headers: list[Header]) -> list[Header]:
+    """One line for each name, with the values of all its lines in their order (RFC 9110, section 5.3)."""
+    values: dict[bytes, bytes] = {}
+    for name, value in headers:
+        if name in values:
+            # RFC 6265, section 5.4: the one list that is not separated by commas.
+            values[name] += (b"; " if name == b"cookie" else b", ") + value
+        else:
+            values[name] = value
+    return list(values.items()) if len(values) < len(headers) else headers
+
+
+def has_body(headers: Iterable[Header]) -> bool:
+    """Whether a request announces a body (RFC 9112, section 6.3)."""
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0 ")) for name, value in headers
+    )
+
+
+def head_size(target: bytes, headers: Iterable[Header]) -> int:
+    """Bytes of a request's line and header, without spaces that mean nothing."""
+    return len(target) + sum(len(name) + len(value) + 4 for name, value in headers)

@@ -1,0 +1,168 @@
+"""Secrets become asterisks before anything is kept, in text of whatever protocol.
+
+As many asterisks as the secret had bytes: lengths that the protocols tell (Content-Length, a protobuf field's, a
+frame's) stay true. Pure, and in linear time: patterns only find where a secret begins, since one that also looks for
+its end can be made to try for ever.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+# Parts of names; a token's type is none.
+_WORDS = (
+    rb"(?:passw|passphrase|secret|token(?!_type\b)|api[_-]?key|authorization|cookie|credential|session[_-]?id"
+    rb"|private[_-]?key|card[_-]?number|\bcv[cv]\b)"
+)
+_SECRET_NAME_PATTERN = rb"(?i)" + _WORDS
+_SECRET_NAME = re.compile(_SECRET_NAME_PATTERN)
+# JSON, JSON within JSON, forms, queries, GraphQL: a name, a colon or an equals sign, and a value.
+_NAMED_PATTERN = rb"(?i)" + _WORDS + rb"[\w.-]{0,64}\\{0,9}[\"']?\s{0,8}[:=]\s{0,8}"
+_NAMED = re.compile(_NAMED_PATTERN)
+_HEAD_NAME = re.compile(rb"(?i)authorization|cookie|token|secret|password|api-key")
+# What a secret begins with or follows, wherever it stands.
+_CREDENTIALS = re.compile(rb"(?i)\b(?:bearer[ .]|basic )")
+_TELLING = re.compile(rb"\b(?:eyJ|whsec|sk_live|sk_test|rk_live|ghp|gho|github_pat|xox[bp])")
+_END_OF_TOKEN = re.compile(rb"[^\w+/=~.-]")
+_SHORTEST = 4
+_CARD = re.compile(rb"(?<![0-9A-Za-z])[2-6](?:[ +-]?\d){12,18}(?![0-9A-Za-z])")
+_DIGIT = re.compile(rb"\d")
+
+_SCHEME = re.compile(rb"(?i)(?:bearer|basic|digest) ")
+_END_OF_WORD = re.compile(rb"[\s&;,\"'\\<>()\[\]{}]")
+_END_OF_AUTHORITY = re.compile(rb"[/\s\"'@]")
+_PRIVATE_KEY, _END_OF_KEY = b"PRIVATE KEY-----", b"-----END"
+
+Span = tuple[int, int]
+
+
+def masked(text: bytes) -> bytes:
+    """The same bytes, with each secret's replaced; as many as before."""
+    found = bytearray(text)
+    for looking in (_in_lines, _named, _in_elements, _tokens, _keys, _in_addresses):
+        for start, end in looking(text):
+            found[start:end] = b"*" * (end - start)
+    return _CARD.sub(_without_card, bytes(found))
+
+
+def is_secret(name: str) -> bool:
+    """Whether a field, header or parameter of this name holds a secret."""
+    return _SECRET_NAME.search(name.encode(errors="replace")) is not None
+
+
+def masked_value(name: str, value: str) -> str:
+    """What may be told of a named value."""
+    if is_secret(name):
+        return "*" * len(value.encode(errors="surrogateescape"))
+    return masked(value.encode(errors="surrogateescape")).decode(errors="surrogateescape")
+
+
+def _in_lines(text: bytes) -> Iterator[Span]:
+    """Fields of HTTP and mail heads, all of their values; what is said to sign in to a mail server."""
+    start = 0
+    for line in text.splitlines(keepends=True):
+        name, colon, value = line.partition(b":")
+        end = start + len(line.rstrip(b"\r\n"))
+        is_field = colon and len(name) < 100 and name.replace(b"-", b"").replace(b"_", b"").isalnum()
+        if is_field and _HEAD_NAME.search(name):
+            told = len(value) - len(value.lstrip())
+            scheme = _SCHEME.match(value, told)
+            yield start + len(name) + 1 + (scheme.end() if scheme else told), end
+        elif line[:5].upper() == b"AUTH " and (space := line.find(b" ", 5)) > 0:
+            yield start + space + 1, end
+        start += len(line)
+
+
+def _named(text: bytes) -> Iterator[Span]:
+    at = 0
+    while (name := _NAMED.search(text, at)) is not None:
+        start, at = _value(text, name.end())
+        yield start, max(start, at)
+        at = max(at, name.end())
+
+
+def _value(text: bytes, at: int) -> Span:
+    """The bytes of the value that begins here, less its quotes. One that was cut off has no end."""
+    quote = at
+    while text[quote : quote + 1] == b"\\":
+        quote += 1
+    if text[quote : quote + 1] == b'"':
+        return quote + 1, _end_of_text(text, quote + 1, quote - at)
+    for opening, closing in ((b"'", b"'"), (b"[", b"]")):
+        if text[at : at + 1] == opening:
+            return at + 1, _find(text, closing, at + 1)
+    if _SCHEME.match(text, at):
+        return at, at  # the credentials after it are found by it
+    end = _END_OF_WORD.search(text, at)
+    return at, end.start() if end else len(text)
+
+
+def _end_of_text(text: bytes, at: int, slashes: int) -> int:
+    """Where a text in quotes ends that has so many backslashes before each of its own."""
+    while (quote := text.find(b'"', at)) >= 0:
+        before = quote
+        while text[before - 1 : before] == b"\\" and before > at:
+            before -= 1
+        if (quote - before) % 2 == 0 if slashes == 0 else quote - before == slashes:
+            return quote - slashes
+        at = quote + 1
+    return len(text)
+
+
+def _in_elements(text: bytes) -> Iterator[Span]:
+    """What stands in XML elements of such names."""
+    at = 0
+    while (opening := text.find(b"<", at)) >= 0:
+        at = _find(text, b">", opening) + 1
+        name = text[opening + 1 : min(at, opening + 200)].split(None, 1)[:1]
+        if name and not name[0].startswith(b"/") and _SECRET_NAME.search(name[0]):
+            yield min(at, len(text)), _find(text, b"<", at)
+
+
+def _tokens(text: bytes) -> Iterator[Span]:
+    """Credentials after the name of their scheme, and keys that one can tell by how they begin."""
+    for pattern, included in ((_CREDENTIALS, False), (_TELLING, True)):
+        at = 0
+        while (begin := pattern.search(text, at)) is not None:
+            end = _END_OF_TOKEN.search(text, begin.end())
+            at = end.start() if end else len(text)
+            if at - begin.end() >= _SHORTEST:
+                yield begin.start() if included else begin.end(), at
+
+
+def _keys(text: bytes) -> Iterator[Span]:
+    """Private keys in PEM."""
+    at = 0
+    while (begin := text.find(_PRIVATE_KEY, at)) >= 0:
+        at = _find(text, _END_OF_KEY, begin + len(_PRIVATE_KEY))
+        yield begin + len(_PRIVATE_KEY), at
+        at += len(_END_OF_KEY) + len(_PRIVATE_KEY)
+
+
+def _in_addresses(text: bytes) -> Iterator[Span]:
+    """Passwords in URLs."""
+    at = 0
+    while (begin := text.find(b"://", at)) >= 0:
+        begin += 3
+        found = _END_OF_AUTHORITY.search(text, begin)
+        at = found.start() if found else len(text)
+        if found is not None and found[0] == b"@" and (colon := text.find(b":", begin, at)) >= 0:
+            yield colon + 1, at
+
+
+def _find(text: bytes, what: bytes, at: int) -> int:
+    found = text.find(what, at)
+    return len(text) if found < 0 else found
+
+
+def _without_card(found: re.Match[bytes]) -> bytes:
+    return _DIGIT.sub(b"*", found[0]) if _is_card(found[0]) else found[0]
+
+
+def _is_card(text: bytes) -> bool:
+    """Whether digits pass the check of ISO/IEC 7812 (Luhn)."""
+    digits = [int(digit) for digit in _DIGIT.findall(text)]
+    odd = digits[-1::-2]
+    even = [sum(divmod(2 * digit, 10)) for digit in digits[-2::-2]]
+    return sum(odd + even) % 10 == 0

@@ -1,0 +1,123 @@
+"""Logging to standard output: a readable line for people or a JSON line for machines, both with the trace's id."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import threading
+from datetime import UTC, datetime
+from types import TracebackType
+
+import orjson
+
+from chassis.observability import access_log
+from chassis.observability.tracing import current_trace_id
+
+# Everything that a log record has anyway; what is left was passed as `extra`.
+_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+
+
+def configure(process: str, *, log_format: str, level: str) -> None:
+    """Send all logging of this process to standard output. Called by `chassis.process.main`.
+
+    `log_format`: text or json; empty: text in a terminal, else JSON. Access lines have the same format.
+    """
+    as_text = is_text(log_format)
+    access_log.configure(as_text=as_text)
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(TextFormatter(process) if as_text else JsonFormatter(process))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.captureWarnings(capture=True)
+    if not as_text:
+        # Python's own would be text, on standard error: where containers run, that is the same stream.
+        sys.excepthook = _log_uncaught
+        threading.excepthook = _log_thread
+        sys.unraisablehook = _log_unraisable
+    # They tell at INFO what our own lines tell already.
+    for chatty in (
+        "httpx",
+        "httpcore",
+        "aiormq",
+        "aio_pika",
+        "uvicorn.error",
+        "alembic",
+        "aiosqlite",
+        "spyne",
+        "mail.log",
+        "tzlocal",
+    ):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    # A console that is not there yet would be reported by every process at every export.
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
+
+
+def is_text(log_format: str) -> bool:
+    """Whether this setting asks for text."""
+    return log_format == "text" or (not log_format and sys.stdout.isatty())
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    logging.getLogger(__name__).critical("the process ends: %s", error, exc_info=(kind, error, trace))
+
+
+def _log_thread(ended: threading.ExceptHookArgs) -> None:
+    if ended.exc_type is SystemExit:
+        return  # as Python's own
+    name = ended.thread.name if ended.thread else "?"
+    cause = ended.exc_value or ended.exc_type()
+    facts = (ended.exc_type, cause, ended.exc_traceback)
+    logging.getLogger(__name__).critical("thread %s ends: %s", name, cause, exc_info=facts)
+
+
+def _log_unraisable(failed: sys.UnraisableHookArgs) -> None:
+    """What fails where nobody can catch it: a finalizer."""
+    cause = failed.exc_value or failed.exc_type()
+    facts = (failed.exc_type, cause, failed.exc_traceback)
+    logging.getLogger(__name__).error("%s: %s", failed.err_msg or "ignored error", cause, exc_info=facts)
+
+
+def extras(record: logging.LogRecord) -> dict[str, object]:
+    """The `extra` fields of a log record, and its trace id."""
+    found = {key: value for key, value in record.__dict__.items() if key not in _STANDARD}
+    trace_id = current_trace_id()
+    if trace_id:
+        found["trace_id"] = trace_id
+    return found
+
+
+class TextFormatter(logging.Formatter):
+    """`12:34:56.789 INFO  orders         order placed order_id=…`."""
+
+    def __init__(self, process: str) -> None:
+        super().__init__()
+        self.process = process
+
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S.%f")[:-3]
+        facts = "".join(f" {key}={value}" for key, value in extras(record).items())
+        line = f"{time} {record.levelname:<7} {self.process:<16} {record.getMessage()}{facts}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def __init__(self, process: str) -> None:
+        super().__init__()
+        self.process = process
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "process": self.process,
+            "message": record.getMessage(),
+            **extras(record),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        try:
+            return orjson.dumps(line, default=str).decode()
+        except TypeError:  # an integer over 64 bits or a lone surrogate: slower, but no line is lost
+            return json.dumps(line, default=str)

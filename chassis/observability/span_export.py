@@ -1,0 +1,186 @@
+"""Spans to an OpenTelemetry collector (OTLP over HTTP, protobuf), without keeping the event loop waiting.
+
+The SDK's own batches are encoded in a thread, 30 us a span in pure Python. Meanwhile the event loop waits for the
+interpreter, and with it every request in flight: at 300 spans a second that was a third of the p99. Here each span is
+encoded when it ends, in 22 us, and all that is left to the thread is to join the pieces and to send them.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from urllib.parse import urlsplit
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.sdk.trace import Span as SdkSpan
+
+from chassis.observability import otlp
+
+log = logging.getLogger(__name__)
+
+# Seconds for which spans are gathered: half a one, not five as the SDK does, for somebody is watching.
+_GATHER = 0.5
+_GATHER_LIVE = 0.1
+_TIMEOUT = 2.0
+# Spans and their bytes that wait while the collector is away; of more, the oldest are forgotten.
+_MOST = 4_096
+_MOST_BYTES = 8 << 20
+# Open spans that are told of at once.
+_MOST_BEGUN = 256
+# Bytes of one export: collectors refuse what is too large, ours what is over 4 MiB.
+_EXPORT_BYTES = 1 << 20
+
+# Answers after which one may try again (OTLP/HTTP, "Retryable Response Codes").
+_COME_BACK = frozenset({429, 502, 503, 504})
+
+
+class OtlpSpans(SpanProcessor):
+    """Sends what ends to `{url}/v1/traces`, from a thread of its own that sleeps while there is nothing to send.
+
+    What could not be sent is tried again with the next batch: a collector may come up later than we do.
+    """
+
+    def __init__(self, service: str, url: str, *, live: bool = False) -> None:
+        """`live`: gather for a moment only, and tell of spans that have not ended yet, too: they have no end."""
+        self._service = service
+        self._collector = _Collector(f"{url.rstrip('/')}/v1/traces")
+        self._waiting: deque[bytes] = deque()
+        self._waiting_bytes = 0
+        self._counting = threading.Lock()
+        self._gather = _GATHER_LIVE if live else _GATHER
+        # Open spans that nobody has been told of yet.
+        self._begun: dict[int, SdkSpan] | None = {} if live else None
+        self._something = threading.Event()
+        self._closing = threading.Event()
+        self._sending = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="spans", daemon=True)
+        self._thread.start()
+
+    def on_start(self, span: SdkSpan, parent_context: Context | None = None) -> None:  # noqa: ARG002 - the SDK's
+        if self._begun is not None and len(self._begun) < _MOST_BEGUN:
+            self._begun[span.get_span_context().span_id] = span
+            self._something.set()
+
+    def on_end(self, span: ReadableSpan) -> None:
+        if self._begun is not None and span.context is not None:
+            self._begun.pop(span.context.span_id, None)
+        message = otlp.encoded(span)
+        with self._counting:
+            self._waiting.append(message)
+            self._waiting_bytes += len(message)
+            self._bound()
+        if not self._something.is_set():
+            self._something.set()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002  # sending has a limit of its own
+        """Send what waits; whether all of it was taken."""
+        return self._send()
+
+    def shutdown(self) -> None:
+        """Send what is left, and stop. Takes as long as sending may."""
+        self._closing.set()
+        self._something.set()
+        self._thread.join()
+        self._collector.close()
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            self._something.wait()
+            self._closing.wait(self._gather)
+            self._something.clear()
+            if not self._send():
+                self._something.set()
+        self._send()
+
+    def _take_begun(self) -> list[bytes]:
+        """What has begun and not ended, once each.
+
+        One may end meanwhile: then that is sent too, with this or later, and is what counts.
+        """
+        if not self._begun:
+            return []
+        return [
+            otlp.encoded(span) for span in [self._begun.pop(span_id, None) for span_id in list(self._begun)] if span
+        ]
+
+    def _take(self) -> list[bytes]:
+        """The oldest of what waits, as much as goes into one export."""
+        batch: list[bytes] = []
+        size = 0
+        with self._counting:
+            while self._waiting and (not batch or size + len(self._waiting[0]) <= _EXPORT_BYTES):
+                batch.append(self._waiting.popleft())
+                size += len(batch[-1])
+            self._waiting_bytes -= size
+        return batch
+
+    def _put_back(self, batch: list[bytes]) -> None:
+        with self._counting:
+            self._waiting.extendleft(reversed(batch))
+            self._waiting_bytes += sum(map(len, batch))
+            self._bound()
+
+    def _bound(self) -> None:
+        """Forget the oldest of what is too much."""
+        while len(self._waiting) > _MOST or self._waiting_bytes > _MOST_BYTES:
+            self._waiting_bytes -= len(self._waiting.popleft())
+
+    def _send(self) -> bool:
+        """Send what waits, the oldest first, in as many exports as it takes; False when one may be tried again."""
+        with self._sending:
+            # What has begun is news for a moment only: it is not tried again.
+            if (begun := self._take_begun()) and not self._export(begun):
+                return False
+            while batch := self._take():
+                if not self._export(batch):
+                    self._put_back(batch)
+                    return False
+            return True
+
+    def _export(self, batch: list[bytes]) -> bool:
+        """Whether a batch is done with: taken, or refused for good."""
+        try:
+            status = self._collector.take(otlp.request(self._service, batch))
+        except (OSError, HTTPException) as error:
+            log.debug("span export failed", extra={"spans": len(batch), "reason": str(error)})
+            return False
+        if status >= HTTPStatus.MULTIPLE_CHOICES:
+            log.debug("span export refused", extra={"spans": len(batch), "status": status})
+        return status not in _COME_BACK
+
+
+class _Collector:
+    """A collector, over a connection that is kept: making one anew for each export cost it more than the spans did."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        self._connection = kind(parts.netloc, timeout=_TIMEOUT)
+        self._path = parts.path
+
+    def take(self, request: bytes) -> int:
+        """The status of the answer. Raises `OSError` or `HTTPException`."""
+        kept = self._connection.sock is not None
+        try:
+            return self._post(request)
+        except (ConnectionError, HTTPException):
+            if not kept:
+                raise
+        return self._post(request)  # the connection had been closed at the other end meanwhile
+
+    def _post(self, request: bytes) -> int:
+        try:
+            self._connection.request("POST", self._path, request, {"Content-Type": "application/x-protobuf"})
+            response = self._connection.getresponse()
+            response.read()
+        except BaseException:
+            self._connection.close()
+            raise
+        return response.status
+
+    def close(self) -> None:
+        self._connection.close()

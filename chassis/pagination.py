@@ -1,0 +1,42 @@
+"""Pagination cursors: opaque to the client, checked when they come back."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+
+from chassis.errors import invalid
+
+_LONGEST = 512
+_DEFAULT_SIZE = 20
+
+
+def encode_cursor(*parts: str) -> str:
+    """A cursor that holds these values."""
+    return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str, *, parts: int) -> list[str]:
+    """The values that a cursor holds. Raises INVALID_INPUT unless it is one of ours."""
+    try:
+        if len(cursor) > _LONGEST:
+            raise ValueError
+        values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        if not isinstance(values, list) or len(values) != parts or not all(map(_could_be_ours, values)):
+            raise ValueError
+    except (ValueError, binascii.Error) as error:
+        raise invalid("invalid cursor", cursor="take it from next_cursor") from error
+    return values
+
+
+def _could_be_ours(value: object) -> bool:
+    # Not printable are, among others, what databases refuse: U+0000 and lone surrogates.
+    return isinstance(value, str) and value.isprintable()
+
+
+def page_size(wanted: int, *, most: int) -> int:
+    """Page size: `wanted`, 20 for 0. Raises INVALID_INPUT when it is out of bounds."""
+    if not 0 <= wanted <= most:
+        raise invalid("the page size is out of bounds", limit=f"must be 1 to {most}")
+    return wanted or _DEFAULT_SIZE

@@ -1,0 +1,1 @@
+"""Deadlines, circuit breakers and request coalescing."""

@@ -1,0 +1,188 @@
+"""What a process stands on: telemetry, its database, the broker, who callers are, clients and servers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from chassis.auth.tls import Tls
+from chassis.observability.telemetry import telemetry as process_telemetry
+from chassis.observability.tracing import Telemetry
+from chassis.settings import TOPOLOGY, ProcessSettings
+
+if TYPE_CHECKING:
+    import grpc.aio
+    from grpc_health.v1.health import aio as health_aio
+
+    from chassis.auth.identity import ServiceToken, TokenVerifier
+    from chassis.broker.consumer import Handler
+    from chassis.broker.port import Broker
+    from chassis.broker.queue_gauges import QueueGauges
+    from chassis.database.database import Database
+    from chassis.grpc.client import Client
+    from chassis.grpc.identity_provider import IdentityProvider
+    from chassis.grpc.server import Deserializers, Policy
+
+T = TypeVar("T")
+
+# What follows is imported where it is opened: a process does not pay for what it has not (a database costs 20 MB).
+
+
+class Service:
+    """Opens what a process has, as its settings say. All of it is closed in reverse order when `service` ends."""
+
+    def __init__(self, name: str, settings: ProcessSettings, telemetry: Telemetry, stack: AsyncExitStack) -> None:
+        self.name = name
+        self.telemetry = telemetry
+        self._settings = settings
+        self._stack = stack
+        self._identity: IdentityProvider | None = None
+        self._token: ServiceToken | None = None
+        self._gauges: QueueGauges | None = None
+
+    @cached_property
+    def tls(self) -> Tls | None:
+        """The process's own certificate and whom it trusts; None when TLS is off. Raises `FileNotFoundError`."""
+        return self._settings.tls(self.name)
+
+    async def enter(self, context: AbstractAsyncContextManager[T]) -> T:
+        """Keep a context of the process's own open until the service ends."""
+        return await self._stack.enter_async_context(context)
+
+    def on_end(self, close: Callable[[], Awaitable[None]]) -> None:
+        """Call `close` when the service ends."""
+        self._stack.push_async_callback(close)
+
+    async def database(self, owner: str, migrations: Path) -> Database:
+        """The database of a service, with its schema up to date. Two processes of one service share it."""
+        from chassis.database.database import database
+
+        settings = self._settings
+        create = settings.env == "development"
+        return await self.enter(database(settings.database(owner), migrations, create=create, migrate=settings.migrate))
+
+    async def broker(self) -> Broker:
+        from chassis.broker import connect
+        from chassis.broker.port import Topology
+
+        broker = await connect(self._settings.broker(), Topology.load(TOPOLOGY))
+        self.on_end(broker.close)
+        if self.telemetry.metrics is not None:
+            from chassis.broker.queue_gauges import QueueGauges
+
+            self._gauges = QueueGauges(self.telemetry.metrics, broker)
+            await self.background(self._gauges.follow())
+        return broker
+
+    async def identity(self) -> IdentityProvider:
+        """The identity provider, asked only when the first token has to be verified or issued."""
+        from chassis.grpc.identity_provider import identity_provider
+
+        if self._identity is None:
+            address = self._settings.users_address
+            self._identity = await self.enter(identity_provider(address, self.telemetry, tls=self.tls))
+        return self._identity
+
+    async def token(self) -> ServiceToken:
+        """The source of this process's own tokens, for calls that it makes as itself."""
+        if self._token is None:
+            self._token = (await self.identity()).service_token(self.name, self._settings.service_secret)
+        return self._token
+
+    async def channel(self, address: str, *, idempotent: Sequence[str] = ()) -> grpc.aio.Channel:
+        """A channel to an upstream; `idempotent` names what gRPC may retry (see `chassis.grpc.client.connect`)."""
+        from chassis.grpc.client import connect
+
+        return await self.enter(connect(address, idempotent=idempotent, tls=self.tls))
+
+    async def client(
+        self,
+        peer: str,
+        address: str,
+        stub: Callable[[grpc.aio.Channel], T],
+        *,
+        idempotent: Sequence[str] = (),
+        as_itself: bool = False,
+    ) -> tuple[T, Client]:
+        """The stub of an upstream and the client that calls it: for our caller, or `as_itself` for this process."""
+        from chassis.auth.identity import forward_caller
+        from chassis.grpc.client import Client
+
+        token = await self.token() if as_itself else forward_caller
+        opened = stub(await self.channel(address, idempotent=idempotent))
+        return opened, Client(peer, self.telemetry, token=token)
+
+    async def background(self, *work: Coroutine[Any, Any, None]) -> None:
+        """Work that runs until the service ends."""
+        from chassis.background import background
+
+        await self.enter(background(*work))
+
+    async def consume(self, broker: Broker, queue: str, handler: Handler) -> None:
+        """Handle a queue's deliveries until the service ends."""
+        from chassis.broker.consumer import consuming
+
+        delays = self._settings.retry_delays
+        held = await self.enter(consuming(broker, queue, handler, telemetry=self.telemetry, retry_delays=delays))
+        if self._gauges is not None:
+            self._gauges.consumes(queue, held)
+
+    async def show_health(self, ready: Callable[[], Awaitable[bool]]) -> None:
+        """Answer health checks over HTTP, for a process that listens nowhere else."""
+        from chassis.http.health import showing_health
+
+        await self.enter(showing_health(self._settings.host, self._settings.health_port, ready))
+
+    async def serve(
+        self,
+        *registrations: tuple[Callable[[Any, grpc.aio.Server], None], Any],
+        names: Sequence[str],
+        policy: Policy,
+        port: int,
+        verifier: TokenVerifier | None = None,
+        endless: Collection[str] = (),
+        deserializers: Deserializers | None = None,
+        health: health_aio.HealthServicer | None = None,
+    ) -> int:
+        """Serve gRPC and return the port (see `chassis.grpc.server.serve`). `verifier`: if not the provider's."""
+        from chassis.grpc.server import serve
+
+        return await self.enter(
+            serve(
+                *registrations,
+                names=names,
+                policy=policy,
+                verifier=verifier or (await self.identity()).verifier,
+                telemetry=self.telemetry,
+                host=self._settings.host,
+                port=port,
+                endless=endless,
+                deserializers=deserializers,
+                reflection=self._settings.env == "development",
+                health=health,
+                tls=self.tls,
+            )
+        )
+
+
+@asynccontextmanager
+async def service(
+    name: str, settings: ProcessSettings, *, telemetry: Telemetry | None = None, serves_http: bool = False
+) -> AsyncIterator[Service]:
+    """The process called `name` in traces, tokens and certificates.
+
+    `serves_http`: it shows its metrics, if any, on an HTTP port of its own. `telemetry`: the caller's own.
+    """
+    async with AsyncExitStack() as stack:
+        if telemetry is None:
+            ratio = settings.trace_sample_ratio
+            opening = (
+                process_telemetry(name, settings.otlp_url, sample_ratio=ratio, capture=settings.captures())
+                if serves_http
+                else settings.telemetry(name)
+            )
+            telemetry = await stack.enter_async_context(opening)
+        yield Service(name, settings, telemetry, stack)
