@@ -15,24 +15,24 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from waitress import create_server
 from waitress.server import BaseWSGIServer
 from waitress.wasyncore import close_all, dispatcher
 
 from legacy_soap.erp import Erp
+from legacy_soap.http.server import Server
+from legacy_soap.http.wsgi import MAX_BYTES, NO_FAULTS, Faults, FrontDoor
+from legacy_soap.logs import log_to_stdout
 from legacy_soap.seed import DEMO_STOCK
 from legacy_soap.sessions import Sessions
-from legacy_soap.wsgi import MOST_BYTES, NO_FAULTS, Faults, FrontDoor
 
 log = logging.getLogger(__name__)
 
-THREADS = 8
 DRAIN_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the ERP can be told. Port 0: a free one; `stock`: AltRef -> pieces at the first start (None: demo)."""
+    """Settings of the ERP. Port 0: a free one; `stock`: AltRef -> pieces at the first start (None: demo)."""
 
     host: str = "127.0.0.1"
     port: int = 8020
@@ -78,14 +78,7 @@ def running(settings: Settings) -> Iterator[Running]:
         # A socket of our own: waitress would open one for each address that a name has, and start its threads first.
         family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
         listener = socket.create_server((settings.host, settings.port), family=family)
-        server = create_server(
-            front,
-            sockets=[listener],
-            threads=THREADS,
-            max_request_body_size=MOST_BYTES + 1,
-            max_request_header_size=16 * 1024,
-            ident=None,
-        )
+        server = Server(front, listener, max_body=MAX_BYTES + 1)
         loop = threading.Thread(target=server.run, name="waitress")
         loop.start()
         try:
@@ -117,9 +110,7 @@ def _busy(server: BaseWSGIServer) -> bool:
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT. Configured by environment variables; tells SHOP_READY_FD once it listens."""
-    logging.basicConfig(
-        stream=sys.stdout, level=logging.INFO, format="%(asctime)s legacy_soap %(levelname)s %(message)s", force=True
-    )
+    log_to_stdout(os.environ.get("SHOP_LOG_FORMAT", ""))
     # Spyne logs every refused call with its traceback, waitress every client that leaves.
     logging.getLogger("spyne").setLevel(logging.CRITICAL)
     logging.getLogger("waitress").setLevel(logging.ERROR)
@@ -135,9 +126,10 @@ def main() -> None:
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise
-        sys.exit(
-            f"legacy_soap cannot listen on port {settings.port} ({error.strerror}); SHOP_LEGACY_SOAP_PORT moves it"
+        log.critical(
+            "legacy_soap cannot listen on port %s (%s); SHOP_LEGACY_SOAP_PORT moves it", settings.port, error.strerror
         )
+        sys.exit(1)
 
 
 def _tell_ready() -> None:

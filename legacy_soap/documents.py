@@ -1,4 +1,4 @@
-"""What the ERP keeps and answers, its status codes, and how it says no."""
+"""The ERP's documents, its status codes and its faults."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ACTIVE, UNKNOWN = "10", "90"
 
 
 class Refusal(Exception):
-    """What the ERP will not do; `code` is one of the package docstring's fault codes."""
+    """A refusal of the ERP; `code` is one of the package docstring's fault codes."""
 
     def __init__(self, code: str, text: str, item: str = "") -> None:
         super().__init__(f"{code} {text}")
@@ -48,6 +48,17 @@ class Order:
     cust_ref: str
     status: str
     shipments: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRecord:
+    """A whole sales order as the list shows it; without a customer, currency and lines where it came cancelled."""
+
+    head: Order
+    cust_no: str
+    currency: str
+    lines: tuple[Line, ...]
+    shipments: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

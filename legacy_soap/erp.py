@@ -22,6 +22,7 @@ from legacy_soap.documents import (
     SHIPPED,
     Line,
     Order,
+    OrderRecord,
     Receipt,
     Refusal,
     Shipment,
@@ -140,11 +141,11 @@ class Erp:
                 raise Refusal("ERR-053", "REFERENCE IN USE FOR ANOTHER RECEIPT", cust_ref)
             return receipt
 
-    def orders(self, after: str, limit: int) -> list[Order]:
-        """Up to `limit` orders with numbers above `after`, in the order of their numbers."""
+    def orders(self, after: str, limit: int) -> list[OrderRecord]:
+        """Up to `limit` whole orders with numbers above `after`, in the order of their numbers."""
         with self._transaction() as db:
             rows = db.execute(f"{tables.ORDERS} WHERE o.no > ? ORDER BY o.no LIMIT ?", (int(after), limit)).fetchall()
-        return [tables.read_order(row) for row in rows]
+            return [tables.read_record(db, tables.read_order(row)) for row in rows]
 
     def _shipment(self, db: sqlite3.Connection, cust_ref: str) -> Shipment:
         row = db.execute(
@@ -171,7 +172,7 @@ class Erp:
 
 
 def shipment_status(ships_on: date, today: date) -> str:
-    """What a shipment's status code is on a day: the lorry leaves on `ships_on` and takes two days."""
+    """Status code of a shipment on a day: the lorry leaves on `ships_on` and takes two days."""
     if today < ships_on:
         return SHIPMENT_CREATED
     return IN_TRANSIT if today < ships_on + TIME_IN_TRANSIT else DELIVERED

@@ -1,4 +1,4 @@
-"""How the ERP writes numbers and dates; the table is in the package's docstring."""
+"""The ERP's formats of numbers and dates; the table is in the package's docstring."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lies in the warehouse on the first day."""
+"""The warehouse's stock on the first day."""
 
 from __future__ import annotations
 

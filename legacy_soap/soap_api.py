@@ -19,18 +19,19 @@ from spyne.protocol.soap import Soap11
 from spyne.server.wsgi import WsgiApplication
 
 from legacy_soap import formats
-from legacy_soap.documents import Line, Order, Receipt, Refusal, Shipment
+from legacy_soap.documents import Line, Order, OrderRecord, Receipt, Refusal, Shipment
 from legacy_soap.erp import Erp
 from legacy_soap.sessions import Sessions
 
 log = logging.getLogger(__name__)
 
 NAMESPACE = "urn:erp:sales:2004"
-PAGE_ROWS = 1000
+# An order may have 999 lines, and a page of such orders has to stay readable in one piece.
+PAGE_ROWS = 50
 
 
 def _text(pattern: str | None = None, *, most: int = 64, optional: bool = False) -> Any:
-    """A string element, required unless told otherwise."""
+    """A string element, required by default."""
     limits: dict[str, Any] = {"max_len": most} if pattern is None else {"pattern": pattern}
     return Unicode(min_occurs=0 if optional else 1, nillable=False, **limits)
 
@@ -82,9 +83,34 @@ class OrderHead(ComplexModel):
     Shipments = _text(formats.NUMBER)
 
 
+class OrderRecordLine(ComplexModel):
+    __namespace__ = NAMESPACE
+    ArtNo = _text()
+    AltRef = _text()
+    Qty = _text(formats.NUMBER)
+    UnitPrc = _text(formats.NUMBER)
+
+
+class ShipmentRef(ComplexModel):
+    __namespace__ = NAMESPACE
+    ShpNo = _text("[0-9]{10}")
+
+
+class OrderRow(ComplexModel):
+    __namespace__ = NAMESPACE
+    OrdNo = _text("[0-9]{10}")
+    CustRef = _text(formats.REFERENCE)
+    Stat = _text("10|20|90")
+    Shipments = _text(formats.NUMBER)
+    SoldTo = _text(optional=True)
+    Curr = _text(optional=True)
+    Lines = Array(OrderRecordLine)
+    ShpRefs = Array(ShipmentRef)
+
+
 class OrderPage(ComplexModel):
     __namespace__ = NAMESPACE
-    Orders = Array(OrderHead)
+    Orders = Array(OrderRow)
     NextNo = _text(optional=True)
 
 
@@ -173,8 +199,8 @@ class SalesService(ServiceBase):
         limit = max(1, min(int(MaxRows), PAGE_ROWS))
         orders = ctx.app.erp.orders(AfterNo, limit + 1)
         return OrderPage(
-            Orders=[_order_head(order) for order in orders[:limit]],
-            NextNo=orders[limit - 1].number if len(orders) > limit else None,
+            Orders=[_order_row(order) for order in orders[:limit]],
+            NextNo=orders[limit - 1].head.number if len(orders) > limit else None,
         )
 
 
@@ -211,6 +237,27 @@ def _order_head(order: Order) -> OrderHead:
         CustRef=order.cust_ref,
         Stat=order.status,
         Shipments=formats.signed_number(order.shipments),
+    )
+
+
+def _order_row(order: OrderRecord) -> OrderRow:
+    return OrderRow(
+        OrdNo=order.head.number,
+        CustRef=order.head.cust_ref,
+        Stat=order.head.status,
+        Shipments=formats.signed_number(order.head.shipments),
+        SoldTo=order.cust_no or None,
+        Curr=order.currency or None,
+        Lines=[
+            OrderRecordLine(
+                ArtNo=line.article_no,
+                AltRef=line.alt_ref,
+                Qty=formats.signed_number(line.quantity),
+                UnitPrc=formats.signed_number(line.unit_cents),
+            )
+            for line in order.lines
+        ],
+        ShpRefs=[ShipmentRef(ShpNo=number) for number in order.shipments],
     )
 
 

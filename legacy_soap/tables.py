@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import date
 
-from legacy_soap.documents import ACTIVE, SHIPPED, UNKNOWN, Line, Order, Receipt, Refusal, Stock
+from legacy_soap.documents import ACTIVE, SHIPPED, UNKNOWN, Line, Order, OrderRecord, Receipt, Refusal, Stock
 from legacy_soap.formats import article_number, document_number
 
 # One entry for each version of the schema; `user_version` says how many of them a file has seen.
@@ -36,6 +36,14 @@ CREATE TABLE goods_receipt (
 );
 """,
 )
+# Table -> why its rows are never deleted.
+KEPT = {
+    "article": "one row for each product",
+    "sales_order": "the books, and a repeat of its CustRef is recognized after any time",
+    "order_line": "part of its sales order",
+    "shipment": "the books",
+    "goods_receipt": "the books, and a repeat of its CustRef is recognized after any time",
+}
 
 ORDERS = (
     "SELECT o.no, o.cust_ref, o.status, (SELECT count(*) FROM shipment s WHERE s.order_no = o.no) FROM sales_order o"
@@ -57,6 +65,25 @@ def prepare(db: sqlite3.Connection, stock: Mapping[str, int]) -> None:
 def read_order(row: tuple[int, str, str, int]) -> Order:
     """A row of `ORDERS`."""
     return Order(document_number(row[0]), row[1], row[2], row[3])
+
+
+def read_record(db: sqlite3.Connection, order: Order) -> OrderRecord:
+    """The whole of an order whose head has been read."""
+    number = int(order.number)
+    cust_no, currency = db.execute("SELECT cust_no, currency FROM sales_order WHERE no = ?", (number,)).fetchone()
+    lines = db.execute(
+        "SELECT l.quantity, l.unit_cents, a.no, a.alt_ref FROM order_line l JOIN article a ON a.no = l.article_no"
+        " WHERE l.order_no = ? ORDER BY l.pos",
+        (number,),
+    ).fetchall()
+    shipments = db.execute("SELECT no FROM shipment WHERE order_no = ? ORDER BY no", (number,)).fetchall()
+    return OrderRecord(
+        order,
+        cust_no,
+        currency,
+        tuple(Line(quantity, cents, article_number(no), alt_ref) for quantity, cents, no, alt_ref in lines),
+        tuple(document_number(no) for (no,) in shipments),
+    )
 
 
 def find_order(db: sqlite3.Connection, cust_ref: str) -> Order | None:
