@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from chassis.identity import no_token
-from chassis.rpc import Client
-from chassis.shared_reads import SharedReads
-from chassis.telemetry import Telemetry
+from chassis.auth.identity import no_token
+from chassis.grpc.client import Client
+from chassis.observability.tracing import Telemetry
+from chassis.resilience.request_coalescing import SharedReads
 from protos.shop.inventory.v1.inventory_pb2 import CheckAvailabilityRequest
 
 if TYPE_CHECKING:
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
 
 # Seconds: a quote can do without it, so a slow inventory must not cost the order its deadline.
-_PATIENCE = 0.5
+_TIMEOUT = 0.5
 # Seconds for which a figure serves further quotes. It is what inventory could deliver a moment ago in any case: what an
 # order gets is decided when it is reserved.
 _KEEP = 0.02
 
 
 class GrpcInventory:
-    """Calls as nobody: what is available is for all to know, and orders that come together share a call."""
+    """Calls without a token: availability is public, and orders that come together share a call."""
 
     def __init__(self, stub: InventoryServiceAsyncStub, telemetry: Telemetry) -> None:
         self._stub = stub
-        self._client = Client("inventory", telemetry, token=no_token, timeout=_PATIENCE)
-        self._reads = SharedReads("inventory", self._read, patience=_PATIENCE, keep=_KEEP)
+        self._client = Client("inventory", telemetry, token=no_token, timeout=_TIMEOUT)
+        self._reads = SharedReads("inventory", self._read, timeout=_TIMEOUT, keep=_KEEP)
 
     async def available(self, product_ids: Sequence[str]) -> Mapping[str, int]:
         return await self._reads.get(product_ids)

@@ -1,4 +1,4 @@
-"""What a product is, what it costs, and what a basket comes to."""
+"""Products, their prices, and quotes of baskets."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 
+from chassis.currency import from_minor, is_currency, places_of, to_minor
 from chassis.errors import Kind, ShopError, invalid
 
 MAX_PRICE = Decimal(1_000_000)
 _CATEGORY = re.compile(r"[a-z0-9-]{1,50}")
-_CURRENCY = re.compile(r"[A-Z]{3}")
 _LENGTHS = {"name": (1, 200), "description": (0, 5_000), "image_url": (0, 500)}
 
 
@@ -63,39 +63,44 @@ def quote(basket: Sequence[tuple[str, int]], products: Mapping[str, Product]) ->
         QuotedItem(product_id, products[product_id].name, quantity, products[product_id].price)
         for product_id, quantity in basket
     ]
-    total = sum((item.unit_price * item.quantity for item in items), Decimal("0.00"))
-    return Quote(items, total, currencies.pop())
+    currency = currencies.pop()
+    total = sum((item.unit_price * item.quantity for item in items), from_minor(0, currency))
+    return Quote(items, total, currency)
 
 
-def price_of(text: str) -> Decimal | None:
-    """A decimal string with at most two places as an amount; None when it is not one."""
+def price_of(text: str, currency: str) -> Decimal | None:
+    """A decimal string as an amount with the currency's places (ISO 4217); None when it is not one, or has more."""
     try:
         amount = Decimal(text)
-    except InvalidOperation:
+        if not amount.is_finite() or amount.is_signed() or amount > MAX_PRICE:
+            return None
+        return from_minor(to_minor(amount, currency), currency)
+    except (InvalidOperation, ValueError):
         return None
-    if not amount.is_finite() or amount.is_signed() or amount > MAX_PRICE or amount != amount.quantize(Decimal("0.01")):
-        return None
-    return amount.quantize(Decimal("0.01"))
 
 
 def changed(product: Product, changes: Mapping[str, str], now: datetime) -> Product:
     """The product after a write of these fields (price as a decimal string). Raises INVALID_INPUT, naming them."""
+    currency = changes.get("currency", product.currency)
     problems = {field: why for field, value in changes.items() if (why := _problem(field, value))}
+    # A price or a currency that comes alone has to fit what is there.
+    price = price_of(changes.get("price", str(product.price)), currency)
+    if price is None:
+        places = places_of(currency)
+        problems["price"] = f"must be a decimal from 0 to {MAX_PRICE} with at most {places} places (ISO 4217)"
     if problems:
         raise invalid("the product cannot be accepted", **problems)
-    fields: dict[str, object] = {field: value for field, value in changes.items() if field != "price"}
-    if "price" in changes:
-        fields["price"] = price_of(changes["price"])
+    fields: dict[str, object] = {**changes, "price": price}
     return replace(product, **fields, updated_at=now, version=product.version + 1)  # type: ignore[arg-type]
 
 
 def _problem(field: str, value: str) -> str:
     if field == "price":
-        return "" if price_of(value) is not None else f"must be a decimal from 0 to {MAX_PRICE} with at most two places"
+        return ""  # judged with its currency
     if field == "category":
         return "" if _CATEGORY.fullmatch(value) else "must be 1 to 50 of a-z, 0-9 and -"
     if field == "currency":
-        return "" if _CURRENCY.fullmatch(value) else "must be an ISO 4217 code"
+        return "" if is_currency(value) else "must be the ISO 4217 code of a currency in circulation, such as EUR"
     shortest, longest = _LENGTHS[field]
     return "" if shortest <= len(value.strip()) <= longest else f"must have {shortest} to {longest} characters"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from chassis.cursors import decode_cursor, encode_cursor, page_size
-from chassis.identity import admin, anyone, service, signed_in
-from chassis.wire import moment, timestamp
+from chassis.auth.identity import admin, anyone, service, signed_in
+from chassis.grpc.timestamps import moment, timestamp
+from chassis.pagination import decode_cursor, encode_cursor, page_size
 from protos.shop.catalog.v1 import catalog_pb2 as pb
 from protos.shop.catalog.v1.catalog_pb2_grpc import CatalogServiceServicer
 from services.catalog.domain import Product

@@ -1,4 +1,4 @@
-"""What the use cases need from outside."""
+"""Ports of the use cases."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from services.catalog.domain import Product
 
 
 class ProductStore(Protocol):
-    async def by_ids(self, ids: Sequence[str], *, patient: bool = False) -> dict[str, Product]:
-        """Unknown and deleted ones are left out. Whoever is `patient` may wait 10 ms for others to ask with."""
+    async def by_ids(self, ids: Sequence[str]) -> dict[str, Product]:
+        """Unknown and deleted ones are left out."""
 
     async def page(self, *, category: str, query: str, after: str, size: int) -> list[Product]:
         """Up to `size` products in the order of their ids, beginning after one."""
@@ -29,4 +29,4 @@ class ProductStore(Protocol):
 
 class Inventory(Protocol):
     async def available(self, product_ids: Sequence[str]) -> Mapping[str, int]:
-        """What could be delivered now, by product id. Raises UPSTREAM_UNAVAILABLE or DEADLINE_EXCEEDED."""
+        """Available quantities by product id. Raises UPSTREAM_UNAVAILABLE or DEADLINE_EXCEEDED."""

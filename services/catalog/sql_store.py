@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
-from functools import lru_cache
 from typing import Any
 
 from google.protobuf.json_format import MessageToJson
@@ -16,7 +14,6 @@ from sqlalchemy import (
     Column,
     Connection,
     MetaData,
-    Select,
     Table,
     Text,
     func,
@@ -25,12 +22,13 @@ from sqlalchemy import (
     update,
 )
 
-from chassis.broker.inbox import Inbox, inbox_table
-from chassis.broker.outbox import Outbox, outbox_table
+from chassis.broker.inbox import INBOX_RETENTION, Inbox, inbox_table
+from chassis.broker.outbox import OUTBOX_RETENTION, Outbox, outbox_table
 from chassis.broker.port import Event
-from chassis.database import Database, UtcTime, by_number, insert_missing, numbered
+from chassis.currency import from_minor, to_minor
+from chassis.database.database import Database, UtcTime, insert_missing
 from chassis.errors import not_found
-from chassis.grouping import Grouped
+from chassis.retention import MIGRATED, Kept, Retention
 from protos.shop.events.v1.events_pb2 import ProductChanged
 from services.catalog.domain import Product
 
@@ -51,18 +49,14 @@ products = Table(
 )
 outbox = outbox_table(metadata)
 inbox = inbox_table(metadata)
+RETENTION: Retention = {
+    **MIGRATED,
+    "products": Kept("a deleted product's row tells its version to a later write; an administrator adds each one"),
+    "outbox": OUTBOX_RETENTION,
+    "inbox": INBOX_RETENTION,
+}
 
-# Products that are kept in memory, 1 KB each.
-_MOST_KNOWN = 1_000
-# Seconds from one question for those who are patient to the next.
-_GATHER_SECONDS = 0.01
 _LIVE = select(products).where(products.c.deleted.is_(False))
-
-
-# Built once: SQLAlchemy caches what they compile to.
-@lru_cache
-def _by_ids(count: int) -> Select[Any]:
-    return _LIVE.where(products.c.id.in_(numbered(count)))
 
 
 class SqlProductStore:
@@ -70,34 +64,11 @@ class SqlProductStore:
         self._database = database
         self._events = events
         self._inbox = Inbox(inbox)
-        self._known: dict[str, Product] = {}
-        self._known_at: int | None = None
-        self._finding = Grouped(self._find_together)
-        self._gathering = Grouped(self._find_together, every=_GATHER_SECONDS)
 
-    async def by_ids(self, ids: Sequence[str], *, patient: bool = False) -> dict[str, Product]:
-        known = self._known_now()
-        missing = [product_id for product_id in ids if product_id not in known]
-        if missing:
-            known.update(await (self._gathering if patient else self._finding).submit(missing))
-        return {product_id: known[product_id] for product_id in ids if product_id in known}
-
-    async def _find_together(self, wanted: Sequence[Sequence[str]]) -> Sequence[Mapping[str, Product]]:
-        """Look for what several callers want at once, and tell each of all that was found."""
-        ids = list({product_id for each in wanted for product_id in each})
-        # As many parameters as a power of two, so that there are few statements.
-        ids += ids[-1:] * ((1 << (len(ids) - 1).bit_length()) - len(ids))
-        statement, parameters = _by_ids(len(ids)), by_number(ids)
-        rows = await self._database.read(lambda connection: connection.execute(statement, parameters).all())
-        found = {row.id: _product(row) for row in rows}
-        return [found] * len(wanted)
-
-    def _known_now(self) -> dict[str, Product]:
-        """What was read since anything was last written; nothing where that cannot be told."""
-        version = self._database.version()
-        if version is None or version != self._known_at or len(self._known) > _MOST_KNOWN:
-            self._known, self._known_at = {}, version
-        return self._known
+    async def by_ids(self, ids: Sequence[str]) -> dict[str, Product]:
+        statement = _LIVE.where(products.c.id.in_(ids))
+        rows = await self._database.read(lambda connection: connection.execute(statement).all())
+        return {row.id: _product(row) for row in rows}
 
     async def page(self, *, category: str, query: str, after: str, size: int) -> list[Product]:
         statement = _LIVE.where(products.c.id > after).order_by(products.c.id).limit(size)
@@ -167,7 +138,7 @@ def _row(product: Product) -> dict[str, object]:
         "name": product.name,
         "description": product.description,
         "category": product.category,
-        "price_minor": int(product.price * 100),
+        "price_minor": to_minor(product.price, product.currency),
         "currency": product.currency,
         "image_url": product.image_url,
         "updated_at": product.updated_at,
@@ -182,7 +153,7 @@ def _product(row: Any) -> Product:
         name=row.name,
         description=row.description,
         category=row.category,
-        price=Decimal(row.price_minor).scaleb(-2),
+        price=from_minor(row.price_minor, row.currency),
         currency=row.currency,
         image_url=row.image_url,
         updated_at=row.updated_at,

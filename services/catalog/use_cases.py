@@ -1,4 +1,4 @@
-"""What can be asked of the catalogue, in plain words and plain types."""
+"""The use cases of catalog, in plain types."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Catalog:
         if not 1 <= len(basket) <= MAX_IDS:
             raise invalid("a basket has items", items=f"must be 1 to {MAX_IDS} items")
         ids = list(dict.fromkeys(product_id for product_id, _ in basket))
-        quoted = quote(basket, await self._store.by_ids(ids, patient=True))
+        quoted = quote(basket, await self._store.by_ids(ids))
         try:
             return quoted, await self._inventory.available(ids)
         except ShopError as error:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal
 
 from grpc_health.v1.health import aio as health_aio
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
-from chassis.background import background
-from chassis.identity_provider import identity_provider
 from chassis.process import Running
-from chassis.rpc_server import serve
+from chassis.service import Service, service
 from chassis.settings import ProcessSettings
-from chassis.telemetry import Telemetry
 from protos.shop.erp.v1.erp_pb2_grpc import add_ErpServiceServicer_to_server
 from services.erp_adapter.demo import demo_stock
 from services.erp_adapter.grpc_api import POLICY, ErpApi
@@ -51,55 +48,40 @@ async def run(settings: Settings | None = None, *, erp: Erp | None = None) -> As
     Health says NOT_SERVING while the legacy ERP's contract is not the one that we know.
     """
     settings = settings or Settings()
-    async with AsyncExitStack() as stack:
-        enter = stack.enter_async_context
-        spans = await enter(settings.telemetry("erp_adapter"))
-        provider = await enter(identity_provider(settings.users_address, spans, tls=settings.tls("erp_adapter")))
+    async with service("erp_adapter", settings) as s:
         soap: SoapClient | None = None
         if erp is None and settings.erp == "modern":
-            erp = await _modern(stack, settings)
+            erp = await _modern(s, settings)
         elif erp is None:
-            soap = await _soap(stack, settings, spans)
+            soap = await _soap(s, settings)
             erp = SoapErp(soap)
         health = health_aio.HealthServicer()
-        port = await enter(
-            serve(
-                (add_ErpServiceServicer_to_server, ErpApi(erp)),
-                names=[_SERVICE],
-                policy=POLICY,
-                verifier=provider.verifier,
-                telemetry=spans,
-                host=settings.host,
-                port=settings.erp_adapter_port,
-                reflection=settings.env == "development",
-                health=health,
-                tls=settings.tls("erp_adapter"),
-            )
+        port = await s.serve(
+            (add_ErpServiceServicer_to_server, ErpApi(erp)),
+            names=[_SERVICE],
+            policy=POLICY,
+            port=settings.erp_adapter_port,
+            health=health,
         )
         if soap is not None:
-            await enter(background(soap.wsdl.watch(settings.legacy_soap_contract_check, _readiness(health))))
+            await s.background(soap.wsdl.watch(settings.legacy_soap_contract_check, _readiness(health)))
         yield Running(port)
 
 
-async def _soap(stack: AsyncExitStack, settings: Settings, spans: Telemetry) -> SoapClient:
+async def _soap(s: Service, settings: Settings) -> SoapClient:
     if settings.env == "production" and settings.legacy_soap_password == DEMO_PASSWORD:
         message = "SHOP_ENV=production, but SHOP_LEGACY_SOAP_PASSWORD is that of the ERP's demo account"
         raise ValueError(message)
     login = Login(settings.legacy_soap_user, settings.legacy_soap_password)
     budget, contract = settings.legacy_soap_timeout, CONTRACT.read_text()
-    return await stack.enter_async_context(
-        soap_client(settings.legacy_soap_url, spans, login, budget=budget, contract=contract)
-    )
+    return await s.enter(soap_client(settings.legacy_soap_url, s.telemetry, login, budget=budget, contract=contract))
 
 
-async def _modern(stack: AsyncExitStack, settings: Settings) -> Erp:
+async def _modern(s: Service, settings: Settings) -> Erp:
     # Imported here: in front of the legacy system nobody needs a database.
-    from chassis.database import database
     from services.erp_adapter.modern_erp import ModernErp
 
-    url, create = settings.database("erp_adapter"), settings.env == "development"
-    opened = database(url, MIGRATIONS, create=create, migrate=settings.migrate)
-    modern = ModernErp(await stack.enter_async_context(opened))
+    modern = ModernErp(await s.database("erp_adapter", MIGRATIONS))
     if settings.demo():
         await modern.add_missing(demo_stock())
     return modern

@@ -4,14 +4,13 @@
 one start of the ERP to the next); what counts is what goes in and what comes out, with every element, how often it
 may come, and the restrictions of its type.
 
-`python -m services.erp_adapter.contract http://127.0.0.1:8020/?wsdl` prints the contract of an ERP: whoever has read
+`python -m tools.erp_contract http://127.0.0.1:8020/?wsdl` prints the contract of an ERP: whoever has read
 the difference and taught `translation` about it accepts it by writing that to the file.
 """
 
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -52,7 +51,7 @@ def contract_of(binding: Any, wsdl: bytes) -> str:
 
 
 def digest(contract: str) -> str:
-    """What stands for a contract in a log: the first 12 digits of its SHA-256."""
+    """Fingerprint of a contract for logs: the first 12 digits of its SHA-256."""
     return hashlib.sha256(contract.encode()).hexdigest()[:12]
 
 
@@ -87,17 +86,3 @@ def _restrictions(wsdl: bytes) -> dict[str, str]:
         texts = sorted(f"{etree.QName(facet).localname}={facet.get('value')}" for facet in facets)
         found[simple.get("name", "")] = f"/{' '.join(texts)}/" if texts else ""
     return found
-
-
-def main() -> None:
-    """Print the contract of the WSDL at a URL."""
-    import urllib.request
-
-    from services.erp_adapter.envelopes import Envelopes
-
-    with urllib.request.urlopen(sys.argv[1], timeout=10) as answer:  # noqa: S310 - whoever calls this names the URL
-        sys.stdout.write(Envelopes(answer.read()).contract)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""What we want of an ERP, in our own words, whichever ERP it is."""
+"""The domain model of an ERP, independent of the product."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
+from chassis.currency import from_minor, is_currency, to_minor
 from chassis.errors import invalid
 
 # What any ERP behind the port can take: as much as the oldest one can.
-MOST_PIECES = 999_999_999
-MOST_CENTS = 999_999_999
+MAX_PIECES = 999_999_999
+MAX_CENTS = 999_999_999
 TIME_IN_TRANSIT = timedelta(days=2)
 
 _REFERENCE = re.compile(r"[!-~]{1,64}")
-_CURRENCY = re.compile(r"[A-Z]{3}")
 
 
 class OrderState(StrEnum):
@@ -71,10 +71,16 @@ class GoodsReceipt:
 
 @dataclass(frozen=True, slots=True)
 class SalesOrder:
+    """An order as the ERP holds it; without customer, currency and items when it was cancelled before it came."""
+
     order_id: str
     number: str
     state: OrderState
     shipments: int
+    customer_id: str = ""
+    currency: str = ""
+    items: Sequence[Item] = ()
+    shipment_numbers: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,29 +100,33 @@ def check_reference(name: str, identifier: str) -> str:
 
 def check_quantity(quantity: int) -> int:
     """1-999,999,999 pieces, else INVALID_INPUT."""
-    if not 1 <= quantity <= MOST_PIECES:
-        raise invalid(f"the ERP cannot take {quantity} pieces", quantity=f"must be 1 to {MOST_PIECES}")
+    if not 1 <= quantity <= MAX_PIECES:
+        raise invalid(f"the ERP cannot take {quantity} pieces", quantity=f"must be 1 to {MAX_PIECES}")
     return quantity
 
 
-def check_cents(amount: Decimal) -> int:
-    """An amount of 0.00-9,999,999.99 in cents, else INVALID_INPUT: nothing is rounded."""
-    cents = amount * 100 if amount.is_finite() else Decimal(-1)
-    if not 0 <= cents <= MOST_CENTS or cents != int(cents):
-        raise invalid(f"the ERP cannot take the amount {amount}", unit_price="must be 0.00 to 9999999.99")
-    return int(cents)
+def check_cents(amount: Decimal, currency: str) -> int:
+    """An amount in the currency's minor units, at most 999,999,999 of them, else INVALID_INPUT: nothing is rounded."""
+    try:
+        cents = to_minor(amount, currency)
+    except ValueError:
+        cents = -1
+    if not 0 <= cents <= MAX_CENTS:
+        why = f"must be 0 to {from_minor(MAX_CENTS, currency)}, with no more decimal places"
+        raise invalid(f"the ERP cannot take the amount {amount} {currency}", unit_price=why)
+    return cents
 
 
 def check_order(order: NewSalesOrder) -> None:
     """Raise INVALID_INPUT unless the order has lines and a currency; its fields are checked one by one."""
     if not order.items:
-        raise invalid("an order needs items", items="must not be empty")
-    if not _CURRENCY.fullmatch(order.currency):
-        raise invalid("the currency is not one", currency="must be an ISO 4217 code")
+        raise invalid("order must have items", items="must not be empty")
+    if not is_currency(order.currency):
+        raise invalid("unknown currency", currency="must be an ISO 4217 code")
 
 
 def shipment_state(ships_on: date, today: date) -> ShipmentState:
-    """What has become of a shipment by a day: it leaves on `ships_on` and is on its way for two days."""
+    """Status of a shipment on a day: it leaves on `ships_on` and is on its way for two days."""
     if today < ships_on:
         return ShipmentState.CREATED
     return ShipmentState.IN_TRANSIT if today < ships_on + TIME_IN_TRANSIT else ShipmentState.DELIVERED

@@ -60,7 +60,7 @@ class Envelopes:
         return envelope
 
     def result(self, operation: str, status: int, content: bytes) -> Any:
-        """What an answer says. Raises `ErpFault` for a fault."""
+        """The content of an answer. Raises `ErpFault` for a fault."""
         try:
             return self._binding.process_reply(self._client, self._binding.get(operation), Answer(status, content))
         except Fault as fault:

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, time
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from chassis.cursors import decode_cursor, encode_cursor, page_size
+from chassis.auth.identity import admin, service
 from chassis.errors import invalid
-from chassis.identity import admin, service
-from chassis.wire import moment, timestamp
+from chassis.grpc.timestamps import moment, timestamp
+from chassis.pagination import decode_cursor, encode_cursor, page_size
 from protos.shop.erp.v1 import erp_pb2 as pb
 from protos.shop.erp.v1.erp_pb2_grpc import ErpServiceServicer
 from services.erp_adapter.domain import GoodsReceipt, Item, NewSalesOrder, Shipment
@@ -25,8 +25,8 @@ POLICY = {
     "ListSalesOrders": admin,
 }
 
-MOST_PRODUCTS = 100
-MOST_ORDERS = 1_000
+MAX_PRODUCTS = 100
+MAX_ORDERS = 1_000
 
 
 class ErpApi(ErpServiceServicer):
@@ -34,8 +34,8 @@ class ErpApi(ErpServiceServicer):
         self._erp = erp
 
     async def GetStockLevels(self, request: pb.GetStockLevelsRequest, context: Any) -> pb.GetStockLevelsResponse:
-        if len(request.product_ids) > MOST_PRODUCTS:
-            raise invalid("too many products at once", product_ids=f"at most {MOST_PRODUCTS}")
+        if len(request.product_ids) > MAX_PRODUCTS:
+            raise invalid("too many products at once", product_ids=f"at most {MAX_PRODUCTS}")
         levels = await self._erp.stock_levels(list(dict.fromkeys(request.product_ids)))
         return pb.GetStockLevelsResponse(
             levels=[
@@ -76,7 +76,7 @@ class ErpApi(ErpServiceServicer):
     async def ListSalesOrders(self, request: pb.ListSalesOrdersRequest, context: Any) -> pb.ListSalesOrdersResponse:
         after = decode_cursor(request.cursor, parts=1)[0] if request.cursor else ""
         orders, following = await self._erp.sales_orders(
-            after, page_size(request.page_size or MOST_ORDERS, most=MOST_ORDERS)
+            after, page_size(request.page_size or MAX_ORDERS, most=MAX_ORDERS)
         )
         return pb.ListSalesOrdersResponse(
             sales_orders=[
@@ -85,6 +85,15 @@ class ErpApi(ErpServiceServicer):
                     sales_order_number=order.number,
                     state=order.state,
                     shipments=order.shipments,
+                    customer_id=order.customer_id,
+                    currency=order.currency,
+                    items=[
+                        pb.SalesOrderItem(
+                            product_id=item.product_id, quantity=item.quantity, unit_price=str(item.unit_price)
+                        )
+                        for item in order.items
+                    ],
+                    shipment_numbers=order.shipment_numbers,
                 )
                 for order in orders
             ],

@@ -15,10 +15,13 @@ from typing import Any
 from sqlalchemy import BigInteger, Column, Date, Integer, MetaData, Table, Text, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis.database import Database, insert_missing
+from chassis.currency import from_minor
+from chassis.database.database import Database, insert_missing
 from chassis.errors import Kind, ShopError, invalid, not_found
+from chassis.retention import MIGRATED, Kept, Retention
 from services.erp_adapter.domain import (
     GoodsReceipt,
+    Item,
     NewSalesOrder,
     OrderState,
     SalesOrder,
@@ -58,6 +61,12 @@ receipts = Table(
     Column("product_id", Text, nullable=False),
     Column("quantity", BigInteger, nullable=False),
 )
+RETENTION: Retention = {
+    **MIGRATED,
+    "articles": Kept("one row for each product"),
+    "sales_orders": Kept("the books: orders are looked up and repeats recognized after any time"),
+    "receipts": Kept("the books: a receipt that comes again must count once"),
+}
 
 _MOVE = (
     update(articles)
@@ -96,7 +105,7 @@ class ModernErp:
                 await self._introduce(connection, {item.product_id: 0 for item in order.items})
                 row = {"order_id": order.order_id, "state": OrderState.OPEN.value, "content": content}
                 await connection.execute(insert_missing(connection, sales_orders), row)
-                # Ours, or that of somebody who was a moment earlier.
+                # Ours, or that of a process that was a moment earlier.
                 known = await self._locked(connection, order.order_id)
             if known.state == OrderState.CANCELLED:
                 raise _cancelled(order.order_id)
@@ -160,7 +169,7 @@ class ModernErp:
 
     async def sales_orders(self, after: str, limit: int) -> tuple[list[SalesOrder], str]:
         if after and not _POSITION.fullmatch(after):
-            raise invalid("the cursor is not one of ours", cursor="take it from next_cursor")
+            raise invalid("invalid cursor", cursor="take it from next_cursor")
         statement = (
             select(sales_orders)
             .where(sales_orders.c.number > int(after or 0))
@@ -169,10 +178,7 @@ class ModernErp:
         )
         async with self._database.reading() as connection:
             rows = (await connection.execute(statement)).all()
-        found = [
-            SalesOrder(row.order_id, _number(row.number), OrderState(row.state), 0 if row.ships_on is None else 1)
-            for row in rows[:limit]
-        ]
+        found = [_sales_order(row) for row in rows[:limit]]
         return found, found[-1].number if len(rows) > limit else ""
 
     def _shipment(self, order_id: str, number: int, ships_on: date) -> Shipment:
@@ -194,19 +200,40 @@ class ModernErp:
 
 
 def _content(order: NewSalesOrder) -> str:
-    """What makes a repeat a repeat. Raises INVALID_INPUT for what no ERP could take."""
+    """The fingerprint that recognizes a repeated request. Raises INVALID_INPUT for values outside every ERP's range."""
     check_reference("order_id", order.order_id)
     check_order(order)
     lines = [
-        [check_reference("product_id", item.product_id), check_quantity(item.quantity), check_cents(item.unit_price)]
+        [
+            check_reference("product_id", item.product_id),
+            check_quantity(item.quantity),
+            check_cents(item.unit_price, order.currency),
+        ]
         for item in order.items
     ]
     customer = check_reference("customer_id", order.customer_id)
     return json.dumps({"customer": customer, "currency": order.currency, "lines": lines})
 
 
+def _sales_order(row: Any) -> SalesOrder:
+    number = _number(row.number)
+    content: dict[str, Any] = json.loads(row.content) if row.content else {"customer": "", "currency": "", "lines": []}
+    return SalesOrder(
+        row.order_id,
+        number,
+        OrderState(row.state),
+        shipments=0 if row.ships_on is None else 1,
+        customer_id=content["customer"],
+        currency=content["currency"],
+        items=[
+            Item(product, pieces, from_minor(cents, content["currency"])) for product, pieces, cents in content["lines"]
+        ],
+        shipment_numbers=() if row.ships_on is None else (number,),
+    )
+
+
 def _outgoing(content: str) -> list[dict[str, Any]]:
-    """What leaves the stock with an order; products in one order, so that two shipments cannot wait in a circle."""
+    """Stock movements of an order; products in one order, so that two shipments cannot wait in a circle."""
     return [{"product": product, "pieces": -pieces} for product, pieces, _ in sorted(json.loads(content)["lines"])]
 
 

@@ -1,4 +1,4 @@
-"""What a caller may rely on, whichever ERP is behind it."""
+"""The port of an ERP, independent of the product."""
 
 from __future__ import annotations
 

@@ -12,13 +12,14 @@ from typing import Any
 import aiohttp
 
 from chassis.errors import timed_out, unavailable
-from chassis.resilience import CircuitBreaker, time_left
-from chassis.telemetry import SpanKind, Telemetry
+from chassis.observability.capture.http import aiohttp_middlewares, keep_aiohttp_response
+from chassis.observability.tracing import NOTE, SpanKind, Telemetry, current_span, note
+from chassis.resilience.deadlines import CircuitBreaker, time_left
 from services.erp_adapter.translation import SESSION_ENDED, ErpFault, session_id
 from services.erp_adapter.wsdl import Wsdl
 
 ERP = "the ERP"
-MOST_BYTES = 1024 * 1024
+MAX_BYTES = 1024 * 1024
 # The ERP works on eight calls at a time; more connections would only move the queue.
 CONNECTIONS = 8
 
@@ -50,6 +51,8 @@ class SoapClient:
         self._login = login
         self._budget = budget
         self._breaker = CircuitBreaker()
+        if telemetry.metrics is not None:
+            telemetry.metrics.watch("legacy_soap", self._breaker)
         self._session = ""
         self._preparing = asyncio.Lock()
         self.wsdl = Wsdl(self._fetch_wsdl, contract)
@@ -62,7 +65,9 @@ class SoapClient:
         DEADLINE_EXCEEDED for none, ERP_CONTRACT_CHANGED where it would not be understood.
         """
         if not self._breaker.allows_call():
-            raise unavailable(ERP, retry_after=self._breaker.retry_after())
+            with self._telemetry.span(**_span(operation)) as span:
+                span.set_attribute(NOTE, "breaker_open")
+                raise unavailable(ERP, retry_after=self._breaker.retry_after())
         left = time_left()
         hurried = left is not None and left < self._budget
         try:
@@ -105,13 +110,8 @@ class SoapClient:
     async def _exchange(self, operation: str, session: str, body: Mapping[str, Any]) -> Any:
         envelopes = await self.wsdl.envelopes()
         request = envelopes.request(operation, session, body)
-        with self._telemetry.span(
-            f"SOAP {operation}",
-            SpanKind.CLIENT,
-            protocol="SOAP",
-            peer="legacy_soap",
-            attributes={"rpc.system": "soap", "rpc.method": operation, "shop.bytes.sent": len(request)},
-        ) as span:
+        with self._telemetry.span(**_span(operation)) as span:
+            span.set_attribute("shop.bytes.sent", len(request))
             headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": f'"{operation}"'}
             status, content = await self._http_call("POST", self._url, request, headers)
             span.set_attribute("shop.bytes.received", len(content))
@@ -135,7 +135,7 @@ class SoapClient:
             except aiohttp.ClientConnectorError:
                 raise
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-                continue
+                note("retry")
         return await self._http_call_once(method, url, body, headers)
 
     async def _http_call_once(
@@ -149,9 +149,22 @@ class SoapClient:
             content = bytearray()
             async for chunk in response.content.iter_any():
                 content += chunk
-                if len(content) > MOST_BYTES:
-                    raise ValueError(f"the ERP answered with more than {MOST_BYTES} bytes")
+                if len(content) > MAX_BYTES:
+                    raise ValueError(f"the ERP answered with more than {MAX_BYTES} bytes")
+            if self._telemetry.capture is not None:
+                keep_aiohttp_response(current_span(), response, bytes(content))
             return response.status, bytes(content)
+
+
+def _span(operation: str) -> dict[str, Any]:
+    """The span of a call, as `Telemetry.span` takes it."""
+    return {
+        "name": f"SOAP {operation}",
+        "kind": SpanKind.CLIENT,
+        "protocol": "SOAP",
+        "peer": "legacy_soap",
+        "attributes": {"rpc.system": "soap", "rpc.method": operation},
+    }
 
 
 @asynccontextmanager
@@ -165,5 +178,7 @@ async def soap_client(
     # The time of a call is bounded as a whole, in `call`.
     unbounded = aiohttp.ClientTimeout(total=None)
     connector = aiohttp.TCPConnector(limit=CONNECTIONS)
-    async with aiohttp.ClientSession(connector=connector, timeout=unbounded) as http:
+    async with aiohttp.ClientSession(
+        connector=connector, timeout=unbounded, middlewares=aiohttp_middlewares(telemetry)
+    ) as http:
         yield SoapClient(url, http, telemetry, login, budget=budget, contract=contract)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from chassis.errors import Kind, ShopError
-from chassis.shared_reads import SharedReads
+from chassis.resilience.request_coalescing import SharedReads
 from services.erp_adapter import translation
 from services.erp_adapter.domain import GoodsReceipt, NewSalesOrder, SalesOrder, Shipment, StockLevel, check_reference
 from services.erp_adapter.translation import ErpFault
@@ -31,7 +31,7 @@ class SoapErp:
 
     async def stock_levels(self, product_ids: Sequence[str]) -> list[StockLevel]:
         for product_id in product_ids:
-            # Here, because the call is shared: one caller's mistake must not become everybody's.
+            # Here, because the call is shared: one caller's mistake must not become every caller's.
             check_reference("product_ids", product_id)
         found = await self._reads.get(product_ids)
         return [found[product_id] for product_id in product_ids if product_id in found]
@@ -88,7 +88,9 @@ class SoapErp:
             error = translation.error_of(fault)
             if error.kind not in (Kind.PRECONDITION, Kind.NOT_FOUND):
                 # The error keeps their words to itself; whoever looks into it needs them.
-                log.warning("%s: %s %s", operation, fault, fault.item)
+                words = fault.text if fault.text.startswith(fault.code) else str(fault)
+                again = " (will be retried)" if error.kind is Kind.UNAVAILABLE else ""
+                log.warning("ERP refused %s: %s%s", operation, f"{words} {fault.item}".strip(), again)
             raise error from fault
         except (ValueError, AttributeError, TypeError) as surprise:
             log.warning("%s: %s", operation, surprise)

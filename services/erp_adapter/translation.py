@@ -24,13 +24,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 
+from chassis.currency import from_minor
 from chassis.errors import Kind, ShopError, invalid
 from services.erp_adapter.domain import (
     GoodsReceipt,
+    Item,
     NewSalesOrder,
     OrderState,
     SalesOrder,
@@ -101,13 +104,13 @@ def to_quantity(quantity: int) -> str:
 
 
 def to_signed_quantity(quantity: int) -> str:
-    """As above, the minus sign behind."""
+    """A quantity of pieces with a trailing minus sign where negative."""
     return f"{check_quantity(abs(quantity)):09d}{'-' if quantity < 0 else ''}"
 
 
-def to_cents(amount: Decimal) -> str:
-    """0.00-9,999,999.99, with at most two places."""
-    return f"{check_cents(amount):09d}"
+def to_cents(amount: Decimal, currency: str) -> str:
+    """49.00 EUR, or 4900 JPY -> `000004900`: at most 999,999,999 of the currency's minor units."""
+    return f"{check_cents(amount, currency):09d}"
 
 
 def to_day(moment: datetime) -> str:
@@ -132,7 +135,7 @@ def order_request(order: NewSalesOrder) -> dict[str, Any]:
         {
             "AltRef": check_reference("product_id", item.product_id),
             "Qty": to_quantity(item.quantity),
-            "UnitPrc": to_cents(item.unit_price),
+            "UnitPrc": to_cents(item.unit_price, order.currency),
         }
         for item in order.items
     ]
@@ -164,7 +167,7 @@ def page_request(after: str, limit: int) -> dict[str, Any]:
     """ListSalesOrders."""
     number = after or "0" * 10
     if not _ORDER_NUMBER.fullmatch(number):
-        raise invalid("the cursor is not one of ours", cursor="take it from next_cursor")
+        raise invalid("invalid cursor", cursor="take it from next_cursor")
     return {"AfterNo": number, "MaxRows": to_quantity(limit)}
 
 
@@ -175,6 +178,11 @@ def from_quantity(text: str) -> int:
     """`000000003-` -> -3."""
     match = _matched(_NUMBER, text)
     return -int(match[1]) if match[2] else int(match[1])
+
+
+def from_cents(text: str, currency: str) -> Decimal:
+    """`000004900` -> 49.00 EUR, or 4900 JPY."""
+    return from_minor(from_quantity(text), currency)
 
 
 def from_day(text: str) -> date:
@@ -214,8 +222,20 @@ def sales_order(answer: Any) -> SalesOrder:
 
 def sales_orders(answer: Any) -> tuple[list[SalesOrder], str]:
     """ListSalesOrdersResult: the orders, and where the next page begins."""
-    rows = answer.Orders.OrderHead if answer.Orders else []
-    return [sales_order(row) for row in rows], answer.NextNo or ""
+    rows = answer.Orders.OrderRow if answer.Orders else []
+    return [_whole_sales_order(row) for row in rows], answer.NextNo or ""
+
+
+def _whole_sales_order(row: Any) -> SalesOrder:
+    lines = row.Lines.OrderRecordLine if row.Lines else []
+    numbers = row.ShpRefs.ShipmentRef if row.ShpRefs else []
+    return replace(
+        sales_order(row),
+        customer_id=row.SoldTo or "",
+        currency=row.Curr or "",
+        items=[Item(line.AltRef, from_quantity(line.Qty), from_cents(line.UnitPrc, row.Curr or "")) for line in lines],
+        shipment_numbers=[_matched(_ORDER_NUMBER, each.ShpNo)[0] for each in numbers],
+    )
 
 
 def shipment(answer: Any) -> Shipment:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
+from chassis.background import forever
 from chassis.errors import Kind, ShopError
 
 if TYPE_CHECKING:
@@ -45,22 +46,21 @@ class Wsdl:
     async def watch(self, every: float, tell: Callable[[bool], Awaitable[None]]) -> None:
         """Look at the WSDL every so many seconds, and `tell` whenever it begins or ends to be the expected one."""
         fine = True
-        pause = min(every, _FIRST_LOOK)
-        while True:
-            with suppress(TimeoutError):
-                # Not `wait_for`: Python 3.11's drops a cancellation that comes together with the event.
-                async with asyncio.timeout(pause):
-                    await self._doubtful.wait()
+        shortest = min(every, _FIRST_LOOK)
+
+        async def look() -> None:
+            nonlocal fine
             self._doubtful.clear()
             # An ERP that is away, or shows something else for a while, has not changed its contract.
             with suppress(ShopError, ValueError, aiohttp.ClientError, TimeoutError):
                 await self._look()
             if fine != (not self._changed):
+                await tell(not self._changed)
                 fine = not self._changed
-                await tell(fine)
             # One look a second is enough, however doubtful its answers are.
-            await asyncio.sleep(min(every, _FIRST_LOOK))
-            pause = every
+            await asyncio.sleep(shortest)
+
+        await forever(look, name="WSDL watch", every=every, first=shortest, on=self._doubtful)
 
     async def _look(self) -> Envelopes:
         wsdl = await self._fetch()
@@ -78,7 +78,7 @@ class Wsdl:
         if changed:
             if changed != self._changed:
                 log.error(
-                    "the ERP's contract has changed (%s, not %s): %s; see services/erp_adapter/contract.py",
+                    "ERP contract has changed (%s, not %s): %s; see services/erp_adapter/contract.py",
                     digest(found.contract),
                     digest(self._expected or ""),
                     ", ".join(changed),
@@ -86,7 +86,7 @@ class Wsdl:
             self._changed, self._envelopes = changed, None
             raise _contract_changed(changed)
         if self._changed:
-            log.warning("the ERP's contract is the expected one again (%s)", digest(found.contract))
+            log.warning("ERP contract matches the expected one again (%s)", digest(found.contract))
         # Kept from here, so that a caller who runs out of time has still prepared it for the next one.
         self._seen, self._envelopes, self._changed = wsdl, found, []
         return found

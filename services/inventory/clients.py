@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from chassis.rpc import Client
-from chassis.wire import timestamp
+from chassis.grpc.client import Client
+from chassis.grpc.timestamps import timestamp
 from protos.shop.erp.v1.erp_pb2 import GetStockLevelsRequest, PostGoodsReceiptRequest
 from services.inventory.domain import Adjustment
 
 if TYPE_CHECKING:
     from protos.shop.erp.v1.erp_pb2_grpc import ErpServiceAsyncStub
+
+# Seconds. Under the gateway's budget of 2 s, so that there is time left to answer with the last known figure.
+_HURRIED = 1.0
+# As long as the ERP's adapter waits for the ERP.
+_PATIENT = 5.0
 
 
 class GrpcErp:
@@ -19,10 +24,11 @@ class GrpcErp:
         self._stub = stub
         self._client = client
 
-    async def stock_levels(self, product_ids: Sequence[str]) -> Mapping[str, int]:
-        # Under the gateway's budget of 2 s, so that there is time left to answer with the last known figure.
+    async def stock_levels(self, product_ids: Sequence[str], *, patient: bool = False) -> Mapping[str, int]:
         request = GetStockLevelsRequest(product_ids=product_ids)
-        response = await self._client.call(self._stub.GetStockLevels, request, timeout=1.0)
+        response = await self._client.call(
+            self._stub.GetStockLevels, request, timeout=_PATIENT if patient else _HURRIED
+        )
         return {level.product_id: level.on_hand for level in response.levels}
 
     async def book(self, adjustment: Adjustment) -> None:
@@ -32,5 +38,5 @@ class GrpcErp:
             quantity=adjustment.quantity,
             received_at=timestamp(adjustment.counted_at),
         )
-        # Nobody waits for it, so it may take longer than a client would.
-        await self._client.call(self._stub.PostGoodsReceipt, request, timeout=5.0)
+        # No client waits for it, so it may take longer than a client would.
+        await self._client.call(self._stub.PostGoodsReceipt, request, timeout=_PATIENT)

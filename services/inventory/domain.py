@@ -11,12 +11,12 @@ from chassis.errors import Kind, ShopError
 
 
 class State(StrEnum):
-    """A reservation is held until it is shipped or released; both are final.
+    """A reservation is held until it is shipped or released.
 
     What is held expires at its `expires_at`: it is released by itself, unless it was confirmed before, which takes the
-    time away for good. Orders confirms a reservation before it confirms the order, and only a confirmed order can be
-    paid; so what expires never belonged to an order that can be paid, and an order whose reservation has expired is
-    refused.
+    time away for good. Reserving again renews the time, and reserves anew what has expired; a release that was asked
+    for, and a shipment, are final. Orders confirms a reservation before it confirms the order, and only a confirmed
+    order can be paid; so what expires never belonged to an order that can be paid.
     """
 
     HELD = "held"
@@ -41,6 +41,15 @@ class Reservation:
     def expired(self) -> bool:
         """Whether it was released by itself."""
         return self.state is State.RELEASED and self.expires_at is not None
+
+    def renewed_by(self, expires_at: datetime | None) -> bool:
+        """Whether reserving again until `expires_at` lets it last longer. What is confirmed lasts anyhow."""
+        return (
+            self.state is State.HELD
+            and self.expires_at is not None
+            and expires_at is not None
+            and expires_at > self.expires_at
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +87,7 @@ class Availability:
 
 
 def availability(stock: Stock, *, erp_on_hand: int | None, now: datetime) -> Availability:
-    """What can be promised: our own figure, or less where the warehouse has less than we think.
+    """Available stock: our own figure, or the warehouse's where that is lower.
 
     Without an answer from the ERP (None) its last one is used, and the result marked stale.
     """

@@ -6,10 +6,10 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
-from chassis.cursors import decode_cursor, encode_cursor, page_size
+from chassis.auth.identity import admin, anyone, current_principal, service
 from chassis.errors import Kind, ShopError
-from chassis.identity import admin, anyone, current_principal, service
-from chassis.wire import timestamp
+from chassis.grpc.timestamps import timestamp
+from chassis.pagination import decode_cursor, encode_cursor, page_size
 from protos.shop.inventory.v1 import inventory_pb2 as pb
 from protos.shop.inventory.v1.inventory_pb2_grpc import InventoryServiceServicer
 from services.inventory.domain import Line, Stock
@@ -70,7 +70,7 @@ class InventoryApi(InventoryServiceServicer):
     async def SyncStock(
         self, request_iterator: AsyncIterator[pb.StockAdjustment], context: Any
     ) -> AsyncIterator[pb.StockLevel]:
-        """Book each report before the next one is read: whoever does not read the answers is slowed down.
+        """Book each report before the next one is read: a client that does not read the answers is slowed down.
 
         To grpc.aio a stream that broke off looks like one that has ended, and here it need not look different: nothing
         is done at the end, each report is whole and was booked by itself. The scanner knows what was answered.

@@ -1,4 +1,4 @@
-"""What the use cases need from outside."""
+"""The ports of the use cases."""
 
 from __future__ import annotations
 
@@ -16,10 +16,16 @@ class StockStore(Protocol):
         """Unknown products are left out."""
 
     async def reserve(self, order_id: str, lines: Sequence[Line], expires_at: datetime | None = None) -> None:
-        """All or nothing, once per order. Raises OUT_OF_STOCK; ORDER_CLOSED or RESERVATION_EXPIRED after a release."""
+        """All or nothing, once per order; a repeat with a later `expires_at` renews it, or reserves anew what expired.
+
+        Raises OUT_OF_STOCK, and ORDER_CLOSED after a release.
+        """
 
     async def confirm(self, order_id: str) -> None:
         """Let what is held not expire. Raises RESERVATION_EXPIRED or RESERVATION_NOT_HELD."""
+
+    async def shorten_waits(self, latest: datetime) -> None:
+        """Let no reservation expire later than this."""
 
     async def expired(self, now: datetime, limit: int) -> list[str]:
         """The orders whose reservations should be given back."""
@@ -51,8 +57,11 @@ class StockStore(Protocol):
 
 
 class Erp(Protocol):
-    async def stock_levels(self, product_ids: Sequence[str]) -> Mapping[str, int]:
-        """What lies in the warehouse, reserved or not. Raises UPSTREAM_UNAVAILABLE or DEADLINE_EXCEEDED."""
+    async def stock_levels(self, product_ids: Sequence[str], *, patient: bool = False) -> Mapping[str, int]:
+        """The pieces in the warehouse, reserved or not. Raises UPSTREAM_UNAVAILABLE or DEADLINE_EXCEEDED.
+
+        Not `patient`, it gives up early enough for a customer who waits to be told the last known figure instead.
+        """
 
     async def book(self, adjustment: Adjustment) -> None:
         """Tell of goods that came or went; a repeat changes nothing."""

@@ -1,9 +1,9 @@
-"""What can be asked of inventory, in plain words and plain types."""
+"""The use cases of inventory, in plain types."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from chassis.errors import Kind, ShopError, invalid
@@ -15,24 +15,31 @@ MAX_IDS = 100
 MAX_ADJUSTMENT = 1_000_000
 # What the ERP can take as a reference, so that whatever is counted can be told to it.
 _REFERENCE = re.compile(r"[!-~]{1,64}")
-_EXPIRED_AT_ONCE = 100
+_EXPIRED_BATCH_SIZE = 100
 # How often an unchanged answer of the ERP is worth a write.
 _NOTE_EVERY = timedelta(seconds=10)
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 class Inventory:
-    def __init__(self, store: StockStore, erp: Erp, *, reservation_ttl: timedelta) -> None:
-        """`reservation_ttl`: how long an order that is not confirmed may hold what it has reserved."""
+    def __init__(
+        self, store: StockStore, erp: Erp, *, reservation_ttl: timedelta, clock: Callable[[], datetime] = _now
+    ) -> None:
+        """`reservation_ttl`: how long an order that is not confirmed holds what it has reserved (again)."""
         self._store = store
         self._erp = erp
         self._reservation_ttl = reservation_ttl
+        self._clock = clock
 
     async def availability(self, product_ids: Sequence[str], *, live: bool) -> list[Availability]:
-        """In the order of the ids; unknown products are left out. `live` asks the ERP too."""
+        """In the order of the ids; unknown products are left out. `live` queries the ERP too."""
         if len(product_ids) > MAX_IDS:
             raise invalid(f"at most {MAX_IDS} ids at once", product_ids=f"must be at most {MAX_IDS}")
         stock = await self._store.stock(product_ids)
-        now = datetime.now(UTC)
+        now = self._clock()
         if not live:
             return [
                 Availability(key, stock[key].available, stale=False, as_of=now) for key in product_ids if key in stock
@@ -42,13 +49,13 @@ class Inventory:
         return [availability(stock[key], erp_on_hand=levels.get(key), now=now) for key in product_ids if key in stock]
 
     async def reserve(self, order_id: str, lines: Sequence[Line]) -> None:
-        """All items of an order or none; a repeat changes nothing.
+        """All items of an order or none. A repeat renews the time that is left, and reserves anew what has expired.
 
-        Raises OUT_OF_STOCK, ORDER_CLOSED or RESERVATION_EXPIRED.
+        Raises OUT_OF_STOCK or ORDER_CLOSED.
         """
         if not order_id or not lines or any(line.quantity < 1 for line in lines):
-            raise invalid("a reservation needs an order and positive quantities")
-        await self._store.reserve(order_id, _merged(lines), datetime.now(UTC) + self._reservation_ttl)
+            raise invalid("reservation must have an order and positive quantities")
+        await self._store.reserve(order_id, _merged(lines), self._clock() + self._reservation_ttl)
 
     async def confirm(self, order_id: str) -> None:
         """Keep an order's reservation from expiring. Raises RESERVATION_EXPIRED or RESERVATION_NOT_HELD."""
@@ -56,8 +63,10 @@ class Inventory:
 
     async def expire(self) -> int:
         """Give back what has been held for too long by orders that were not confirmed; returns how many there were."""
-        now = datetime.now(UTC)
-        order_ids = await self._store.expired(now, _EXPIRED_AT_ONCE)
+        now = self._clock()
+        # One that would expire later was made before the clock was set back.
+        await self._store.shorten_waits(now + self._reservation_ttl)
+        order_ids = await self._store.expired(now, _EXPIRED_BATCH_SIZE)
         for order_id in order_ids:
             await self._store.expire(order_id, now)
         return len(order_ids)
@@ -72,8 +81,8 @@ class Inventory:
         """The figures after goods were counted in or out. Raises INVALID_INPUT, OUT_OF_STOCK or REFERENCE_REUSED."""
         nameless = not _REFERENCE.fullmatch(adjustment_id) or not _REFERENCE.fullmatch(line.product_id)
         if nameless or not 1 <= abs(line.quantity) <= MAX_ADJUSTMENT:
-            raise invalid(f"an adjustment needs an id, a product and 1 to {MAX_ADJUSTMENT} pieces, in or out")
-        return await self._store.adjust(Adjustment(adjustment_id, line.product_id, line.quantity, datetime.now(UTC)))
+            raise invalid(f"adjustment must have an id, a product and 1 to {MAX_ADJUSTMENT} pieces, in or out")
+        return await self._store.adjust(Adjustment(adjustment_id, line.product_id, line.quantity, self._clock()))
 
     async def reservations(self, after: str, size: int) -> list[Reservation]:
         return await self._store.reservations_page(after, size)
@@ -83,15 +92,17 @@ class Inventory:
         page = await self._store.stock_page(after, size)
         levels: dict[str, int] = {}
         for begin in range(0, len(page), MAX_IDS):
-            levels |= await self._erp_levels([stock.product_id for stock in page[begin : begin + MAX_IDS]])
+            ids = [stock.product_id for stock in page[begin : begin + MAX_IDS]]
+            # A comparison of the books has nothing to fall back on.
+            levels |= await self._erp_levels(ids, patient=True)
         return page, levels
 
-    async def _erp_levels(self, product_ids: Sequence[str]) -> Mapping[str, int]:
+    async def _erp_levels(self, product_ids: Sequence[str], *, patient: bool = False) -> Mapping[str, int]:
         """The ERP's figures; empty while it does not answer: the caller falls back to the last known ones."""
         if not product_ids:
             return {}
         try:
-            return await self._erp.stock_levels(product_ids)
+            return await self._erp.stock_levels(product_ids, patient=patient)
         except ShopError as error:
             if error.kind not in (Kind.UNAVAILABLE, Kind.TIMEOUT):
                 raise

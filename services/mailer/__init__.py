@@ -1,1 +1,1 @@
-"""mailer: tells customers by mail what became of their orders."""
+"""mailer: mails to customers about their orders."""

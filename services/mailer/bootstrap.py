@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 
-from chassis.broker import connect as connect_broker
-from chassis.broker.consumer import consuming
-from chassis.broker.port import Topology
-from chassis.database import database
-from chassis.health import showing_health
-from chassis.identity_provider import identity_provider
+from chassis.broker.inbox import Inbox
 from chassis.process import Running
-from chassis.rpc import Client, connect
-from chassis.settings import TOPOLOGY, ProcessSettings
+from chassis.service import service
+from chassis.settings import ProcessSettings
 from protos.shop.users.v1.users_pb2_grpc import UserServiceStub
 from services.mailer.clients import GrpcCustomers
 from services.mailer.consumer import QUEUE, OrderMailConsumer
 from services.mailer.ports import Postman
 from services.mailer.smtp import SmtpPostman
-from services.mailer.sql_store import SqlSentMails
+from services.mailer.sql_store import SqlSentMails, inbox
 from services.mailer.use_cases import OrderMails
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -28,6 +23,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 class Settings(ProcessSettings):
     smtp_address: str = "127.0.0.1:8025"
+    # The mail server's account and its password; empty where it wants none.
     smtp_username: str = ""
     smtp_password: str = ""
 
@@ -36,28 +32,25 @@ class Settings(ProcessSettings):
 async def run(settings: Settings | None = None, *, postman: Postman | None = None) -> AsyncIterator[Running]:
     """Write mails about orders until the block ends. Listens nowhere."""
     settings = settings or Settings()
-    async with AsyncExitStack() as stack:
-        enter = stack.enter_async_context
-        spans = await enter(settings.telemetry("mailer"))
-        db = await enter(
-            database(
-                settings.database("mailer"), MIGRATIONS, create=settings.env == "development", migrate=settings.migrate
+    async with service("mailer", settings) as s:
+        db = await s.database("mailer", MIGRATIONS)
+        broker = await s.broker()
+        customers = GrpcCustomers(
+            *await s.client(
+                "users",
+                settings.users_address,
+                UserServiceStub,
+                idempotent=["shop.users.v1.UserService/GetUsers"],
+                as_itself=True,
             )
         )
-        events = await connect_broker(settings.broker(), Topology.load(TOPOLOGY))
-        stack.push_async_callback(events.close)
-        provider = await enter(identity_provider(settings.users_address, spans, tls=settings.tls("mailer")))
-        channel = await enter(
-            connect(
-                settings.users_address, idempotent=["shop.users.v1.UserService/GetUsers"], tls=settings.tls("mailer")
+        if postman is None:
+            postman = smtp = SmtpPostman(
+                settings.smtp_address, s.telemetry, username=settings.smtp_username, password=settings.smtp_password
             )
-        )
-        token = provider.service_token("mailer", settings.service_secret)
-        customers = GrpcCustomers(UserServiceStub(channel), Client("users", spans, token=token))
-        postman = postman or SmtpPostman(
-            settings.smtp_address, spans, username=settings.smtp_username, password=settings.smtp_password
-        )
+            s.on_end(smtp.close)
         consumer = OrderMailConsumer(OrderMails(customers, postman, SqlSentMails(db)))
-        await enter(consuming(events, QUEUE, consumer.handle, telemetry=spans, retry_delays=settings.retry_delays))
-        await enter(showing_health(settings.host, settings.health_port, events.healthy))
+        await s.background(Inbox(inbox).pruning(db))
+        await s.consume(broker, QUEUE, consumer.handle)
+        await s.show_health(broker.healthy)
         yield Running()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from chassis.rpc import Client
+from chassis.grpc.client import Client
+from chassis.resilience.request_coalescing import SharedReads
 from protos.shop.users.v1.users_pb2 import GetUsersRequest
 from services.mailer.domain import Customer
 
@@ -12,11 +14,21 @@ if TYPE_CHECKING:
     from protos.shop.users.v1.users_pb2_grpc import UserServiceAsyncStub
 
 
+# Seconds for which an account is not asked for again: an order's mails often follow one another at once.
+_KEEP = 10.0
+
+
 class GrpcCustomers:
+    """Customers that are wanted at the same time are asked for together."""
+
     def __init__(self, stub: UserServiceAsyncStub, client: Client) -> None:
         self._stub = stub
         self._client = client
+        self._reads = SharedReads("users", self._read, keep=_KEEP)
 
     async def by_id(self, user_id: str) -> Customer | None:
-        response = await self._client.call(self._stub.GetUsers, GetUsersRequest(ids=[user_id]))
-        return next((Customer(user.name, user.email) for user in response.users), None)
+        return (await self._reads.get([user_id])).get(user_id)
+
+    async def _read(self, user_ids: Sequence[str]) -> dict[str, Customer]:
+        response = await self._client.call(self._stub.GetUsers, GetUsersRequest(ids=user_ids))
+        return {user.id: Customer(user.name, user.email) for user in response.users}

@@ -7,7 +7,7 @@ from google.protobuf.json_format import Parse, ParseError
 from chassis.broker.consumer import PermanentFailure
 from chassis.broker.port import Event
 from chassis.errors import Kind, ShopError
-from protos.shop.events.v1.events_pb2 import OrderConfirmed, OrderRejected, OrderShipped
+from protos.shop.events.v1.events_pb2 import OrderConfirmed, OrderDelayed, OrderRejected, OrderShipped
 from services.mailer.domain import News
 from services.mailer.use_cases import OrderMails
 
@@ -32,12 +32,15 @@ class OrderMailConsumer:
 def _news(event: Event) -> News:
     """The event in mailer's words. Raises `PermanentFailure` when it has none."""
     kind = event.type.removeprefix("order.")
-    payload: OrderConfirmed | OrderRejected | OrderShipped
+    payload: OrderConfirmed | OrderDelayed | OrderRejected | OrderShipped
     try:
         match kind:
             case "confirmed":
                 payload = Parse(event.data, OrderConfirmed(), ignore_unknown_fields=True)
                 facts = {"total": payload.total, "currency": payload.currency}
+            case "delayed":
+                payload = Parse(event.data, OrderDelayed(), ignore_unknown_fields=True)
+                facts = {}
             case "rejected":
                 payload = Parse(event.data, OrderRejected(), ignore_unknown_fields=True)
                 facts = {"reason": payload.reason}

@@ -1,4 +1,4 @@
-"""Which mails there are and what they say. No framework, no database, no wire."""
+"""The mails and their texts. No framework, no database, no wire."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What happened to an order. `kind` is confirmed, rejected or shipped; `facts` is what the text needs to know."""
+    """An order's event. `kind` is confirmed, delayed, rejected or shipped; `facts` is what the text needs to know."""
 
     event_id: str
     kind: str
@@ -44,6 +44,15 @@ _WORDS = {
         "Your order {order_id} is confirmed",
         "thank you for your order {order_id}. All of it is reserved.\nWe ship it once {total} {currency} are paid.",
     ),
+    # The customer's order costs nothing, so that there is no payment to wait for.
+    "confirmed_free": (
+        "Your order {order_id} is confirmed",
+        "thank you for your order {order_id}. All of it is reserved.\nThere is nothing to pay. We ship it soon.",
+    ),
+    "delayed": (
+        "Your order {order_id} is delayed",
+        "your order {order_id} takes longer than usual. We go on trying; until it is confirmed, you may cancel it.",
+    ),
     "rejected": (
         "We could not accept your order {order_id}",
         "we are sorry: we could not accept your order {order_id}.\nThe reason: {reason}\n\nNothing was charged.",
@@ -56,8 +65,11 @@ _WORDS = {
 
 
 def render(news: News, customer: Customer) -> Mail:
-    """The mail that tells a customer the news. Raises `KeyError` for a kind that no mail is written about."""
-    subject, text = _WORDS[news.kind]
+    """The mail about an order's news. Raises `KeyError` for a kind that no mail is written about."""
+    total = news.facts.get("total", "")
+    # With its currency's places: 0.00 EUR, 0 JPY, 0.000 KWD.
+    free = news.kind == "confirmed" and bool(total) and not total.strip("0.")
+    subject, text = _WORDS["confirmed_free" if free else news.kind]
     facts = {"order_id": news.order_id, **news.facts}
     # A name may hold anything; in a header a line break would begin the next header.
     name = " ".join(customer.name.split())

@@ -1,4 +1,4 @@
-"""What the use case needs from outside."""
+"""The ports of the use case."""
 
 from __future__ import annotations
 

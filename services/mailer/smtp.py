@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.utils import format_datetime
+from email.policy import EmailPolicy
+from email.utils import format_datetime, formataddr
+from typing import Any
 
 import aiosmtplib
 
+from chassis.email_addresses import canonical_email
 from chassis.errors import Kind, ShopError, unavailable
-from chassis.telemetry import SpanKind, Telemetry
-from services.mailer.domain import Mail
+from chassis.observability.capture.smtp import CapturedSmtp
+from chassis.observability.tracing import SpanKind, Telemetry
+from services.mailer.domain import Customer, Mail
 
 _SENDER = Address("Polyglot Shop", "shop", "shop.test")
 _TIMEOUT = 10.0
+# Seconds that a connection is kept for the next mail: no server closes one so early.
+_KEEP = 10.0
 # RFC 5321, 4.2.1: what is refused by a 5yz will be refused again, what by a 4yz may not.
 _PERMANENT = 500
 
@@ -28,38 +37,96 @@ class SmtpPostman:
         self._telemetry = telemetry
         self._username = username or None
         self._password = password or None
+        self._captured = telemetry.capture is not None
+        self._kept: list[tuple[aiosmtplib.SMTP, float]] = []
 
     async def send(self, mail: Mail) -> None:
-        message = _message(mail)
-        size = len(message.as_bytes())
+        recipient = _address(mail.recipient)
+        content = _message(mail, recipient).as_bytes()
         with self._telemetry.span(
             "SMTP send",
             SpanKind.CLIENT,
             protocol="SMTP",
             peer="smtp_sink",
-            attributes={"shop.bytes.sent": size, "server.address": self._host, "server.port": self._port},
-        ):
+            attributes={"shop.bytes.sent": len(content), "server.address": self._host, "server.port": self._port},
+        ) as span:
+            sender, recipients = _SENDER.addr_spec, [recipient.addr_spec]
+            options = () if recipient.addr_spec.isascii() else ("SMTPUTF8", "BODY=8BITMIME")
             try:
-                await aiosmtplib.send(
-                    message,
-                    hostname=self._host,
-                    port=self._port,
-                    username=self._username,
-                    password=self._password,
-                    timeout=_TIMEOUT,
-                )
+                async with self._connection() as connection:
+                    try:
+                        await connection.sendmail(sender, recipients, content, mail_options=options)
+                    finally:
+                        if isinstance(connection, CapturedSmtp):
+                            connection.keep(span)
             except (aiosmtplib.SMTPException, OSError) as error:
                 raise _translated(error) from error
 
+    @property
+    def connected(self) -> bool:
+        """Whether the next mail needs no new connection."""
+        return any(connection.is_connected for connection, _ in self._kept)
 
-def _message(mail: Mail) -> EmailMessage:
-    """The mail in the Internet Message Format (RFC 5322). Raises MAIL_REFUSED for an address that cannot be one."""
-    message = EmailMessage()
-    try:
-        message["To"] = Address(mail.recipient.name, addr_spec=mail.recipient.email)
-    except (ValueError, MessageError) as error:
-        raise _refused(f"{mail.recipient.email!r} is no mail address") from error
-    message["From"] = _SENDER
+    async def close(self) -> None:
+        """Take leave of the server."""
+        while self._kept:
+            await _leave(self._kept.pop()[0])
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[aiosmtplib.SMTP]:
+        """A connection for one mail, and for the next one if all went well."""
+        connection = await self._kept_connection() or await self._connected()
+        try:
+            yield connection
+        except BaseException:
+            connection.close()
+            raise
+        self._kept.append((connection, time.monotonic()))
+
+    async def _kept_connection(self) -> aiosmtplib.SMTP | None:
+        while self._kept:
+            connection, since = self._kept.pop()
+            if connection.is_connected and time.monotonic() - since < _KEEP:
+                return connection
+            await _leave(connection)
+        return None
+
+    async def _connected(self) -> aiosmtplib.SMTP:
+        connection = (CapturedSmtp if self._captured else aiosmtplib.SMTP)(
+            hostname=self._host,
+            port=self._port,
+            username=self._username,
+            password=self._password,
+            timeout=_TIMEOUT,
+        )
+        await connection.connect()
+        return connection
+
+
+class _Written(EmailPolicy):
+    """Headers stay the text that they are given as: the registry takes each apart, a millisecond for a mail's."""
+
+    def header_store_parse(self, name: str, value: Any) -> tuple[str, str]:
+        # Else the rest of the value would be a header of its own.
+        if "\n" in value or "\r" in value:
+            raise ValueError(f"line break in {name}")
+        return name, value
+
+    def header_fetch_parse(self, name: str, value: str) -> str:  # noqa: ARG002 - the policy's shape
+        return value
+
+
+# 7bit: what is not ASCII in the text is encoded, so that every server takes it.
+_ASCII = _Written(linesep="\r\n", cte_type="7bit")
+# Only where it must be: not every server takes UTF-8 in a head (RFC 6531).
+_UTF8 = _ASCII.clone(utf8=True)
+
+
+def _message(mail: Mail, recipient: Address) -> EmailMessage:
+    """The mail in the Internet Message Format (RFC 5322)."""
+    message = EmailMessage(_ASCII if recipient.addr_spec.isascii() else _UTF8)
+    message["To"] = _header(recipient)
+    message["From"] = _header(_SENDER)
     message["Subject"] = mail.subject
     message["Date"] = format_datetime(mail.written_at)
     message["Message-ID"] = mail.message_id
@@ -69,7 +136,33 @@ def _message(mail: Mail) -> EmailMessage:
     return message
 
 
+async def _leave(connection: aiosmtplib.SMTP) -> None:
+    try:
+        await connection.quit()
+    except (aiosmtplib.SMTPException, OSError):
+        connection.close()  # it has gone already
+
+
+def _header(address: Address) -> str:
+    """As it goes into a head: in ASCII, unless the address itself is not."""
+    return formataddr((address.display_name, address.addr_spec)) if address.addr_spec.isascii() else str(address)
+
+
+def _address(recipient: Customer) -> Address:
+    """Raises MAIL_REFUSED for what is no address."""
+    try:
+        if recipient.email.isascii():
+            return Address(recipient.name, addr_spec=recipient.email)
+        # `addr_spec` takes only ASCII, so it is looked at here.
+        local_part, _, domain = canonical_email(recipient.email).rpartition("@")
+        return Address(recipient.name, local_part, domain)
+    except (ValueError, MessageError) as error:
+        raise _refused(f"{recipient.email!r} is no mail address") from error
+
+
 def _translated(error: Exception) -> ShopError:
+    if isinstance(error, aiosmtplib.SMTPNotSupported):
+        return _refused(str(error))
     refusals = error.recipients if isinstance(error, aiosmtplib.SMTPRecipientsRefused) else [error]
     codes = [refusal.code for refusal in refusals if isinstance(refusal, aiosmtplib.SMTPResponseException)]
     if codes and all(code >= _PERMANENT for code in codes):

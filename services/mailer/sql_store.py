@@ -1,16 +1,19 @@
-"""Which events were told already, in the service's own database: its inbox."""
+"""The inbox in the service's own database: events that were mailed already."""
 
 from __future__ import annotations
 
 from sqlalchemy import MetaData, bindparam, select
 
-from chassis.broker.inbox import Inbox, inbox_table
-from chassis.database import Database
+from chassis.broker.inbox import INBOX_RETENTION, Inbox, inbox_table
+from chassis.database.database import Database
+from chassis.observability.tracing import note
+from chassis.retention import MIGRATED, Retention
 
 CONSUMER = "order-mail"
 
 metadata = MetaData()
 inbox = inbox_table(metadata)
+RETENTION: Retention = {**MIGRATED, "inbox": INBOX_RETENTION}
 
 _TOLD = select(inbox.c.event_id).where(inbox.c.consumer == CONSUMER, inbox.c.event_id == bindparam("event"))
 
@@ -22,6 +25,8 @@ class SqlSentMails:
 
     async def contains(self, event_id: str) -> bool:
         found = await self._database.read(lambda connection: connection.execute(_TOLD, {"event": event_id}).first())
+        if found is not None:
+            note("duplicate_dropped")
         return found is not None
 
     async def add(self, event_id: str) -> None:

@@ -1,10 +1,14 @@
-"""What mailer does, in plain words and plain types."""
+"""The use cases of mailer, in plain types."""
 
 from __future__ import annotations
+
+import logging
 
 from chassis.errors import not_found
 from services.mailer.domain import News, render
 from services.mailer.ports import Customers, Postman, SentMails
+
+log = logging.getLogger(__name__)
 
 
 class OrderMails:
@@ -24,5 +28,7 @@ class OrderMails:
         customer = await self._customers.by_id(news.user_id)
         if customer is None:
             raise not_found("customer", news.user_id)
-        await self._postman.send(render(news, customer))
+        mail = render(news, customer)
+        await self._postman.send(mail)
+        log.info("mail sent", extra={"order_id": mail.order_id, "kind": mail.kind})
         await self._sent.add(news.event_id)

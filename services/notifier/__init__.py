@@ -1,1 +1,1 @@
-"""notifier: events to whoever watches, over WebSocket and SSE, as they happen and again after an interruption."""
+"""notifier: events to clients over WebSocket and SSE, live and replayed after an interruption."""

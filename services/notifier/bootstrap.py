@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 
 from aiohttp.typedefs import Handler
 
-from chassis.background import background
-from chassis.broker import connect as connect_broker
-from chassis.broker.port import Broker, Topology
-from chassis.identity_provider import identity_provider
+from chassis.broker.port import Broker
+from chassis.http.origin_check import Origins, allowed_origins
 from chassis.process import Running
-from chassis.rpc import Client, connect
-from chassis.settings import TOPOLOGY, ProcessSettings
-from chassis.telemetry import telemetry
+from chassis.service import service
+from chassis.settings import ProcessSettings
+from chassis.webpages.start_page import StartPage
 from protos.shop.orders.v1.orders_pb2_grpc import OrderServiceStub
-from services.notifier.access import Doorkeeper
+from services.notifier.auth import Authenticator
 from services.notifier.clients import BrokerChatLog, GrpcOrders
-from services.notifier.echo import echo
-from services.notifier.http_api import application, serving
-from services.notifier.hub import Hub
+from services.notifier.delivery.hub import Hub
+from services.notifier.http_api import ABOUT, EXAMPLE, LINKS, application, serving
 from services.notifier.metrics import Metrics
-from services.notifier.sse_api import EventStreamApi
-from services.notifier.ws_api import Limits, WebSocketApi
+from services.notifier.transports.echo import echo
+from services.notifier.transports.sse_api import EventStreamApi
+from services.notifier.transports.ws_api import Limits, WebSocketApi
 
 
 class Settings(ProcessSettings):
     notifier_port: int = 8001
     orders_address: str = "127.0.0.1:50053"
-    # Origins of pages that may connect, besides the notifier's own host; the port may be "*".
-    allowed_origins: tuple[str, ...] = ("http://localhost:*", "http://127.0.0.1:*")
+    # Comma-separated origins ("https://example.com, http://localhost:*") of pages that may connect, besides the
+    # notifier's own host. Not set: any port of localhost, in development only.
+    allowed_origins: Origins = None
     notifier_max_clients: int = 10_000
+    # Connections beside them that are no clients yet.
+    notifier_max_idle: int = 1_000
     # Bytes that may wait for one client before it is closed as too slow, and seconds for which it may take none.
     notifier_backlog: int = 256 << 10
     notifier_send_timeout: float = 10.0
@@ -57,21 +58,20 @@ async def run(settings: Settings | None = None, *, broker: Broker | None = None)
     """Serve WebSocket and SSE clients until the block ends."""
     settings = settings or Settings()
     echoes = settings.echoes()
-    async with AsyncExitStack() as stack:
-        enter = stack.enter_async_context
-        spans = await enter(telemetry("notifier", settings.otlp_url, sample_ratio=settings.trace_sample_ratio))
-        if broker is None:
-            broker = await connect_broker(settings.broker(), Topology.load(TOPOLOGY))
-            stack.push_async_callback(broker.close)
-        provider = await enter(identity_provider(settings.users_address, spans, tls=settings.tls("notifier")))
-        tls = settings.tls("notifier")
-        channel = await enter(
-            connect(settings.orders_address, idempotent=["shop.orders.v1.OrderService/GetOrder"], tls=tls)
+    async with service("notifier", settings, serves_http=True) as s:
+        spans = s.telemetry
+        broker = broker or await s.broker()
+        verifier = (await s.identity()).verifier
+        orders = GrpcOrders(
+            *await s.client(
+                "orders",
+                settings.orders_address,
+                OrderServiceStub,
+                idempotent=["shop.orders.v1.OrderService/GetOrder"],
+            )
         )
-        orders = GrpcOrders(OrderServiceStub(channel), Client("orders", spans))
-        doorkeeper = Doorkeeper(
-            provider.verifier, allowed_origins=settings.allowed_origins, max_clients=settings.notifier_max_clients
-        )
+        pages = allowed_origins(settings.allowed_origins, env=settings.env)
+        doorkeeper = Authenticator(verifier, allowed_origins=pages, max_clients=settings.notifier_max_clients)
         metrics = Metrics()
         hub = Hub(broker, spans, metrics, send_timeout=settings.notifier_send_timeout)
         limits = Limits(
@@ -81,24 +81,28 @@ async def run(settings: Settings | None = None, *, broker: Broker | None = None)
         event_stream = EventStreamApi(hub, doorkeeper, backlog=limits.backlog, heartbeat=limits.heartbeat)
         healthy = broker.healthy
 
-        async def ready() -> bool:
-            return hub.following and await healthy()
+        async def trouble() -> str:
+            return hub.trouble or ("" if await healthy() else "the broker cannot be reached")
 
-        await enter(background(hub.follow(), hub.sweep()))
+        await s.background(hub.follow(), hub.sweep())
         connections: dict[str, Handler] = {
             "/notifications": websocket.handle,
             "/notifications/stream": event_stream.handle,
         }
         if echoes:
             connections["/echo"] = echo
-        app = application(doorkeeper, connections, ready=ready, metrics=metrics.text)
+        start = StartPage.of("Notifier", ABOUT, *LINKS, example=EXAMPLE, env=settings.env)
+        app = application(
+            doorkeeper, connections, allowed_origins=pages, trouble=trouble, metrics=metrics.exposition, start=start
+        )
         server = serving(
             app,
             host=settings.host,
             port=settings.notifier_port,
-            patience=settings.notifier_patience,
+            timeout=settings.notifier_patience,
             unanswered=settings.notifier_heartbeat * 1.5,
+            max_connections=settings.notifier_max_clients + settings.notifier_max_idle,
             drain=hub.close_all,
-            tls=tls,
+            tls=s.tls,
         )
-        yield Running(await enter(server))
+        yield Running(await s.enter(server))

@@ -10,8 +10,8 @@ from google.protobuf.json_format import MessageToJson
 
 from chassis.broker.port import Broker, BrokerUnavailable, Event
 from chassis.errors import unavailable
-from chassis.rpc import Client
-from chassis.telemetry import SpanKind, Telemetry, current_traceparent
+from chassis.grpc.client import Client
+from chassis.observability.tracing import SpanKind, Telemetry, current_traceparent
 from protos.shop.events.v1.events_pb2 import ChatPosted
 from protos.shop.orders.v1.orders_pb2 import GetOrderRequest
 
@@ -44,7 +44,11 @@ class BrokerChatLog:
             SpanKind.PRODUCER,
             protocol="AMQP" if self._broker.system == "rabbitmq" else "queue",
             peer=self._broker.system,
-            attributes={"messaging.system": self._broker.system, "shop.bytes.sent": len(data)},
+            attributes={
+                "messaging.system": self._broker.system,
+                "messaging.destination.name": "chat.posted",
+                "shop.bytes.sent": len(data),
+            },
         ):
             extensions = {"userid": owner}
             if traceparent := current_traceparent():

@@ -1,4 +1,4 @@
-"""Who may see what, who has asked for what, and how often one may speak. No framework, no sockets."""
+"""Authorization, subscriptions and rate limits of clients. No framework, no sockets."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
+from chassis.auth.identity import Principal
 from chassis.broker.port import Event
 from chassis.broker.topics import matches as topic_matches
 from chassis.errors import Kind, ShopError
-from chassis.identity import Principal
 
 # Close codes: RFC 6455, 7.4.1 and the IANA registry; 4000-4999 are for applications, 4401 is our 401.
 NORMAL_CLOSURE = 1000

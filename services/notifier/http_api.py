@@ -5,31 +5,48 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from chassis.auth.tls import Tls
 from chassis.errors import ShopError
-from chassis.metrics import CONTENT_TYPE_LATEST
-from chassis.problems import problem
-from chassis.tls import Tls
-from services.notifier.access import Doorkeeper
+from chassis.webpages.start_page import Link, StartPage
+from services.notifier.auth import Authenticator
+from services.notifier.cors import allow_pages
+from services.notifier.http_rules import StrictRunner, http_rules, problem_response
 
 access_log = logging.getLogger("access")
 
 _DRAIN_SECONDS = 6.0
 
+ABOUT = "Events to browsers and programs as they happen. A client that was away resumes where it was, at any copy."
+LINKS = (
+    Link("", "WebSocket /notifications", "both ways; sign in by a header, or the subprotocol bearer.TOKEN"),
+    Link("", "SSE /notifications/stream", "one way; resumes by Last-Event-ID"),
+    Link("/metrics", "/metrics", "for Prometheus"),
+    Link("/healthz", "/healthz", "whether the process is alive"),
+    Link("/readyz", "/readyz", "whether it can take clients"),
+)
+EXAMPLE = """shop events tail
+curl -N localhost:8001/notifications/stream -H "Authorization: Bearer $(shop token demo@shop.test)\""""
+
 
 def application(
-    doorkeeper: Doorkeeper,
+    doorkeeper: Authenticator,
     connections: Mapping[str, Handler],
     *,
-    ready: Callable[[], Awaitable[bool]],
-    metrics: Callable[[], bytes],
+    allowed_origins: Sequence[str],
+    trouble: Callable[[], Awaitable[str]],
+    metrics: Callable[[str], tuple[str, bytes]],
+    start: StartPage,
 ) -> web.Application:
-    """`/healthz`, `/readyz`, `/metrics`, and a path for each kind of connection."""
+    """A start page, `/healthz`, `/readyz`, `/metrics`, and a path for each kind of connection.
+
+    Pages of the allowed origins may use these. `trouble` says why the process cannot serve, and nothing while it can.
+    """
 
     def guarded(handler: Handler) -> Handler:
         async def guard(request: web.Request) -> web.StreamResponse:
@@ -40,8 +57,7 @@ def application(
                 with doorkeeper.counted():
                     response = await handler(request)
             except ShopError as error:
-                status, headers, body = problem(error)
-                response = web.Response(status=status, headers=headers, body=body)
+                response = problem_response(error)
             finally:
                 _log(request, response, time.monotonic() - started)
             return response
@@ -52,16 +68,23 @@ def application(
         return web.json_response({"status": "alive"})
 
     async def readyz(_: web.Request) -> web.Response:
-        if await ready():
-            return web.json_response({"status": "ready"})
-        return web.json_response({"status": "not ready"}, status=503)
+        if reason := await trouble():
+            return web.json_response({"status": "not ready", "reason": reason}, status=503)
+        return web.json_response({"status": "ready"})
 
-    async def counts(_: web.Request) -> web.Response:
-        return web.Response(body=metrics(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    async def counts(request: web.Request) -> web.Response:
+        content_type, content = metrics(request.headers.get("Accept", ""))
+        return web.Response(body=content, headers={"Content-Type": content_type})
 
-    app = web.Application()
+    async def start_page(request: web.Request) -> web.Response:
+        answer = start.answer(accept=request.headers.get("Accept", ""), host=request.host, scheme=request.scheme)
+        return web.Response(body=answer.body, headers=answer.headers)
+
+    app = web.Application(middlewares=[http_rules])
     for path, handler in connections.items():
         app.router.add_get(path, guarded(handler), allow_head=False)
+    allow_pages(app, tuple(connections), allowed_origins)
+    app.router.add_get("/", start_page)
     app.router.add_get("/metrics", counts)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
@@ -87,25 +110,28 @@ async def serving(
     *,
     host: str,
     port: int,
-    patience: float,
+    timeout: float,
     unanswered: float,
+    max_connections: int,
     drain: Callable[[], None],
     tls: Tls | None = None,
 ) -> AsyncIterator[int]:
     """Serve until the block ends, and yield the port (a free one for port 0). With `tls`, HTTPS and WSS only.
 
-    A connection on which no request has come, or none has been completed, is cut after `patience` seconds;
+    A connection on which no request has come, or none has been completed, is cut after `timeout` seconds;
     one whose peer has acknowledged nothing for `unanswered` seconds is given up (RFC 5482), which is how the silent
     death of a client that never says anything, as on an event stream, is found.
+    Of more than `max_connections` idle ones are closed, those of the address with the most first.
     At the end nobody new is taken, `drain` tells those who are here to go, and they get a few seconds for it.
     """
     # Cancelling handlers is how an event stream learns that its client has gone.
-    runner = web.AppRunner(
+    runner = StrictRunner(
         app,
         access_log=None,
         handler_cancellation=True,
         shutdown_timeout=_DRAIN_SECONDS,
-        keepalive_timeout=patience,
+        keepalive_timeout=timeout,
+        max_connections=max_connections,
     )
     await runner.setup()
     try:

@@ -1,10 +1,10 @@
-"""What one copy counts of its clients, beside what every process measures of itself."""
+"""Metrics of one copy's clients, beside those of every process."""
 
 from __future__ import annotations
 
 from prometheus_client import Counter, Gauge
 
-from chassis import metrics
+from chassis.observability import metrics
 
 
 class Metrics:
@@ -30,6 +30,6 @@ class Metrics:
         for reason in ("too_slow", "dead_peer", "resync", "rate_limited"):
             self.drops.labels(reason)
 
-    def text(self) -> bytes:
-        """Everything, in Prometheus' text format."""
-        return self._process.exposition()
+    def exposition(self, accept: str) -> tuple[str, bytes]:
+        """Media type and content of everything, for a reader that accepts this."""
+        return self._process.exposition(accept)

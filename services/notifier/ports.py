@@ -1,10 +1,10 @@
-"""What the hub and the use cases need from outside."""
+"""The ports of the hub and the use cases."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from services.notifier.frames import Encoding, Frame
+from services.notifier.transports.frames import Encoding, Frame
 
 
 class Outlet(Protocol):
@@ -24,7 +24,7 @@ class Outlet(Protocol):
         """
 
     def push(self, frame: Frame) -> bool:
-        """As `write`, for a frame that is for this client alone."""
+        """The same as `write`, for a frame of this client alone."""
 
     @property
     def behind(self) -> bool:
@@ -42,7 +42,7 @@ class Outlet(Protocol):
 
 class Orders(Protocol):
     async def owner(self, order_id: str) -> str:
-        """Whose order it is, asked on behalf of the current caller. Raises NOT_FOUND, also for somebody else's."""
+        """Whose order it is, asked on behalf of the current caller. Raises NOT_FOUND, also for another customer's."""
 
 
 class ChatLog(Protocol):

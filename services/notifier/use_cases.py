@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from chassis.auth.identity import Principal
 from chassis.errors import not_found
-from chassis.identity import Principal
 from services.notifier.ports import ChatLog, Orders
 
 _MAX_ROOMS = 100
 
 
 class Conversations:
-    """What one client says. A room is an order's id; only the order's customer and admins are in it."""
+    """Messages of one client. A room is an order's id; only the order's customer and admins are in it."""
 
     __slots__ = ("_chat_log", "_orders", "_owners", "_principal")
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from services.orders import domain
-from services.orders.domain import Happened, Item, Order, Status
+from services.orders.domain import Item, Order, OrderEvent, Status
 
 _KEYBOARD = Item("42", "Mechanical Keyboard", 1, Decimal("89.00"))
 _COURSE = Item("123", "Software Architecture", 1, Decimal("49.00"))
@@ -30,17 +30,17 @@ _ORDERS: tuple[tuple[str, str, Sequence[Item], Status], ...] = (
 )
 
 
-def demo_orders() -> list[tuple[Order, list[tuple[datetime, Happened]]]]:
+def demo_orders() -> list[tuple[Order, list[tuple[datetime, OrderEvent]]]]:
     """Each order as it ended, with its history."""
     return [_lived(*row, placed_at=_FIRST + timedelta(days=number)) for number, row in enumerate(_ORDERS)]
 
 
 def _lived(
     order_id: str, user_id: str, items: Sequence[Item], until: Status, *, placed_at: datetime
-) -> tuple[Order, list[tuple[datetime, Happened]]]:
+) -> tuple[Order, list[tuple[datetime, OrderEvent]]]:
     total = sum((item.unit_price * item.quantity for item in items), Decimal("0.00"))
     order = Order(order_id, user_id, Status.PENDING, "", items, total, "EUR", placed_at)
-    history: list[tuple[datetime, Happened]] = []
+    history: list[tuple[datetime, OrderEvent]] = []
     for step, happened in _life(order, until):
         order = step
         if happened is not None:

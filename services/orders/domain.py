@@ -10,16 +10,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from typing import ClassVar
 
 from chassis.errors import Kind, ShopError, invalid
 
 MAX_ITEMS = 50
 MAX_QUANTITY = 1_000
+# The payment of an order of 0.00, which is paid once it is confirmed: no provider collects nothing.
+NOTHING_TO_PAY = "nothing-to-pay"
+# The reason of a pending order, for the customer to read.
+DELAYED = "delayed: another system does not answer; the order stays accepted and is tried again until it does"
 
 
 class Status(StrEnum):
@@ -46,7 +51,10 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """`version` counts its events; `payment_id` is the payment provider's reference once it is known."""
+    """`version` counts its events; `payment_id` is the payment provider's reference once it is known.
+
+    `refund_due` is the payment that was last reported as collected after the order had ended without a sale.
+    """
 
     id: str
     user_id: str
@@ -59,24 +67,84 @@ class Order:
     version: int = 0
     payment_id: str = ""
     delivered: bool = False
+    refund_due: str = ""
+
+
+class OrderEvent:
+    """One thing that happened to an order. Its fields are the payload of shop.events.v1 beside the order's ids."""
+
+    __slots__ = ()
+    type: ClassVar[str]
 
 
 @dataclass(frozen=True, slots=True)
-class Happened:
-    """One thing that happened to an order, by its event type; `facts` are the payload's fields beside the ids."""
+class OrderPlaced(OrderEvent):
+    type = "order.placed"
+    items: Sequence[Item]
+    total: Decimal
+    currency: str
+    placed_at: datetime
 
-    type: str
-    facts: Mapping[str, object] = field(default_factory=dict)
+
+@dataclass(frozen=True, slots=True)
+class OrderConfirmed(OrderEvent):
+    type = "order.confirmed"
+    total: Decimal
+    currency: str
+    payment_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRejected(OrderEvent):
+    type = "order.rejected"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPaid(OrderEvent):
+    type = "order.paid"
+    payment_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderShipped(OrderEvent):
+    type = "order.shipped"
+    shipment_number: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderCancelled(OrderEvent):
+    type = "order.cancelled"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderDelivered(OrderEvent):
+    type = "order.delivered"
+    carrier: str
+    delivered_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OrderDelayed(OrderEvent):
+    type = "order.delayed"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRefundDue(OrderEvent):
+    type = "order.refund_due"
+    payment_id: str
 
 
 # The order after a decision, and what happened; nothing when the decision changes nothing.
-Outcome = tuple[Order, Happened | None]
+Outcome = tuple[Order, OrderEvent | None]
 
 
 def check_basket(basket: Sequence[tuple[str, int]]) -> None:
     """Raise INVALID_INPUT, naming each wrong item of a basket of (product id, quantity)."""
     if not 1 <= len(basket) <= MAX_ITEMS:
-        raise invalid("an order has items", items=f"must be 1 to {MAX_ITEMS} items")
+        raise invalid("order must have 1 to 50 items", items=f"must be 1 to {MAX_ITEMS} items")
     problems: dict[str, str] = {}
     for index, (product_id, quantity) in enumerate(basket):
         if not product_id or len(product_id) > 64:
@@ -88,54 +156,55 @@ def check_basket(basket: Sequence[tuple[str, int]]) -> None:
 
 
 def fingerprint(basket: Sequence[tuple[str, int]]) -> str:
-    """What tells one basket from another under the same idempotency key."""
+    """Fingerprint of a basket, compared under the same idempotency key."""
     return hashlib.sha256(json.dumps([list(line) for line in basket]).encode()).hexdigest()
 
 
-def place(order: Order) -> tuple[Order, Happened]:
+def place(order: Order) -> tuple[Order, OrderPlaced]:
     """A new order begins its life."""
-    facts = {
-        "items": [
-            {
-                "product_id": item.product_id,
-                "name": item.name,
-                "quantity": item.quantity,
-                "unit_price": str(item.unit_price),
-            }
-            for item in order.items
-        ],
-        "total": str(order.total),
-        "currency": order.currency,
-        "placed_at": order.placed_at.isoformat().replace("+00:00", "Z"),
-    }
-    return replace(order, version=1), Happened("order.placed", facts)
+    return replace(order, version=1), OrderPlaced(order.items, order.total, order.currency, order.placed_at)
 
 
 def confirm(order: Order, payment_id: str) -> Outcome:
     """The stock is reserved, the ERP knows the order, the payment has been asked for."""
     if order.status is not Status.PENDING:
         return order, None
-    facts = {"total": str(order.total), "currency": order.currency, "payment_id": payment_id}
-    return _moved(replace(order, payment_id=payment_id), Status.CONFIRMED), Happened("order.confirmed", facts)
+    confirmed = OrderConfirmed(order.total, order.currency, payment_id)
+    return _moved(replace(order, payment_id=payment_id), Status.CONFIRMED), confirmed
+
+
+def delay(order: Order, now: datetime, *, after: timedelta) -> Outcome:
+    """Another system does not answer. The customer is told once, when the order has been pending for `after`."""
+    if order.status is not Status.PENDING or order.status_reason or now - order.placed_at < after:
+        return order, None
+    delayed = replace(order, status_reason=DELAYED, version=order.version + 1)
+    return delayed, OrderDelayed(DELAYED)
 
 
 def reject(order: Order, reason: str) -> Outcome:
     """The order cannot be fulfilled, or was not paid."""
     if order.status not in (Status.PENDING, Status.CONFIRMED):
         return order, None
-    return _moved(order, Status.REJECTED, reason), Happened("order.rejected", {"reason": reason})
+    return _moved(order, Status.REJECTED, reason), OrderRejected(reason)
 
 
 def mark_paid(order: Order, payment_id: str) -> Outcome:
-    """The money has been collected. Raises ORDER_NOT_CONFIRMED while the order is still being processed: ask again."""
+    """The money has been collected; for an order that has ended without a sale it is to be given back.
+
+    Raises ORDER_NOT_CONFIRMED while the order is still being processed: ask again; WRONG_PAYMENT for a second payment.
+    """
     if order.status is Status.PENDING:
         raise ShopError("ORDER_NOT_CONFIRMED", f"order {order.id} is not confirmed yet", Kind.PRECONDITION)
-    if order.status is not Status.CONFIRMED:
-        # Paid already; or ended meanwhile, and then its compensation refunds what was collected.
-        return order, None
+    if order.status.undone:
+        if payment_id == order.refund_due:
+            return order, None
+        due = replace(order, refund_due=payment_id, version=order.version + 1)
+        return due, OrderRefundDue(payment_id)
     if payment_id != order.payment_id:
-        raise ShopError("WRONG_PAYMENT", f"order {order.id} waits for another payment", Kind.PRECONDITION)
-    return _moved(order, Status.PAID), Happened("order.paid", {"payment_id": payment_id})
+        raise ShopError("WRONG_PAYMENT", f"order {order.id} has another payment", Kind.PRECONDITION)
+    if order.status is not Status.CONFIRMED:
+        return order, None
+    return _moved(order, Status.PAID), OrderPaid(payment_id)
 
 
 def fail_payment(order: Order, payment_id: str, reason: str) -> Outcome:
@@ -151,17 +220,21 @@ def ship(order: Order, shipment_number: str) -> Outcome:
     """The ERP has created the shipment."""
     if order.status is not Status.PAID:
         return order, None
-    return _moved(order, Status.SHIPPED), Happened("order.shipped", {"shipment_number": shipment_number})
+    return _moved(order, Status.SHIPPED), OrderShipped(shipment_number)
 
 
 def deliver(order: Order, carrier: str, delivered_at: datetime) -> Outcome:
-    """The carrier has handed the parcel over. Raises ORDER_NOT_SHIPPED while it has not left yet: ask again."""
+    """The carrier has handed the parcel over.
+
+    Raises ORDER_NOT_SHIPPED while it has not left yet: ask again; ORDER_ENDED when it never will.
+    """
     if order.delivered:
         return order, None
+    if order.status.undone:
+        raise ShopError("ORDER_ENDED", f"order {order.id} is {order.status}: nothing is shipped", Kind.PRECONDITION)
     if order.status is not Status.SHIPPED:
         raise ShopError("ORDER_NOT_SHIPPED", f"order {order.id} has not been shipped", Kind.PRECONDITION)
-    facts = {"carrier": carrier, "delivered_at": delivered_at.isoformat().replace("+00:00", "Z")}
-    return replace(order, delivered=True, version=order.version + 1), Happened("order.delivered", facts)
+    return replace(order, delivered=True, version=order.version + 1), OrderDelivered(carrier, delivered_at)
 
 
 def cancel(order: Order) -> Outcome:
@@ -173,7 +246,7 @@ def cancel(order: Order) -> Outcome:
             "TOO_LATE_TO_CANCEL", f"the order is {order.status} already", Kind.PRECONDITION, status=order.status
         )
     reason = "cancelled by the customer"
-    return _moved(order, Status.CANCELLED, reason), Happened("order.cancelled", {"reason": reason})
+    return _moved(order, Status.CANCELLED, reason), OrderCancelled(reason)
 
 
 def _moved(order: Order, status: Status, reason: str = "") -> Order:

@@ -1,29 +1,52 @@
-"""What is told of an order, by the contract: a message of shop.events.v1, as JSON."""
+"""Events of an order, by the contract: a message of shop.events.v1, as JSON; and as the log tells them."""
 
 from __future__ import annotations
+
+import logging
+from dataclasses import fields
+from decimal import Decimal
 
 import orjson
 from google.protobuf.message import Message
 
 from protos.shop.events.v1 import events_pb2
-from services.orders.domain import Happened, Order
+from services.orders.domain import Order, OrderEvent
+
+log = logging.getLogger(__name__)
 
 MESSAGES: dict[str, type[Message]] = {
     "order.placed": events_pb2.OrderPlaced,
+    "order.delayed": events_pb2.OrderDelayed,
     "order.confirmed": events_pb2.OrderConfirmed,
     "order.rejected": events_pb2.OrderRejected,
     "order.paid": events_pb2.OrderPaid,
     "order.shipped": events_pb2.OrderShipped,
     "order.cancelled": events_pb2.OrderCancelled,
+    "order.refund_due": events_pb2.OrderRefundDue,
     "order.delivered": events_pb2.OrderDelivered,
 }
 
 
-def payload(order: Order, happened: Happened) -> bytes:
+def payload(order: Order, happened: OrderEvent) -> bytes:
     """The event's data: its message by protobuf's JSON mapping, which leaves out what is empty.
 
     Written as it is: by way of the message it takes 170 us, a tenth of placing an order. A test reads every event that
     an order's life can have into its message.
     """
-    facts = {"order_id": order.id, "user_id": order.user_id, **happened.facts}
-    return orjson.dumps({name: value for name, value in facts.items() if value != ""})
+    facts = {"order_id": order.id, "user_id": order.user_id}
+    facts |= {field.name: getattr(happened, field.name) for field in fields(happened)}  # type: ignore[arg-type]
+    present = {name: value for name, value in facts.items() if value != ""}
+    return orjson.dumps(present, default=_decimal, option=orjson.OPT_UTC_Z)
+
+
+def log_event(order: Order, happened: OrderEvent) -> None:
+    """Tell the order's story in the log: placed, confirmed, paid, shipped. Called once the event is committed."""
+    facts = {"order_id": order.id, "total": f"{order.total} {order.currency}", "reason": order.status_reason}
+    name = happened.type.removeprefix("order.").replace("_", " ")
+    log.info("order %s", name, extra={key: value for key, value in facts.items() if value})
+
+
+def _decimal(value: object) -> str:
+    if isinstance(value, Decimal):
+        return str(value)
+    raise TypeError(f"an event cannot hold a {type(value).__name__}")

@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
-from chassis.cursors import decode_cursor, encode_cursor, page_size
+from chassis.auth.identity import admin, current_principal, service, signed_in
 from chassis.errors import invalid
-from chassis.identity import admin, current_principal, service, signed_in
-from chassis.wire import moment, timestamp
+from chassis.grpc.timestamps import moment, timestamp
+from chassis.pagination import decode_cursor, encode_cursor, page_size
 from protos.shop.orders.v1 import orders_pb2 as pb
 from protos.shop.orders.v1.orders_pb2_grpc import OrderServiceServicer
 from services.orders.domain import Order
+from services.orders.place_order import OrderPlacement
 from services.orders.ports import HistoryEntry
 from services.orders.use_cases import Orders
 
@@ -24,6 +25,7 @@ _webhooks = service("webhook_worker")
 POLICY = {
     "PlaceOrder": signed_in,
     "GetOrder": signed_in,
+    "GetOrders": signed_in,
     "ListOrders": signed_in,
     "CancelOrder": signed_in,
     "ListOrderEvents": signed_in,
@@ -37,14 +39,15 @@ POLICY = {
 
 
 class OrderApi(OrderServiceServicer):
-    def __init__(self, use_cases: Orders) -> None:
-        self._orders = use_cases
+    def __init__(self, placement: OrderPlacement, orders: Orders) -> None:
+        self._placement = placement
+        self._orders = orders
 
     async def PlaceOrder(self, request: pb.PlaceOrderRequest, context: Any) -> pb.PlaceOrderResponse:
         _check_text(request.idempotency_key, "idempotency_key")
         caller = current_principal()
-        order = await self._orders.place(caller.subject, _basket(request.items), key=request.idempotency_key)
-        return pb.PlaceOrderResponse(order=_message(order))
+        order, new = await self._placement.place_order(caller.subject, _basket(request.items), request.idempotency_key)
+        return pb.PlaceOrderResponse(order=_message(order), replayed=not new)
 
     async def PlaceChannelOrder(
         self, request: pb.PlaceChannelOrderRequest, context: Any
@@ -53,22 +56,28 @@ class OrderApi(OrderServiceServicer):
         _check_text(request.channel_order_id, "channel_order_id")
         if not (request.channel and request.channel_order_id):
             raise invalid(
-                "a channel's order has a name there", channel_order_id="must be there, and so must its channel"
+                "channel order must have an id and a channel", channel_order_id="must be there, and so must its channel"
             )
         # A space of its own: no client's key has this character in it, and neither has a part of ours.
         key = f"{request.channel}{_SEPARATOR}{request.channel_order_id}"
-        order = await self._orders.place(request.user_id, _basket(request.items), key=key)
+        order, _ = await self._placement.place_order(request.user_id, _basket(request.items), key)
         return pb.PlaceChannelOrderResponse(order=_message(order))
 
     async def GetOrder(self, request: pb.GetOrderRequest, context: Any) -> pb.GetOrderResponse:
         return pb.GetOrderResponse(order=_message(await self._orders.get(request.id, current_principal())))
+
+    async def GetOrders(self, request: pb.GetOrdersRequest, context: Any) -> pb.GetOrdersResponse:
+        if not 1 <= len(request.ids) <= 100:
+            raise invalid("1 to 100 ids at once", ids="must be 1 to 100")
+        found = await self._orders.several(request.ids, current_principal())
+        return pb.GetOrdersResponse(orders=[_message(order) for order in found])
 
     async def ListOrders(self, request: pb.ListOrdersRequest, context: Any) -> pb.ListOrdersResponse:
         caller = current_principal()
         size = page_size(request.page_size, most=100)
         if len(request.user_ids) > 1:
             if request.cursor or len(request.user_ids) > 100:
-                raise invalid("several users have one page", user_ids="at most 100, and without a cursor")
+                raise invalid("cursor is not supported for several users", user_ids="at most 100, and without a cursor")
             orders = await self._orders.newest_of(request.user_ids, caller, each=size)
             return pb.ListOrdersResponse(orders=[_message(order) for order in orders])
         user_id = request.user_ids[0] if request.user_ids else caller.subject
@@ -127,7 +136,7 @@ def _check_text(text: str, field: str) -> None:
     """Raise INVALID_INPUT unless a text can be (a part of) an idempotency key; an empty one is none."""
     if len(text) > MAX_KEY or not text.isprintable():
         raise invalid(
-            "this cannot be a key", **{field: f"must have at most {MAX_KEY} characters, all of them printable"}
+            "invalid idempotency key", **{field: f"must have at most {MAX_KEY} characters, all of them printable"}
         )
 
 
@@ -142,7 +151,7 @@ def _moment(cursor: str) -> tuple[datetime, str] | None:
     try:
         return datetime.fromisoformat(placed_at).astimezone(UTC), order_id
     except (ValueError, OverflowError) as error:
-        raise invalid("the cursor is not one of ours", cursor="take it from next_cursor") from error
+        raise invalid("invalid cursor", cursor="take it from next_cursor") from error
 
 
 def _entry(entry: HistoryEntry) -> pb.OrderEvent:
@@ -166,4 +175,5 @@ def _message(order: Order) -> pb.Order:
         total=str(order.total),
         currency=order.currency,
         placed_at=timestamp(order.placed_at),
+        version=order.version,
     )

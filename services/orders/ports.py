@@ -1,4 +1,4 @@
-"""What the use cases need from outside."""
+"""Ports of the use cases."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
-from services.orders.domain import Happened, Item, Order, Outcome
+from services.orders.domain import Item, Order, OrderPlaced, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +35,16 @@ class Record:
 class OrderStore(Protocol):
     """Each writing method is one transaction, with the event that it causes."""
 
-    async def place(self, outcome: tuple[Order, Happened], *, key: str, fingerprint: str) -> tuple[Order, str]:
-        """Add a new order, unless the user has used the key already: then that order and its fingerprint."""
+    async def add(self, order: Order, placed: OrderPlaced, *, key: str, fingerprint: str) -> tuple[Order, str]:
+        """Add a new order, unless the user has used the key already: the order under the key, and its fingerprint."""
 
     async def by_key(self, user_id: str, key: str) -> tuple[Order, str] | None:
         """The order that was placed under an idempotency key, and its fingerprint."""
 
     async def get(self, order_id: str) -> Order | None: ...
+
+    async def by_ids(self, order_ids: Sequence[str]) -> list[Order]:
+        """Those that exist, in any order."""
 
     async def page(self, user_id: str, *, before: tuple[datetime, str] | None, size: int) -> list[Order]:
         """A user's orders, newest first, those placed before a moment (and id)."""
@@ -77,7 +80,7 @@ class Catalog(Protocol):
 
 class Inventory(Protocol):
     async def reserve(self, order: Order) -> None:
-        """Raises OUT_OF_STOCK, ORDER_CLOSED or RESERVATION_EXPIRED."""
+        """A repeat renews the time limit, or reserves anew. Raises OUT_OF_STOCK or ORDER_CLOSED."""
 
     async def confirm(self, order_id: str) -> None:
         """Keep what was reserved from expiring. Raises RESERVATION_EXPIRED or RESERVATION_NOT_HELD."""

@@ -1,4 +1,4 @@
-"""What happens to an order after it was accepted: steps that can be repeated, and how they are undone.
+"""The order saga: repeatable steps after an order is accepted, and their compensations.
 
 Orchestrated here, driven by the queues: each step is idempotent at the other side (by the order's id), so a worker
 that dies anywhere in between is followed by one that does the whole thing again, and nothing happens twice. The order's
@@ -7,24 +7,51 @@ own row decides at the end; whoever finds it rejected or cancelled undoes whatev
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 
+from chassis.broker.consumer import NotYet
 from chassis.errors import Kind, ShopError
 from services.orders import domain
 from services.orders.domain import Order, Status
 from services.orders.ports import Erp, Inventory, OrderStore, Payments
 
-log = logging.getLogger(__name__)
+# Takes the id of an order. Its queue acknowledges the event once it has returned.
+Step = Callable[[str], Awaitable[None]]
 
 _REFUSALS = (Kind.PRECONDITION, Kind.INVALID, Kind.NOT_FOUND)
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 class Saga:
-    def __init__(self, store: OrderStore, inventory: Inventory, erp: Erp, payments: Payments) -> None:
+    def __init__(
+        self,
+        store: OrderStore,
+        inventory: Inventory,
+        erp: Erp,
+        payments: Payments,
+        *,
+        delayed_after: timedelta = timedelta(minutes=1),
+        clock: Callable[[], datetime] = _now,
+    ) -> None:
+        """`delayed_after`: how long an order may be pending before the customer is told that it is delayed."""
         self._store = store
         self._inventory = inventory
         self._erp = erp
         self._payments = payments
+        self._delayed_after = delayed_after
+        self._clock = clock
+
+    def steps(self) -> dict[str, Step]:
+        """The work queues, each with the step that it brings orders to."""
+        return {
+            "order-processing": self.process,
+            "order-fulfilment": self.fulfil,
+            "order-compensation": self.compensate,
+        }
 
     async def process(self, order_id: str) -> None:
         """After `order.placed`: reserve, register, ask for the payment, confirm; or reject."""
@@ -34,12 +61,15 @@ class Saga:
                 payment_id = await self._arrange(order)
             except ShopError as refusal:
                 if refusal.kind not in _REFUSALS:
+                    await self._delay(order_id)
                     raise  # not a refusal but a failure: the queue brings the order again
                 order = await self._reject(order, refusal)
                 if order.status is Status.REJECTED:
                     return  # the event of it brings the compensation
             else:
                 order = await self._store.change(order_id, lambda current: domain.confirm(current, payment_id))
+        if order.status is Status.CONFIRMED and not order.total:
+            order = await self._store.change(order_id, lambda it: domain.mark_paid(it, domain.NOTHING_TO_PAY))
         if order.status.undone:
             # It was cancelled while we were at it, or a worker before us died: compensation may have come too early.
             await self.compensate(order_id)
@@ -48,14 +78,21 @@ class Saga:
         """All that confirming takes, each step idempotent by the order's id. Returns the payment's reference."""
         await self._inventory.reserve(order)
         await self._erp.register(order)
-        payment_id = await self._payments.request(order)
-        # Last: until here the reservation may expire, which is a refusal; from here on it may not, for a confirmed
-        # order can be paid.
-        await self._inventory.confirm(order.id)
+        payment_id = await self._payments.request(order) if order.total else domain.NOTHING_TO_PAY
+        # Last: until here the reservation may expire; from here on it may not, for a confirmed order can be paid.
+        try:
+            await self._inventory.confirm(order.id)
+        except ShopError as refusal:
+            if refusal.code == "RESERVATION_EXPIRED":
+                raise NotYet(str(refusal)) from refusal  # the next try reserves anew, if there is stock
+            raise
         return payment_id
 
+    async def _delay(self, order_id: str) -> None:
+        now = self._clock()
+        await self._store.change(order_id, lambda current: domain.delay(current, now, after=self._delayed_after))
+
     async def _reject(self, order: Order, refusal: ShopError) -> Order:
-        log.info("order rejected", extra={"order_id": order.id, "code": refusal.code})
         return await self._store.change(order.id, lambda current: domain.reject(current, refusal.message))
 
     async def fulfil(self, order_id: str) -> None:
@@ -68,7 +105,10 @@ class Saga:
         await self._store.change(order_id, lambda current: domain.ship(current, shipment_number))
 
     async def compensate(self, order_id: str) -> None:
-        """After `order.rejected` or `order.cancelled`: undo in the opposite order; what was never done is skipped."""
+        """Undo an order that has ended without a sale, last step first; what was never done is skipped.
+
+        After `order.rejected`, `order.cancelled`, and `order.refund_due`: money that came when all had been undone.
+        """
         await self._payments.cancel(order_id)
         await self._erp.cancel(order_id)
         await self._inventory.release(order_id)

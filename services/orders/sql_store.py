@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -26,19 +25,23 @@ from sqlalchemy import (
     bindparam,
     func,
     select,
+    text,
     tuple_,
     update,
 )
 
-from chassis.broker.outbox import Outbox, outbox_table, traced
+from chassis.broker.outbox import Outbox, outbox_table
 from chassis.broker.port import Event
-from chassis.database import Database, UtcTime, insert_missing
+from chassis.currency import from_minor, to_minor
+from chassis.database.database import Database, UtcTime, insert_missing
 from chassis.errors import not_found
-from chassis.grouping import Grouped
-from services.orders.domain import Happened, Item, Order, Outcome, Status
-from services.orders.events import payload
+from chassis.observability.tracing import note
+from chassis.retention import MIGRATED, Kept, Retention
+from services.orders.domain import Item, Order, OrderEvent, OrderPlaced, Outcome, Status
+from services.orders.events import log_event, payload
 from services.orders.ports import HistoryEntry, Record
 
+WAITING = text("status = 'pending' AND status_reason = ''")
 metadata = MetaData()
 orders = Table(
     "orders",
@@ -58,15 +61,19 @@ orders = Table(
     Column("demo", Boolean, nullable=False),
     Column("idempotency_key", Text),
     Column("fingerprint", Text, nullable=False),
+    Column("refund_due", Text, nullable=False, server_default=""),
     Index("orders_by_user", "user_id", "placed_at", "id"),
     Index("orders_by_key", "user_id", "idempotency_key", unique=True),
+    Index("orders_waiting", "user_id", "placed_at", sqlite_where=WAITING, postgresql_where=WAITING),
 )
 outbox = outbox_table(metadata)
 Index("outbox_by_subject", outbox.c.subject, outbox.c.position)
+RETENTION: Retention = {
+    **MIGRATED,
+    "orders": Kept("customers, the books and the audit read them"),
+    "outbox": Kept("it is the orders' history too"),
+}
 
-# Seconds from one transaction that places orders to the next, so that many share one when many come: a transaction
-# costs 0.7 ms of processor time, an order more in it 0.1. Whoever comes alone does not wait.
-_PLACE_EVERY = 0.005
 _NEWEST_FIRST = (orders.c.placed_at.desc(), orders.c.id.desc())
 # Built once: SQLAlchemy caches what they compile to.
 _BY_ID = select(orders).where(orders.c.id == bindparam("id"))
@@ -76,56 +83,41 @@ _BY_KEY = select(orders).where(orders.c.user_id == bindparam("user"), orders.c.i
 _HISTORY = select(outbox).where(outbox.c.subject == bindparam("order")).order_by(outbox.c.position)
 
 
-@dataclass(frozen=True, slots=True)
-class _Placing:
-    """An order on its way into the store, with the event that tells of it."""
-
-    row: Mapping[str, Any]
-    event: Event
-
-
 class SqlOrderStore:
     def __init__(self, database: Database, events: Outbox) -> None:
         self._database = database
         self._events = events
-        self._placing = Grouped(self._place_all, every=_PLACE_EVERY)
 
-    async def place(self, outcome: tuple[Order, Happened], *, key: str, fingerprint: str) -> tuple[Order, str]:
-        order, happened = outcome
+    async def add(self, order: Order, placed: OrderPlaced, *, key: str, fingerprint: str) -> tuple[Order, str]:
         row = _row(order) | {"idempotency_key": key or None, "fingerprint": fingerprint, "demo": False}
-        # Several orders are placed in one transaction, and each belongs to its own trace.
-        event = traced(_event(order, happened, order.version, datetime.now(UTC)))
-        if await self._placing.submit(_Placing(row, event)):
+
+        def adding(connection: Connection) -> tuple[Order, str]:
+            if connection.execute(insert_missing(connection, orders), row).rowcount == 0:
+                note("idempotent_replay")
+                known = connection.execute(_BY_KEY, {"user": order.user_id, "key": key}).one()
+                return _order(known), known.fingerprint
+            self._record(connection, order, placed)
             return order, fingerprint
-        # Somebody has used the key between our look and our insert.
-        known = await self.by_key(order.user_id, key)
-        if known is None:
-            raise LookupError(key)
-        return known
 
-    async def _place_all(self, group: Sequence[_Placing]) -> Sequence[bool]:
-        """Place all that wait in one transaction; of each, whether its key was still free."""
-
-        def placing(connection: Connection) -> set[str]:
-            # In the order of the keys, so that two processes cannot wait for each other in a circle.
-            rows = sorted((each.row for each in group), key=lambda row: (row["user_id"], row["idempotency_key"] or ""))
-            added = set(connection.scalars(insert_missing(connection, orders, orders.c.id), rows))
-            events = [each.event for each in group if each.row["id"] in added]
-            if events:
-                self._events.add(connection, *events)
-            return added
-
-        added = await self._database.write(placing)
-        return [each.row["id"] in added for each in group]
+        found, known_fingerprint = await self._database.write(adding, grouped=True)
+        if found.id == order.id:
+            log_event(order, placed)
+        return found, known_fingerprint
 
     async def by_key(self, user_id: str, key: str) -> tuple[Order, str] | None:
         parameters = {"user": user_id, "key": key}
         row = await self._database.read(lambda connection: connection.execute(_BY_KEY, parameters).one_or_none())
-        return (_order(row), row.fingerprint) if row else None
+        if row is None:
+            return None
+        note("idempotent_replay")
+        return _order(row), row.fingerprint
 
     async def get(self, order_id: str) -> Order | None:
         row = await self._database.read(lambda connection: connection.execute(_BY_ID, {"id": order_id}).one_or_none())
         return _order(row) if row else None
+
+    async def by_ids(self, order_ids: Sequence[str]) -> list[Order]:
+        return [_order(row) for row in await self._rows(select(orders).where(orders.c.id.in_(order_ids)))]
 
     async def page(self, user_id: str, *, before: tuple[datetime, str] | None, size: int) -> list[Order]:
         statement = select(orders).where(orders.c.user_id == user_id).order_by(*_NEWEST_FIRST).limit(size)
@@ -140,17 +132,20 @@ class SqlOrderStore:
         return [_order(row) for row in await self._rows(statement)]
 
     async def change(self, order_id: str, decide: Callable[[Order], Outcome]) -> Order:
-        def changing(connection: Connection) -> Order:
+        def changing(connection: Connection) -> Outcome:
             row = connection.execute(_LOCKED, {"id": order_id}).one_or_none()
             if row is None:
                 raise not_found("order", order_id)
             order, happened = decide(_order(row))
             if happened is not None:
                 connection.execute(_CHANGE, _row(order) | {"at": order_id})
-                self._tell(connection, order, happened)
-            return order
+                self._record(connection, order, happened)
+            return order, happened
 
-        return await self._database.write(changing)
+        order, happened = await self._database.write(changing)
+        if happened is not None:
+            log_event(order, happened)
+        return order
 
     async def history(self, order_id: str) -> list[HistoryEntry]:
         rows = await self._database.read(lambda connection: connection.execute(_HISTORY, {"order": order_id}).all())
@@ -177,7 +172,7 @@ class SqlOrderStore:
             for row in rows
         ]
 
-    async def add_demo(self, demo: Sequence[tuple[Order, Sequence[tuple[datetime, Happened]]]]) -> None:
+    async def add_demo(self, demo: Sequence[tuple[Order, Sequence[tuple[datetime, OrderEvent]]]]) -> None:
         """Add orders with their finished history, unless they are there; their events are not published."""
 
         def adding(connection: Connection) -> None:
@@ -189,9 +184,8 @@ class SqlOrderStore:
 
         await self._database.write(adding)
 
-    def _tell(self, connection: Connection, order: Order, happened: Happened | None) -> None:
-        if happened is not None:
-            self._events.add(connection, _event(order, happened, order.version, datetime.now(UTC)))
+    def _record(self, connection: Connection, order: Order, happened: OrderEvent) -> None:
+        self._events.add(connection, _event(order, happened, order.version, datetime.now(UTC)))
 
     async def _rows(self, statement: Select[Any]) -> Sequence[Row[Any]]:
         return await self._database.read(lambda connection: connection.execute(statement).all())
@@ -205,7 +199,7 @@ def _moment(at: tuple[datetime, str]) -> Any:
     return tuple_(*at, types=[UtcTime, Text])
 
 
-def _event(order: Order, happened: Happened, sequence: int, time: datetime) -> Event:
+def _event(order: Order, happened: OrderEvent, sequence: int, time: datetime) -> Event:
     extensions = {"userid": order.user_id, "sequence": str(sequence)}
     return Event(uuid.uuid4().hex, happened.type, "/orders", order.id, time, payload(order, happened), extensions)
 
@@ -238,12 +232,13 @@ def _row(order: Order) -> dict[str, Any]:
         "items": orjson.dumps(
             [(item.product_id, item.name, item.quantity, str(item.unit_price)) for item in order.items]
         ).decode(),
-        "total_minor": int(order.total * 100),
+        "total_minor": to_minor(order.total, order.currency),
         "currency": order.currency,
         "placed_at": order.placed_at,
         "version": order.version,
         "payment_id": order.payment_id,
         "delivered": order.delivered,
+        "refund_due": order.refund_due,
     }
 
 
@@ -258,10 +253,11 @@ def _order(row: Any) -> Order:
         status=Status(row.status),
         status_reason=row.status_reason,
         items=items,
-        total=Decimal(row.total_minor).scaleb(-2),
+        total=from_minor(row.total_minor, row.currency),
         currency=row.currency,
         placed_at=row.placed_at,
         version=row.version,
         payment_id=row.payment_id,
         delivered=row.delivered,
+        refund_due=row.refund_due,
     )

@@ -1,49 +1,23 @@
-"""What a caller can ask of orders: place, read, cancel, and what partners report."""
+"""Reading, cancelling and watching orders, and recording what partners report."""
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 
-from chassis.errors import Kind, ShopError, not_found
-from chassis.identity import Principal
+from chassis.auth.identity import Principal
+from chassis.errors import not_found
 from services.orders import domain
-from services.orders.domain import Order, Outcome, Status
-from services.orders.ports import Catalog, Changes, HistoryEntry, OrderStore, Quote, Record
+from services.orders.domain import Order, Outcome
+from services.orders.ports import Changes, HistoryEntry, OrderStore, Record
 
 _LAST_WORDS = ("order.rejected", "order.cancelled", "order.delivered")
 
 
 class Orders:
-    def __init__(self, store: OrderStore, catalog: Catalog, changes: Changes) -> None:
+    def __init__(self, store: OrderStore, changes: Changes) -> None:
         self._store = store
-        self._catalog = catalog
         self._changes = changes
-
-    async def place(self, user_id: str, basket: Sequence[tuple[str, int]], *, key: str) -> Order:
-        """Accept an order as pending. Nothing else is done for it before the caller has the answer.
-
-        A repeated `key` with the same basket answers the same order as it was placed. Raises INVALID_INPUT,
-        IDEMPOTENCY_KEY_REUSED, or UPSTREAM_UNAVAILABLE while prices cannot be had.
-        """
-        domain.check_basket(basket)
-        fingerprint = domain.fingerprint(basket)
-        try:
-            quote = await self._catalog.quote(basket)
-        except ShopError:
-            # What was accepted before stays accepted, whatever has become of the products since.
-            known = await self._store.by_key(user_id, key) if key else None
-            if known is None:
-                raise
-        else:
-            outcome = domain.place(_new_order(user_id, quote))
-            known = await self._store.place(outcome, key=key, fingerprint=fingerprint)
-        order, known_fingerprint = known
-        if known_fingerprint != fingerprint:
-            raise domain.key_reused()
-        return replace(order, status=Status.PENDING, status_reason="")
 
     async def get(self, order_id: str, caller: Principal) -> Order:
         """Raises NOT_FOUND, also for somebody else's order: whether it exists is nobody else's business."""
@@ -51,6 +25,11 @@ class Orders:
         if order is None or not _may_see(caller, order.user_id):
             raise not_found("order", order_id)
         return order
+
+    async def several(self, order_ids: Sequence[str], caller: Principal) -> list[Order]:
+        """Those of these orders that the caller may see, each once, in the order of the ids."""
+        found = {order.id: order for order in await self._store.by_ids(order_ids) if _may_see(caller, order.user_id)}
+        return [found[order_id] for order_id in dict.fromkeys(order_ids) if order_id in found]
 
     async def page(
         self, user_id: str, caller: Principal, *, before: tuple[datetime, str] | None, size: int
@@ -79,13 +58,15 @@ class Orders:
     async def watch(self, order_id: str, caller: Principal, *, after: int) -> AsyncIterator[HistoryEntry]:
         """The history after a sequence, then each entry as it comes, until nothing more can happen."""
         await self.get(order_id, caller)
+        ended = False
         async for _ in self._changes.of(order_id):
             for entry in await self._store.history(order_id):
                 if entry.sequence > after:
                     after = entry.sequence
                     yield entry
-                if entry.type in _LAST_WORDS:
-                    return  # also when the caller has seen it already: nothing will come
+                ended = ended or entry.type in _LAST_WORDS
+            if ended:
+                return  # also when the caller has seen it already: nothing will come
 
     async def mark_paid(self, order_id: str, payment_id: str) -> Order:
         return await self._change(order_id, lambda order: domain.mark_paid(order, payment_id))
@@ -105,18 +86,3 @@ class Orders:
 
 def _may_see(caller: Principal, user_id: str) -> bool:
     return caller.is_admin or caller.is_service() or caller.subject == user_id
-
-
-def _new_order(user_id: str, quote: Quote) -> Order:
-    if not user_id:
-        raise ShopError("FORBIDDEN", "an order belongs to a user", Kind.FORBIDDEN)
-    return Order(
-        id=uuid.uuid4().hex,
-        user_id=user_id,
-        status=Status.PENDING,
-        status_reason="",
-        items=quote.items,
-        total=quote.total,
-        currency=quote.currency,
-        placed_at=datetime.now(UTC),
-    )

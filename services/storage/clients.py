@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from chassis.errors import not_found
-from chassis.rpc import Client
+from chassis.grpc.client import Client
+from chassis.resilience.request_coalescing import SharedReads
 from protos.shop.orders.v1.orders_pb2 import GetOrderRequest
 from protos.shop.users.v1.users_pb2 import GetUsersRequest
-from services.storage.invoices import Invoice, InvoiceLine
+from services.storage.invoices.invoice import Invoice, InvoiceLine
 
 if TYPE_CHECKING:
     from protos.shop.orders.v1.orders_pb2_grpc import OrderServiceAsyncStub
     from protos.shop.users.v1.users_pb2_grpc import UserServiceAsyncStub
 
-# Nobody waits for an invoice.
+# No client waits for an invoice.
 _TIMEOUT = 5.0
+# Seconds for which a customer's name is not asked for again.
+_KEEP = 10.0
 
 
 class GrpcPaidOrders:
@@ -28,6 +32,7 @@ class GrpcPaidOrders:
         self._orders_client = orders_client
         self._users = users
         self._users_client = users_client
+        self._names = SharedReads("users", self._read_names, keep=_KEEP)
 
     async def invoice(self, order_id: str, payment_id: str, paid_at: datetime) -> Invoice:
         request = GetOrderRequest(id=order_id)
@@ -45,8 +50,12 @@ class GrpcPaidOrders:
         )
 
     async def _name(self, user_id: str) -> str:
-        request = GetUsersRequest(ids=[user_id])
-        users = (await self._users_client.call(self._users.GetUsers, request, timeout=_TIMEOUT)).users
-        if not users:
+        names = await self._names.get([user_id])
+        if user_id not in names:
             raise not_found("user", user_id)
-        return users[0].name
+        return names[user_id]
+
+    async def _read_names(self, user_ids: Sequence[str]) -> dict[str, str]:
+        request = GetUsersRequest(ids=user_ids)
+        users = (await self._users_client.call(self._users.GetUsers, request, timeout=_TIMEOUT)).users
+        return {user.id: user.name for user in users}

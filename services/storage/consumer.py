@@ -8,7 +8,7 @@ from chassis.broker.consumer import PermanentFailure
 from chassis.broker.port import Event
 from chassis.errors import Kind, ShopError
 from protos.shop.events.v1.events_pb2 import OrderPaid
-from services.storage.invoices import PDF, file_id, render
+from services.storage.invoices.invoice import PDF, file_id, render
 from services.storage.ports import PaidOrders
 from services.storage.use_cases import Storage
 

@@ -1,14 +1,18 @@
-"""What a file is, who may see it, and what is refused. No framework, no database, no disk."""
+"""Files, their permissions and their limits. No framework, no database, no disk."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
+from chassis.auth.identity import Principal
 from chassis.errors import Kind, ShopError, invalid
-from chassis.identity import Principal
 
+# The bytes of a piece of an upload, at most.
 MAX_PIECE = 256 << 10
+# Of a download each process on the way holds several pieces for each reader; of one that has stopped reading, too, and
+# that may cost 256 KiB.
+DOWNLOAD_PIECE = 16 << 10
 MAX_CONTENT_TYPE = 255
 UNKNOWN_CONTENT = "application/octet-stream"
 
@@ -41,7 +45,7 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True)
 class UploadRequest:
-    """What an uploader says beforehand; an empty `sha256` when they do not know it."""
+    """The uploader's declaration; `sha256` is empty when unknown."""
 
     content_type: str = ""
     sha256: str = ""
@@ -63,7 +67,7 @@ class UploadRequest:
 
 
 def byte_range(size: int, offset: int, length: int) -> tuple[int, int]:
-    """Where to start and how many bytes to send; a length of 0 means all the rest, too long a one is cut.
+    """Offset and length of a range; a length of 0 means all the rest, too long a one is cut.
 
     Raises INVALID_INPUT for negative numbers and RANGE_NOT_SATISFIABLE (RFC 9110, section 15.5.17) for a start behind
     the last byte.
@@ -79,6 +83,18 @@ def byte_range(size: int, offset: int, length: int) -> tuple[int, int]:
 
 def too_large(limit: int) -> ShopError:
     return ShopError("FILE_TOO_LARGE", f"a file may have at most {limit} bytes", Kind.INVALID, limit=str(limit))
+
+
+def no_room() -> ShopError:
+    """RFC 4918, section 11.5: there is no space for what was sent now; there may be, once some was made."""
+    message = "there is no room for this file now; nothing of it was kept"
+    return ShopError("INSUFFICIENT_STORAGE", message, Kind.UNAVAILABLE, retry_after=60.0)
+
+
+def not_writable() -> ShopError:
+    """The disk fails, or may not be written now."""
+    message = "the file cannot be stored now; nothing of it was kept"
+    return ShopError("STORE_UNAVAILABLE", message, Kind.UNAVAILABLE, retry_after=5.0)
 
 
 def check_digest(content: Content, expected: str) -> None:

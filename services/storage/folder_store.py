@@ -8,22 +8,49 @@ is done in threads, and each piece of it is complete in itself, so that a caller
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import hashlib
+import logging
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
-from functools import partial
+from functools import partial, wraps
 from io import BytesIO
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
-from services.storage.arriving_file import ArrivingFile, locked
-from services.storage.domain import MAX_PIECE, Content
+from services.storage.domain import DOWNLOAD_PIECE, Content, no_room, not_writable
+from services.storage.partial_upload import ArrivingFile, locked
+
+log = logging.getLogger(__name__)
 
 # What is hashed and written at once. Handing over to a thread costs, so not less; an upload holds two in memory, so not
 # more.
 BLOCK = 2 << 20
+
+
+# What the operating system says when there is no room: of the disk, of a quota, of a limit on files.
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_Params = ParamSpec("_Params")
+_Result = TypeVar("_Result")
+
+
+def _disk_errors_translated(
+    work: Callable[_Params, Coroutine[None, None, _Result]],
+) -> Callable[_Params, Coroutine[None, None, _Result]]:
+    """Make an error of the disk one that a client may see: INSUFFICIENT_STORAGE or STORE_UNAVAILABLE."""
+
+    @wraps(work)
+    async def translated(*args: _Params.args, **kwargs: _Params.kwargs) -> _Result:
+        try:
+            return await work(*args, **kwargs)
+        except OSError as error:
+            log.warning("file store: write failed", extra={"reason": str(error)})
+            raise (no_room() if error.errno in _NO_ROOM else not_writable()) from error
+
+    return translated
 
 
 class FolderStore:
@@ -45,10 +72,10 @@ class FolderStore:
     async def sweep(self, kept: Callable[[Sequence[str]], Awaitable[set[str]]]) -> int:
         swept = 0
         loop = asyncio.get_running_loop()
-        # A thread of its own: those of everybody may all be taken by uploads that wait for the lock held here.
+        # A thread of its own: the shared ones may all be taken by uploads that wait for the lock held here.
         with ThreadPoolExecutor(1, "sweep") as thread:
             for folder in await loop.run_in_executor(thread, self._subfolders):
-                # One of 256 at a time, so that nobody who wants to keep a content waits for long.
+                # One of 256 at a time, so that a request that keeps a content does not wait for long.
                 lock = await loop.run_in_executor(thread, _folder_lock, self._folder, fcntl.LOCK_EX)
                 try:
                     names = await loop.run_in_executor(thread, os.listdir, folder)
@@ -75,11 +102,13 @@ class FolderStore:
     async def read(self, content: Content, start: int, length: int) -> AsyncGenerator[bytes, None]:
         path = _path(self._folder, content.sha256)
         end = start + length
+        # Not memory of the thread's: what threads allocate lies scattered over as many heaps as there are threads.
+        buffer = memoryview(bytearray(min(DOWNLOAD_PIECE, length)))
         while start < end:
             # Opened anew for each piece (20 us): however long a reader pauses, it holds no file.
-            piece = await asyncio.to_thread(_read, path, start, min(MAX_PIECE, end - start))
-            start += len(piece)
-            yield piece
+            count = await asyncio.to_thread(_read, path, start, buffer[: end - start])
+            start += count
+            yield bytes(buffer[:count])
 
 
 class FolderArrival:
@@ -103,12 +132,14 @@ class FolderArrival:
     def size(self) -> int:
         return self._size
 
+    @_disk_errors_translated
     async def write(self, piece: bytes | memoryview) -> None:
         self._size += len(piece)
         self._block.write(piece)
         if self._block.tell() >= BLOCK:
             await self._hand_over(self._write)
 
+    @_disk_errors_translated
     async def content(self) -> Content:
         if self._content is None:
             await self._hand_over(self._write_rest)
@@ -116,6 +147,7 @@ class FolderArrival:
             self._content = Content(self._digest.hexdigest(), self._size)
         return self._content
 
+    @_disk_errors_translated
     async def keep(self) -> None:
         self._begin(partial(self._keep, await self.content()))
         await self._turn()
@@ -181,13 +213,14 @@ def _path(folder: Path, sha256: str) -> Path:
     return folder / sha256[:2] / sha256
 
 
-def _read(path: Path, start: int, length: int) -> bytes:
+def _read(path: Path, start: int, buffer: memoryview) -> int:
+    """Fill the buffer from the file; how many bytes were read. Raises `EOFError` for none."""
     with path.open("rb", buffering=0) as file:
-        piece = os.pread(file.fileno(), length, start)
-    if not piece:
+        count = os.preadv(file.fileno(), [buffer], start)
+    if not count:
         message = f"{path} ends before byte {start}"
         raise EOFError(message)
-    return piece
+    return count
 
 
 def _fsync_folder(folder: Path) -> None:

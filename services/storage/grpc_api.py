@@ -8,8 +8,8 @@ from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from chassis.auth.identity import anyone, current_principal, signed_in
 from chassis.errors import Kind, ShopError, invalid
-from chassis.identity import anyone, current_principal, signed_in
 from protos.shop.storage.v1 import storage_pb2 as pb
 from protos.shop.storage.v1.storage_pb2_grpc import StorageServiceServicer
 from services.storage.domain import MAX_PIECE, StoredFile, UploadRequest
@@ -35,17 +35,17 @@ _Message = TypeVar("_Message")
 
 
 class StorageApi(StorageServiceServicer):
-    def __init__(self, use_cases: Storage, *, patience: float) -> None:
-        """`patience`: seconds that an upload may pause before it is given up."""
+    def __init__(self, use_cases: Storage, *, timeout: float) -> None:
+        """`timeout`: seconds that an upload may pause before it is given up."""
         self._storage = use_cases
-        self._patience = patience
+        self._timeout = timeout
 
     async def UploadFile(self, request_iterator: AsyncIterator[Any], context: Any) -> pb.UploadResponse:
         """The requests are what `read_chunk` makes of them."""
-        async with _Patience(self._patience) as patience, aclosing(patience.each(request_iterator)) as chunks:
+        async with _MessageTimeout(self._timeout) as timeout, aclosing(timeout.each(request_iterator)) as chunks:
             header = await anext(chunks, None)
             if not isinstance(header, pb.Chunk) or header.WhichOneof("part") != "header":
-                raise invalid("an upload begins with its header", header="is required in the first message")
+                raise invalid("upload must begin with its header", header="is required in the first message")
             request = UploadRequest(header.header.content_type, header.header.sha256, header.header.public)
             async with aclosing(_pieces(chunks, context)) as pieces:
                 file = await self._storage.upload(request, pieces, current_principal())
@@ -61,7 +61,7 @@ class StorageApi(StorageServiceServicer):
         return pb.StatFileResponse(file=_info(await self._storage.file(request.id, current_principal())))
 
 
-class _Patience:
+class _MessageTimeout:
     """Ends a block with UPLOAD_STALLED when one message takes longer than so many seconds.
 
     One timer looks after all of them: one for each would cost more than all else that is done here for a message.
@@ -85,7 +85,7 @@ class _Patience:
         try:
             await self._limit.__aexit__(kind, raised, trace)
         except TimeoutError as error:
-            raise ShopError("UPLOAD_STALLED", f"nothing came for {self._seconds} s", Kind.TIMEOUT) from error
+            raise ShopError("UPLOAD_STALLED", f"no data received for {self._seconds} s", Kind.TIMEOUT) from error
 
     async def each(self, messages: AsyncIterator[_Message]) -> AsyncGenerator[_Message, None]:
         """The messages; what is done between them may take its time."""
@@ -112,16 +112,16 @@ async def _pieces(
     async for chunk in chunks:
         yield chunk if isinstance(chunk, memoryview) else _data(chunk)
     # To grpc.aio a request stream that broke off looks like one that has ended, and the cancellation comes some
-    # turns of the loop later: too late for half a file. Sending something fails at once if nobody is there.
+    # turns of the loop later: too late for half a file. Sending something fails at once if the client is gone.
     await context.send_initial_metadata(())
 
 
 def _data(chunk: pb.Chunk) -> bytes:
     if chunk.WhichOneof("part") != "data":
-        raise invalid("a message without data", data="is required after the first message")
+        raise invalid("upload message has no data", data="is required after the first message")
     data = chunk.data  # once: each look at it is a copy
     if len(data) > MAX_PIECE:
-        raise invalid("a message is too large", data=f"must have at most {MAX_PIECE} bytes")
+        raise invalid("upload message is too large", data=f"must have at most {MAX_PIECE} bytes")
     return data
 
 

@@ -1,4 +1,4 @@
-"""What the use cases need from outside."""
+"""The ports of the use cases."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Protocol
 
 from services.storage.domain import Content, StoredFile
-from services.storage.invoices import Invoice
+from services.storage.invoices.invoice import Invoice
 
 
 class FileStore(Protocol):
-    """What is known of each file."""
+    """The metadata of each file."""
 
     async def add(self, file: StoredFile) -> None:
         """Add a file, unless there is one with its id."""
@@ -28,7 +28,7 @@ class Arrival(Protocol):
 
     @property
     def size(self) -> int:
-        """How many bytes were given so far."""
+        """Number of bytes written so far."""
 
     async def write(self, piece: bytes | memoryview) -> None:
         """Take a piece, no faster than the disk does."""
@@ -58,4 +58,4 @@ class ContentStore(Protocol):
 
 class PaidOrders(Protocol):
     async def invoice(self, order_id: str, payment_id: str, paid_at: datetime) -> Invoice:
-        """What is to be written about an order that was paid. Raises NOT_FOUND."""
+        """The invoice data of a paid order. Raises NOT_FOUND."""

@@ -1,4 +1,4 @@
-"""What is known of each file, in the service's own database."""
+"""The metadata of each file, in the service's own database."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Column, MetaData, Table, Text, bindparam, select
 
-from chassis.database import Database, insert_missing
+from chassis.database.database import Database, insert_missing
+from chassis.retention import MIGRATED, Kept, Retention
 from services.storage.domain import Content, StoredFile
 
 metadata = MetaData()
@@ -21,6 +22,10 @@ files = Table(
     Column("owner_id", Text, nullable=False),
     Column("public", Boolean, nullable=False),
 )
+RETENTION: Retention = {
+    **MIGRATED,
+    "files": Kept("invoices and customers' files are theirs; only content without a row is deleted (housekeeping)"),
+}
 
 # Built once: SQLAlchemy caches what they compile to.
 _BY_ID = select(files).where(files.c.id == bindparam("id"))

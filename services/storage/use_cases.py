@@ -1,4 +1,4 @@
-"""What can be asked of storage, in plain words and plain types."""
+"""The use cases of storage, in plain types."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
+from chassis.auth.identity import Principal
 from chassis.errors import not_found
-from chassis.identity import Principal
 from services.storage.domain import StoredFile, UploadRequest, byte_range, check_digest, too_large
 from services.storage.ports import Arrival, ContentStore, FileStore
 
@@ -54,7 +54,7 @@ class Storage:
         await self._files.add(file)
 
     async def sweep(self) -> int:
-        """Remove the contents that no file has: whoever kept them died before they were made known."""
+        """Remove contents without a file: their process died before it recorded one."""
         return await self._contents.sweep(self._files.kept)
 
     async def file(self, file_id: str, caller: Principal) -> StoredFile:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -11,11 +10,10 @@ from pathlib import Path
 
 from pydantic import Field
 
-from chassis.background import background
-from chassis.database import DATABASE_ERRORS, database
-from chassis.identity import TokenVerifier
+from chassis.auth.identity import TokenVerifier
+from chassis.background import forever
 from chassis.process import Running
-from chassis.rpc_server import serve
+from chassis.service import service
 from chassis.settings import ProcessSettings
 from protos.shop.users.v1.users_pb2_grpc import add_UserServiceServicer_to_server
 from services.users.demo import DEMO_USERS
@@ -49,13 +47,8 @@ async def run(settings: Settings | None = None, *, passwords: Passwords | None =
     """Serve shop.users.v1 until the block ends."""
     settings = settings or Settings()
     passwords = passwords or Argon2Passwords()
-    async with (
-        settings.telemetry("users") as spans,
-        database(
-            settings.database("users"), MIGRATIONS, create=settings.env == "development", migrate=settings.migrate
-        ) as db,
-    ):
-        store = SqlUserStore(db)
+    async with service("users", settings) as s:
+        store = SqlUserStore(await s.database("users", MIGRATIONS))
         await _prepare_accounts(store, settings)
         keys = partial(
             store.signing_keys,
@@ -68,31 +61,24 @@ async def run(settings: Settings | None = None, *, passwords: Passwords | None =
         async def own_jwks() -> str:
             return signer.jwks()
 
-        async with (
-            background(_rotate(signer, keys)),
-            serve(
-                (add_UserServiceServicer_to_server, UserApi(users)),
-                names=["shop.users.v1.UserService"],
-                policy=POLICY,
-                verifier=TokenVerifier(own_jwks),
-                telemetry=spans,
-                host=settings.host,
-                port=settings.users_port,
-                reflection=settings.env == "development",
-                tls=settings.tls("users"),
-            ) as port,
-        ):
-            yield Running(port)
+        await s.background(_rotate(signer, keys))
+        port = await s.serve(
+            (add_UserServiceServicer_to_server, UserApi(users)),
+            names=["shop.users.v1.UserService"],
+            policy=POLICY,
+            verifier=TokenVerifier(own_jwks),
+            port=settings.users_port,
+        )
+        yield Running(port)
 
 
 async def _rotate(signer: JwtSigner, keys: Callable[[], Awaitable[list[SigningKey]]]) -> None:
     """Sign with a new key when the time has come, and publish those that other copies of this service have made."""
-    while True:
-        await asyncio.sleep(_LOOK_SECONDS)
-        try:
-            signer.use(await keys())
-        except DATABASE_ERRORS as error:
-            log.warning("the signing keys cannot be read", extra={"reason": str(error)})
+
+    async def rotate() -> None:
+        signer.use(await keys())
+
+    await forever(rotate, name="signing key rotation", every=_LOOK_SECONDS, first=_LOOK_SECONDS)
 
 
 async def _prepare_accounts(store: SqlUserStore, settings: Settings) -> None:

@@ -1,19 +1,17 @@
-"""What a user is. No framework, no database, no wire."""
+"""Users: accounts and their rules. No framework, no database, no wire."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from chassis.email_addresses import canonical_email
 from chassis.errors import Kind, ShopError, invalid
 
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 MIN_PASSWORD = 8
 MAX_PASSWORD = 128
 MAX_NAME = 100
-MAX_EMAIL = 254
 
 
 class Role(StrEnum):
@@ -31,18 +29,15 @@ class User:
     registered_at: datetime
 
 
-def normalized(email: str) -> str:
-    """The form in which an email is stored and compared."""
-    return email.strip().lower()
-
-
 def check_registration(name: str, email: str, password: str) -> None:
     """Raise INVALID_INPUT, naming every field that is wrong."""
     problems: dict[str, str] = {}
     if not 1 <= len(name.strip()) <= MAX_NAME:
         problems["name"] = f"must have 1 to {MAX_NAME} characters"
-    if not _EMAIL.fullmatch(normalized(email)) or len(email) > MAX_EMAIL:
-        problems["email"] = "must be an email address"
+    try:
+        canonical_email(email)
+    except ValueError as error:
+        problems["email"] = str(error)
     if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
         problems["password"] = f"must have {MIN_PASSWORD} to {MAX_PASSWORD} characters"
     if problems:
@@ -54,5 +49,5 @@ def email_taken(email: str) -> ShopError:
 
 
 def wrong_credentials() -> ShopError:
-    """One answer for an unknown name and a wrong secret: it tells nobody which names exist."""
+    """One answer for an unknown name and a wrong secret: it does not reveal which names exist."""
     return ShopError("WRONG_CREDENTIALS", "the name and the secret do not match", Kind.UNAUTHENTICATED)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from chassis.identity import anyone, current_principal, signed_in
-from chassis.wire import timestamp
+from chassis.auth.identity import anyone, current_principal, signed_in
+from chassis.grpc.timestamps import timestamp
 from protos.shop.users.v1 import users_pb2
 from protos.shop.users.v1.users_pb2_grpc import UserServiceServicer
 from services.users.domain import User

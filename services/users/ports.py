@@ -1,4 +1,4 @@
-"""What the use cases need from outside."""
+"""The ports of the use cases."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ class UserStore(Protocol):
     async def by_email(self, email: str) -> User | None: ...
 
     async def by_ids(self, ids: Sequence[str]) -> list[User]:
-        """In the order of `ids`; unknown ones are left out."""
+        """Returns users in the order of `ids`; unknown ids are left out."""
 
 
 class Passwords(Protocol):
+    """Both methods raise OVERLOADED when too many wait for them."""
+
     async def hash(self, password: str) -> str: ...
 
     async def matches(self, password: str, password_hash: str | None) -> bool:
-        """False for no hash too, after the same work: the time taken tells nothing."""
+        """False for no hash too, after the same work: the time taken reveals nothing."""
 
 
 class TokenSigner(Protocol):

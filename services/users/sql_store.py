@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
 from math import inf
 from typing import Any
 
@@ -14,7 +13,6 @@ from sqlalchemy import (
     Connection,
     LargeBinary,
     MetaData,
-    Select,
     Table,
     Text,
     bindparam,
@@ -25,7 +23,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from chassis.database import Database, UtcTime, by_number, insert_missing, numbered
+from chassis.database.database import Database, UtcTime, insert_missing
+from chassis.retention import MIGRATED, Deleted, Kept, Retention
 from services.users.domain import Role, User, email_taken
 from services.users.tokens import SigningKey, new_signing_key
 
@@ -47,14 +46,14 @@ signing_keys = Table(
     Column("seed", LargeBinary, nullable=False),
     Column("created_at", UtcTime, nullable=False),
 )
+RETENTION: Retention = {
+    **MIGRATED,
+    "users": Kept("an account has no end: orders refer to it"),
+    "signing_keys": Deleted("once no token that it signed can be valid, when a new key is made"),
+}
 
 # Built once: SQLAlchemy caches what they compile to.
 _BY_EMAIL = select(users).where(users.c.email == bindparam("email"))
-
-
-@lru_cache
-def _by_ids(count: int) -> Select[Any]:
-    return select(users).where(users.c.id.in_(numbered(count)))
 
 
 class SqlUserStore:
@@ -76,7 +75,8 @@ class SqlUserStore:
     async def by_ids(self, ids: Sequence[str]) -> list[User]:
         if not ids:
             return []
-        rows = await self._database.read(lambda connection: connection.execute(_by_ids(len(ids)), by_number(ids)).all())
+        statement = select(users).where(users.c.id.in_(ids))
+        rows = await self._database.read(lambda connection: connection.execute(statement).all())
         found = {row.id: _user(row) for row in rows}
         return [found[user_id] for user_id in dict.fromkeys(ids) if user_id in found]
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from chassis.identity import ALGORITHM, AUDIENCE, ISSUER
+from chassis.auth.identity import ALGORITHM, AUDIENCE, ISSUER
 
 # Seconds for which a new key is published before anything is signed with it: by then every copy of this service
-# publishes it, whichever made it, and whoever asks for the keys of a token that they do not know is told them.
+# publishes it, whichever made it, and a process that asks for the keys of an unknown token gets them.
 PUBLISHED_FIRST = 30.0
 
 

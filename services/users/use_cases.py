@@ -1,4 +1,4 @@
-"""What can be asked of users, in plain words and plain types."""
+"""The use cases of users, in plain types."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
+from chassis.auth.identity import Principal
+from chassis.email_addresses import canonical_email, known_forms
 from chassis.errors import invalid
-from chassis.identity import Principal
-from services.users.domain import Role, User, check_registration, normalized, wrong_credentials
+from services.users.domain import Role, User, check_registration, wrong_credentials
 from services.users.ports import Passwords, TokenSigner, UserStore
 
 MAX_IDS = 100
@@ -25,15 +26,21 @@ class Users:
         self._service_secrets = service_secrets
 
     async def issue_token(self, email: str, password: str) -> tuple[str, int]:
-        """A token for a user who knows their password. Raises WRONG_CREDENTIALS."""
-        user = await self._store.by_email(normalized(email))
+        """A token for a user and their password. Raises WRONG_CREDENTIALS."""
+        user = await self._by_email(email)
         matches = await self._passwords.matches(password, user.password_hash if user else None)
         if user is None or not matches:
             raise wrong_credentials()
         return self._signer.sign(user.id, user.role)
 
+    async def _by_email(self, typed: str) -> User | None:
+        for form in known_forms(typed):
+            if user := await self._store.by_email(form):
+                return user
+        return None
+
     def issue_service_token(self, service: str, secret: str) -> tuple[str, int]:
-        """A token for a process that knows its secret. Raises WRONG_CREDENTIALS."""
+        """A token for a process and its secret. Raises WRONG_CREDENTIALS."""
         expected = self._service_secrets.get(service, "")
         if not expected or not hmac.compare_digest(expected.encode(), secret.encode()):
             raise wrong_credentials()
@@ -48,7 +55,7 @@ class Users:
         user = User(
             id=uuid.uuid4().hex,
             name=name.strip(),
-            email=normalized(email),
+            email=canonical_email(email),
             role=Role.CUSTOMER,
             password_hash=await self._passwords.hash(password),
             registered_at=datetime.now(UTC),

@@ -1,4 +1,4 @@
-"""What the modern ERP keeps."""
+"""The modern ERP's tables."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Select, bindparam, select, update
 
 from chassis.broker.outbox import Outbox
 from chassis.broker.port import Event
-from chassis.database import Database, by_number, insert_missing, numbered
+from chassis.database.batching import Batcher
+from chassis.database.database import Database, insert_missing
 from chassis.errors import ShopError
-from chassis.grouping import Grouped
-from chassis.telemetry import current_traceparent
+from chassis.observability.tracing import current_traceparent
 from services.inventory.domain import (
     Adjustment,
     Line,
@@ -63,20 +62,18 @@ _NOTE_ERP_LEVEL = (
 )
 
 
-@lru_cache
-def _stock_of(count: int) -> Select[Any]:
-    return select(stock).where(stock.c.product_id.in_(numbered(count)))
+def _stock_of(*product_ids: str) -> Select[Any]:
+    return select(stock).where(stock.c.product_id.in_(product_ids))
 
 
 class SqlStockStore:
     def __init__(self, database: Database, events: Outbox) -> None:
         self._database = database
         self._events = events
-        self._reserving = Grouped(self._reserve_all)
+        self._reserving = Batcher(self._reserve_all)
 
     async def stock(self, product_ids: Sequence[str]) -> dict[str, Stock]:
-        asked = by_number(product_ids)
-        rows = await self._database.read(lambda connection: connection.execute(_stock_of(len(asked)), asked).all())
+        rows = await self._database.read(lambda connection: connection.execute(_stock_of(*product_ids)).all())
         return {row.product_id: read_stock(row) for row in rows}
 
     async def reserve(self, order_id: str, lines: Sequence[Line], expires_at: datetime | None = None) -> None:
@@ -96,6 +93,10 @@ class SqlStockStore:
                 _change_state(connection, order_id, known.state)
 
         await self._database.write(confirming)
+
+    async def shorten_waits(self, latest: datetime) -> None:
+        later = update(reservations).where(HELD, reservations.c.expires_at > latest).values(expires_at=latest)
+        await self._database.write(lambda connection: connection.execute(later))
 
     async def expired(self, now: datetime, limit: int) -> list[str]:
         statement = select(reservations.c.order_id).where(HELD, reservations.c.expires_at <= now).limit(limit)
@@ -122,6 +123,8 @@ class SqlStockStore:
             if known.state is State.HELD:
                 self._move_all(connection, _RELEASE, known.lines)
                 _change_state(connection, order_id, State.RELEASED)
+            elif known.expired:
+                _change_state(connection, order_id, State.RELEASED)  # final now: it cannot be reserved anew
             elif known.state is State.SHIPPED:
                 raise not_held(order_id, known.state)
 
@@ -158,7 +161,7 @@ class SqlStockStore:
                 known = connection.execute(select(adjustments).where(adjustments.c.id == adjustment.id)).one()
                 if (known.product_id, known.quantity) != (product_id, line.quantity):
                     raise reference_reused(adjustment.id)
-            return read_stock(connection.execute(_stock_of(1), by_number([product_id])).one())
+            return read_stock(connection.execute(_stock_of(product_id)).one())
 
         return await self._database.write(adjusting)
 

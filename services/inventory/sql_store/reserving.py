@@ -15,9 +15,9 @@ from sqlalchemy import BigInteger, Connection, bindparam, delete, select, update
 
 from chassis.broker.outbox import Outbox
 from chassis.broker.port import Event
-from chassis.database import insert_missing
+from chassis.database.database import insert_missing
 from chassis.errors import ShopError
-from services.inventory.domain import Line, Reservation, State, order_closed, out_of_stock, reservation_expired
+from services.inventory.domain import Line, Reservation, State, order_closed, out_of_stock
 from services.inventory.sql_store.rows import read_reservation, reservation_row, stock_changed
 from services.inventory.sql_store.tables import reservations, stock
 
@@ -27,11 +27,21 @@ _TAKE = (
     .where(stock.c.product_id == bindparam("product"), stock.c.available >= _pieces)
     .values(available=stock.c.available - _pieces, reserved=stock.c.reserved + _pieces)
 )
+_HOLD = (
+    update(reservations)
+    .where(reservations.c.order_id == bindparam("order"))
+    .values(
+        state=State.HELD.value,
+        lines=bindparam("lines"),
+        changed_at=bindparam("changed_at"),
+        expires_at=bindparam("expires_at"),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What an order wants to reserve: one line per product."""
+    """The lines that an order reserves, one per product."""
 
     order_id: str
     lines: Sequence[Line]
@@ -46,8 +56,13 @@ def reserve_all(connection: Connection, events: Outbox, wanted: Sequence[Wanted]
     for each in wanted:
         by_order.setdefault(each.order_id, each)
     new = _record(connection, by_order)
-    outcomes = {key: _again(known) for key, known in _known(connection, by_order.keys() - new).items()}
-    outcomes |= _take(connection, events, [by_order[key] for key in by_order if key in new])
+    known = _known(connection, by_order.keys() - new)
+    expired = {key for key, reservation in known.items() if reservation.expired}
+    outcomes = {key: _again(reservation) for key, reservation in known.items() if key not in expired}
+    outcomes |= _take(connection, events, [by_order[key] for key in by_order if key in new | expired])
+    anew = [by_order[key] for key in expired if outcomes[key] is None]
+    renewed = [by_order[key] for key, reservation in known.items() if reservation.renewed_by(by_order[key].expires_at)]
+    _hold(connection, [*anew, *renewed])
     return [outcomes[each.order_id] for each in wanted]
 
 
@@ -68,14 +83,19 @@ def _known(connection: Connection, order_ids: set[str]) -> dict[str, Reservation
 
 
 def _again(known: Reservation) -> ShopError | None:
-    """The answer to an order that has reserved before."""
-    if known.state is not State.RELEASED:
-        return None
-    return reservation_expired(known.order_id) if known.expired else order_closed(known.order_id)
+    """The answer to an order that has reserved before, and whose reservation has not expired."""
+    return order_closed(known.order_id) if known.state is State.RELEASED else None
+
+
+def _hold(connection: Connection, wanted: Sequence[Wanted]) -> None:
+    """Let known reservations be held until another time."""
+    if wanted:
+        rows = [reservation_row(each.order_id, State.HELD, each.lines, each.expires_at) for each in wanted]
+        connection.execute(_HOLD, [{**row, "order": row["order_id"]} for row in rows])
 
 
 def _take(connection: Connection, events: Outbox, wanted: Sequence[Wanted]) -> dict[str, ShopError | None]:
-    """Give each order what it wants, as long as there is enough; take back the record of one that gets nothing."""
+    """Reserve each order's lines while stock lasts; take back the new record of one that gets nothing."""
     if not wanted:
         return {}
     products = sorted({line.product_id for each in wanted for line in each.lines})
@@ -85,7 +105,8 @@ def _take(connection: Connection, events: Outbox, wanted: Sequence[Wanted]) -> d
     taken, outcomes = _shared_out(wanted, {key: row.available for key, row in figures.items()})
     refused = [key for key, refusal in outcomes.items() if refusal is not None]
     if refused:
-        connection.execute(delete(reservations).where(reservations.c.order_id.in_(refused)))
+        held = reservations.c.state == State.HELD.value
+        connection.execute(delete(reservations).where(held, reservations.c.order_id.in_(refused)))
     if taken:
         connection.execute(_TAKE, [{"product": key, "pieces": taken[key]} for key in sorted(taken)])
         # Where several orders take of one product, its event belongs to the first one's trace.

@@ -1,4 +1,4 @@
-"""Between rows and the domain, and the event that tells of a product's new figures."""
+"""Mapping between rows and the domain, and the event of a product's new figures."""
 
 from __future__ import annotations
 

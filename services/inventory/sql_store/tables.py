@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, Index, MetaData, Table, Text, text
 
-from chassis.broker.outbox import outbox_table
-from chassis.database import UtcTime
+from chassis.broker.outbox import OUTBOX_RETENTION, outbox_table
+from chassis.database.database import UtcTime
+from chassis.retention import MIGRATED, Kept, Retention
 
 HELD = text("state = 'held' AND expires_at IS NOT NULL")
 UNBOOKED = text("booked_at IS NULL")
@@ -46,3 +47,12 @@ adjustments = Table(
     Index("adjustments_unbooked", "counted_at", sqlite_where=UNBOOKED, postgresql_where=UNBOOKED),
 )
 outbox = outbox_table(metadata)
+RETENTION: Retention = {
+    **MIGRATED,
+    "stock": Kept("one row for each product"),
+    "reservations": Kept(
+        "a late request for an order that has ended must find it; the audit compares each with its order"
+    ),
+    "adjustments": Kept("a scanner may send a count again after any time, and it must count once"),
+    "outbox": OUTBOX_RETENTION,
+}

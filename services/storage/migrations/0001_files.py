@@ -1,4 +1,4 @@
-"""What is known of each file."""
+"""The metadata of each file."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""The newest part of the event log, in memory: a client that was away for a moment costs the broker nothing."""
+"""Replay buffer: the newest part of the event log, in memory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from operator import attrgetter
 
-from services.notifier.frames import Notice
+from services.notifier.transports.frames import Notice
 
 _position = attrgetter("position")
 

@@ -1,4 +1,4 @@
-"""Who is at the door: the origin of a page, and the token of a client."""
+"""Authentication of notifier clients: a page's origin and the client's token."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from contextlib import contextmanager
 
 from aiohttp import web
 
+from chassis.auth.identity import Principal, TokenVerifier, bearer
 from chassis.errors import Kind, ShopError
-from chassis.identity import Principal, TokenVerifier, bearer
-from chassis.origins import origin_allowed
+from chassis.http.origin_check import origin_allowed
 
 _SUBPROTOCOL = "bearer."
 
 
-class Doorkeeper:
+class Authenticator:
     def __init__(self, verifier: TokenVerifier, *, allowed_origins: Sequence[str], max_clients: int) -> None:
         self._verifier = verifier
         self._allowed_origins = allowed_origins
@@ -38,14 +38,14 @@ class Doorkeeper:
             self._clients -= 1
 
     async def identify(self, request: web.Request) -> Principal:
-        """Whoever the token belongs to. Raises UNAUTHENTICATED, INVALID_TOKEN, or UPSTREAM_UNAVAILABLE."""
+        """Principal of the token. Raises UNAUTHENTICATED, INVALID_TOKEN, or UPSTREAM_UNAVAILABLE."""
         token = (
             bearer(request.headers.get("Authorization"))
             or request.query.get("token", "")
             or subprotocol_of(request).removeprefix(_SUBPROTOCOL)
         )
         if not token:
-            raise ShopError("UNAUTHENTICATED", "a valid access token is needed", Kind.UNAUTHENTICATED)
+            raise ShopError("UNAUTHENTICATED", "missing or invalid access token", Kind.UNAUTHENTICATED)
         return await self._verifier.verify(token)
 
 

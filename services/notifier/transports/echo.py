@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from aiohttp import WSMsgType, web
 
-from services.notifier.ws_api import answer_close
+from services.notifier.transports.masking import MaskedWebSocket
+from services.notifier.transports.ws_api import answer_close
 
 # The suite's largest message; what customers may send is far less.
 _MAX_MESSAGE = 16 << 20
@@ -12,7 +13,7 @@ _MAX_MESSAGE = 16 << 20
 
 async def echo(request: web.Request) -> web.WebSocketResponse:
     """Send every message back as it came."""
-    socket = web.WebSocketResponse(compress=False, autoclose=False, max_msg_size=_MAX_MESSAGE + 1)
+    socket = MaskedWebSocket(compress=False, autoclose=False, max_msg_size=_MAX_MESSAGE + 1)
     await socket.prepare(request)
     async for message in socket:
         payload = message.data.encode() if message.type is WSMsgType.TEXT else message.data

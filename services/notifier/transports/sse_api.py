@@ -1,4 +1,4 @@
-"""Server-sent events (WHATWG HTML, 9.2): the same events over plain HTTP, for who only wants to listen."""
+"""Server-sent events (WHATWG HTML, 9.2): the same events over plain HTTP, for clients that only listen."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.base_protocol import BaseProtocol
 
-from chassis.identity import Principal
-from services.notifier.access import Doorkeeper
+from chassis.auth.identity import Principal
+from services.notifier.auth import Authenticator
+from services.notifier.delivery.hub import Hub
 from services.notifier.domain import TRY_AGAIN_LATER, check_topics
-from services.notifier.frames import EVENT_STREAM, EVENT_STREAM_CHUNKS, HEARTBEAT
-from services.notifier.hub import Hub
-from services.notifier.outlet import TransportOutlet
-from services.notifier.protocol import position
+from services.notifier.transports.client_connection import TransportOutlet
+from services.notifier.transports.frames import EVENT_STREAM, EVENT_STREAM_CHUNKS, HEARTBEAT
+from services.notifier.transports.protocol import position
 
 _HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-store",
     # A proxy that collects what it passes on would hold events back.
     "X-Accel-Buffering": "no",
-    "Vary": "Origin",
 }
 # The milliseconds after which a browser comes back.
 _GREETING = b"retry: 1000\n\n"
@@ -52,7 +51,7 @@ class EventStreamOutlet(TransportOutlet):
 
 
 class EventStreamApi:
-    def __init__(self, hub: Hub, doorkeeper: Doorkeeper, *, backlog: int, heartbeat: float) -> None:
+    def __init__(self, hub: Hub, doorkeeper: Authenticator, *, backlog: int, heartbeat: float) -> None:
         self._hub = hub
         self._doorkeeper = doorkeeper
         self._backlog = backlog
@@ -61,11 +60,11 @@ class EventStreamApi:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve one stream. Raises `ShopError` before it has begun."""
         topics = check_topics(request.query.get("topics", "#").split(","))
-        after = position(request.headers.get("Last-Event-ID") or request.query.get("after"))
+        after = position(request.headers.get("Last-Event-ID") or request.query.get("after") or None)
         principal = await self._doorkeeper.identify(request)
+        # Before the answer: who has it counts on whatever happens from then on.
+        now = await self._hub.position()
         response = web.StreamResponse(headers=_HEADERS)
-        if origin := request.headers.get("Origin"):
-            response.headers["Access-Control-Allow-Origin"] = origin
         with contextlib.suppress(ConnectionError):  # a client that goes away is no error
             writer = await response.prepare(request)
             if writer is None:
@@ -74,11 +73,11 @@ class EventStreamApi:
             await response.write(_GREETING)
             chunked = request.version >= HttpVersion11
             outlet = EventStreamOutlet(request.protocol, writer, chunked=chunked, backlog=self._backlog)
-            await self._serve(outlet, principal, topics, after)
+            await self._serve(outlet, principal, topics, now if after is None else after)
         return response
 
     async def _serve(
-        self, outlet: EventStreamOutlet, principal: Principal, topics: tuple[str, ...], after: int | None
+        self, outlet: EventStreamOutlet, principal: Principal, topics: tuple[str, ...], after: int
     ) -> None:
         with self._hub.connected(principal, outlet) as session:
             await session.subscribe(topics, after)

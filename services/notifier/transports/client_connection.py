@@ -1,4 +1,4 @@
-"""What the ways to a client have in common: their bytes go to a transport, whose buffer is the client's bounded queue.
+"""Client connection: its bytes go to a transport, whose buffer is the client's bounded queue.
 
 A frame is made once and written to each transport as it is: that is three times as fast as a queue and a task for
 each client, and the buffer knows better than a count of messages how far behind a client is.
@@ -13,7 +13,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.base_protocol import BaseProtocol
 
 from services.notifier.domain import TRY_AGAIN_LATER
-from services.notifier.frames import Encoding, Frame
+from services.notifier.transports.frames import Encoding, Frame
 
 
 class TransportOutlet(ABC):
@@ -48,11 +48,13 @@ class TransportOutlet(ABC):
         self.closing = 0
 
     def write(self, encoded: bytes) -> bool:
-        if self.closing:
-            return False
         transport = self._transport
-        # What waits already, not with this frame: one large event makes nobody slow.
-        if transport.get_write_buffer_size() > self._backlog:
+        # uvloop raises for whatever is asked of a transport whose connection is gone.
+        if self.closing or transport.is_closing():
+            return False
+        waiting = transport.get_write_buffer_size()
+        # One large event does not make a client slow, but it is the only one that may be larger than the backlog.
+        if waiting and waiting + len(encoded) > self._backlog:
             self.close(TRY_AGAIN_LATER, "TOO_SLOW")
             return False
         transport.write(encoded)
@@ -72,7 +74,7 @@ class TransportOutlet(ABC):
             raise ConnectionResetError("the client is being closed")
 
     def stalled_for(self) -> float:
-        waiting = self._transport.get_write_buffer_size()
+        waiting = 0 if self._transport.is_closing() else self._transport.get_write_buffer_size()
         taken = self._written - waiting
         # A ping waits too, but is not counted as written: what was taken may seem to shrink.
         if not waiting or taken > self._taken:

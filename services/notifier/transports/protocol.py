@@ -1,4 +1,4 @@
-"""What clients send over a WebSocket: JSON text, parsed without any I/O."""
+"""The protocol of WebSocket clients: JSON text, parsed without any I/O."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ from services.notifier.domain import check_text, check_topics
 
 MAX_FRAME = 64 << 10
 _MAX_POSITION_DIGITS = 18
+# Before every position of every log: nothing can be said to have come after it.
+UNKNOWN_POSITION = -1
 _MAX_ROOM = 128
 
 
 @dataclass(frozen=True, slots=True)
 class Subscribe:
-    """`after`: the position up to which the client has everything; None for only what comes from now on."""
+    """`after`: the position up to which the client has everything; None for only what comes from now on.
+
+    `UNKNOWN_POSITION` for one that this log cannot have given out.
+    """
 
     topics: tuple[str, ...]
     after: int | None
@@ -45,16 +50,16 @@ Command = Subscribe | Unsubscribe | Chat | Ping
 
 
 def parse(text: str) -> Command:
-    """A client's frame. Raises INVALID_FRAME, UNKNOWN_ACTION, INVALID_TOPIC, INVALID_POSITION or INVALID_TEXT."""
+    """A client's frame. Raises INVALID_FRAME, UNKNOWN_ACTION, INVALID_TOPIC or INVALID_TEXT."""
     try:
         frame = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise _invalid("a frame is a JSON object") from error
+        raise _invalid("frame must be a JSON object") from error
     if not isinstance(frame, dict):
-        raise _invalid("a frame is a JSON object")
+        raise _invalid("frame must be a JSON object")
     match frame.get("action"):
         case "subscribe":
-            return Subscribe(_topics(frame), position(frame.get("after")))
+            return Subscribe(_topics(frame), _after(frame))
         case "unsubscribe":
             return Unsubscribe(_topics(frame))
         case "chat":
@@ -65,27 +70,40 @@ def parse(text: str) -> Command:
             raise ShopError("UNKNOWN_ACTION", "actions are subscribe, unsubscribe, chat and ping", Kind.INVALID)
 
 
-def position(value: object) -> int | None:
-    """A position as clients write it, None for none. Raises INVALID_POSITION."""
-    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+def position(text: str | None) -> int | None:
+    """A position as clients write it, None for none, `UNKNOWN_POSITION` for what is no position of ours.
+
+    That is no error: a client that comes back with the id of another server, or of an earlier version, has done nothing
+    wrong, and an error would end a browser's EventSource for good (WHATWG HTML, 9.2.3). Like a position that retention
+    has passed it is answered with `resync`.
+    """
     if text is None:
         return None
-    if not isinstance(text, str) or not (text.isascii() and text.isdigit() and len(text) <= _MAX_POSITION_DIGITS):
-        raise ShopError("INVALID_POSITION", "a position is the id of an event that was received", Kind.INVALID)
+    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_POSITION_DIGITS):
+        return UNKNOWN_POSITION
     return int(text)
+
+
+def _after(frame: dict[str, Any]) -> int | None:
+    after = frame.get("after")
+    if isinstance(after, int) and not isinstance(after, bool):
+        after = str(after)
+    if after is not None and not isinstance(after, str):
+        raise _invalid("after must be an event id (a string)")
+    return position(after)
 
 
 def _topics(frame: dict[str, Any]) -> tuple[str, ...]:
     topics = frame.get("topics")
     if not isinstance(topics, list) or not all(isinstance(topic, str) for topic in topics):
-        raise _invalid("topics is a list of strings")
+        raise _invalid("topics must be a list of strings")
     return check_topics(topics)
 
 
 def _text(frame: dict[str, Any], name: str, longest: int) -> str:
     text = frame.get(name)
     if not isinstance(text, str) or not 1 <= len(text) <= longest:
-        raise _invalid(f"{name} is a string of 1 to {longest} characters")
+        raise _invalid(f"{name} must be a string of 1 to {longest} characters")
     return text
 
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
+from chassis.auth.identity import Principal
 from chassis.broker.port import PositionExpired
-from chassis.identity import Principal
-from services.notifier import frames
-from services.notifier.audience import Audience, Topics
+from services.notifier.delivery.replay import History
+from services.notifier.delivery.subscription_index import Audience, Topics
 from services.notifier.domain import channel_of, may_see, wanted
-from services.notifier.frames import Notice
-from services.notifier.history import History
 from services.notifier.metrics import Metrics
 from services.notifier.ports import Outlet
+from services.notifier.transports import frames
+from services.notifier.transports.frames import Notice
+from services.notifier.transports.protocol import UNKNOWN_POSITION
 
 # Copies of notifier are a moment apart; a position that does not come in this time was never given out.
 _BEHIND_SECONDS = 2.0
@@ -40,9 +41,11 @@ class Session:
         self._joined: Topics = ()
 
     def lost_track(self) -> None:
-        """The live part has skipped to where it is now: retention has passed it."""
-        if self._joined:  # else reading on will tell
+        """The live part has skipped to where the log is now: it does not hold what comes next, or began anew."""
+        self._topics = dict.fromkeys(self._topics, self._history.position)
+        if self._topics:
             self._resync()
+            self.outlet.push(frames.subscribed(tuple(self._topics), self._history.position))
 
     def unsubscribe(self, topics: Sequence[str]) -> None:
         self.leave()
@@ -54,9 +57,9 @@ class Session:
     async def subscribe(self, topics: Sequence[str], after: int | None) -> None:
         """Serve these topics too: from now on, or everything after a position and then live. One call at a time.
 
-        Raises `ConnectionError` when the client goes away meanwhile.
+        A position that the log cannot continue from is answered with resync. Raises `ConnectionError` when the client
+        goes away meanwhile.
         """
-        await self._history.known.wait()
         self.leave()
         if after is None:
             self._add(topics, self._history.position)
@@ -121,6 +124,8 @@ class Session:
 
     async def _wait_for(self, position: int) -> None:
         """Wait until this copy has reached a position. Raises `PositionExpired` when it never does."""
+        if position == UNKNOWN_POSITION:
+            raise PositionExpired("the position is not one of this log")
         try:
             async with asyncio.timeout(_BEHIND_SECONDS):
                 while self._history.position < position:  # noqa: ASYNC110 - rare, and a signal would cost every event

@@ -1,4 +1,4 @@
-"""Who listens: clients with the same rights, topics and encoding are one group; an event is matched once for it."""
+"""Subscription index: clients with the same rights, topics and encoding form one group, matched once per event."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator, Sequence
 
 from chassis.broker.port import Event
 from services.notifier.domain import channels_of, matches
-from services.notifier.frames import Encoding
 from services.notifier.ports import Outlet
+from services.notifier.transports.frames import Encoding
 
 Topics = tuple[str, ...]
 
@@ -32,7 +32,7 @@ class Audience:
             del self._channels[channel]
 
     def of(self, event: Event) -> Iterator[tuple[Encoding, Collection[Outlet]]]:
-        """Everyone who may see an event and wants it, by what encoding they get it in."""
+        """The authorized subscribers of an event, by their encoding."""
         for channel in channels_of(event):
             for (topics, encoding), outlets in self._channels.get(channel, {}).items():
                 if _match(topics, event.type):

@@ -1,4 +1,4 @@
-"""A file that is written from its beginning to its end, and on the disk when it is finished.
+"""A partial upload: written from its beginning to its end, on disk once it is finished.
 
 All of it blocks, and belongs in a thread.
 """
@@ -25,7 +25,7 @@ class ArrivingFile:
             self._descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644)
             if locked(self._descriptor) and os.fstat(self._descriptor).st_nlink:
                 break
-            # Somebody who sweeps has found it before it was locked.
+            # A sweep has found it before it was locked.
             os.close(self._descriptor)
         self._size = 0
 

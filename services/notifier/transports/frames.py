@@ -1,8 +1,7 @@
-"""What goes to clients, as the bytes that go on the wire: made once, however many receive them."""
+"""Frames for clients as bytes on the wire, encoded once for all receivers."""
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC
@@ -11,12 +10,10 @@ from operator import attrgetter
 from typing import Any
 
 import orjson
+import websockets.frames
 
 from chassis.broker.port import Event, LogEntry
 from chassis.errors import ShopError
-
-_FINAL_TEXT = 0x81
-_SHORT, _MEDIUM = 126, 1 << 16
 
 
 class Frame:
@@ -31,14 +28,7 @@ class Frame:
     @cached_property
     def websocket(self) -> bytes:
         """One unmasked, uncompressed text frame (RFC 6455, 5.2)."""
-        size = len(self.payload)
-        if size < _SHORT:
-            header = struct.pack("!BB", _FINAL_TEXT, size)
-        elif size < _MEDIUM:
-            header = struct.pack("!BBH", _FINAL_TEXT, 126, size)
-        else:
-            header = struct.pack("!BBQ", _FINAL_TEXT, 127, size)
-        return header + self.payload
+        return websockets.frames.Frame(websockets.frames.Opcode.TEXT, self.payload).serialize(mask=False)
 
     @cached_property
     def event_stream(self) -> bytes:
@@ -97,7 +87,7 @@ class Notice:
 
 
 def _parsed(data: bytes) -> Any:
-    """The event's data; None for what is not JSON: one event that nobody can read must not stop all that follow."""
+    """The event's data; None for what is not JSON: one unreadable event must not stop all that follow."""
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
@@ -105,7 +95,7 @@ def _parsed(data: bytes) -> Any:
 
 
 class _Comment(Frame):
-    """What an event stream's client passes over."""
+    """Comment line of an event stream, which clients ignore."""
 
     @cached_property
     def event_stream(self) -> bytes:

@@ -1,4 +1,4 @@
-"""Wakes those who watch an order, by the event log: whichever process has changed it, the log tells."""
+"""Order watch: wakes the watchers of an order whenever the event log has news of it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
-from chassis.broker.port import Broker, BrokerUnavailable
+from chassis.background import forever, wait
+from chassis.broker.port import Broker, PositionExpired
 
 log = logging.getLogger(__name__)
 
@@ -22,15 +24,14 @@ class LogChanges:
 
     async def follow(self) -> None:
         """Read the log for as long as the process lives."""
-        while True:
-            try:
-                async with self._broker.tail() as entries:
-                    async for entry in entries:
-                        for watcher in self._watchers.get(entry.event.subject, ()):
-                            watcher.set()
-            except BrokerUnavailable as error:
-                log.warning("the event log is away", extra={"reason": str(error)})
-            await asyncio.sleep(_PAUSE)
+        await forever(self._follow, name="order watch", every=_PAUSE)
+
+    async def _follow(self) -> None:
+        with suppress(PositionExpired):  # the log began anew: so do we
+            async with self._broker.tail() as entries:
+                async for entry in entries:
+                    for watcher in self._watchers.get(entry.event.subject, ()):
+                        watcher.set()
 
     async def of(self, order_id: str) -> AsyncIterator[None]:
         """Yields at once, then whenever the order may have changed, and every two seconds in case the log is away."""
@@ -40,12 +41,7 @@ class LogChanges:
             while True:
                 changed.clear()
                 yield
-                try:
-                    # Not wait_for: Python 3.11's forgets a cancellation that comes together with the event.
-                    async with asyncio.timeout(_AT_LEAST_EVERY):
-                        await changed.wait()
-                except TimeoutError:
-                    continue
+                await wait(changed, _AT_LEAST_EVERY)
         finally:
             self._watchers[order_id].discard(changed)
             if not self._watchers[order_id]:

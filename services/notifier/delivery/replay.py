@@ -1,4 +1,4 @@
-"""The part of the event log that a client has missed: from memory when it is recent, else from the broker."""
+"""Replay of missed events: from memory when recent, else from the event log."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import asyncio
 import logging
 
 from chassis.broker.port import Broker, BrokerUnavailable
-from services.notifier.frames import Notice
-from services.notifier.recent import Recent
+from services.notifier.delivery.replay_buffer import Recent
+from services.notifier.transports.frames import Notice
 
 log = logging.getLogger(__name__)
 
 # What is kept in memory: events, and bytes of their data.
 _RECENT_EVENTS = 4_096
 _RECENT_BYTES = 8 << 20
-# What one client is given at once: it delays everybody else by as long as it takes to write it.
-_AT_ONCE = 200
-_BYTES_AT_ONCE = 256 << 10
+# What one client is given at once: it delays every other client by as long as it takes to write it.
+_BATCH_SIZE = 200
+_BATCH_BYTES = 256 << 10
 # Those who come from far back are read for one by one, since each such read may be a channel at the broker.
 _READERS = 16
 _TIMEOUT = 10.0
@@ -62,9 +62,9 @@ class History:
                     return await self._read_log(after)
                 await self._turn()
                 if self._recent.covers(after):  # still
-                    return self._recent.read(after, _AT_ONCE)
+                    return self._recent.read(after, _BATCH_SIZE)
             except (BrokerUnavailable, TimeoutError) as error:
-                log.warning("a client has to wait for what it missed", extra={"reason": str(error)})
+                log.warning("replay paused: event log unavailable", extra={"reason": str(error)})
                 await asyncio.sleep(_PAUSE)
 
     async def _turn(self) -> None:
@@ -84,7 +84,7 @@ class History:
 
     async def _read_log(self, after: int) -> tuple[list[Notice], int]:
         async with self._places:
-            found = await self._from_log(after, self.position, _AT_ONCE, _BYTES_AT_ONCE)
+            found = await self._from_log(after, self.position, _BATCH_SIZE, _BATCH_BYTES)
             await self._turn()
             return found, found[-1].position
 

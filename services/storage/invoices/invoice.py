@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from services.storage.pdf import Row, Text, document
+from services.storage.invoices.pdf import Row, Text, document
 
 PDF = "application/pdf"
 
 _LEFT, _QUANTITY, _PRICE, _SUM = 56, 380, 460, 539
-_LONGEST_NAME = 52
+_MAX_NAME = 52
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class InvoiceLine:
 
 @dataclass(frozen=True, slots=True)
 class Invoice:
-    """What a customer has bought and paid. `user_id` owns the file."""
+    """The invoice of a paid order. `user_id` owns the file."""
 
     order_id: str
     user_id: str
@@ -57,10 +57,10 @@ def render(invoice: Invoice) -> bytes:
         Row([], 16),
         _line("Product", "Quantity", "Price", f"Sum in {invoice.currency}", bold=True, rule=True),
         *(
-            _line(line.name, str(line.quantity), f"{line.unit_price:.2f}", f"{line.quantity * line.unit_price:.2f}")
+            _line(line.name, str(line.quantity), f"{line.unit_price:f}", f"{line.quantity * line.unit_price:f}")
             for line in invoice.lines
         ),
-        _line("", "", "Total", f"{invoice.total:.2f}", bold=True),
+        _line("", "", "Total", f"{invoice.total:f}", bold=True),
         Row([], 16),
         Row([Text(_LEFT, "Paid in full. Thank you for your order.")]),
     ]
@@ -68,7 +68,7 @@ def render(invoice: Invoice) -> bytes:
 
 
 def _line(name: str, quantity: str, price: str, total: str, *, bold: bool = False, rule: bool = False) -> Row:
-    shown = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+    shown = name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 1]}…"
     columns = [(_QUANTITY, quantity), (_PRICE, price), (_SUM, total)]
     texts = [Text(x, content, bold=bold, right=True) for x, content in columns]
     return Row([Text(_LEFT, shown, bold=bold), *texts], rule=rule)

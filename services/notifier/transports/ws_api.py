@@ -11,11 +11,12 @@ from aiohttp import WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.base_protocol import BaseProtocol
 
+from chassis.auth.identity import Principal
 from chassis.errors import Kind, ShopError
-from chassis.identity import Principal
-from chassis.telemetry import Telemetry
-from services.notifier.access import Doorkeeper, subprotocol_of
-from services.notifier.commands import Commands
+from chassis.http.websocket import close_reason
+from chassis.observability.tracing import Telemetry
+from services.notifier.auth import Authenticator, subprotocol_of
+from services.notifier.delivery.hub import Hub
 from services.notifier.domain import (
     ABNORMAL_CLOSURE,
     NORMAL_CLOSURE,
@@ -24,12 +25,13 @@ from services.notifier.domain import (
     UNAUTHENTICATED,
     TokenBucket,
 )
-from services.notifier.frames import WEBSOCKET
-from services.notifier.hub import Hub
 from services.notifier.metrics import Metrics
-from services.notifier.outlet import TransportOutlet
 from services.notifier.ports import ChatLog, Orders
-from services.notifier.protocol import MAX_FRAME
+from services.notifier.transports.client_connection import TransportOutlet
+from services.notifier.transports.commands import Commands
+from services.notifier.transports.frames import WEBSOCKET
+from services.notifier.transports.masking import MaskedWebSocket
+from services.notifier.transports.protocol import MAX_FRAME
 from services.notifier.use_cases import Conversations
 
 log = logging.getLogger(__name__)
@@ -78,14 +80,14 @@ class WebSocketOutlet(TransportOutlet):
     async def _close(self, code: int, reason: str) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
-                await self._socket.close(code=code, message=reason.encode())
+                await self._socket.close(code=code, message=close_reason(reason).encode())
 
 
 class WebSocketApi:
     def __init__(
         self,
         hub: Hub,
-        doorkeeper: Doorkeeper,
+        doorkeeper: Authenticator,
         orders: Orders,
         chat_log: ChatLog,
         telemetry: Telemetry,
@@ -101,8 +103,8 @@ class WebSocketApi:
         self._limits = limits
 
     async def handle(self, request: web.Request) -> web.WebSocketResponse:
-        """Serve one connection. A bad token is told by a close code: a page cannot see the status of a handshake."""
-        socket = web.WebSocketResponse(
+        """Serve one connection. A bad token gets a close code: a page cannot see the status of a handshake."""
+        socket = MaskedWebSocket(
             # Answered only if it was offered, as the handshake demands.
             protocols=[subprotocol_of(request)],
             heartbeat=self._limits.heartbeat,
@@ -122,6 +124,7 @@ class WebSocketApi:
         try:
             try:
                 principal = await self._doorkeeper.identify(request)
+                await self._hub.position()
             except ShopError as error:
                 outlet.close(UNAUTHENTICATED if error.kind is Kind.UNAUTHENTICATED else TRY_AGAIN_LATER, error.code)
             else:
@@ -129,7 +132,7 @@ class WebSocketApi:
             await outlet.closed()
             await answer_close(socket)
         except ConnectionError as error:
-            log.debug("the client has gone", extra={"reason": str(error)})
+            log.debug("client disconnected", extra={"reason": str(error)})
         finally:
             self._give_up(socket, outlet, request.transport)
         return socket
@@ -145,7 +148,7 @@ class WebSocketApi:
                     match message.type:
                         case WSMsgType.PING:
                             await socket.pong(message.data)
-                        case WSMsgType.PONG:
+                        case WSMsgType.PONG | WSMsgType.ERROR:  # after an error the library has closed
                             pass
                         case _ if allowed:
                             commands.receive(message.data if message.type is WSMsgType.TEXT else "")

@@ -1,18 +1,18 @@
-"""What a client asks for over a WebSocket, carried out one after the other."""
+"""Commands of a WebSocket client, executed one after the other."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 
+from chassis.auth.identity import acting_as
 from chassis.errors import Kind, ShopError
-from chassis.identity import acting_as
-from chassis.resilience import deadline_in
-from chassis.telemetry import SpanKind, Telemetry
-from services.notifier import frames
+from chassis.observability.tracing import SpanKind, Telemetry
+from chassis.resilience.deadlines import deadline_in
+from services.notifier.delivery.session import Session
 from services.notifier.metrics import Metrics
-from services.notifier.protocol import Chat, Command, Ping, Subscribe, Unsubscribe, parse
-from services.notifier.session import Session
+from services.notifier.transports import frames
+from services.notifier.transports.protocol import Chat, Command, Ping, Subscribe, Unsubscribe, parse
 from services.notifier.use_cases import Conversations
 
 log = logging.getLogger(__name__)

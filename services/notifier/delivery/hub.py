@@ -1,0 +1,177 @@
+"""One copy of notifier: reads the event log once and hands each event to every authorized, subscribed client.
+
+The log is the backplane: every copy reads all of it, so a client may be at any of them, and its positions are the same
+at all of them, so a client may come back to any other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from chassis.auth.identity import Principal
+from chassis.background import forever, wait
+from chassis.broker.port import Broker, BrokerUnavailable, LogEntry, LogReader, PositionExpired
+from chassis.errors import Kind, ShopError
+from chassis.observability.capture import capture
+from chassis.observability.capture.messages import Form, Message
+from chassis.observability.tracing import SpanKind, Telemetry
+from services.notifier.delivery.replay import History
+from services.notifier.delivery.session import Session
+from services.notifier.delivery.subscription_index import Audience
+from services.notifier.domain import GOING_AWAY, TRY_AGAIN_LATER, UNAUTHENTICATED
+from services.notifier.metrics import Metrics
+from services.notifier.ports import Outlet
+from services.notifier.transports.frames import Notice
+
+log = logging.getLogger(__name__)
+
+_PAUSE = 0.5
+_SWEEP_SECONDS = 1.0
+# How long a client that comes before the log is read waits for it; less than clients wait for an answer.
+_START_TIMEOUT = 4.0
+
+
+class Hub:
+    def __init__(self, broker: Broker, telemetry: Telemetry, metrics: Metrics, *, send_timeout: float) -> None:
+        """`send_timeout`: the seconds after which a client that takes nothing of what waits for it is closed."""
+        self._broker = broker
+        self._telemetry = telemetry
+        self._metrics = metrics
+        self._send_timeout = send_timeout
+        self._captured = telemetry.capture is not None
+        self._history = History(broker)
+        self._entries: LogReader | None = None
+        self._reason = "it has not been reached yet"
+        self._audience = Audience()
+        self._sessions: set[Session] = set()
+
+    @property
+    def trouble(self) -> str:
+        """Why no events come in; empty while they do."""
+        reason = self._reason if self._entries is None else self._entries.trouble
+        return reason and f"the event log cannot be read: {reason}"
+
+    @property
+    def following(self) -> bool:
+        """Whether the event log is connected."""
+        return not self.trouble
+
+    async def position(self) -> int:
+        """The position up to which the log has been served; waits while a copy that has just started finds it out.
+
+        A client that is answered afterwards misses nothing that happens from then on. Raises NOT_READY.
+        """
+        if not await wait(self._history.known, _START_TIMEOUT):
+            message = "this copy has not begun to read the event log; try again later"
+            raise ShopError("NOT_READY", message, Kind.UNAVAILABLE, retry_after=1.0)
+        return self._history.position
+
+    @contextmanager
+    def connected(self, principal: Principal, outlet: Outlet) -> Iterator[Session]:
+        """Serve a client while the block runs; `position` is known."""
+        session = Session(principal, outlet, self._history, self._audience, self._metrics)
+        connections = self._metrics.connections.labels(outlet.encoding.protocol)
+        self._sessions.add(session)
+        connections.inc()
+        try:
+            yield session
+        finally:
+            session.leave()
+            self._sessions.remove(session)
+            connections.dec()
+            if outlet.closing == TRY_AGAIN_LATER:
+                self._metrics.drops.labels("too_slow").inc()
+
+    async def follow(self) -> None:
+        """Serve what happens, for as long as the process lives."""
+        await forever(self._follow, name="event feed", every=_PAUSE)
+
+    async def _follow(self) -> None:
+        try:
+            await self._find_out()
+            async with self._broker.tail(self._history.position) as entries:
+                self._entries = entries
+                async for entry in entries:
+                    self._serve(entry)
+                    # Let the sockets take what was written, whatever the broker has in store.
+                    await asyncio.sleep(0)
+        except PositionExpired as error:
+            self._stopped(error)
+            await self._skip()
+        except BrokerUnavailable as error:
+            self._stopped(error)
+            raise
+        finally:
+            self._entries = None
+
+    async def sweep(self) -> None:
+        """Close clients whose token has expired or who take nothing any more, for as long as the process lives."""
+        await forever(self._sweep, name="client sweep", every=_SWEEP_SECONDS, first=_SWEEP_SECONDS)
+
+    async def _sweep(self) -> None:
+        now = time.time()
+        for session in self._sessions:
+            if session.principal.expires_at <= now:
+                session.outlet.close(UNAUTHENTICATED, "TOKEN_EXPIRED")
+            elif session.outlet.stalled_for() > self._send_timeout:
+                session.outlet.close(TRY_AGAIN_LATER, "TOO_SLOW")
+
+    def close_all(self) -> None:
+        """Begin to close every client; each first gets what has been written to it."""
+        for session in self._sessions:
+            session.outlet.close(GOING_AWAY, "GOING_AWAY")
+
+    def _serve(self, entry: LogEntry) -> None:
+        """Hand an event to its receivers. Never waits, so that a slow client does not slow down others."""
+        notice = Notice(entry)
+        self._history.append(notice)
+        event = entry.event
+        audience = list(self._audience.of(event))
+        if not audience:
+            return
+        protocols = {encoding.protocol for encoding, _ in audience}
+        protocol = "WebSocket" if "WebSocket" in protocols else "SSE"
+        # One span per event and copy: one per receiver would cost more than the delivery.
+        with self._telemetry.span(
+            f"notify {event.type}",
+            SpanKind.PRODUCER,
+            protocol=protocol,
+            peer="client",
+            parent=event.extensions.get("traceparent"),
+        ) as span:
+            frame = notice.frame
+            deliveries = size = 0
+            for encoding, outlets in audience:
+                encoded = encoding.encoded(frame)
+                if self._captured and encoding.protocol == protocol:
+                    form = Form.WEBSOCKET if encoding.protocol == "WebSocket" else Form.EVENT_STREAM
+                    capture.sent(span, Message(form, encoded, len(encoded)))
+                written = sum([outlet.write(encoded) for outlet in outlets])
+                self._metrics.deliveries.labels(encoding.protocol).inc(written)
+                deliveries += written
+                size += written * len(encoded)
+            span.set_attribute("shop.bytes.sent", size)
+            span.set_attribute("shop.deliveries", deliveries)
+
+    async def _find_out(self) -> None:
+        """Start live delivery at the log's position when this copy starts."""
+        if not self._history.known.is_set():
+            self._history.begin(await self._broker.last_position())
+
+    def _stopped(self, error: Exception) -> None:
+        self._entries = None
+        self._reason = str(error)
+
+    async def _skip(self) -> None:
+        """Go on with what the log has now: it does not hold what came after this copy's position."""
+        try:
+            self._history.begin(await self._broker.last_position())
+        except BrokerUnavailable:
+            return
+        log.error("notifier missed events: resync sent to all clients", extra={"reason": self._reason})
+        for session in self._sessions:
+            session.lost_track()

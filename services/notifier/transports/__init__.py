@@ -1,0 +1,1 @@
+"""WebSocket and SSE: the two ways to a client."""

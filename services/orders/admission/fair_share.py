@@ -1,0 +1,37 @@
+"""Who may place an order while others wait: a pure decision."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from chassis.errors import Kind, ShopError
+
+# Orders that every customer may have waiting, whatever the others have.
+FEW = 10
+_MAX_RETRY_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """The orders that wait for their first step: how many each customer has, and since when the oldest one waits."""
+
+    by_customer: Mapping[str, int]
+    oldest: datetime | None
+
+
+def refusal(backlog: Backlog, user_id: str, now: datetime, *, max_age: timedelta) -> ShopError | None:
+    """Why a customer's order is not accepted now; None when it is."""
+    if backlog.oldest is None:
+        return None
+    age = now - backlog.oldest
+    # An even share, with a place left for those who have none waiting yet.
+    share = max(FEW, sum(backlog.by_customer.values()) / (len(backlog.by_customer) + 1))
+    limit = max_age if backlog.by_customer.get(user_id, 0) <= share else max_age / 2
+    if age < limit:
+        return None
+    later = max(1, min(math.ceil((age - limit).total_seconds()), _MAX_RETRY_SECONDS))
+    message = f"orders have been waiting for {age.total_seconds():.0f} s: place this one later"
+    return ShopError("OVERLOADED", message, Kind.EXHAUSTED, retry_after=later)

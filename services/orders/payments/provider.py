@@ -1,0 +1,117 @@
+"""The payment provider over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import httpx
+
+from chassis.currency import to_minor
+from chassis.errors import Kind, ShopError, timed_out, unavailable
+from chassis.observability.tracing import NOTE, Span, SpanKind, Telemetry, current_traceparent
+from chassis.resilience.deadlines import CircuitBreaker, time_left
+from services.orders.domain import Order
+
+log = logging.getLogger(__name__)
+
+# No client waits for the saga's calls, so they may take longer than a client would.
+_TIMEOUT = 5.0
+_PROVIDER = "payment_provider"
+
+
+class HttpPayments:
+    """The payment provider's API, in the form that Stripe gave such APIs.
+
+    Calls take the shorter of 5 s and what is left of the caller's deadline, and raise UPSTREAM_UNAVAILABLE, at once
+    while the provider keeps failing, or DEADLINE_EXCEEDED.
+    """
+
+    def __init__(self, http: httpx.AsyncClient, telemetry: Telemetry, *, timeout: float = _TIMEOUT) -> None:
+        """`http` knows the provider's base URL; `timeout` in seconds for a call where no deadline is nearer."""
+        self._http = http
+        self._telemetry = telemetry
+        self._timeout = timeout
+        self._breaker = CircuitBreaker()
+        if telemetry.metrics is not None:
+            telemetry.metrics.watch(_PROVIDER, self._breaker)
+
+    async def request(self, order: Order) -> str:
+        body = {
+            "amount": to_minor(order.total, order.currency),
+            "currency": order.currency.lower(),
+            "metadata": {"order_id": order.id},
+        }
+        # The order's id as idempotency key: however often the saga is repeated, there is one payment.
+        response = await self._call("POST", "/v1/payment_intents", json=body, headers={"Idempotency-Key": order.id})
+        if response.status_code == httpx.codes.PAYMENT_REQUIRED:
+            raise ShopError("PAYMENT_DECLINED", "the payment was declined", Kind.PRECONDITION)
+        if response.status_code in (httpx.codes.BAD_REQUEST, httpx.codes.CONFLICT, httpx.codes.UNPROCESSABLE_ENTITY):
+            # The same request will be refused for ever: the order cannot be paid.
+            log.error("payment refused", extra={"order_id": order.id, "answer": response.text[:200]})
+            raise ShopError("PAYMENT_REFUSED", "the payment provider refused the payment", Kind.PRECONDITION)
+        return str(_accepted(response)["id"])
+
+    async def cancel(self, order_id: str) -> None:
+        # First closed: a request that is still on its way is refused from here on, so nothing can come after.
+        closed = await self._call("POST", f"/v1/orders/{order_id}/close")
+        for payment in _accepted(closed)["data"]:
+            if payment["status"] == "succeeded":
+                await self._refund(payment["id"])
+
+    async def _refund(self, payment_id: str) -> None:
+        """Give back all that is left of a payment; the payment's id as idempotency key, so it is given back once."""
+        headers = {"Idempotency-Key": f"refund-{payment_id}"}
+        response = await self._call("POST", "/v1/refunds", json={"payment_intent": payment_id}, headers=headers)
+        _accepted(response)
+
+    async def _call(
+        self, method: str, path: str, *, headers: dict[str, str] | None = None, **content: Any
+    ) -> httpx.Response:
+        with self._telemetry.span(
+            f"{method} {path}",
+            SpanKind.CLIENT,
+            protocol="HTTP",
+            peer=_PROVIDER,
+            attributes={"http.request.method": method},
+        ) as span:
+            budget = self._budget(span)
+            carried = {"traceparent": current_traceparent(), **(headers or {})}
+            try:
+                async with asyncio.timeout(budget):
+                    response = await self._http.request(method, path, headers=carried, **content)
+            except (TimeoutError, httpx.TimeoutException) as error:
+                self._breaker.failed()
+                raise timed_out(_PROVIDER) from error
+            except httpx.TransportError as error:
+                self._breaker.failed()
+                raise unavailable(_PROVIDER) from error
+            if response.is_server_error:
+                self._breaker.failed()
+            else:
+                self._breaker.succeeded()
+            span.set_attribute("http.response.status_code", response.status_code)
+            span.set_attribute("shop.bytes.sent", len(response.request.content))
+            span.set_attribute("shop.bytes.received", len(response.content))
+            return response
+
+    def _budget(self, span: Span) -> float:
+        """Seconds for a call; refuses one that has no time or no chance."""
+        if not self._breaker.allows_call():
+            span.set_attribute(NOTE, "breaker_open")
+            raise unavailable(_PROVIDER, retry_after=self._breaker.retry_after())
+        left = time_left()
+        budget = self._timeout if left is None else min(left, self._timeout)
+        if budget <= 0:
+            raise timed_out(_PROVIDER)
+        return budget
+
+
+def _accepted(response: httpx.Response) -> Any:
+    if response.is_success:
+        return response.json()
+    if response.is_server_error or response.status_code == httpx.codes.TOO_MANY_REQUESTS:
+        raise unavailable(_PROVIDER)
+    message = f"the payment provider answered {response.status_code}: {response.text[:200]}"
+    raise ShopError("PAYMENT_REFUSED", message, Kind.INTERNAL)

@@ -1,0 +1,1 @@
+"""An order's invoice as a PDF file."""
