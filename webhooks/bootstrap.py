@@ -7,20 +7,22 @@ deliveries may be slow, or down, without a partner noticing.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
-from chassis.database import database
-from chassis.http import HttpBoundary, serve_http
+from chassis.database.database import database
+from chassis.http.middleware import HttpBoundary, serve_http
 from chassis.process import Running
-from chassis.settings import TOPOLOGY, ProcessSettings
-from chassis.telemetry import telemetry
-from webhooks.domain import PROVIDERS
-from webhooks.http_api import application
-from webhooks.intake import open_intake
-from webhooks.ports import Intake, Shop
-from webhooks.use_cases import Receiving
+from chassis.service import service
+from chassis.settings import ProcessSettings
+from chassis.webpages.start_page import StartPage
+from webhooks.incoming.domain import PROVIDERS
+from webhooks.incoming.http_api import SINGULAR_HEADERS, application
+from webhooks.incoming.intake import open_intake
+from webhooks.incoming.ports import Intake, Shop
+from webhooks.incoming.use_cases import Receiving
+from webhooks.start_page import ABOUT, EXAMPLE, LINKS
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -62,16 +64,17 @@ async def run(settings: Settings | None = None, *, intake: Intake | None = None)
     """Receive webhooks over HTTP until the block ends."""
     settings = settings or Settings()
     keys = signing_keys(settings)
-    async with AsyncExitStack() as stack:
-        enter = stack.enter_async_context
-        spans = await enter(telemetry("webhooks", settings.otlp_url, sample_ratio=settings.trace_sample_ratio))
+    async with service("webhooks", settings) as s:
         if intake is None:
             url = settings.database("webhooks")
             async with database(url, MIGRATIONS, create=settings.env == "development", migrate=settings.migrate):
                 pass  # the schema is up to date
-            intake = await enter(open_intake(url))
-        app = HttpBoundary(application(Receiving(intake, keys), intake.healthy), spans, protocol_of=_protocol)
-        yield Running(await enter(serve_http(app, host=settings.host, port=settings.webhooks_port)))
+            intake = await s.enter(open_intake(url))
+        start = StartPage.of("Webhooks", ABOUT, *LINKS, example=EXAMPLE, env=settings.env)
+        api = application(Receiving(intake, keys), intake.healthy, start)
+        app = HttpBoundary(api, s.telemetry, protocol_of=_protocol)
+        serving = serve_http(app, host=settings.host, port=settings.webhooks_port, singular=SINGULAR_HEADERS)
+        yield Running(await s.enter(serving))
 
 
 def _protocol(_: str) -> str:
@@ -99,73 +102,60 @@ def signing_keys(settings: Settings) -> Mapping[str, Sequence[bytes]]:
 async def run_worker(settings: WorkerSettings | None = None, *, shop: Shop | None = None) -> AsyncIterator[Running]:
     """Process what was received, serve shop.webhooks.v1 and deliver outgoing webhooks until the block ends."""
     # Imported here: the process that receives needs none of it, and shares this file.
-    from chassis.background import background
-    from chassis.broker import connect as connect_broker
-    from chassis.broker.consumer import consuming
-    from chassis.broker.port import Topology
-    from chassis.identity_provider import identity_provider
-    from chassis.rpc_server import serve
+    from protos.shop.catalog.v1.catalog_pb2_grpc import CatalogServiceStub
+    from protos.shop.orders.v1.orders_pb2_grpc import OrderServiceStub
     from protos.shop.webhooks.v1.webhooks_pb2_grpc import (
         add_WebhookAdminServiceServicer_to_server,
         add_WebhookEndpointServiceServicer_to_server,
     )
-    from webhooks import consumer, grpc_api
-    from webhooks.clients import grpc_shop
+    from webhooks.incoming import consumer, grpc_api
+    from webhooks.incoming.clients import GrpcShop
+    from webhooks.incoming.records import Records
+    from webhooks.incoming.relay import Relay
+    from webhooks.incoming.replays import BrokerDeadLetters, Replays
+    from webhooks.incoming.sql_store import SqlWebhookStore, inbox
+    from webhooks.incoming.use_cases import Processing
     from webhooks.outgoing import bootstrap as outgoing
     from webhooks.outgoing import grpc_api as endpoints_api
-    from webhooks.relay import Relay
-    from webhooks.replays import BrokerDeadLetters, Replays
     from webhooks.retention import Retention
-    from webhooks.sql_store import SqlWebhookStore, inbox
-    from webhooks.use_cases import Processing
 
     settings = settings or WorkerSettings()
-    async with AsyncExitStack() as stack:
-        enter = stack.enter_async_context
-        tls = settings.tls("webhook_worker")
-        spans = await enter(settings.telemetry("webhook_worker"))
-        url = settings.database("webhooks")
-        db = await enter(database(url, MIGRATIONS, create=settings.env == "development", migrate=settings.migrate))
-        broker = await connect_broker(settings.broker(), Topology.load(TOPOLOGY))
-        stack.push_async_callback(broker.close)
-        provider = await enter(identity_provider(settings.users_address, spans, tls=tls))
+    async with service("webhook_worker", settings) as s:
+        db = await s.database("webhooks", MIGRATIONS)
+        broker = await s.broker()
         store = SqlWebhookStore(db)
-        if shop is None:
-            token = provider.service_token("webhook_worker", settings.service_secret)
-            shop = await enter(
-                grpc_shop(
-                    settings.orders_address,
-                    settings.catalog_address,
-                    spans,
-                    token=token,
-                    tls=tls,
-                    channel_user_id=settings.channel_user_id,
-                )
-            )
+        # Both upstreams recognize a repeat, so gRPC may retry.
+        shop = shop or GrpcShop(
+            *await s.client(
+                "orders",
+                settings.orders_address,
+                OrderServiceStub,
+                idempotent=["shop.orders.v1.OrderService"],
+                as_itself=True,
+            ),
+            *await s.client(
+                "catalog",
+                settings.catalog_address,
+                CatalogServiceStub,
+                idempotent=["shop.catalog.v1.CatalogService"],
+                as_itself=True,
+            ),
+            channel_user_id=settings.channel_user_id,
+        )
         received = consumer.WebhookConsumer(Processing(store, shop))
-        outbound = await enter(outgoing.assembled(settings, db, inbox, spans))
+        outbound = await s.enter(outgoing.assembled(settings, db, inbox, s.telemetry))
         sent = outbound.deliveries
         keep, every = timedelta(seconds=settings.webhooks_keep), timedelta(seconds=settings.webhooks_forget_every)
         retention = Retention(db, store.forget, sent.forget, sent.forget_events, keep=keep, every=every)
-        await enter(background(Relay(store, db, broker, spans).run(), outbound.dispatcher.run(), retention.run()))
-        for queue, handler in {consumer.QUEUE: received.handle, outgoing.QUEUE: outbound.fan_out.handle}.items():
-            await enter(consuming(broker, queue, handler, telemetry=spans, retry_delays=settings.retry_delays))
+        await s.background(Relay(store, db, broker, s.telemetry).run(), outbound.dispatcher.run(), retention.run())
+        await s.consume(broker, consumer.QUEUE, received.handle)
+        await s.consume(broker, outgoing.QUEUE, outbound.fan_out.handle)
         replays = Replays(store, BrokerDeadLetters(broker, consumer.QUEUE))
-        port = await enter(
-            serve(
-                (add_WebhookAdminServiceServicer_to_server, grpc_api.WebhookAdminApi(replays)),
-                (
-                    add_WebhookEndpointServiceServicer_to_server,
-                    endpoints_api.WebhookEndpointApi(outbound.endpoints),
-                ),
-                names=["shop.webhooks.v1.WebhookAdminService", "shop.webhooks.v1.WebhookEndpointService"],
-                policy={**grpc_api.POLICY, **endpoints_api.POLICY},
-                verifier=provider.verifier,
-                telemetry=spans,
-                host=settings.host,
-                port=settings.webhooks_grpc_port,
-                reflection=settings.env == "development",
-                tls=tls,
-            )
+        port = await s.serve(
+            (add_WebhookAdminServiceServicer_to_server, grpc_api.WebhookAdminApi(replays, Records(store, keep))),
+            (add_WebhookEndpointServiceServicer_to_server, endpoints_api.WebhookEndpointApi(outbound.endpoints)),
+            names=["shop.webhooks.v1.WebhookAdminService", "shop.webhooks.v1.WebhookEndpointService"],
+            policy={**grpc_api.POLICY, **endpoints_api.POLICY},
+            port=settings.webhooks_grpc_port,
         )
         yield Running(port)

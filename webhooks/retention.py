@@ -1,4 +1,4 @@
-"""Forgets what has been over for long enough, a little at a time."""
+"""Retention: deletes finished webhooks and deliveries after a period, in small batches."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import logging
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
-from chassis.database import DATABASE_ERRORS, Database
+from chassis.background import forever
+from chassis.database.database import Database
 
 log = logging.getLogger(__name__)
 
 # Forgets up to so many things that were over before a moment; how many it found.
 Forget = Callable[[datetime, int], Awaitable[int]]
 
-# Small, and with a pause after each: whoever receives meanwhile waits for one batch at most.
+# Small, and with a pause after each: a webhook received meanwhile waits for one batch at most.
 _BATCH = 200
 _PAUSE_SECONDS = 0.05
 
@@ -29,17 +30,15 @@ class Retention:
 
     async def run(self) -> None:
         """Forget as long as the process lives; one process at a time."""
-        while True:
-            try:
-                async with self._database.exclusively("retention") as alone:
-                    if alone:
-                        await self.forget(datetime.now(UTC))
-            except DATABASE_ERRORS as error:
-                log.warning("what is over has to stay a while longer", extra={"reason": str(error)})
-            await asyncio.sleep(self._every.total_seconds())
+        await forever(self._round, name="webhook retention", every=self._every.total_seconds())
+
+    async def _round(self) -> None:
+        async with self._database.try_lock("retention") as alone:
+            if alone:
+                await self.forget(datetime.now(UTC))
 
     async def forget(self, now: datetime) -> int:
-        """One round: everything that is over for long enough; how much it was."""
+        """Delete every record that ended longer ago than the retention period; returns their number."""
         forgotten = 0
         for step in self._forget:
             found = _BATCH
@@ -48,5 +47,5 @@ class Retention:
                 forgotten += found
                 await asyncio.sleep(_PAUSE_SECONDS)
         if forgotten:
-            log.info("forgotten", extra={"count": forgotten, "keep_days": self._keep.days})
+            log.info("deleted expired webhooks", extra={"count": forgotten, "keep_days": self._keep.days})
         return forgotten

@@ -1,1 +1,1 @@
-"""Outgoing webhooks: what happens to orders, told to whoever has registered an endpoint (Standard Webhooks)."""
+"""Outgoing webhooks: order events for registered endpoints (Standard Webhooks)."""

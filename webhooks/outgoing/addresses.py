@@ -1,4 +1,4 @@
-"""Which addresses a customer may make us call: only those of the public Internet (SSRF).
+"""Addresses that webhooks may be sent to: only those of the public Internet (SSRF).
 
 A name is no protection: it may lead to one address when we look and to another when we connect. So the address itself
 is checked, by the process that connects, at the moment in which it connects.

@@ -1,4 +1,4 @@
-"""How outgoing webhooks are put together."""
+"""The composition of outgoing webhooks."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Protocol
 
 from sqlalchemy import Table
 
-from chassis.database import Database
-from chassis.telemetry import Telemetry
+from chassis.database.database import Database
+from chassis.observability.tracing import Telemetry
 from webhooks.outgoing.addresses import check_target, is_public
 from webhooks.outgoing.consumer import QUEUE, FanOut
 from webhooks.outgoing.dispatcher import Dispatcher

@@ -1,24 +1,29 @@
-"""Sends what is due. All its state is rows: whoever dies in between has lost nothing, and sends under the same id."""
+"""Sends due deliveries. All state is in rows: a dispatcher that restarts sends again under the same id."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import random
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from chassis.database import DATABASE_ERRORS, Database
+from chassis import background
+from chassis.background import Backoff, forever
+from chassis.database.database import Database
 from webhooks.outgoing.domain import Delivery, Endpoint, Persistence, after_attempt
 from webhooks.outgoing.ports import DeliveryStore, Sender
 
 log = logging.getLogger(__name__)
 
 # Requests under way to one endpoint, and endpoints that are being served at a time.
-_AT_ONCE = 4
-_MOST_LANES = 200
+_MAX_CONCURRENT = 4
+_MAX_LANES = 200
 _LOOK_SECONDS = 1.0
-_BACKOFF_SECONDS = 1.0
+_TRY_SECONDS = 1.0
+_MAX_PAUSE = 30.0
 _JITTER = 0.1
+# How often it is seen to that nothing waits for an hour by which the clock was set back.
+_CLOCK_SECONDS = 10.0
 
 
 class Dispatcher:
@@ -30,7 +35,10 @@ class Dispatcher:
         self._database = database
         self._persistence = persistence
         self._news = asyncio.Event()
+        self._clock_check_at = float("-inf")
         self._lanes: dict[str, asyncio.Task[None]] = {}
+        # Of all lanes together: they record in one database.
+        self._recording = Backoff("webhook deliveries", longest=_MAX_PAUSE)
 
     def wake(self) -> None:
         """Something may be due earlier than it was thought."""
@@ -38,21 +46,20 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Dispatch as long as the process lives; one process at a time, or an event would be sent by each of them."""
-        while True:
-            try:
-                async with self._database.exclusively("dispatch") as alone:
-                    if alone:
-                        await self._dispatch()
-            except DATABASE_ERRORS as error:
-                log.warning("deliveries have to wait", extra={"reason": str(error)})
-            await asyncio.sleep(_BACKOFF_SECONDS)
+        await forever(self._dispatch_alone, name="webhook dispatcher", every=_TRY_SECONDS)
+
+    async def _dispatch_alone(self) -> None:
+        async with self._database.try_lock("dispatch") as alone:
+            if alone:
+                await self._dispatch()
 
     async def _dispatch(self) -> None:
         try:
             while True:
                 self._news.clear()
+                await self._check_clock()
                 for endpoint_id in await self._store.endpoints_due(datetime.now(UTC)):
-                    if endpoint_id not in self._lanes and len(self._lanes) < _MOST_LANES:
+                    if endpoint_id not in self._lanes and len(self._lanes) < _MAX_LANES:
                         self._open_lane(endpoint_id)
                 await self._rest()
         finally:
@@ -61,27 +68,39 @@ class Dispatcher:
                 lane.cancel()
             await asyncio.gather(*lanes, return_exceptions=True)
 
+    async def _check_clock(self) -> None:
+        """Let what was to be sent by a clock that has been set back since wait no longer than it was meant to."""
+        now = asyncio.get_running_loop().time()
+        if now < self._clock_check_at:
+            return
+        waits = [timedelta(0), *(timedelta(seconds=delay * (1 + _JITTER)) for delay in self._persistence.delays)]
+        longest_pause = timedelta(seconds=self._persistence.longest_pause)
+        await self._store.shorten_waits(datetime.now(UTC), waits, longest_pause)
+        self._clock_check_at = now + _CLOCK_SECONDS
+
     def _open_lane(self, endpoint_id: str) -> None:
         task = asyncio.create_task(self._serve(endpoint_id), name=f"deliver to {endpoint_id}")
         self._lanes[endpoint_id] = task
 
         def ended(lane: asyncio.Task[None]) -> None:
             del self._lanes[endpoint_id]
-            if not lane.cancelled() and (error := lane.exception()) is not None:
-                # What it was about is due still, and is found at the next look.
-                log.error("%s ended: %s", lane.get_name(), error, exc_info=error)
-            else:
+            if not lane.cancelled():
                 self.wake()  # something may have come due since its last look
 
         task.add_done_callback(ended)
 
     async def _serve(self, endpoint_id: str) -> None:
-        """Send what is due for an endpoint until nothing is."""
-        while True:
-            endpoint, deliveries = await self._store.due(endpoint_id, datetime.now(UTC), _AT_ONCE)
-            if endpoint is None or not deliveries:
-                return
-            await asyncio.gather(*(self._attempt(endpoint, delivery) for delivery in deliveries))
+        """Send what is due for an endpoint until nothing is; after a failure of ours, once more after a pause."""
+        try:
+            while True:
+                endpoint, deliveries = await self._store.due(endpoint_id, datetime.now(UTC), _MAX_CONCURRENT)
+                if endpoint is None or not deliveries:
+                    return
+                await asyncio.gather(*(self._attempt(endpoint, delivery) for delivery in deliveries))
+                self._recording.worked()
+        except Exception as error:  # noqa: BLE001 - what it was about is due still, and is found at the next look
+            # The lane stays taken meanwhile: what cannot be recorded must not be sent over and over.
+            await asyncio.sleep(self._recording.failed(error))
 
     async def _attempt(self, endpoint: Endpoint, delivery: Delivery) -> None:
         attempt = await self._sender.send(endpoint, delivery)
@@ -97,9 +116,4 @@ class Dispatcher:
             wait = min(wait, max(0.02, (due - datetime.now(UTC)).total_seconds()))
         if self._lanes:
             wait = max(wait, 0.1)  # most likely a busy lane's; its end is news
-        try:
-            # Not `wait_for`: Python 3.11's drops a cancellation that comes together with the event.
-            async with asyncio.timeout(wait):
-                await self._news.wait()
-        except TimeoutError:
-            return
+        await background.wait(self._news, wait)

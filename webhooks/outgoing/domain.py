@@ -28,7 +28,7 @@ MAX_OLD_SECRETS = 4
 _GONE = 410
 # The answers that may say when to come back (RFC 9110, section 10.2.3; RFC 6585, section 4).
 _LATER = (429, 503)
-_EVENT_TYPE = re.compile(r"order\.(\*|placed|confirmed|rejected|paid|shipped|delivered|cancelled)")
+_EVENT_TYPE = re.compile(r"order\.(\*|placed|delayed|confirmed|rejected|paid|shipped|delivered|cancelled|refund_due)")
 _SECRET_BYTES = 32
 _RETRY_AFTER_DIGITS = 9
 
@@ -45,7 +45,7 @@ class OldSecret:
 class Endpoint:
     """`sees_all`: registered by an admin, it is told of everybody's orders. `failing_since` its last success.
 
-    `paused_until`: it has asked for so much patience. `old_secrets` are newest first.
+    `paused_until`: until its `Retry-After` is over. `old_secrets` are newest first.
     """
 
     id: str
@@ -70,7 +70,7 @@ class Endpoint:
         return self.enabled and (self.paused_until is None or self.paused_until <= now)
 
     def secrets(self, now: datetime) -> list[str]:
-        """What signs at this time, the newest first."""
+        """The valid signing secrets at a time, the newest first."""
         return [self.secret, *(old.secret for old in self.old_secrets if now < old.until)]
 
 
@@ -100,8 +100,8 @@ class Attempt:
         return 200 <= self.status_code < 300  # a redirect is a failure: it leads where nobody has checked
 
     @property
-    def patience(self) -> float:
-        """The seconds for which the endpoint asks to be left alone."""
+    def requested_pause(self) -> float:
+        """The seconds that a `Retry-After` of 429 or 503 asks for, else 0."""
         return (self.retry_after or 0.0) if self.status_code in _LATER else 0.0
 
 
@@ -150,7 +150,7 @@ def after_attempt(
     if attempt.succeeded:
         return replace(endpoint, failing_since=None), replace(delivery, status=Status.DELIVERED)
     failing_since = endpoint.failing_since or attempt.at
-    pause = timedelta(seconds=min(attempt.patience, persistence.longest_pause))
+    pause = timedelta(seconds=min(attempt.requested_pause, persistence.longest_pause))
     endpoint = replace(endpoint, failing_since=failing_since, paused_until=attempt.at + pause if pause else None)
     if attempt.status_code == _GONE:
         endpoint = _disabled(endpoint, "it answered 410 Gone")
@@ -230,13 +230,13 @@ def check_event_types(event_types: Sequence[str]) -> list[str]:
         if not _EVENT_TYPE.fullmatch(event_type)
     }
     if wrong:
-        raise invalid("these events cannot be subscribed to", **dict(list(wrong.items())[:10]))
+        raise invalid("unknown event types", **dict(list(wrong.items())[:10]))
     return list(dict.fromkeys(event_types)) or [EVERY_EVENT]
 
 
 def check_description(description: str) -> None:
     if len(description) > MAX_DESCRIPTION or "\0" in description:
-        raise invalid("the description cannot be kept", description=f"must have at most {MAX_DESCRIPTION} characters")
+        raise invalid("description is too long", description=f"must have at most {MAX_DESCRIPTION} characters")
 
 
 def target_of(url: str, *, allow_plain: bool) -> tuple[str, int]:

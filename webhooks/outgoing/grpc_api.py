@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from chassis.cursors import page_size
-from chassis.identity import Principal, current_principal
-from chassis.wire import timestamp
+from chassis.auth.identity import Principal, current_principal
+from chassis.grpc.timestamps import timestamp
+from chassis.pagination import page_size
 from protos.shop.webhooks.v1 import webhooks_pb2 as pb
 from protos.shop.webhooks.v1.webhooks_pb2_grpc import WebhookEndpointServiceServicer
-from webhooks.grpc_api import cursor_of, place_of
+from webhooks.incoming.grpc_api import cursor_of, place_of
 from webhooks.outgoing.domain import Attempt, Delivery, Endpoint
 from webhooks.outgoing.use_cases import Endpoints
 

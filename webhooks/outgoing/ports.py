@@ -1,8 +1,9 @@
-"""What outgoing webhooks need from outside."""
+"""The ports of outgoing webhooks."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from chassis.broker.port import Event
@@ -27,7 +28,7 @@ class EndpointStore(Protocol):
         """Keep its new secret and the old ones; False when it no longer has the secret that was to be replaced."""
 
     async def delete(self, endpoint_id: str) -> None:
-        """With its deliveries and their attempts."""
+        """Delete an endpoint with its deliveries and their attempts."""
 
 
 class DeliveryStore(Protocol):
@@ -44,13 +45,19 @@ class DeliveryStore(Protocol):
         """Keep when it is due, and end its endpoint's pause; False when it has been forgotten meanwhile."""
 
     async def endpoints_due(self, now: datetime) -> list[str]:
-        """The enabled endpoints for which something is due, but for those that have asked for patience."""
+        """The enabled endpoints for which something is due, without those that are paused."""
+
+    async def shorten_waits(self, now: datetime, waits: Sequence[timedelta], pause: timedelta) -> None:
+        """Let no delivery with n retries wait for longer than `waits[n]`, and no endpoint pause for longer than this.
+
+        Those that would were written before the clock was set back.
+        """
 
     async def next_due(self, now: datetime) -> datetime | None:
-        """When the first delivery is, or was, due, to an endpoint that is enabled and does not pause."""
+        """Time at which the first delivery is, or was, due, to an endpoint that is enabled and does not pause."""
 
     async def due(self, endpoint_id: str, now: datetime, limit: int) -> tuple[Endpoint | None, list[Delivery]]:
-        """What is due for an endpoint, the longest overdue first; nothing while it is disabled or pauses."""
+        """Due deliveries of an endpoint, the longest overdue first; none while it is disabled or pauses."""
 
     async def record(self, endpoint: Endpoint, delivery: Delivery, attempt: Attempt) -> None:
         """Keep an attempt and what it made of the delivery and of the endpoint, together; nothing if it is gone."""

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from chassis.telemetry import SpanKind, Telemetry, current_traceparent
+from chassis.observability.capture.http import aiohttp_middlewares, keep_aiohttp_response
+from chassis.observability.tracing import SpanKind, Telemetry, current_traceparent
 from webhooks.outgoing.addresses import guarded_socket
 from webhooks.outgoing.domain import Attempt, Delivery, Endpoint, retry_after, signed_headers
 
@@ -51,6 +52,7 @@ class HttpSender:
                 # Not the whole URL: some carry a secret in their path.
                 "server.address": urlsplit(endpoint.url).hostname or "",
                 "shop.endpoint": endpoint.id,
+                "shop.attempt": delivery.attempts + 1,
                 "shop.bytes.sent": len(delivery.body),
             },
         ) as span:
@@ -60,6 +62,8 @@ class HttpSender:
                 endpoint.url, data=delivery.body, headers=headers, allow_redirects=False
             ) as response:
                 snippet = await _beginning(response.content)
+                if self._telemetry.capture is not None:
+                    keep_aiohttp_response(span, response, snippet)
                 span.set_attribute("http.response.status_code", response.status)
                 span.set_attribute("shop.bytes.received", len(snippet))
                 return response.status, _text(snippet), retry_after(response.headers.get("retry-after", ""), now)
@@ -83,6 +87,7 @@ async def http_sender(
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,  # a small answer could be a large one, compressed
         trust_env=False,
+        middlewares=aiohttp_middlewares(telemetry, secret_targets=True),
     ) as session:
         yield HttpSender(session, telemetry)
 
@@ -95,7 +100,7 @@ async def _beginning(content: aiohttp.StreamReader) -> bytes:
 
 
 def _text(snippet: bytes) -> str:
-    """As text that any database holds and any terminal shows."""
+    """The bytes as text that any database holds and any terminal shows."""
     return "".join(
         character if character.isprintable() or character == "\n" else "\N{REPLACEMENT CHARACTER}"
         for character in snippet.decode(errors="replace")

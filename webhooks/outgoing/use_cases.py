@@ -1,4 +1,4 @@
-"""What an owner can do with endpoints and deliveries."""
+"""The use cases of an owner of endpoints and deliveries."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from chassis.auth.identity import Principal
 from chassis.errors import not_found
-from chassis.identity import Principal
 from webhooks.outgoing import domain
 from webhooks.outgoing.domain import Delivery, Endpoint
 from webhooks.outgoing.ports import DeliveryStore, EndpointStore, Lookup, Place
@@ -62,7 +62,7 @@ class Endpoints:
         return found[:size], (last.created_at, last.id) if last else None
 
     async def get(self, endpoint_id: str, caller: Principal) -> Endpoint:
-        """Raises NOT_FOUND, also for somebody else's."""
+        """Raises NOT_FOUND, also for another owner's."""
         endpoint = await self._endpoints.get(endpoint_id)
         if endpoint is None or not (caller.is_admin or endpoint.owner_id == caller.subject):
             raise not_found("webhook endpoint", endpoint_id)

@@ -5,19 +5,22 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Table, bindparam, delete, func, insert, select, update
 
 from chassis.broker.inbox import Inbox
 from chassis.broker.port import Event
-from chassis.database import Database, insert_missing
+from chassis.database.database import Database, insert_missing
 from webhooks.outgoing.consumer import QUEUE
 from webhooks.outgoing.domain import Attempt, Delivery, Endpoint, Status
 from webhooks.outgoing.ports import Place
 from webhooks.outgoing.sql_store.schema import attempts, deliveries, endpoint_by_id, endpoint_of, endpoints, newest
 
+_TOLD = select(endpoints).where(
+    endpoints.c.enabled & (endpoints.c.sees_all | (endpoints.c.owner_id == bindparam("owner")))
+)
 _TO_ENDPOINTS = deliveries.join(endpoints, endpoints.c.id == deliveries.c.endpoint_id)
 
 
@@ -28,17 +31,16 @@ class SqlDeliveryStore:
         self._handled = inbox
 
     async def fan_out(self, event: Event, owner_id: str, body: bytes) -> int:
+        # Most customers have no endpoint, and what concerns none leaves nothing to be kept from happening twice.
+        if not await self._database.read(lambda rows: _told(rows, event, owner_id)):
+            return 0
         return await self._database.write(lambda rows: self._fan_out(rows, event, owner_id, body))
 
     def _fan_out(self, connection: Connection, event: Event, owner_id: str, body: bytes) -> int:
         if not self._inbox.first_time(connection, QUEUE, event.id):
             return 0
-        concerned = endpoints.c.enabled & (endpoints.c.sees_all | (endpoints.c.owner_id == owner_id))
-        # Locked against being deleted meanwhile: what is inserted for one that is gone, nobody would ever look at.
-        told = select(endpoints).where(concerned).with_for_update(read=True, key_share=True)
         now = datetime.now(UTC)
-        found = [endpoint_of(row) for row in connection.execute(told)]
-        new = [_new_row(event, endpoint, body, now) for endpoint in found if endpoint.wants(event.type)]
+        new = [_new_row(event, endpoint, body, now) for endpoint in _told(connection, event, owner_id, locked=True)]
         if new:
             connection.execute(insert_missing(connection, deliveries), new)
         return len(new)
@@ -59,6 +61,9 @@ class SqlDeliveryStore:
         due = _served(now) & (deliveries.c.next_attempt_at <= now)
         statement = select(deliveries.c.endpoint_id).distinct().select_from(_TO_ENDPOINTS).where(due)
         return await self._database.read(lambda rows: list(rows.scalars(statement)))
+
+    async def shorten_waits(self, now: datetime, waits: Sequence[timedelta], pause: timedelta) -> None:
+        await self._database.write(lambda rows: _shorten_waits(rows, now, waits, pause))
 
     async def next_due(self, now: datetime) -> datetime | None:
         pending = _served(now) & deliveries.c.next_attempt_at.is_not(None)
@@ -90,6 +95,16 @@ class SqlDeliveryStore:
         return await self._database.write(lambda rows: rows.execute(delete(self._handled).where(these)).rowcount)
 
 
+def _told(connection: Connection, event: Event, owner_id: str, *, locked: bool = False) -> list[Endpoint]:
+    """The endpoints that an event concerns; `locked` against being deleted before the transaction ends.
+
+    What is inserted for one that is gone, nobody would ever look at.
+    """
+    told = _TOLD.with_for_update(read=True, key_share=True) if locked else _TOLD
+    found = [endpoint_of(row) for row in connection.execute(told, {"owner": owner_id})]
+    return [endpoint for endpoint in found if endpoint.wants(event.type)]
+
+
 def _ask_again(connection: Connection, delivery: Delivery) -> bool:
     found = connection.execute(_progress(delivery)).rowcount == 1
     unpaused = update(endpoints).where(endpoints.c.id == delivery.endpoint_id).values(paused_until=None)
@@ -106,13 +121,24 @@ def _record(connection: Connection, endpoint: Endpoint, delivery: Delivery, atte
     health: dict[str, object] = {"failing_since": since}
     if not endpoint.enabled:
         health |= {"enabled": False, "disabled_reason": endpoint.disabled_reason}
-    if attempt.patience:
+    if attempt.requested_pause:
         health["paused_until"] = endpoint.paused_until
     connection.execute(update(endpoints).where(endpoints.c.id == endpoint.id).values(health))
 
 
+def _shorten_waits(connection: Connection, now: datetime, waits: Sequence[timedelta], pause: timedelta) -> None:
+    paused = update(endpoints).where(endpoints.c.paused_until > now + pause).values(paused_until=now + pause)
+    connection.execute(paused)
+    # Of an endpoint that pauses, nothing is sent before the pause is over, and its deliveries say so.
+    pausing = select(endpoints.c.id).where(endpoints.c.paused_until > now)
+    for retries, wait in enumerate(waits):
+        later = (deliveries.c.next_attempt_at > now + wait) & (deliveries.c.retries == retries)
+        these = later & deliveries.c.endpoint_id.not_in(pausing)
+        connection.execute(update(deliveries).where(these).values(next_attempt_at=now + wait))
+
+
 def _forget(connection: Connection, before: datetime, limit: int) -> int:
-    # Locked, and what somebody else has locked left alone: it may just be asked for again.
+    # Locked, and what another transaction has locked left alone: it may just be asked for again.
     over = select(deliveries.c.id).where(deliveries.c.settled_at < before).order_by(deliveries.c.settled_at)
     ids = list(connection.scalars(over.limit(limit).with_for_update(skip_locked=True)))
     connection.execute(delete(attempts).where(attempts.c.delivery_id.in_(ids)))
@@ -121,7 +147,7 @@ def _forget(connection: Connection, before: datetime, limit: int) -> int:
 
 
 def _served(now: datetime) -> ColumnElement[bool]:
-    """As `Endpoint.is_served`."""
+    """The SQL form of `Endpoint.is_served`."""
     return endpoints.c.enabled & (endpoints.c.paused_until.is_(None) | (endpoints.c.paused_until <= now))
 
 

@@ -6,7 +6,7 @@ import json
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from chassis.database import Database, take_turns
+from chassis.database.database import Database, lock_in_transaction
 from webhooks.outgoing.domain import Endpoint
 from webhooks.outgoing.ports import Place
 from webhooks.outgoing.sql_store.schema import attempts, deliveries, endpoint_by_id, endpoint_of, endpoints, newest
@@ -42,7 +42,7 @@ class SqlEndpointStore:
 
 
 def _add(connection: Connection, endpoint: Endpoint, most: int) -> bool:
-    take_turns(connection, f"endpoints of {endpoint.owner_id}")
+    lock_in_transaction(connection, f"endpoints of {endpoint.owner_id}")
     theirs = endpoints.c.owner_id == endpoint.owner_id
     count = connection.scalar(select(func.count()).select_from(endpoints).where(theirs))
     if (count or 0) >= most:

@@ -22,7 +22,8 @@ from sqlalchemy import (
     tuple_,
 )
 
-from chassis.database import UtcTime
+from chassis.database.database import UtcTime
+from chassis.retention import Deleted, Kept, Retention
 from webhooks.outgoing.domain import Endpoint, OldSecret
 from webhooks.outgoing.ports import Place
 
@@ -74,6 +75,11 @@ attempts = Table(
     Column("error", Text, nullable=False),
     Column("response", Text, nullable=False),
 )
+RETENTION: Retention = {
+    "endpoints": Kept("their owners delete them; each owner has few"),
+    "deliveries": Deleted("SHOP_WEBHOOKS_KEEP after they were delivered or given up, by webhooks.retention"),
+    "delivery_attempts": Deleted("with their delivery"),
+}
 
 
 def newest(statement: Select[Any], table: Table, after: Place | None, size: int) -> Select[Any]:

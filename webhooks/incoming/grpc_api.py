@@ -5,21 +5,23 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from chassis.cursors import decode_cursor, encode_cursor, page_size
+from chassis.auth.identity import admin, current_principal
 from chassis.errors import invalid
-from chassis.identity import admin, current_principal
-from chassis.wire import moment, timestamp
+from chassis.grpc.timestamps import moment, timestamp
+from chassis.pagination import decode_cursor, encode_cursor, page_size
 from protos.shop.webhooks.v1 import webhooks_pb2 as pb
 from protos.shop.webhooks.v1.webhooks_pb2_grpc import WebhookAdminServiceServicer
-from webhooks.domain import Selection, Webhook
-from webhooks.replays import MOST, Replays
+from webhooks.incoming.domain import Selection, Webhook
+from webhooks.incoming.records import Records, WebhookRecord
+from webhooks.incoming.replays import MOST, Replays
 
-POLICY = {"ListWebhooks": admin, "GetWebhook": admin, "ReplayWebhooks": admin}
+POLICY = {"ListWebhooks": admin, "GetWebhook": admin, "ReplayWebhooks": admin, "ListWebhookRecords": admin}
 
 
 class WebhookAdminApi(WebhookAdminServiceServicer):
-    def __init__(self, replays: Replays) -> None:
+    def __init__(self, replays: Replays, records: Records) -> None:
         self._replays = replays
+        self._records = records
 
     async def ListWebhooks(self, request: pb.ListWebhooksRequest, context: Any) -> pb.ListWebhooksResponse:
         size = page_size(request.page_size, most=MOST)
@@ -45,19 +47,30 @@ class WebhookAdminApi(WebhookAdminServiceServicer):
             selection = _selection(request.selection)
             replayed, more = await self._replays.replay_selected(selection, caller, request.reason)
         else:
-            raise invalid("nothing says what to replay", ids="must be there, or a selection")
+            raise invalid("webhooks to replay are not selected", ids="give ids or a selection")
         return pb.ReplayWebhooksResponse(webhooks=[_message(webhook) for webhook in replayed], more=more)
+
+    async def ListWebhookRecords(
+        self, request: pb.ListWebhookRecordsRequest, context: Any
+    ) -> pb.ListWebhookRecordsResponse:
+        size = page_size(request.page_size, most=MOST)
+        page = await self._records.page(after=place_of(request.cursor), size=size)
+        return pb.ListWebhookRecordsResponse(
+            records=[_record(record) for record in page.records],
+            next_cursor=cursor_of(page.next),
+            complete_since=timestamp(page.complete_since),
+        )
 
 
 def place_of(cursor: str) -> tuple[datetime, str] | None:
-    """Where a page of what is ordered by time and id begins. Raises INVALID_INPUT."""
+    """Start of a page that is ordered by time and id. Raises INVALID_INPUT."""
     if not cursor:
         return None
     received_at, identifier = decode_cursor(cursor, parts=2)
     try:
         return datetime.fromisoformat(received_at), identifier
     except ValueError as error:
-        raise invalid("the cursor is not one of ours", cursor="take it from next_cursor") from error
+        raise invalid("invalid cursor", cursor="take it from next_cursor") from error
 
 
 def cursor_of(place: tuple[datetime, str] | None) -> str:
@@ -68,6 +81,16 @@ def _selection(message: pb.Selection) -> Selection:
     since = moment(message, "since") if message.HasField("since") else None
     until = moment(message, "until") if message.HasField("until") else None
     return Selection(message.provider, since, until, message.failed)
+
+
+def _record(record: WebhookRecord) -> pb.WebhookRecord:
+    news = record.payment
+    payment = (
+        pb.PaymentNews(order_id=news.order_id, payment_id=news.payment_id, amount=news.amount, currency=news.currency)
+        if news
+        else None
+    )
+    return pb.WebhookRecord(webhook=_message(record.webhook), published=record.published, payment=payment)
 
 
 def _message(webhook: Webhook) -> pb.Webhook:

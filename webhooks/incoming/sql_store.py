@@ -19,7 +19,9 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     bindparam,
+    case,
     delete,
+    func,
     insert,
     literal,
     select,
@@ -28,12 +30,15 @@ from sqlalchemy import (
 )
 
 from chassis.broker.inbox import inbox_table
-from chassis.database import Database, UtcTime
-from chassis.grouping import Grouped
-from webhooks.domain import Outcome, Page, Replay, Selection, Status, Webhook
+from chassis.database.batching import Batcher
+from chassis.database.database import Database, UtcTime
+from chassis.retention import MIGRATED, Deleted, Retention
+from webhooks.incoming.domain import Outcome, Page, Replay, Selection, Status, Webhook
 
 _MAX_ERROR = 500
 _MARKED_TOGETHER = 128
+# What the payment provider tells is a hundredth of this; a page of larger ones would not fit into an answer.
+_MAX_RECORDED_BODY = 64 << 10
 
 metadata = MetaData()
 webhooks = Table(
@@ -65,6 +70,12 @@ webhook_replays = Table(
     Column("reason", Text, nullable=False),
 )
 inbox = inbox_table(metadata)
+RETENTION: Retention = {
+    **MIGRATED,
+    "webhooks": Deleted("SHOP_WEBHOOKS_KEEP after they were processed, by webhooks.retention"),
+    "webhook_replays": Deleted("with their webhook"),
+    "inbox": Deleted("SHOP_WEBHOOKS_KEEP after the event was handled, by webhooks.retention"),
+}
 
 
 # Built once: SQLAlchemy caches what they compile to.
@@ -94,8 +105,8 @@ class _Processed:
 class SqlWebhookStore:
     def __init__(self, database: Database) -> None:
         self._database = database
-        # Grouped, or a flood's processing would keep the intake waiting for its turn to commit.
-        self._marking = Grouped(self._mark_together, most=_MARKED_TOGETHER)
+        # Batcher, or a flood's processing would keep the intake waiting for its turn to commit.
+        self._marking = Batcher(self._mark_together, most=_MARKED_TOGETHER)
 
     async def get(self, webhook_id: str) -> Webhook | None:
         row = await self._database.read(lambda rows: rows.execute(_ONE, {"at": webhook_id}).one_or_none())
@@ -127,12 +138,24 @@ class SqlWebhookStore:
         newest_first = (webhooks.c.received_at.desc(), webhooks.c.id.desc())
         statement = select(*_SUMMARY).where(*_conditions(selection)).order_by(*newest_first).limit(size + 1)
         if after is not None:
-            place = tuple_(literal(after[0], UtcTime), literal(after[1], Text))
-            statement = statement.where(tuple_(webhooks.c.received_at, webhooks.c.id) < place)
+            statement = statement.where(_place() < _moment(after))
         async with self._database.reading() as connection:
             found = [_summary(row) for row in await connection.execute(statement)]
         last = found[size - 1] if len(found) > size else None
         return Page(found[:size], (last.received_at, last.id) if last else None)
+
+    async def records(
+        self, with_bodies_of: str, *, after: tuple[datetime, str] | None, size: int
+    ) -> list[tuple[Webhook, bool]]:
+        small = (webhooks.c.provider == with_bodies_of) & (func.length(webhooks.c.body) <= _MAX_RECORDED_BODY)
+        body = case((small, webhooks.c.body), else_=None).label("recorded_body")
+        newest_first = (webhooks.c.received_at.desc(), webhooks.c.id.desc())
+        statement = select(*_SUMMARY, body).order_by(*newest_first).limit(size)
+        if after is not None:
+            statement = statement.where(_place() < _moment(after))
+        async with self._database.reading() as connection:
+            rows = (await connection.execute(statement)).all()
+        return [(replace(_summary(row), body=row.recorded_body or b""), row.published_at is not None) for row in rows]
 
     async def replays(self, webhook_id: str) -> list[Replay]:
         columns = webhook_replays.c
@@ -146,6 +169,14 @@ class SqlWebhookStore:
 
     async def forget(self, before: datetime, limit: int) -> int:
         return await self._database.write(lambda rows: _forget(rows, before, limit))
+
+
+def _place() -> Any:
+    return tuple_(webhooks.c.received_at, webhooks.c.id)
+
+
+def _moment(at: tuple[datetime, str]) -> Any:
+    return tuple_(literal(at[0], UtcTime), literal(at[1], Text))
 
 
 def _replay(connection: Connection, webhook_ids: Sequence[str], audit: Mapping[str, object]) -> list[Webhook]:
@@ -165,7 +196,7 @@ def _forget(connection: Connection, before: datetime, limit: int) -> int:
     # The first condition follows from the last one, and is the one that has an index.
     over = (webhooks.c.received_at < before, webhooks.c.status == Status.PROCESSED, webhooks.c.published_at < before)
     oldest = select(webhooks.c.id).where(*over).order_by(webhooks.c.received_at).limit(limit)
-    # Locked, and what somebody else has locked left alone: it may just be replayed.
+    # Locked, and what another transaction has locked left alone: it may just be replayed.
     ids = list(connection.scalars(oldest.with_for_update(skip_locked=True)))
     connection.execute(delete(webhook_replays).where(webhook_replays.c.webhook_id.in_(ids)))
     connection.execute(delete(webhooks).where(webhooks.c.id.in_(ids)))

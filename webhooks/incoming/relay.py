@@ -7,25 +7,24 @@ the intake writes nothing beside them, and a batch is published at once, since n
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import ExitStack
 
 from google.protobuf.json_format import MessageToJson
 
-from chassis.broker.port import Broker, BrokerUnavailable, Event
-from chassis.database import DATABASE_ERRORS, Database
-from chassis.telemetry import SpanKind, Telemetry, current_traceparent
+from chassis.background import forever
+from chassis.broker.port import Broker, Event
+from chassis.database.database import Database
+from chassis.observability.tracing import SpanKind, Telemetry, current_traceparent
 from protos.shop.events.v1.events_pb2 import WebhookReceived
-from webhooks.domain import Webhook
-from webhooks.ports import WebhookStore
-
-log = logging.getLogger(__name__)
+from webhooks.incoming.domain import Webhook
+from webhooks.incoming.ports import WebhookStore
 
 _TYPE = "webhook.received"
 _BATCH = 200
-# The intake is another process, so there is nobody to wake this one; a look into an empty index costs next to nothing.
+# The intake is another process, so nothing wakes this one.
 _POLL_SECONDS = 0.1
-_BACKOFF_SECONDS = 0.5
+_TRY_SECONDS = 0.5
+_MAX_PAUSE = 2.0
 
 
 class Relay:
@@ -37,15 +36,19 @@ class Relay:
 
     async def run(self) -> None:
         """Publish what is pending, as long as the process lives; while another process does so, wait for its death."""
-        while True:
-            try:
-                async with self._database.exclusively("relay") as alone:
-                    while alone:
-                        if await self._relay_batch() < _BATCH:
-                            await asyncio.sleep(_POLL_SECONDS)
-            except (BrokerUnavailable, *DATABASE_ERRORS) as error:
-                log.warning("webhooks have to wait", extra={"reason": str(error)})
-            await asyncio.sleep(_BACKOFF_SECONDS)
+        await forever(self._relay, name="webhook relay", every=_TRY_SECONDS, longest_pause=_MAX_PAUSE)
+
+    async def _relay(self) -> None:
+        async with self._database.try_lock("relay") as alone:
+            seen: int | None = None
+            while alone:
+                # Asked before the look: what is written during it makes the next number another one.
+                version = self._database.version()
+                changed = version is None or version != seen
+                if changed and await self._relay_batch() == _BATCH:
+                    continue
+                seen = version
+                await asyncio.sleep(_POLL_SECONDS)
 
     async def _relay_batch(self) -> int:
         webhooks = await self._store.unpublished(_BATCH)

@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from chassis.errors import Kind, ShopError, not_found
-from webhooks import handlers
-from webhooks.domain import PROVIDERS, Headers, Outcome, Status, Webhook, name_event, parse
-from webhooks.ports import Intake, Shop, WebhookStore
+from webhooks.incoming import handlers
+from webhooks.incoming.domain import PROVIDERS, Headers, Outcome, Status, Webhook, name_event, parse
+from webhooks.incoming.ports import Intake, Shop, WebhookStore
 
 
 class Receiving:
-    """What happens before the provider gets its answer: verify and store, nothing else."""
+    """Receiving: verify and store before the provider gets its answer, nothing else."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ def _new_id(now: float) -> str:
 
 
 class Processing:
-    """What happens afterwards, at its own pace."""
+    """Processing after the answer, at its own pace."""
 
     def __init__(self, store: WebhookStore, shop: Shop) -> None:
         self._store = store
@@ -91,9 +91,15 @@ class Processing:
         return Outcome.APPLIED
 
 
-def is_permanent(error: ShopError) -> bool:
-    """Whether trying again is in vain.
+# What orders answers to news that are ahead of the order, which is still on its way.
+_EARLY = frozenset({"ORDER_NOT_CONFIRMED", "ORDER_NOT_SHIPPED"})
 
-    PRECONDITION is not among them: the news may be ahead of the order, which is still on its way.
-    """
+
+def is_permanent(error: ShopError) -> bool:
+    """Whether trying again is in vain."""
     return error.kind in {Kind.INVALID, Kind.NOT_FOUND}
+
+
+def is_early(error: ShopError) -> bool:
+    """Whether the webhook waits for something else to happen to its order first."""
+    return error.code in _EARLY

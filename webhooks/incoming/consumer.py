@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from google.protobuf.json_format import Parse, ParseError
 
-from chassis.broker.consumer import PermanentFailure
+from chassis.broker.consumer import NotYet, PermanentFailure
 from chassis.broker.port import Event
 from chassis.errors import ShopError
 from protos.shop.events.v1.events_pb2 import WebhookReceived
-from webhooks.use_cases import Processing, is_permanent
+from webhooks.incoming.use_cases import Processing, is_early, is_permanent
 
 QUEUE = "webhook-processing"
 
@@ -27,4 +27,6 @@ class WebhookConsumer:
         except ShopError as error:
             if is_permanent(error):
                 raise PermanentFailure(str(error)) from error
+            if is_early(error):
+                raise NotYet(str(error)) from error
             raise

@@ -11,14 +11,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from chassis.errors import Kind, ShopError
-from chassis.problems import problem
-from chassis.telemetry import current_traceparent
-from webhooks.domain import MAX_BODY
-from webhooks.use_cases import Receiving
+from chassis.http.app import http_app, start_route
+from chassis.http.problem_details import problem
+from chassis.observability.tracing import current_traceparent, note
+from chassis.webpages.start_page import StartPage
+from webhooks.incoming.domain import MAX_BODY
+from webhooks.incoming.use_cases import Receiving
 
 _BODY_SECONDS = 10.0
 
-# What differs from `chassis.problems.STATUS_OF`: these requests are broken, not just unwanted.
+# What differs from `chassis.http.problem_details.STATUS_OF`: these requests are broken, not just unwanted.
 _STATUS_OF = {
     "MALFORMED_SIGNATURE": (400, "Bad Request"),
     "MALFORMED_WEBHOOK": (400, "Bad Request"),
@@ -27,12 +29,28 @@ _STATUS_OF = {
     "BODY_TOO_LARGE": (413, "Content Too Large"),
 }
 
+# Headers of one value: of two, the sender and we could each mean another. `Stripe-Signature` is a list, and its lines
+# are one list.
+SINGULAR_HEADERS = frozenset(
+    {
+        b"webhook-id",
+        b"webhook-signature",
+        b"webhook-timestamp",
+        b"x-github-delivery",
+        b"x-github-event",
+        b"x-hub-signature-256",
+        b"x-shopify-hmac-sha256",
+        b"x-shopify-topic",
+        b"x-shopify-webhook-id",
+    }
+)
+
 _STORED = b'{"status":"stored"}'
 _DUPLICATE = b'{"status":"duplicate"}'
 
 
-def application(receiving: Receiving, ready: Callable[[], Awaitable[bool]]) -> Starlette:
-    """`POST /webhooks/{provider}`, `/healthz`, `/readyz`."""
+def application(receiving: Receiving, ready: Callable[[], Awaitable[bool]], start: StartPage) -> Starlette:
+    """`POST /webhooks/{provider}`, `/healthz`, `/readyz`, and a start page."""
 
     async def receive(request: Request) -> Response:
         try:
@@ -42,6 +60,8 @@ def application(receiving: Receiving, ready: Callable[[], Awaitable[bool]]) -> S
             new = await receiving.receive(request.path_params["provider"], headers, body, traceparent=traceparent)
         except ShopError as error:
             return _refusal(error)
+        if not new:
+            note("duplicate_dropped")
         return Response(_STORED if new else _DUPLICATE, media_type="application/json")
 
     async def healthz(_: Request) -> Response:
@@ -52,9 +72,10 @@ def application(receiving: Receiving, ready: Callable[[], Awaitable[bool]]) -> S
             return Response(b'{"status":"ready"}', media_type="application/json")
         return Response(b'{"status":"not ready"}', 503, media_type="application/json")
 
-    return Starlette(
-        routes=[
+    return http_app(
+        [
             Route("/webhooks/{provider}", receive, methods=["POST"]),
+            Route("/", start_route(start)),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
         ]

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from chassis.rpc import Client, connect
-from chassis.telemetry import Telemetry
-from chassis.tls import Tls
-from chassis.wire import timestamp
+from chassis.grpc.client import Client
+from chassis.grpc.timestamps import timestamp
 from protos.shop.catalog.v1.catalog_pb2 import RefreshMaterialRequest
-from protos.shop.catalog.v1.catalog_pb2_grpc import CatalogServiceStub
 from protos.shop.orders.v1.orders_pb2 import (
     MarkPaidRequest,
     MarkPaymentFailedRequest,
@@ -20,7 +16,6 @@ from protos.shop.orders.v1.orders_pb2 import (
     PlaceChannelOrderRequest,
     RecordDeliveryRequest,
 )
-from protos.shop.orders.v1.orders_pb2_grpc import OrderServiceStub
 
 if TYPE_CHECKING:
     from protos.shop.catalog.v1.catalog_pb2_grpc import CatalogServiceAsyncStub
@@ -70,27 +65,3 @@ class GrpcShop:
         moment = timestamp(delivered_at)
         request = RecordDeliveryRequest(order_id=order_id, carrier=carrier, delivered_at=moment)
         await self._orders_client.call(self._orders.RecordDelivery, request)
-
-
-@asynccontextmanager
-async def grpc_shop(
-    orders_address: str,
-    catalog_address: str,
-    telemetry: Telemetry,
-    *,
-    token: Callable[[], Awaitable[str]],
-    tls: Tls | None,
-    channel_user_id: str,
-) -> AsyncIterator[GrpcShop]:
-    """The shop's services at these addresses. They recognize a repeat, so gRPC may retry."""
-    async with (
-        connect(orders_address, idempotent=["shop.orders.v1.OrderService"], tls=tls) as orders,
-        connect(catalog_address, idempotent=["shop.catalog.v1.CatalogService"], tls=tls) as catalog,
-    ):
-        yield GrpcShop(
-            OrderServiceStub(orders),
-            Client("orders", telemetry, token=token),
-            CatalogServiceStub(catalog),
-            Client("catalog", telemetry, token=token),
-            channel_user_id=channel_user_id,
-        )

@@ -1,4 +1,4 @@
-"""What the use cases need from outside."""
+"""The ports of the use cases."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from webhooks.domain import Outcome, Page, Replay, Selection, Webhook
+from webhooks.incoming.domain import Outcome, Page, Replay, Selection, Webhook
 
 
 class Intake(Protocol):
-    """Where webhooks are kept before they are acknowledged: all that a request waits for."""
+    """The store of received webhooks, written before they are acknowledged."""
 
     async def add(self, webhook: Webhook) -> bool:
         """Keep a webhook, durably: it survives the process and the machine once this returns.
@@ -42,8 +42,13 @@ class WebhookStore(Protocol):
     async def page(self, selection: Selection, *, after: tuple[datetime, str] | None, size: int) -> Page:
         """Newest first, from where the page before ended, without bodies and headers."""
 
+    async def records(
+        self, with_bodies_of: str, *, after: tuple[datetime, str] | None, size: int
+    ) -> list[tuple[Webhook, bool]]:
+        """Webhooks, newest first, each with whether it has been published; one provider's with bodies up to 64 KiB."""
+
     async def replays(self, webhook_id: str) -> list[Replay]:
-        """Who has had a webhook replayed, oldest first."""
+        """Replays of a webhook and their callers, oldest first."""
 
     async def replay(self, webhook_ids: Sequence[str], *, by: str, reason: str, at: datetime) -> list[Webhook]:
         """Make webhooks unpublished and unprocessed again and note who wanted it, together.
@@ -59,7 +64,7 @@ class WebhookStore(Protocol):
 
 
 class Shop(Protocol):
-    """What partners' events can bring about. Each may be repeated: the upstream recognizes it."""
+    """Effects of partners' events. Each may be repeated: the upstream recognizes it."""
 
     async def mark_paid(self, order_id: str, payment_id: str) -> None: ...
 

@@ -9,9 +9,9 @@ from typing import Any
 import asyncpg
 import orjson
 
-from chassis.grouping import Grouped
-from webhooks.domain import Webhook
-from webhooks.intake import LARGEST, answered
+from chassis.database.batching import Batcher
+from webhooks.incoming.domain import Webhook
+from webhooks.incoming.intake.bounds import BATCH_SIZE, answered
 
 _TIMEOUT = 4.0
 # One array for each column: the same statement, prepared once, for a group of any size.
@@ -28,7 +28,7 @@ class PostgresqlIntake:
     def __init__(self, pool: Any) -> None:
         """`pool` is asyncpg's."""
         self._pool = pool
-        self._adding = Grouped(self._add_together, most=LARGEST)
+        self._adding = Batcher(self._add_together, most=BATCH_SIZE)
 
     async def add(self, webhook: Webhook) -> bool:
         return await answered(self._adding.submit(webhook), asyncpg.PostgresError, asyncpg.InterfaceError)

@@ -1,4 +1,4 @@
-"""What each partner's event means for the shop. An event that is not in the table means nothing and is ignored."""
+"""Handlers of partners' events. An event that is not in the table is ignored."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from webhooks.domain import Payload, Webhook, parse, unusable
-from webhooks.ports import Shop
+from webhooks.incoming.domain import Payload, Webhook, parse, unusable
+from webhooks.incoming.ports import Shop
 
 # The course "Software Architecture": its material lives in the repository whose pushes we hear of.
 COURSE = "123"

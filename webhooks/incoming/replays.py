@@ -6,11 +6,11 @@ import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from chassis.auth.identity import Principal
 from chassis.broker.port import Broker, BrokerUnavailable
 from chassis.errors import invalid, not_found
-from chassis.identity import Principal
-from webhooks.domain import PROVIDERS, Page, Replay, Selection, Status, Webhook
-from webhooks.ports import DeadLetters, WebhookStore
+from webhooks.incoming.domain import PROVIDERS, Page, Replay, Selection, Status, Webhook
+from webhooks.incoming.ports import DeadLetters, WebhookStore
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +38,9 @@ class Replays:
     async def replay(self, ids: Sequence[str], caller: Principal, reason: str) -> list[Webhook]:
         """Have these processed again, processed or not. Raises INVALID_INPUT, or NOT_FOUND for the first unknown."""
         if not 0 < len(ids) <= MOST:
-            raise invalid(f"1 to {MOST} webhooks at once", ids=f"must be 1 to {MOST}")
+            raise invalid(f"1 to {MOST} webhooks can be replayed at once", ids=f"must be 1 to {MOST}")
         if len(reason) > _MAX_REASON or "\0" in reason:
-            raise invalid("the reason cannot be kept", reason=f"must be a text of at most {_MAX_REASON} characters")
+            raise invalid("invalid reason", reason=f"must be a text of at most {_MAX_REASON} characters")
         for webhook_id in ids:
             if await self._store.get(webhook_id) is None:
                 raise not_found("webhook", webhook_id)
@@ -75,9 +75,9 @@ class BrokerDeadLetters:
             await self._broker.drop_dead_letter(self._queue, event_id)
         except BrokerUnavailable as error:
             # Left where it is, it does no harm: put back into the queue, it finds the webhook processed.
-            log.warning("a dead letter stays", extra={"event": event_id, "reason": str(error)})
+            log.warning("dead letter not removed", extra={"event": event_id, "reason": str(error)})
 
 
 def _check(selection: Selection) -> None:
     if selection.provider and selection.provider not in PROVIDERS:
-        raise invalid("no such provider", provider=f"must be one of {', '.join(PROVIDERS)}")
+        raise invalid("unknown provider", provider=f"must be one of {', '.join(PROVIDERS)}")

@@ -1,4 +1,4 @@
-"""What a webhook is, and how each provider names its events. No framework, no database, no wire."""
+"""Webhooks, and each provider's event names. No framework, no database, no wire."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from webhooks import signatures
 
 MAX_BODY = 1 << 20
 MAX_NAME = 255
+# GitHub's default encoding, application/x-www-form-urlencoded: the JSON is the value of the field `payload`.
+_FORM = b"payload="
 
 Headers = Mapping[str, str]
 Payload = dict[str, Any]
@@ -26,7 +28,7 @@ class Status(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What processing came to."""
+    """The outcome of processing."""
 
     APPLIED = "applied"
     IGNORED = "ignored"
@@ -58,7 +60,7 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which webhooks: of a provider (all when empty), received from `since` until before `until`, failed ones only."""
+    """Filter of webhooks: by provider (all when empty), received from `since` until before `until`, failed ones."""
 
     provider: str = ""
     since: datetime | None = None
@@ -93,7 +95,7 @@ class EventName:
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """How a provider signs its requests, writes down its secrets, and names its events."""
+    """A provider's signature scheme, form of its secrets, and names of its events."""
 
     verify: signatures.Scheme
     key: Callable[[str], bytes]
@@ -129,6 +131,10 @@ def parse(body: bytes) -> Payload:
     try:
         payload = json.loads(body)
     except (ValueError, RecursionError) as error:
+        if body.startswith(_FORM):
+            raise malformed(
+                "the body is a form: set the webhook's content type to application/json at the provider"
+            ) from error
         raise malformed("the body is not JSON") from error
     if not isinstance(payload, dict):
         raise malformed("the body is not a JSON object")

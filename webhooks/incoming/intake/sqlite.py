@@ -20,9 +20,9 @@ from typing import TypeVar
 
 import orjson
 
-from chassis.grouping import Grouped
-from webhooks.domain import Webhook
-from webhooks.intake import LARGEST, answered
+from chassis.database.batching import Batcher
+from webhooks.incoming.domain import Webhook
+from webhooks.incoming.intake.bounds import BATCH_SIZE, answered
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ _LOCK_PAUSE = 0.0005
 # a flood the log has no end that a checkpoint could reach. At 16 MiB that came twice a second, often enough to be seen
 # in the 99th percentile.
 _CHECKPOINT_AFTER = 1_000
-LONGEST_LOG = 16_000
+MAX_LOG = 16_000
 _INSERT = """INSERT INTO webhooks
     (id, provider, provider_event_id, event_type, body, headers, received_at, traceparent, status, attempts, error,
     replays) VALUES """
@@ -47,7 +47,7 @@ class SqliteIntake:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="intake")
         self._checkpoints = _Checkpoints(path)
         self._connection: sqlite3.Connection | None = None
-        self._adding = Grouped(self._add_together, most=LARGEST)
+        self._adding = Batcher(self._add_together, most=BATCH_SIZE)
 
     async def add(self, webhook: Webhook) -> bool:
         return await answered(self._adding.submit(webhook), sqlite3.Error)
@@ -102,7 +102,7 @@ class _Checkpoints:
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         except sqlite3.Error as error:
             # Nothing is lost by it: the next one, or a commit, does the same.
-            log.warning("no checkpoint", extra={"reason": str(error)})
+            log.warning("webhook store: WAL checkpoint failed", extra={"reason": str(error)})
 
     def close(self) -> None:
         """Wait for the one under way."""
@@ -121,10 +121,10 @@ async def sqlite_intake(path: str) -> AsyncIterator[SqliteIntake]:
 
 def _open(path: str) -> sqlite3.Connection:
     # A statement for each size of a group, prepared once; no waiting for locks but ours, below.
-    connection = sqlite3.connect(path, timeout=0, isolation_level=None, cached_statements=LARGEST + 8)
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None, cached_statements=BATCH_SIZE + 8)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")  # a commit is on the disk when it returns
-    connection.execute(f"PRAGMA wal_autocheckpoint = {LONGEST_LOG}")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {MAX_LOG}")
     return connection
 
 
@@ -143,7 +143,7 @@ def _insert(db: sqlite3.Connection, group: Sequence[Webhook]) -> list[bool]:
 
 
 def _execute(db: sqlite3.Connection, statement: str, values: Sequence[object]) -> sqlite3.Cursor:
-    """Execute once nobody else is writing. SQLite's own wait backs off to 100 ms; a commit takes about one."""
+    """Execute once no other connection is writing. SQLite's own wait backs off to 100 ms; a commit takes about one."""
     deadline = time.monotonic() + _LOCK_TIMEOUT
     while True:
         try:

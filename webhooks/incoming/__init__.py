@@ -1,0 +1,1 @@
+"""Incoming webhooks: verified, stored before they are acknowledged, processed from a queue."""
