@@ -1,4 +1,4 @@
-"""How the outside world signs webhooks: one builder for each provider.
+"""Builders of signed webhooks, one for each provider.
 
 Written from the providers' documentation and sharing nothing with `webhooks`, so that the two check each other.
 """
@@ -98,7 +98,7 @@ PROVIDERS = ("stripe", "github", "shopify", "standard")
 
 
 class Fault(StrEnum):
-    """What goes wrong on the way to the shop. The first four are in what is sent, the last two in how."""
+    """Faults on the way to the shop. The first four are in what is sent, the last two in how."""
 
     DUPLICATE = "duplicate"
     LATE = "late"

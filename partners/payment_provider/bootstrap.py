@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import httpx
+import aiohttp
 
 from chassis.background import background
-from chassis.http import HttpBoundary, serve_http
+from chassis.http.middleware import HttpBoundary, serve_http
+from chassis.observability.capture.http import aiohttp_middlewares
+from chassis.observability.telemetry import telemetry
 from chassis.process import Running
 from chassis.settings import ProcessSettings
-from chassis.telemetry import telemetry
-from partners.payment_provider.collector import Collector
-from partners.payment_provider.http_api import PaymentApi, application
+from chassis.webpages.start_page import StartPage
+from partners.payment_provider.http_api import ABOUT, EXAMPLE, LINKS, PaymentApi, application
 from partners.payment_provider.ledger import open_ledger
-from partners.payment_provider.teller import Teller
+from partners.payment_provider.settlement import Collector
+from partners.payment_provider.webhook_sender import Teller
 
 
 class Settings(ProcessSettings):
@@ -35,12 +37,21 @@ async def run(settings: Settings | None = None) -> AsyncIterator[Running]:
     if not secret:
         raise ValueError("SHOP_WEBHOOK_SECRET_STRIPE is missing: the shop could not tell our webhooks from forged ones")
     async with (
-        telemetry("payment_provider", settings.otlp_url, sample_ratio=settings.trace_sample_ratio) as spans,
+        telemetry(
+            "payment_provider", settings.otlp_url, sample_ratio=settings.trace_sample_ratio, capture=settings.captures()
+        ) as spans,
         open_ledger(settings.data_dir / "payment_provider.sqlite") as ledger,
-        httpx.AsyncClient(timeout=10, trust_env=False) as client,
+        aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=10),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            middlewares=aiohttp_middlewares(spans),
+        ) as client,
     ):
-        collector = Collector(ledger, Teller(client, settings.webhooks_url, secret, spans))
+        collector = Collector(
+            ledger, Teller(client, settings.webhooks_url, secret, spans), delay=settings.payment_delay
+        )
         api = PaymentApi(ledger, collector.wake, delay=settings.payment_delay)
-        app = HttpBoundary(application(api), spans, protocol_of=lambda _: "HTTP")
+        start = StartPage.of("Payment provider", ABOUT, *LINKS, example=EXAMPLE, env=settings.env)
+        app = HttpBoundary(application(api, start), spans, protocol_of=lambda _: "HTTP")
         async with background(collector.run()), serve_http(app, host=settings.host, port=settings.payment_port) as port:
             yield Running(port)

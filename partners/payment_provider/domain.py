@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from chassis.currency import is_currency
+
 MAX_AMOUNT = 99_999_999
+_MAX_DIGITS = 12
 MAX_ORDER_ID = 255
 # Like Stripe's test cards, but by the amount's last two digits, which a workshop can choose at the till.
 DECLINED = 2
 FAILS_LATER = 3
 DECLINE_MESSAGE = "Your card was declined."
-
-_CURRENCY = re.compile(r"[a-z]{3}")
 
 
 class Refused(Exception):
@@ -38,7 +38,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PaymentIntent:
-    """`amount` is in the currency's minor units; `created` and `due` are Unix seconds."""
+    """`amount` and `refunded` are in the currency's minor units; `created` and `due` are Unix seconds."""
 
     id: str
     amount: int
@@ -48,18 +48,60 @@ class PaymentIntent:
     created: float
     due: float
     traceparent: str
+    refunded: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """Money that was given back, the whole payment or a part; `amount` is in the currency's minor units."""
+
+    id: str
+    payment_intent: str
+    amount: int
+    currency: str
+    order_id: str
+    created: float
 
 
 def check_request(amount: object, currency: object, order_id: object) -> tuple[int, str, str]:
     """The request's values. Raises `Refused`, naming the parameter."""
     text = str(amount)
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:12]) <= MAX_AMOUNT):
+    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS and 0 < int(text) <= MAX_AMOUNT):
         raise invalid_parameter("amount", f"a whole number of minor units from 1 to {MAX_AMOUNT}")
-    if not (isinstance(currency, str) and _CURRENCY.fullmatch(currency.lower())):
+    if not (isinstance(currency, str) and currency.isascii() and is_currency(currency.upper())):
         raise invalid_parameter("currency", "a three-letter ISO 4217 code")
     if not isinstance(order_id, str) or len(order_id) > MAX_ORDER_ID:
         raise invalid_parameter("metadata[order_id]", f"a text of at most {MAX_ORDER_ID} characters")
     return int(text), currency.lower(), order_id
+
+
+def check_refund(payment_intent: object, amount: object) -> tuple[str, int | None]:
+    """A refund's payment and amount; None for all that is left. Raises `Refused`, naming the parameter."""
+    if not (isinstance(payment_intent, str) and payment_intent):
+        raise invalid_parameter("payment_intent", "the id of a payment")
+    if amount is None:
+        return payment_intent, None
+    text = str(amount)
+    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS and 0 < int(text) <= MAX_AMOUNT):
+        raise invalid_parameter("amount", f"a whole number of minor units from 1 to {MAX_AMOUNT}")
+    return payment_intent, int(text)
+
+
+def refund(intent: PaymentIntent, amount: int | None) -> tuple[PaymentIntent, int]:
+    """The intent after `amount` (None: all that is left) was given back, and how much that was.
+
+    Raises `Refused` when less is left, or when nothing was ever collected.
+    """
+    if intent.status is Status.REFUNDED:
+        raise Refused(400, "invalid_request_error", "charge_already_refunded", "This payment has been refunded.")
+    if intent.status is not Status.SUCCEEDED:
+        raise unexpected_state(intent)
+    left = intent.amount - intent.refunded
+    given = left if amount is None else amount
+    if given > left:
+        raise invalid_parameter("amount", f"at most {left}, which is what is left of the payment")
+    status = Status.REFUNDED if given == left else Status.SUCCEEDED
+    return replace(intent, refunded=intent.refunded + given, status=status), given
 
 
 def check_card(amount: int) -> None:
@@ -89,16 +131,20 @@ def failed(intent: PaymentIntent) -> PaymentIntent:
 
 
 def withdrawn(intent: PaymentIntent) -> PaymentIntent:
-    """The intent after the shop has taken it back: never collected, or given back."""
-    after = {Status.PROCESSING: Status.CANCELED, Status.FAILED: Status.CANCELED, Status.SUCCEEDED: Status.REFUNDED}
-    return replace(intent, status=after.get(intent.status, intent.status))
+    """The intent after the shop has taken it back: it is never collected. Raises `Refused` once it has been."""
+    if intent.status in {Status.SUCCEEDED, Status.REFUNDED}:
+        raise unexpected_state(intent)
+    return replace(intent, status=Status.CANCELED)
 
 
-def event_for(before: Status, after: Status) -> str:
-    """The type of the event that tells of a change; empty when the shop is not told."""
-    if before is after:
+def event_for(before: PaymentIntent, after: PaymentIntent) -> str:
+    """The event type of a change; empty when there is no webhook for it."""
+    if after.refunded > before.refunded:
+        return "charge.refunded"
+    if before.status is after.status:
         return ""
-    return {Status.SUCCEEDED: "payment_intent.succeeded", Status.FAILED: "payment_intent.payment_failed"}.get(after, "")
+    told = {Status.SUCCEEDED: "payment_intent.succeeded", Status.FAILED: "payment_intent.payment_failed"}
+    return told.get(after.status, "")
 
 
 def as_json(intent: PaymentIntent) -> dict[str, Any]:
@@ -107,6 +153,7 @@ def as_json(intent: PaymentIntent) -> dict[str, Any]:
         "id": intent.id,
         "object": "payment_intent",
         "amount": intent.amount,
+        "amount_refunded": intent.refunded,
         "currency": intent.currency,
         "status": intent.status.value,
         "created": int(intent.created),
@@ -118,6 +165,40 @@ def as_json(intent: PaymentIntent) -> dict[str, Any]:
     return shown
 
 
+def refund_as_json(refund: Refund) -> dict[str, Any]:
+    """The refund as answers show it."""
+    return {
+        "id": refund.id,
+        "object": "refund",
+        "payment_intent": refund.payment_intent,
+        "amount": refund.amount,
+        "currency": refund.currency,
+        "status": "succeeded",
+        "created": int(refund.created),
+        "metadata": {"order_id": refund.order_id},
+    }
+
+
+def charge_as_json(intent: PaymentIntent) -> dict[str, Any]:
+    """The charge of an intent, as in `charge.refunded`."""
+    return {
+        "id": intent.id.replace("pi_", "ch_", 1),
+        "object": "charge",
+        "payment_intent": intent.id,
+        "amount": intent.amount,
+        "amount_refunded": intent.refunded,
+        "refunded": intent.status is Status.REFUNDED,
+        "currency": intent.currency,
+        "livemode": False,
+        "metadata": {"order_id": intent.order_id},
+    }
+
+
+def order_closed(order_id: str) -> Refused:
+    message = f"The payments of order {order_id} were cancelled: it can be paid no more."
+    return Refused(409, "invalid_request_error", "order_closed", message)
+
+
 def unexpected_state(intent: PaymentIntent) -> Refused:
     message = f"This PaymentIntent cannot do that: it is {intent.status}."
     return Refused(400, "invalid_request_error", "payment_intent_unexpected_state", message)
@@ -125,6 +206,11 @@ def unexpected_state(intent: PaymentIntent) -> Refused:
 
 def unknown(intent_id: str) -> Refused:
     return Refused(404, "invalid_request_error", "resource_missing", f"No such payment_intent: '{intent_id}'")
+
+
+def unknown_place(row_id: str) -> Refused:
+    """A list cannot go on behind a row that it does not have."""
+    return Refused(400, "invalid_request_error", "resource_missing", f"No such object: '{row_id}'", "starting_after")
 
 
 def key_reused() -> Refused:

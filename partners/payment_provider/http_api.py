@@ -13,18 +13,30 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
+import orjson
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from chassis.telemetry import current_traceparent
+from chassis.http.app import http_app, start_route
+from chassis.observability.tracing import current_traceparent
+from chassis.webpages.start_page import Link, StartPage
 from partners.payment_provider import domain
 from partners.payment_provider.domain import PaymentIntent, Refused, Status, as_json
-from partners.payment_provider.ledger import Answer, Change, Ledger
+from partners.payment_provider.ledger import Answer, Change, Ledger, PendingEvent
 
 _MAX_BODY = 64 << 10
 _MAX_PAGE = 1_000
+
+ABOUT = "A stand-in for a payment provider: it collects the money a little later, and says so by a signed webhook."
+LINKS = (
+    Link("/v1/payment_intents", "/v1/payment_intents", "the payments that were asked for"),
+    Link("/v1/refunds", "/v1/refunds", "what was given back"),
+    Link("/v1/events", "/v1/events", "what the shop was told, and how often it was tried"),
+    Link("/healthz", "/healthz", "whether the process is alive"),
+)
+EXAMPLE = "shop partner pay ORDER"
 
 
 class PaymentApi:
@@ -39,7 +51,7 @@ class PaymentApi:
         metadata = parameters.get("metadata")
         order_id = metadata.get("order_id", "") if isinstance(metadata, dict) else ""
         asked = domain.check_request(parameters.get("amount"), parameters.get("currency"), order_id)
-        fingerprint = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()
+        fingerprint = _fingerprint(parameters)
         key = request.headers.get("idempotency-key", "")
         traceparent = current_traceparent()
 
@@ -58,13 +70,34 @@ class PaymentApi:
         return JSONResponse(answer.body, answer.status)
 
     async def listing(self, request: Request) -> Response:
-        query = request.query_params
-        limit = query.get("limit", str(_MAX_PAGE))
-        if not (limit.isascii() and limit.isdigit() and 0 < int(limit[:6]) <= _MAX_PAGE):
-            raise domain.invalid_parameter("limit", f"a whole number from 1 to {_MAX_PAGE}")
-        found = await self._ledger.page(query.get("order_id", ""), query.get("starting_after", ""), int(limit) + 1)
-        page = [as_json(intent) for intent in found[: int(limit)]]
-        return JSONResponse({"object": "list", "data": page, "has_more": len(found) > len(page)})
+        query, limit = request.query_params, _limit(request)
+        found = await self._ledger.page(query.get("order_id", ""), query.get("starting_after", ""), limit + 1)
+        return _listed([as_json(intent) for intent in found], limit)
+
+    async def close(self, request: Request) -> Response:
+        """Let an order be paid no more: what was not collected is cancelled, what comes later is refused."""
+        intents = await self._ledger.close_order(request.path_params["order_id"])
+        self._wake()
+        return JSONResponse({"object": "list", "data": [as_json(intent) for intent in intents], "has_more": False})
+
+    async def refund(self, request: Request) -> Response:
+        parameters = await _parameters(request)
+        asked = domain.check_refund(parameters.get("payment_intent"), parameters.get("amount"))
+        answer = await self._ledger.refund(request.headers.get("idempotency-key", ""), _fingerprint(parameters), *asked)
+        self._wake()
+        return JSONResponse(answer.body, answer.status)
+
+    async def refunds(self, request: Request) -> Response:
+        query, limit = request.query_params, _limit(request)
+        found = await self._ledger.refunds(query.get("order_id", ""), query.get("starting_after", ""), limit + 1)
+        return _listed([domain.refund_as_json(refund) for refund in found], limit)
+
+    async def events(self, request: Request) -> Response:
+        """Stripe's list of events: `delivery_success=false` for those that the shop has not taken yet."""
+        query, limit = request.query_params, _limit(request)
+        untold = query.get("delivery_success", "") == "false"
+        found = await self._ledger.events(query.get("starting_after", ""), limit + 1, untold=untold)
+        return _listed([_event_json(event) for event in found], limit)
 
     async def show(self, request: Request) -> Response:
         return JSONResponse(as_json(await self._ledger.get(request.path_params["id"])))
@@ -80,32 +113,64 @@ class PaymentApi:
         return endpoint
 
 
-def application(api: PaymentApi) -> Starlette:
-    """`/v1/payment_intents` and what hangs below it, `/healthz`, `/readyz`."""
+def application(api: PaymentApi, start: StartPage) -> Starlette:
+    """`/v1/payment_intents`, `/v1/refunds`, `/v1/events`, `/v1/orders/{order_id}/close`, `/healthz`, `/readyz`."""
 
     async def alive(_: Request) -> Response:
         return JSONResponse({"status": "ready"})
 
     one = "/v1/payment_intents/{id}"
-    return Starlette(
-        routes=[
+    return http_app(
+        [
             Route("/v1/payment_intents", api.create, methods=["POST"]),
             Route("/v1/payment_intents", api.listing, methods=["GET"]),
             Route(one, api.show, methods=["GET"]),
             Route(f"{one}/cancel", api.changing(domain.withdrawn), methods=["POST"]),
             Route(f"{one}/pay", api.changing(domain.paid), methods=["POST"]),
             Route(f"{one}/fail", api.changing(domain.failed), methods=["POST"]),
+            Route("/v1/orders/{order_id}/close", api.close, methods=["POST"]),
+            Route("/v1/refunds", api.refund, methods=["POST"]),
+            Route("/v1/refunds", api.refunds, methods=["GET"]),
+            Route("/v1/events", api.events, methods=["GET"]),
+            Route("/", start_route(start)),
             Route("/healthz", alive),
             Route("/readyz", alive),
         ],
-        exception_handlers={Refused: _refusal},
+        errors={Refused: _refusal},
     )
+
+
+def _event_json(event: PendingEvent) -> dict[str, Any]:
+    return {
+        "id": event.id,
+        "object": "event",
+        "type": event.type,
+        "created": int(event.created),
+        "data": {"object": event.object},
+        "attempts": event.attempts,
+    }
 
 
 async def _refusal(_: Request, error: Exception) -> Response:
     if not isinstance(error, Refused):
         raise error
     return JSONResponse({"error": error.fields}, error.status)
+
+
+def _limit(request: Request) -> int:
+    limit = request.query_params.get("limit", str(_MAX_PAGE))
+    if not (limit.isascii() and limit.isdigit() and 0 < int(limit[:6]) <= _MAX_PAGE):
+        raise domain.invalid_parameter("limit", f"a whole number from 1 to {_MAX_PAGE}")
+    return int(limit)
+
+
+def _listed(found: list[dict[str, Any]], limit: int) -> Response:
+    """A page of what was found, which is one more than the page where there is another page."""
+    return JSONResponse({"object": "list", "data": found[:limit], "has_more": len(found) > limit})
+
+
+def _fingerprint(parameters: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()
 
 
 async def _parameters(request: Request) -> Mapping[str, Any]:
@@ -117,7 +182,7 @@ async def _parameters(request: Request) -> Mapping[str, Any]:
             raise domain.invalid_parameter("body", f"at most {_MAX_BODY} bytes")
     if request.headers.get("content-type", "").startswith("application/json"):
         try:
-            parameters = json.loads(body)
+            parameters = orjson.loads(body)  # which refuses lone surrogates: no database takes them
         except ValueError:
             parameters = None
         if not isinstance(parameters, dict):

@@ -14,34 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from partners.payment_provider.domain import PaymentIntent, Status, as_json, event_for, key_reused, unknown
+from partners.payment_provider import domain
+from partners.payment_provider.domain import PaymentIntent, Refund, Status, as_json, event_for, key_reused, unknown
+from partners.payment_provider.schema import SCHEMA, upgrade
 
 Result = TypeVar("Result")
 Change = Callable[[PaymentIntent], PaymentIntent]
 
-_SCHEMA = """
-PRAGMA journal_mode = WAL;
-PRAGMA synchronous = FULL;
-CREATE TABLE IF NOT EXISTS intents (
-    id TEXT PRIMARY KEY, amount INTEGER NOT NULL, currency TEXT NOT NULL, order_id TEXT NOT NULL,
-    status TEXT NOT NULL, created REAL NOT NULL, due REAL NOT NULL, traceparent TEXT NOT NULL
-);
-CREATE INDEX IF NOT EXISTS intents_by_order ON intents (order_id);
-CREATE INDEX IF NOT EXISTS intents_due ON intents (due) WHERE status = 'processing';
-CREATE TABLE IF NOT EXISTS answers (
-    idempotency_key TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, status INTEGER NOT NULL, body TEXT NOT NULL
-);
-CREATE TABLE IF NOT EXISTS events (
-    id TEXT PRIMARY KEY, type TEXT NOT NULL, object TEXT NOT NULL, created REAL NOT NULL, traceparent TEXT NOT NULL,
-    attempts INTEGER NOT NULL, next_attempt REAL NOT NULL, delivered REAL
-);
-CREATE INDEX IF NOT EXISTS events_pending ON events (next_attempt) WHERE delivered IS NULL;
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was answered to a request: an HTTP status and a JSON body."""
+    """The answer to a request: an HTTP status and a JSON body."""
 
     status: int
     body: dict[str, Any]
@@ -49,7 +32,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class PendingEvent:
-    """An event of which the shop has not been told yet. `object` is the intent as it was."""
+    """An event not yet delivered to the shop. `object` is the intent as it was."""
 
     id: str
     type: str
@@ -60,6 +43,7 @@ class PendingEvent:
 
 
 MakeAnswer = Callable[[], tuple[Answer, PaymentIntent | None]]
+Transaction = Callable[[sqlite3.Connection], Answer]
 
 
 class Ledger:
@@ -76,30 +60,65 @@ class Ledger:
         An empty key is new each time. Raises `Refused` when the key came with another request before.
         """
 
-        def step(db: sqlite3.Connection) -> Answer:
-            row = db.execute("SELECT * FROM answers WHERE idempotency_key = ?", (key,)).fetchone() if key else None
-            if row:
-                if row["fingerprint"] != fingerprint:
-                    raise key_reused()
-                return Answer(row["status"], json.loads(row["body"]))
+        def pay(db: sqlite3.Connection) -> Answer:
             answer, intent = make()
+            if intent and _closed(db, intent.order_id):
+                refusal = domain.order_closed(intent.order_id)
+                return Answer(refusal.status, {"error": refusal.fields})
             if intent:
-                db.execute("INSERT INTO intents VALUES (?, ?, ?, ?, ?, ?, ?, ?)", _row(intent))
-            if key:
-                record = (key, fingerprint, answer.status, json.dumps(answer.body))
-                db.execute("INSERT INTO answers VALUES (?, ?, ?, ?)", record)
+                db.execute("INSERT INTO intents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", _row(intent))
             return answer
+
+        return await self._run(lambda db: _once(db, key, fingerprint, pay))
+
+    async def refund(self, key: str, fingerprint: str, intent_id: str, amount: int | None) -> Answer:
+        """Give a payment back, or a part, and record its event; once for each idempotency key.
+
+        Raises `Refused` for what cannot be given back; nothing is kept of such a request.
+        """
+
+        def give_back(db: sqlite3.Connection) -> Answer:
+            before = _get(db, intent_id)
+            after, given = domain.refund(before, amount)
+            _write(db, before, after)
+            identity = f"re_{uuid.uuid4().hex}"
+            refund = Refund(identity, intent_id, given, before.currency, before.order_id, time.time())
+            values = (refund.id, intent_id, given, refund.currency, refund.order_id, refund.created)
+            db.execute("INSERT INTO refunds VALUES (?, ?, ?, ?, ?, ?)", values)
+            return Answer(200, domain.refund_as_json(refund))
+
+        return await self._run(lambda db: _once(db, key, fingerprint, give_back))
+
+    async def refunds(self, order_id: str, after: str, limit: int) -> list[Refund]:
+        """Oldest first: `limit` refunds that came after `after`, of one order or, when it is empty, of all."""
+        rows = await self._run(lambda db: _page(db, "refunds", after, limit, order_id=order_id))
+        return [Refund(**dict(row)) for row in rows]
+
+    async def close_order(self, order_id: str) -> list[PaymentIntent]:
+        """Let nothing more be paid for an order; its payments, of which those that are not collected are cancelled."""
+
+        def step(db: sqlite3.Connection) -> list[PaymentIntent]:
+            db.execute("INSERT OR IGNORE INTO closed_orders VALUES (?)", (order_id,))
+            rows = db.execute("SELECT * FROM intents WHERE order_id = ? ORDER BY rowid", (order_id,)).fetchall()
+            collected = {Status.SUCCEEDED, Status.REFUNDED}
+            intents = map(_intent, rows)
+            return [each if each.status in collected else _change(db, each, domain.withdrawn) for each in intents]
 
         return await self._run(step)
 
     async def change(self, intent_id: str, change: Change) -> PaymentIntent:
-        """Change an intent and note the event that tells of it, together. Raises `Refused` for an unknown id."""
+        """Change an intent and record its event in one transaction. Raises `Refused` for an unknown id."""
         return await self._run(lambda db: _change(db, _get(db, intent_id), change))
 
-    async def collect_due(self, change: Change) -> float | None:
-        """Change every intent whose time has come. Returns when the next one's comes, if there is one."""
+    async def collect_due(self, change: Change, *, longest_wait: float) -> float | None:
+        """Change every intent whose time has come. Returns when the next one's comes, if there is one.
+
+        None waits for longer than `longest_wait` seconds: the clock was set back since its time was written.
+        """
 
         def step(db: sqlite3.Connection) -> float | None:
+            latest = (time.time() + longest_wait,)
+            db.execute("UPDATE intents SET due = ?1 WHERE status = 'processing' AND due > ?1", latest)
             due = "SELECT * FROM intents WHERE status = 'processing' AND due <= ? ORDER BY due"
             for row in db.execute(due, (time.time(),)).fetchall():
                 _change(db, _intent(row), change)
@@ -115,16 +134,28 @@ class Ledger:
 
     async def page(self, order_id: str, after: str, limit: int) -> list[PaymentIntent]:
         """Oldest first: `limit` intents that came after `after`, of one order or, when it is empty, of all."""
-        query = """SELECT * FROM intents WHERE (?1 = '' OR order_id = ?1)
-            AND rowid > coalesce((SELECT rowid FROM intents WHERE id = ?2), 0) ORDER BY rowid LIMIT ?3"""
-        return await self._run(lambda db: [_intent(row) for row in db.execute(query, (order_id, after, limit))])
+        rows = await self._run(lambda db: _page(db, "intents", after, limit, order_id=order_id))
+        return [_intent(row) for row in rows]
 
-    async def untold(self, limit: int, *, besides: Collection[str]) -> tuple[list[PendingEvent], float | None]:
-        """Events that the shop is to be told now, except `besides`; and when the first of the others is due."""
+    async def events(self, after: str, limit: int, *, untold: bool) -> list[PendingEvent]:
+        """Oldest first: `limit` events that came after `after`, all of them or only undelivered ones."""
+        condition = "delivered IS NULL" if untold else "true"
+        rows = await self._run(lambda db: _page(db, "events", after, limit, condition=condition))
+        return [_event(row) for row in rows]
+
+    async def untold(
+        self, limit: int, *, besides: Collection[str], longest_wait: float
+    ) -> tuple[list[PendingEvent], float | None]:
+        """Events due for delivery now, except `besides`; and when the first of the others is due.
+
+        None waits for longer than `longest_wait` seconds: the clock was set back since its time was written.
+        """
         others = "FROM events WHERE delivered IS NULL AND id NOT IN (SELECT value FROM json_each(?))"
         excluded = json.dumps(list(besides))
 
         def step(db: sqlite3.Connection) -> tuple[list[PendingEvent], float | None]:
+            latest = (time.time() + longest_wait,)
+            db.execute("UPDATE events SET next_attempt = ?1 WHERE delivered IS NULL AND next_attempt > ?1", latest)
             due = f"SELECT * {others} AND next_attempt <= ? ORDER BY next_attempt LIMIT ?"
             events = [_event(row) for row in db.execute(due, (excluded, time.time(), limit))]
             known = json.dumps([*besides, *(event.id for event in events)])
@@ -133,7 +164,7 @@ class Ledger:
         return await self._run(step)
 
     async def delivered(self, event_id: str) -> None:
-        """The shop knows."""
+        """Mark an event as delivered to the shop."""
         await self._note(event_id, "delivered", time.time())
 
     async def postpone(self, event_id: str, delay: float) -> None:
@@ -156,7 +187,8 @@ class Ledger:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(self._path, isolation_level=None)
             self._connection.row_factory = sqlite3.Row
-            self._connection.executescript(_SCHEMA)
+            self._connection.executescript(SCHEMA)
+            upgrade(self._connection)
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             result = step(self._connection)
@@ -185,6 +217,18 @@ async def open_ledger(path: Path) -> AsyncIterator[Ledger]:
         ledger.close()
 
 
+def _page(
+    db: sqlite3.Connection, table: str, after: str, limit: int, *, condition: str = "true", order_id: str = ""
+) -> list[sqlite3.Row]:
+    """A list's rows behind the one with the id `after`, or its first. Raises `Refused` for an unknown id."""
+    place = db.execute(f"SELECT rowid FROM {table} WHERE id = ?", (after,)).fetchone() if after else (0,)  # noqa: S608
+    if place is None:
+        raise domain.unknown_place(after)
+    of_order, values = ("order_id = ?", (order_id,)) if order_id else ("true", ())
+    query = f"SELECT * FROM {table} WHERE rowid > ? AND {condition} AND {of_order} ORDER BY rowid LIMIT ?"  # noqa: S608
+    return db.execute(query, (place[0], *values, limit)).fetchall()
+
+
 def _get(db: sqlite3.Connection, intent_id: str) -> PaymentIntent:
     row = db.execute("SELECT * FROM intents WHERE id = ?", (intent_id,)).fetchone()
     if row is None:
@@ -192,20 +236,45 @@ def _get(db: sqlite3.Connection, intent_id: str) -> PaymentIntent:
     return _intent(row)
 
 
+def _closed(db: sqlite3.Connection, order_id: str) -> bool:
+    return db.execute("SELECT 1 FROM closed_orders WHERE order_id = ?", (order_id,)).fetchone() is not None
+
+
+def _once(db: sqlite3.Connection, key: str, fingerprint: str, act: Transaction) -> Answer:
+    """The answer that was kept for an idempotency key, or that of `act`, which is kept."""
+    row = db.execute("SELECT * FROM answers WHERE idempotency_key = ?", (key,)).fetchone() if key else None
+    if row:
+        if row["fingerprint"] != fingerprint:
+            raise key_reused()
+        return Answer(row["status"], json.loads(row["body"]))
+    answer = act(db)
+    if key:
+        record = (key, fingerprint, answer.status, json.dumps(answer.body))
+        db.execute("INSERT INTO answers VALUES (?, ?, ?, ?)", record)
+    return answer
+
+
 def _change(db: sqlite3.Connection, before: PaymentIntent, change: Change) -> PaymentIntent:
     after = change(before)
-    db.execute("UPDATE intents SET status = ? WHERE id = ?", (after.status, after.id))
-    event_type = event_for(before.status, after.status)
-    if event_type:
-        now = time.time()
-        event = (f"evt_{uuid.uuid4().hex}", event_type, json.dumps(as_json(after)), now, after.traceparent, 0, now)
-        db.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, NULL)", event)
+    _write(db, before, after)
     return after
+
+
+def _write(db: sqlite3.Connection, before: PaymentIntent, after: PaymentIntent) -> None:
+    """Write an intent's new state, and the event of the change."""
+    db.execute("UPDATE intents SET status = ?, refunded = ? WHERE id = ?", (after.status, after.refunded, after.id))
+    event_type = event_for(before, after)
+    if event_type:
+        shown = domain.charge_as_json(after) if event_type == "charge.refunded" else as_json(after)
+        now = time.time()
+        event = (f"evt_{uuid.uuid4().hex}", event_type, json.dumps(shown), now, after.traceparent, 0, now)
+        db.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, NULL)", event)
 
 
 def _row(intent: PaymentIntent) -> tuple[object, ...]:
     moments = (intent.created, intent.due)
-    return (intent.id, intent.amount, intent.currency, intent.order_id, intent.status, *moments, intent.traceparent)
+    paid = (intent.id, intent.amount, intent.currency, intent.order_id, intent.status)
+    return (*paid, *moments, intent.traceparent, intent.refunded)
 
 
 def _intent(row: sqlite3.Row) -> PaymentIntent:

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from chassis.http import serve_http
+from chassis.http.middleware import Identified, serve_http
 from chassis.settings import ProcessSettings
-from partners.smtp_sink.http_view import application
+from chassis.webpages.start_page import StartPage
+from partners.smtp_sink.http_view import ABOUT, LINKS, application
 from partners.smtp_sink.mailbox import Mailbox
 from partners.smtp_sink.smtp_server import serve_smtp
 
@@ -23,7 +24,7 @@ class Settings(ProcessSettings):
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """Where the sink takes mails and where it shows them."""
+    """The sink's addresses: SMTP, and HTTP to view the mails."""
 
     smtp_port: int
     mail_port: int
@@ -34,8 +35,9 @@ async def run(settings: Settings | None = None) -> AsyncIterator[Listening]:
     """Take mails over SMTP and show them over HTTP until the block ends."""
     settings = settings or Settings()
     mailbox = await asyncio.to_thread(Mailbox.open, settings.data_dir / "mails", keep=settings.mail_keep)
+    start = StartPage.of("Mails", ABOUT, *LINKS, env=settings.env)
     async with (
-        serve_http(application(mailbox), host=settings.host, port=settings.mail_port) as mail_port,
+        serve_http(Identified(application(mailbox, start)), host=settings.host, port=settings.mail_port) as mail_port,
         serve_smtp(mailbox, host=settings.host, port=settings.smtp_port) as smtp_port,
     ):
         yield Listening(smtp_port, mail_port)

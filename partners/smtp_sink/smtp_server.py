@@ -16,12 +16,12 @@ from partners.smtp_sink.mailbox import Mailbox
 log = logging.getLogger(__name__)
 
 MAX_MAIL = 1 << 20
-# RFC 5321, 4.5.3.2.7 lets a server wait five minutes for the next command; nobody here needs that long.
+# RFC 5321, 4.5.3.2.7 lets a server wait five minutes for the next command; no client here needs that long.
 _IDLE_SECONDS = 30.0
 
 
 class Receiver:
-    """What aiosmtpd calls. Its answers are SMTP's."""
+    """The handler that aiosmtpd calls. Its answers are SMTP's."""
 
     def __init__(self, mailbox: Mailbox) -> None:
         self._mailbox = mailbox
@@ -30,11 +30,11 @@ class Receiver:
         """Keep the mail; its sender may forget it only after this answer."""
         content = envelope.original_content or b""
         try:
-            await self._mailbox.add(content)
+            await self._mailbox.add(content, envelope.rcpt_tos)
         except OSError as error:
-            log.warning("a mail could not be kept", extra={"reason": str(error)})
+            log.warning("mail not stored", extra={"reason": str(error)})
             return "451 Requested action aborted: cannot write to the disk"
-        log.info("mail received", extra={"to": ", ".join(envelope.rcpt_tos), "bytes": len(content)})
+        log.debug("mail received", extra={"to": ", ".join(envelope.rcpt_tos), "bytes": len(content)})
         return "250 OK"
 
 

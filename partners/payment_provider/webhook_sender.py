@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import random
 
-import httpx
+import aiohttp
 
-from chassis.telemetry import SpanKind, Telemetry, current_traceparent
+from chassis.observability.capture.http import keep_aiohttp_response
+from chassis.observability.tracing import SpanKind, Telemetry, current_traceparent
 from partners import senders
 from partners.payment_provider.ledger import PendingEvent
 
@@ -15,11 +16,11 @@ log = logging.getLogger(__name__)
 
 _PATH = "/webhooks/stripe"
 _FIRST_DELAY = 0.25
-_LONGEST_DELAY = 10.0
+MAX_DELAY = 10.0
 
 
 class Teller:
-    def __init__(self, client: httpx.AsyncClient, webhooks_url: str, secret: str, telemetry: Telemetry) -> None:
+    def __init__(self, client: aiohttp.ClientSession, webhooks_url: str, secret: str, telemetry: Telemetry) -> None:
         self._client = client
         self._url = webhooks_url.rstrip("/") + _PATH
         self._secret = secret
@@ -40,18 +41,24 @@ class Teller:
         ) as span:
             headers = {**webhook.headers, "traceparent": current_traceparent()}
             try:
-                response = await self._client.post(self._url, content=webhook.body, headers=headers)
-            except httpx.HTTPError as error:
-                log.info("the shop does not answer", extra={"event": event.id, "reason": repr(error)})
+                async with self._client.post(
+                    self._url, data=webhook.body, headers=headers, allow_redirects=False
+                ) as response:
+                    answer = await response.read()
+                    if self._telemetry.capture is not None:
+                        keep_aiohttp_response(span, response, answer)
+            except (aiohttp.ClientError, TimeoutError) as error:
+                log.info("webhook not delivered: shop unavailable", extra={"event": event.id, "reason": repr(error)})
                 return False
-            span.set_attribute("http.response.status_code", response.status_code)
-            span.set_attribute("shop.bytes.received", len(response.content))
-        if not response.is_success:
-            log.warning("the shop refuses", extra={"event": event.id, "status": response.status_code})
-        return response.is_success
+            span.set_attribute("http.response.status_code", response.status)
+            span.set_attribute("shop.bytes.received", len(answer))
+        taken = 200 <= response.status < 300
+        if not taken:
+            log.warning("webhook refused by the shop", extra={"event": event.id, "status": response.status})
+        return taken
 
 
 def delay_after(attempts: int) -> float:
     """Seconds to wait after so many attempts have failed: doubled each time, spread by a quarter."""
-    delay = min(_FIRST_DELAY * (1 << min(attempts, 16)), _LONGEST_DELAY)
+    delay = min(_FIRST_DELAY * (1 << min(attempts, 16)), MAX_DELAY)
     return delay * random.uniform(0.75, 1.25)  # noqa: S311 - nothing to guess here

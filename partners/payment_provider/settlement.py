@@ -1,0 +1,65 @@
+"""The provider's own work, beside the requests: collecting due payments, sending webhooks. State is in the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from functools import partial
+
+from chassis.background import Backoff, forever
+from partners.payment_provider.domain import collected
+from partners.payment_provider.ledger import Ledger, PendingEvent
+from partners.payment_provider.webhook_sender import MAX_DELAY, Teller, delay_after
+
+_BATCH_SIZE = 16
+# Seconds between two looks where nothing is known to become due.
+_LOOK_SECONDS = 60.0
+
+
+class Collector:
+    def __init__(self, ledger: Ledger, teller: Teller, *, delay: float) -> None:
+        """`delay`: the seconds after which a payment is collected."""
+        self._ledger = ledger
+        self._delay = delay
+        self._teller = teller
+        self._news = asyncio.Event()
+        self._telling: set[str] = set()
+        self._noting = Backoff("payment notes")
+
+    def wake(self) -> None:
+        """There may be something to do earlier than it was thought."""
+        self._news.set()
+
+    async def run(self) -> None:
+        """Work until cancelled. What a former process left undone is due and done first."""
+        async with asyncio.TaskGroup() as tasks:
+            await forever(partial(self._work, tasks), name="payment collection", every=_LOOK_SECONDS, on=self._news)
+
+    async def _work(self, tasks: asyncio.TaskGroup) -> float | None:
+        """Do what is due; the seconds until something else is, unless there is news before."""
+        self._news.clear()
+        # Before the looks: should the clock be set back during them, this only makes the wait shorter.
+        now = time.time()
+        next_due = await self._ledger.collect_due(collected, longest_wait=self._delay)
+        room = _BATCH_SIZE - len(self._telling)
+        events, next_attempt = await self._ledger.untold(room, besides=self._telling, longest_wait=MAX_DELAY)
+        for event in events:
+            self._telling.add(event.id)
+            tasks.create_task(self._tell(event))
+        # Without room, the end of one that is being told is the next thing to wait for.
+        moments = (next_due, next_attempt if len(self._telling) < _BATCH_SIZE else None)
+        waits = [max(0.0, moment - now) for moment in moments if moment is not None]
+        return min(waits, default=None)
+
+    async def _tell(self, event: PendingEvent) -> None:
+        try:
+            if await self._teller.tell(event):
+                await self._ledger.delivered(event.id)
+            else:
+                await self._ledger.postpone(event.id, delay_after(event.attempts))
+            self._noting.worked()
+        except Exception as error:  # noqa: BLE001 - it is untold still, and found again
+            await asyncio.sleep(self._noting.failed(error))
+        finally:
+            self._telling.discard(event.id)
+            self.wake()
