@@ -5,49 +5,79 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chassis.http import Application, HttpBoundary, Receive, Scope, Send
-from chassis.identity import TokenVerifier
-from chassis.telemetry import Telemetry
+from limits import RateLimitItem
+
+from chassis.auth.identity import TokenVerifier
+from chassis.http.middleware import Application, HttpBoundary, Receive, Scope, Send
+from chassis.observability.tracing import Telemetry
 from gateway import errors
-from gateway.auth import Identity
-from gateway.body_limit import BodyLimit, LingeringClose
-from gateway.cache import EdgeCache
-from gateway.cache_store import CacheStore
-from gateway.clients import Upstreams
-from gateway.compression import Compression
-from gateway.cross_origin import KnownPages, cross_origin
-from gateway.deadlines import Deadlines
-from gateway.edge_headers import EdgeHeaders
-from gateway.edge_metrics import EdgeMetrics
-from gateway.forwarded import Forwarded, Network
-from gateway.graphql_socket import GraphqlSocket, by_scheme
+from gateway.cache.cache import EdgeCache
+from gateway.cache.store import CacheStore
+from gateway.clients.event_feed import OrderNews
+from gateway.clients.graphql_websocket import GraphqlSocket, by_scheme
+from gateway.clients.services import Upstreams
+from gateway.http.preconditions import IfMatch, PlainBodies
+from gateway.http.preferences import wait_preferred
+from gateway.http.protected_resource import PATH as MCP
+from gateway.http.protected_resource import McpChallenge
+from gateway.metrics import EdgeMetrics
+from gateway.middleware.auth import Identity
+from gateway.middleware.body_limit import BodyLimit, LingeringClose
+from gateway.middleware.compression import Compression
+from gateway.middleware.cors import KnownPages, allow_origins
+from gateway.middleware.deadlines import Deadlines
+from gateway.middleware.internal_calls import ServiceCalls
+from gateway.middleware.proxy_headers import Network, behind_proxies
+from gateway.middleware.rate_limit_storage import RateLimitStorage
+from gateway.middleware.rate_limits import Quota, RateLimits
+from gateway.middleware.security_headers import EdgeHeaders
+from gateway.middleware.sign_in_failures import SignInFailures
 from gateway.openapi import DocumentedApi
-from gateway.rate_limits import Quota, RateLimits
-from gateway.routes import auth, docs, files, graphql, orders, products, system, users, webhook_endpoints
-from gateway.service_calls import ServiceCalls
-from gateway.windows import Windows
+from gateway.pages import asyncapi, graphiql, problems, rest_docs, start
+from gateway.pages.explorers import Pages
+from gateway.routes import (
+    auth,
+    files,
+    graphql,
+    mcp,
+    order_reads,
+    orders,
+    products,
+    system,
+    users,
+    webhook_endpoints,
+    xray,
+)
 
 _FILES = "/v1/files"
+_ORDERS = "/v1/orders/"
 # The busiest first: routes are tried in this order.
 _ROUTERS = (
     products.router,
     orders.router,
+    order_reads.router,
     graphql.router,
     users.router,
     auth.router,
     files.router,
     webhook_endpoints.router,
     system.router,
-    docs.router,
+    mcp.router,
+    xray.router,
+    rest_docs.router,
+    start.router,
+    graphiql.router,
+    asyncapi.router,
+    problems.router,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """What the edge allows: bytes of a body and of the cache, seconds for a request, requests of a client and a user.
+    """The edge's limits: body and cache bytes, seconds per request, requests per client and per user.
 
-    `trusted_proxies` are believed when they say for whom they ask; pages of `cors_origins` may read what we answer,
-    those of `socket_origins` may open WebSockets.
+    `sign_in_failures` are those of one account. `trusted_proxies` are believed when they say for whom they ask; pages
+    of `cors_origins` may read what we answer, those of `socket_origins` may open WebSockets.
     """
 
     max_json_bytes: int
@@ -56,17 +86,28 @@ class Policies:
     transfer_budget: float
     client_quotas: Sequence[Quota]
     user_quotas: Sequence[Quota]
+    sign_in_failures: RateLimitItem
     cache_bytes: int
     trusted_proxies: Sequence[Network]
     cors_origins: Sequence[str]
     socket_origins: Sequence[str]
     https: bool
+    # None: nobody has said, and what a request says is not believed.
+    public_url: str | None = ""
 
     def body_limit(self, path: str) -> int:
         return self.max_file_bytes if path == _FILES else self.max_json_bytes
 
-    def budget(self, path: str) -> float:
-        return self.transfer_budget if path.startswith(_FILES) else self.request_budget
+    def budget(self, scope: Scope) -> float:
+        """Seconds for a request; one that asks to wait for an order gets them besides."""
+        path: str = scope["path"]
+        # A tool takes the time of the calls it makes, an audit that of all books; listening has no end of its own.
+        if path.startswith((_FILES, MCP, "/v1/audit")):
+            return self.transfer_budget
+        if not path.startswith(_ORDERS):
+            return self.request_budget
+        prefer = [value.decode("latin-1") for name, value in scope["headers"] if name == b"prefer"]
+        return self.request_budget + (wait_preferred(prefer) if prefer else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +117,7 @@ class Edge:
     app: Application
     deadlines: Deadlines
     cache: EdgeCache | None
+    order_news: OrderNews
 
 
 def create_api() -> DocumentedApi:
@@ -109,8 +151,9 @@ def create_app(
     telemetry: Telemetry,
     policies: Policies,
     *,
-    windows: Windows,
+    rate_limit_storage: RateLimitStorage,
     metrics: EdgeMetrics,
+    pages: Pages,
 ) -> Edge:
     """The API behind the policies.
 
@@ -120,34 +163,41 @@ def create_app(
     api = create_api()
     api.state.upstreams = upstreams
     api.state.metrics = metrics
+    api.state.pages = pages
+    api.state.order_news = order_news = OrderNews()
+    api.state.public_url = policies.public_url
+    api.state.sign_in_failures = SignInFailures(rate_limit_storage, policies.sign_in_failures, refused=metrics.refused)
     app: Application = api
     app = BodyLimit(app, policies.body_limit)
     app = Compression(app)
-    app = LingeringClose(app)
     cache = None
     if policies.cache_bytes:
         app = cache = EdgeCache(app, CacheStore(policies.cache_bytes), seen=metrics.read)
-    app = HeadAsGet(app)
-    app = RateLimits(app, windows, policies.user_quotas, refused=metrics.refused)
+    app = HeadAsGet(IfMatch(PlainBodies(app)))
+    app = RateLimits(app, rate_limit_storage, policies.user_quotas, refused=metrics.refused)
     app = Identity(app, verifier)
-    app = RateLimits(app, windows, policies.client_quotas, refused=metrics.refused)
+    app = RateLimits(app, rate_limit_storage, policies.client_quotas, refused=metrics.refused)
     app = deadlines = Deadlines(app, policies.budget)
+    app = LingeringClose(app)
+    app = McpChallenge(app, policies.public_url)
     # No deadline for a WebSocket, and no identity: its token comes in its first message, and the server behind looks.
-    sockets: Application = GraphqlSocket(upstreams.graphql.url, telemetry)
+    sockets: Application = GraphqlSocket(upstreams.http.graphql.url, telemetry)
     sockets = KnownPages(sockets, policies.socket_origins)
-    app = by_scheme(app, RateLimits(sockets, windows, policies.client_quotas, refused=metrics.refused))
+    app = by_scheme(app, RateLimits(sockets, rate_limit_storage, policies.client_quotas, refused=metrics.refused))
     app = ServiceCalls(app, verifier)
     if policies.trusted_proxies:
-        app = Forwarded(app, policies.trusted_proxies)
+        app = behind_proxies(app, policies.trusted_proxies)
     if policies.cors_origins:
-        app = cross_origin(app, policies.cors_origins)
+        app = allow_origins(app, policies.cors_origins)
     app = EdgeHeaders(app, https=policies.https)
-    return Edge(HttpBoundary(app, telemetry, protocol_of=protocol_of, observer=metrics.process), deadlines, cache)
+    return Edge(
+        HttpBoundary(app, telemetry, protocol_of=protocol_of, observer=metrics.process), deadlines, cache, order_news
+    )
 
 
 def protocol_of(path: str) -> str:
-    """What is spoken at a path."""
-    return "GraphQL" if path == "/graphql" else "REST"
+    """The protocol of a path."""
+    return {"/graphql": "GraphQL", MCP: "MCP"}.get(path, "REST")
 
 
 class HeadAsGet:

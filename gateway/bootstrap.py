@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 
 from limits import parse
 
-from chassis.background import background
-from chassis.broker import connect as connect_broker
-from chassis.broker.port import Broker, Topology
-from chassis.http import serve_http
-from chassis.identity_provider import identity_provider
+from chassis.broker.port import Broker
+from chassis.http.middleware import serve_http
+from chassis.http.origin_check import Origins, allowed_origins
+from chassis.observability.tracing import Telemetry
 from chassis.process import Running
-from chassis.settings import TOPOLOGY, ProcessSettings
-from chassis.telemetry import Telemetry, telemetry
+from chassis.service import service
+from chassis.settings import ProcessSettings
 from gateway.app import Policies, create_app
-from gateway.cache import follow_catalogue
-from gateway.clients import connected
-from gateway.edge_metrics import EdgeMetrics
-from gateway.forwarded import networks
-from gateway.graphql_client import graphql_client
-from gateway.graphql_socket import LARGEST_MESSAGE
-from gateway.rate_limits import Quota, by_client, by_sign_in, by_user
-from gateway.windows import windows
+from gateway.clients.event_feed import follow_log
+from gateway.clients.graphql_websocket import LARGEST_MESSAGE
+from gateway.clients.http_upstream import http_upstream
+from gateway.clients.services import HttpServers, connected
+from gateway.metrics import EdgeMetrics
+from gateway.middleware.proxy_headers import networks
+from gateway.middleware.rate_limit_storage import rate_limit_storage
+from gateway.middleware.rate_limits import Quota, by_client, by_sign_in, by_user
+from gateway.pages.start import pages_of
 
 
 class Settings(ProcessSettings):
@@ -34,6 +34,12 @@ class Settings(ProcessSettings):
     storage_address: str = "127.0.0.1:50055"
     webhooks_address: str = "127.0.0.1:50057"
     graphql_url: str = "http://127.0.0.1:8010"
+    mcp_url: str = "http://127.0.0.1:8011"
+    # Where an order's X-ray is read for administrators; empty where there is no console.
+    console_url: str = ""
+    # The address by which clients know this gateway ("https://shop.example.com"), for documents that name it. In
+    # development it is what the request says.
+    public_url: str = ""
     # Seconds for a request and everything done for it; for a file's whole way up or down.
     request_budget: float = 2.0
     transfer_budget: float = 300.0
@@ -42,20 +48,23 @@ class Settings(ProcessSettings):
     # "AMOUNT/PERIOD" or "AMOUNT/COUNT PERIODs", such as "100/10 seconds".
     client_rate_limit: str = "60000/minute"
     user_rate_limit: str = "30000/minute"
-    sign_in_rate_limit: str = "300/minute"
+    # Sign-ins and registrations of an address; failed sign-ins of an account, from whatever address.
+    sign_in_rate_limit: str = "20/minute"
+    sign_in_failure_limit: str = "10/5 minutes"
     # redis://… (or rediss:) where several gateways share the counts; empty for this one's memory.
     rate_limit_url: str = ""
     # Bytes for what anybody may read of the catalogue; 0 for no cache.
     edge_cache_bytes: int = 32 << 20
-    # Comma-separated networks ("10.0.0.0/8") whose X-Forwarded-For is believed, and origins whose pages may call us.
+    # Comma-separated networks ("10.0.0.0/8") of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.
     trusted_proxies: str = ""
-    cors_origins: str = ""
-    # Origins of pages that may open a WebSocket, besides those and our own host; the port may be "*".
-    allowed_origins: tuple[str, ...] = ("http://localhost:*", "http://127.0.0.1:*")
+    # Comma-separated origins ("https://example.com, http://localhost:*") whose pages may read what we answer, and those
+    # that may open a WebSocket besides them and our own host. Not set: any port of localhost, in development only.
+    cors_origins: Origins = None
+    allowed_origins: Origins = None
 
     def policies(self) -> Policies:
         """Raises `ValueError` for a rate limit or a network that is not one."""
-        cors = [origin.strip() for origin in self.cors_origins.split(",") if origin.strip()]
+        cors = allowed_origins(self.cors_origins, env=self.env)
         return Policies(
             max_json_bytes=self.max_json_bytes,
             max_file_bytes=self.max_file_bytes,
@@ -66,15 +75,17 @@ class Settings(ProcessSettings):
                 Quota("sign-in", parse(self.sign_in_rate_limit), by_sign_in),
             ),
             user_quotas=(Quota("user", parse(self.user_rate_limit), by_user),),
+            sign_in_failures=parse(self.sign_in_failure_limit),
             cache_bytes=self.edge_cache_bytes,
             trusted_proxies=networks(self.trusted_proxies),
             cors_origins=cors,
-            socket_origins=(*self.allowed_origins, *cors),
+            socket_origins=(*allowed_origins(self.allowed_origins, env=self.env), *cors),
             https=self.tls_dir is not None,
+            public_url=self.public_url.rstrip("/") or ("" if self.env == "development" else None),
         )
 
     def addresses(self) -> dict[str, str]:
-        """Where the gRPC upstreams are."""
+        """The addresses of the gRPC upstreams."""
         return {
             "users": self.users_address,
             "catalog": self.catalog_address,
@@ -91,37 +102,53 @@ async def run(
 ) -> AsyncIterator[Running]:
     """Serve the client-facing edge until the block ends."""
     settings = settings or Settings()
-    policies, tls = settings.policies(), settings.tls("gateway")
-    metrics = EdgeMetrics()
-    async with AsyncExitStack() as stack:
-        enter = stack.enter_async_context
-        if spans is None:
-            spans = await enter(telemetry("gateway", settings.otlp_url, sample_ratio=settings.trace_sample_ratio))
-        provider = await enter(identity_provider(settings.users_address, spans, tls=tls))
-        graphql = await enter(graphql_client(settings.graphql_url, spans, timeout=settings.request_budget))
-        upstreams = await enter(
+    policies, metrics = settings.policies(), EdgeMetrics()
+    async with service("gateway", settings, telemetry=spans, serves_http=True) as s:
+        verifier = (await s.identity()).verifier
+        servers = HttpServers(
+            await s.enter(
+                http_upstream(
+                    "graphql_server", settings.graphql_url, "GraphQL", s.telemetry, timeout=settings.request_budget
+                )
+            ),
+            await s.enter(
+                http_upstream("mcp_server", settings.mcp_url, "MCP", s.telemetry, timeout=settings.transfer_budget)
+            ),
+            await s.enter(
+                http_upstream("console", settings.console_url, "REST", s.telemetry, timeout=settings.transfer_budget)
+            )
+            if settings.console_url
+            else None,
+        )
+        upstreams = await s.enter(
             connected(
                 settings.addresses(),
-                graphql,
-                spans,
+                servers,
+                s.telemetry,
                 transfer_budget=settings.transfer_budget,
                 observer=metrics.process,
-                tls=tls,
+                tls=s.tls,
             )
         )
-        counts = await enter(windows(settings.rate_limit_url))
-        edge = create_app(upstreams, provider.verifier, spans, policies, windows=counts, metrics=metrics)
-        await enter(background(edge.deadlines.watch()))
-        if edge.cache is not None:
-            if broker is None:
-                broker = await connect_broker(settings.broker(), Topology.load(TOPOLOGY))
-                stack.push_async_callback(broker.close)
-            await enter(background(follow_catalogue(broker, edge.cache)))
+        counts = await s.enter(rate_limit_storage(settings.rate_limit_url))
+        edge = create_app(
+            upstreams,
+            verifier,
+            s.telemetry,
+            policies,
+            rate_limit_storage=counts,
+            metrics=metrics,
+            pages=pages_of(settings.env),
+        )
+        await s.background(edge.deadlines.watch())
+        await s.background(follow_log(broker or await s.broker(), edge.cache, edge.order_news))
         serving = serve_http(
             edge.app,
             host=settings.host,
             port=settings.gateway_port,
-            tls=tls,
+            tls=s.tls,
             largest_websocket_message=LARGEST_MESSAGE,
         )
-        yield Running(await enter(serving))
+        running = Running(await s.enter(serving))
+        s.on_end(edge.order_news.end)
+        yield running

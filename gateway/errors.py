@@ -13,8 +13,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from chassis.errors import Kind, ShopError, invalid
-from chassis.problems import problem
-from chassis.telemetry import current_trace_id
+from chassis.http.problem_details import problem
+from chassis.observability.tracing import current_trace_id
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,9 @@ _STATUS_OF: Mapping[str, tuple[int, str]] = {
     "FILE_TOO_LARGE": (413, "Content Too Large"),
     "UNSUPPORTED_MEDIA_TYPE": (415, "Unsupported Media Type"),
     "RANGE_NOT_SATISFIABLE": (416, "Range Not Satisfiable"),
+    # An upstream is full: no fault of this client's, so it is no 429.
+    "OVERLOADED": (503, "Service Unavailable"),
+    "INSUFFICIENT_STORAGE": (507, "Insufficient Storage"),
     "IDEMPOTENCY_KEY_REUSED": (422, "Unprocessable Content"),
 }
 
@@ -37,10 +40,13 @@ def answer(error: ShopError) -> Response:
         # Said by gRPC itself: the upstream is full. That is no fault of this client's, so it is no 429.
         error = ShopError("UPSTREAM_UNAVAILABLE", "an upstream is busy", Kind.UNAVAILABLE, retry_after=1.0)
     elif error.kind is Kind.INTERNAL:
-        log.error("answered 500 for %s; trace %s", error, current_trace_id())
+        log.error("internal error: %s; trace %s", error, current_trace_id())
         error = ShopError("INTERNAL", "internal error", Kind.INTERNAL)
     status, title = _STATUS_OF.get(error.code, (None, None))
     status, headers, body = problem(error, status=status, title=title)
+    if error.code == "UNSUPPORTED_MEDIA_TYPE":
+        # What would be taken: "accept" and "accept-encoding".
+        headers |= {name.replace("_", "-"): value for name, value in error.details.items()}
     if error.code == "RANGE_NOT_SATISFIABLE":
         headers["content-range"] = f"bytes */{error.details['size']}"
     return Response(body, status, headers)
@@ -65,7 +71,7 @@ async def _validation_error(request: Request, error: RequestValidationError) -> 
 
 
 async def _http_exception(request: Request, error: HTTPException) -> Response:
-    """What the framework refuses before any route of ours runs."""
+    """The framework's own refusals as problems."""
     if error.status_code != 405:
         return answer(_framework_error(error))
     allow = ", ".join(_methods(request))
@@ -77,7 +83,7 @@ async def _http_exception(request: Request, error: HTTPException) -> Response:
 
 
 def _methods(request: Request) -> list[str]:
-    """What a path can be asked for. The framework names only the methods of the first route that has it."""
+    """The methods that a path allows. The framework names those of the first route with it."""
     routes = (
         route for route in request.app.routes if isinstance(route, Route) and route.path_regex.match(request.url.path)
     )
@@ -86,7 +92,7 @@ def _methods(request: Request) -> list[str]:
 
 
 async def _client_gone(_: Request, __: Exception) -> Response:
-    # Nobody reads it; the number is what access logs have come to use.
+    # The client is gone; the number is what access logs have come to use.
     return Response(None, 499)
 
 
@@ -112,7 +118,7 @@ def _framework_error(error: HTTPException) -> ShopError:
 
 def _unsupported(content_type: str) -> ShopError:
     message = f"the body must be application/json, not {content_type or 'without a Content-Type'}"
-    return ShopError("UNSUPPORTED_MEDIA_TYPE", message, Kind.INVALID)
+    return ShopError("UNSUPPORTED_MEDIA_TYPE", message, Kind.INVALID, accept="application/json")
 
 
 def _is_json(content_type: str) -> bool:
@@ -121,7 +127,7 @@ def _is_json(content_type: str) -> bool:
 
 
 def field_path(location: Sequence[str | int], problem_type: str = "") -> str:
-    """Where in the input: ("body", "items", 0, "quantity") is "items[0].quantity"."""
+    """Path in the input: ("body", "items", 0, "quantity") is "items[0].quantity"."""
     if problem_type == "json_invalid":
         return "body"
     path = ""

@@ -1,4 +1,4 @@
-"""What every operation says of itself in the OpenAPI document."""
+"""The OpenAPI description of every operation."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 
-from chassis.problems import PROBLEM
-from gateway.models import Problem
+from chassis.http.problem_details import PROBLEM
+from gateway.http.schemas import Problem
 
 # Status -> a code that it comes with, its title, and what it means.
 _MEANING = {
@@ -26,6 +26,7 @@ _MEANING = {
     429: ("RATE_LIMITED", "Too Many Requests", "Too many requests; `Retry-After` says when to come back"),
     503: ("UPSTREAM_UNAVAILABLE", "Service Unavailable", "An upstream is away; `Retry-After` says when to come back"),
     504: ("DEADLINE_EXCEEDED", "Gateway Timeout", "The time was up; what was asked may still happen"),
+    507: ("INSUFFICIENT_STORAGE", "Insufficient Storage", "There is no room for the file"),
 }
 _ALWAYS = (429, 503, 504)
 # Examples by format or type, where nothing better is known.

@@ -1,1 +1,1 @@
-"""The routes: each parses, asks one upstream, renders."""
+"""The routes: each parses, calls one upstream, renders."""

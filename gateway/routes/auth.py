@@ -8,12 +8,15 @@ from fastapi import APIRouter, Form
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.clients import upstreams
-from gateway.models import PasswordGrant, Token
+from gateway.clients.services import upstreams
+from gateway.http.schemas import PasswordGrant, Token
+from gateway.http.serializers import json_response
+from gateway.middleware.auth import PUBLIC
+from gateway.middleware.disconnects import while_connected
+from gateway.middleware.sign_in_failures import SignInFailures
 from gateway.openapi import operation_id, problems
-from gateway.rendering import json_response
 
-router = APIRouter(tags=["auth"], generate_unique_id_function=operation_id)
+router = APIRouter(dependencies=[PUBLIC], tags=["auth"], generate_unique_id_function=operation_id)
 
 
 @router.post(
@@ -23,5 +26,7 @@ router = APIRouter(tags=["auth"], generate_unique_id_function=operation_id)
     responses=problems(401, 408, 413, 422),
 )
 async def issue_token(request: Request, grant: Annotated[PasswordGrant, Form()]) -> Response:
-    issued = await upstreams(request).users.issue_token(grant.username, grant.password)
+    failures: SignInFailures = request.app.state.sign_in_failures
+    async with failures.attempt(grant.username):
+        issued = await while_connected(request, upstreams(request).users.issue_token(grant.username, grant.password))
     return json_response({"access_token": issued.access_token, "token_type": "Bearer", "expires_in": issued.expires_in})

@@ -4,36 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
-import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
 from chassis.errors import Kind, ShopError, invalid
-from gateway import rendering
-from gateway.auth import SIGNED_IN
-from gateway.clients import PIECE, Parts, upstreams
-from gateway.conditions import none_match
-from gateway.models import File, IdInPath
+from chassis.http.header_fields import elements
+from gateway.clients.services import PIECE, Parts, upstreams
+from gateway.http import serializers
+from gateway.http.etags import none_match
+from gateway.http.range_requests import wanted_bytes
+from gateway.http.schemas import File, IdInPath
+from gateway.http.serializers import json_response
+from gateway.http.streaming import Streamed
+from gateway.middleware.auth import PUBLIC, SIGNED_IN
 from gateway.openapi import operation_id, problems
-from gateway.ranges import wanted_bytes
-from gateway.rendering import json_response
-from gateway.streaming import Streamed
 from protos.shop.storage.v1.storage_pb2 import FileInfo, UploadHeader
 
 router = APIRouter(tags=["files"], generate_unique_id_function=operation_id)
 
 # A client may send byte by byte, and what is known of a part takes more memory than a byte.
-_MOST_PARTS = 64
+_MAX_PARTS = 64
 # Seconds that a client may pause within its upload.
-_PATIENCE = 20.0
-_SHA256 = re.compile(r"(?:^|,)\s*sha-256=:([A-Za-z0-9+/=]*):\s*(?=[,;]|$)")
+_TIMEOUT = 20.0
+# What is told to be taken; any other type but multipart is as well.
+_TAKEN = "application/octet-stream, */*;q=0.9, multipart/*;q=0"
 _BINARY = {"schema": {"type": "string", "format": "binary"}, "example": "test"}
+# A download has the type that its upload had. A schema would be a promise about the bytes read as that type.
+_ANY_BYTES: dict[str, Any] = {"*/*": {}}
 
 ReprDigest = Annotated[
     str | None,
@@ -53,29 +55,37 @@ IfNoneMatch = Annotated[
     summary="Upload a file: the body is its bytes",
     status_code=201,
     response_model=File,
-    responses=problems(401, 403, 408, 413, 422),
+    responses=problems(401, 403, 408, 413, 415, 422, 507),
     dependencies=[SIGNED_IN],
-    openapi_extra={"requestBody": {"required": True, "content": {"application/octet-stream": _BINARY}}},
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "description": "The bytes of the file, of any type but multipart, without a content coding.",
+            "content": {"application/octet-stream": _BINARY, "*/*": _BINARY},
+        }
+    },
 )
 async def upload_file(
     request: Request,
     repr_digest: ReprDigest = None,
     public: Annotated[bool, Query(description="Readable by anyone (admin).")] = False,  # noqa: FBT002  # a parameter of the query
 ) -> Response:
-    header = UploadHeader(
-        content_type=request.headers.get("content-type", ""), sha256=expected_sha256(repr_digest), public=public
-    )
+    content_type = request.headers.get("content-type", "")
+    if content_type.lower().startswith("multipart/"):
+        raise _envelope(content_type)
+    header = UploadHeader(content_type=content_type, sha256=expected_sha256(repr_digest), public=public)
     async with aclosing(_pieces(request)) as pieces:
         file = await upstreams(request).storage.upload(header, pieces)
     headers = {"location": f"/v1/files/{file.id}", "cache-control": "no-store"}
-    return json_response(rendering.file(file), 201, headers)
+    return json_response(serializers.file(file), 201, headers)
 
 
 @router.head(
     "/v1/files/{file_id}",
     summary="What is known of a file",
     response_class=Response,
-    responses={304: {"description": "Not modified"}, **problems(401, 404, 422)},
+    responses={304: {"description": "Not modified"}, **problems(401, 404, 412, 422)},
+    dependencies=[PUBLIC],  # storage shows a private file to its owner alone
 )
 async def head_file(request: Request, file_id: IdInPath, if_none_match: IfNoneMatch = None) -> Response:
     file = await upstreams(request).storage.stat(file_id)
@@ -90,11 +100,12 @@ async def head_file(request: Request, file_id: IdInPath, if_none_match: IfNoneMa
     summary="Download a file or a part of it",
     response_class=Response,
     responses={
-        200: {"description": "The whole file", "content": {"*/*": _BINARY}},
-        206: {"description": "The part that `Range` asks for", "content": {"*/*": _BINARY}},
+        200: {"description": "The whole file", "content": _ANY_BYTES},
+        206: {"description": "The part that `Range` asks for", "content": _ANY_BYTES},
         304: {"description": "Not modified"},
-        **problems(401, 404, 416, 422),
+        **problems(401, 404, 412, 416, 422),
     },
+    dependencies=[PUBLIC],  # storage shows a private file to its owner alone
 )
 async def download_file(
     request: Request,
@@ -122,6 +133,12 @@ async def download_file(
         return Streamed(_after(first, chunks), source.pop_all(), status=206 if part else 200, headers=headers)
 
 
+def _envelope(content_type: str) -> ShopError:
+    """A form is an envelope with files in it: the envelope would be stored, and with it the names of its parts."""
+    message = f"the body must be the file's bytes alone (curl --data-binary, not -F), not {content_type[:64]}"
+    return ShopError("UNSUPPORTED_MEDIA_TYPE", message, Kind.INVALID, accept=_TAKEN)
+
+
 async def _after(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     yield first
     async for chunk in chunks:
@@ -129,7 +146,7 @@ async def _after(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[by
 
 
 def _headers(file: FileInfo) -> dict[str, str]:
-    """What every answer about a file says. Its bytes never change; nothing in them may run."""
+    """The headers of every answer about a file. Its bytes never change; nothing in them may run."""
     return {
         "etag": f'"{file.sha256}"',
         "cache-control": f"{'public' if file.public else 'private'}, max-age=31536000, immutable",
@@ -153,7 +170,7 @@ async def _pieces(request: Request) -> AsyncGenerator[Parts, None]:
             if rest:
                 parts.append(rest)
                 missing -= len(rest)
-            if len(parts) > _MOST_PARTS:
+            if len(parts) > _MAX_PARTS:
                 parts = [b"".join(parts)]
     if parts:
         yield parts
@@ -161,10 +178,10 @@ async def _pieces(request: Request) -> AsyncGenerator[Parts, None]:
 
 async def _next(arriving: AsyncIterator[bytes]) -> bytes | None:
     try:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_TIMEOUT):
             return await anext(arriving, None)
     except TimeoutError as error:
-        raise ShopError("UPLOAD_STALLED", f"nothing came for {_PATIENCE:.0f} s", Kind.TIMEOUT) from error
+        raise ShopError("UPLOAD_STALLED", f"no data received for {_TIMEOUT:.0f} s", Kind.TIMEOUT) from error
 
 
 def expected_sha256(repr_digest: str | None) -> str:
@@ -172,13 +189,15 @@ def expected_sha256(repr_digest: str | None) -> str:
 
     Raises INVALID_INPUT when it is malformed; digests by other algorithms are ignored, as the RFC allows.
     """
-    found = _SHA256.search(repr_digest or "")
-    if found is None:
+    announced = [item.removeprefix("sha-256=") for item in elements(repr_digest or "") if item.startswith("sha-256=")]
+    if not announced:
         return ""
+    # The last of several counts (RFC 9651, section 3.2); a digest is a byte sequence between colons, and parameters.
+    text = announced[-1].partition(";")[0].strip()
     try:
-        digest = base64.b64decode(found[1], validate=True)
-    except binascii.Error:
+        digest = base64.b64decode(text[1:-1], validate=True)
+    except ValueError:
         digest = b""
-    if len(digest) != 32:
+    if len(digest) != 32 or not (text.startswith(":") and text.endswith(":")):
         raise invalid("the digest cannot be checked", **{"Repr-Digest": "sha-256 must be 32 bytes in base64"})
     return digest.hex()

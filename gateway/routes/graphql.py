@@ -1,4 +1,4 @@
-"""GraphQL, passed on as it is: the server behind speaks for itself."""
+"""GraphQL, passed on as it is: the server behind speaks for itself. A browser that opens the address gets GraphiQL."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.clients import upstreams
-from gateway.streaming import Streamed
+from gateway.clients.services import upstreams
+from gateway.http.streaming import Streamed
+from gateway.middleware.auth import PUBLIC
+from gateway.pages.explorers import pages
+from gateway.pages.graphiql import graphiql, wants_graphiql
 
 # Not in the OpenAPI document: GraphQL has its own schema.
-router = APIRouter(include_in_schema=False)
+router = APIRouter(dependencies=[PUBLIC], include_in_schema=False)
 
 _TO_SERVER = ("authorization", "accept", "content-type", "x-request-id")
 _TO_CLIENT = (
@@ -30,11 +33,14 @@ _PIECE = 64 << 10
 
 @router.api_route("/graphql", methods=["GET", "POST"])
 async def graphql(request: Request) -> Response:
+    shown = pages(request)
+    if shown.explorers and wants_graphiql(request):
+        return graphiql(shown.console_port)
     headers = {name: request.headers[name] for name in _TO_SERVER if name in request.headers}
     body = await request.body()
     async with AsyncExitStack() as source:
         answer = await source.enter_async_context(
-            upstreams(request).graphql.asking(request.method, request.url.query, headers, body)
+            upstreams(request).http.graphql.asking(request.method, "/graphql", request.url.query, headers, body)
         )
         passed_on = {name: answer.headers[name] for name in _TO_CLIENT if name in answer.headers}
         chunks = answer.content.iter_chunked(_PIECE)

@@ -10,22 +10,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from chassis.errors import not_found
-from chassis.wire import timestamp
-from gateway import rendering
-from gateway.auth import ADMIN
-from gateway.clients import CatalogClient, upstreams
-from gateway.conditions import content_etag, none_match, product_etag, versions_wanted
-from gateway.models import Availability as AvailabilityModel
-from gateway.models import AvailabilityPage, IdInPath, Product, ProductPage, ProductPatch, ProductWrite
+from chassis.grpc.timestamps import timestamp
+from gateway.clients.services import CatalogClient, upstreams
+from gateway.http import serializers
+from gateway.http.etags import content_etag, none_match, version_etag, versions_wanted
+from gateway.http.parameters import ID_LIST, Cursor, Limit, id_list
+from gateway.http.schemas import Availability as AvailabilityModel
+from gateway.http.schemas import AvailabilityPage, IdInPath, Product, ProductPage, ProductPatch, ProductWrite
+from gateway.http.serializers import json_response
+from gateway.middleware.auth import ADMIN, PUBLIC
 from gateway.openapi import operation_id, problems
-from gateway.parameters import ID_LIST, Cursor, Limit, id_list
-from gateway.plain_routes import PlainRead
-from gateway.rendering import json_response
 from protos.shop.catalog.v1 import catalog_pb2 as pb
 from protos.shop.inventory.v1.inventory_pb2 import Availability
 
 router = APIRouter(tags=["products"], generate_unique_id_function=operation_id)
-_busiest = APIRouter(tags=["products"], generate_unique_id_function=operation_id, route_class=PlainRead)
 
 # Caches may answer for this long, shared ones longer; afterwards they ask again, which a 304 makes cheap.
 _PUBLIC = "public, max-age=30, s-maxage=60"
@@ -39,28 +37,27 @@ IfNoneMatch = Annotated[
 Filter = Annotated[str, Query(max_length=200, pattern=r"^[^\x00]*$")]
 
 
-@_busiest.get(
+@router.get(
     "/v1/products/{product_id}",
     summary="A product",
     response_model=Product,
-    responses={304: {"description": "Not modified"}, **problems(401, 404, 422)},
+    responses={304: {"description": "Not modified"}, **problems(401, 404, 412, 422)},
+    dependencies=[PUBLIC],
 )
 async def get_product(request: Request, product_id: IdInPath, if_none_match: IfNoneMatch = None) -> Response:
     product = await _product(upstreams(request).catalog, product_id)
-    headers = {"etag": product_etag(product.id, product.version), "cache-control": _PUBLIC}
+    headers = {"etag": version_etag(product.id, product.version), "cache-control": _PUBLIC}
     if not none_match(if_none_match, headers["etag"]):
         return Response(None, 304, headers)
-    return json_response(rendering.product(product), headers=headers)
-
-
-router.routes.extend(_busiest.routes)
+    return json_response(serializers.product(product), headers=headers)
 
 
 @router.get(
     "/v1/products",
     summary="Products, by category and words, or by their ids",
     response_model=ProductPage,
-    responses={304: {"description": "Not modified"}, **problems(401, 422)},
+    responses={304: {"description": "Not modified"}, **problems(401, 412, 422)},
+    dependencies=[PUBLIC],
 )
 async def list_products(
     request: Request,
@@ -83,8 +80,8 @@ async def list_products(
         found = await catalog.page(category=category, query=q, limit=limit, cursor=cursor)
     else:
         found = pb.ListProductsResponse(products=await catalog.products(id_list("ids", ids)))
-    items = [rendering.product(product) for product in found.products]
-    body = rendering.encoded(rendering.page(items, found.next_cursor))
+    items = [serializers.product(product) for product in found.products]
+    body = serializers.encoded(serializers.page(items, found.next_cursor))
     headers = {"etag": content_etag(body), "cache-control": _PUBLIC}
     if not none_match(if_none_match, headers["etag"]):
         return Response(None, 304, headers)
@@ -96,12 +93,13 @@ async def list_products(
     summary="How many of a product can be delivered now",
     response_model=AvailabilityModel,
     responses=problems(401, 404, 422),
+    dependencies=[PUBLIC],
 )
 async def get_availability(request: Request, product_id: IdInPath) -> Response:
     found = await _availability(request, [product_id])
     if not found:
         raise not_found("product", product_id)
-    return json_response(rendering.availability(found[0]))
+    return json_response(serializers.availability(found[0]))
 
 
 @router.get(
@@ -109,6 +107,7 @@ async def get_availability(request: Request, product_id: IdInPath) -> Response:
     summary="How many of several products can be delivered now",
     response_model=AvailabilityPage,
     responses=problems(401, 422),
+    dependencies=[PUBLIC],
 )
 async def list_availability(
     request: Request,
@@ -122,7 +121,7 @@ async def list_availability(
     ],
 ) -> Response:
     found = await _availability(request, id_list("product_ids", product_ids))
-    return json_response(rendering.page([rendering.availability(each) for each in found]))
+    return json_response(serializers.page([serializers.availability(each) for each in found]))
 
 
 @router.post(
@@ -212,7 +211,7 @@ async def _version(catalog: CatalogClient, product_id: str, if_match: str | None
 
 
 def _written(product: pb.Product, status: int) -> Response:
-    headers = {"etag": product_etag(product.id, product.version), "cache-control": "no-store"}
+    headers = {"etag": version_etag(product.id, product.version), "cache-control": "no-store"}
     if status == 201:
         headers["location"] = f"/v1/products/{product.id}"
-    return json_response(rendering.product(product), status, headers)
+    return json_response(serializers.product(product), status, headers)

@@ -1,4 +1,4 @@
-"""What operators and other services ask of the gateway itself."""
+"""Routes for operators and services: signing keys, liveness, readiness, metrics."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from starlette.requests import Request
 from starlette.responses import Response
 
-from chassis.metrics import CONTENT_TYPE_LATEST as CONTENT_TYPE
-from gateway.clients import upstreams
-from gateway.edge_metrics import EdgeMetrics
+from gateway.clients.services import upstreams
+from gateway.http.serializers import Json, json_response
+from gateway.metrics import EdgeMetrics
+from gateway.middleware.auth import PUBLIC
 from gateway.openapi import operation_id, problems
-from gateway.rendering import Json, json_response
 
-router = APIRouter(tags=["system"], generate_unique_id_function=operation_id)
+router = APIRouter(dependencies=[PUBLIC], tags=["system"], generate_unique_id_function=operation_id)
 
 _KEY: Json = {"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": "3f0c…", "x": "11qYAY…"}
 _KEY_SET: Json = {
@@ -32,7 +32,7 @@ _KEY_SET: Json = {
 }
 
 # Seconds an upstream has to say that it is serving.
-_PATIENCE = 1.0
+_TIMEOUT = 1.0
 
 
 @router.get(
@@ -63,14 +63,15 @@ async def is_ready(request: Request) -> Response:
 
 @router.get("/metrics", include_in_schema=False)
 async def get_metrics(request: Request) -> Response:
-    """What Prometheus scrapes."""
+    """The Prometheus metrics endpoint."""
     metrics: EdgeMetrics = request.app.state.metrics
-    return Response(metrics.process.exposition(), 200, {"cache-control": "no-store", "content-type": CONTENT_TYPE})
+    content_type, content = metrics.process.exposition(request.headers.get("accept", ""))
+    return Response(content, 200, {"cache-control": "no-store", "content-type": content_type})
 
 
 async def _state(upstream: HealthStub) -> str:
     try:
-        response = await upstream.Check(HealthCheckRequest(), timeout=_PATIENCE)
+        response = await upstream.Check(HealthCheckRequest(), timeout=_TIMEOUT)
     except grpc.aio.AioRpcError as error:
         return error.code().name
     return str(HealthCheckResponse.ServingStatus.Name(response.status))

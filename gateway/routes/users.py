@@ -8,15 +8,16 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from chassis.auth.identity import current_principal
 from chassis.errors import not_found
-from chassis.identity import current_principal
-from gateway import rendering
-from gateway.auth import SIGNED_IN
-from gateway.clients import upstreams
-from gateway.models import IdInPath, Registration, User, UserPage
+from gateway.clients.services import upstreams
+from gateway.http import serializers
+from gateway.http.parameters import ID_LIST, id_list
+from gateway.http.schemas import IdInPath, Registration, User, UserPage
+from gateway.http.serializers import json_response
+from gateway.middleware.auth import PUBLIC, SIGNED_IN
+from gateway.middleware.disconnects import while_connected
 from gateway.openapi import operation_id, problems
-from gateway.parameters import ID_LIST, id_list
-from gateway.rendering import json_response
 
 router = APIRouter(tags=["users"], generate_unique_id_function=operation_id)
 
@@ -27,11 +28,12 @@ router = APIRouter(tags=["users"], generate_unique_id_function=operation_id)
     status_code=201,
     response_model=User,
     responses=problems(401, 409, 408, 413, 415, 422),
+    dependencies=[PUBLIC],
 )
 async def register(request: Request, body: Registration) -> Response:
-    user = await upstreams(request).users.register(body.name, body.email, body.password)
+    user = await while_connected(request, upstreams(request).users.register(body.name, body.email, body.password))
     headers = {"location": f"/v1/users/{user.id}", "cache-control": "no-store"}
-    return json_response(rendering.user(user), 201, headers)
+    return json_response(serializers.user(user), 201, headers)
 
 
 @router.get(
@@ -68,11 +70,11 @@ async def get_users(
     ids: Annotated[str, Query(description="Comma-separated.", examples=["123,456"], json_schema_extra=ID_LIST)],
 ) -> Response:
     found = await upstreams(request).users.users(id_list("ids", ids))
-    return json_response(rendering.page([rendering.user(user) for user in found]))
+    return json_response(serializers.page([serializers.user(user) for user in found]))
 
 
 async def _user(request: Request, user_id: str) -> Response:
     found = await upstreams(request).users.users([user_id])
     if not found:
         raise not_found("user", user_id)
-    return json_response(rendering.user(found[0]))
+    return json_response(serializers.user(found[0]))

@@ -11,19 +11,22 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.auth import SIGNED_IN
-from gateway.clients import upstreams
-from gateway.models import IdInPath, Write
+from gateway.clients.services import upstreams
+from gateway.http.parameters import Cursor, Limit
+from gateway.http.schemas import IdInPath, Write
+from gateway.http.serializers import Json, json_response, page
+from gateway.middleware.auth import SIGNED_IN
 from gateway.openapi import operation_id, problems
-from gateway.parameters import Cursor, Limit
-from gateway.rendering import Json, json_response, page
 from protos.shop.webhooks.v1 import webhooks_pb2 as pb
 
 router = APIRouter(tags=["webhooks"], dependencies=[SIGNED_IN], generate_unique_id_function=operation_id)
 
 EventType = Annotated[
     str,
-    Field(pattern=r"^order\.(\*|placed|confirmed|rejected|paid|shipped|delivered|cancelled)$", examples=["order.*"]),
+    Field(
+        pattern=r"^order\.(\*|placed|delayed|confirmed|rejected|paid|shipped|delivered|cancelled|refund_due)$",
+        examples=["order.*"],
+    ),
 ]
 Url = Annotated[str, Field(min_length=1, max_length=2_000, pattern=r"^[!-~]+$", examples=["https://example.com/hooks"])]
 EndpointDescription = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
@@ -33,7 +36,7 @@ class NewEndpoint(Write):
     model_config = ConfigDict(json_schema_extra={"examples": [{"url": "https://example.com/hooks"}]})
 
     url: Url
-    event_types: list[EventType] = Field(default=["order.*"], min_length=1, max_length=8)
+    event_types: list[EventType] = Field(default=["order.*"], min_length=1, max_length=10)
     description: EndpointDescription = ""
 
 
@@ -42,9 +45,9 @@ class EndpointPatch(Write):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"enabled": True}]})
 
-    # Defaults that no document shows and nobody sends: absent is not null.
+    # Defaults that no document shows and no client sends: absent is not null.
     url: Url = Field(default_factory=str)
-    event_types: list[EventType] = Field(default_factory=list, min_length=1, max_length=8)
+    event_types: list[EventType] = Field(default_factory=list, min_length=1, max_length=10)
     description: EndpointDescription = Field(default_factory=str)
     enabled: bool = Field(default_factory=bool)
 

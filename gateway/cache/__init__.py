@@ -1,0 +1,1 @@
+"""The shared cache of public reads (RFC 9111)."""

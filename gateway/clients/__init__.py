@@ -1,0 +1,1 @@
+"""The upstreams, one typed client each."""

@@ -1,0 +1,106 @@
+"""Servers behind the gateway that speak HTTP themselves: what they answer is passed on as it comes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import aiohttp
+from yarl import URL
+
+from chassis.errors import ShopError, timed_out, unavailable
+from chassis.observability.capture.http import aiohttp_middlewares
+from chassis.observability.tracing import NOTE, Span, SpanKind, Telemetry, current_traceparent
+from chassis.resilience.deadlines import CircuitBreaker, time_left
+from gateway.middleware.internal_calls import TIMEOUT_HEADER
+
+# Less than the 30 s after which the other side closes an idle connection: a request on one that is closing fails.
+_KEEP_ALIVE = 15.0
+
+
+class HttpUpstream:
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        peer: str,
+        url: str,
+        protocol: str,
+        telemetry: Telemetry,
+        *,
+        timeout: float,
+    ) -> None:
+        """`url` without a path; `protocol` as traces call it; `timeout` in seconds where no deadline is nearer."""
+        self._session = session
+        self.url = url
+        self._peer = peer
+        self._protocol = protocol
+        self._telemetry = telemetry
+        self._timeout = timeout
+        self._breaker = CircuitBreaker()
+
+    @asynccontextmanager
+    async def asking(
+        self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes = b""
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The server's answer, to be read within the block; `query` is the raw query string.
+
+        Raises UPSTREAM_UNAVAILABLE or DEADLINE_EXCEEDED, from within the block too.
+        """
+        url = URL(f"{self.url}{path}?{query}" if query else f"{self.url}{path}", encoded=True)
+        with self._telemetry.span(
+            f"{method} {path}",
+            SpanKind.CLIENT,
+            protocol=self._protocol,
+            peer=self._peer,
+            attributes={"shop.bytes.sent": len(body)},
+        ) as span:
+            budget = self._budget(span)
+            passed_on = {
+                **headers,
+                "Accept-Encoding": "identity",
+                "traceparent": current_traceparent(),
+                TIMEOUT_HEADER: str(int(budget * 1000)),
+            }
+            try:
+                async with self._session.request(
+                    method,
+                    url,
+                    headers=passed_on,
+                    data=body or None,
+                    timeout=aiohttp.ClientTimeout(total=budget),
+                    allow_redirects=False,
+                ) as response:
+                    yield response
+                    span.set_attribute("shop.bytes.received", response.content.total_bytes)
+            except (aiohttp.ClientError, TimeoutError) as error:
+                self._breaker.failed()
+                raise self._translated(error) from error
+            self._breaker.succeeded()
+
+    def _budget(self, span: Span) -> float:
+        """Seconds for a request; refuses one that has no time or no chance."""
+        if not self._breaker.allows_call():
+            span.set_attribute(NOTE, "breaker_open")
+            raise unavailable(self._peer, retry_after=self._breaker.retry_after())
+        left = time_left()
+        budget = self._timeout if left is None else min(left, self._timeout)
+        if budget <= 0:
+            raise timed_out(self._peer)
+        return budget
+
+    def _translated(self, error: aiohttp.ClientError | TimeoutError) -> ShopError:
+        # aiohttp's own time-outs are both.
+        return timed_out(self._peer) if isinstance(error, TimeoutError) else unavailable(self._peer)
+
+
+@asynccontextmanager
+async def http_upstream(
+    peer: str, url: str, protocol: str, telemetry: Telemetry, *, timeout: float
+) -> AsyncIterator[HttpUpstream]:
+    """A client with connections of its own; none is opened before it is needed."""
+    connector = aiohttp.TCPConnector(limit=200, keepalive_timeout=_KEEP_ALIVE)
+    # No cookies are kept: the session is shared by all callers.
+    async with aiohttp.ClientSession(
+        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), middlewares=aiohttp_middlewares(telemetry)
+    ) as session:
+        yield HttpUpstream(session, peer, url.rstrip("/"), protocol, telemetry, timeout=timeout)

@@ -1,0 +1,1 @@
+"""HTTP semantics of the edge: entity tags, ranges, schemas, serializers."""

@@ -1,0 +1,1 @@
+"""Pages of the client-facing port: the start page, and explorers that need no network."""

@@ -1,0 +1,84 @@
+"""MCP, passed on as it is, and the documents by which a client learns how to sign in."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from chassis.observability.tracing import current_span
+from gateway.clients.services import upstreams
+from gateway.http.protected_resource import METADATA_PATH, PATH, base_url
+from gateway.http.serializers import json_response
+from gateway.http.streaming import EventStream
+from gateway.middleware.auth import PUBLIC, SIGNED_IN
+
+# Not in the OpenAPI document: MCP describes itself.
+router = APIRouter(include_in_schema=False)
+
+_TO_SERVER = (
+    "authorization",
+    "accept",
+    "content-type",
+    "x-request-id",
+    "mcp-protocol-version",
+    "mcp-method",
+    "mcp-name",
+)
+# MCP 2026-07-28: arguments that a tool's schema wants to be seen by what stands between.
+_PARAMETER = "mcp-param-"
+_TO_CLIENT = ("content-type", "content-length", "allow", "cache-control", "retry-after", "www-authenticate")
+
+
+# No GET and no DELETE: no session is kept that could be listened to or ended.
+@router.post(PATH, dependencies=[SIGNED_IN])
+async def mcp(request: Request) -> Response:
+    """Pass a message on to mcp_server, and its answer back: JSON, or a stream of events."""
+    headers = {
+        name: value for name, value in request.headers.items() if name in _TO_SERVER or name.startswith(_PARAMETER)
+    }
+    body = await request.body()
+    called = " ".join(request.headers.get(name, "") for name in ("mcp-method", "mcp-name")).strip()
+    current_span().update_name(called or f"POST {PATH}")
+    async with AsyncExitStack() as source:
+        answer = await source.enter_async_context(
+            upstreams(request).http.mcp.asking(request.method, PATH, "", headers, body)
+        )
+        passed_on = {name: answer.headers[name] for name in _TO_CLIENT if name in answer.headers}
+        passed_on.setdefault("cache-control", "no-store")
+        return EventStream(answer.content.iter_any(), source.pop_all(), status=answer.status, headers=passed_on)
+
+
+@router.get(METADATA_PATH, dependencies=[PUBLIC])
+async def protected_resource(request: Request) -> Response:
+    """OAuth 2.0 protected resource metadata (RFC 9728)."""
+    base = base_url(request.scope, request.app.state.public_url)
+    return json_response(
+        {
+            "resource": base + PATH,
+            "resource_name": "Polyglot Shop, for agents",
+            "authorization_servers": [base],
+            "jwks_uri": f"{base}/.well-known/jwks.json",
+            "bearer_methods_supported": ["header"],
+        },
+        headers={"cache-control": "no-store"},
+    )
+
+
+@router.get("/.well-known/oauth-authorization-server", dependencies=[PUBLIC])
+async def authorization_server(request: Request) -> Response:
+    """OAuth 2.0 authorization server metadata (RFC 8414): a password for a token, and no more than that."""
+    base = base_url(request.scope, request.app.state.public_url)
+    return json_response(
+        {
+            "issuer": base,
+            "token_endpoint": f"{base}/v1/auth/token",
+            "jwks_uri": f"{base}/.well-known/jwks.json",
+            "grant_types_supported": ["password"],
+            "response_types_supported": [],
+            "token_endpoint_auth_methods_supported": ["none"],
+        },
+        headers={"cache-control": "no-store"},
+    )

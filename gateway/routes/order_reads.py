@@ -1,0 +1,122 @@
+"""Orders as they stand: read once, asked again cheaply (`ETag`), or waited for (`Prefer: wait`)."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from chassis.background import wait
+from gateway.clients.event_feed import OrderNews
+from gateway.clients.services import upstreams
+from gateway.http import serializers
+from gateway.http.etags import none_match, version_etag
+from gateway.http.parameters import ID_LIST, Cursor, Limit, id_list
+from gateway.http.preferences import MAX_WAIT, preference_applied, wait_preferred
+from gateway.http.schemas import IdInPath, Order, OrderHistory, OrderPage
+from gateway.http.serializers import json_response
+from gateway.middleware.auth import SIGNED_IN
+from gateway.middleware.disconnects import while_connected
+from gateway.openapi import operation_id, problems
+from protos.shop.orders.v1 import orders_pb2 as pb
+
+router = APIRouter(tags=["orders"], dependencies=[SIGNED_IN], generate_unique_id_function=operation_id)
+
+# The caller's own cache may keep an order, and asks each time whether it is still the same.
+_OWN = "private, no-cache"
+_ETAG = {"description": "The order's version: it changes whenever the order does.", "schema": {"type": "string"}}
+_APPLIED = {"description": "`wait=N`: the request was willing to wait, up to N seconds.", "schema": {"type": "string"}}
+_HEADERS = {"ETag": _ETAG, "Preference-Applied": _APPLIED}
+
+IfNoneMatch = Annotated[
+    str | None, Header(alias="If-None-Match", description="`ETag`s of what the client has already.")
+]
+Prefer = Annotated[
+    str | None,
+    Header(
+        description="`wait=N` (RFC 7240): with `If-None-Match`, answer when the order changes, or with a 304 after N "
+        f"seconds, at most {MAX_WAIT}.",
+        examples=["wait=20"],
+    ),
+]
+
+
+@router.get("/v1/orders", summary="Orders, newest first", response_model=OrderPage, responses=problems(401, 404, 422))
+async def list_orders(
+    request: Request,
+    user_id: Annotated[
+        str | None,
+        Query(
+            description="Whose; the caller's own by default. With several, comma-separated, `limit` is for each.",
+            examples=["123"],
+            json_schema_extra=ID_LIST,
+        ),
+    ] = None,
+    limit: Limit = 20,
+    cursor: Cursor = "",
+    ids: Annotated[
+        str | None,
+        Query(
+            description="Comma-separated; leaves the other parameters without effect. Those that are not there, or not "
+            "the caller's, are left out.",
+            examples=["123,124"],
+            json_schema_extra=ID_LIST,
+        ),
+    ] = None,
+) -> Response:
+    orders = upstreams(request).orders
+    if ids is None:
+        user_ids = id_list("user_id", user_id) if user_id is not None else []
+        found = await orders.page(user_ids=user_ids, limit=limit, cursor=cursor)
+    else:
+        found = pb.ListOrdersResponse(orders=await orders.several(id_list("ids", ids)))
+    return json_response(serializers.page([serializers.order(order) for order in found.orders], found.next_cursor))
+
+
+@router.get(
+    "/v1/orders/{order_id}",
+    summary="An order; `Prefer: wait=N` waits for its next change",
+    response_model=Order,
+    responses={
+        200: {"headers": _HEADERS},
+        304: {"description": "Not modified", "headers": _HEADERS},
+        **problems(401, 404, 412, 422),
+    },
+)
+async def get_order(
+    request: Request,
+    order_id: IdInPath,
+    if_none_match: IfNoneMatch = None,
+    prefer: Prefer = None,  # noqa: ARG001  # documented here; all its lines are read below
+) -> Response:
+    orders = upstreams(request).orders
+    news: OrderNews = request.app.state.order_news
+    # Listened for before it is read: a change in between is not missed.
+    with news.expected(order_id) as change:
+        order, seconds = await orders.order(order_id), wait_preferred(request.headers.getlist("prefer"))
+        headers = {"etag": version_etag(order.id, order.version), "cache-control": _OWN}
+        if change is not None and seconds and if_none_match:
+            headers["preference-applied"] = preference_applied(seconds)
+            end = time.monotonic() + seconds
+            while not none_match(if_none_match, headers["etag"]) and time.monotonic() < end and not news.over:
+                await while_connected(request, wait(change, end - time.monotonic()))
+                change.clear()
+                order = await orders.order(order_id)
+                headers["etag"] = version_etag(order.id, order.version)
+    if not none_match(if_none_match, headers["etag"]):
+        return Response(None, 304, headers)
+    return json_response(serializers.order(order), headers=headers)
+
+
+@router.get(
+    "/v1/orders/{order_id}/events",
+    summary="What has happened to an order so far",
+    response_model=OrderHistory,
+    responses=problems(401, 404, 422),
+)
+async def list_order_events(request: Request, order_id: IdInPath) -> Response:
+    events = await upstreams(request).orders.events(order_id)
+    return json_response({"items": [serializers.event(event) for event in events]})
