@@ -1,164 +1,257 @@
-"""GraphQL over HTTP (the GraphQL Foundation's specification), as a bare ASGI application."""
+"""GraphQL over HTTP (the GraphQL Foundation's specification): Strawberry's ASGI view, with its media types and codes.
+
+Strawberry reads, executes and answers; overridden is what the specification leaves to a server, and what the audits of
+the npm package graphql-http check: media types, status codes and errors with codes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
-from urllib.parse import parse_qsl
+from typing import Any, cast
 
 import orjson
-from graphql import OperationType
+from cross_web import AsyncHTTPRequestAdapter, HTTPException, StarletteRequestAdapter
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.websockets import WebSocket
+from strawberry.asgi import GraphQL
+from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData
+from strawberry.http.base import BaseRequestProtocol
+from strawberry.schema import BaseSchema
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
+from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
+from strawberry.types.execution import ExecutionResult
+from strawberry.types.graphql import OperationType
 
-from chassis.http import Application, Receive, Scope, Send
-from chassis.resilience import deadline_in
-from chassis.telemetry import current_trace_id
-from graphql_server.engine import Engine, GraphqlRequest
-from graphql_server.errors import BAD_INPUT, RequestError, refusal
-from graphql_server.explorer import Page
-from graphql_server.gateway_client import TIMEOUT_HEADER, GatewayClient
-from graphql_server.loaders import Loaders
-from graphql_server.parameters import InvalidParameters, request_of
+from chassis.clients.gateway import TIMEOUT_HEADER, GatewayClient, passed_on
+from chassis.errors import Kind, ShopError
+from chassis.http.header_fields import media_weight, weights
+from chassis.http.middleware import Application, Receive, Scope, Send, send_problem
+from chassis.observability.tracing import SpanKind
+from chassis.resilience.deadlines import deadline_in
+from graphql_server.document_cache import Documents
+from graphql_server.errors import BAD_INPUT, INTERNAL, RequestRefused, response_of
 from graphql_server.schema import Context
+from graphql_server.websocket.connection import SocketAdapter, SocketContext, SocketServices
+from graphql_server.websocket.handler import SocketHandler, authenticate
 
+MAX_BODY_BYTES = 256 << 10
 _JSON = "application/json"
 _GRAPHQL = "application/graphql-response+json"
-LARGEST_BODY = 256 << 10
-# Of the time given, what is kept for the way back: a partial answer that arrives is better than none.
+# The share of the time given that is kept for the way back: a partial answer that arrives is better than none.
 _RESERVE = 0.1
-_PASSED_ON = {b"authorization": "Authorization", b"x-request-id": "X-Request-ID"}
+_HEADERS = {"cache-control": "no-store", "vary": "accept"}
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    status: int
-    content_type: str
-    body: bytes
-    headers: Mapping[str, str]
+class BoundedRequest(StarletteRequestAdapter):
+    """A request whose body is read up to `MAX_BODY_BYTES`."""
+
+    def __init__(self, request: Request) -> None:
+        super().__init__(request)
+        self._chunks = request.stream
+
+    async def get_body(self) -> bytes:
+        """Raises BODY_TOO_LARGE."""
+        body = bytearray()
+        async for chunk in self._chunks():
+            body += chunk
+            if len(body) > MAX_BODY_BYTES:
+                message = f"the body must have at most {MAX_BODY_BYTES} bytes"
+                raise RequestRefused("BODY_TOO_LARGE", message, status=413, Connection="close")
+        return bytes(body)
 
 
-class HttpError(Exception):
-    """The HTTP request is no GraphQL request that could be looked at."""
+class GraphqlView(GraphQL[Any, None]):
+    """Serves `/graphql` over HTTP and WebSocket (graphql-transport-ws)."""
 
-    def __init__(self, status: int, code: str, message: str, **headers: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.errors = [{"message": message, "extensions": {"code": code, "trace_id": current_trace_id()}}]
-        self.headers = headers
+    request_adapter_class = BoundedRequest
+    websocket_adapter_class = SocketAdapter
+    graphql_transport_ws_handler_class = SocketHandler
 
-
-class GraphqlApp:
-    def __init__(self, engine: Engine, gateway: GatewayClient, sockets: Application, *, page: Page | None) -> None:
-        """`sockets` serves WebSockets; `page` is what a browser is shown on GET."""
-        self._engine = engine
+    def __init__(
+        self,
+        schema: BaseSchema,
+        documents: Documents,
+        gateway: GatewayClient,
+        sockets: SocketServices,
+    ) -> None:
+        super().__init__(
+            schema,
+            graphql_ide=None,
+            subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL,),
+            connection_init_wait_timeout=sockets.limits.init_timeout,
+            # Any origin: there are no cookies to abuse, and the gateway has checked it.
+            allowed_origins=("*",),
+        )
+        self.documents = documents
         self._gateway = gateway
         self._sockets = sockets
-        self._page = page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
-            await self._sockets(scope, receive, send)
+            await self.run(WebSocket(scope, receive, send))
             return
-        headers = dict(scope["headers"])
-        match scope["path"]:
-            case "/graphql":
-                answer = await self._graphql(scope, headers, receive)
-            case "/healthz" | "/readyz":
-                answer = Answer(200, _JSON, b'{"status":"ok"}', {})
-            case _:
-                error = HttpError(404, "NOT_FOUND", "there is only /graphql here")
-                answer = _answer(error.status, {"errors": error.errors}, _JSON)
-        await _respond(send, answer)
-
-    async def _graphql(self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive) -> Answer:
-        accept = headers.get(b"accept", b"").decode("latin-1")
-        if self._page and scope["method"] == "GET" and "text/html" in accept and not scope["query_string"]:
-            return Answer(200, "text/html", self._page.html, self._page.headers)
-        content_type = _GRAPHQL if _GRAPHQL in accept else _JSON
+        request = Request(scope, receive)
         try:
-            request = await _request(scope, headers, receive)
-            with deadline_in(_time_given(headers)):
-                response = await self._execute(scope["method"], request, headers)
-        except HttpError as error:
-            return _answer(error.status, {"errors": error.errors}, content_type, error.headers)
-        except RequestError as refused:
-            # A client that knows only application/json is told in the body alone.
-            return _answer(400 if content_type == _GRAPHQL else 200, {"errors": refused.errors}, content_type)
-        return _answer(200, response, content_type)
+            with deadline_in(_time_given(request.headers)):
+                response = await self.run(request)
+        except RequestRefused as refused:
+            response = _refusal(refused, request)
+        except HTTPException as error:
+            response = _refusal(_as_refused(error), request)
+        except ClientDisconnect:
+            return
+        await response(scope, receive, send)
 
-    async def _execute(self, method: str, request: GraphqlRequest, headers: Mapping[bytes, bytes]) -> dict[str, Any]:
-        operation = self._engine.operation(request)
-        if operation.node.operation is OperationType.SUBSCRIPTION:
-            raise refusal(BAD_INPUT, "subscriptions are answered over a WebSocket (graphql-transport-ws)")
-        if method == "GET" and operation.node.operation is not OperationType.QUERY:
-            raise HttpError(405, "METHOD_NOT_ALLOWED", "a GET changes nothing: send it by POST", Allow="POST")
-        gateway = self._gateway.on_behalf_of(passed_on(headers), counted=True)
-        return await self._engine.execute(operation, Context(gateway, Loaders(gateway)))
+    async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Any:  # noqa: ARG002
+        if isinstance(request, WebSocket):
+            authorization = request.headers.get("authorization", "")
+            return SocketContext(self._sockets, self.documents, {"Authorization": authorization})
+        return Context(self._gateway.on_behalf_of(passed_on(request.headers), counted=True))
 
+    async def on_ws_connect(self, context: Any) -> Any:
+        await authenticate(context)
+        return await super().on_ws_connect(context)
 
-def passed_on(headers: Mapping[bytes, bytes]) -> dict[str, str]:
-    """Of the caller's header, what the gateway is told in turn."""
-    return {name: headers[key].decode("latin-1") for key, name in _PASSED_ON.items() if key in headers}
+    async def create_websocket_response(self, request: WebSocket, subprotocol: str | None) -> WebSocket:
+        parent = request.headers.get("traceparent")
+        with self._sockets.telemetry.span("WebSocket /graphql", SpanKind.SERVER, protocol="WebSocket", parent=parent):
+            return await super().create_websocket_response(request, subprotocol)
 
+    async def get_sub_response(self, request: Request | WebSocket) -> Response:
+        return _EMPTY[_media_type(request.headers)]
 
-async def _request(scope: Scope, headers: Mapping[bytes, bytes], receive: Receive) -> GraphqlRequest:
-    """Read the request. Raises `HttpError`."""
-    if scope["method"] == "GET":
-        parameters: Any = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
-        for name in ("variables", "extensions"):
-            if name in parameters:
-                parameters[name] = _json(parameters[name].encode()) if parameters[name] else None
-    elif scope["method"] == "POST":
-        media_type, _, parameter = headers.get(b"content-type", b"").decode("latin-1").lower().partition(";")
+    def should_render_graphql_ide(self, request: BaseRequestProtocol) -> bool:  # noqa: ARG002  # Strawberry's signature
+        """Never: the page for people is the gateway's."""
+        return False
+
+    async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData:
+        """The request's parameters. Raises `RequestRefused`."""
+        if request.method == "GET":
+            given = {name: value or None for name, value in request.query_params.items()}
+            return self.documents.requested(self.parse_query_params(given))
+        media_type, _, parameter = (request.content_type or "").lower().partition(";")
         if media_type.strip() != _JSON or ("charset=" in parameter and "utf-8" not in parameter):
-            raise HttpError(415, "UNSUPPORTED_MEDIA_TYPE", f"the body must be {_JSON} in UTF-8")
-        parameters = _json(await _body(receive))
-    else:
-        raise HttpError(405, "METHOD_NOT_ALLOWED", "GET or POST", Allow="GET, POST")
-    try:
-        return request_of(parameters)
-    except InvalidParameters as error:
-        raise HttpError(400, error.code, str(error)) from error
+            raise RequestRefused("UNSUPPORTED_MEDIA_TYPE", f"the body must be {_JSON} in UTF-8", status=415)
+        return self.documents.requested(self.parse_json(await request.get_body()))
+
+    async def execute_operation(
+        self,
+        request: Request,  # noqa: ARG002  # Strawberry's signature
+        request_adapter: AsyncHTTPRequestAdapter,
+        request_data: GraphQLRequestData | list[GraphQLRequestData],
+        context: Any,
+        root_value: None,  # noqa: ARG002
+        sub_response: Response,  # noqa: ARG002
+    ) -> ExecutionResult:
+        """Execute a query, or a mutation that did not come by GET. Raises `RequestRefused` for anything else."""
+        assert isinstance(request_data, GraphQLRequestData), "batches are refused before"  # noqa: S101
+        allowed = {OperationType.QUERY} if request_adapter.method == "GET" else _BY_POST
+        try:
+            return await self.schema.execute(
+                request_data.query,
+                variable_values=request_data.variables,
+                context_value=context,
+                operation_name=request_data.operation_name,
+                allowed_operation_types=allowed,
+            )
+        except CannotGetOperationTypeError as error:
+            raise RequestRefused(BAD_INPUT, error.as_http_error_reason()) from error
+        except InvalidOperationTypeError as error:
+            if error.operation_type is OperationType.SUBSCRIPTION:
+                message = "send subscriptions over a WebSocket (graphql-transport-ws)"
+                raise RequestRefused(BAD_INPUT, message) from error
+            message = "send mutations by POST: a GET must change nothing"
+            raise RequestRefused("METHOD_NOT_ALLOWED", message, status=405, Allow="POST") from error
+
+    async def process_result(self, request: Request, result: ExecutionResult) -> GraphQLHTTPResponse:  # noqa: ARG002
+        return cast("GraphQLHTTPResponse", response_of(result))
+
+    def create_response(
+        self, response_data: GraphQLHTTPResponse | list[GraphQLHTTPResponse], sub_response: Response
+    ) -> Response:
+        return _response(response_data, sub_response.media_type or _JSON)
+
+    def decode_json(self, data: str | bytes) -> object:
+        return orjson.loads(data)
+
+    def encode_json(self, data: object) -> bytes:
+        return orjson.dumps(data)
 
 
-async def _body(receive: Receive) -> bytes:
-    body = bytearray()
-    while True:
-        message = await receive()
-        body += message.get("body", b"")
-        if len(body) > LARGEST_BODY:
-            raise HttpError(413, "BODY_TOO_LARGE", f"a body may have at most {LARGEST_BODY} bytes", Connection="close")
-        if not message.get("more_body"):
-            return bytes(body)
+_BY_POST = {OperationType.QUERY, OperationType.MUTATION}
+# What Strawberry hands from request to response: here, only the media type.
+_EMPTY = {media_type: Response(media_type=media_type) for media_type in (_JSON, _GRAPHQL)}
 
 
-def _json(text: bytes) -> Any:
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise HttpError(400, "INVALID_INPUT", f"this is not JSON: {error}") from error
+def by_path(view: GraphqlView) -> Application:
+    """The ASGI application: the view at /graphql, the process's health, and 404 for the rest."""
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        path, websocket = scope["path"], scope["type"] == "websocket"
+        if path == "/graphql" or (websocket and path == "/graphql/ws"):
+            await view(scope, receive, send)
+        elif websocket:
+            await WebSocket(scope, receive, send).close()  # before it is accepted: 403
+        elif path not in ("/healthz", "/readyz"):
+            await send_problem(send, ShopError("NOT_FOUND", "the only resource here is /graphql", Kind.NOT_FOUND))
+        elif scope["method"] in ("GET", "HEAD"):
+            await Response(b'{"status":"ok"}', media_type=_JSON)(scope, receive, send)
+        else:
+            error = ShopError("METHOD_NOT_ALLOWED", "health can only be read", Kind.INVALID)
+            await send_problem(send, error, status=405, title="Method Not Allowed", headers={"allow": "GET, HEAD"})
+
+    return application
 
 
-def _time_given(headers: Mapping[bytes, bytes]) -> float | None:
+def _accepted(headers: Mapping[str, str]) -> dict[str, float]:
+    """Media type -> its weight (RFC 9110, 12.5.1)."""
+    fields = headers.getlist("accept") if isinstance(headers, Headers) else [headers.get("accept", "")]
+    return weights(",".join(fields))
+
+
+def _media_type(headers: Mapping[str, str]) -> str:
+    """The media type to answer in: plain JSON, unless the client names the newer one and wants it more.
+
+    GraphQL over HTTP, section 6.1; a client that wants neither gets plain JSON as well.
+    """
+    accepted = _accepted(headers)
+    newer, plain = media_weight(accepted, _GRAPHQL), media_weight(accepted, _JSON)
+    return _GRAPHQL if newer > plain or (newer == plain > 0 and _GRAPHQL in accepted) else _JSON
+
+
+def _time_given(headers: Mapping[str, str]) -> float | None:
     """Seconds to work with, of those that the gateway gives us; None where it says nothing."""
-    milliseconds = headers.get(TIMEOUT_HEADER.encode(), b"")
-    if not milliseconds.isdigit() or len(milliseconds) > 9:
+    milliseconds = headers.get(TIMEOUT_HEADER, "")
+    if not milliseconds.isdecimal() or len(milliseconds) > 9:
         return None
     return int(milliseconds) / 1000 * (1 - _RESERVE)
 
 
-def _answer(status: int, response: object, content_type: str, headers: Mapping[str, str] | None = None) -> Answer:
-    return Answer(status, content_type, orjson.dumps(response), headers or {})
+def _as_refused(error: HTTPException) -> RequestRefused:
+    """Strawberry's own refusals: another method, and a body or a parameter that is not JSON."""
+    if error.status_code == 405:
+        return RequestRefused("METHOD_NOT_ALLOWED", "use GET or POST", status=405, Allow="GET, POST")
+    return RequestRefused(BAD_INPUT, error.reason, status=error.status_code)
 
 
-async def _respond(send: Send, answer: Answer) -> None:
-    headers = {
-        "content-type": f"{answer.content_type}; charset=utf-8",
-        "content-length": str(len(answer.body)),
-        "cache-control": "no-store",
-        "vary": "accept",
-        **answer.headers,
-    }
-    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": answer.status, "headers": raw})
-    await send({"type": "http.response.body", "body": answer.body})
+def _refusal(refused: RequestRefused, request: Request) -> Response:
+    return _response(refused.response(), _media_type(request.headers), refused.status, refused.headers)
+
+
+def _response(
+    content: Any, media_type: str, status: int | None = None, headers: Mapping[str, str] | None = None
+) -> Response:
+    if status is None:
+        status = 200 if "data" in content else _status_without_data(content, media_type)
+    return Response(
+        orjson.dumps(content), status, {**_HEADERS, **(headers or {})}, media_type=f"{media_type}; charset=utf-8"
+    )
+
+
+def _status_without_data(content: Any, media_type: str) -> int:
+    """Of a response whose operation was not executed. A client of application/json reads it in the body alone."""
+    if content["errors"][0]["extensions"]["code"] == INTERNAL:
+        return 500
+    return 400 if media_type == _GRAPHQL else 200

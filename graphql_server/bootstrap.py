@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
-from chassis.background import background
-from chassis.http import HttpBoundary
-from chassis.http_server import serve_http
-from chassis.identity_provider import identity_provider
+from graphql import build_schema
+from strawberry.extensions import DisableIntrospection, ParserCache
+
+from chassis.clients.gateway import ServiceIdentity, gateway_client
+from chassis.clients.notifier import notifier_client
+from chassis.http.middleware import HttpBoundary
+from chassis.http.server import serve_http
 from chassis.process import Running
+from chassis.service import service
 from chassis.settings import ProcessSettings
-from chassis.telemetry import telemetry
-from graphql_server.app import LARGEST_BODY, GraphqlApp
-from graphql_server.documents import Documents, trusted_documents
-from graphql_server.engine import Engine
-from graphql_server.explorer import explorer
-from graphql_server.gateway_client import gateway_client
-from graphql_server.limits import Limits, Prices
-from graphql_server.notifier_client import notifier_client
-from graphql_server.schema import SIZES, WEIGHTS, graphql_schema
-from graphql_server.service_identity import ServiceIdentity
-from graphql_server.sockets import SocketLimits, Sockets, Surroundings
+from graphql_server.app import MAX_BODY_BYTES, GraphqlView, by_path
+from graphql_server.document_cache import DocumentChecks, Documents, Verdicts, trusted_documents
+from graphql_server.limits import Limits, Prices, introspection_sizes
+from graphql_server.schema import SIZES, WEIGHTS, Replays, ShopSchema, graphql_schema
+from graphql_server.websocket.connection import SocketLimits, SocketServices
 
 
 class Settings(ProcessSettings):
@@ -58,40 +57,52 @@ class Settings(ProcessSettings):
             connections=self.graphql_max_sockets,
             operations=self.graphql_max_operations,
             rate=self.graphql_socket_rate,
-            init_timeout=self.graphql_init_timeout,
+            init_timeout=timedelta(seconds=self.graphql_init_timeout),
             send_timeout=self.graphql_send_timeout,
             budget=self.graphql_budget,
         )
 
-    def engine(self) -> Engine:
-        """Raises `ValueError` for trusted documents that are none."""
-        schema, limits = graphql_schema(), self.limits()
-        trusted = trusted_documents(self.graphql_trusted_documents)
-        documents = Documents(schema, limits, introspection=self.env == "development", trusted=trusted)
-        return Engine(schema, documents, limits, Prices(SIZES, WEIGHTS))
+    def executable_schema(self) -> ShopSchema:
+        """The schema with what runs around each operation. Introspection and suggestions are for development."""
+        limits, verdicts = self.limits(), Verdicts()
+        prices = Prices(SIZES, WEIGHTS, introspection_sizes(build_schema(graphql_schema().as_str())))
+        explored = self.env == "development"
+        return graphql_schema(
+            extensions=[
+                *([] if explored else [DisableIntrospection]),
+                ParserCache,
+                Replays,
+                lambda: DocumentChecks(limits, prices, verdicts),
+            ],
+            suggestions=explored,
+        )
+
+    def documents(self, schema: ShopSchema) -> Documents:
+        """Raises `ValueError` for a file of trusted documents that is not one."""
+        return Documents(trusted_documents(self.graphql_trusted_documents, schema.as_str()))
 
 
 @asynccontextmanager
 async def run(settings: Settings | None = None) -> AsyncIterator[Running]:
     """Serve GraphQL over HTTP and WebSocket until the block ends."""
     settings = settings or Settings()
-    engine, budget, tls = settings.engine(), settings.graphql_budget, settings.tls("graphql_server")
+    schema, budget = settings.executable_schema(), settings.graphql_budget
+    documents = settings.documents(schema)
     trust = settings.trust()
-    async with AsyncExitStack() as stack:
-        enter = stack.enter_async_context
-        spans = await enter(telemetry("graphql_server", settings.otlp_url, sample_ratio=settings.trace_sample_ratio))
-        provider = await enter(identity_provider(settings.users_address, spans, tls=tls))
-        identity = ServiceIdentity(provider.service_token("graphql_server", settings.service_secret))
-        gateway = await enter(
+    async with service("graphql_server", settings) as s:
+        spans = s.telemetry
+        verifier = (await s.identity()).verifier
+        identity = ServiceIdentity(await s.token())
+        gateway = await s.enter(
             gateway_client(settings.gateway_url, spans, budget=budget, identity=identity, trust=trust)
         )
-        notifier = await enter(notifier_client(settings.notifier_url, spans, trust=trust))
-        sockets = Sockets(Surroundings(engine, gateway, notifier, provider.verifier, spans, settings.socket_limits()))
-        app = GraphqlApp(engine, gateway, sockets, page=explorer() if settings.env == "development" else None)
+        notifier = await s.enter(notifier_client(settings.notifier_url, spans, trust=trust))
+        sockets = SocketServices(gateway, notifier, verifier, spans, settings.socket_limits())
+        app = by_path(GraphqlView(schema, documents, gateway, sockets))
         boundary = HttpBoundary(app, spans, protocol_of=lambda _: "GraphQL", budget=budget)
         if settings.service_secret:
-            await enter(background(identity.keep()))
+            await s.background(identity.keep())
         serving = serve_http(
-            boundary, host=settings.host, port=settings.graphql_port, largest_websocket_message=LARGEST_BODY
+            boundary, host=settings.host, port=settings.graphql_port, largest_websocket_message=MAX_BODY_BYTES
         )
-        yield Running(await enter(serving))
+        yield Running(await s.enter(serving))

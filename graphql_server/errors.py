@@ -1,43 +1,71 @@
-"""The one table of this edge: every error gets `extensions.code` and `extensions.trace_id`, and tells no secrets."""
+"""The one table of this edge: every error gets `extensions.code` and `extensions.trace_id`, and reveals no secrets."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from graphql import GraphQLError, GraphQLSyntaxError
+from strawberry.types.execution import ExecutionResult, PreExecutionError
 
 from chassis.errors import Kind, ShopError
-from chassis.telemetry import current_trace_id
+from chassis.observability.tracing import current_trace_id
 
 log = logging.getLogger(__name__)
 
 PARSE_FAILED = "GRAPHQL_PARSE_FAILED"
 VALIDATION_FAILED = "GRAPHQL_VALIDATION_FAILED"
 BAD_INPUT = "INVALID_INPUT"
-_MASKED = "internal error"
+INTERNAL = "INTERNAL"
+
+Response = dict[str, Any]
 
 
-class RequestError(Exception):
-    """The request was refused before anything was executed; `errors` as the response shows them."""
+class RequestRefused(Exception):
+    """A request that is refused before its query is parsed.
 
-    def __init__(self, *errors: dict[str, Any]) -> None:
-        super().__init__(errors)
-        self.errors = list(errors)
+    `status` is the HTTP status of a request that is not GraphQL over HTTP at all. It is None for a well-formed request
+    that asks for something the server refuses: its status depends on the media type (GraphQL over HTTP, 6.4).
+    """
+
+    def __init__(self, code: str, message: str, *, status: int | None = None, **headers: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
+        self.headers: Mapping[str, str] = headers
+
+    def response(self) -> Response:
+        error = {"message": str(self), "extensions": {"code": self.code, "trace_id": current_trace_id()}}
+        return {"errors": [error]}
 
 
-def refused(error: GraphQLError, *, code: str = BAD_INPUT) -> RequestError:
-    return RequestError(rendered(error, code=code))
+def is_request_error(result: ExecutionResult) -> bool:
+    """Whether nothing was executed: the response has errors and no `data` (GraphQL, section 7.1).
+
+    Variables are checked by the executor, so their errors are not a `PreExecutionError`; but an error of a field always
+    has a path, and these have none.
+    """
+    if isinstance(result, PreExecutionError):
+        return True
+    return result.data is None and not any(error.path for error in result.errors or ())
 
 
-def refusal(code: str, message: str) -> RequestError:
-    """As `refused`, where there is no place in a query that is at fault."""
-    return refused(GraphQLError(message, extensions={"code": code}))
+def response_of(result: ExecutionResult) -> Response:
+    """A result as clients see it. Errors that are our own fault are masked, and logged beside the same trace id."""
+    response: Response = {}
+    if result.errors:
+        response["errors"] = [rendered(error) for error in result.errors]
+    if not is_request_error(result):
+        response["data"] = result.data
+    if result.extensions:
+        response["extensions"] = result.extensions
+    return response
 
 
-def rendered(error: GraphQLError, *, code: str = BAD_INPUT) -> dict[str, Any]:
-    """An error as the response shows it. `code` is for one that is the query's own fault and has none yet."""
-    message, extensions = _told(error, code)
+def rendered(error: GraphQLError) -> dict[str, Any]:
+    """An error as the response shows it."""
+    message, extensions = _message_and_extensions(error)
     shown: dict[str, Any] = {"message": message}
     if error.locations:
         shown["locations"] = [{"line": location.line, "column": location.column} for location in error.locations]
@@ -47,12 +75,7 @@ def rendered(error: GraphQLError, *, code: str = BAD_INPUT) -> dict[str, Any]:
     return shown
 
 
-def rendered_error(error: ShopError) -> dict[str, Any]:
-    """As `rendered`, where it was not a field that has failed."""
-    return rendered(GraphQLError(error.message, original_error=error))
-
-
-def _told(error: GraphQLError, code: str) -> tuple[str, dict[str, Any]]:
+def _message_and_extensions(error: GraphQLError) -> tuple[str, dict[str, Any]]:
     cause = error.original_error
     if isinstance(cause, ShopError) and cause.kind is not Kind.INTERNAL:
         extensions: dict[str, Any] = {"code": cause.code}
@@ -62,16 +85,15 @@ def _told(error: GraphQLError, code: str) -> tuple[str, dict[str, Any]]:
             extensions["retry_after"] = cause.retry_after
         return cause.message, extensions
     if cause is not None and not _is_the_querys_fault(error, cause):
-        log.error("unexpected error at %s", error.path, exc_info=cause)
-        return _MASKED, {"code": "INTERNAL"}
-    if isinstance(error, GraphQLSyntaxError):
-        code = PARSE_FAILED
+        log.error("unexpected error in field %s", error.path, exc_info=cause)
+        return "internal error", {"code": INTERNAL}
+    code = PARSE_FAILED if isinstance(error, GraphQLSyntaxError) else BAD_INPUT
     return error.message, {"code": code, **(error.extensions or {})}
 
 
 def _is_the_querys_fault(error: GraphQLError, cause: Exception) -> bool:
     """Whether graphql-core complains about the query: about an argument, which it points at, or a variable.
 
-    About a value of ours it complains too; that has a path and points at nothing.
+    It complains about a value of ours too; that has a path and points at nothing.
     """
     return isinstance(cause, GraphQLError) and (bool(cause.nodes) or not error.path)

@@ -1,23 +1,34 @@
-"""How much a query may ask for: measured on its text and variables alone, before anything is asked of anybody."""
+"""Query limits, measured on text and variables alone, before any call upstream."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence, Sized
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from math import ceil
 from typing import Any
 
 from graphql import (
+    DirectiveNode,
     DocumentNode,
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
+    GraphQLEnumType,
     GraphQLError,
+    GraphQLInputObjectType,
+    GraphQLInterfaceType,
+    GraphQLObjectType,
+    GraphQLSchema,
     InlineFragmentNode,
     IntValueNode,
+    Node,
     OperationDefinitionNode,
     SelectionNode,
     SelectionSetNode,
     VariableNode,
+    is_abstract_type,
 )
 
 LARGEST_PAGE = 100
@@ -27,39 +38,144 @@ _ENDLESS = 10**9
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`tokens` of the text, `depth` of nested fields, `aliases`, `cost` of all fields that may have to be resolved."""
+    """`tokens` of the text, `depth` of nested fields, `aliases`, `cost` of all fields that may have to be resolved.
+
+    What is asked of the schema (`__schema`, `__type`) is nested deeper and costs only this process: that has
+    limits of its own, which leave room for the tools' standard query (15 levels, a cost of 22,000: 25 ms).
+    `operations`, `directives` and `repeats` of a field are those of a whole document, counted before it is validated.
+    """
 
     tokens: int = 1_000
     depth: int = 8
     aliases: int = 15
     cost: int = 5_000
+    introspection_depth: int = 16
+    introspection_cost: int = 40_000
+    operations: int = 20
+    directives: int = 50
+    repeats: int = 100
 
     def check(self, measure: Measure) -> None:
-        """Raise a `GraphQLError` with a code of its own for the first limit that is passed."""
-        for code, what, value, limit in (
-            ("QUERY_TOO_DEEP", "is {} levels deep", measure.depth, self.depth),
-            ("TOO_MANY_ALIASES", "has {} aliases", measure.aliases, self.aliases),
-            ("QUERY_TOO_COMPLEX", "costs {}", measure.cost, self.cost),
-        ):
-            if value > limit:
-                found = min(value, _ENDLESS)
-                message = f"the query {what.format(found)}; the limit is {limit}"
-                raise GraphQLError(message, extensions={"code": code, "found": found, "limit": limit})
+        """Raise a `GraphQLError` with a code of its own for the first limit that an operation passes."""
+        self.check_shape(measure)
+        _check("QUERY_TOO_COMPLEX", "the query costs {}", measure.cost, self.cost)
+        _check("QUERY_TOO_COMPLEX", "the introspection costs {}", measure.introspection_cost, self.introspection_cost)
+
+    def check_shape(self, measure: Measure) -> None:
+        """The same for what holds whatever the variables are: of each operation, whether it is executed or not."""
+        _check("QUERY_TOO_DEEP", "the query is {} levels deep", measure.depth, self.depth)
+        deepest = measure.introspection_depth
+        _check("QUERY_TOO_DEEP", "the introspection is {} levels deep", deepest, self.introspection_depth)
+        _check("TOO_MANY_ALIASES", "the query has {} aliases", measure.aliases, self.aliases)
+
+    def check_document(self, document: DocumentNode) -> None:
+        """Raise a `GraphQLError` for a document, valid or not, that would take long to validate.
+
+        Validation compares each two fields that have one name in an answer: 240 times `me` take it half a second.
+        """
+        counted = _Counted()
+        counted.count(document)
+        _check("TOO_MANY_OPERATIONS", "the document has {} operations", counted.operations, self.operations)
+        _check("TOO_MANY_DIRECTIVES", "the document has {} directives", counted.directives, self.directives)
+        _check("TOO_MANY_ALIASES", "the document has {} aliases", counted.aliases, self.aliases)
+        name, times = max(counted.names.items(), key=lambda item: item[1], default=("", 0))
+        _check("QUERY_TOO_COMPLEX", f"the document has {name} {{}} times", times, self.repeats)
+
+
+def _check(code: str, what: str, value: int, limit: int) -> None:
+    if value > limit:
+        found = min(value, _ENDLESS)
+        message = f"{what.format(found)}; the limit is {limit}"
+        raise GraphQLError(message, extensions={"code": code, "found": found, "limit": limit})
+
+
+@dataclass(slots=True)
+class _Counted:
+    """Counts of a document, over all operations and fragments."""
+
+    operations: int = 0
+    directives: int = 0
+    aliases: int = 0
+    # A field's name in the answer -> how often it is written.
+    names: Counter[str] = field(default_factory=Counter)
+
+    def count(self, document: DocumentNode) -> None:
+        waiting: list[Node] = [document]
+        while waiting:
+            node = waiting.pop()
+            match node:
+                case OperationDefinitionNode():
+                    self.operations += 1
+                case DirectiveNode():
+                    self.directives += 1
+                case FieldNode():
+                    self.aliases += node.alias is not None
+                    self.names[(node.alias or node.name).value] += 1
+            for key in node.keys:
+                value = getattr(node, key, None)
+                if isinstance(value, Node):
+                    waiting.append(value)
+                elif isinstance(value, Sequence) and not isinstance(value, str):
+                    waiting.extend(each for each in value if isinstance(each, Node))
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
+    """Of one operation, with its fragments; what is asked of the schema is not in `depth` and `cost`."""
+
     depth: int = 0
     aliases: int = 0
     cost: int = 0
+    introspection_depth: int = 0
+    introspection_cost: int = 0
+
+    def and_also(self, other: Measure) -> Measure:
+        """Of two selections side by side."""
+        return Measure(
+            max(self.depth, other.depth),
+            self.aliases + other.aliases,
+            self.cost + other.cost,
+            max(self.introspection_depth, other.introspection_depth),
+            self.introspection_cost + other.introspection_cost,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """`sizes`: list field -> how many rows it brings unless told; `weights`: field -> its cost, where that is not 1."""
+    """`sizes`: list field -> how many rows it brings unless told; `weights`: field -> its cost, where that is not 1.
+
+    `introspection`: the sizes of the lists that describe the schema.
+    """
 
     sizes: Mapping[str, int]
     weights: Mapping[str, int]
+    introspection: Mapping[str, int] = field(default_factory=dict)
+
+    def of_introspection(self) -> Prices:
+        return Prices(self.introspection, {})
+
+
+def introspection_sizes(schema: GraphQLSchema) -> dict[str, int]:
+    """Row estimates for the lists of the introspection schema (GraphQL, section 4.2): the average where it is."""
+    types = schema.type_map.values()
+    fields = [each.fields for each in types if isinstance(each, GraphQLObjectType | GraphQLInterfaceType)]
+    inputs = [each.fields for each in types if isinstance(each, GraphQLInputObjectType)]
+    enums = [each.values for each in types if isinstance(each, GraphQLEnumType)]
+    arguments = [each.args for of_type in fields for each in of_type.values() if each.args]
+    return {
+        "types": len(schema.type_map),
+        "directives": len(schema.directives),
+        "fields": _average(fields),
+        "inputFields": _average(inputs),
+        "enumValues": _average(enums),
+        "args": _average(arguments),
+        "interfaces": 1,
+        "possibleTypes": _average([schema.get_possible_types(each) for each in types if is_abstract_type(each)]),
+    }
+
+
+def _average(collections: Sequence[Sized]) -> int:
+    return max(1, ceil(sum(map(len, collections)) / max(1, len(collections))))
 
 
 class _Scale:
@@ -77,15 +193,13 @@ class _Scale:
         self._prices = prices
         self._variables = variables
         self._measured: dict[str, Measure] = {}
+        self._document = document
 
     def measure(self, selections: SelectionSetNode | None) -> Measure:
-        depth = aliases = cost = 0
+        whole = Measure()
         for selection in selections.selections if selections else ():
-            found = self._selection(selection)
-            depth = max(depth, found.depth)
-            aliases += found.aliases
-            cost += found.cost
-        return Measure(depth, aliases, cost)
+            whole = whole.and_also(self._selection(selection))
+        return whole
 
     def _selection(self, selection: SelectionNode) -> Measure:
         match selection:
@@ -103,14 +217,20 @@ class _Scale:
         return self._measured[name]
 
     def _field(self, field: FieldNode) -> Measure:
+        aliases = 1 if field.alias else 0
         if field.name.value.startswith("__"):
-            return Measure(aliases=1 if field.alias else 0, cost=1)  # introspection has limits of its own
+            inner = self._introspection.measure(field.selection_set)
+            return Measure(0, inner.aliases + aliases, 1, 1 + inner.depth, inner.cost)
         inner = self.measure(field.selection_set)
         cost = self._prices.weights.get(field.name.value, 1) + self._size(field) * inner.cost
-        return Measure(1 + inner.depth, inner.aliases + (1 if field.alias else 0), cost)
+        return replace(inner, depth=1 + inner.depth, aliases=inner.aliases + aliases, cost=cost)
+
+    @cached_property
+    def _introspection(self) -> _Scale:
+        return _Scale(self._document, self._prices.of_introspection(), {})
 
     def _size(self, field: FieldNode) -> int:
-        """How many rows a field may bring: its `limit` or `first`, else what is usual for a field of that name."""
+        """Row estimate of a field: its `limit` or `first`, else what is usual for a field of that name."""
         for argument in field.arguments or ():
             if argument.name.value in ("limit", "first"):
                 return self._number(argument.value)
@@ -131,5 +251,12 @@ def measure(
     variables: Mapping[str, Any],
     prices: Prices,
 ) -> Measure:
-    """Measure an operation of a valid document. A field costs its weight and, for each row, what is in it."""
+    """Measure one operation of a valid document. A field costs its weight and, for each row, what is in it."""
     return _Scale(document, prices, variables).measure(operation.selection_set)
+
+
+def measure_shapes(document: DocumentNode, prices: Prices) -> list[Measure]:
+    """Measure each operation of a valid document, as if each variable asked for the most."""
+    scale = _Scale(document, prices, {})
+    operations = [each for each in document.definitions if isinstance(each, OperationDefinitionNode)]
+    return [scale.measure(operation.selection_set) for operation in operations]

@@ -3,8 +3,8 @@
 What crosses a boundary may be null: when one service is away, its part of the answer is missing, with an error that
 names the path, and the rest is there.
 
-Values are the rows of the REST API as they came; a type says what of them is shown (see `rows`). As a program, this
-module writes the schema in GraphQL's own language, which `docs/schema.graphql` has to be.
+Values are the rows of the REST API as they came; a type says which of a row's values are shown (see `row_executor`).
+As a program, this module writes the schema in GraphQL's own language, which `docs/schema.graphql` has to be.
 """
 
 # A decorator with arguments has no type in Strawberry.
@@ -14,24 +14,26 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, aclosing, contextmanager, nullcontext
 from enum import Enum
+from operator import getitem
 from typing import Annotated, Any, NewType
 
 import strawberry
-from graphql import GraphQLSchema, print_schema
+from graphql import GraphQLError
+from strawberry.extensions import SchemaExtension
 from strawberry.schema.config import StrawberryConfig
+from strawberry.types.execution import ExecutionContext
 from strawberry.types.scalar import ScalarDefinition
 
+from chassis.clients.gateway import Gateway, is_identifier
 from chassis.errors import invalid, not_found
-from graphql_server.connections import connection
-from graphql_server.gateway_client import Gateway, is_identifier
 from graphql_server.limits import LARGEST_PAGE
 from graphql_server.loaders import Loaders, Row
-from graphql_server.notifier_client import OrderEvents
-from graphql_server.rows import Join, joined, resolve_from_rows
+from graphql_server.order_events import OrderEvents
+from graphql_server.relay_pagination import connection
+from graphql_server.row_executor import Join, RowExecutor, joined
 
 _DEFAULT_PAGE = 20
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]{1,255}")
@@ -53,13 +55,30 @@ First = Annotated[int | None, strawberry.argument(description="How many at most:
 After = Annotated[str | None, strawberry.argument(description="The cursor after which to go on.")]
 
 
-@dataclass(frozen=True, slots=True)
 class Context:
-    """What the resolvers of one request share. `order_events` where there is somewhere to tell them."""
+    """The state shared by the resolvers of one operation."""
 
-    gateway: Gateway
-    loaders: Loaders
-    order_events: OrderEvents | None = None
+    def __init__(
+        self,
+        gateway: Gateway,
+        *,
+        order_events: OrderEvents | None = None,
+        event_scope: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        """`order_events` where subscriptions are answered; `event_scope` gives each event a trace and a deadline."""
+        self.gateway = gateway
+        self.loaders = Loaders(gateway)
+        self.order_events = order_events
+        # Response keys of mutations that placed nothing: their idempotency key was known.
+        self.replayed: list[str] = []
+        self._event_scope = event_scope
+
+    @contextmanager
+    def event(self) -> Iterator[None]:
+        """The response to one event of a subscription: it sees rows as they are now, not as an earlier event did."""
+        with self._event_scope():
+            self.loaders = Loaders(self.gateway)
+            yield
 
 
 Info = strawberry.Info[Context, None]
@@ -69,7 +88,7 @@ def _page_size(argument: str, wanted: int | None) -> int:
     if wanted is None:
         return _DEFAULT_PAGE
     if not 1 <= wanted <= LARGEST_PAGE:
-        raise invalid(f"{argument} is out of bounds", **{argument: f"must be 1 to {LARGEST_PAGE}"})
+        raise invalid(f"{argument} must be 1 to {LARGEST_PAGE}", **{argument: f"must be 1 to {LARGEST_PAGE}"})
     return wanted
 
 
@@ -194,13 +213,11 @@ class User:
 
 @strawberry.type
 class Query:
-    @strawberry.field(graphql_type=User | None, description="Whoever asks.")
+    @strawberry.field(graphql_type=User | None, description="The caller.")
     async def me(self, info: Info) -> Any:
         return await info.context.gateway.get("/v1/users/me")
 
-    @strawberry.field(
-        graphql_type=User | None, description="A user whom the caller may see: themselves, or anybody for an admin."
-    )
+    @strawberry.field(graphql_type=User | None, description="A user: the caller, or any user for an admin.")
     async def user(self, info: Info, id: strawberry.ID) -> Any:  # noqa: A002  # the argument's name
         return await info.context.loaders.users.load(id)
 
@@ -246,7 +263,9 @@ class NewItem:
 class PlaceOrderInput:
     items: list[NewItem]
     idempotency_key: str | None = strawberry.field(
-        default=None, description="Chosen by the client: a repeat with the same key places nothing new."
+        default=None,
+        description="Chosen by the client: a repeat with the same key places nothing new, and is named in the "
+        "response's `extensions.idempotencyReplayed`.",
     )
 
 
@@ -256,16 +275,20 @@ class Mutation:
     async def place_order(self, info: Info, input: PlaceOrderInput) -> Any:  # noqa: A002
         items = [{"product_id": item.product_id, "quantity": item.quantity} for item in input.items]
         headers = {} if input.idempotency_key is None else {"Idempotency-Key": _header_value(input.idempotency_key)}
-        return await info.context.gateway.post("/v1/orders", {"items": items}, headers)
+        order, answered = await info.context.gateway.post("/v1/orders", {"items": items}, headers)
+        if answered.get("Idempotency-Replayed") == "true":
+            info.context.replayed.append(str(info.path.key))
+        return order
 
     @strawberry.mutation(graphql_type=Order | None)
     async def cancel_order(self, info: Info, id: strawberry.ID) -> Any:  # noqa: A002
         if not is_identifier(id):
             raise not_found("order", id)
-        return await info.context.gateway.post(f"/v1/orders/{id}/cancel", {})
+        order, _ = await info.context.gateway.post(f"/v1/orders/{id}/cancel", {})
+        return order
 
 
-@strawberry.type(description="Something that has happened to an order, and the status that it has brought.")
+@strawberry.type(description="A change of an order, and the status that the order has since.")
 class OrderUpdate:
     id: strawberry.ID = strawberry.field(description="The order's id.")
     status: OrderStatus
@@ -279,7 +302,7 @@ class OrderUpdate:
 class Subscription:
     @strawberry.subscription(
         graphql_type=OrderUpdate,
-        description="What happens to the caller's orders (an admin's: to all), or to one of them.",
+        description="Changes of the caller's orders (for an admin: of all), or of one order.",
     )
     async def order_updates(
         self,
@@ -290,32 +313,54 @@ class Subscription:
         ] = None,
     ) -> AsyncGenerator[Any, None]:
         if info.context.order_events is None:
-            raise invalid("subscriptions are answered over a WebSocket")
+            raise invalid("send subscriptions over a WebSocket (graphql-transport-ws)")
         if order_id is not None and await info.context.loaders.order.load(order_id) is None:
             raise not_found("order", order_id)
         async with aclosing(info.context.order_events(after)) as events:
             async for event in events:
                 if order_id in (None, event["id"]):
-                    yield event
+                    # Left when the next event is asked for: the response has been sent by then.
+                    with info.context.event():
+                        yield event
 
 
-def graphql_schema() -> GraphQLSchema:
-    """The schema, as graphql-core executes it."""
+class Replays(SchemaExtension):
+    """Names in `extensions.idempotencyReplayed` the mutations that answered as before and placed nothing."""
+
+    def get_results(self) -> dict[str, Any]:
+        context: Context = self.execution_context.context
+        return {"idempotencyReplayed": context.replayed} if context.replayed else {}
+
+
+class ShopSchema(strawberry.Schema):
+    """Strawberry's schema, with the rules of this edge about errors."""
+
+    @staticmethod
+    def remove_field_suggestion(error: GraphQLError) -> None:
+        """Remove any suggestion, not only of a field: called where the configuration wants none."""
+        error.message = error.message.partition(" Did you mean")[0]
+
+    def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
+        """Log nothing: `errors.response_of` does, beside the trace id that the client is given."""
+
+
+def graphql_schema(*, extensions: Sequence[Callable[[], SchemaExtension]] = (), suggestions: bool = True) -> ShopSchema:
+    """The schema. `suggestions`: whether an error names what the client may have meant."""
     scalars: dict[object, ScalarDefinition] = {
         DecimalString: strawberry.scalar(name="Decimal", description="A decimal number, exact, as a string."),
         Timestamp: strawberry.scalar(name="DateTime", description="A moment in UTC (RFC 3339)."),
     }
-    built = strawberry.Schema(Query, Mutation, Subscription, config=StrawberryConfig(scalar_map=scalars))
-    schema = built._schema  # noqa: SLF001  # the only way to it; Strawberry's own integrations go it too
-    resolve_from_rows(schema)
-    return schema
+    config = StrawberryConfig(scalar_map=scalars, default_resolver=getitem, disable_field_suggestions=not suggestions)
+    return ShopSchema(
+        Query, Mutation, Subscription, config=config, extensions=extensions, execution_context_class=RowExecutor
+    )
 
 
 def _header_value(key: str) -> str:
     if not _HEADER_VALUE.fullmatch(key):
-        raise invalid("the idempotency key cannot be one", idempotencyKey="must be 1 to 255 visible ASCII characters")
+        raise invalid("invalid idempotency key", idempotencyKey="must be 1 to 255 visible ASCII characters")
     return key
 
 
 if __name__ == "__main__":
-    sys.stdout.write(print_schema(graphql_schema()) + "\n")
+    sys.stdout.write(graphql_schema().as_str() + "\n")

@@ -1,10 +1,10 @@
-"""Answers made of the gateway's rows, level by level instead of field by field.
+"""The executor behind Strawberry's `execution_context_class`: completes rows level by level, not field by field.
 
 graphql-core completes every field of every row by itself, at 10 us each, and the articles' query has 240 of them. But
-what a selection wants of a row is the same for all rows, so it is worked out once for each query: which values are
-taken as they are, which rows lie within the row, and which are fetched by a key, for all rows at once. Whatever is out
-of the ordinary, a null where there must be none or an upstream that is away, is left to graphql-core, which knows what
-the specification says about it; what was fetched is not fetched again.
+a selection wants the same of all rows, so its plan is made once for each document: which values are copied as they are,
+which rows are nested in the row, and which are fetched by a key, for all rows at once. The plan handles the ordinary
+case only. A null where none may be, or an upstream that fails, is left to graphql-core, which knows what the
+specification says about it; the loaders do not fetch anything twice. ADR 7 has the figures.
 """
 
 from __future__ import annotations
@@ -12,12 +12,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import strawberry
 from graphql import (
+    DocumentNode,
+    ExecutionResult,
     Executor,
+    ExperimentalIncrementalExecutionResults,
     GraphQLEnumType,
+    GraphQLError,
     GraphQLList,
     GraphQLNonNull,
     GraphQLObjectType,
@@ -62,24 +67,8 @@ def joined(kind: Any, loader: str, *, key: str, description: str | None = None) 
     return strawberry.field(resolve, graphql_type=kind, description=description, metadata={"join": join})
 
 
-def resolve_from_rows(schema: GraphQLSchema) -> None:
-    """Have the fields that have no resolver take their values from the row, by the name they have in Python."""
-    for kind in schema.type_map.values():
-        if isinstance(kind, GraphQLObjectType) and _STRAWBERRY in kind.extensions:
-            for field in kind.fields.values():
-                if field.extensions[_STRAWBERRY].base_resolver is None:
-                    field.resolve = _from_row(field.extensions[_STRAWBERRY].python_name)
-
-
-def _from_row(name: str) -> Any:
-    def resolve(row: Row, _: GraphQLResolveInfo[Any]) -> Any:
-        return row[name]
-
-    return resolve
-
-
 class _Extraordinary(Exception):
-    """Something that is to be told by the rules."""
+    """A value that only graphql-core's rules can complete."""
 
 
 class _Leaf(NamedTuple):
@@ -110,7 +99,7 @@ _Joined = dict[int, dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a selection wants of each row of a type."""
+    """The fields that a selection needs of each row of a type."""
 
     # Response key -> what is there whatever the row, in the order of the query, which the specification wants kept.
     blank: dict[str, str | None]
@@ -127,7 +116,7 @@ class Plan:
             await asyncio.gather(*[_fetch(field, rows, loaders, joined) for field in self.fetched])
 
     def shown(self, joined: _Joined) -> Callable[[Row], dict[str, Any]]:
-        """What makes the answer's part of a row. It raises `_Extraordinary`, or what a row of another kind raises."""
+        """Serializer of a row into the response. It raises `_Extraordinary`, or what a row of another kind raises."""
         blank, leaves = self.blank, self.leaves
         # Bound here once, not looked up for each row.
         inner = [
@@ -162,7 +151,7 @@ async def _fetch(field: _Inner, rows: Sequence[Row], loaders: Loaders, joined: _
     if field.join is None:
         below = [row[name] for row in rows]
     else:
-        found = await field.join.of(loaders, field.limit).load_all([row[name] for row in rows])
+        found = await field.join.of(loaders, field.limit).load_many([row[name] for row in rows])
         joined.setdefault(id(field), {}).update(found)
         below = list(found.values())
     if field.plan.fetched:
@@ -173,15 +162,43 @@ async def _fetch(field: _Inner, rows: Sequence[Row], loaders: Loaders, joined: _
             await field.plan.fetch(below, loaders, joined)
 
 
-# The nodes of a selection, by identity -> its plan; None for one that has none. It lives as long as its document.
+# Where the fields of a selection begin in the document's text -> its plan; None for a selection that has none.
 Plans = dict[tuple[int, ...], Plan | None]
+# Documents whose plans are remembered: as many as Strawberry's caches keep.
+_MAX_PLANNED = 128
+
+
+@lru_cache(maxsize=_MAX_PLANNED)
+def _plans(text: str) -> Plans | None:  # noqa: ARG001  # the key
+    """The plans of a document, filled as they are needed."""
+    return {}
 
 
 class RowExecutor(Executor[Any]):
     """graphql-core's executor, which follows a plan where there is one."""
 
     plans: Plans | None = None
-    """The plans of the document that is executed; None when its selections are not the same each time."""
+    """The plans of the document that is executed; None where a directive may change what its selections want."""
+
+    @classmethod
+    def build(
+        cls,
+        schema: GraphQLSchema,
+        document: DocumentNode,
+        *args: Any,
+        operation_extensions: object = None,  # noqa: ARG003  # Strawberry passes it for its own executor
+        **kwargs: Any,
+    ) -> list[GraphQLError] | Executor[Any]:
+        built = super().build(schema, document, *args, **kwargs)
+        if isinstance(built, RowExecutor) and document.loc is not None:
+            text = document.loc.source.body
+            built.plans = None if "@" in text else _plans(text)
+        return built
+
+    def build_response(self, data: dict[str, Any] | None) -> ExecutionResult | ExperimentalIncrementalExecutionResults:
+        # The executor is part of a reference cycle: the answer's rows would wait with it for the garbage collector.
+        self.context_value = None
+        return super().build_response(data)
 
     def complete_value(
         self,
@@ -221,13 +238,13 @@ class RowExecutor(Executor[Any]):
     def _plan(self, return_type: Any, selection: FieldDetailsList) -> Plan | None:
         if self.plans is None:
             return None
-        key = tuple([id(each.node) for each in selection])
+        key = tuple([each.node.loc.start for each in selection if each.node.loc is not None])
         if key not in self.plans:
             self.plans[key] = self._planned(return_type, selection)
         return self.plans[key]
 
     def _planned(self, return_type: Any, selection: FieldDetailsList) -> Plan | None:
-        """How to show values of a type: one row, or a list of rows none of which is null; None for anything else."""
+        """Serializer for values of a type: one row, or a list of rows none of which is null; None for anything else."""
         kind = _nullable(return_type)
         if isinstance(kind, GraphQLList):
             kind = kind.of_type.of_type if isinstance(kind.of_type, GraphQLNonNull) else None

@@ -1,0 +1,1 @@
+"""GraphQL over WebSocket (graphql-transport-ws): one connection, and the handler of its messages."""
