@@ -1,0 +1,55 @@
+"""The composition root of mcp_server: the one place that reads settings and builds adapters."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from hashlib import sha256
+
+from chassis.clients.gateway import ServiceIdentity, gateway_client
+from chassis.clients.notifier import notifier_client
+from chassis.http.middleware import HttpBoundary
+from chassis.http.server import serve_http
+from chassis.process import Running
+from chassis.service import service
+from chassis.settings import ProcessSettings
+from mcp_server.app import application
+from mcp_server.caller import Shop, by_request
+from mcp_server.resources import Subscriptions
+from mcp_server.server import mcp_server
+
+
+class Settings(ProcessSettings):
+    mcp_port: int = 8011
+    gateway_url: str = "http://127.0.0.1:8000"
+    notifier_url: str = "http://127.0.0.1:8001"
+    # Seconds for one call of the gateway, which gives most of them less; an audit takes longest.
+    mcp_budget: float = 65.0
+
+
+@asynccontextmanager
+async def run(settings: Settings | None = None) -> AsyncIterator[Running]:
+    """Serve MCP over Streamable HTTP until the block ends."""
+    settings = settings or Settings()
+    trust = settings.trust()
+    async with service("mcp_server", settings, serves_http=True) as s:
+        verifier = (await s.identity()).verifier
+        identity = ServiceIdentity(await s.token())
+        gateway = await s.enter(
+            gateway_client(
+                settings.gateway_url, s.telemetry, budget=settings.mcp_budget, identity=identity, trust=trust
+            )
+        )
+        notifier = await s.enter(notifier_client(settings.notifier_url, s.telemetry, trust=trust))
+        shop = Shop(gateway, by_request, counted=True)
+        server = mcp_server(
+            shop,
+            subscriptions=Subscriptions(notifier),
+            # Every copy has the same secret, so that any of them can go on with a call that another began.
+            state_keys=[sha256(settings.service_secret.encode()).digest()] if settings.service_secret else (),
+        )
+        app = await s.enter(application(server, verifier))
+        if settings.service_secret:
+            await s.background(identity.keep())
+        boundary = HttpBoundary(app, s.telemetry, protocol_of=lambda _: "MCP")
+        yield Running(await s.enter(serve_http(boundary, host=settings.host, port=settings.mcp_port)))
