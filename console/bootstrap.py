@@ -3,23 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
-from chassis.http import serve_http
+import httpx
+
+from chassis.auth.identity import anyone
+from chassis.grpc.server import serve
+from chassis.http.middleware import Identified, serve_http
+from chassis.observability.capture.http import httpx_hooks
+from chassis.observability.tracing import Telemetry
 from chassis.process import Running
 from chassis.settings import ProcessSettings
+from console.grpc_api import NAME, OtlpApi, register
 from console.http_api import ConsoleApi
+from console.play.events import EventCalls
+from console.play.grpc_calls import GrpcCalls
+from console.play.http_calls import HttpCalls
+from console.play.listener import Listener
+from console.play.own_spans import client_telemetry
+from console.play.player import Play
+from console.play.streams import StreamCalls
 from console.store import Bounds, TraceStore
+from console.views.audit import Audits
 
 
 class Settings(ProcessSettings):
     console_port: int = 8003
+    # OTLP over gRPC.
+    console_otlp_port: int = 4317
+    # Whom the page may call, in development.
+    gateway_url: str = "http://127.0.0.1:8000"
+    webhooks_url: str = "http://127.0.0.1:8002"
+    notifier_url: str = "http://127.0.0.1:8001"
+    catalog_address: str = "127.0.0.1:50052"
+    # The ERP, and the development's mail server; empty where they are not to be called from here.
+    legacy_soap_url: str = ""
+    mail_url: str = ""
+    # What the prepared calls sign in and sign with: an account at the ERP, and the first of the provider's secrets.
+    legacy_soap_user: str = "SHOP"
+    legacy_soap_password: str = "shop"  # noqa: S105 - a demo account of their system
+    webhook_secret_stripe: str = ""
     # The largest export, in bytes.
     console_max_body: int = 4 << 20
     # What is kept in memory, at most; the oldest traces go first.
     console_max_traces: int = 1_000
     console_max_spans: int = 30_000
-    console_max_bytes: int = 48 << 20
+    console_max_bytes: int = 64 << 20
 
 
 @asynccontextmanager
@@ -27,7 +56,60 @@ async def run(settings: Settings | None = None) -> AsyncIterator[Running]:
     """Receive and show spans until the block ends."""
     settings = settings or Settings()
     bounds = Bounds(settings.console_max_traces, settings.console_max_spans, settings.console_max_bytes)
-    api = ConsoleApi(TraceStore(bounds), max_body=settings.console_max_body)
-    # Without the boundary that other servers have: each export received would be another span to export.
-    async with serve_http(api.app(), host=settings.host, port=settings.console_port) as port:
+    store = TraceStore(bounds)
+    otlp = serve(
+        (register, OtlpApi(store)),
+        names=[NAME],
+        policy={"Export": anyone},
+        verifier=None,
+        # Its spans go nowhere, as those of HTTP do: each export received would be another span to export.
+        telemetry=Telemetry("console", sample_ratio=0),
+        host=settings.host,
+        port=settings.console_otlp_port,
+    )
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(otlp)
+        explored = settings.env == "development"
+        play = await stack.enter_async_context(_playing(settings, store)) if explored else None
+        audits = Audits() if explored else None
+        api = ConsoleApi(store, max_body=settings.console_max_body, play=play, audits=audits)
+        port = await stack.enter_async_context(
+            serve_http(Identified(api.app()), host=settings.host, port=settings.console_port)
+        )
         yield Running(port)
+
+
+@asynccontextmanager
+async def _playing(settings: Settings, store: TraceStore) -> AsyncIterator[Play]:
+    """The calls that the page makes, to these processes only."""
+    trust = settings.trust()
+    telemetry = client_telemetry(store)
+    targets = {
+        "gateway": settings.gateway_url,
+        "webhooks": settings.webhooks_url,
+        "legacy_soap": settings.legacy_soap_url.rstrip("/"),
+        "smtp_sink": settings.mail_url,
+    }
+    secrets = {
+        "stripe": settings.webhook_secret_stripe.partition(",")[0].strip(),
+        "erp_user": settings.legacy_soap_user,
+        "erp_password": settings.legacy_soap_password,
+    }
+    listener = Listener(f"{settings.notifier_url.replace('http', 'ws', 1)}/notifications", trust)
+    rpc = GrpcCalls({"catalog": settings.catalog_address}, settings.tls("console"), telemetry)
+    hooks = httpx_hooks(telemetry)
+    async with httpx.AsyncClient(trust_env=False, verify=trust or True, event_hooks=hooks) as http:
+        try:
+            yield Play(
+                telemetry,
+                HttpCalls(http, {name: url for name, url in targets.items() if url}, telemetry),
+                rpc,
+                StreamCalls(settings.notifier_url, trust, telemetry),
+                EventCalls(settings.broker(), telemetry),
+                listener,
+                secrets,
+            )
+        finally:
+            await listener.close()
+            await rpc.close()
+            telemetry.close()

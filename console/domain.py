@@ -1,4 +1,4 @@
-"""What a trace is: the spans, from however many processes, of one thing that happened. No framework, no wire."""
+"""Traces: the spans, from all processes, of one request or event. No framework, no wire."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 NS_PER_MS = 1_000_000
+NS_PER_S = 1_000_000_000
+# Later than any span ends.
+_NEVER = 1 << 64
 
 AttributeValue = str | bool | int | float | list["AttributeValue"] | dict[str, "AttributeValue"] | None
 
 
 class Kind(StrEnum):
-    """Which side of which kind of boundary a span is (OpenTelemetry's SpanKind)."""
+    """OpenTelemetry's SpanKind: the side of a boundary that a span is."""
 
     INTERNAL = "internal"
     SERVER = "server"
@@ -22,10 +25,33 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Captured:
+    """A message that crossed a boundary: its beginning, without secrets, and its `size` in all.
+
+    `form` says how the bytes are to be read (`chassis.observability.capture.messages`).
+    """
+
+    form: str
+    content: bytes
+    size: int
+    content_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CodePlace:
+    """A line of the running code."""
+
+    file: str
+    line: int | None
+    function: str
+
+
+@dataclass(frozen=True, slots=True)
 class Span:
     """A piece of work in one process. Ids are lower-case hexadecimal, times nanoseconds since 1970.
 
-    `parent_id` is empty for a root; `error` says why it failed and is empty when it did not.
+    `parent_id` is empty for a root; `ended_ns` is 0 while it is under way; `error` says why it failed and is empty when
+    it did not; `links` are the ids of spans that it has to do with otherwise.
     """
 
     trace_id: str
@@ -38,6 +64,37 @@ class Span:
     ended_ns: int
     error: str
     attributes: Mapping[str, AttributeValue]
+    links: tuple[str, ...] = ()
+    sent: Captured | None = None
+    received: Captured | None = None
+
+    @property
+    def under_way(self) -> bool:
+        """Whether its end is not known yet."""
+        return self.ended_ns == 0
+
+    @property
+    def note(self) -> str:
+        """What happened that its status does not tell, such as "idempotent_replay"; empty for nothing."""
+        return self.text("shop.note")
+
+    @property
+    def code(self) -> CodePlace | None:
+        """Where the code is that made it."""
+        file = self.text("code.file.path")
+        return CodePlace(file, self.number("code.line.number"), self.text("code.function.name")) if file else None
+
+    @property
+    def method(self) -> str:
+        """The gRPC method that was called ("shop.orders.v1.OrderService/GetOrder"); empty for no such call."""
+        if self.text("rpc.system") != "grpc":
+            return ""
+        return f"{self.text('rpc.service')}/{self.text('rpc.method')}"
+
+    @property
+    def http_status(self) -> int:
+        """The status of the HTTP response; 0 where there is none."""
+        return self.number("http.response.status_code") or self.number("http.status_code") or 0
 
     @property
     def duration_ms(self) -> float:
@@ -45,12 +102,22 @@ class Span:
 
     @property
     def protocol(self) -> str:
-        return self.text("shop.protocol")
+        """What was spoken; for spans that are not ours, as OpenTelemetry's semantic conventions have it."""
+        if ours := self.text("shop.protocol"):
+            return ours
+        if system := self.text("rpc.system"):
+            return "gRPC" if system == "grpc" else system
+        if self.text("http.request.method") or self.text("http.method"):
+            return "HTTP"
+        if system := self.text("messaging.system"):
+            return "AMQP" if system == "rabbitmq" else system
+        return self.text("network.protocol.name")
 
     @property
     def peer(self) -> str:
-        """Who is on the other side; empty when this side cannot know."""
-        return self.text("shop.peer")
+        """Name of the process on the other side; empty when this side cannot know."""
+        names = ("shop.peer", "peer.service", "server.address", "net.peer.name")
+        return next((name for name in map(self.text, names) if name), "")
 
     @property
     def bytes_sent(self) -> int | None:
@@ -87,13 +154,22 @@ class Trace:
     started_ns: int = 0
     ended_ns: int = 0
     order_id: str = ""
+    # Grows with each change.
+    version: int = 0
 
     def add(self, span: Span) -> None:
-        """Add a span; one that is here already is replaced (an exporter repeats what was not answered in time)."""
+        """Add a span; one that is here already is replaced, unless this one says less.
+
+        An exporter repeats what was not answered in time, and tells of a span under way before it tells of its end.
+        """
+        former = self.spans.get(span.span_id)
+        if former is not None and span.under_way and not former.under_way:
+            return
         self.started_ns = min(self.started_ns or span.started_ns, span.started_ns)
         self.ended_ns = max(self.ended_ns, span.ended_ns)
         self.order_id = self.order_id or span.order_id
         self.spans[span.span_id] = span
+        self.version += 1
 
     @property
     def duration_ms(self) -> float:
@@ -119,4 +195,4 @@ class Trace:
 
 def by_start(spans: Iterable[Span]) -> list[Span]:
     """Earliest first; of those that start together, the one that lasts longest, since it holds the others."""
-    return sorted(spans, key=lambda span: (span.started_ns, -span.ended_ns))
+    return sorted(spans, key=lambda span: (span.started_ns, -(span.ended_ns or _NEVER)))

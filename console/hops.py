@@ -8,13 +8,35 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 
-from console.domain import NS_PER_MS, Kind, Span, by_start
+from console.domain import NS_PER_MS, Captured, CodePlace, Kind, Span, by_start
+from console.notes import attempt_of, failed, note_of, replayed
 
 OUTSIDE = "client"
+EVENT_LOG = "event-log"
+BROKER = "broker"
+# AMQP, and the embedded broker's queues.
+_QUEUES = ("AMQP", "queue")
 _ASKING = (Kind.CLIENT, Kind.PRODUCER)
 _ANSWERING = (Kind.SERVER, Kind.CONSUMER)
+
+
+class HopKind(StrEnum):
+    """What crossed the boundary: a question and its answer, an event or mail, or something from outside."""
+
+    CALL = "call"
+    MESSAGE = "message"
+    ARRIVAL = "arrival"
+
+
+class State(StrEnum):
+    """How far a hop has come."""
+
+    FLYING = "flying"
+    LANDED = "landed"
+    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +46,10 @@ class Hop:
     Times are milliseconds, `offset_ms` since the trace began. `queue`, `waiting_ms` (from being published to being
     taken) and `attempt` are only there for what went through the broker; its `duration_ms` is how long the consumer
     worked. `error` is empty when all went well.
+
+    `id` names it within its trace: the asking span, and for an event the taking one too, since several take it; until
+    then the event's hop to the broker has the publishing span's alone. `parent` is the hop in whose work this one
+    began, and `links` are those that it has to do with otherwise; `note` is what else is to be said of it.
     """
 
     span_id: str
@@ -39,6 +65,17 @@ class Hop:
     queue: str = ""
     waiting_ms: float | None = None
     attempt: int | None = None
+    id: str = ""
+    kind: HopKind = HopKind.CALL
+    state: State = State.LANDED
+    parent: str | None = None
+    links: tuple[str, ...] = ()
+    note: str = ""
+    code_origin: CodePlace | None = None
+    code_target: CodePlace | None = None
+    sent: Captured | None = None
+    received: Captured | None = None
+    method: str = ""
 
 
 def hops(spans: Iterable[Span]) -> list[Hop]:
@@ -53,7 +90,34 @@ def hops(spans: Iterable[Span]) -> list[Hop]:
         parent = present.get(span.parent_id)
         if parent is not None and _crosses(parent, span):
             answers[parent.span_id].append(span)
-    return [hop for span in ordered for hop in _of(span, present.get(span.parent_id), answers[span.span_id], began)]
+    sides = [side for span in ordered for side in _sides(span, present.get(span.parent_id), answers[span.span_id])]
+    return _Relations(sides, present).of([_hop(side, began) for side in sides])
+
+
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """The spans of a hop: who asked and who answered, as far as they tell; `tries` says how often it was answered."""
+
+    kind: HopKind
+    asking: Span | None
+    answering: Span | None
+    tries: int = 1
+
+    @property
+    def id(self) -> str:
+        if self.kind is HopKind.MESSAGE and self.asking and self.answering:
+            return f"{self.asking.span_id}-{self.answering.span_id}"
+        return self.first.span_id
+
+    @property
+    def first(self) -> Span:
+        span = self.asking or self.answering
+        assert span is not None  # noqa: S101 - a hop has at least one side
+        return span
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        return tuple(span for span in (self.asking, self.answering) if span is not None)
 
 
 def _crosses(parent: Span, span: Span) -> bool:
@@ -64,41 +128,72 @@ def _crosses(parent: Span, span: Span) -> bool:
     return parent.kind is Kind.PRODUCER and (span.kind is Kind.CONSUMER or span.service != parent.service)
 
 
-def _of(span: Span, parent: Span | None, answers: Sequence[Span], began: int) -> Iterator[Hop]:
+def _sides(span: Span, parent: Span | None, answers: Sequence[Span]) -> Iterator[_Sides]:
     """The hops that begin with this span."""
     if span.kind is Kind.PRODUCER and answers:
         for answer in answers:
-            yield _message(span, answer, began)
-    elif span.kind in _ASKING:
+            yield _Sides(HopKind.MESSAGE, span, answer)
+    elif span.kind is Kind.PRODUCER:
+        yield _Sides(HopKind.MESSAGE, span, None)
+    elif span.kind is Kind.CLIENT:
         # A call that gRPC has retried has several answers, and the last one counts.
-        yield _call(span, answers[-1] if answers else None, began)
+        yield _Sides(HopKind.CALL, span, answers[-1] if answers else None, max(1, len(answers)))
     elif span.kind in _ANSWERING and (parent is None or not _crosses(parent, span)):
-        yield _arrival(span, began)
+        yield _Sides(HopKind.ARRIVAL, None, span)
 
 
-def _call(asking: Span, answering: Span | None, began: int) -> Hop:
+def _hop(sides: _Sides, began: int) -> Hop:
+    asking, answering = sides.asking, sides.answering
+    if asking is None:
+        assert answering is not None  # noqa: S101 - as above
+        return _arrival(answering, began)
+    if sides.kind is HopKind.MESSAGE and answering is not None:
+        return _message(asking, answering, began)
+    return _call(sides, asking, answering, began)
+
+
+def _call(sides: _Sides, asking: Span, answering: Span | None, began: int) -> Hop:
     # Measured where it was asked; the other side's figures are the same bytes the other way round.
     sent, received = asking.bytes_sent, asking.bytes_received
     if answering is not None:
         sent = answering.bytes_received if sent is None else sent
         received = answering.bytes_sent if received is None else received
     return Hop(
+        id=sides.id,
+        kind=sides.kind,
         span_id=asking.span_id,
         offset_ms=_ms(asking.started_ns - began),
         protocol=asking.protocol or (answering.protocol if answering else ""),
         origin=asking.service,
-        target=answering.service if answering else asking.peer or "unknown",
+        target=answering.service if answering else _untaken(asking),
         operation=asking.text("messaging.destination.name") or asking.name,
         duration_ms=asking.duration_ms,
         bytes_sent=sent,
         bytes_received=received,
         error=asking.error or (answering.error if answering else ""),
+        state=_state(asking.under_way, sides.spans),
+        attempt=attempt_of(sides.spans, sides.tries),
+        note=note_of(sides.spans, sides.tries),
+        code_origin=asking.code,
+        code_target=answering.code if answering else None,
+        sent=asking.sent or (answering.received if answering else None),
+        received=asking.received or (answering.sent if answering else None),
+        method=asking.method or (answering.method if answering else ""),
     )
+
+
+def _untaken(asking: Span) -> str:
+    """Where a call or a message went whose other side tells no span: an event is with the broker until it is taken."""
+    queued = asking.kind is Kind.PRODUCER and asking.protocol in _QUEUES
+    return BROKER if queued else asking.peer or "unknown"
 
 
 def _message(published: Span, taken: Span, began: int) -> Hop:
     processed = taken.kind is Kind.CONSUMER
+    counted = (published, taken) if processed else (published,)
     return Hop(
+        id=f"{published.span_id}-{taken.span_id}",
+        kind=HopKind.MESSAGE,
         span_id=taken.span_id,
         offset_ms=_ms(published.started_ns - began),
         protocol=published.protocol,
@@ -109,15 +204,23 @@ def _message(published: Span, taken: Span, began: int) -> Hop:
         bytes_sent=published.bytes_sent,
         bytes_received=None,
         error=published.error or (taken.error if processed else ""),
-        queue=taken.text("messaging.destination.name") if processed else "event-log",
+        queue=taken.text("messaging.destination.name") if processed else EVENT_LOG,
         waiting_ms=_ms(max(0, taken.started_ns - published.started_ns)),
         attempt=taken.number("shop.attempt") if processed else None,
+        state=_state(processed and taken.under_way, counted),
+        note=note_of(counted),
+        code_origin=published.code,
+        code_target=taken.code,
+        sent=published.sent,
+        received=taken.received if processed else None,
     )
 
 
 def _arrival(span: Span, began: int) -> Hop:
-    """What came from where nobody tells us spans, or not these."""
+    """Hops from processes that send us no spans, or not these."""
     return Hop(
+        id=span.span_id,
+        kind=HopKind.ARRIVAL,
         span_id=span.span_id,
         offset_ms=_ms(span.started_ns - began),
         protocol=span.protocol,
@@ -128,7 +231,60 @@ def _arrival(span: Span, began: int) -> Hop:
         bytes_sent=span.bytes_received,
         bytes_received=span.bytes_sent,
         error=span.error,
+        state=_state(span.under_way, (span,)),
+        attempt=span.number("shop.attempt"),
+        note=note_of((span,)),
+        code_target=span.code,
+        sent=span.received,
+        received=span.sent,
+        method=span.method,
     )
+
+
+def _state(under_way: bool, spans: Sequence[Span]) -> State:
+    if under_way:
+        return State.FLYING
+    return State.FAILED if any(failed(span) for span in spans) else State.LANDED
+
+
+class _Relations:
+    """What belongs to what: in whose work a hop began, what it is linked to, what was put back into its queue."""
+
+    def __init__(self, sides: Sequence[_Sides], present: Mapping[str, Span]) -> None:
+        self._sides = sides
+        self._present = present
+        # The far side of each hop -> the hop.
+        self._work = {side.answering.span_id: side.id for side in sides if side.answering is not None}
+        self._of_span = {span.span_id: side.id for side in reversed(sides) for span in reversed(side.spans)}
+
+    def of(self, found: Sequence[Hop]) -> list[Hop]:
+        again = replayed([side.spans for side in self._sides])
+        return [
+            replace(
+                hop,
+                parent=self._parent(side),
+                links=tuple(self._linked(side)),
+                note="dead_letter_replay" if number in again else hop.note,
+            )
+            for number, (hop, side) in enumerate(zip(found, self._sides, strict=True))
+        ]
+
+    def _parent(self, side: _Sides) -> str | None:
+        span: Span | None = side.first
+        seen: set[str] = set()
+        while span is not None and span.span_id not in seen:
+            within = self._work.get(span.span_id)
+            if within is not None and within != side.id:
+                return within
+            seen.add(span.span_id)
+            span = self._present.get(span.parent_id)
+        return None
+
+    def _linked(self, side: _Sides) -> Iterator[str]:
+        for span in side.spans:
+            for link in span.links:
+                if link in self._of_span:
+                    yield self._of_span[link]
 
 
 def _ms(nanoseconds: int) -> float:

@@ -9,25 +9,38 @@ from typing import Any
 
 import orjson
 from google.rpc.status_pb2 import Status
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from chassis.errors import Kind, ShopError, invalid, not_found
-from chassis.problems import problem
+from chassis.http.app import http_app
+from chassis.webpages import html
 from console.domain import NS_PER_MS, Span, Trace
-from console.hops import Hop, hops
-from console.otlp import decode
+from console.hop_json import hop_json
+from console.hops import hops
+from console.log_lines.http_api import LinesApi
+from console.log_lines.store import LineStore
+from console.otlp import accepted, decode
+from console.otlp_json import otlp_json
+from console.play.call import Call
+from console.play.player import Play
 from console.store import TraceStore
+from console.views.audit import Audits
+from console.views.compare import compare
+from console.views.live import events
+from console.views.page_files import page_routes
+from console.views.topology import topology
+from console.views.traces_page import traces_page
+from console.views.traffic import TrafficHistory
 
 PROTOBUF = "application/x-protobuf"
 GZIP = 16 + zlib.MAX_WBITS
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 1_000
 _LIMIT = re.compile("[1-9][0-9]{0,3}")
+_MINUTES = re.compile("[0-9]|1[0-5]")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # google.rpc.Code
 _INVALID_ARGUMENT = 3
@@ -37,9 +50,15 @@ _RESOURCE_EXHAUSTED = 8
 class ConsoleApi:
     """`max_body` bounds an export in bytes, on the wire and unpacked."""
 
-    def __init__(self, store: TraceStore, *, max_body: int) -> None:
+    def __init__(
+        self, store: TraceStore, *, max_body: int, play: Play | None = None, audits: Audits | None = None
+    ) -> None:
+        """`play` makes the page's calls, `audits` judge all orders; None in production, where the page only shows."""
         self._store = store
         self._max_body = max_body
+        self._play = play
+        self._traffic = TrafficHistory(store)
+        self._audits = audits
 
     def app(self) -> Starlette:
         """The ASGI application."""
@@ -48,11 +67,19 @@ class ConsoleApi:
             Route("/api/traces", self.list_traces),
             Route("/api/traces/{trace_id}", self.show_trace),
             Route("/api/traces/{trace_id}/hops", self.show_hops),
+            Route("/api/traces/{trace_id}/events", self.stream),
+            Route("/api/traces/{trace_id}/otlp", self.export_otlp),
+            Route("/api/orders/{order_id}/xray", self.show_order),
+            Route("/api/compare", self.compare, methods=["POST"]),
+            Route("/api/topology", self.map),
+            Route("/api/play", self.play, methods=["POST"]),
+            *LinesApi(self._store, LineStore(), self._export_or_refusal, self._of_order).routes(),
+            Route("/api/audit", self.audit, methods=["POST"]),
+            *page_routes(),
             Route("/healthz", _healthy),
             Route("/readyz", _healthy),
         ]
-        errors = dict.fromkeys((ShopError, HTTPException, Exception), _problem)
-        return Starlette(routes=routes, exception_handlers=errors)
+        return http_app(routes)
 
     async def receive(self, request: Request) -> Response:
         """OTLP/HTTP in its binary encoding (OTLP specification 1.x, section OTLP/HTTP)."""
@@ -62,7 +89,14 @@ class ConsoleApi:
             return refusal.response()
         except ShopError as error:
             return ExportRefusedError(400, _INVALID_ARGUMENT, error.message).response()
-        return _accepted(unidentified, self._store.add(spans))
+        response = accepted(unidentified, self._store.add(spans))
+        return Response(response.SerializeToString(), media_type=PROTOBUF)
+
+    async def _export_or_refusal(self, request: Request) -> bytes | Response:
+        try:
+            return await self._export(request)
+        except ExportRefusedError as refusal:
+            return refusal.response()
 
     async def _export(self, request: Request) -> bytes:
         """The unpacked body of an export."""
@@ -80,23 +114,103 @@ class ConsoleApi:
         return _unzipped(body, self._max_body) if coding == "gzip" else bytes(body)
 
     async def list_traces(self, request: Request) -> Response:
-        """The newest traces, `limit` of them (1-1,000, 50), of one order if `order_id` names it."""
+        """The newest traces, `limit` of them (1-1,000, 50), of one order if `order_id` names it.
+
+        A browser gets a page that leads to each one's X-ray.
+        """
         limit = request.query_params.get("limit", str(DEFAULT_LIMIT))
         if not (_LIMIT.fullmatch(limit) and int(limit) <= MAX_LIMIT):
             raise invalid("the query cannot be understood", limit=f"must be a number from 1 to {MAX_LIMIT}")
         found = self._store.newest(int(limit), order_id=request.query_params.get("order_id", ""))
+        if html.wants_html(request.headers.get("accept", "")):
+            return Response(traces_page(found), headers=html.HEADERS, media_type=html.MEDIA_TYPE)
         return _json({"items": [summary(trace) for trace in found]})
 
     async def show_trace(self, request: Request) -> Response:
-        """A trace with all its spans, by start."""
+        """A trace with all its spans, by start, and its hops, in order."""
         trace = self._trace(request)
         spans = [span_json(span, trace) for span in trace.in_order()]
-        return _json({**summary(trace), "spans": spans})
+        return _json({**summary(trace), "spans": spans, "hops": _hops(trace)})
 
     async def show_hops(self, request: Request) -> Response:
         """A trace as its hops, in order."""
         trace = self._trace(request)
-        return _json({**summary(trace), "hops": [hop_json(hop) for hop in hops(trace.spans.values())]})
+        return _json({**summary(trace), "hops": _hops(trace)})
+
+    async def stream(self, request: Request) -> Response:
+        """A trace while it grows, as server-sent events; it need not have begun."""
+        trace_id: str = request.path_params["trace_id"].lower()
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        return StreamingResponse(events(self._store, trace_id), media_type="text/event-stream", headers=headers)
+
+    async def export_otlp(self, request: Request) -> Response:
+        """A trace in OTLP's JSON encoding, for any tool that reads it."""
+        return _json(otlp_json(self._trace(request)))
+
+    async def show_order(self, request: Request) -> Response:
+        """The trace in which an order was placed, as its hops, in order; without their bytes for `wire=false`."""
+        order_id: str = request.path_params["order_id"]
+        trace = self._of_order(order_id)
+        if trace is None:
+            raise not_found("trace of order", order_id)
+        found = _hops(trace)
+        if request.query_params.get("wire") == "false":
+            found = [{name: value for name, value in hop.items() if name not in ("wire", "decoded")} for hop in found]
+        return _json({**summary(trace), "hops": found})
+
+    async def compare(self, request: Request) -> Response:
+        """Two traces, each named by its id or by its order's: their hops, row by row."""
+        try:
+            asked = orjson.loads(await self._content(request))
+        except orjson.JSONDecodeError as error:
+            raise invalid("the body must be JSON") from error
+        named = [asked.get(side) if isinstance(asked, dict) else None for side in ("left", "right")]
+        sides = [self._named(each) for each in named]
+        left, right = sides
+        return _json({"left": summary(left), "right": summary(right), "rows": compare(_hops(left), _hops(right))})
+
+    async def map(self, request: Request) -> Response:
+        """The processes and what went over each arrow in a minute, `minutes_ago` (0-15)."""
+        minutes = request.query_params.get("minutes_ago", "0")
+        if not _MINUTES.fullmatch(minutes):
+            raise invalid("the query cannot be understood", minutes_ago="must be a number from 0 to 15")
+        depths = await self._play.depths() if self._play is not None and minutes == "0" else []
+        return _json(topology(self._traffic, int(minutes), depths=depths))
+
+    async def play(self, request: Request) -> Response:
+        """Make a call for the page (`Call`), and tell its answer and its trace."""
+        if self._play is None:
+            raise ShopError("FORBIDDEN", "calls are made from this page in development only", Kind.FORBIDDEN)
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            raise invalid("the call must be sent as application/json")
+        return _json(await self._play.make(Call.parse(await self._content(request))))
+
+    async def audit(self, _: Request) -> Response:
+        """Judge every order by all books (`shop audit`)."""
+        if self._audits is None:
+            raise ShopError("FORBIDDEN", "audits are run from here in development only", Kind.FORBIDDEN)
+        return _json(await self._audits.run())
+
+    async def _content(self, request: Request) -> bytes:
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > self._max_body:
+                raise invalid(f"the body must have at most {self._max_body} bytes")
+        return bytes(body)
+
+    def _named(self, name: object) -> Trace:
+        if not isinstance(name, str):
+            raise invalid("left and right must each be the id of a trace or of an order")
+        trace = self._store.get(name.lower()) or self._of_order(name)
+        if trace is None:
+            raise not_found("trace or order", name)
+        return trace
+
+    def _of_order(self, order_id: str) -> Trace | None:
+        """The trace that began first: later ones are other requests about the order."""
+        found = self._store.newest(MAX_LIMIT, order_id=order_id)
+        return found[-1] if found else None
 
     def _trace(self, request: Request) -> Trace:
         trace_id: str = request.path_params["trace_id"]
@@ -137,6 +251,10 @@ def _unzipped(body: bytearray, limit: int) -> bytes:
     return content
 
 
+def _hops(trace: Trace) -> list[dict[str, Any]]:
+    return [hop_json(hop) for hop in hops(trace.spans.values())]
+
+
 def summary(trace: Trace) -> dict[str, Any]:
     """A trace in a list."""
     root = trace.root
@@ -174,54 +292,10 @@ def span_json(span: Span, trace: Trace) -> dict[str, Any]:
     }
 
 
-def hop_json(hop: Hop) -> dict[str, Any]:
-    """A hop."""
-    return {
-        "span_id": hop.span_id,
-        "offset_ms": round(hop.offset_ms, 3),
-        "protocol": hop.protocol,
-        "from": hop.origin,
-        "to": hop.target,
-        "operation": hop.operation,
-        "duration_ms": round(hop.duration_ms, 3),
-        "bytes_sent": hop.bytes_sent,
-        "bytes_received": hop.bytes_received,
-        "queue": hop.queue or None,
-        "waiting_ms": None if hop.waiting_ms is None else round(hop.waiting_ms, 3),
-        "attempt": hop.attempt,
-        "error": hop.error or None,
-    }
-
-
-def _accepted(unidentified: int, refused: int) -> Response:
-    """200; what was not kept is told as OTLP's partial success, which a sender must not repeat."""
-    response = ExportTraceServiceResponse()
-    if unidentified or refused:
-        response.partial_success.rejected_spans = unidentified + refused
-        response.partial_success.error_message = (
-            f"{unidentified} spans have no valid ids, {refused} belong to traces that are full"
-        )
-    return Response(response.SerializeToString(), media_type=PROTOBUF)
-
-
 def _json(content: Any) -> Response:
     return Response(orjson.dumps(content), media_type="application/json", headers={"cache-control": "no-store"})
 
 
 async def _healthy(_: Request) -> Response:
-    """It depends on nobody, so that it is ready when it is alive."""
+    """It depends on no other process, so it is ready when it is alive."""
     return _json({"status": "ok"})
-
-
-async def _problem(_: Request, error: Exception) -> Response:
-    """An error as problem+json: ours, Starlette's own (no such path, no such method), or one that nobody expected."""
-    match error:
-        case ShopError():
-            status, headers, body = problem(error)
-        case HTTPException(status_code=code, detail=detail):
-            refused = ShopError(detail.upper().replace(" ", "_"), detail, Kind.NOT_FOUND)
-            status, headers, body = problem(refused, status=code, title=detail)
-            headers |= error.headers or {}
-        case _:
-            status, headers, body = problem(ShopError("INTERNAL", "internal error", Kind.INTERNAL))
-    return Response(body, status, headers)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import sys
+from base64 import b64decode
 from collections.abc import Iterable, Iterator
 
 from google.protobuf.message import DecodeError
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1 import trace_pb2
 
 from chassis.errors import ShopError, invalid
-from console.domain import AttributeValue, Kind, Span
+from chassis.observability.capture.capture import RECEIVED, SENT
+from chassis.observability.capture.messages import KEPT_BYTES
+from console.domain import AttributeValue, Captured, Kind, Span
 
 TRACE_ID_BYTES = 16
 SPAN_ID_BYTES = 8
@@ -30,14 +36,18 @@ def malformed() -> ShopError:
 
 
 def decode(body: bytes) -> tuple[list[Span], int]:
-    """The spans of an export request, and how many of it had to be left out for want of valid ids.
+    """The spans of a serialized export request, as `spans_of` has them.
 
     Raises INVALID_INPUT when the body is no such request.
     """
     try:
-        request = ExportTraceServiceRequest.FromString(body)
+        return spans_of(ExportTraceServiceRequest.FromString(body))
     except DecodeError as error:
         raise malformed() from error
+
+
+def spans_of(request: ExportTraceServiceRequest) -> tuple[list[Span], int]:
+    """The spans of an export request, and how many of it had to be left out for want of valid ids."""
     spans: list[Span] = []
     invalid_spans = 0
     for service, message in _messages(request):
@@ -48,9 +58,20 @@ def decode(body: bytes) -> tuple[list[Span], int]:
     return spans, invalid_spans
 
 
+def accepted(unidentified: int, refused: int) -> ExportTraceServiceResponse:
+    """The answer; what was not kept is told as OTLP's partial success, which a sender must not repeat."""
+    response = ExportTraceServiceResponse()
+    if unidentified or refused:
+        response.partial_success.rejected_spans = unidentified + refused
+        response.partial_success.error_message = (
+            f"{unidentified} spans have no valid ids, {refused} belong to traces that are full"
+        )
+    return response
+
+
 def _messages(request: ExportTraceServiceRequest) -> Iterator[tuple[str, trace_pb2.Span]]:
     for of_resource in request.resource_spans:
-        service = str(_attributes(of_resource.resource.attributes).get("service.name") or UNNAMED_SERVICE)
+        service = str(attributes_of(of_resource.resource.attributes).get("service.name") or UNNAMED_SERVICE)
         for of_scope in of_resource.scope_spans:
             for message in of_scope.spans:
                 yield sys.intern(service), message
@@ -67,7 +88,9 @@ def _identified(message: trace_pb2.Span) -> bool:
 
 
 def _span(service: str, message: trace_pb2.Span) -> Span:
-    attributes = _attributes(message.attributes)
+    attributes = attributes_of(message.attributes)
+    # The first of each: what was tried again is the same.
+    captured = {event.name: _captured(event) for event in reversed(message.events) if event.name in (SENT, RECEIVED)}
     failed = message.status.code == trace_pb2.Status.STATUS_CODE_ERROR
     why = message.status.message or str(attributes.get("error.type") or "failed")
     return Span(
@@ -81,10 +104,27 @@ def _span(service: str, message: trace_pb2.Span) -> Span:
         ended_ns=message.end_time_unix_nano,
         error=why if failed else "",
         attributes=attributes,
+        links=tuple(link.span_id.hex() for link in message.links),
+        sent=captured.get(SENT),
+        received=captured.get(RECEIVED),
     )
 
 
-def _attributes(pairs: Iterable[KeyValue]) -> dict[str, AttributeValue]:
+def _captured(event: trace_pb2.Span.Event) -> Captured | None:
+    """A message that the chassis has captured; None when what claims to be one is not."""
+    facts = attributes_of(event.attributes)
+    content, size = facts.get("capture.bytes"), facts.get("capture.size")
+    try:
+        kept = b64decode(str(content), validate=True)
+    except ValueError:
+        return None
+    if not isinstance(size, int) or len(kept) > min(size, KEPT_BYTES):
+        return None
+    return Captured(str(facts.get("capture.form", "")), kept, size, str(facts.get("capture.content_type", "")))
+
+
+def attributes_of(pairs: Iterable[KeyValue]) -> dict[str, AttributeValue]:
+    """OTLP's attributes as a dictionary."""
     # Interned: the same few names come with every span, and each message has its own copy of them.
     return {sys.intern(pair.key): _value(pair.value) for pair in pairs}
 
@@ -102,7 +142,7 @@ def _value(value: AnyValue) -> AttributeValue:
         case "array_value":
             return [_value(each) for each in value.array_value.values]
         case "kvlist_value":
-            return _attributes(value.kvlist_value.values)
+            return attributes_of(value.kvlist_value.values)
         case "bytes_value":
             return value.bytes_value.hex()
         case _:

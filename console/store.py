@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from console.domain import AttributeValue, Span, Trace
 
 # What a span costs beside its name and its attributes' values: the object, its ids, its dictionaries.
-_SPAN_BYTES = 1_100
+_SPAN_BYTES = 1_200
+# What a captured message costs beside its content.
+_CAPTURED_BYTES = 200
+# Ids of forgotten traces that are remembered, so that whoever asks for one is told why it is not there: 2 MB.
+_MOST_FORGOTTEN = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +27,7 @@ class Bounds:
 
     traces: int = 1_000
     spans: int = 30_000
-    bytes: int = 48 << 20
+    bytes: int = 64 << 20
     trace_spans: int = 2_000
 
 
@@ -34,6 +39,13 @@ class TraceStore:
         self._traces: OrderedDict[str, Trace] = OrderedDict()
         self._spans = 0
         self._bytes = 0
+        self._forgotten: OrderedDict[str, None] = OrderedDict()
+        self._watchers: dict[str, set[Callable[[], None]]] = {}
+        self._before_eviction: list[Callable[[Trace], None]] = []
+
+    def before_eviction(self, call: Callable[[Trace], None]) -> None:
+        """Have `call` called with each trace that has to make room."""
+        self._before_eviction.append(call)
 
     @property
     def bytes(self) -> int:
@@ -47,7 +59,7 @@ class TraceStore:
             refused += not self._add(span)
         return refused
 
-    def newest(self, limit: int, *, order_id: str = "") -> list[Trace]:
+    def newest(self, limit: int | None = None, *, order_id: str = "") -> list[Trace]:
         """The traces that began last, newest first; only those of an order if one is named."""
         wanted = [trace for trace in self._traces.values() if not order_id or trace.order_id == order_id]
         return sorted(wanted, key=lambda trace: trace.started_ns, reverse=True)[:limit]
@@ -55,19 +67,40 @@ class TraceStore:
     def get(self, trace_id: str) -> Trace | None:
         return self._traces.get(trace_id)
 
+    def evicted(self, trace_id: str) -> bool:
+        """Whether a trace was here and had to make room."""
+        return trace_id in self._forgotten
+
+    @contextmanager
+    def watching(self, trace_id: str, changed: Callable[[], None]) -> Iterator[None]:
+        """Have `changed` called after each change of a trace, its eviction included, while the block runs.
+
+        The trace need not be there yet.
+        """
+        watchers = self._watchers.setdefault(trace_id, set())
+        watchers.add(changed)
+        try:
+            yield
+        finally:
+            watchers.discard(changed)
+            if not watchers:
+                self._watchers.pop(trace_id, None)
+
+    def _tell(self, trace_id: str) -> None:
+        for changed in tuple(self._watchers.get(trace_id, ())):
+            changed()
+
     def _add(self, span: Span) -> bool:
         trace = self._traces.get(span.trace_id)
         if trace is None:
             trace = self._traces[span.trace_id] = Trace(span.trace_id)
         former = trace.spans.get(span.span_id)
-        if former is not None:
-            self._bytes -= weight(former)
-        elif len(trace.spans) >= self._bounds.trace_spans:
+        if former is None and len(trace.spans) >= self._bounds.trace_spans:
             return False
-        else:
-            self._spans += 1
+        self._spans += former is None
         trace.add(span)
-        self._bytes += weight(span)
+        self._bytes += weight(trace.spans[span.span_id]) - (0 if former is None else weight(former))
+        self._tell(span.trace_id)
         while self._over():
             self._evict()
         return True
@@ -77,14 +110,21 @@ class TraceStore:
         return len(self._traces) > bounds.traces or self._spans > bounds.spans or self._bytes > bounds.bytes
 
     def _evict(self) -> None:
-        _, trace = self._traces.popitem(last=False)
+        trace_id, trace = self._traces.popitem(last=False)
+        for call in self._before_eviction:
+            call(trace)
+        self._forgotten[trace_id] = None
+        if len(self._forgotten) > _MOST_FORGOTTEN:
+            self._forgotten.popitem(last=False)
+        self._tell(trace_id)
         self._spans -= len(trace.spans)
         self._bytes -= sum(weight(span) for span in trace.spans.values())
 
 
 def weight(span: Span) -> int:
     """About how many bytes of memory a span takes."""
-    return _SPAN_BYTES + sum(map(_weight, (span.name, span.error, *span.attributes.values())))
+    captured = sum(_CAPTURED_BYTES + len(each.content) for each in (span.sent, span.received) if each is not None)
+    return _SPAN_BYTES + captured + sum(map(_weight, (span.name, span.error, *span.links, *span.attributes.values())))
 
 
 def _weight(value: AttributeValue) -> int:

@@ -1,0 +1,47 @@
+"""From OTLP's messages (opentelemetry-proto 1.x, `ExportLogsServiceRequest`) to our lines. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
+
+from chassis.errors import invalid
+from console.log_lines.store import MAX_TEXT, Line
+from console.otlp import UNNAMED_SERVICE, attributes_of
+
+_numbers = count(1)
+
+
+def lines_of(body: bytes) -> Iterator[Line]:
+    """The lines of a serialized export that belong to a trace. Raises INVALID_INPUT when the body is no export."""
+    try:
+        request = ExportLogsServiceRequest.FromString(body)
+    except DecodeError as error:
+        raise invalid("the body is not an ExportLogsServiceRequest in protobuf") from error
+    for of_resource in request.resource_logs:
+        service = str(attributes_of(of_resource.resource.attributes).get("service.name") or UNNAMED_SERVICE)
+        for of_scope in of_resource.scope_logs:
+            for record in of_scope.log_records:
+                if any(record.trace_id):
+                    yield Line(
+                        next(_numbers),
+                        record.trace_id.hex(),
+                        record.span_id.hex(),
+                        service,
+                        record.time_unix_nano or record.observed_time_unix_nano,
+                        record.severity_text.lower() or "info",
+                        record.body.string_value[:MAX_TEXT],
+                        attributes_of(record.attributes),
+                    )
+
+
+def accepted(refused: int) -> bytes:
+    """The answer; what was not kept is told as OTLP's partial success."""
+    response = ExportLogsServiceResponse()
+    if refused:
+        response.partial_success.rejected_log_records = refused
+        response.partial_success.error_message = f"{refused} lines belong to traces that have too many"
+    return response.SerializeToString()

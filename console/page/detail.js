@@ -1,0 +1,154 @@
+// The selected hop: its meaning, its bytes, its cost, its code.
+
+import * as api from "/page/api.js";
+import { bytes, h, ms } from "/page/dom.js";
+import { NOTES, protocolOf } from "/page/protocols.js";
+import { hexView } from "/page/wire.js";
+
+const TABS = { meaning: "Meaning", wire: "Wire", cost: "Cost", code: "Code", logs: "Logs" };
+const SOURCES = {
+  capture: "Kept at the process's own boundary: what it handed to its transport or took from it. Frames and TLS are below this.",
+  link: "Read from the link between the two processes: what really crossed it.",
+  "sqlite row": "The embedded broker has no wire: one process wrote this row, and another read it from the same file.",
+};
+
+export function show(place, hop, hops, { id, tab, choose, close }) {
+  const focused = place.contains(document.activeElement) ? document.activeElement.dataset.tab : null;
+  place.hidden = false;
+  place.replaceChildren(
+    h(
+      "div",
+      { class: "bar" },
+      h("h3", {}, `${hop.from} → ${hop.to}`, " ", h("small", {}, hop.protocol)),
+      h("button", { type: "button", onclick: close, "aria-label": "Close the hop" }, "×"),
+    ),
+    h(
+      "div",
+      { role: "tablist", "aria-label": "What is shown of the hop" },
+      Object.entries(TABS).map(([name, title]) =>
+        h(
+          "button",
+          {
+            type: "button",
+            role: "tab",
+            id: `tab-${name}`,
+            "data-tab": name,
+            "aria-selected": String(name === tab),
+            "aria-controls": "hop-panel",
+            tabindex: name === tab ? "0" : "-1",
+            onclick: () => choose(name),
+            onkeydown: (event) => arrowKeys(event, tab, choose),
+          },
+          title,
+        ),
+      ),
+    ),
+    h("div", { role: "tabpanel", id: "hop-panel", "aria-labelledby": `tab-${tab}`, tabindex: "0" }, PANELS[tab](hop, hops, id)),
+  );
+  if (focused) place.querySelector(`[data-tab="${tab}"]`)?.focus();
+}
+
+function arrowKeys(event, tab, choose) {
+  const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+  if (!step) return;
+  event.preventDefault();
+  const names = Object.keys(TABS);
+  choose(names[(names.indexOf(tab) + step + names.length) % names.length]);
+}
+
+const PANELS = { meaning, wire, cost, code, logs };
+
+function meaning(hop) {
+  return [
+    h("p", {}, sentence(hop)),
+    hop.error && h("p", { class: "bad" }, hop.error),
+    h("p", { class: "quiet" }, protocolOf(hop.protocol).about),
+    decoded("Sent", hop.decoded?.sent),
+    decoded("Received", hop.decoded?.received),
+  ];
+}
+
+function sentence(hop) {
+  const what = hop.operation;
+  if (hop.kind === "message") {
+    const queue = hop.queue ? ` through ${hop.queue}` : "";
+    const wait = hop.waiting_ms === null ? "" : ` It waited ${ms(hop.waiting_ms)}, and was worked on for ${ms(hop.duration_ms)}.`;
+    const attempt = hop.attempt > 1 ? ` This is attempt ${hop.attempt}.` : "";
+    return `${hop.from} published ${what}; ${hop.to} took it${queue}.${wait}${attempt} ${NOTES[hop.note] ?? ""}`;
+  }
+  const answer = hop.state === "flying" ? "has not been answered yet" : `was answered after ${ms(hop.duration_ms)}`;
+  return `${hop.from} called ${hop.to}: ${what}. It ${answer}. ${NOTES[hop.note] ?? ""}`;
+}
+
+function decoded(title, content) {
+  if (content === null || content === undefined) return null;
+  const text = typeof content === "string" ? content : JSON.stringify(content, null, 2);
+  return [h("h4", {}, title), h("pre", { tabindex: "0", "aria-label": `${title}, decoded` }, text)];
+}
+
+function wire(hop) {
+  const { sent, received, source } = hop.wire ?? {};
+  if (!sent && !received) {
+    return h("p", {}, "Nothing was kept of this hop: capture is off, or its other side is not ours and sent nothing through us.");
+  }
+  return [
+    h("p", { class: "quiet" }, SOURCES[source] ?? ""),
+    sent && hexView(`Sent by ${hop.from}`, sent),
+    received && hexView(`Answered by ${hop.to}`, received),
+  ];
+}
+
+function cost(hop, hops) {
+  const inside = hops.filter((each) => each.parent === hop.id);
+  const below = inside.reduce((sum, each) => sum + (each.kind === "call" ? each.duration_ms : 0), 0);
+  const rows = [
+    ["Sent", bytes(hop.bytes_sent)],
+    ["Received", bytes(hop.bytes_received)],
+    ["In all", ms(hop.duration_ms)],
+    hop.waiting_ms === null ? null : ["Waited in the queue", ms(hop.waiting_ms)],
+    ["In calls from here", `${ms(below)} in ${inside.length} hops`],
+    ["Own work and the way", ms(Math.max(0, hop.duration_ms - below))],
+    ...layers("Sent", hop.wire?.sent),
+    ...layers("Received", hop.wire?.received),
+  ];
+  return h(
+    "table",
+    {},
+    h("caption", {}, "Bytes by layer, time by part"),
+    h("tbody", {}, rows.filter(Boolean).map(([name, value]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, value)))),
+  );
+}
+
+const layers = (title, message) =>
+  (message?.parts ?? []).map((part) => [`${title}: ${part.name}`, bytes(part.end - part.start)]);
+
+function code(hop) {
+  const place = (title, at) =>
+    at && [
+      h("h4", {}, title),
+      h("p", {}, h("code", {}, `${at.file}${at.line ? `:${at.line}` : ""}`), h("br"), "in ", h("code", {}, at.function || "the module")),
+    ];
+  const found = [place(`Called from, in ${hop.from}`, hop.code?.origin), place(`Handled by, in ${hop.to}`, hop.code?.target)];
+  return found.some(Boolean) ? found : h("p", {}, "Neither side says where its code is: it is not ours, or it sends no code attributes.");
+}
+
+// The lines that were written in the work of this hop, in causal order.
+function logs(hop, hops, id) {
+  const place = h("div", {}, h("p", { class: "quiet" }, "Asking for the lines …"));
+  api.lines(id).then(
+    (lines) => {
+      const own = lines.filter((line) => line.hop === hop.id);
+      place.replaceChildren(
+        own.length
+          ? h("pre", { tabindex: "0", "aria-label": "Log lines of this hop" }, own.map(written).join("\n"))
+          : h("p", {}, `No line was written in the work of this hop; the whole trace has ${lines.length}.`),
+        h("p", { class: "quiet" }, "All of them, in causal order: ", h("code", {}, `shop logs --trace ${id}`)),
+      );
+    },
+    (error) => place.replaceChildren(h("p", { class: "bad" }, error.message)),
+  );
+  return place;
+}
+
+const written = (line) =>
+  `${line.time.slice(11, 23)} ${line.level.padEnd(7)} ${line.service}: ${line.message}${Object.entries(line.attributes).map(([name, value]) => ` ${name}=${value}`).join("")}`;

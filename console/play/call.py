@@ -1,0 +1,125 @@
+"""What the page asks for, and what it is told. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from chassis.errors import invalid
+
+MAX_ANSWER = 64 << 10
+PROTOCOLS = ("http", "grpc", "websocket", "sse", "event")
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD")
+ACCOUNTS = {"demo": ("demo@shop.test", "demo"), "admin": ("admin@shop.test", "admin")}
+_REFUSED = "the call cannot be made"
+_PLACEHOLDER = re.compile(r"\{\{(\w{1,64})\}\}")
+_EVENT_TYPE = re.compile(r"[a-z_]{1,40}(\.[a-z_]{1,40}){1,3}")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call that the page makes.
+
+    `target` is the process that is called; `account` signs in first: "demo", "admin", or "" for nobody. `method` and
+    `path` are HTTP's; for gRPC the path is the method's full name and the body a message in JSON, for WebSocket and SSE
+    the path has the topics, for an event it is the type of the one that is published once more.
+    """
+
+    target: str
+    method: str
+    path: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: str = ""
+    account: str = ""
+    protocol: str = "http"
+
+    @classmethod
+    def parse(cls, content: bytes) -> Call:
+        """Raises INVALID_INPUT, naming what is wrong."""
+        try:
+            sent = orjson.loads(content)
+        except orjson.JSONDecodeError as error:
+            raise invalid("the call must be JSON") from error
+        if not isinstance(sent, dict):
+            raise invalid("the call must be a JSON object")
+        call = cls(**_texts(sent))
+        wrong = {
+            "protocol": call.protocol not in PROTOCOLS and f"must be one of {', '.join(PROTOCOLS)}",
+            "method": call.method not in METHODS and f"must be one of {', '.join(METHODS)}",
+            "account": call.account not in ("", *ACCOUNTS) and f"must be empty or one of {', '.join(ACCOUNTS)}",
+            "path": not _fits(call) and _path_of(call.protocol),
+        }
+        if any(wrong.values()):
+            raise invalid(_REFUSED, **{name: str(reason) for name, reason in wrong.items() if reason})
+        return call
+
+    def placeholders(self) -> set[str]:
+        """The names of what stands in double braces and is filled in before the call is made."""
+        return {name for text in (self.path, self.body, *self.headers.values()) for name in _PLACEHOLDER.findall(text)}
+
+
+def filled(text: str, values: Mapping[str, str]) -> str:
+    """The text with each placeholder's value in its place."""
+    return _PLACEHOLDER.sub(lambda found: values.get(found[1], found[0]), text)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the page is told.
+
+    `sent` and `size` are bytes of the two bodies; `decoded` is what the second means, where reading it takes
+    more than eyes; `frames` are what a stream brought, with the milliseconds since it was opened.
+    """
+
+    status: int | str
+    reason: str
+    headers: list[tuple[str, str]]
+    body: str
+    sent: int
+    size: int
+    duration_ms: float
+    decoded: Any = None
+    frames: list[dict[str, Any]] | None = None
+    failed: bool = False
+
+    def json(self, trace_id: str) -> dict[str, Any]:
+        return {
+            "status": self.status,
+            "reason": self.reason,
+            "headers": self.headers,
+            "body": self.body,
+            "sent": self.sent,
+            "size": self.size,
+            "duration_ms": round(self.duration_ms, 3),
+            "decoded": self.decoded,
+            "frames": self.frames,
+            "failed": self.failed,
+            "trace_id": trace_id,
+        }
+
+
+def _fits(call: Call) -> bool:
+    if call.protocol == "event":
+        return _EVENT_TYPE.fullmatch(call.path) is not None
+    return call.path.startswith("/") and not call.path.startswith("//")
+
+
+def _path_of(protocol: str) -> str:
+    return "must be an event's type, such as order.placed" if protocol == "event" else "must begin with one /"
+
+
+def _texts(sent: Mapping[str, Any]) -> dict[str, Any]:
+    names = {"target", "method", "path", "headers", "body", "account", "protocol"}
+    known = {name: value for name, value in sent.items() if name in names}
+    headers = known.get("headers", {})
+    texts = [value for name, value in known.items() if name != "headers"]
+    if not isinstance(headers, dict) or not all(isinstance(each, str) for each in (*texts, *headers.values())):
+        raise invalid(_REFUSED, headers="must be an object of texts, and everything else a text")
+    missing = {name: "is required" for name in ("target", "method", "path") if name not in known}
+    if missing:
+        raise invalid(_REFUSED, **missing)
+    return known

@@ -1,0 +1,111 @@
+"""An event published from the page: the newest of its type once more, as by a relay that died before marking it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import orjson
+
+from chassis.broker import connect
+from chassis.broker.port import Broker, BrokerUnavailable, Event, PositionExpired, QueueDepth, Topology
+from chassis.errors import Kind, ShopError, unavailable
+from chassis.observability.tracing import SpanKind, Telemetry, current_traceparent
+from chassis.settings import TOPOLOGY
+from console.play.call import Answer
+
+_TIMEOUT = 5.0
+_DEPTHS_EVERY = 4.0
+# How far back the newest event of a type is looked for.
+_LOOK_BACK = 500
+
+
+class EventCalls:
+    """Connects to the broker for each event: nobody else here needs it."""
+
+    def __init__(self, broker_url: str, telemetry: Telemetry) -> None:
+        self._url = broker_url
+        self._telemetry = telemetry
+        self._depths: list[QueueDepth] = []
+        self._ask_again = 0.0
+
+    async def publish_again(self, event_type: str) -> Answer:
+        """Raises PRECONDITION where there is no such event, or no broker that this process knows of."""
+        if not self._there():
+            raise ShopError("NO_BROKER", "the console knows no broker: set SHOP_BROKER_URL for it", Kind.PRECONDITION)
+        try:
+            async with asyncio.timeout(_TIMEOUT), _connected(self._url) as broker:
+                event = await _newest(broker, event_type)
+                return await self._publish(broker, event)
+        except (BrokerUnavailable, TimeoutError) as error:
+            raise unavailable("the broker") from error
+
+    async def depths(self) -> list[QueueDepth]:
+        """Depth of each work queue, asked at most every few seconds; none where no broker answers."""
+        if time.monotonic() >= self._ask_again:
+            self._ask_again = time.monotonic() + _DEPTHS_EVERY
+            self._depths = []
+            if self._there():
+                with suppress(BrokerUnavailable, TimeoutError):
+                    async with asyncio.timeout(_TIMEOUT), _connected(self._url) as broker:
+                        self._depths = await broker.depths()
+        return self._depths
+
+    def _there(self) -> bool:
+        """Whether there is a broker: an embedded one must not be made here."""
+        scheme, _, path = self._url.partition(":")
+        return scheme != "embedded" or Path(path).exists()
+
+    async def _publish(self, broker: Broker, event: Event) -> Answer:
+        began = time.perf_counter()
+        with self._telemetry.span(
+            f"publish {event.type}",
+            SpanKind.PRODUCER,
+            protocol="AMQP" if broker.system == "rabbitmq" else "queue",
+            peer=broker.system,
+            attributes={
+                "messaging.system": broker.system,
+                "messaging.destination.name": event.type,
+                "messaging.message.id": event.id,
+                "cloudevents.event_type": event.type,
+                "shop.bytes.sent": len(event.data),
+            },
+        ):
+            extensions = {**event.extensions, "traceparent": current_traceparent()}
+            await broker.publish([replace(event, extensions=extensions)])
+        took = (time.perf_counter() - began) * 1_000
+        told = {"id": event.id, "type": event.type, "source": event.source, "subject": event.subject}
+        text = orjson.dumps({**told, "data": orjson.loads(event.data)}, option=orjson.OPT_INDENT_2).decode()
+        return Answer("published", "confirmed by the broker", [], text, len(event.data), 0, took)
+
+
+@asynccontextmanager
+async def _connected(url: str) -> AsyncIterator[Broker]:
+    broker = await connect(url, Topology.load(TOPOLOGY))
+    try:
+        yield broker
+    finally:
+        await broker.close()
+
+
+async def _newest(broker: Broker, event_type: str) -> Event:
+    last = await broker.last_position()
+    found: Event | None = None
+    if last:
+        try:
+            async with broker.tail(max(0, last - _LOOK_BACK)) as log:
+                async for entry in log:
+                    if entry.event.type == event_type:
+                        found = entry.event
+                    if entry.position >= last:
+                        break
+        except PositionExpired as error:
+            raise unavailable("the event log") from error
+    if found is None:
+        message = f"the event log has no {event_type} among its last {_LOOK_BACK} events: place an order first"
+        raise ShopError("NO_SUCH_EVENT", message, Kind.PRECONDITION)
+    return found

@@ -1,0 +1,87 @@
+"""Calls over HTTP: REST, GraphQL, webhooks, SOAP."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+
+from chassis.errors import invalid, unavailable
+from chassis.observability.tracing import SpanKind, Telemetry, current_traceparent
+from console.play.call import MAX_ANSWER, Answer
+from console.wire import soap
+
+TIMEOUT = 10.0
+# Their system must not be told of our traces: it does not know what to do with them.
+_FOREIGN = ("legacy_soap",)
+
+
+class HttpCalls:
+    """`targets` are the base URLs of the processes that may be called."""
+
+    def __init__(self, http: httpx.AsyncClient, targets: Mapping[str, str], telemetry: Telemetry) -> None:
+        self._http = http
+        self._targets = targets
+        self._telemetry = telemetry
+
+    def base(self, target: str) -> str:
+        """The base URL of a process. Raises INVALID_INPUT for one that may not be called."""
+        base = self._targets.get(target)
+        if base is None:
+            raise invalid("the call cannot be made", target=f"must be one of {', '.join(self._targets)}")
+        return base
+
+    async def make(self, target: str, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Raises INVALID_INPUT, or UPSTREAM_UNAVAILABLE where nobody answers."""
+        base = self.base(target)
+        facts = {"http.request.method": method, "url.path": path.partition("?")[0]}
+        operation = _soap_action(headers)
+        name = f"SOAP {operation}" if operation else f"{method} {path.partition('?')[0]}"
+        protocol = protocol_of(target, path)
+        with self._telemetry.span(name, SpanKind.CLIENT, protocol=protocol, peer=target, attributes=facts) as span:
+            sent = dict(headers)
+            if target not in _FOREIGN:
+                sent["traceparent"] = current_traceparent()
+            began = time.perf_counter()
+            response = await self._send(method, base + path, headers=sent, content=body)
+            took = (time.perf_counter() - began) * 1_000
+            content = response.content
+            span.set_attribute("http.response.status_code", response.status_code)
+            span.set_attribute("shop.bytes.sent", len(body))
+            span.set_attribute("shop.bytes.received", len(content))
+        return Answer(
+            response.status_code,
+            response.reason_phrase,
+            list(response.headers.items()),
+            content[:MAX_ANSWER].decode("utf-8", "replace"),
+            len(body),
+            len(content),
+            took,
+            decoded=soap.decoded(content) if soap.is_envelope(content) else None,
+            failed=response.status_code >= 400,
+        )
+
+    async def untraced(self, method: str, url: str, **content: Any) -> httpx.Response:
+        """A call that prepares another one."""
+        return await self._send(method, url, **content)
+
+    async def _send(self, method: str, url: str, **content: Any) -> httpx.Response:
+        try:
+            return await self._http.request(method, url, timeout=TIMEOUT, **content)
+        except httpx.TransportError as error:
+            raise unavailable(httpx.URL(url).host) from error
+        except httpx.InvalidURL as error:
+            raise invalid("the call cannot be made", path=str(error)) from error
+
+
+def protocol_of(target: str, path: str) -> str:
+    """What is spoken with a process on a path."""
+    if target == "gateway":
+        return "GraphQL" if path.partition("?")[0] == "/graphql" else "REST"
+    return {"webhooks": "webhook", "legacy_soap": "SOAP"}.get(target, "HTTP")
+
+
+def _soap_action(headers: Mapping[str, str]) -> str:
+    return next((value.strip('"') for name, value in headers.items() if name.lower() == "soapaction"), "")

@@ -1,0 +1,63 @@
+"""The customer's page, played: a WebSocket to the notifier for a while after each order that is placed from here.
+
+So an order's trace ends where a customer would see it end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import time
+from contextlib import suppress
+
+import orjson
+from websockets.asyncio.client import connect
+from websockets.exceptions import WebSocketException
+
+log = logging.getLogger(__name__)
+
+# Seconds that a connection stays after the last order of its account.
+_KEEP = 60.0
+_TIMEOUT = 5.0
+
+
+class Listener:
+    """One connection for each account, made when it is first needed."""
+
+    def __init__(self, url: str, trust: ssl.SSLContext | None = None) -> None:
+        """`url` is the notifier's WebSocket; `trust` is for wss."""
+        self._url = url
+        self._trust = trust
+        self._until: dict[str, float] = {}
+        self._listening: dict[str, asyncio.Task[None]] = {}
+
+    async def listen(self, account: str, token: str) -> None:
+        """Be subscribed to the account's orders when this returns; without a notifier nothing is heard."""
+        self._until[account] = time.monotonic() + _KEEP
+        if account not in self._listening or self._listening[account].done():
+            subscribed = asyncio.Event()
+            self._listening[account] = asyncio.create_task(self._listen(account, token, subscribed))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_TIMEOUT):
+                    await subscribed.wait()
+
+    async def close(self) -> None:
+        for task in self._listening.values():
+            task.cancel()
+        await asyncio.gather(*self._listening.values(), return_exceptions=True)
+
+    async def _listen(self, account: str, token: str, subscribed: asyncio.Event) -> None:
+        try:
+            headers = {"authorization": f"Bearer {token}"}
+            async with connect(self._url, additional_headers=headers, ssl=self._trust, proxy=None) as socket:
+                await socket.send(orjson.dumps({"action": "subscribe", "topics": ["order.*"]}).decode())
+                while (left := self._until[account] - time.monotonic()) > 0:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(left):
+                            await socket.recv()
+                            subscribed.set()
+        except (OSError, WebSocketException) as error:
+            log.warning("notifier cannot be listened to", extra={"reason": str(error) or type(error).__name__})
+        finally:
+            subscribed.set()

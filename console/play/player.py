@@ -1,0 +1,191 @@
+"""Makes the page's calls, each in a trace of its own that begins at the client.
+
+Only outside production. A page from elsewhere cannot use it: it takes JSON, for which a browser asks first, and no
+other origin is allowed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import hmac
+import re
+import time
+import uuid
+from collections.abc import Callable, Coroutine, Mapping
+from hashlib import sha256
+from typing import Any
+
+import httpx
+
+from chassis.broker.port import QueueDepth
+from chassis.errors import Kind, ShopError
+from chassis.observability.tracing import SpanKind, Telemetry, current_trace_id
+from console.play.call import ACCOUNTS, Answer, Call, filled
+from console.play.events import EventCalls
+from console.play.grpc_calls import GrpcCalls
+from console.play.http_calls import HttpCalls
+from console.play.listener import Listener
+from console.play.streams import StreamCalls
+
+_ORDER = b'{"items": [{"product_id": "42", "quantity": 1}]}'
+_LOGIN = """<soap:Envelope xmlns:soap="http://schemas.xmlsoap.org/soap/envelope/" xmlns:erp="%s"><soap:Body><erp:Login>\
+<erp:User>%s</erp:User><erp:Password>%s</erp:Password></erp:Login></soap:Body></soap:Envelope>"""
+_SESSION = re.compile(r"<(?:\w{1,64}:)?SessionId>([0-9A-Fa-f]{1,128})<")
+ERP_NAMESPACE = "urn:erp:sales:2004"
+
+
+class Play:
+    """`secrets` are what the prepared calls need: "stripe" signs webhooks, "erp_user" and "erp_password" sign in."""
+
+    def __init__(
+        self,
+        telemetry: Telemetry,
+        http: HttpCalls,
+        rpc: GrpcCalls,
+        streams: StreamCalls,
+        events: EventCalls,
+        listener: Listener,
+        secrets: Mapping[str, str],
+    ) -> None:
+        self._telemetry = telemetry
+        self._http = http
+        self._rpc = rpc
+        self._streams = streams
+        self._events = events
+        self._listener = listener
+        self._secrets = secrets
+        self._tokens: dict[str, str] = {}
+
+    async def depths(self) -> list[QueueDepth]:
+        """How much waits in each queue; nothing where this process knows no broker or it does not answer."""
+        return await self._events.depths()
+
+    async def make(self, call: Call) -> dict[str, Any]:
+        """The answer, with the id of its trace. Raises INVALID_INPUT, or UPSTREAM_UNAVAILABLE where nobody answers."""
+        # In a context of its own: the page's request for this belongs to a trace that is recorded nowhere.
+        return await asyncio.create_task(self._make(call), context=contextvars.Context())
+
+    async def _make(self, call: Call) -> dict[str, Any]:
+        token = await self._token(call.account) if call.account else ""
+        values = await self._values(call)
+        with self._telemetry.span(_name(call), SpanKind.INTERNAL, protocol=""):
+            if "erp_session" in call.placeholders():
+                values["erp_session"] = await self._erp_session()
+            answer = await self._made(call, token, values)
+            if answer.status == 401 and call.account:
+                self._tokens.pop(call.account, None)  # another shop than the one that it was signed in at
+            return answer.json(current_trace_id())
+
+    async def _made(self, call: Call, token: str, values: Mapping[str, str]) -> Answer:
+        makers: dict[str, Callable[[], Coroutine[Any, Any, Answer]]] = {
+            "http": lambda: self._over_http(call, token, values),
+            "grpc": lambda: self._rpc.make(call.target, call.path.lstrip("/"), filled(call.body, values), token),
+            "websocket": lambda: self._streams.websocket(call.path, call.body, token, lambda: self._order(token)),
+            "sse": lambda: self._streams.events(call.path, token, lambda: self._order(token)),
+            "event": lambda: self._events.publish_again(call.path),
+        }
+        return await makers[call.protocol]()
+
+    async def _over_http(self, call: Call, token: str, values: Mapping[str, str]) -> Answer:
+        body = filled(call.body, values).encode()
+        known = dict(values)
+        if "stripe_signature" in call.placeholders():
+            known["stripe_signature"] = self._stripe_signature(body)
+        headers = {name: filled(value, known) for name, value in call.headers.items()}
+        if call.account:
+            headers["authorization"] = f"Bearer {token}"
+            if (call.target, call.method, call.path) == ("gateway", "POST", "/v1/orders"):
+                await self._listener.listen(call.account, token)
+        return await self._http.make(call.target, call.method, filled(call.path, known), headers, body)
+
+    async def _order(self, token: str) -> None:
+        headers = {
+            "authorization": f"Bearer {token}",
+            "content-type": "application/json",
+            "idempotency-key": uuid.uuid4().hex,
+        }
+        await self._http.make("gateway", "POST", "/v1/orders", headers, _ORDER)
+
+    async def _values(self, call: Call) -> dict[str, str]:
+        """What the call's placeholders stand for, as far as it is known before the call."""
+        wanted = call.placeholders()
+        values = {"uuid": uuid.uuid4().hex, "now": str(int(time.time()))}
+        if wanted & {"order_id", "payment_id"}:
+            values["order_id"] = await self._newest_order()
+        if "payment_id" in wanted:
+            values["payment_id"] = await self._payment_of(values["order_id"])
+        return values
+
+    async def _newest_order(self) -> str:
+        """The demo customer's, of which there is one in the demo data."""
+        items = await self._read("/v1/orders?limit=1")
+        if not items:
+            raise ShopError("NO_ORDER", "the demo customer has no order yet: place one first", Kind.PRECONDITION)
+        return str(items[0]["id"])
+
+    async def _payment_of(self, order_id: str) -> str:
+        """The payment that the saga has asked the provider for, as the order's history tells."""
+        for event in await self._read(f"/v1/orders/{order_id}/events"):
+            if event["type"] == "order.confirmed":
+                return str(event["data"]["payment_id"])
+        message = f"order {order_id} has no payment: place one that is accepted, and wait for a moment"
+        raise ShopError("NO_PAYMENT", message, Kind.PRECONDITION)
+
+    async def _read(self, path: str) -> list[dict[str, Any]]:
+        headers = {"authorization": f"Bearer {await self._token('demo')}"}
+        response = await self._http.untraced("GET", self._http.base("gateway") + path, headers=headers)
+        if response.status_code != 200:
+            message = f"GET {path} was answered {response.status_code}"
+            raise ShopError("UPSTREAM_UNAVAILABLE", message, Kind.UNAVAILABLE)
+        return list(response.json()["items"])
+
+    def _stripe_signature(self, body: bytes) -> str:
+        """`t=…,v1=…` over the time and the body, as https://docs.stripe.com/webhooks#verify-manually has it."""
+        secret = self._secret("stripe", "SHOP_WEBHOOK_SECRET_STRIPE")
+        now = int(time.time())
+        digest = hmac.new(secret.encode(), b"%d." % now + body, sha256).hexdigest()
+        return f"t={now},v1={digest}"
+
+    async def _erp_session(self) -> str:
+        user = self._secret("erp_user", "SHOP_LEGACY_SOAP_USER")
+        password = self._secret("erp_password", "SHOP_LEGACY_SOAP_PASSWORD")
+        headers = {"content-type": "text/xml; charset=utf-8", "soapaction": '"Login"'}
+        body = (_LOGIN % (ERP_NAMESPACE, user, password)).encode()
+        answer = await self._http.make("legacy_soap", "POST", "/", headers, body)
+        found = _SESSION.search(answer.body)
+        if found is None:
+            raise ShopError("ERP_LOGIN_FAILED", f"the ERP has not signed us in: {answer.body[:200]}", Kind.PRECONDITION)
+        return found[1]
+
+    def _secret(self, name: str, setting: str) -> str:
+        if not (found := self._secrets.get(name, "")):
+            raise ShopError("NO_SECRET", f"the console needs {setting} for this call", Kind.PRECONDITION)
+        return found
+
+    async def _token(self, account: str) -> str:
+        if account not in self._tokens:
+            username, password = ACCOUNTS[account]
+            response = await self._http.untraced(
+                "POST",
+                f"{self._http.base('gateway')}/v1/auth/token",
+                headers={"content-type": "application/x-www-form-urlencoded"},
+                content=str(httpx.QueryParams({"username": username, "password": password})).encode(),
+            )
+            if response.status_code != 200:
+                message = f"signing in as {account} was answered {response.status_code}: are the demo accounts there?"
+                raise ShopError("SIGN_IN_FAILED", message, Kind.PRECONDITION)
+            self._tokens[account] = response.json()["access_token"]
+        return self._tokens[account]
+
+
+def _name(call: Call) -> str:
+    match call.protocol:
+        case "http":
+            return f"{call.method} {call.path.partition('?')[0]}"
+        case "event":
+            return f"publish {call.path}"
+        case "grpc":
+            return call.path.lstrip("/")
+        case _:
+            return f"{call.protocol} {call.path.partition('?')[0]}"

@@ -1,0 +1,1 @@
+"""The parts of the page that the console serves: a trace live, two compared, the map, and calls to play."""
