@@ -6,9 +6,9 @@ import getpass
 import os
 import sys
 
-from shop.client import Gateway
-from shop.locate import trust, url_of
-from shop.refusal import Refused
+from shop.errors import Refused
+from shop.gateway_client import Gateway
+from shop.urls import trust, url_of
 
 CUSTOMER = "demo@shop.test"
 ADMIN = "admin@shop.test"
@@ -28,5 +28,5 @@ def password_of(email: str) -> str:
     if known:
         return known
     if not sys.stdin.isatty():
-        raise Refused(f"the password of {email} is not known: set SHOP_PASSWORD")
+        raise Refused(f"the password of {email} is missing: set SHOP_PASSWORD")
     return getpass.getpass(f"Password of {email}: ")

@@ -1,0 +1,1 @@
+"""`shop doctor`: what this machine must have for a shop, checked before it is missed."""

@@ -1,0 +1,32 @@
+"""Who listens on a port, as far as this user may know (Linux)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_LISTENING = "0A"
+
+
+def holder(port: int) -> str:
+    """The end of a sentence: by which process; empty where that cannot be told."""
+    sockets = {f"socket:[{inode}]" for inode in _inodes(port)}
+    if not sockets:
+        return ""
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            if str(link.readlink()) in sockets:
+                process = link.parents[1]
+                command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+                return f" by process {process.name} ({command[:60]})"
+        except OSError:  # it is another user's, or has ended meanwhile
+            continue
+    return " by another user's process"
+
+
+def _inodes(port: int) -> set[str]:
+    found = set()
+    for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
+        if table.exists():
+            rows = [line.split() for line in table.read_text("ascii").splitlines()[1:]]
+            found |= {row[9] for row in rows if row[3] == _LISTENING and int(row[1].rpartition(":")[2], 16) == port}
+    return found

@@ -1,0 +1,1 @@
+"""Commands on the broker: events, queues, dead letters."""

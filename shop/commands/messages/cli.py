@@ -1,0 +1,17 @@
+"""What `shop queues` takes; what it does is imported when it is called."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def queues(*, json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Show what waits in each work queue: ready, delayed for a retry, dead; how old the oldest is, and who consumes.
+
+    Exit code 0: shown. 2: the broker cannot be reached.
+    """
+    from shop.commands.messages.queues import queues as ask
+
+    typer.echo(ask(as_json=json))

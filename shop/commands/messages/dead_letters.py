@@ -1,0 +1,195 @@
+"""`shop dead-letters`: what could not be handled, and what a person does about it."""
+
+from __future__ import annotations
+
+import asyncio
+import json as jsonlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from shop.commands.showing import moment
+from shop.errors import Refused, nearest
+
+if TYPE_CHECKING:
+    from chassis.broker.port import Broker, DeadLetter
+
+T = TypeVar("T")
+
+app = typer.Typer(help="Look at dead letters, put them back into their queues, or drop them.", no_args_is_help=True)
+
+_Queue = Annotated[str, typer.Option(metavar="QUEUE", help="Only this work queue's.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_Id = Annotated[str, typer.Argument(metavar="ID", help="The event's id, as `list` prints it.")]
+_AT_MOST = 10_000
+_HEADINGS = f"{'id':<32}  {'died':<20}  queue, event and what it is about"
+
+
+@app.command("list")
+def list_(
+    *, queue: _Queue = "", limit: Annotated[int, typer.Option(min=1, max=_AT_MOST)] = 100, json: _Json = False
+) -> None:
+    """List dead letters, the oldest of each queue first.
+
+    Exit code 0: listed, be it none. 2: no such queue, or the broker cannot be reached.
+    """
+    letters = _with_broker(lambda broker: _letters(broker, queue, limit))
+    if json:
+        typer.echo(jsonlib.dumps({"items": [_as_json(letter) for letter in letters]}, indent=2))
+        return
+    typer.echo(_HEADINGS if letters else "no dead letters")
+    for letter in letters:
+        what = f"{letter.event.type} of {letter.event.subject}"
+        typer.echo(f"{letter.id:<32}  {moment(letter.died_at)}  {letter.queue}: {what}")
+        typer.echo(f"    attempts: {letter.attempts}; {letter.reason}")
+
+
+@app.command()
+def show(identifier: _Id, *, queue: _Queue = "") -> None:
+    """Show a dead letter with its whole event, as JSON.
+
+    Exit code 0: shown. 1: there is none with this id. 2: no such queue, or the broker cannot be reached.
+    """
+    letters = _with_broker(lambda broker: _letters(broker, queue, _AT_MOST))
+    found = [letter for letter in letters if letter.id == identifier]
+    for letter in found:
+        typer.echo(jsonlib.dumps(_as_json(letter), indent=2))
+    _end(bool(found), identifier)
+
+
+@app.command()
+def replay(
+    identifier: Annotated[str, typer.Argument(help="The event's id; none with --all.")] = "",
+    *,
+    queue: _Queue = "",
+    everything: Annotated[
+        bool, typer.Option("--all", help="Replay each dead letter of --queue, oldest first.")
+    ] = False,
+) -> None:
+    """Put a dead letter back into its queue, as a first attempt; or all dead letters of a queue.
+
+    Exit code 0: it is back; with --all, each one that was there. 1: there is none with this id. 2: no such queue,
+    both or neither of an id and --all, or the broker cannot be reached.
+    """
+    if bool(identifier) is everything or (everything and not queue):
+        raise Refused("give the id of one dead letter, or --queue QUEUE --all")
+    if everything:
+        count = _with_broker(lambda broker: _replay_all(broker, queue))
+        typer.echo(f"{count} dead letters are back in {queue}")
+        return
+    done = _with_broker(lambda broker: _settle(queue, identifier, broker.replay_dead_letter))
+    for name in done:
+        typer.echo(f"{identifier} is back in {name}")
+    _end(bool(done), identifier)
+
+
+@app.command()
+def drop(identifier: _Id, *, queue: _Queue = "") -> None:
+    """Forget a dead letter for good.
+
+    Exit code 0: it is gone. 1: there is none with this id. 2: no such queue, or the broker cannot be reached.
+    """
+    done = _with_broker(lambda broker: _settle(queue, identifier, broker.drop_dead_letter))
+    for name in done:
+        typer.echo(f"{identifier} is gone from {name}")
+    _end(bool(done), identifier)
+
+
+def _end(found: bool, identifier: str) -> None:  # it is the whole question
+    if not found:
+        typer.echo(f"no dead letter has the id {identifier}", err=True)
+        raise typer.Exit(1)
+
+
+def _with_broker(ask: Callable[[Broker], Awaitable[T]]) -> T:
+    async def run() -> T:
+        async with opened() as broker:
+            return await ask(broker)
+
+    return asyncio.run(run())
+
+
+@asynccontextmanager
+async def opened() -> AsyncIterator[Broker]:
+    """The shop's broker, by the same settings as the processes have. Raises `Refused` when it cannot be reached."""
+    from chassis.broker import connect
+    from chassis.broker.port import BrokerUnavailable, Topology
+    from chassis.settings import TOPOLOGY
+
+    try:
+        broker = await connect(_existing(), Topology.load(TOPOLOGY))
+        try:
+            yield broker
+        finally:
+            await broker.close()
+    except BrokerUnavailable as error:
+        raise Refused(f"the broker cannot be reached: {error}") from error
+
+
+def _existing() -> str:
+    """The broker's URL; looking into an embedded one must not create it."""
+    from chassis.settings import ProcessSettings
+
+    url = ProcessSettings().broker()
+    scheme, _, path = url.partition(":")
+    if scheme == "embedded" and not Path(path).exists():
+        raise Refused(
+            f"no broker found at {path}. Run this in the shop's directory, or set SHOP_DATA_DIR or SHOP_BROKER_URL"
+        )
+    return url
+
+
+def _queues(queue: str) -> list[str]:
+    from chassis.broker.port import Topology
+    from chassis.settings import TOPOLOGY
+
+    known = list(Topology.load(TOPOLOGY).queues)
+    if queue and queue not in known:
+        raise Refused(f'unknown queue "{queue}"{nearest(queue, known, "; known queues: " + ", ".join(known))}')
+    return [queue] if queue else known
+
+
+async def _letters(broker: Broker, queue: str, limit: int) -> list[DeadLetter]:
+    found: list[DeadLetter] = []
+    for name in _queues(queue):
+        found += await broker.dead_letters(name, limit=limit)
+    return found[:limit]
+
+
+async def _replay_all(broker: Broker, queue: str) -> int:
+    """Replay those that are there now, each once: one that fails again meanwhile stays where it is."""
+    letters = await _letters(broker, queue, _AT_MOST)
+    return sum([await broker.replay_dead_letter(queue, letter.id) for letter in letters])
+
+
+async def _settle(queue: str, identifier: str, settle: Callable[[str, str], Awaitable[bool]]) -> list[str]:
+    """Settle it in every queue in which it lies (two consumers may have failed on one event); returns these queues."""
+    return [name for name in _queues(queue) if await settle(name, identifier)]
+
+
+def _as_json(letter: DeadLetter) -> dict[str, Any]:
+    event = letter.event
+    data = event.data.decode(errors="replace")
+    try:
+        content = jsonlib.loads(data)
+    except ValueError:
+        content = data  # that may be why it died
+    return {
+        "id": letter.id,
+        "queue": letter.queue,
+        "reason": letter.reason,
+        "attempts": letter.attempts,
+        "died_at": letter.died_at.isoformat(),
+        "event": {
+            "id": event.id,
+            "type": event.type,
+            "source": event.source,
+            "subject": event.subject,
+            "time": event.time.isoformat(),
+            **event.extensions,
+            "data": content,
+        },
+    }

@@ -1,0 +1,1 @@
+"""Commands on orders and their records. `cli.py` has their options."""

@@ -1,0 +1,111 @@
+"""The required hops of a journey, and its defects. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+# A hop as the console's `GET /api/traces/{id}/hops` tells it.
+Hop = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Trip:
+    """One trace: what was asked (`title`), and its hops in order."""
+
+    title: str
+    trace_id: str
+    hops: Sequence[Hop]
+
+
+@dataclass(frozen=True, slots=True)
+class Journey:
+    """Observations of an order. `events` are its event types as the WebSocket brought them; `answer` is GraphQL's."""
+
+    order_id: str
+    events: Sequence[str]
+    order: Trip
+    graphql: Trip
+    answer: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """A kind of hop that must be in a trace: any of these protocols, so many times."""
+
+    what: str
+    protocols: frozenset[str]
+    at_least: int = 1
+
+    def missing_in(self, hops: Sequence[Hop]) -> str:
+        """The missing observations, as a sentence; empty when there are none."""
+        found = sum(hop["protocol"] in self.protocols for hop in hops)
+        if found >= self.at_least:
+            return ""
+        hint = "; where the shop runs with SHOP_ERP=modern, set it here, too" if self is SOAP else ""
+        return f"no hop is {self.what}{hint}" if not found else f"only {found} of {self.at_least} hops are {self.what}"
+
+
+REST = Expected("a REST call", frozenset({"REST"}))
+GRPC = Expected("a gRPC call", frozenset({"gRPC"}))
+QUEUE = Expected("an event through the broker", frozenset({"queue", "AMQP"}))
+SOAP = Expected("a SOAP call", frozenset({"SOAP"}))
+PAYMENT = Expected("an HTTP call to the payment provider", frozenset({"HTTP"}))
+WEBHOOK = Expected("a webhook", frozenset({"webhook"}))
+SMTP = Expected("a mail (SMTP)", frozenset({"SMTP"}))
+WEBSOCKET = Expected("a message on the WebSocket", frozenset({"WebSocket"}))
+GRAPHQL = Expected("a GraphQL call", frozenset({"GraphQL"}))
+
+
+@dataclass(frozen=True, slots=True)
+class Itinerary:
+    """An order to place, and what must become of it.
+
+    `items` are product ids and quantities, `end` the event that ends it; a hop may fail with one of the `refusals`:
+    then somebody had to say no.
+    """
+
+    items: Sequence[tuple[str, int]]
+    end: str
+    hops: Sequence[Expected]
+    graphql_hops: Sequence[Expected] = (GRAPHQL, REST)
+    refusals: frozenset[str] = field(default_factory=frozenset)
+
+    def without_soap(self) -> Itinerary:
+        """The same where another ERP stands behind the adapter."""
+        return replace(self, hops=[each for each in self.hops if each is not SOAP])
+
+    def complete(self, hops: Sequence[Hop]) -> bool:
+        """Whether the order's trace has everything that must be there."""
+        return not any(expected.missing_in(hops) for expected in self.hops)
+
+    def problems(self, journey: Journey) -> list[str]:
+        """Faults of the journey, one sentence each; empty when there are none."""
+        found = [] if self.end in journey.events else [f"{self.end} did not come over the WebSocket"]
+        for trip, wanted in ((journey.order, self.hops), (journey.graphql, self.graphql_hops)):
+            found += [f"{trip.title}: {missing}" for expected in wanted if (missing := expected.missing_in(trip.hops))]
+            found += [
+                f"{trip.title}: hop {number} failed ({hop['protocol']} {hop['from']} -> {hop['to']}): {hop['error']}"
+                for number, hop in enumerate(trip.hops, 1)
+                if hop["error"] and not self._allowed(hop)
+            ]
+        return found
+
+    def _allowed(self, hop: Hop) -> bool:
+        """An error's text begins with its stable code."""
+        return str(hop["error"]).partition(":")[0] in self.refusals
+
+
+DELIVERED = Itinerary(
+    items=(("42", 1), ("123", 1)),
+    end="order.shipped",
+    # Two mails: the order is confirmed, the order is on its way.
+    hops=(REST, GRPC, QUEUE, SOAP, PAYMENT, WEBHOOK, Expected(SMTP.what, SMTP.protocols, 2), WEBSOCKET),
+)
+REJECTED = Itinerary(
+    items=(("42", 1_000),),
+    end="order.rejected",
+    hops=(REST, GRPC, QUEUE, SMTP, WEBSOCKET),
+    refusals=frozenset({"OUT_OF_STOCK"}),
+)

@@ -1,0 +1,77 @@
+"""`shop down` and `shop reset`: ends the shop of a data directory, and removes what it has kept there."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from shop.errors import Refused
+from shop.urls import data_dir
+
+# Seconds: longer than the supervisor gives its processes before it kills them.
+TIMEOUT = 30.0
+_POLL = 0.05
+# What processes keep in the directory. Anything else there is not a shop's, and stays: a lesson's code, for one.
+_STATE = ("*.sqlite", "*.sqlite-*", "*.sqlite.*", "*.json", "*.draft", "*.log", "up.lock", "certs", "files", "mails")
+
+
+def down(env: Mapping[str, str], *, within: float = TIMEOUT) -> str:
+    """End the shop that `shop up` has started; a sentence on what was done. Raises `Refused` where it does not end."""
+    folder = data_dir(env)
+    supervisor = _supervisor(folder)
+    if supervisor is None:
+        return f"No shop is running in {folder}. (A composed shop is ended by `make down`.)"
+    os.kill(supervisor, signal.SIGTERM)
+    deadline = time.monotonic() + within
+    while _supervisor(folder) is not None:
+        if time.monotonic() > deadline:
+            raise Refused(f"the shop in {folder} (process {supervisor}) has not ended within {within:.0f} s")
+        time.sleep(_POLL)
+    return f"The shop in {folder} has ended."
+
+
+def reset(env: Mapping[str, str]) -> str:
+    """Remove a shop's state; a sentence on what was done. Raises `Refused` while a shop runs there."""
+    folder = data_dir(env)
+    if _supervisor(folder) is not None:
+        raise Refused(f'a shop is running in {folder}; end it with "shop down"')
+    found = state_in(folder)
+    if not found:
+        return f"There is no state in {folder}."
+    for path in found:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    left = sorted(path.name for path in folder.iterdir())
+    if not left:
+        folder.rmdir()
+    kept = f" Not a shop's, and kept: {', '.join(left)}." if left else ""
+    return f"Removed the state in {folder}.{kept} The next start loads the demo data anew."
+
+
+def state_in(folder: Path) -> list[Path]:
+    """What a shop has kept in a folder; nothing where no shop was ever started."""
+    if not (folder / "up.lock").is_file():
+        return []
+    return sorted({path for pattern in _STATE for path in folder.glob(pattern)})
+
+
+def _supervisor(folder: Path) -> int | None:
+    """The process that holds the directory's lock, or whose children do; None where nobody does."""
+    try:
+        descriptor = os.open(folder / "up.lock", os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return int(os.read(descriptor, 20))
+    finally:
+        os.close(descriptor)
+    return None

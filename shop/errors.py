@@ -1,0 +1,16 @@
+"""The error of a command that cannot do what it was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class Refused(Exception):
+    """A refused command: nothing was done, and the text says why and how to fix it. `shop.cli` exits with 2."""
+
+
+def nearest(name: str, known: Iterable[str], else_: str = "") -> str:
+    """The end of a sentence that refuses an unknown name: which known one is nearest to it; `else_` where none is."""
+    found = get_close_matches(name, list(known), n=1)
+    return f'. Did you mean "{found[0]}"?' if found else else_

@@ -1,0 +1,87 @@
+"""The faults that are at work: each is a running command, and a file beside the shop's data that it holds locked."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+
+from shop.fault.faults.ground import Fault, Ground
+
+_FOLDER = "faults"
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_STOP_TIMEOUT = 45.0
+_POLL = 0.1
+_LOOK = 0.5
+
+
+@contextmanager
+def lasting(ground: Ground, fault: Fault) -> Iterator[Callable[[float], None]]:
+    """Let a fault be seen and stopped by others; yields how to wait: for seconds, a signal, or the end of the shop."""
+    over = threading.Event()
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        over.set()
+
+    def wait(seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not over.wait(min(_LOOK, max(0.0, deadline - time.monotonic()))):
+            if time.monotonic() >= deadline or not ground.supervised():
+                return
+
+    folder = ground.data_dir / _FOLDER
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{os.getpid()}.json"
+    before = {number: signal.signal(number, stop) for number in _STOPPING}
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        json.dump({"pid": os.getpid(), "words": fault.words}, file)
+        file.flush()
+        try:
+            yield wait
+        finally:
+            path.unlink(missing_ok=True)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def at_work(data_dir: Path) -> list[str]:
+    """The words of the faults at work."""
+    return [words for _, words in _alive(data_dir)]
+
+
+def stop_all(data_dir: Path) -> tuple[list[str], list[str]]:
+    """End all of them, and wait for that: those that have undone what they did, and those that have not."""
+    working = _alive(data_dir)
+    for pid, _ in working:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + _STOP_TIMEOUT
+    left = working
+    while left and time.monotonic() < deadline:
+        time.sleep(_POLL)
+        left = [each for each in _alive(data_dir) if each in working]
+    return [words for pid, words in working if (pid, words) not in left], [words for _, words in left]
+
+
+def _alive(data_dir: Path) -> list[tuple[int, str]]:
+    """Pid and words of each; a file that nobody holds was left by one that was killed, and is deleted."""
+    found: list[tuple[int, str]] = []
+    for path in sorted((data_dir / _FOLDER).glob("*.json")):
+        with suppress(FileNotFoundError), path.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                content = json.loads(file.read() or "{}")
+                if content:
+                    found.append((int(content["pid"]), str(content["words"])))
+            else:
+                path.unlink(missing_ok=True)
+    return found

@@ -1,0 +1,232 @@
+"""`shop fault`: break the shop on purpose, and get a verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import json as jsonlib
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from shop.errors import Refused
+
+if TYPE_CHECKING:
+    from shop.fault.scenarios.result import Result
+    from shop.fault.scenarios.scenario import Scenario
+
+app = typer.Typer(help="Break the shop on purpose, and get a verdict.", no_args_is_help=True)
+
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_Words = Annotated[list[str], typer.Argument(help="What to break, and how.")]
+_For = Annotated[float, typer.Option("--for", min=0.1, max=3600, help="Seconds until it is undone.")]
+_NOT_IN_PRODUCTION = "faults are refused where SHOP_ENV=production: try them on a shop of your own, `shop up --lab`"
+
+
+@app.command("list")
+def list_(*, json: _Json = False) -> None:
+    """List the faults that there are, the scenarios of the suite, and what is broken just now.
+
+    Exit code 0: listed.
+    """
+    from shop.fault.at_work import at_work
+    from shop.fault.faults.grammar import KINDS
+    from shop.fault.scenarios.scenario import suite
+    from shop.urls import data_dir
+
+    scenarios, working = suite(), at_work(data_dir(os.environ))
+    if json:
+        content = {
+            "faults": {name: {"usage": usage, "does": does} for name, (usage, does) in KINDS.items()},
+            "scenarios": {name: each.sentence for name, each in scenarios.items()},
+            "at_work": working,
+        }
+        typer.echo(jsonlib.dumps(content, indent=2))
+        return
+    for usage, does in KINDS.values():
+        typer.echo(f"{usage}\n    {does}")
+    typer.echo("")
+    for name, scenario in scenarios.items():
+        typer.echo(f"{name}: {scenario.sentence}")
+    typer.echo("")
+    typer.echo("\n".join(f"at work: {words}" for words in working) or "nothing is broken on purpose just now")
+
+
+@app.command()
+def run(
+    scenario: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A scenario of the suite, or a file with one.")],
+    *,
+    json: _Json = False,
+    shrink: Annotated[bool, typer.Option(help="Look for the shortest schedule that still breaks a promise.")] = True,
+) -> None:
+    """Run a scenario on the shop that runs with a lab, or on one that is started for it, and print the verdict.
+
+    Exit code 0: every promise was kept. 1: one was broken. 2: void, for a fault met no traffic or nothing was checked;
+    or refused.
+    """
+    _run(_scenario(scenario), json=json, shrink=shrink)
+
+
+@app.command()
+def replay(file: Path, *, json: _Json = False) -> None:
+    """Run a scenario again from what `run --json` has printed: the same seed, load and schedule.
+
+    Exit code as of `run`.
+    """
+    from shop.fault.scenarios.scenario import read
+
+    _run(read(file), json=json, shrink=False)
+
+
+@app.command()
+def stop() -> None:
+    """End every fault that is at work in this shop; each undoes what it has done.
+
+    Exit code 0: nothing is broken any more. 1: one has not ended in time.
+    """
+    from shop.fault.at_work import stop_all
+    from shop.urls import data_dir
+
+    stopped, left = stop_all(data_dir(os.environ))
+    typer.echo("\n".join(f"undone: {words}" for words in stopped) or "nothing was broken on purpose")
+    for words in left:
+        typer.echo(f"has not ended: {words}", err=True)
+    raise typer.Exit(1 if left else 0)
+
+
+@app.command()
+def watch(
+    link: Annotated[str, typer.Argument(metavar="A:B", help="The link, as in gateway:orders.")],
+    *,
+    seconds: _For = 10.0,
+    json: _Json = False,
+) -> None:
+    """Watch a link for a while, and print the frames that crossed it: heads without secrets, bodies counted.
+
+    Exit code 0: printed, be it none. 2: there is no such link, or no lab.
+    """
+    import time
+
+    from shop.fault.links.client import Links
+    from shop.urls import data_dir
+
+    if os.environ.get("SHOP_ENV") == "production":
+        raise Refused(_NOT_IN_PRODUCTION)
+    name = link if "->" in link else link.replace(":", "->", 1)
+    with Links(data_dir(os.environ)) as links:
+        links.watch(name, seconds)
+        time.sleep(seconds)
+        frames = links.frames(name)
+    if json:
+        typer.echo(jsonlib.dumps({"frames": frames}, indent=2))
+        return
+    for each in frames:
+        arrow = "->" if each["direction"] == "request" else "<-"
+        typer.echo(f"{each['connection']:>4} {arrow} {each['protocol']:<8} {each['size']:>7} B  {each['what']}")
+        for field, value in each["fields"]:
+            typer.echo(f"             {field}: {value}")
+    typer.echo(f"{len(frames)} frames crossed {name}")
+
+
+def _single(words: list[str], seconds: float) -> None:
+    """One fault, for a while or until Ctrl-C; exit code 0 when it is undone."""
+    from shop.fault.at_work import lasting
+    from shop.fault.faults.grammar import parse
+    from shop.fault.faults.ground import Ground
+
+    ground = Ground.of(os.environ)
+    fault = parse(" ".join(words), ground)
+    with lasting(ground, fault) as wait:
+        typer.echo(fault.begin())
+        try:
+            if not fault.momentary:
+                typer.echo(f"for {seconds:g} s; Ctrl-C ends it")
+                wait(seconds)
+        finally:
+            typer.echo(f"undone: {fault.end()}")
+    met = fault.met()
+    typer.echo("what it met is counted only with `shop up --lab`" if met is None else f"it met {met}")
+
+
+def _add(name: str, summary: str, usage: str) -> None:
+    """A command for a kind of fault, whose words are the rest of the line."""
+
+    def command(words: _Words, *, seconds: _For = 10.0) -> None:
+        _single([name, *words], seconds)
+
+    command.__doc__ = f"{summary}: {usage}.\n\nExit code 0: done, and undone. 2: refused, and nothing was broken."
+    app.command(name)(command)
+
+
+_add("kill", "End processes at once; they are started again", "kill PROCESS… [signal=15]")
+_add("freeze", "Stop processes where they are", "freeze PROCESS…")
+_add("link", "Break one arrow", "link A:B delay=50ms|jitter=20ms|rate=10kb/s|cut=9|reset|black-hole|half-open|refuse")
+_add("broker", "Take the broker away", "broker down|slow|silent")
+_add("database", "Take databases away", "database down|slow|silent [SERVICE]")
+_add("erp", "Let the ERP misbehave", "erp delay=500ms|maintenance|html|contract-changed")
+_add("partner", "Send webhooks as nobody should", "partner duplicate|late|forged|out-of-order|slow|flood")
+_add("poison", "Publish what no consumer can read", "poison QUEUE")
+
+
+def _scenario(name: str) -> Scenario:
+    from shop.fault.scenarios.scenario import read, suite
+
+    if Path(name).suffix in (".toml", ".json"):
+        return read(Path(name))
+    known = suite()
+    if name not in known:
+        raise Refused(f"unknown scenario {name}; `shop fault list` shows them, and a file ends in .toml or .json")
+    return known[name]
+
+
+def _run(scenario: Scenario, *, json: bool, shrink: bool) -> None:
+    from shop.fault.scenarios.result import Verdict
+
+    if os.environ.get("SHOP_ENV") == "production":
+        raise Refused(_NOT_IN_PRODUCTION)
+    with _ground(os.environ) as env:
+        result = _once(scenario, env)
+        shrunk = _shortest(result, env) if shrink and result.verdict is Verdict.BROKEN else None
+    if json:
+        content = result.as_dict()
+        typer.echo(jsonlib.dumps({**content, **({"shortest": shrunk.scenario.as_dict()} if shrunk else {})}, indent=2))
+    else:
+        typer.echo(result.as_text())
+        if shrunk:
+            steps = "; ".join(f"at {each.at_s:g} s {each.do}" for each in shrunk.scenario.faults)
+            typer.echo(f"  the shortest schedule that still breaks it (seed {shrunk.scenario.seed}): {steps}")
+    raise typer.Exit(result.exit_code)
+
+
+def _once(scenario: Scenario, env: Mapping[str, str]) -> Result:
+    from shop.fault.faults.ground import Ground
+    from shop.fault.scenarios.runner import run as run_scenario
+
+    return asyncio.run(run_scenario(scenario, Ground.of(env)))
+
+
+def _shortest(result: Result, env: Mapping[str, str]) -> Result:
+    from shop.fault.scenarios.shrink import shortest
+
+    return shortest(result, lambda scenario: _once(scenario, env))
+
+
+@contextmanager
+def _ground(env: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
+    """The shop that runs here with a lab; where none runs, one for this time."""
+    from shop.fault.faults.ground import Ground
+    from shop.fault.scenarios.own_shop import own_shop
+
+    try:
+        Ground.of(env)
+    except Refused:
+        sys.stderr.write("no shop runs here: starting one to break\n")
+        with own_shop(env) as own:
+            yield own
+        return
+    with nullcontext(env):
+        yield env

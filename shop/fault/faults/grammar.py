@@ -1,0 +1,55 @@
+"""Faults from words: the same on the command line, in a scenario's file and in the console."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+
+from shop.errors import Refused
+from shop.fault.faults import connections
+from shop.fault.faults.ground import Fault, Ground
+from shop.fault.faults.partners import ErpFault, PartnerFault
+from shop.fault.faults.poison import Poison
+from shop.fault.faults.processes import Freeze, Kill
+
+# Word -> how it is written, and what it does.
+KINDS: Mapping[str, tuple[str, str]] = {
+    "kill": ("kill PROCESS… [signal=15]", "ends processes at once; they are started again"),
+    "freeze": ("freeze PROCESS…", "stops processes where they are: alive, connected and silent"),
+    "link": (
+        "link A:B delay=50ms|jitter=…|rate=…|cut=N|reset|black-hole|half-open|refuse [direction=answer]",
+        "one arrow",
+    ),
+    "broker": ("broker down|slow|silent", "all links to RabbitMQ, or the embedded broker's file"),
+    "database": ("database down|slow|silent [SERVICE]", "links to PostgreSQL, or a service's SQLite file"),
+    "erp": ("erp delay[=800ms]|maintenance|html|contract-changed", "the legacy ERP misbehaves"),
+    "partner": ("partner duplicate|late|forged|out-of-order|slow|flood [provider=…] [count=…]", "bad webhooks"),
+    "poison": ("poison QUEUE", "events that no consumer can read"),
+}
+
+
+def parse(text: str, ground: Ground) -> Fault:
+    """The fault that these words name. Raises `Refused` saying what to write instead."""
+    try:
+        kind, *words = shlex.split(text) or [""]
+    except ValueError as error:
+        raise Refused(f"{text}: {error}") from error
+    if kind not in KINDS:
+        raise Refused(f"unknown fault {kind or '(none)'}; known: {', '.join(KINDS)}")
+    if kind == "link":
+        return connections.link(ground, words)
+    if kind in ("broker", "database"):
+        return connections.server(ground, kind, words)
+    plain = [word for word in words if "=" not in word or word.startswith("delay=")]
+    options = dict(word.split("=", 1) for word in words if word not in plain)
+    build: Mapping[str, Callable[[], Fault]] = {
+        "kill": lambda: Kill(ground, plain, options),
+        "freeze": lambda: Freeze(ground, plain),
+        "erp": lambda: ErpFault(ground, plain),
+        "partner": lambda: PartnerFault(ground, plain, options),
+        "poison": lambda: Poison(ground, plain),
+    }
+    fault = build[kind]()
+    if options:
+        raise Refused(f"{kind} has no option {', '.join(options)}; write {KINDS[kind][0]}")
+    return fault

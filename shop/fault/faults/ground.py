@@ -1,0 +1,99 @@
+"""The shop that is to be broken, and what a fault is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from shop.errors import Refused
+from shop.fault.links.client import Links, LinkState
+from shop.fault.links.plan import arrows
+from shop.process_table import TABLE
+from shop.supervisor import state
+from shop.supervisor.environment import survey
+from shop.supervisor.state import ProcessState
+
+_OWN_BUSINESS = frozenset({"telemetry"}), frozenset({"identity"})
+
+
+class Fault(Protocol):
+    """One way to break something. `momentary` ones are over once they have begun."""
+
+    words: str
+    momentary: bool
+
+    def begin(self) -> str:
+        """Break it; returns a sentence about it. Raises `Refused`, with nothing broken."""
+
+    def end(self) -> str:
+        """Undo it; returns a sentence about that. Never raises for what has gone meanwhile."""
+
+    def met(self) -> int | None:
+        """How much it has met so far, after `end` in all; None where that cannot be known."""
+
+
+@dataclass
+class Ground:
+    """A running shop: the environment that its processes share, and its links where it runs with `--lab`."""
+
+    env: Mapping[str, str]
+    data_dir: Path
+    links: Links
+    lab: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.lab = self.links.there()
+
+    @classmethod
+    def of(cls, env: Mapping[str, str]) -> Ground:
+        """The shop that this environment names. Raises `Refused` in production, and where none runs."""
+        if env.get("SHOP_ENV") == "production":
+            raise Refused(
+                "faults are refused where SHOP_ENV=production: try them on a shop of your own, `shop up --lab`"
+            )
+        around = survey(TABLE, env)
+        running = _running(around.data_dir)
+        ports = {setting: port for process in running for setting, port in process.ports.items()}
+        shared = {**around.shared, **survey(TABLE, {**env, **{name: str(port) for name, port in ports.items()}}).shared}
+        return cls(shared, around.data_dir, Links(around.data_dir))
+
+    def process(self, name: str) -> ProcessState:
+        """A running process. Raises `Refused` for one that is unknown or not running."""
+        known = {each.name: each for each in _running(self.data_dir)}
+        if name not in known:
+            raise Refused(f"unknown process {name}; running processes: {', '.join(known)}")
+        if known[name].pid is None:
+            raise Refused(f"{name} is not running just now (it is {known[name].state})")
+        return known[name]
+
+    def supervised(self) -> bool:
+        """Whether the shop's supervisor still lives."""
+        try:
+            os.kill(state.supervisor(self.data_dir), 0)
+        except (OSError, ValueError):
+            return False
+        return True
+
+    def links_of(self, process: str, within: float = 1.0) -> list[LinkState]:
+        """The links that lead to or from a process, without those for spans and tokens that start from it."""
+        if not self.lab:
+            return []
+        own = {arrow.name for arrow in arrows() if arrow.source == process and arrow.kinds in _OWN_BUSINESS}
+        return [
+            link
+            for link in self.links.all(within).values()
+            if process in (link.source, link.target) and link.name not in own
+        ]
+
+
+def _running(data_dir: Path) -> list[ProcessState]:
+    try:
+        found = state.read(data_dir)
+    except FileNotFoundError:
+        found = []
+    if not any(process.pid for process in found):
+        raise Refused(f"no shop runs in {data_dir}: start one with `shop up --lab`, or set SHOP_DATA_DIR")
+    return found

@@ -1,0 +1,132 @@
+"""Faults of those outside: the ERP's switches, and webhooks that come late, forged, twice or all at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+
+import httpx
+
+from partners import senders
+from partners.sending import post_all
+from shop.errors import Refused
+from shop.fault.faults.ground import Ground
+from shop.process_table import TABLE, Scheme
+from shop.supervisor.keyring import load
+
+_TIMEOUT = 5.0
+# The ERP takes them back by itself after that, whatever happens to us.
+_MAX_SECONDS = 600
+_MET = "Faults-Met"
+_ERP_FAULTS: Mapping[str, Mapping[str, object]] = {
+    "delay": {"delay_ms": 500},
+    "maintenance": {"maintenance": True},
+    "html": {"html_error": True},
+    "contract-changed": {"contract_changed": True},
+}
+_FLOOD = 200
+_SUCCESS = range(200, 300)
+
+
+class ErpFault:
+    """A switch of the legacy ERP: slow, closed for maintenance, an HTML page, or another contract."""
+
+    momentary = False
+
+    def __init__(self, ground: Ground, words: list[str]) -> None:
+        name, _, amount = (words[0] if len(words) == 1 else "").partition("=")
+        if name not in _ERP_FAULTS or (amount and name != "delay"):
+            raise Refused(f"say erp {'|'.join(_ERP_FAULTS)}; delay may have an amount, such as erp delay=800ms")
+        self.words = f"erp {words[0]}"
+        self._faults: dict[str, object] = {**_ERP_FAULTS[name], "seconds": _MAX_SECONDS}
+        if amount:
+            self._faults["delay_ms"] = _milliseconds(amount)
+        self._url = f"{ground.env['SHOP_LEGACY_SOAP_URL'].rstrip('/')}/_faults"
+        self._met = 0
+        self._ended = False
+
+    def begin(self) -> str:
+        """Switch it on."""
+        self._switch(self._faults)
+        return f"the ERP answers with {self.words.removeprefix('erp ')}"
+
+    def end(self) -> str:
+        """Switch all off."""
+        self.met()
+        self._ended = True  # from here on the ERP counts anew
+        try:
+            self._switch({})
+        except Refused as error:
+            return f"the ERP has gone, and its faults with it ({error})"
+        return f"the ERP answers as before; {self._met} calls were met"
+
+    def met(self) -> int | None:
+        """Calls that the ERP answered that way, by its own count."""
+        if self._ended:
+            return self._met
+        with suppress(httpx.HTTPError):
+            answer = httpx.get(self._url, timeout=_TIMEOUT, trust_env=False)
+            self._met = int(answer.headers.get(_MET, 0))
+        return self._met
+
+    def _switch(self, faults: dict[str, object]) -> None:
+        try:
+            httpx.post(self._url, json=faults, timeout=_TIMEOUT, trust_env=False).raise_for_status()
+        except httpx.HTTPError as error:
+            raise Refused(f"the ERP at {self._url} does not take the fault: {error}") from error
+
+
+class PartnerFault:
+    """Webhooks as a partner should not send them: duplicate, late, forged, out-of-order, flood."""
+
+    momentary = True
+
+    def __init__(self, ground: Ground, words: list[str], options: dict[str, str]) -> None:
+        faults = [fault.value for fault in senders.Fault]
+        if len(words) != 1 or words[0] not in faults:
+            raise Refused(f"say partner {'|'.join(faults)}, with provider={'|'.join(senders.PROVIDERS)} and count=")
+        self._fault = senders.Fault(words[0])
+        # Late and forged ones are refused, so that it may be about money; the others place orders of a channel.
+        refused = self._fault in (senders.Fault.LATE, senders.Fault.FORGED)
+        self._provider = options.pop("provider", "stripe" if refused else "shopify")
+        self._count = int(options.pop("count", str(_FLOOD if self._fault is senders.Fault.FLOOD else 5)))
+        self._refused = refused
+        self.words = f"partner {words[0]} provider={self._provider} count={self._count}"
+        self._ground = ground
+        self._met = 0
+
+    def begin(self) -> str:
+        """Send them, and wait for the answers."""
+        secret = load(self._ground.data_dir, TABLE).webhooks[Scheme[self._provider.upper()].value]
+        try:
+            webhooks = senders.examples(
+                self._provider, secret=secret, count=self._count, fault=self._fault, product_id="17"
+            )
+        except (ValueError, KeyError) as error:
+            raise Refused(str(error)) from error
+        answers = asyncio.run(post_all(self._ground.env["SHOP_WEBHOOKS_URL"], webhooks, fault=self._fault))
+        tally = Counter(answer.status for answer in answers)
+        self._met = sum(count for status, count in tally.items() if (status in _SUCCESS) is not self._refused)
+        told = ", ".join(f"{count} answered {status or 'not at all'}" for status, count in sorted(tally.items()))
+        return f"{len(answers)} webhooks of {self._provider} sent ({self._fault}): {told}"
+
+    def end(self) -> str:
+        """Nothing is left to undo."""
+        return f"{self._provider} behaves again"
+
+    def met(self) -> int | None:
+        """Webhooks that were answered as this fault deserves: late and forged ones refused, the others taken."""
+        return self._met
+
+
+def _milliseconds(amount: str) -> int:
+    number, unit = (amount.removesuffix("ms"), 1) if amount.endswith("ms") else (amount.removesuffix("s"), 1000)
+    try:
+        found = int(float(number) * unit)
+    except ValueError as error:
+        raise Refused(f"delay={amount} is no time; write such as delay=800ms or delay=2s") from error
+    if not 0 < found <= 60_000:
+        raise Refused(f"delay={amount}: the ERP can be late by up to 60s")
+    return found

@@ -1,0 +1,85 @@
+"""Poison: messages that fail on every delivery, among good ones."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from datetime import UTC, datetime
+
+from chassis.broker import connect
+from chassis.broker.port import Broker, BrokerUnavailable, Event, Topology
+from chassis.settings import TOPOLOGY, ProcessSettings
+from shop.errors import Refused
+from shop.fault.faults.ground import Ground
+
+_COUNT = 3
+_DEAD_WITHIN = 30.0
+_POLL = 0.2
+_MAX_LETTERS = 1_000
+
+
+class Poison:
+    """Publishes events that no consumer of a queue can read; they become dead letters, which the end drops."""
+
+    momentary = True
+
+    def __init__(self, ground: Ground, words: list[str]) -> None:
+        self._topology = Topology.load(TOPOLOGY)
+        if len(words) != 1 or words[0] not in self._topology.queues:
+            raise Refused(f"say poison with a queue: {', '.join(self._topology.queues)}")
+        (self._queue,) = words
+        self.words = f"poison {self._queue}"
+        settings = ProcessSettings(
+            data_dir=ground.data_dir,
+            broker_url=ground.env.get("SHOP_BROKER_URL", ""),
+        )
+        self._url = settings.broker()
+        self._ids = {uuid.uuid4().hex for _ in range(_COUNT)}
+        self._met = 0
+
+    def begin(self) -> str:
+        """Publish them."""
+        kind = self._topology.queues[self._queue][0].replace("*", "placed")
+        now = datetime.now(UTC)
+        events = [Event(one, kind, "/poison", f"poison-{one[:8]}", now, b'{"poison": tru') for one in self._ids]
+
+        async def publish(broker: Broker) -> None:
+            await broker.publish(events)
+
+        self._with_broker(publish)
+        return f"{_COUNT} events {kind} published that nobody can read"
+
+    def end(self) -> str:
+        """Wait until each is a dead letter, and drop those, wherever else the events went, too."""
+        return self._with_broker(self._cleared)
+
+    def met(self) -> int | None:
+        """Dead letters that they became in the queue."""
+        return self._met
+
+    async def _cleared(self, broker: Broker) -> str:
+        deadline = time.monotonic() + _DEAD_WITHIN
+        while self._met < _COUNT and time.monotonic() < deadline:
+            letters = await broker.dead_letters(self._queue, limit=_MAX_LETTERS)
+            self._met = sum(letter.event.id in self._ids for letter in letters)
+            await asyncio.sleep(_POLL)
+        dropped = 0
+        for queue in self._topology.queues:
+            for letter in await broker.dead_letters(queue, limit=_MAX_LETTERS):
+                if letter.event.id in self._ids:
+                    dropped += await broker.drop_dead_letter(queue, letter.id)
+        return f"{self._met} of {_COUNT} became dead letters of {self._queue}; {dropped} dropped in all queues"
+
+    def _with_broker(self, ask: object) -> str:
+        async def run() -> str:
+            broker = await connect(self._url, self._topology)
+            try:
+                return str(await ask(broker))  # type: ignore[operator]
+            finally:
+                await broker.close()
+
+        try:
+            return asyncio.run(run())
+        except BrokerUnavailable as error:
+            raise Refused(f"the broker cannot be reached: {error}") from error

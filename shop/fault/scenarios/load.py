@@ -1,0 +1,278 @@
+"""The clients of a scenario: a customer who orders as one does who means it, readers, and listening WebSockets.
+
+Arrivals are open-loop: each request is due at a time that the seed and the rate decide, whether the one before has been
+answered or not, and its latency counts from then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+import uuid
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+
+from shop.fault.faults.ground import Ground
+from shop.fault.scenarios.scenario import Load
+
+ORDER = "POST /v1/orders"
+_TIMEOUT = aiohttp.ClientTimeout(total=15)
+# Seconds until a client gives up an order that was not accepted.
+_GIVE_UP = 60.0
+_PAUSE = (0.1, 0.5)
+_MAX_PAUSE = 5.0
+_POLL = 0.4
+_IDS_AT_ONCE = 50
+_MAX_AT_ONCE = 300
+_PRODUCTS = range(1, 21)
+TERMINAL = frozenset({"shipped", "rejected", "cancelled"})
+_AGAIN = (0, 429, 500, 502, 503, 504)
+_READS = ("GET /v1/products", "GET /v1/products/{id}/availability", "GET /v1/orders", "POST /graphql")
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One request: when it was due, seconds until its answer, and its status (0: none came)."""
+
+    route: str
+    due: float
+    seconds: float
+    status: int
+    honest: bool = True
+    # A problem's code and trace, where the answer was not honest.
+    note: str = ""
+
+    @property
+    def failed(self) -> bool:
+        return self.status == 0 or self.status >= 500
+
+
+@dataclass(slots=True)
+class Placed:
+    """One order as its client knows it: every id that was answered for its key, and when it came to its end."""
+
+    key: str
+    due: float
+    tries: int = 0
+    ids: set[str] = field(default_factory=set)
+    accepted: float | None = None
+    settled: float | None = None
+    status: str = ""
+    trace_id: str = ""
+
+
+@dataclass(slots=True)
+class Clients:
+    """What the clients have seen. Times are monotonic seconds."""
+
+    orders: list[Placed] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+    # For each listener: event id -> how often it came, and (order, event type) pairs.
+    heard: list[Counter[str]] = field(default_factory=list)
+    stories: list[set[tuple[str, str]]] = field(default_factory=list)
+    reconnects: int = 0
+    # Orders of this customer, as the shop lists them at the end; None while it could not be asked.
+    listed: list[dict[str, Any]] | None = None
+
+    @property
+    def accepted(self) -> list[Placed]:
+        return [order for order in self.orders if order.ids]
+
+
+class Customer:
+    """Makes the load of one scenario, as an account of its own."""
+
+    def __init__(self, ground: Ground, load: Load, seed: int) -> None:
+        self.seen = Clients()
+        self._load, self._draw = load, random.Random(seed)  # noqa: S311 - a repeatable load, no secret
+        self._gateway = ground.env["SHOP_GATEWAY_URL"]
+        self._notifier = ground.env["SHOP_NOTIFIER_URL"]
+        self._http: aiohttp.ClientSession | None = None
+        self._token = ""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._background: list[asyncio.Task[None]] = []
+
+    async def open(self) -> None:
+        """Register, sign in, and listen. Raises `aiohttp.ClientError` or `TimeoutError`."""
+        self._http = aiohttp.ClientSession(self._gateway, timeout=_TIMEOUT, trust_env=False)
+        email, password = f"{uuid.uuid4().hex[:12]}@faults.test", uuid.uuid4().hex
+        account = {"name": "Fault lab", "email": email, "password": password}
+        async with self._http.post("/v1/users", json=account) as answer:
+            answer.raise_for_status()
+        async with self._http.post("/v1/auth/token", data={"username": email, "password": password}) as answer:
+            answer.raise_for_status()
+            self._token = (await answer.json())["access_token"]
+        self._http.headers["Authorization"] = f"Bearer {self._token}"
+        self._background = [asyncio.ensure_future(self._poll())]
+        for _ in range(self._load.listeners):
+            heard, story = Counter[str](), set[tuple[str, str]]()
+            self.seen.heard.append(heard)
+            self.seen.stories.append(story)
+            listening = asyncio.Event()
+            self._background.append(asyncio.ensure_future(self._listen(heard, story, listening)))
+            await asyncio.wait_for(listening.wait(), 15)
+
+    async def close(self) -> None:
+        """End everything."""
+        for task in (*self._background, *self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._background, *self._tasks, return_exceptions=True)
+        if self._http is not None:
+            await self._http.close()
+
+    async def work(self, over: asyncio.Event) -> None:
+        """Make requests at the load's rates until it is over, then wait for those under way."""
+        streams = [self._arrivals(self._load.orders_per_s, self._place, over)]
+        if self._load.reads_per_s:
+            streams.append(self._arrivals(self._load.reads_per_s, self._read, over))
+        await asyncio.gather(*streams)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_GIVE_UP + 20)
+
+    async def settled(self, within: float) -> None:
+        """Wait until every accepted order has come to its end, and list this customer's orders."""
+        deadline = time.monotonic() + within
+        while any(order.settled is None for order in self.seen.accepted) and time.monotonic() < deadline:
+            await asyncio.sleep(_POLL)
+            await self._look()
+        with suppress(aiohttp.ClientError, TimeoutError):
+            self.seen.listed = await self._list()
+
+    async def _arrivals(self, rate: float, act: Callable[[float], Awaitable[None]], over: asyncio.Event) -> None:
+        due = time.monotonic()
+        while not over.is_set():
+            due += self._draw.expovariate(rate)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(over.wait(), max(0.0, due - time.monotonic()))
+            if not over.is_set() and len(self._tasks) < _MAX_AT_ONCE:
+                task = asyncio.ensure_future(act(due))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    async def _place(self, due: float) -> None:
+        """Order once: with one key, again until it is accepted; without a key, once."""
+        placed = Placed(uuid.UUID(int=self._draw.getrandbits(128)).hex, due)
+        items = [{"product_id": str(self._draw.choice(_PRODUCTS)), "quantity": 1}]
+        headers = {"Idempotency-Key": placed.key} if self._load.keys else {}
+        self.seen.orders.append(placed)
+        while time.monotonic() < due + _GIVE_UP:
+            began = due if not placed.tries else time.monotonic()
+            placed.tries += 1
+            status, body, answered = await self._ask(ORDER, "/v1/orders", began, json={"items": items}, headers=headers)
+            if status == 202:
+                placed.ids.add(str(body.get("id")))
+                placed.accepted = placed.accepted or time.monotonic()
+                placed.trace_id = answered.get("traceparent", "--").split("-")[1]
+                return
+            if status not in _AGAIN or not self._load.keys:
+                return
+            # As a client should: when it was told to come again, and more and more rarely.
+            told = float(answered.get("Retry-After", 0)) if answered.get("Retry-After", "").isdigit() else 0.0
+            await asyncio.sleep(told + self._draw.uniform(0.1, min(_MAX_PAUSE, 0.4 * 2**placed.tries)))
+
+    async def _read(self, due: float) -> None:
+        route = _READS[self._draw.randrange(len(_READS))]
+        product = self._draw.choice(_PRODUCTS)
+        # Words that nobody has asked for are in no cache.
+        path = {
+            "GET /v1/products": f"/v1/products?q={uuid.uuid4().hex[:8]}",
+            "GET /v1/products/{id}/availability": f"/v1/products/{product}/availability",
+            "GET /v1/orders": "/v1/orders?limit=5",
+            "POST /graphql": "/graphql",
+        }[route]
+        query = {"query": "{ me { orders(limit: 3) { id items { product { name } } } } }"}
+        await self._ask(route, path, due, json=query if route.startswith("POST") else None)
+
+    async def _ask(
+        self, route: str, path: str, due: float, **content: Any
+    ) -> tuple[int, dict[str, Any], dict[str, str]]:
+        assert self._http is not None  # noqa: S101 - `open` came before
+        status, body, headers = 0, {}, {}
+        honest = True
+        with suppress(aiohttp.ClientError, TimeoutError, ValueError):
+            async with self._http.request(route.partition(" ")[0], path, **content) as answer:
+                content = json.loads(await answer.read() or b"{}")
+                body = content if isinstance(content, dict) else {}
+                status, headers = answer.status, dict(answer.headers)
+                honest = _honest(status, headers, body)
+        note = (
+            "" if honest else f"{body.get('code', 'no code')} {body.get('detail', '')} (trace {body.get('trace_id')})"
+        )
+        self.seen.attempts.append(Attempt(route, due, time.monotonic() - due, status, honest, note))
+        return status, body, headers
+
+    async def _poll(self) -> None:
+        """Look after the orders that are not at their end."""
+        while True:
+            await asyncio.sleep(_POLL)
+            await self._look()
+
+    async def _look(self) -> None:
+        open_ = {id_: order for order in self.seen.accepted if order.settled is None for id_ in order.ids}
+        ids = list(open_)[:_IDS_AT_ONCE]
+        if not ids:
+            return
+        route, path = "GET /v1/orders?ids=", f"/v1/orders?ids={','.join(ids)}"
+        _, body, _ = await self._ask(route, path, time.monotonic())
+        for found in body.get("items", ()):
+            open_[found["id"]].status = found["status"]
+            if found["status"] in TERMINAL:
+                open_[found["id"]].settled = time.monotonic()
+
+    async def _list(self) -> list[dict[str, Any]]:
+        assert self._http is not None  # noqa: S101 - `open` came before
+        found: list[dict[str, Any]] = []
+        cursor = ""
+        while True:
+            async with self._http.get(
+                "/v1/orders", params={"limit": 100, **({"cursor": cursor} if cursor else {})}
+            ) as page:
+                page.raise_for_status()
+                content = await page.json()
+            found += content["items"]
+            cursor = content["next_cursor"] or ""
+            if not cursor:
+                return found
+
+    async def _listen(self, heard: Counter[str], story: set[tuple[str, str]], listening: asyncio.Event) -> None:
+        """Hear of this customer's orders, and resume after what was heard last."""
+        after = ""
+        while True:
+            with suppress(aiohttp.ClientError, TimeoutError, ConnectionError, ValueError):
+                async for frame in self._frames(after):
+                    if frame.get("type") == "subscribed":
+                        after = after or str(frame.get("position", ""))
+                        listening.set()
+                    elif frame.get("id"):
+                        after = str(frame["id"])
+                        heard[after] += 1
+                        story.add((str(frame.get("subject")), str(frame.get("type"))))
+            self.seen.reconnects += 1
+            await asyncio.sleep(self._draw.uniform(*_PAUSE))
+
+    async def _frames(self, after: str) -> Any:
+        assert self._http is not None  # noqa: S101 - `open` came before
+        headers = {"Authorization": f"Bearer {self._token}"}
+        url = f"{self._notifier}/notifications"
+        async with self._http.ws_connect(url, headers=headers, heartbeat=5) as socket:
+            await socket.send_json(
+                {"action": "subscribe", "topics": ["order.*"], **({"after": after} if after else {})}
+            )
+            async for message in socket:
+                if message.type is aiohttp.WSMsgType.TEXT:
+                    yield json.loads(message.data)
+
+
+def _honest(status: int, headers: dict[str, str], body: object) -> bool:
+    """Whether a failure says so as it should: 429, 503 or 504 with a problem's code, 503 with Retry-After."""
+    if status < 500 and status != 429:
+        return True
+    coded = isinstance(body, dict) and bool(body.get("code") or body.get("errors"))
+    return coded and status in (429, 503, 504) and (status != 503 or "Retry-After" in headers)

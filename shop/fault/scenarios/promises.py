@@ -1,0 +1,157 @@
+"""The promises: what must hold whatever breaks. Each counts what it checked, and shows what breaks it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from shop.audit import Report
+from shop.audit.findings import State
+from shop.audit.report import Entry
+from shop.fault.scenarios.load import TERMINAL, Attempt, Clients
+from shop.fault.scenarios.scenario import Scenario
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that a run has seen: the clients' side, and the audit of every book (None where it could not be made).
+
+    `before` are findings that the audit had already made before the run. Times are monotonic seconds.
+    """
+
+    scenario: Scenario
+    clients: Clients
+    audit: Report | None
+    before: frozenset[Entry]
+    began: float
+    ended: float
+    recovered_s: float | None
+
+    def findings(self, state: State) -> list[Entry]:
+        """What the audit has found of this kind and not found before."""
+        return [] if self.audit is None else [each for each in self.audit.listed[state] if each not in self.before]
+
+    @property
+    def during(self) -> list[Attempt]:
+        """Requests that were due while something was broken."""
+        return [each for each in self.clients.attempts if self.began <= each.due <= self.ended]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What became of one promise; `counterexample` is an order's id where one shows it."""
+
+    name: str
+    kept: bool
+    checked: int
+    text: str
+    counterexample: str = ""
+
+
+Judge = Callable[[Evidence], Judgement]
+
+
+def _nothing_lost(evidence: Evidence) -> Judgement:
+    """Every order that was accepted is on the books of every service, and no book misses a step."""
+    accepted = {id_ for order in evidence.clients.accepted for id_ in order.ids}
+    listed = evidence.clients.listed
+    missing = sorted(accepted - {order["id"] for order in listed}) if listed is not None else []
+    lost = evidence.findings(State.LOST)
+    checked = len(accepted) if listed is not None and evidence.audit is not None else 0
+    count = len({*missing, *(entry.subject for entry in lost)})
+    example = next(iter(missing), "") or next((entry.subject for entry in lost), "")
+    why = f": {lost[0].what}" if lost else ""
+    return Judgement("nothing-lost", not count, checked, f"{count} lost of {len(accepted)}{why}", example)
+
+
+def _nothing_doubled(evidence: Evidence) -> Judgement:
+    """One key, one order; and no book has anything twice, altered or foreign."""
+    orders, listed = evidence.clients.orders, evidence.clients.listed or []
+    several = [order for order in orders if len(order.ids) > 1]
+    # An order whose answers were all lost may be there once.
+    extra = max(0, len(listed) - sum(1 for order in orders if order.tries))
+    different = evidence.findings(State.DIFFERENT)
+    count = len(several) + extra + len(different)
+    repeated = sum(order.tries > 1 for order in orders)
+    why = f": {different[0].what}" if different else ""
+    example = next(iter(sorted(several[0].ids)), "") if several else next((each.subject for each in different), "")
+    checked = len(listed) if evidence.audit is not None else 0
+    text = f"{count} doubled or different of {len(listed)}; {repeated} were sent again{why}"
+    return Judgement("nothing-doubled", not count, checked, text, example)
+
+
+def _all_settle(evidence: Evidence) -> Judgement:
+    """Every accepted order comes to its end, and none waits for a person."""
+    accepted = evidence.clients.accepted
+    open_ = [order for order in accepted if order.settled is None]
+    waiting = evidence.findings(State.WAITING)
+    ends = ", ".join(f"{sum(order.status == end for order in accepted)} {end}" for end in sorted(TERMINAL))
+    example = min(open_[0].ids) if open_ else next((entry.subject for entry in waiting), "")
+    why = f"; waiting for a person: {waiting[0].what}" if waiting else ""
+    text = f"{len(open_)} of {len(accepted)} not at their end ({ends}){why}"
+    return Judgement("all-settle", not open_ and not waiting, len(accepted), text, example)
+
+
+def _answers_honest(evidence: Evidence) -> Judgement:
+    """Who cannot be served is told so: 429, 503 or 504 with a problem's code, and when to come again."""
+    answers = [each for each in evidence.clients.attempts if each.status]
+    wrong = [each for each in answers if not each.honest]
+    shown = f": {wrong[0].route} was answered {wrong[0].status} {wrong[0].note}" if wrong else ""
+    return Judgement("answers-honest", not wrong, len(answers), f"{len(wrong)} of {len(answers)} not{shown}")
+
+
+def _recovers(evidence: Evidence) -> Judgement:
+    """Soon after the last fault everything works as before."""
+    limit = evidence.scenario.recover_within_s
+    after = sum(each.due > evidence.ended for each in evidence.clients.attempts)
+    if evidence.recovered_s is None:
+        return Judgement("recovers", kept=False, checked=after, text=f"not within {limit:g} s")
+    text = f"after {evidence.recovered_s:.1f} s, of {limit:g} allowed"
+    return Judgement("recovers", evidence.recovered_s <= limit, after, text)
+
+
+def _unrelated_flat(evidence: Evidence) -> Judgement:
+    """Routes that do not need what is broken fail no request."""
+    tried = [each for each in evidence.during if each.route in evidence.scenario.unrelated]
+    failed = [each for each in tried if each.failed]
+    shown = f": {failed[0].route} was answered {failed[0].status or 'not at all'}" if failed else ""
+    return Judgement("unrelated-flat", not failed, len(tried), f"{len(failed)} of {len(tried)} failed{shown}")
+
+
+def _listeners_hear_once(evidence: Evidence) -> Judgement:
+    """Every listener hears each event of each order once, whatever it had to reconnect to."""
+    twice = sum(count > 1 for heard in evidence.clients.heard for count in heard.values())
+    shipped = {id_ for order in evidence.clients.accepted if order.status == "shipped" for id_ in order.ids}
+    story = {f"order.{step}" for step in ("placed", "confirmed", "paid", "shipped")}
+    missed = [
+        (id_, step)
+        for told in evidence.clients.stories
+        for id_ in sorted(shipped)
+        for step in sorted(story)
+        if (id_, step) not in told
+    ]
+    events = sum(len(heard) for heard in evidence.clients.heard)
+    text = f"{twice} twice and {len(missed)} missed of {events} events, {evidence.clients.reconnects} reconnects"
+    example = missed[0][0] if missed else ""
+    return Judgement("listeners-hear-once", not twice and not missed, events if shipped else 0, text, example)
+
+
+PROMISES: Mapping[str, Judge] = {
+    "nothing-lost": _nothing_lost,
+    "nothing-doubled": _nothing_doubled,
+    "all-settle": _all_settle,
+    "answers-honest": _answers_honest,
+    "recovers": _recovers,
+    "unrelated-flat": _unrelated_flat,
+    "listeners-hear-once": _listeners_hear_once,
+}
+
+
+def meaning(name: str) -> str:
+    """A promise in one sentence."""
+    return (PROMISES[name].__doc__ or "").strip()
+
+
+def judge(evidence: Evidence) -> list[Judgement]:
+    """What became of each promise of the scenario."""
+    return [PROMISES[name](evidence) for name in evidence.scenario.promises]

@@ -1,0 +1,149 @@
+"""A scenario as it is written: in TOML or JSON, alone in a file or as a table of the suite."""
+
+from __future__ import annotations
+
+import json
+import random
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from shop.errors import Refused
+from shop.process_table import TABLE
+
+_MAX_SECONDS = 600.0
+_MAX_RATE = 200.0
+DEFAULT_PROMISES = ("nothing-lost", "nothing-doubled", "all-settle", "answers-honest", "recovers")
+NEEDS = ("rabbitmq", "postgresql", "embedded", "sqlite")
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Clients at work: orders and reads a second, whether orders carry an Idempotency-Key, and listening WebSockets."""
+
+    orders_per_s: float = 5.0
+    reads_per_s: float = 4.0
+    for_s: float = 6.0
+    keys: bool = True
+    listeners: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A fault of the schedule: when it begins, for how long it lasts, and its words (see `shop fault --help`)."""
+
+    at_s: float
+    do: str
+    for_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One experiment. `unrelated` are routes that must not notice; `needs` is what the shop has to run on."""
+
+    name: str
+    sentence: str
+    faults: tuple[Planned, ...]
+    seed: int = 1
+    load: Load = Load()
+    promises: tuple[str, ...] = DEFAULT_PROMISES
+    unrelated: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    recover_within_s: float = 60.0
+    quick: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """As it is written in JSON."""
+        return {key: value for key, value in asdict(self).items() if value not in ((), None)}
+
+
+def read(path: Path) -> Scenario:
+    """The scenario in a file. Raises `Refused` saying what is wrong."""
+    try:
+        text = path.read_text("utf-8")
+        content = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except (OSError, ValueError) as error:
+        raise Refused(f"{path} cannot be read as a scenario: {error}") from error
+    # What `run --json` has printed holds the scenario beside its result.
+    content = content.get("scenario", content)
+    return of(str(content.pop("name", path.stem)), content)
+
+
+def of(name: str, content: Mapping[str, Any]) -> Scenario:
+    """The scenario of this content. Raises `Refused`."""
+    known = {each.name for each in fields(Scenario)} - {"name"}
+    if unknown := content.keys() - known:
+        raise Refused(f"scenario {name}: unknown {', '.join(sorted(unknown))}; known: {', '.join(sorted(known))}")
+    try:
+        faults = tuple(Planned(**fault) for fault in content.get("faults", ()))
+        load = Load(**content.get("load", {}))
+        rest = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
+        given: dict[str, Any] = {"sentence": "", **rest, "name": name, "faults": faults, "load": load}
+        scenario = Scenario(**given)
+    except TypeError as error:
+        raise Refused(f"scenario {name}: {error}") from error
+    _check(scenario)
+    return scenario
+
+
+def _check(scenario: Scenario) -> None:
+    problems = [
+        (not scenario.faults, "it has no faults: nothing would be tried"),
+        (not scenario.promises, "it has no promises: nothing would be checked"),
+        (not set(scenario.needs) <= set(NEEDS), f"needs are {', '.join(NEEDS)}"),
+        (not 0 < scenario.load.for_s <= _MAX_SECONDS, f"load.for_s must be up to {_MAX_SECONDS:g}"),
+        (not 0 < scenario.load.orders_per_s <= _MAX_RATE, f"load.orders_per_s must be up to {_MAX_RATE:g}"),
+        (not 0 <= scenario.load.reads_per_s <= _MAX_RATE, f"load.reads_per_s must be up to {_MAX_RATE:g}"),
+        (
+            any(not (0 <= each.at_s <= _MAX_SECONDS and 0 <= each.for_s <= _MAX_SECONDS) for each in scenario.faults),
+            f"at_s and for_s of a fault must be from 0 to {_MAX_SECONDS:g}",
+        ),
+        (
+            "unrelated-flat" in scenario.promises and not scenario.unrelated,
+            "unrelated-flat needs routes in `unrelated`",
+        ),
+    ]
+    for there, problem in problems:
+        if there:
+            raise Refused(f"scenario {scenario.name}: {problem}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Template:
+    """A table of the suite that stands for several: `each` fills `{}` in its words, `pairs` draws so many pairs."""
+
+    each: Sequence[str] = field(default_factory=list)
+    pairs: int = 0
+
+    def values(self, seed: int) -> list[str]:
+        if not self.pairs:
+            return list(self.each)
+        draw = random.Random(seed)  # noqa: S311 - a repeatable draw, no secret
+        names = [spec.name for spec in TABLE]
+        return [" ".join(draw.sample(names, 2)) for _ in range(self.pairs)]
+
+
+def suite(folder: Path | None = None) -> dict[str, Scenario]:
+    """All scenarios of the suite by name, in the order in which they are written."""
+    found: dict[str, Scenario] = {}
+    for file in sorted((folder or Path(__file__).with_name("suite")).glob("*.toml")):
+        for name, table in tomllib.loads(file.read_text("utf-8")).items():
+            for scenario in _expanded(name, table):
+                if scenario.name in found:
+                    raise Refused(f"{file.name}: there are two scenarios {scenario.name}")
+                found[scenario.name] = scenario
+    return found
+
+
+def _expanded(name: str, table: dict[str, Any]) -> Iterator[Scenario]:
+    template = _Template(table.pop("each", []), table.pop("pairs", 0))
+    values = template.values(int(table.get("seed", 1)))
+    if not values:
+        yield of(name, table)
+    for number, value in enumerate(values):
+        faults = [{**fault, "do": fault["do"].replace("{}", value)} for fault in table["faults"]]
+        filled = {**table, "faults": faults, "sentence": table["sentence"].replace("{}", value.replace(" ", " and "))}
+        label = f"{name}-{number + 1}" if template.pairs else f"{name}-{value.replace(' ', '-').replace('->', '-')}"
+        yield replace(of(label, filled), seed=int(table.get("seed", 1)) + number)

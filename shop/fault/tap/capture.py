@@ -1,0 +1,134 @@
+"""What crossed a watched link: the latest frames, with the connection, the direction and the time of each."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from shop.fault.links.toxics import Direction
+from shop.fault.tap import amqp, http1, http2
+from shop.fault.tap.amqp import Amqp
+from shop.fault.tap.http1 import Http1
+from shop.fault.tap.http2 import Http2
+from shop.fault.tap.messages import Frame, Reader, frame
+from shop.fault.tap.smtp import Smtp
+
+MAX_FRAMES = 2_000
+MAX_SECONDS = 600.0
+_MAX_CONNECTIONS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A frame on its way: `at` is seconds since the epoch, `protocol` what its connection speaks."""
+
+    connection: int
+    direction: Direction
+    at: float
+    protocol: str
+    frame: Frame
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "connection": self.connection,
+            "direction": self.direction.value,
+            "at": self.at,
+            "protocol": self.protocol,
+            **asdict(self.frame),
+        }
+
+
+class Tap:
+    """Watches one link for some seconds; keeps the latest frames of connections that it saw from their first byte."""
+
+    def __init__(self, protocol: str, seconds: float, clock: Callable[[], float] = time.time) -> None:
+        """`protocol` is the link's. Raises `ValueError` for a time that is no time."""
+        if not 0 < seconds <= MAX_SECONDS:
+            raise ValueError(f"a link is watched for up to {MAX_SECONDS:g} s")
+        self._protocol, self._clock = protocol, clock
+        self.until = clock() + seconds
+        self._frames: deque[Seen] = deque(maxlen=MAX_FRAMES)
+        self._readers: dict[int, _Connection] = {}
+
+    @property
+    def watching(self) -> bool:
+        """Whether its time is not over."""
+        return self._clock() < self.until
+
+    def forget(self) -> None:
+        """Drop what was seen so far, of connections that could not be read from their first byte."""
+        self._frames.clear()
+
+    def saw(self, connection: int, direction: Direction, chunk: bytes) -> None:
+        """Take what was passed on."""
+        if not self.watching:
+            return
+        reader = self._readers.get(connection)
+        if reader is None:
+            reader = self._readers[connection] = _Connection(self._protocol)
+            if len(self._readers) > _MAX_CONNECTIONS:
+                del self._readers[next(iter(self._readers))]
+        now = self._clock()
+        for made in reader.feed(direction, chunk):
+            self._frames.append(Seen(connection, direction, now, reader.protocol, made))
+
+    def seen(self, trace: str = "") -> list[Seen]:
+        """The frames; with a trace's id, those of the connections and streams around a `traceparent` of it."""
+        frames = list(self._frames)
+        if not trace:
+            return frames
+        named = {(each.connection, _stream(each)) for each in frames if trace in each.frame.traceparent}
+        return [each for each in frames if (each.connection, _stream(each)) in named]
+
+
+class _Connection:
+    """Both directions of a connection, and what they speak once that is clear."""
+
+    def __init__(self, expected: str) -> None:
+        self.protocol = ""
+        self._expected = expected
+        self._readers: dict[Direction, Reader] = {}
+        self._upgraded = [False]
+
+    def feed(self, direction: Direction, chunk: bytes) -> list[Frame]:
+        if not self.protocol:
+            self._recognise(direction, chunk)
+        reader = self._readers.get(direction)
+        if reader is None:
+            return [frame(f"{len(chunk)} bytes", len(chunk))]
+        try:
+            return list(reader.feed(chunk))
+        except ValueError as error:
+            # What cannot be read is counted from here on.
+            self._readers.clear()
+            return [frame(f"{len(chunk)} bytes ({error})", len(chunk))]
+
+    def _recognise(self, direction: Direction, chunk: bytes) -> None:
+        both = (Direction.REQUEST, Direction.ANSWER)
+        if chunk.startswith(http2.PREFACE[:14]) or (direction is Direction.ANSWER and chunk[3:5] == b"\x04\x00"):
+            self.protocol = "HTTP/2"
+            self._readers = {way: Http2(client=way is Direction.REQUEST) for way in both}
+        elif chunk.startswith(amqp.PREFACE) or self._expected == "AMQP":
+            self.protocol = "AMQP"
+            self._readers = {way: Amqp() for way in both}
+        elif direction is Direction.REQUEST and chunk.startswith(http1.METHODS):
+            self.protocol = "HTTP/1.1"
+            self._readers = {way: Http1(self._upgraded) for way in both}
+        elif self._expected == "SMTP":
+            self.protocol = "SMTP"
+            self._readers = {way: Smtp(client=way is Direction.REQUEST) for way in both}
+        else:
+            self.protocol = "bytes"
+
+
+def _stream(seen: Seen) -> str:
+    """What ties frames of a connection together: a stream, a channel, or the whole connection."""
+    words = seen.frame.what.replace(",", " ").split()
+    for mark in ("stream", "channel"):
+        if mark in words[:-1]:
+            return f"{mark} {words[words.index(mark) + 1]}"
+    return ""

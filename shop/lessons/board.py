@@ -1,0 +1,133 @@
+"""The room's board: who of those that want to be seen is how far, on one page, in memory, for as long as it runs."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from html import escape
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from shop.errors import Refused
+from shop.lessons.checking import Verdict
+from shop.lessons.lesson import Lesson
+
+MAX_NAMES, MAX_NAME, MAX_BODY = 200, 40, 1_000
+# Seconds.
+_TIMEOUT, _REFRESH = 2.0, 5
+_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="{refresh}">
+<title>Lessons</title><style>
+body {{ font: 18px/1.5 system-ui, sans-serif; margin: 2rem; }} td, th {{ padding: .2rem .7rem; text-align: center; }}
+th:first-child {{ text-align: left; }} .kept {{ background: #1a7f37; color: #fff; }} .broken {{ background: #fff1c2; }}
+.void {{ background: #ddd; }}</style><h1>Lessons</h1><table><tr><th scope="col">Name</th>{head}</tr>{rows}</table>
+<p>Kept: green. Broken: yellow, with the number of checks so far. Nothing of this is stored.</p></html>"""
+
+
+class Board:
+    """What was told, by name and lesson: the last verdict, and how many checks it took."""
+
+    def __init__(self, lessons: Sequence[Lesson]) -> None:
+        self._lessons = {lesson.number: lesson.title for lesson in lessons}
+        self._told: dict[str, dict[int, tuple[Verdict, int]]] = {}
+        self._lock = threading.Lock()
+
+    def tell(self, content: Any) -> None:
+        """Take one message: `{"name", "lesson", "verdict", "checks"}`. Raises `ValueError` for anything else."""
+        try:
+            name, number = str(content["name"]).strip(), int(content["lesson"])
+            verdict, checks = Verdict[str(content["verdict"])], int(content["checks"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{error} is missing or unknown") from error
+        if not 0 < len(name) <= MAX_NAME or number not in self._lessons or not 0 <= checks < 10_000:
+            raise ValueError(f"name must have 1 to {MAX_NAME} characters, and the lesson must be one that there is")
+        with self._lock:
+            if name not in self._told and len(self._told) >= MAX_NAMES:
+                raise ValueError(f"the board has room for {MAX_NAMES} names")
+            self._told.setdefault(name, {})[number] = (verdict, checks)
+
+    def page(self) -> str:
+        """HTML, with every name escaped."""
+        with self._lock:
+            told = {name: dict(results) for name, results in sorted(self._told.items())}
+        head = "".join(
+            f'<th scope="col" title="{escape(title)}">{number}</th>' for number, title in self._lessons.items()
+        )
+        rows = "".join(
+            f'<tr><th scope="row">{escape(name)}</th>{"".join(_cell(results.get(each)) for each in self._lessons)}</tr>'
+            for name, results in told.items()
+        )
+        return _PAGE.format(refresh=_REFRESH, head=head, rows=rows)
+
+
+def server(board: Board, host: str, port: int) -> ThreadingHTTPServer:
+    """The board on HTTP: `GET /` is the page, `POST /progress` takes a message. Raises `Refused`."""
+
+    class Handler(BaseHTTPRequestHandler):
+        timeout = 10
+
+        def do_GET(self) -> None:
+            self._answer(200, board.page(), "text/html; charset=utf-8") if self.path == "/" else self._answer(404, "")
+
+        def do_POST(self) -> None:
+            size = self.headers.get("Content-Length", "")
+            if self.path != "/progress" or not size.isdecimal() or int(size) > MAX_BODY:
+                self._answer(400, f"POST /progress takes at most {MAX_BODY} bytes")
+                return
+            try:
+                board.tell(json.loads(self.rfile.read(int(size))))
+            except ValueError as error:
+                self._answer(400, str(error))
+            else:
+                self._answer(204, "")
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing: names stay on the page."""
+
+        def _answer(self, status: int, text: str, kind: str = "text/plain; charset=utf-8") -> None:
+            content = text.encode()
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(content)))
+            self.send_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+            self.end_headers()
+            self.wfile.write(content)
+
+    try:
+        return ThreadingHTTPServer((host, port), Handler)
+    except OSError as error:
+        raise Refused(f"port {port} cannot be listened on ({error.strerror}); choose another with --port") from error
+
+
+def join(home: Path, url: str, name: str) -> None:
+    """From now on, tell this board of each check, under this name."""
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "board.json").write_text(json.dumps({"url": url.rstrip("/"), "name": name}))
+
+
+def leave(home: Path) -> None:
+    (home / "board.json").unlink(missing_ok=True)
+
+
+def tell(home: Path, progress: Mapping[str, object]) -> str:
+    """Tell the board that was joined, if one was; what went wrong, which never matters to a check."""
+    path = home / "board.json"
+    if not path.exists():
+        return ""
+    joined = json.loads(path.read_text())
+    try:
+        with httpx.Client(timeout=_TIMEOUT, trust_env=False) as http:
+            answer = http.post(f"{joined['url']}/progress", json={"name": joined["name"], **progress})
+    except httpx.HTTPError as error:
+        return f"the board at {joined['url']} does not answer ({error}); `shop lesson leave` forgets it"
+    return "" if answer.is_success else f"the board refuses: {answer.text}"
+
+
+def _cell(result: tuple[Verdict, int] | None) -> str:
+    if result is None:
+        return "<td></td>"
+    verdict, checks = result
+    return f'<td class="{verdict.name.lower()}">{"kept" if verdict is Verdict.KEPT else checks}</td>'

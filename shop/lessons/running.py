@@ -1,0 +1,86 @@
+"""The ways through a lesson: start it, begin it anew, wait for changes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from shop.lessons import shop_process
+from shop.lessons.workspace import Workspace, home
+from shop.process_table import TABLE
+from shop.supervisor.environment import survey
+from shop.supervisor.state import read
+
+_PAUSE = 0.5
+
+
+def start(workspace: Workspace, env: Mapping[str, str]) -> list[str]:
+    """Make the workspace unless it is there, and have its shop run the code as it is; what to tell the student."""
+    lines = [_stop_other(workspace, env)]
+    if not workspace.exists:
+        workspace.create()
+    return [*filter(None, lines), *_run(workspace, env)]
+
+
+def reset(workspace: Workspace, env: Mapping[str, str], *, patch: Path | None = None) -> list[str]:
+    """The same from a fresh workspace; the student's work becomes a branch. `patch` is applied to the broken code."""
+    lines = [_stop_other(workspace, env)]
+    if workspace.exists:
+        shop_process.stop(workspace)
+        branch = workspace.keep()
+        lines.append(f"your work is kept as the branch {branch}" if branch else "")
+        workspace.remove()
+    workspace.create()
+    if patch:
+        workspace.apply(patch)
+        lines.append(f"applied {patch.parent.name}/{patch.name}")
+    return [*filter(None, lines), *_run(workspace, env)]
+
+
+def changes(workspace: Workspace) -> Iterator[str]:
+    """The code's fingerprint now, and at each change from then on."""
+    seen = ""
+    while True:
+        found = workspace.fingerprint()
+        if found != seen:
+            seen = found
+            yield found
+        time.sleep(_PAUSE)
+
+
+def _stop_other(workspace: Workspace, env: Mapping[str, str]) -> str:
+    """One lesson's shop at a time is enough for a laptop."""
+    last = home(env) / "current"
+    if not last.exists() or last.read_text() == workspace.tree.name:
+        return ""
+    other = Workspace(workspace.lesson, last.parent / last.read_text())
+    return f"stopped the shop of lesson {other.tree.name}" if shop_process.stop(other) else ""
+
+
+def _run(workspace: Workspace, env: Mapping[str, str]) -> list[str]:
+    (home(env) / "current").write_text(workspace.tree.name)
+    workspace.generate()
+    began = time.monotonic()
+    if not shop_process.runs(workspace):
+        try:
+            shop_process.restart(workspace)
+        except shop_process.DoesNotStart as error:
+            return [f"The shop does not start: {error}"]
+    seconds = time.monotonic() - began
+    shared = survey(TABLE, workspace.environment()).shared
+    names = {process.name for process in read(workspace.data_dir)}
+    urls = {"gateway": "SHOP_GATEWAY_URL", "webhooks": "SHOP_WEBHOOKS_URL", "console": "SHOP_CONSOLE_URL"}
+    return [
+        f"the shop of lesson {workspace.lesson.number} is up ({len(names)} processes, {seconds:.1f} s):",
+        *(f"  {name:<9} {shared[setting]}" for name, setting in urls.items() if name in names),
+        f"Your copy of the code: cd {_short(workspace.tree)}",
+        "There, `shop …` and `shop lesson check` mean this shop.",
+    ]
+
+
+def _short(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

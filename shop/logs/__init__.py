@@ -1,0 +1,1 @@
+"""`shop logs`: one order's lines from all processes."""

@@ -1,0 +1,90 @@
+"""The environment of each process: where the others are, and the secrets it may know. What is set already stays."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from shop.errors import Refused
+from shop.process_table import TABLE, ProcessSpec, Scheme
+from shop.supervisor import keyring, ports
+
+_ALL_SERVICE_SECRETS = "SHOP_SERVICE_SECRETS"
+_OWN_SERVICE_SECRET = "SHOP_SERVICE_SECRET"  # noqa: S105  # the setting's name
+METRICS_PORT = "SHOP_METRICS_PORT"
+_SECRET_SETTINGS = frozenset({_ALL_SERVICE_SECRETS, *(scheme.setting for scheme in Scheme)})
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Decisions of one start of the shop: ports by setting, the environment all share, and the secrets."""
+
+    host: str
+    data_dir: Path
+    ports: Mapping[str, int]
+    shared: Mapping[str, str]
+    secrets: Mapping[str, str]
+    service_secrets: Mapping[str, str]
+    # Process name -> settings that hold for it alone.
+    own: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def of(self, spec: ProcessSpec) -> dict[str, str]:
+        """The environment of this process: the shared one and only those secrets that are its business.
+
+        `SHOP_METRICS_PORT` is the first of a run of ports, one for each process in the order of the table.
+        """
+        env = dict(self.shared)
+        mine = {scheme.setting for scheme in spec.schemes} | ({_ALL_SERVICE_SECRETS} if spec.name == "users" else set())
+        env |= {setting: secret for setting, secret in self.secrets.items() if setting in mine}
+        if spec.name in self.service_secrets:
+            env.setdefault(_OWN_SERVICE_SECRET, self.service_secrets[spec.name])
+        first = env.get(METRICS_PORT, "")
+        if spec in TABLE and first.isdecimal() and int(first):
+            env[METRICS_PORT] = str(int(first) + TABLE.index(spec))
+        return {**env, **self.own.get(spec.name, {})}
+
+
+def survey(table: Sequence[ProcessSpec], env: Mapping[str, str]) -> Surroundings:
+    """Decide everything that `env` leaves open. Outside production this makes the data directory and its secrets.
+
+    Raises `Refused` when a setting makes no sense.
+    """
+    host = env.get("SHOP_HOST") or "127.0.0.1"
+    data_dir = Path(env.get("SHOP_DATA_DIR") or ".shop").absolute()
+    assigned = ports.assign(table, env, host)
+    secrets = _secrets(table, env, data_dir)
+    shared = {
+        **_addresses(table, assigned, ports.reachable(host), tls=bool(env.get("SHOP_TLS_DIR"))),
+        **{name: value for name, value in env.items() if name not in _SECRET_SETTINGS},
+        **{setting: str(port) for setting, port in assigned.items()},
+        "SHOP_DATA_DIR": str(data_dir),
+    }
+    return Surroundings(host, data_dir, assigned, shared, secrets, _service_secrets(secrets))
+
+
+def _addresses(table: Sequence[ProcessSpec], assigned: Mapping[str, int], host: str, *, tls: bool) -> dict[str, str]:
+    authority = f"[{host}]" if ":" in host else host
+    return {
+        address: f"{port.scheme(address, tls=tls)}{authority}:{assigned[port.setting]}"
+        for spec in table
+        for port in spec.ports
+        for address in port.addresses
+    }
+
+
+def _secrets(table: Sequence[ProcessSpec], env: Mapping[str, str], data_dir: Path) -> dict[str, str]:
+    given = {name: env[name] for name in _SECRET_SETTINGS if env.get(name)}
+    if env.get("SHOP_ENV") == "production" or env.get("SHOP_KEYRING") == "off":
+        return given  # Nothing is made up there: a process that misses a secret says so and does not start.
+    ring = keyring.load(data_dir, table)
+    made = {scheme.setting: ring.webhooks[scheme.value] for scheme in Scheme}
+    return {_ALL_SERVICE_SECRETS: json.dumps(dict(ring.services)), **made, **given}
+
+
+def _service_secrets(secrets: Mapping[str, str]) -> dict[str, str]:
+    try:
+        return dict(json.loads(secrets.get(_ALL_SERVICE_SECRETS, "{}")))
+    except ValueError as error:
+        raise Refused(f"{_ALL_SERVICE_SECRETS} is not a JSON object of process names and secrets") from error

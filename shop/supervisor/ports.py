@@ -1,0 +1,80 @@
+"""The ports of processes: their settings, and whether they are free."""
+
+from __future__ import annotations
+
+import errno
+import random
+import socket
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from shop.errors import Refused
+from shop.process_table import ProcessSpec
+
+_HIGHEST = 65535
+# Below the ports that Linux (32768) and macOS (49152) hand to outgoing connections: one of those could
+# take a process's port while the process is being restarted.
+_CHOICE = range(20_000, 32_000)
+
+
+def reachable(host: str) -> str:
+    """The address at which to reach on this machine what listens on `host`."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+
+
+def assign(table: Sequence[ProcessSpec], env: Mapping[str, str], host: str) -> dict[str, int]:
+    """Each port setting of the table with its port: the environment's or the default; 0 becomes a free one.
+
+    Raises `Refused` for a value that is no port and for a port that is assigned twice.
+    """
+    ports: dict[str, int] = {}
+    for port in (port for spec in table for port in spec.ports):
+        number = _parse(port.setting, env.get(port.setting) or str(port.default))
+        if number and number in ports.values():
+            other = next(setting for setting, taken in ports.items() if taken == number)
+            raise Refused(f"{other} and {port.setting} are both {number}; each process needs a port of its own")
+        ports[port.setting] = number or any_free(host, ports.values())
+    return ports
+
+
+def ensure_free(specs: Iterable[ProcessSpec], ports: Mapping[str, int], host: str) -> None:
+    """Raise `Refused`, naming every port, process and setting, when a process could not listen where it should."""
+    problems = [
+        f"port {ports[port.setting]} {problem}, so {spec.name} cannot listen there; "
+        f"free it, or choose another with {port.setting}"
+        for spec in specs
+        for port in spec.ports
+        if (problem := _problem(host, ports[port.setting]))
+    ]
+    if problems:
+        raise Refused("\n".join(problems))
+
+
+def is_taken(host: str, port: int) -> bool:
+    """Whether something holds the port, so that no server could listen there."""
+    return bool(_problem(host, port))
+
+
+def _parse(setting: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= _HIGHEST):
+        raise Refused(f"{setting}={text} is not a port (1 to {_HIGHEST}, or 0 for any free one)")
+    return int(text)
+
+
+def any_free(host: str, taken: Collection[int]) -> int:
+    """A port on which nothing listens, and none of those taken. Raises `Refused`."""
+    for number in random.sample(_CHOICE, len(_CHOICE)):
+        if number not in taken and not _problem(host, number):
+            return number
+    raise Refused(f"no port from {_CHOICE.start} to {_CHOICE.stop - 1} is free")
+
+
+def _problem(host: str, port: int) -> str:
+    """The reason why the port cannot be listened on; empty when it can."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As servers do: connections that a former process left in TIME_WAIT are no obstacle.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            return "is taken" if error.errno == errno.EADDRINUSE else f"is refused ({error.strerror})"
+    return ""
