@@ -280,7 +280,7 @@ def _show(comparison: Comparison) -> bool:
     return held
 
 
-def _told(comparisons: Sequence[Comparison]) -> dict[str, Any]:
+def _rendered(comparisons: Sequence[Comparison]) -> dict[str, Any]:
     """Every run of every comparison, its ratios and its bars."""
     return {
         "machine": {"cores": os.cpu_count(), "load_1m": os.getloadavg()[0]},
@@ -313,7 +313,7 @@ def main() -> int:
         stack.close()
     held = [_show(comparison) for comparison in comparisons]
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "edge.json").write_text(json.dumps(_told(comparisons), indent=2) + "\n")
+    (RESULTS / "edge.json").write_text(json.dumps(_rendered(comparisons), indent=2) + "\n")
     return 0 if all(held) else 1
 
 

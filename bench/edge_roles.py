@@ -18,8 +18,8 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from chassis import logs
-from chassis.http import serve_http
+from chassis.http.middleware import serve_http
+from chassis.observability import logs
 
 _SERVICE = "bench.Echo"
 _SAY = f"/{_SERVICE}/Say"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,12 +13,12 @@ from urllib.parse import parse_qs
 import orjson
 import uvloop
 
-from chassis.http import HttpBoundary, Receive, Scope, Send
-from chassis.http_server import serve_http
-from chassis.telemetry import telemetry
+from chassis.clients.gateway import GatewayClient, gateway_client
+from chassis.http.middleware import HttpBoundary, Receive, Scope, Send
+from chassis.http.server import serve_http
+from chassis.observability.telemetry import telemetry
 from graphql_server.bootstrap import Settings
 from graphql_server.bootstrap import run as run_graphql
-from graphql_server.gateway_client import GatewayClient, gateway_client
 
 ORDERS, ITEMS = 20, 3
 _TIME = "2026-01-05T09:00:00Z"
@@ -128,6 +129,7 @@ def _product(product_id: str) -> dict[str, Any]:
 
 async def _serve(role: str, gateway_url: str) -> None:
     async with {"gateway": gateway, "graphql": graphql, "by_hand": by_hand}[role](gateway_url) as port:
+        gc.freeze()  # as every process of the shop does once it is ready
         print(port, flush=True)
         await asyncio.Event().wait()
 

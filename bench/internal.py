@@ -30,11 +30,11 @@ from lxml import etree
 
 from bench import internal_databases
 from bench.internal_roles import CHUNK, SAMPLED
-from chassis.identity import no_token
-from chassis.metrics import Metrics
-from chassis.resilience import deadline_in
-from chassis.rpc import Client, connect
-from chassis.telemetry import Telemetry
+from chassis.auth.identity import no_token
+from chassis.grpc.client import Client, connect
+from chassis.observability.metrics import Metrics
+from chassis.observability.tracing import Telemetry
+from chassis.resilience.deadlines import deadline_in
 from protos.shop.erp.v1 import erp_pb2
 from protos.shop.erp.v1.erp_pb2_grpc import ErpServiceStub
 from protos.shop.inventory.v1 import inventory_pb2

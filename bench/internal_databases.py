@@ -17,9 +17,9 @@ import asyncpg
 from chassis.broker import connect as connect_broker
 from chassis.broker.outbox import Outbox
 from chassis.broker.port import Topology
-from chassis.database import Database, database
+from chassis.database.database import Database, database
+from chassis.observability.tracing import Telemetry
 from chassis.settings import TOPOLOGY
-from chassis.telemetry import Telemetry
 from services.inventory.bootstrap import MIGRATIONS
 from services.inventory.domain import Line
 from services.inventory.sql_store import SqlStockStore, outbox

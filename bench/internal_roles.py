@@ -16,10 +16,10 @@ import grpc.aio
 import uvloop
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from chassis.identity import TokenVerifier, signed_in
-from chassis.metrics import Metrics
-from chassis.rpc_server import serve
-from chassis.telemetry import Telemetry
+from chassis.auth.identity import TokenVerifier, signed_in
+from chassis.grpc.server import serve
+from chassis.observability.metrics import Metrics
+from chassis.observability.tracing import Telemetry
 from protos.shop.inventory.v1 import inventory_pb2
 from protos.shop.inventory.v1.inventory_pb2_grpc import InventoryServiceServicer, add_InventoryServiceServicer_to_server
 from protos.shop.storage.v1 import storage_pb2

@@ -27,7 +27,7 @@ from pathlib import Path
 from bench.realtime_crowd import Crowd, crowd, event_stream, silence, websocket
 from bench.realtime_roles import an_event
 from chassis.broker.port import LogEntry
-from services.notifier.frames import Frame, Notice
+from services.notifier.transports.frames import Frame, Notice
 
 RESULTS = Path(__file__).parent / "results"
 RATE_BAR = 0.6

@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-_PATIENCE = 60.0
+_TIMEOUT = 60.0
 _SUBSCRIBE = b'{"action":"subscribe","topics":["order.*"]}'
-_AT_ONCE = 200
+_BATCH_SIZE = 200
 
 
 class Crowd:
@@ -33,7 +33,7 @@ class Crowd:
         left = dict.fromkeys(self._sockets, size)
         moments: list[float] = []
         buffer = bytearray(1 << 16)
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + _TIMEOUT
         while len(moments) < len(left):
             for descriptor, _ in self._epoll.poll(1.0, len(left)):
                 count = self._sockets[descriptor].recv_into(buffer)
@@ -58,7 +58,7 @@ def crowd(count: int, port: int, greet: Callable[[socket.socket], None]) -> Iter
     sockets: list[socket.socket] = []
     try:
         for _ in range(count):
-            each = socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE)
+            each = socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT)
             sockets.append(each)
             greet(each)
         gathered = Crowd(sockets)

@@ -11,12 +11,12 @@ from typing import Any, cast
 
 import uvloop
 
+from chassis.auth.identity import TokenVerifier, anyone
 from chassis.broker import connect
 from chassis.broker.port import Event, Topology
-from chassis.identity import TokenVerifier, anyone
-from chassis.rpc_server import serve
+from chassis.grpc.server import serve
+from chassis.observability.tracing import Telemetry
 from chassis.settings import TOPOLOGY
-from chassis.telemetry import Telemetry
 from protos.shop.users.v1 import users_pb2, users_pb2_grpc
 from services.users.tokens import JwtSigner, new_signing_key
 

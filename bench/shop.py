@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from shop import state
-from shop.locate import url_of
-from shop.processes import TABLE
-from shop.state import ProcessState, State
+from shop.process_table import TABLE
+from shop.supervisor import state
+from shop.supervisor.state import ProcessState, State
+from shop.urls import url_of
 
-_PATIENCE = 60.0
-_STOP_PATIENCE = 30.0
+_TIMEOUT = 60.0
+_STOP_TIMEOUT = 30.0
 _POLL = 0.005
 
 
@@ -36,17 +36,28 @@ class RunningShop:
         found = {name: _pss_mb(pid) for name, pid in {"supervisor": self.supervisor, **pids}.items() if pid is not None}
         return {name: pss for name, pss in found.items() if pss is not None}
 
+    def pids(self) -> dict[str, int]:
+        """The process id of each process that runs."""
+        return {process.name: process.pid for process in _processes(self.env) if process.pid is not None}
+
+    def address(self, setting: str) -> str:
+        """host:port of the port that this setting moves."""
+        return next(f"127.0.0.1:{each.ports[setting]}" for each in _processes(self.env) if setting in each.ports)
+
     def url(self, process: str) -> str:
         return url_of(process, self.env)
 
 
 @contextmanager
-def fresh_shop() -> Iterator[RunningShop]:
-    """Start a shop, wait until it is ready, and stop it at the end. Raises `RuntimeError` when it does not start."""
+def fresh_shop(**settings: str) -> Iterator[RunningShop]:
+    """Start a shop with these settings, wait until it is ready, and stop it at the end.
+
+    Raises `RuntimeError` when it does not start.
+    """
     with tempfile.TemporaryDirectory(prefix="bench-shop-") as folder:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("SHOP_")}
         any_port = {port.setting: "0" for spec in TABLE for port in spec.ports}
-        env = {**inherited, **any_port, "SHOP_DATA_DIR": folder, "SHOP_LOG_LEVEL": "warning"}
+        env = {**inherited, **any_port, "SHOP_DATA_DIR": folder, "SHOP_LOG_LEVEL": "warning", **settings}
         log = Path(folder) / "bench.log"
         with log.open("wb") as output:
             began = time.perf_counter()
@@ -59,14 +70,14 @@ def fresh_shop() -> Iterator[RunningShop]:
         finally:
             supervisor.terminate()
             try:
-                supervisor.wait(_STOP_PATIENCE)
+                supervisor.wait(_STOP_TIMEOUT)
             except subprocess.TimeoutExpired:
                 supervisor.kill()
                 supervisor.wait()
 
 
 def _wait(supervisor: subprocess.Popen[bytes], env: dict[str, str], log: Path) -> None:
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _TIMEOUT
     while True:
         processes = _processes(env)
         if processes and all(process.state is State.READY for process in processes):

@@ -32,7 +32,7 @@ RESULTS = Path(__file__).parent / "results"
 POSTGRES_URL = os.environ.get("TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432")
 SECRET = "bench-secret"  # noqa: S105  # nobody's
 CONNECTIONS = 32
-MOST_PER_SECOND = 12_000
+MAX_PER_SECOND = 12_000
 WARM_UP_SECONDS = 0.2
 RATIO_BAR = 0.60
 P99_BAR_MS = 15.0
@@ -166,7 +166,7 @@ def _load(port: int, seconds: float, sending: Any) -> None:
 
 async def _load_all(port: int, seconds: float) -> list[float]:
     # Made and signed beforehand: what is measured should be the server.
-    requests = [_request() for _ in range(int(MOST_PER_SECOND * (WARM_UP_SECONDS + seconds)))]
+    requests = [_request() for _ in range(int(MAX_PER_SECOND * (WARM_UP_SECONDS + seconds)))]
     latencies: list[float] = []
     loop = asyncio.get_running_loop()
     # What happens while connections are being opened is not measured.

@@ -14,7 +14,7 @@ import uvloop
 
 from chassis.process import Running
 from webhooks import bootstrap
-from webhooks.domain import Webhook
+from webhooks.incoming.domain import Webhook
 
 
 class NoIntake:

@@ -1,0 +1,1 @@
+"""The measured comparison of protocols: `shop compare` (docs/comparison.md)."""

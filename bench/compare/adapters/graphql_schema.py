@@ -1,0 +1,77 @@
+"""The GraphQL schema: products, and order lines whose product is resolved row by row or by a DataLoader."""
+
+from __future__ import annotations
+
+import strawberry
+from strawberry.dataloader import DataLoader
+from strawberry.extensions import ParserCache, ValidationCache
+
+from bench.compare.adapters import rows
+from bench.compare.adapters.port import Ask
+
+
+@strawberry.type
+class Product:
+    id: strawberry.ID
+    name: str
+    price: str
+    description: str = ""
+    category: str = ""
+    currency: str = ""
+    image_url: str = ""
+    updated_at: str = ""
+
+
+async def _loaded(product_ids: list[str]) -> list[Product]:
+    return [Product(**row) for row in rows.full(product_ids)]  # type: ignore[arg-type]
+
+
+@strawberry.type
+class Line:
+    """An order's line: a product's id, and the product only when asked for."""
+
+    product_id: strawberry.Private[str]
+    loader: strawberry.Private[DataLoader[str, Product] | None]
+
+    @strawberry.field
+    async def product(self) -> Product:
+        if self.loader is not None:
+            return await self.loader.load(self.product_id)
+        return (await _loaded([self.product_id]))[0]
+
+
+@strawberry.type
+class Query:
+    @strawberry.field
+    async def product(self, id: strawberry.ID) -> Product:  # noqa: A002 - the schema's word
+        return Product(**rows.brief(id))  # type: ignore[arg-type]
+
+    @strawberry.field
+    async def catalogue(self, limit: int) -> list[Product]:
+        return [Product(**row) for row in rows.page(limit)]  # type: ignore[arg-type]
+
+    @strawberry.field
+    async def lines(self, limit: int, batched: bool) -> list[Line]:
+        loader = DataLoader(_loaded) if batched else None
+        return [Line(product_id=product_id, loader=loader) for product_id in rows.page_ids(limit)]
+
+
+schema = strawberry.Schema(Query, extensions=[ParserCache, ValidationCache])
+
+
+def queried(ask: Ask) -> str:
+    """The query of a question: one alias for each id, or a page, or order lines with their products."""
+    if not ask.limit:
+        aliases = " ".join(f'p{each}: product(id: "{each}") {{ id name price }}' for each in ask.ids)
+        return f"{{ {aliases} }}"
+    fields = " ".join(camel(name) for name in ask.fields)
+    if ask.how:
+        batched = str(ask.how == "batched").lower()
+        return f"{{ lines(limit: {ask.limit}, batched: {batched}) {{ product {{ {fields} }} }} }}"
+    return f"{{ catalogue(limit: {ask.limit}) {{ {fields} }} }}"
+
+
+def camel(name: str) -> str:
+    """A field's name in the schema."""
+    first, *others = name.split("_")
+    return first + "".join(each.title() for each in others)

@@ -1,0 +1,58 @@
+"""gRPC: grpc.aio on both sides."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc.aio
+
+from bench.compare.adapters import rows
+from bench.compare.adapters.messages import briefly, fully, message, page_message
+from bench.compare.adapters.port import Ask, Call, Link, Rows
+from protos.shop.catalog.v1 import catalog_pb2 as pb
+from protos.shop.catalog.v1 import catalog_pb2_grpc as stubs
+
+
+class CatalogApi(stubs.CatalogServiceServicer):
+    CreateProduct = UpdateProduct = DeleteProduct = QuoteItems = RefreshMaterial = None  # type: ignore[assignment]
+
+    async def GetProducts(self, request: pb.GetProductsRequest, context: Any) -> pb.GetProductsResponse:
+        return message(request)
+
+    async def ListProducts(self, request: pb.ListProductsRequest, context: Any) -> pb.ListProductsResponse:
+        return page_message(request)
+
+
+@asynccontextmanager
+async def serve(options: Sequence[str]) -> AsyncIterator[int]:
+    """Option "gzip": answers are compressed."""
+    server = grpc.aio.server(compression=grpc.Compression.Gzip if "gzip" in options else None)
+    stubs.add_CatalogServiceServicer_to_server(CatalogApi(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield port
+    finally:
+        await server.stop(0)
+
+
+@asynccontextmanager
+async def connect(link: Link) -> AsyncIterator[Call]:
+    metadata = tuple((name.lower(), value) for name, value in link.headers.items())
+    own = [("grpc.use_local_subchannel_pool", 1)]
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{link.port}", options=own) as channel:
+        catalog = stubs.CatalogServiceStub(channel)
+
+        async def get(product_id: str) -> dict[str, str]:
+            return briefly(await catalog.GetProducts(pb.GetProductsRequest(ids=[product_id]), metadata=metadata))
+
+        async def call(ask: Ask) -> Rows:
+            if not ask.limit:
+                return list(await asyncio.gather(*(get(each) for each in ask.ids)))
+            request = pb.ListProductsRequest(page_size=ask.limit)
+            return rows.chosen(fully(await catalog.ListProducts(request, metadata=metadata)), ask.fields)
+
+        yield call

@@ -1,0 +1,39 @@
+"""The same rows as protobuf messages of shop.catalog.v1, for gRPC, gRPC-Web and Connect alike."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from bench.compare.adapters import rows
+from protos.shop.catalog.v1 import catalog_pb2 as pb
+
+
+def message(request: pb.GetProductsRequest) -> pb.GetProductsResponse:
+    """The server's side of a single read: id, name and price."""
+    found = pb.GetProductsResponse()
+    for each in request.ids:
+        row = rows.brief(each)
+        found.products.add(id=row["id"], name=row["name"], price=row["price"])
+    return found
+
+
+def page_message(request: pb.ListProductsRequest) -> pb.ListProductsResponse:
+    """The server's side of a page: all eight fields of each row."""
+    found = pb.ListProductsResponse()
+    for row in rows.page(request.page_size):
+        texts = {name: value for name, value in row.items() if name != "updated_at"}
+        found.products.add(**texts).updated_at.FromDatetime(datetime.fromisoformat(row["updated_at"]))
+    return found
+
+
+def briefly(answer: pb.GetProductsResponse) -> dict[str, str]:
+    """The client's side of a single read."""
+    return {name: getattr(answer.products[0], name) for name in rows.BRIEF}
+
+
+def fully(answer: pb.ListProductsResponse) -> list[dict[str, str]]:
+    """The client's side of a page."""
+    return [
+        {name: getattr(each, name) for name in rows.FULL[:-1]} | {"updated_at": each.updated_at.ToJsonString()}
+        for each in answer.products
+    ]

@@ -1,0 +1,58 @@
+"""REST: FastAPI on uvicorn, and aiohttp's client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import aiohttp
+from fastapi import FastAPI
+from starlette.middleware.gzip import GZipMiddleware
+
+from bench.compare.adapters import rows
+from bench.compare.adapters.port import Ask, Call, Link, Rows, asgi
+
+app = FastAPI(openapi_url=None)
+app.add_middleware(GZipMiddleware)  # only for clients that accept it
+
+
+@app.get("/products/{product_id}")
+async def product(product_id: str) -> dict[str, str]:
+    return rows.brief(product_id)
+
+
+@app.get("/catalogue")
+async def catalogue(limit: int) -> list[dict[str, str]]:
+    return rows.page(limit)
+
+
+@app.get("/catalogue/{product_id}")
+async def details(product_id: str) -> dict[str, str]:
+    return rows.full([product_id])[0]
+
+
+def serve(options: Sequence[str]) -> AbstractAsyncContextManager[int]:
+    return asgi(app)
+
+
+@asynccontextmanager
+async def connect(link: Link) -> AsyncIterator[Call]:
+    """Options: "gzip" accepts compressed answers; "pool" has up to 6 connections, as browsers do, instead of one."""
+    connector = aiohttp.TCPConnector(limit=6 if "pool" in link.options else 1)
+    headers = {"Accept-Encoding": "gzip" if "gzip" in link.options else "identity", **link.headers}
+    async with aiohttp.ClientSession(link.url, connector=connector, headers=headers) as session:
+
+        async def get(path: str) -> Any:
+            async with session.get(path, raise_for_status=True) as answer:
+                return await answer.json()
+
+        async def call(ask: Ask) -> Rows:
+            if not ask.limit:
+                return list(await asyncio.gather(*(get(f"/products/{each}") for each in ask.ids)))
+            if ask.how == "one by one":
+                return rows.chosen([await get(f"/catalogue/{each}") for each in rows.page_ids(ask.limit)], ask.fields)
+            return rows.chosen(await get(f"/catalogue?limit={ask.limit}"), ask.fields)
+
+        yield call

@@ -1,0 +1,147 @@
+"""What experiments run on: servers and clients that are started once, a shop when one is asked for, and the folder."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import psutil
+
+from bench.compare.adapters.port import Ask, Link
+from bench.compare.measure.folder import Folder
+from bench.compare.measure.statistics import digest
+from bench.compare.measure.workers import Worker, worker
+from bench.compare.variants import Variant
+from bench.shop import RunningShop, fresh_shop
+
+T = TypeVar("T")
+
+SESSIONS = "bench.compare.measure.sessions"
+# Calls that are not timed: connections, caches of compiled queries and code paths are warm afterwards.
+WARM_UP = 10
+
+
+class Unequal(Exception):
+    """A variant answered something else than the others: it must not be timed beside them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A server and a client of one variant, each a process of its own. The server may be the shop (no worker)."""
+
+    variant: Variant
+    client: Worker
+    port: int
+    server: Worker | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def link(self, *options: str, port: int = 0) -> Link:
+        """The client's way to the server, or through a proxy's `port`."""
+        return Link(port or self.port, self.variant.with_options(*options), dict(self.headers), self.port)
+
+
+class Bench:
+    """One run of `shop compare`. `quick`: fewer rounds and calls, the same code; its figures are for tests only."""
+
+    def __init__(self, folder: Folder, stack: AsyncExitStack, *, quick: bool, bare: bool) -> None:
+        """`bare`: leave the shop out."""
+        self.folder = folder
+        self.quick = quick
+        self.bare = bare
+        self.rounds = 2 if quick else 7
+        self._stack = stack
+        self._pairs: dict[str, Pair] = {}
+        self._shop: asyncio.Task[RunningShop] | None = None
+        self._began = time.perf_counter()
+
+    def say(self, text: str) -> None:
+        """Progress, on standard error."""
+        sys.stderr.write(f"{time.perf_counter() - self._began:6.1f} s  {text}\n")
+
+    def either(self, quick: T, full: T) -> T:
+        return quick if self.quick else full
+
+    async def worker(self, target: str, *arguments: Any) -> Worker:
+        """A process that stays until the end of the run."""
+        return await self._stack.enter_async_context(worker(target, *arguments))
+
+    async def pair(self, variant: Variant) -> Pair:
+        """The variant's two processes, started when first asked for."""
+        if variant.name not in self._pairs:
+            server = await self.worker(f"{SESSIONS}:Server", variant.module, variant.server_options)
+            client = await self.worker(f"{SESSIONS}:Client", variant.module)
+            self._pairs[variant.name] = Pair(variant, client, await server.ask("serve"), server)
+        return self._pairs[variant.name]
+
+    async def pairs(self, variants: Iterable[Variant]) -> list[Pair]:
+        return [await self.pair(variant) for variant in variants]
+
+    async def shop(self) -> RunningShop:
+        """A whole shop on ports of its own, started when first asked for."""
+        self.start_shop()
+        assert self._shop is not None
+        return await asyncio.shield(self._shop)
+
+    def start_shop(self) -> None:
+        """Begin to start the shop, and go on meanwhile: a quick run's figures are not for quoting."""
+        if self._shop is None:
+            self.say("starting a shop")
+            starting = fresh_shop(SHOP_SIGN_IN_RATE_LIMIT="10000/minute")
+            self._shop = asyncio.create_task(asyncio.to_thread(starting.__enter__))
+            self._stack.push_async_callback(self._stop_shop, self._shop, starting)
+
+    @staticmethod
+    async def _stop_shop(started: asyncio.Task[RunningShop], starting: AbstractContextManager[RunningShop]) -> None:
+        # A start that failed has stopped by itself, and its error was raised where it was awaited.
+        await asyncio.wait([started])
+        if started.exception() is None:
+            await asyncio.to_thread(starting.__exit__, None, None, None)
+
+    def interleaved(self, variants: Sequence[T]) -> Iterator[tuple[int, T]]:
+        """Every variant once a round, each round in an order of its own."""
+        for number in range(self.rounds):
+            order = list(variants)
+            random.Random(number).shuffle(order)  # noqa: S311 - the same orders in each run
+            yield from ((number, each) for each in order)
+
+
+async def check_equal(pairs: Sequence[Pair], ask: Ask, expected: str = "") -> str:
+    """The SHA-256 that all answers to this question have. Raises `Unequal`, naming the variants that differ."""
+    found: dict[str, str] = {}
+    for pair in pairs:
+        async with opened(pair) as client:
+            found[pair.variant.title] = digest((await client.ask("calls", ask=ask, count=1))["answer"])
+    expected = expected or next(iter(found.values()))
+    if wrong := [title for title, each in found.items() if each != expected]:
+        raise Unequal(f"{', '.join(wrong)} answered something else than {next(iter(found))}: not timed")
+    return expected
+
+
+@asynccontextmanager
+async def opened(pair: Pair, *options: str, port: int = 0) -> AsyncIterator[Worker]:
+    """The pair's client with its connection open."""
+    await pair.client.ask("open", link=pair.link(*options, port=port))
+    try:
+        yield pair.client
+    finally:
+        await pair.client.ask("close")
+
+
+def cpu_of(pids: Iterable[int]) -> float:
+    """CPU seconds that these processes have used: by their own clock where the system has one (Linux)."""
+    return sum(_cpu(pid) for pid in pids)
+
+
+def _cpu(pid: int) -> float:
+    if sys.platform == "linux":
+        return time.clock_gettime(
+            (~pid << 3) | 2
+        )  # CPUCLOCK_SCHED of another process, as clock_getcpuclockid(3) makes it
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)

@@ -1,0 +1,1 @@
+"""The experiments E1 to E9, and the four ways to lie."""

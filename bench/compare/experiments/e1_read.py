@@ -1,0 +1,131 @@
+"""E1: what does one read cost? Bytes by layer for calls 1, 2 and 100, round trips, time alone, CPU of both sides."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from bench.compare.adapters.port import Ask
+from bench.compare.adapters.rows import brief
+from bench.compare.bench import WARM_UP, Bench, Pair, check_equal, cpu_of, opened
+from bench.compare.experiments.e1_shop import ShopRead, shop_reads
+from bench.compare.measure.layers import Span, spans, window
+from bench.compare.measure.proxies import Distance, Proxy, proxy
+from bench.compare.measure.statistics import digest, percentiles
+from bench.compare.variants import reads
+
+NAME = "E1"
+# One way, in seconds: long beside the duration of a call here, so that round trips stand out from work.
+_DELAY = 0.05
+_CALLS = (1, 2, 100)
+
+
+async def run(bench: Bench) -> None:
+    """Both levels."""
+    ask = Ask()
+    pairs = await bench.pairs(reads(os.environ))
+    expected = await check_equal(pairs, ask, digest([brief("42")]))
+    await measure(bench, "bare", pairs, ask, {"answer_sha256": expected})
+    if bench.bare:
+        return
+    for group in await shop_reads(bench):
+        await _measure_shop(bench, group)
+
+
+async def _measure_shop(bench: Bench, group: ShopRead) -> None:
+    """A group of real routes that do the same work: the same source, the same cache state."""
+    expected = await check_equal(group.pairs, group.ask)
+    facts = {"answer_sha256": expected, "group": group.name, "identity": group.identity}
+    await measure(bench, "shop", group.pairs, group.ask, facts, group.pids)
+
+
+async def measure(
+    bench: Bench, level: str, pairs: Sequence[Pair], ask: Ask, facts: dict[str, Any], pids: Sequence[int] = ()
+) -> None:
+    """Everything about these variants, whose answers have been proved equal. `pids`: the server's, where no worker."""
+    for pair in pairs:
+        bench.say(f"{NAME} {level}: bytes of {pair.variant.title}")
+        kept = {"experiment": NAME, "level": level, "variant": pair.variant.name, **facts}
+        for row in await count_bytes(pair, ask, bench.either(1, 5)):
+            bench.folder.add({**kept, "kind": "bytes", **row})
+        if level == "bare":
+            trips = await round_trips(pair, ask, bench.either(2, 3))
+            bench.folder.add({**kept, "kind": "round trips", "round_trips": trips})
+    bench.say(f"{NAME} {level}: {bench.rounds} rounds of {', '.join(pair.variant.title for pair in pairs)}")
+    samples: dict[str, list[list[float]]] = {pair.variant.name: [] for pair in pairs}
+    for number, pair in bench.interleaved(pairs):
+        row, seconds = await alone(pair, ask, bench.either(8, 60), pids)
+        samples[pair.variant.name].append(seconds)
+        names = {"experiment": NAME, "level": level, "variant": pair.variant.name, "kind": "alone", "round": number}
+        bench.folder.add({**names, **facts, **row})
+    for name, rounds in samples.items():
+        bench.folder.sample(NAME, f"{level}-{name}", "alone", rounds)
+
+
+async def count_bytes(pair: Pair, ask: Ask, steady: int) -> list[dict[str, Any]]:
+    """Bytes at the socket of calls 1, 2 and 100 on one connection, by layer; the first includes its set-up.
+
+    The hundredth is the median, by its sum, of so many `steady` calls around it: gRPC sends a PING with some calls and
+    not with others.
+    """
+    async with proxy(pair.port, keep=True) as counting:
+        marks = [_offsets(counting)]
+        async with opened(pair, port=counting.port) as client:
+            for count in (1, 1, 97 - steady // 2, *[1] * steady):
+                await client.ask("calls", ask=ask, count=count)
+                await counting.settled()
+                marks.append(_offsets(counting))
+        read = [spans(pair.variant.wire, recorded) for recorded in counting.recorded]
+    first, second, _, *later = (_bytes_row(read, *bounds) for bounds in itertools.pairwise(marks))
+    middle = sorted(later, key=lambda row: int(row["up"]) + int(row["down"]))[len(later) // 2]
+    return [{"call": call, **row} for call, row in zip(_CALLS, (first, second, middle), strict=True)]
+
+
+Offsets = list[tuple[int, int]]
+
+
+def _offsets(counting: Proxy) -> Offsets:
+    """How far each connection has come, up and down."""
+    return [(len(each.up), len(each.down)) for each in counting.recorded]
+
+
+def _bytes_row(read: list[tuple[list[Span], list[Span]]], start: Offsets, end: Offsets) -> dict[str, Any]:
+    row: dict[str, Any] = {"connections": len(end)}
+    start = start + [(0, 0)] * (len(end) - len(start))
+    for way, name in enumerate(("up", "down")):
+        layers: dict[str, int] = {}
+        for connection, (begins, ends) in enumerate(zip(start, end, strict=True)):
+            for layer, size in window(read[connection][way], begins[way], ends[way]).items():
+                layers[layer] = layers.get(layer, 0) + size
+        row |= {name: sum(layers.values()), f"layers_{name}": layers}
+    return row
+
+
+async def round_trips(pair: Pair, ask: Ask, tries: int) -> int:
+    """Round trips from no connection to the first answer, by how much later it comes over a distance."""
+    async with proxy(pair.port) as near, proxy(pair.port, Distance(_DELAY)) as far:
+        close = [await _first_answer(pair, ask, near) for _ in range(tries + 1)]
+        away = [await _first_answer(pair, ask, far) for _ in range(tries)]
+    return round((min(away) - min(close)) / (2 * _DELAY))
+
+
+async def _first_answer(pair: Pair, ask: Ask, way: Proxy) -> float:
+    return float((await pair.client.ask("fresh", link=pair.link(port=way.port), asks=[ask]))["ends"][-1])
+
+
+async def alone(pair: Pair, ask: Ask, count: int, pids: Sequence[int]) -> tuple[dict[str, Any], list[float]]:
+    """One call at a time on a warm connection: milliseconds, and CPU milliseconds a call on both sides."""
+    async with opened(pair) as client:
+        await client.ask("calls", ask=ask, count=WARM_UP)
+        before = await _server_cpu(pair, pids)
+        done = await client.ask("calls", ask=ask, count=count)
+        server = await _server_cpu(pair, pids) - before
+    found = percentiles(done["seconds"])
+    costs = {"cpu_ms_client": done["cpu"] * 1e3 / count, "cpu_ms_server": server * 1e3 / count}
+    return {"n": count, "p50_ms": found["p50"], "p99_ms": found["p99"], **costs}, done["seconds"]
+
+
+async def _server_cpu(pair: Pair, pids: Sequence[int]) -> float:
+    return cpu_of(pids) if pair.server is None else float(await pair.server.ask("cpu"))

@@ -1,0 +1,121 @@
+"""E5: how late is the news, and what does a watcher cost? Polling, waiting, streams, sockets, a webhook."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from bench.compare.adapters.port import Link
+from bench.compare.bench import Bench
+from bench.compare.measure.proxies import Proxy, proxy
+from bench.compare.measure.statistics import percentiles
+from bench.compare.measure.workers import Worker, worker
+
+NAME = "E5"
+_SESSIONS = "bench.compare.news.sessions"
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way to get news. `every`: seconds between polls; 0: no polling."""
+
+    name: str
+    title: str
+    module: str
+    options: tuple[str, ...] = ()
+    every: float = 0.0
+    crowd: bool = False
+
+
+WAYS: tuple[Way, ...] = (
+    Way("poll-0.1", "polling, 100 ms", "polling", ("0.1",), 0.1),
+    Way("poll-1", "polling, 1 s", "polling", ("1",), 1.0),
+    Way("conditional-1", "polling, 1 s, 304", "polling", ("1", "conditional"), 1.0),
+    Way("poll-10", "polling, 10 s", "polling", ("10",), 10.0),
+    Way("long-poll", "long polling", "polling", ("long",), crowd=True),
+    Way("sse", "SSE", "sse", crowd=True),
+    Way("websocket", "WebSocket", "websocket", crowd=True),
+    Way("subscription", "GraphQL subscription", "subscription", crowd=True),
+    Way("webhook", "webhook", "webhook"),
+)
+NEWS_TITLES = {way.name: way.title for way in WAYS}
+
+
+async def run(bench: Bench) -> None:
+    """One watcher of each way at the same time, over the same seconds; then a crowd of each that pushes."""
+    ways = [way for way in WAYS if not (bench.quick and way.every > 1)]
+    bench.say(f"{NAME}: one watcher of each way")
+    async with AsyncExitStack() as stack:
+        watched = [await _Watched.begin(stack, way) for way in ways]
+        quiet, events, apart = bench.either((1.1, 4, 0.3), (4.0, 14, 0.93))
+        marks = [each.counted() for each in watched]
+        await asyncio.sleep(quiet)
+        idle = [each.counted() - mark for each, mark in zip(watched, marks, strict=True)]
+        marks = [each.counted() for each in watched]
+        await asyncio.gather(*(each.publisher.ask("publish", count=events, every=apart) for each in watched))
+        # A polling client sees the last event at its next poll.
+        await asyncio.sleep(max(way.every for way in ways))
+        seconds = events * apart + apart + max(way.every for way in ways)
+        for each, mark, nothing in zip(watched, marks, idle, strict=True):
+            delays = await each.watchers.ask("delays")
+            traffic = {"idle_bytes_per_s": nothing / quiet, "window_bytes": each.counted() - mark}
+            window = {"window_s": seconds, "events": events, "seen": len(delays), "connections": each.connections()}
+            bench.folder.add(_row(each.way, "one", delays) | traffic | window)
+            bench.folder.sample(NAME, each.way.name, "delay", [delays])
+    for way in WAYS:
+        if way.crowd:
+            await _crowd(bench, way, bench.either(20, 1_000))
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    way: Way
+    publisher: Worker
+    watchers: Worker
+    between: Proxy
+
+    @classmethod
+    async def begin(cls, stack: AsyncExitStack, way: Way) -> _Watched:
+        module = f"bench.compare.news.{way.module}"
+        publisher = await stack.enter_async_context(worker(f"{_SESSIONS}:Publisher", module))
+        watchers = await stack.enter_async_context(worker(f"{_SESSIONS}:Watchers", module))
+        port = await publisher.ask("serve")
+        between = await stack.enter_async_context(proxy(port))
+        await watchers.ask("watch", link=Link(between.port, way.options, {}, port), count=1)
+        if way.module == "webhook":
+            between.target = await watchers.ask("listening")
+        return cls(way, publisher, watchers, between)
+
+    def counted(self) -> int:
+        return self.between.up + self.between.down
+
+    def connections(self) -> int:
+        return self.between.accepted
+
+
+async def _crowd(bench: Bench, way: Way, count: int) -> None:
+    """Memory of an idle watcher, and what an event for all of them costs and how late it comes."""
+    bench.say(f"{NAME}: {count:,} watchers, {way.title}")
+    module = f"bench.compare.news.{way.module}"
+    async with worker(f"{_SESSIONS}:Publisher", module) as publisher, worker(f"{_SESSIONS}:Watchers", module) as all_:
+        port = await publisher.ask("serve")
+        await all_.ask("watch", link=Link(port, way.options), count=bench.either(2, 20))
+        before = await publisher.ask("memory")
+        await all_.ask("watch", link=Link(port, way.options), count=count)
+        held = await publisher.ask("memory") - before
+        events = bench.either(2, 3)
+        cpu = await publisher.ask("publish", count=events, every=bench.either(0.3, 1.5))
+        delays = await all_.ask("delays")
+        watchers = count + bench.either(2, 20)
+        costs = {"memory_bytes": held / count, "cpu_ms": cpu * 1e3 / events / watchers}
+        row = _row(way, "crowd", delays) | costs | {"watchers": watchers, "events": events, "seen": len(delays)}
+        bench.folder.add(row)
+        await all_.ask("stop")
+
+
+def _row(way: Way, kind: str, delays: list[float]) -> dict[str, Any]:
+    names = {"experiment": NAME, "level": "bare", "variant": way.name, "kind": kind, "every_s": way.every}
+    found = percentiles(delays)
+    return {**names, "p50_ms": found["p50"], "p99_ms": found["p99"]}

@@ -1,0 +1,91 @@
+"""E7: work that can wait. Time to the answer, time to the effect, and what is left of it when the worker dies."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import Any
+
+from bench.compare.bench import Bench
+from bench.compare.experiments.e1_shop import sign_in
+from bench.compare.measure.workers import WorkerFailed, worker
+
+NAME = "E7"
+_SERVER, _CUSTOMER = "bench.compare.work.sessions:WorkServer", "bench.compare.work.sessions:Customer"
+# What is true when the answer arrives.
+WAYS = {
+    "sync": ("bench: done in the request", "done"),
+    "queue": ("bench: 202, queue in memory", "received, nothing stored"),
+    "webhook": ("bench: 202, queue in memory, webhook when done", "received, nothing stored"),
+    "shop": ("shop: 202, outbox and durable queue", "stored"),
+}
+_ORDER = {"items": [{"product_id": "42", "quantity": 1}]}
+_EFFECT = 40.0
+
+
+async def run(bench: Bench) -> None:
+    """Interleaved rounds of each way, then each way's worker is killed between its answer and its effect."""
+    ways = [name for name in WAYS if name != "shop" or not bench.bare]
+    server, customer = await bench.worker(_SERVER), await bench.worker(_CUSTOMER)
+    url = f"http://127.0.0.1:{await server.ask('serve')}"
+    shop, headers = "", {}
+    if not bench.bare:
+        running = await bench.shop()
+        shop = running.url("gateway")
+        headers = {"Authorization": f"Bearer {await asyncio.to_thread(sign_in, running)}"}
+    bench.say(f"{NAME}: {bench.rounds} rounds of {', '.join(ways)}")
+    for number, name in bench.interleaved(ways):
+        for _ in range(bench.either(1, 2)):
+            if name == "shop":
+                placed = await customer.ask("accepted", url=shop, headers=headers, body=_ORDER, path="/v1/orders")
+                asked = {"url": shop, "headers": headers, "order": placed["id"], "status": "shipped", "within": _EFFECT}
+                later = await customer.ask("reached", **asked)
+                if later is None:
+                    raise RuntimeError(f"order {placed['id']} was not shipped within {_EFFECT} s")
+                took = {"answer": placed["answer"], "effect": placed["answer"] + later}
+            else:
+                took = await customer.ask("bench", url=url, how=name)
+            bench.folder.add(
+                _row(name, "time", round=number, **{f"{key}_ms": value * 1e3 for key, value in took.items()})
+            )
+    for name in ways:
+        bench.say(f"{NAME}: the worker of {name} dies")
+        kept = await (_shop_kept(bench, customer, shop, headers) if name == "shop" else _bench_kept(name))
+        bench.folder.add(_row(name, "death", kept=kept))
+
+
+def _row(name: str, kind: str, **facts: Any) -> dict[str, Any]:
+    level = "shop" if name == "shop" else "bare"
+    return {"experiment": NAME, "level": level, "variant": name, "kind": kind, "true_at_answer": WAYS[name][1], **facts}
+
+
+async def _bench_kept(name: str) -> str:
+    """The process is killed: right after its answer, or, done in the request, before it."""
+    async with worker(_SERVER) as server, worker(_CUSTOMER) as customer:
+        url = f"http://127.0.0.1:{await server.ask('serve')}"
+        if name == "sync":
+            asking = asyncio.create_task(customer.ask("bench", url=url, how="sync"))
+            await asyncio.sleep(0.02)
+            server.kill()
+            try:
+                await asking
+            except WorkerFailed:
+                return "no; the caller sees an error and does not know"
+            return "yes: it was done before the process died"
+        body: dict[str, Any] = {}
+        await customer.ask("accepted", url=url, headers={}, body=body, path="/orders?how=queue")
+        server.kill()
+        async with worker(_SERVER) as after:
+            await after.ask("serve")
+        return "no; the answer had said that it was accepted"
+
+
+async def _shop_kept(bench: Bench, customer: Any, url: str, headers: dict[str, str]) -> str:
+    """The saga's worker is killed right after an order was accepted."""
+    running = await bench.shop()
+    placed = await customer.ask("accepted", url=url, headers=headers, body=_ORDER, path="/v1/orders")
+    os.kill(running.pids()["order_worker"], signal.SIGKILL)
+    asked = {"url": url, "headers": headers, "order": placed["id"], "status": "shipped", "within": _EFFECT}
+    later = await customer.ask("reached", **asked)
+    return "NO" if later is None else f"yes; shipped {later:.1f} s after the kill"

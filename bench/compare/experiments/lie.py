@@ -1,0 +1,73 @@
+"""Four ways to lie, each a public mistake: the same servers, measured rightly and wrongly in the same round."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import Any
+
+from bench.compare.adapters.port import Ask
+from bench.compare.bench import WARM_UP, Bench, Pair, opened
+from bench.compare.measure.statistics import percentiles
+from bench.compare.measure.workers import Worker
+from bench.compare.variants import BY_NAME
+
+NAME = "lie"
+_SESSION = "bench.compare.measure.lies:Liar"
+_BATCH = 200
+# The server stops for so long in every run of the first lie, as a garbage collection or a full disk would make it.
+_STALL = 0.25
+
+
+async def run(bench: Bench) -> None:
+    """REST and WebSocket, each in interleaved rounds: what is true, and what each mistake makes of it."""
+    pairs = {}
+    for name in ("rest", "websocket"):
+        honest = await bench.pair(BY_NAME[name])
+        liar = await bench.worker(_SESSION, honest.variant.module)
+        pairs[name] = Pair(honest.variant, liar, honest.port, honest.server)
+    for number, name in bench.interleaved(list(pairs)):
+        bench.say(f"lies about {pairs[name].variant.title}, round {number + 1} of {bench.rounds}")
+        for lie, figures in (await _lies(bench, pairs[name])).items():
+            row = {"experiment": NAME, "level": "bare", "variant": name, "kind": lie, "round": number, **figures}
+            bench.folder.add(row)
+
+
+async def _lies(bench: Bench, pair: Pair) -> dict[str, dict[str, Any]]:
+    seconds = bench.either(0.6, 1.0)
+    async with opened(pair) as client:
+        await client.ask("calls", ask=Ask(), count=WARM_UP)
+        kept = percentiles((await client.ask("calls", ask=Ask(), count=50))["seconds"])["p50"]
+        rate = 0.3 * await client.ask("capacity", ask=Ask(), seconds=0.3, at_once=1)
+        open_ = await _stalled(pair, client.ask("rate", ask=Ask(), rate=rate, seconds=seconds))
+        closed = await _stalled(pair, client.ask("closed", ask=Ask(), seconds=seconds))
+        found = {
+            "closed loop": {"right": percentiles(open_["seconds"])["p99"], "wrong": percentiles(closed)["p99"]},
+            "new connection each": {"right": kept, "wrong": await _fresh(pair, client)},
+            "one start for all": {
+                "right": kept,
+                "wrong": percentiles(await client.ask("one_start", count=_BATCH))["p50"],
+            },
+        }
+        if pair.variant.name == "websocket":
+            found["publishes counted as done"] = await client.ask(
+                "publishes", port=pair.port, count=bench.either(300, 3_000)
+            )
+    return found
+
+
+async def _stalled(pair: Pair, measuring: Any) -> Any:
+    """The measurement, while the server stops once."""
+    assert pair.server is not None
+    task = asyncio.ensure_future(measuring)
+    await asyncio.sleep(0.1)
+    os.kill(pair.server.pid, signal.SIGSTOP)
+    await asyncio.sleep(_STALL)
+    os.kill(pair.server.pid, signal.SIGCONT)
+    return await task
+
+
+async def _fresh(pair: Pair, client: Worker) -> float | None:
+    took = [(await client.ask("fresh", link=pair.link(), asks=[Ask()]))["seconds"] for _ in range(15)]
+    return percentiles(took)["p50"]

@@ -1,0 +1,1 @@
+"""The instruments: processes, a counting proxy, an open loop, statistics, and the folder that keeps everything."""

@@ -1,0 +1,170 @@
+"""A TCP proxy on the loopback that counts every byte, and can stand for a distance or break a connection.
+
+It does not touch what it passes on. `delay` is one way, in seconds; a connection's first bytes wait for a TCP
+handshake too (one round trip), since the loopback's own takes no time. `loss` is the share of pieces that come late
+by a retransmission timeout, with all that is behind them: TCP keeps the order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+RETRANSMISSION_TIMEOUT = 0.2  # Linux's least
+_PIECE = 1 << 16
+_QUIET, _SETTLE_TIMEOUT = 0.06, 3.0
+# Pieces on their way in each direction of a connection, before its sender has to wait.
+_IN_FLIGHT = 1_024
+
+
+@dataclass
+class Recorded:
+    """One connection: all that went up (client to server) and down."""
+
+    up: bytearray = field(default_factory=bytearray)
+    down: bytearray = field(default_factory=bytearray)
+
+
+@dataclass
+class Distance:
+    """What the proxied network is like."""
+
+    delay: float = 0.0
+    loss: float = 0.0
+    seed: int = 1
+
+
+class Proxy:
+    """Forwards connections to one port of this machine."""
+
+    def __init__(self, target: int, distance: Distance, *, keep: bool) -> None:
+        self.target = target
+        self._distance = distance
+        self._keep = keep
+        self._draw = random.Random(distance.seed)  # noqa: S311 - a repeatable network
+        self._connections: set[asyncio.StreamWriter] = set()
+        self._changed = 0.0
+        self.port = 0
+        self.accepted = 0
+        self.recorded: list[Recorded] = []
+        self.up = self.down = 0
+        # Cut each connection after so many more bytes of answers; None: never. And: pass nothing on any more.
+        self.cut_after: int | None = None
+        self.stalled = False
+        self._stopped = False
+
+    async def settled(self) -> None:
+        """Wait until nothing has moved for a moment: acknowledgements come after the answer. Raises `TimeoutError`."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(_SETTLE_TIMEOUT):
+            while (left := self._changed + _QUIET - loop.time()) > 0:  # noqa: ASYNC110 - silence raises no event
+                await asyncio.sleep(left)
+
+    def stop(self) -> None:
+        """End like a server that is stopped: connections are reset, and so are new ones."""
+        self._stopped = True
+        self.cut()
+
+    def cut(self) -> None:
+        """Reset every connection."""
+        for writer in self._connections:
+            writer.transport.abort()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted += 1
+        if self._stopped:
+            writer.transport.abort()
+            return
+        try:
+            there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self.target)
+        except OSError:
+            writer.transport.abort()
+            return
+        ends = {writer, there_writer}
+        self._connections |= ends
+        record = Recorded()
+        self.recorded.append(record)
+        handshake = 2 * self._distance.delay
+        try:
+            await asyncio.gather(
+                self._forward(reader, there_writer, record.up, handshake),
+                self._forward(there_reader, writer, record.down, 0.0, answers=True),
+            )
+        finally:
+            self._connections -= ends
+            for end in ends:
+                end.transport.abort()
+
+    async def _forward(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        kept: bytearray,
+        handshake: float,
+        *,
+        answers: bool = False,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_IN_FLIGHT)
+        sending = asyncio.create_task(self._send(queue, writer))
+        not_before = loop.time() + handshake
+        try:
+            while data := await reader.read(_PIECE):
+                data = self._counted(data, kept, answers=answers)
+                due = max(not_before, loop.time()) + self._distance.delay
+                if self._distance.loss and self._draw.random() < self._distance.loss:
+                    due += RETRANSMISSION_TIMEOUT
+                    not_before = due - self._distance.delay
+                if not (answers and self.stalled):
+                    await queue.put((due, data))
+            await queue.put((0.0, b""))
+            await sending
+        except OSError:  # either end has gone
+            return
+        finally:
+            sending.cancel()
+
+    def _counted(self, data: bytes, kept: bytearray, *, answers: bool) -> bytes:
+        """Count and record a piece. Raises `ConnectionResetError` where the connection is to be cut."""
+        if answers and self.cut_after is not None:
+            if self.cut_after < len(data):
+                self.cut()
+                raise ConnectionResetError("cut on purpose")
+            self.cut_after -= len(data)
+        self._changed = asyncio.get_running_loop().time()
+        if answers:
+            self.down += len(data)
+        else:
+            self.up += len(data)
+        if self._keep:
+            kept += data
+        return data
+
+    async def _send(self, queue: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due, data = await queue.get()
+            if due > loop.time():
+                await asyncio.sleep(due - loop.time())
+            if not data:
+                if writer.can_write_eof():
+                    writer.write_eof()
+                return
+            writer.write(data)
+            await writer.drain()
+
+
+@asynccontextmanager
+async def proxy(target: int, distance: Distance | None = None, *, keep: bool = False) -> AsyncIterator[Proxy]:
+    """A proxy on a free port; `keep`: every byte is recorded, too."""
+    forwarding = Proxy(target, distance or Distance(), keep=keep)
+    server = await asyncio.start_server(forwarding.serve, "127.0.0.1", 0)
+    forwarding.port = server.sockets[0].getsockname()[1]
+    try:
+        yield forwarding
+    finally:
+        server.close()
+        forwarding.cut()

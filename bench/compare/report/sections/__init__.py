@@ -1,0 +1,1 @@
+"""One module an experiment: its tables and its pictures."""

@@ -1,0 +1,123 @@
+"""E5's tables and the plane: bytes a watcher and hour, against how late the news is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from bench.compare.experiments.e5_news import NEWS_TITLES
+from bench.compare.measure.folder import Row, rows_of
+from bench.compare.report.figures import digits, table, variants
+from bench.compare.report.svg import Picture
+
+# Events an hour, and what that is called.
+EVENT_RATES = ((3600, "1 a second"), (60, "1 a minute"), (1, "1 an hour"))
+# RFC 6455: each side of websockets' connection pings every 20 s; a ping and its pong are 16 bytes (4 of data, a mask).
+_PINGS_PER_HOUR, _PING_BYTES = 2 * 180, 16
+_PINGED = {"websocket", "subscription"}
+_LONG_POLLS_PER_HOUR = 3600 / 25
+_LEFT, _TOP, _WIDTH, _HEIGHT = 80, 64, 860, 460
+
+
+def tables(rows: Sequence[Row]) -> dict[str, str]:
+    names = variants(rows, "E5", kind="one")
+    if not names:
+        return {}
+    body = []
+    for name in names:
+        own = rows_of(rows, "E5", kind="one", variant=name)[0]
+        hours = [digits(hourly(rows, name, each)) for each, _ in EVENT_RATES]
+        missed = f"{own['seen']} of {own['events']}"
+        body.append([NEWS_TITLES[name], *(_ms(own[each]) for each in ("p50_ms", "p99_ms")), missed, *hours])
+    head = ["one watcher", "news is late by, ms (p50)", "p99", "seen"]
+    one = table([*head, *(f"bytes an hour at {each}" for _, each in EVENT_RATES)], body)
+    crowd = [
+        [
+            NEWS_TITLES[str(row["variant"])],
+            f"{row['watchers']:,}",
+            digits(row["memory_bytes"] / 1024),
+            digits(row["cpu_ms"] * 1000),
+            _ms(row["p50_ms"]),
+            _ms(row["p99_ms"]),
+            f"{row['seen']:,} of {row['watchers'] * row['events']:,}",
+        ]
+        for row in rows_of(rows, "E5", kind="crowd")
+    ]
+    head = ["many watchers", "watchers", "server memory each, KiB", "server CPU an event and watcher, µs"]
+    return {"e5": one, "e5-crowd": table([*head, "news late by, ms (p50)", "p99", "seen"], crowd)}
+
+
+def _ms(value: float | None) -> str:
+    return "failed" if value is None else digits(value)
+
+
+def hourly(rows: Sequence[Row], name: str, events: float) -> float:
+    """Bytes of a watcher in an hour with so many events, from what was measured of polls and of events.
+
+    A poll costs what idle polls cost (10 s polls: as those of 1 s), an event what the window with events cost more.
+    """
+    own = rows_of(rows, "E5", kind="one", variant=name)[0]
+    polls = own if own["every_s"] <= 1 else rows_of(rows, "E5", kind="one", variant="poll-1")[0]
+    idle = polls["idle_bytes_per_s"] * (polls["every_s"] / own["every_s"] if own["every_s"] else 1)
+    event = max(0.0, polls["window_bytes"] - polls["idle_bytes_per_s"] * polls["window_s"]) / polls["events"]
+    if name == "long-poll":
+        return float(max(events, _LONG_POLLS_PER_HOUR) * event)
+    pings = _PINGS_PER_HOUR * _PING_BYTES if name in _PINGED else 0
+    return float(max(1.0, idle * 3600 * (own["every_s"] > 0) + events * event + pings))
+
+
+def pictures(rows: Sequence[Row]) -> dict[str, str]:
+    names = [name for name in variants(rows, "E5", kind="one") if _delay(rows, name)]
+    if not names:
+        return {}
+    points = {name: [hourly(rows, name, each) for each, _ in EVENT_RATES] for name in names}
+    delays = {name: _delay(rows, name) for name in names}
+    title = "News: what a watcher costs, and how late the news is"
+    said = "; ".join(
+        f"{NEWS_TITLES[name]}: late by {digits(delays[name])} ms, {digits(each[1])} bytes an hour"
+        for name, each in points.items()
+    )
+    picture = Picture(_WIDTH, _HEIGHT, title, f"Dots at one event a minute. {said}.")
+    picture.text(16, 26, title, size="big")
+    picture.text(
+        16,
+        46,
+        "delay, ms; large: an event a minute; small: an event a second (right) and an hour (left)",
+        colour="quiet",
+    )
+    xs = [math.log10(value) for each in points.values() for value in each]
+    ys = [math.log10(value) for value in delays.values()]
+    left, right, low, high = math.floor(min(xs)), math.ceil(max(xs)), math.floor(min(ys)), math.ceil(max(ys))
+
+    def at(value: float, delay: float) -> tuple[float, float]:
+        across = (math.log10(value) - left) / (right - left or 1)
+        up = (math.log10(delay) - low) / (high - low or 1)
+        return _LEFT + across * (_WIDTH - _LEFT - 170), _HEIGHT - 50 - up * (_HEIGHT - _TOP - 70)
+
+    for power in range(left, right + 1):
+        x, _ = at(10.0**power, 10.0**low)
+        picture.line(x, _TOP, x, _HEIGHT - 44)
+        picture.text(x, _HEIGHT - 26, f"{10.0**power:,.0f}", colour="quiet", anchor="middle", size="small")
+    for power in range(low, high + 1):
+        _, y = at(10.0**left, 10.0**power)
+        picture.line(_LEFT, y, _WIDTH - 170, y)
+        picture.text(_LEFT - 8, y + 4, f"{10.0**power:g}", colour="quiet", anchor="end", size="small")
+    picture.text(_WIDTH / 2 - 60, _HEIGHT - 8, "bytes of a watcher in an hour", colour="quiet", anchor="middle")
+    label = 0.0
+    for name, values in sorted(points.items(), key=lambda each: -delays[each[0]]):
+        polls = name.startswith(("poll", "conditional"))
+        colour = "b" if polls else "d" if name == "webhook" else "c"
+        picture.path([at(value, delays[name]) for value in values], colour)
+        for value in (values[0], values[2]):
+            picture.dot(*at(value, delays[name]), colour, 2.5)
+        x, y = at(values[1], delays[name])
+        picture.dot(x, y, colour, 6)
+        label = max(label + 15, y + 4)
+        picture.text(
+            _WIDTH - 160, label, f"{NEWS_TITLES[name]}: {digits(delays[name])} ms", colour=colour, size="small"
+        )
+    return {"e5-plane.svg": picture.svg()}
+
+
+def _delay(rows: Sequence[Row], name: str) -> float:
+    return float(rows_of(rows, "E5", kind="one", variant=name)[0]["p50_ms"] or 0.0)

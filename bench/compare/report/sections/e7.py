@@ -1,0 +1,39 @@
+"""E7's table: what the answer means comes first; ways whose answers mean different things are not ranked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.compare.experiments.e7_later import WAYS
+from bench.compare.measure.folder import Row, rows_of
+from bench.compare.report.figures import Measured, measured, table, variants
+
+
+def tables(rows: Sequence[Row]) -> dict[str, str]:
+    names = variants(rows, "E7")
+    if not names:
+        return {}
+    body = []
+    for name in WAYS:
+        if name in names:
+            death = rows_of(rows, "E7", variant=name, kind="death")[0]
+            times = [_median(rows, name, each) for each in ("answer_ms", "effect_ms")]
+            body.append([WAYS[name][0], death["true_at_answer"], *times, death["kept"]])
+    head = [
+        "",
+        "true when the answer arrives",
+        "ms to the answer",
+        "ms to the effect",
+        "is the work kept when its worker dies?",
+    ]
+    return {"e7": table(head, body)}
+
+
+def _median(rows: Sequence[Row], name: str, what: str) -> Measured:
+    return measured([row[what] for row in rows_of(rows, "E7", variant=name, kind="time")])
+
+
+def pictures(rows: Sequence[Row]) -> dict[str, str]:
+    """None: the table says it."""
+    del rows
+    return {}

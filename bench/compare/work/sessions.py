@@ -1,0 +1,80 @@
+"""What runs in E7's workers: orders placed, and waited for, on the bench's server and in the shop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from contextlib import AsyncExitStack
+from typing import Any
+
+import aiohttp
+from fastapi import FastAPI
+
+from bench.compare.adapters.port import asgi
+from bench.compare.work.server import serve
+
+_POLL = 0.005
+_TIMEOUT = 30.0
+
+
+class WorkServer:
+    def __init__(self) -> None:
+        self._stack = AsyncExitStack()
+
+    async def serve(self) -> int:
+        """Begin to serve; returns the port."""
+        return await self._stack.enter_async_context(serve(()))
+
+
+class Customer:
+    """Places an order and waits for its effect: seconds to the answer, and to the effect."""
+
+    async def bench(self, url: str, how: str) -> dict[str, float]:
+        """On the bench's server: sync, queue, or webhook (told at a URL of ours instead of asking)."""
+        if how == "webhook":
+            return await self._told(url)
+        async with aiohttp.ClientSession(url) as session, asyncio.timeout(_TIMEOUT):
+            began = time.perf_counter()
+            async with session.post("/orders", params={"how": how}, raise_for_status=True) as answer:
+                order = (await answer.json())["id"]
+            answered = time.perf_counter() - began
+            while True:
+                async with session.get(f"/orders/{order}", raise_for_status=True) as answer:
+                    if await answer.json():
+                        return {"answer": answered, "effect": time.perf_counter() - began}
+                await asyncio.sleep(_POLL)
+
+    async def _told(self, url: str) -> dict[str, float]:
+        app, told = FastAPI(openapi_url=None), asyncio.Event()
+
+        @app.post("/hook")
+        async def hook(order: dict[str, str]) -> None:
+            told.set()
+
+        async with asgi(app) as port, aiohttp.ClientSession(url) as session, asyncio.timeout(_TIMEOUT):
+            params = {"how": "webhook", "callback": f"http://127.0.0.1:{port}/hook"}
+            began = time.perf_counter()
+            async with session.post("/orders", params=params, raise_for_status=True):
+                answered = time.perf_counter() - began
+            await told.wait()
+            return {"answer": answered, "effect": time.perf_counter() - began}
+
+    async def accepted(self, url: str, headers: dict[str, str], body: dict[str, Any], path: str) -> dict[str, Any]:
+        """Place an order and return `id` and `answer` seconds, without waiting for its effect."""
+        async with aiohttp.ClientSession(url) as session, asyncio.timeout(_TIMEOUT):
+            began = time.perf_counter()
+            own = {**headers, "Idempotency-Key": uuid.uuid4().hex}
+            async with session.post(path, json=body, headers=own, raise_for_status=True) as answer:
+                return {"id": (await answer.json())["id"], "answer": time.perf_counter() - began}
+
+    async def reached(self, url: str, headers: dict[str, str], order: str, status: str, within: float) -> float | None:
+        """Seconds until the shop's order has this status; None when it has not within so many seconds."""
+        began = time.perf_counter()
+        async with aiohttp.ClientSession(url, headers=headers) as session:
+            while time.perf_counter() < began + within:
+                async with session.get(f"/v1/orders/{order}", raise_for_status=True) as answer:
+                    if (await answer.json())["status"] == status:
+                        return time.perf_counter() - began
+                await asyncio.sleep(_POLL)
+        return None

@@ -1,0 +1,288 @@
+"""`make bench-orders`: orders a second from accepted to shipped, on the embedded default and on RabbitMQ + PostgreSQL.
+
+On each engine: a closed loop for what it can take, an open loop at 70 % of that (or at `--rate`) for what an order
+waits, then shorter runs that count: processor samples (py-spy) and fsyncs (strace). Everything shares this machine's
+cores with the load, every trace is recorded. Rates say little on a busy machine; the processor time of an order does,
+and so does what it is beside its floor: the same hops done bare. Exit code 1 when a bar is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+
+import aiohttp
+import uvloop
+
+from bench import orders_engines as engines
+from bench import orders_load as load
+from bench.orders_accounting import sampled, syncs_counted
+from bench.orders_engines import Engine
+from bench.orders_floor import floor_ms
+from bench.shop import RunningShop, fresh_shop
+
+RESULTS = Path(__file__).parent / "results"
+WARMING = 5.0
+IDLE = 5.0
+SHARE = 0.7
+# Orders a second, and seconds at least, where what is counted stops the processes; and the seconds after which
+# PostgreSQL's sessions have reported their statistics.
+COUNTING_RATE = 4.0
+MIN_COUNTING = 5.0
+COUNTS_SECONDS = 2.0
+POSTGRES_URL = "postgresql://postgres@127.0.0.1:5432"
+RABBITMQ_URL = "amqp://guest:guest@127.0.0.1:5672/"
+
+SHIPPED_BAR_PER_S = 40.0
+FLOOR_BAR = 2.0
+ACCEPTED_BAR_MS = 250.0
+PAID_TO_SHIPPED_BAR_MS = 1_000.0
+
+Loop = Callable[[load.Customer, load.Run], Awaitable[None]]
+
+
+@dataclass
+class Result:
+    """What one engine has shown. Processor times are milliseconds of an order."""
+
+    engine: str
+    capacity: dict[str, float]
+    steady: dict[str, float]
+    rate: float
+    cpu_ms: dict[str, dict[str, float]]
+    idle_ms_per_s: float
+    kinds_ms: dict[str, dict[str, float]] = field(default_factory=dict)
+    syncs: dict[str, float] = field(default_factory=dict)
+    transactions: float = 0.0
+    statements: float | None = None
+    broker_bytes: float = 0.0
+    events: dict[str, float] = field(default_factory=dict)
+    hops: dict[str, int] = field(default_factory=dict)
+    floor_ms: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def floor(self) -> float:
+        return sum(self.floor_ms[name] * count for name, count in self.hops.items())
+
+    @property
+    def ours(self) -> float:
+        """Without the broker's server, which others may use: it is in neither side of the ratio."""
+        return sum(ms for name, ms in self.cpu_ms["open loop"].items() if not name.startswith("rabbitmq"))
+
+    def bars(self) -> list[tuple[str, float, float, bool]]:
+        """What, the figure, its bar, whether it is held."""
+        ratio = self.ours / self.floor
+        accepted, paid = self.steady["accepted_p99_ms"], self.steady["paid_to_shipped_p99_ms"]
+        shipped = self.capacity["shipped_per_s"]
+        return [
+            ("shipped a second, sustained", shipped, SHIPPED_BAR_PER_S, shipped >= SHIPPED_BAR_PER_S),
+            ("processor time, of the floor's", ratio, FLOOR_BAR, ratio <= FLOOR_BAR),
+            ("accepted, p99 ms", accepted, ACCEPTED_BAR_MS, accepted <= ACCEPTED_BAR_MS),
+            ("paid to shipped, p99 ms", paid, PAID_TO_SHIPPED_BAR_MS, paid <= PAID_TO_SHIPPED_BAR_MS),
+        ]
+
+
+class Measured:
+    """One shop under load."""
+
+    def __init__(self, shop: RunningShop, engine: Engine, customer: load.Customer) -> None:
+        self.shop = shop
+        self.engine = engine
+        self._customer = customer
+
+    async def cpu(self) -> dict[str, float]:
+        return {**load.cpu(self.shop), **await self.engine.cpu()}
+
+    async def run(self, seconds: float, loop: Loop, around: AbstractContextManager[None] | None = None) -> load.Run:
+        """A stretch of load, from its first order until its last one has shipped."""
+        before = await self.cpu()
+        run = load.Run(seconds, began=time.time())
+        with around or nullcontext():
+            await loop(self._customer, run)
+            await self._customer.wait_until_shipped(load.last_of(run.orders))
+        after = await self.cpu()
+        run.cpu = {name: after[name] - before.get(name, 0.0) for name in after}
+        await self._customer.read_all(run.orders)
+        run.drained = max((order.shipped for order in run.orders), default=0.0)
+        return run
+
+    async def idle_ms_per_s(self) -> float:
+        """The cost of a shop without requests."""
+        before = await self.cpu()
+        await asyncio.sleep(IDLE)
+        after = await self.cpu()
+        return sum(after[name] - before.get(name, 0.0) for name in after) * 1000 / IDLE
+
+    async def hops(self, order_id: str, syncs: float) -> dict[str, int]:
+        """How many exchanges of each kind one order's trace shows, and its commits."""
+        async with aiohttp.ClientSession(self.shop.url("console")) as http:
+            async with http.get("/api/traces", params={"order_id": order_id}) as response:
+                trace_id = (await response.json())["items"][0]["trace_id"]
+            async with http.get(f"/api/traces/{trace_id}") as response:
+                spans = (await response.json())["spans"]
+        kinds = Counter(str(span["kind"]).lower() for span in spans)
+        asked = Counter(span["protocol"] for span in spans if str(span["kind"]).lower() == "client")
+        # The broker's own writes are in the publishes and consumes.
+        publishes, consumes = kinds["producer"], kinds["consumer"]
+        durable = publishes + consumes if not self.engine.postgres else 0
+        return {
+            "gRPC call": asked["gRPC"],
+            "HTTP exchange": 1 + asked["HTTP"] + asked["webhook"],
+            "SOAP exchange": asked["SOAP"],
+            "SMTP exchange": asked["SMTP"],
+            "publish": publishes,
+            "consume": consumes,
+            "commit": max(0, round(syncs) - durable),
+        }
+
+
+async def measure(shop: RunningShop, engine: Engine, arguments: argparse.Namespace) -> Result:
+    """All runs on one engine."""
+    async with load.customer_of(shop) as customer:
+        measured = Measured(shop, engine, customer)
+        idle = await measured.idle_ms_per_s()
+        await measured.run(WARMING, _open_loop(COUNTING_RATE))
+        capacity = await measured.run(arguments.seconds, partial(load.closed, connections=arguments.connections))
+        rate = arguments.rate or SHARE * capacity.figures()["until_all_shipped_per_s"]
+        broker = engine.broker(shop.env["SHOP_DATA_DIR"])
+        began = await engines.position(broker)
+        steady = await measured.run(arguments.seconds, _open_loop(rate))
+        traffic = await engines.traffic(broker, began)
+        cpu_ms = {"closed loop": capacity.cpu_ms(), "open loop": steady.cpu_ms()}
+        result = Result(engine.name, capacity.figures(), steady.figures(), rate, cpu_ms, idle)
+        result.broker_bytes = traffic.size / len(steady.orders)
+        result.events = {name: number / len(steady.orders) for name, number in traffic.types.most_common()}
+        samples: dict[int, Counter[str]] = {}
+        short = max(MIN_COUNTING, arguments.seconds / 4)
+        await measured.run(short, _open_loop(rate), sampled(shop.supervisor, samples))
+        result.kinds_ms = _kinds_ms(samples, shop.pids(), cpu_ms["open loop"])
+        await _count(measured, result, short)
+    with tempfile.TemporaryDirectory(prefix="bench-floor-") as folder:
+        result.floor_ms = await floor_ms(engine, Path(folder))
+    return result
+
+
+def _open_loop(rate: float) -> Loop:
+    return partial(load.opened, rate=rate)
+
+
+async def _count(measured: Measured, result: Result, seconds: float) -> None:
+    """What an order writes, and which hops its trace shows."""
+    engine, syncs = measured.engine, Counter[str]()
+    before = await engine.counts()
+    run = await measured.run(seconds, _open_loop(COUNTING_RATE), syncs_counted(measured.shop.pids(), syncs))
+    await asyncio.sleep(COUNTS_SECONDS)
+    after = await engine.counts()
+    orders = len(run.orders)
+    result.syncs = {name: number / orders for name, number in syncs.most_common()}
+    result.transactions = sum(result.syncs.values())
+    if before and after:
+        result.transactions = (after.commits - before.commits) / orders
+        result.syncs["postgresql (whole)"] = (after.syncs - before.syncs) / orders
+        if before.statements is not None and after.statements is not None:
+            result.statements = (after.statements - before.statements) / orders
+    if missing := engines.statements_missing(after):
+        sys.stdout.write(f"{engine.name}: {missing}\n")
+    result.hops = await measured.hops(run.orders[-1].id, result.transactions)
+
+
+def _kinds_ms(
+    samples: Mapping[int, Counter[str]], pids: Mapping[str, int], cpu_ms: Mapping[str, float]
+) -> dict[str, dict[str, float]]:
+    """Each process's time for an order by kind of work, as its samples divide it."""
+    found = {}
+    for name, pid in pids.items():
+        counts = samples.get(pid, Counter())
+        total = counts.total()
+        found[name] = {kind: cpu_ms[name] * count / total for kind, count in counts.most_common()}
+    return found
+
+
+def _print(result: Result) -> bool:
+    """Print one engine's figures; whether a bar was missed."""
+    print(f"\n{result.engine}")
+    for title, run in (("closed loop", result.capacity), (f"open loop, {result.rate:.1f}/s", result.steady)):
+        print(
+            f"  {title}: {run['orders']:.0f} orders, {run['refused']:.0f} refused; "
+            f"{run['accepted_per_s']:.1f} accepted/s, {run['shipped_per_s']:.1f} shipped/s "
+            f"({run['until_all_shipped_per_s']:.1f}/s until the last one was)"
+        )
+        for name in ("accepted", "accepted_to_shipped", "paid_to_shipped"):
+            words = name.replace("_", " ")
+            print(f"    {words:<22} p50 {run[f'{name}_p50_ms']:>8.0f} ms   p99 {run[f'{name}_p99_ms']:>8.0f} ms")
+    opened = result.cpu_ms["open loop"]
+    print(
+        f"  processor time of an order: {sum(opened.values()):.1f} ms, closed loop {result.capacity['cpu_ms']:.1f} ms"
+    )
+    print(f"  (idle: {result.idle_ms_per_s:.0f} ms a second)")
+    for name, ms in opened.items():
+        split = ", ".join(f"{kind} {part:.1f}" for kind, part in result.kinds_ms.get(name, {}).items() if part >= 0.05)
+        print(f"    {name:<18} {ms:>6.2f}  {split}")
+    kinds: dict[str, float] = {}
+    for each in result.kinds_ms.values():
+        kinds |= {kind: kinds.get(kind, 0.0) + ms for kind, ms in each.items()}
+    by_size = sorted(kinds.items(), key=lambda item: -item[1])
+    print("  by kind of work:", ", ".join(f"{kind} {ms:.1f}" for kind, ms in by_size) or "not sampled")
+    print(f"  fsyncs: {', '.join(f'{name} {number:.1f}' for name, number in result.syncs.items()) or 'not counted'}")
+    statements = "not counted" if result.statements is None else f"{result.statements:.0f}"
+    reads = " (every read is one to PostgreSQL)" if result.engine == engines.SERVERS else ""
+    print(f"  transactions {result.transactions:.1f}{reads}, statements {statements}")
+    print(f"  on the broker: {result.broker_bytes:.0f} bytes; ", end="")
+    print(", ".join(f"{name} {number:.1f}" for name, number in result.events.items()))
+    parts = (f"{count} {name} x {result.floor_ms[name]:.2f}" for name, count in result.hops.items())
+    print(f"  floor {result.floor:.1f} ms: {', '.join(parts)}")
+    for what, figure, bar, held in result.bars():
+        print(f"  {what:<32} {figure:>8.2f}  bar {bar:g}: {'held' if held else 'MISSED'}")
+    return not all(held for *_, held in result.bars())
+
+
+def main() -> int:
+    """Measure, print, write `bench/results/orders.json`, and return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60.0, help="length of each loop")
+    parser.add_argument(
+        "--rate", type=float, default=0.0, help="orders a second of the open loop; 0: 70 %% of capacity"
+    )
+    parser.add_argument("--connections", type=int, default=load.CONNECTIONS, help="of the closed loop")
+    parser.add_argument("--only", choices=("embedded", "servers"), help="one engine")
+    parser.add_argument("--sampling", type=float, default=1.0, help="share of the traces that are recorded")
+    parser.add_argument("--postgres", default=os.environ.get("TEST_POSTGRES_URL", POSTGRES_URL))
+    parser.add_argument("--rabbitmq", default=os.environ.get("TEST_RABBITMQ_URL", RABBITMQ_URL))
+    arguments = parser.parse_args()
+    results = []
+    if arguments.only != "servers":
+        results.append(_on(engines.embedded(), arguments))
+    if arguments.only != "embedded":
+        with engines.servers(arguments.postgres, arguments.rabbitmq) as engine:
+            if engine is None:
+                print(f"{engines.SERVERS}: NOT RUN, one of them does not listen")
+            else:
+                results.append(_on(engine, arguments))
+    machine = {"cores": os.cpu_count(), "load_1m": os.getloadavg()[0]}
+    RESULTS.mkdir(exist_ok=True)
+    report = {"machine": machine, "engines": [{**asdict(each), "floor": each.floor} for each in results]}
+    (RESULTS / "orders.json").write_text(json.dumps(report, indent=2) + "\n")
+    missed = [_print(result) for result in results]
+    print(f"\non {machine['cores']} cores, load average {machine['load_1m']:.1f} over the last minute")
+    return 1 if any(missed) else 0
+
+
+def _on(engine: Engine, arguments: argparse.Namespace) -> Result:
+    settings = {"SHOP_TRACE_SAMPLE_RATIO": str(arguments.sampling), **engine.settings}
+    with fresh_shop(**settings) as shop:
+        return uvloop.run(measure(shop, engine, arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

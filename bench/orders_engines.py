@@ -1,0 +1,180 @@
+"""What a shop stands on while its orders are measured: databases and a broker of its own, removed at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import aio_pika
+import asyncpg
+import psutil
+
+from chassis.broker import cloudevents
+from chassis.broker import connect as connect_broker
+from chassis.broker.port import Topology
+from chassis.broker.topics import matches
+from chassis.settings import TOPOLOGY
+
+EMBEDDED = "embedded + SQLite"
+SERVERS = "RabbitMQ + PostgreSQL"
+_NO_STATEMENTS = "statements: NOT COUNTED, PostgreSQL does not run with pg_stat_statements"
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What PostgreSQL has counted so far; `syncs` is the whole server's, `statements` None where it does not count."""
+
+    commits: int
+    syncs: int
+    statements: int | None
+
+
+@dataclass
+class Engine:
+    """`settings` choose it; `postgres` and `rabbitmq` are the servers' URLs, empty on the embedded default."""
+
+    name: str
+    settings: dict[str, str] = field(default_factory=dict)
+    postgres: str = ""
+    rabbitmq: str = ""
+    prefix: str = ""
+
+    def broker(self, data_dir: str) -> str:
+        return self.settings.get("SHOP_BROKER_URL") or f"embedded:{data_dir}/broker.sqlite"
+
+    async def cpu(self) -> dict[str, float]:
+        """Seconds of processor time of the servers so far: of our own database sessions, and of the whole broker."""
+        if not self.postgres:
+            return {}
+        sessions = sum(_cpu(pid) for pid in await self._sessions())
+        brokers = [process.pid for process in psutil.process_iter(["name"]) if process.info["name"] == "beam.smp"]
+        return {"postgresql": sessions, "rabbitmq (whole)": sum(map(_cpu, brokers))}
+
+    async def counts(self) -> Counts | None:
+        """None on the embedded default."""
+        return await self._counts() if self.postgres else None
+
+    async def _sessions(self) -> list[int]:
+        rows = await self._ask("SELECT pid FROM pg_stat_activity WHERE starts_with(datname, $1)", self.prefix)
+        return [int(row["pid"]) for row in rows]
+
+    async def _counts(self) -> Counts:
+        mine = "starts_with(datname, $1)"
+        commits = await self._ask(f"SELECT sum(xact_commit) FROM pg_stat_database WHERE {mine}", self.prefix)  # noqa: S608
+        syncs = await self._ask("SELECT wal_sync FROM pg_stat_wal")
+        try:
+            of_mine = f"JOIN pg_database d ON d.oid = dbid WHERE {mine}"
+            statements = await self._ask(f"SELECT sum(calls) FROM pg_stat_statements {of_mine}", self.prefix)  # noqa: S608
+        except asyncpg.PostgresError:
+            return Counts(int(commits[0][0]), int(syncs[0][0]), None)
+        return Counts(int(commits[0][0]), int(syncs[0][0]), int(statements[0][0]))
+
+    async def _ask(self, query: str, *values: str) -> list[asyncpg.Record]:
+        connection = await asyncpg.connect(f"{self.postgres}/postgres")
+        try:
+            return list(await connection.fetch(query, *values))
+        finally:
+            await connection.close()
+
+
+def statements_missing(counts: Counts | None) -> str:
+    """What to say where statements cannot be counted."""
+    if counts is None:
+        return "statements: NOT COUNTED on SQLite, which counts none; its fsyncs are its transactions"
+    return _NO_STATEMENTS if counts.statements is None else ""
+
+
+def embedded() -> Engine:
+    return Engine(EMBEDDED)
+
+
+@contextmanager
+def servers(postgres: str, rabbitmq: str) -> Iterator[Engine | None]:
+    """PostgreSQL and RabbitMQ, everything under names of its own; None where one of them does not listen."""
+    if not (_listens(postgres, 5432) and _listens(rabbitmq, 5672)):
+        yield None
+        return
+    prefix = f"bench_{uuid.uuid4().hex[:8]}_"
+    settings = {
+        "SHOP_DATABASE_URL": f"{postgres}/{prefix}{{service}}",
+        "SHOP_BROKER_URL": f"{rabbitmq}?prefix={prefix}",
+    }
+    try:
+        yield Engine(SERVERS, settings, postgres, rabbitmq, prefix)
+    finally:
+        asyncio.run(_remove(postgres, rabbitmq, prefix))
+
+
+async def _remove(postgres: str, rabbitmq: str, prefix: str) -> None:
+    topology = Topology.load(TOPOLOGY)
+    async with await aio_pika.connect(rabbitmq) as connection, connection.channel() as channel:
+        for queue in (f"{name}{end}" for name in topology.queues for end in ("", ".retry", ".dead")):
+            await channel.queue_delete(prefix + queue)
+        await channel.queue_delete(prefix + topology.log)
+        await channel.exchange_delete(prefix + topology.exchange)
+    server = await asyncpg.connect(f"{postgres}/postgres")
+    for row in await server.fetch("SELECT datname FROM pg_database WHERE starts_with(datname, $1)", prefix):
+        await server.execute(f'DROP DATABASE IF EXISTS "{row["datname"]}" WITH (FORCE)')
+    await server.close()
+
+
+@dataclass
+class Traffic:
+    """What went over the broker: events by type, and bytes of headers and data, once for each queue and the log."""
+
+    types: Counter[str] = field(default_factory=Counter)
+    size: int = 0
+
+
+async def position(url: str) -> int:
+    """Where the event log is now."""
+    broker = await connect_broker(url, Topology.load(TOPOLOGY))
+    try:
+        return await broker.last_position()
+    finally:
+        await broker.close()
+
+
+async def traffic(url: str, after: int) -> Traffic:
+    """All that was published since a position of the log."""
+    topology = Topology.load(TOPOLOGY)
+    broker = await connect_broker(url, topology)
+    found = Traffic()
+    try:
+        last = await broker.last_position()
+        if last > after:
+            async with broker.tail(after) as log:
+                async for entry in log:
+                    event = entry.event
+                    copies = 1 + sum(any(matches(p, event.type) for p in bound) for bound in topology.queues.values())
+                    found.types[event.type] += 1
+                    sizes = (len(name) + len(value) for name, value in cloudevents.headers(event).items())
+                    found.size += copies * (len(event.data) + sum(sizes))
+                    if entry.position >= last:
+                        break
+        return found
+    finally:
+        await broker.close()
+
+
+def _listens(url: str, port: int) -> bool:
+    address = urlsplit(url)
+    try:
+        with closing(socket.create_connection((address.hostname or "", address.port or port), timeout=2)):
+            return True
+    except OSError:
+        return False
+
+
+def _cpu(pid: int) -> float:
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return float(times.user + times.system)
