@@ -13,7 +13,8 @@ RUN /opt/shop/bin/pip install --no-cache-dir --disable-pip-version-check --quiet
 FROM dependencies AS code
 WORKDIR /app
 COPY . .
-RUN /opt/shop/bin/python -m protos && /opt/shop/bin/python -m compileall -q .
+# Readable for the user that runs it, whatever umask the repository was cloned under.
+RUN /opt/shop/bin/python -m protos && /opt/shop/bin/python -m compileall -q . && chmod -R a+rX .
 
 # What only a build needs goes, and debugging symbols: two fifths of the dependencies' size.
 FROM dependencies AS runtime
@@ -46,6 +47,6 @@ ENV PATH=/opt/shop/bin:/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8 PYTHONUNBUFFERE
 WORKDIR /app
 USER 10001:10001
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=5s --start-period=40s --retries=3 CMD ["python", "-m", "shop.healthy"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=40s --retries=3 CMD ["python", "-m", "shop.commands.processes.healthy"]
 ENTRYPOINT ["shop"]
 CMD ["--help"]

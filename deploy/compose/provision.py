@@ -18,12 +18,12 @@ from pathlib import Path
 from chassis.broker.port import Topology
 from chassis.settings import TOPOLOGY
 from deploy.compose.rabbitmq.definitions import USERS, definitions
-from shop.processes import Scheme
+from shop.process_table import Scheme
 
 # Services with a database of their own; processes of one service share its role.
 DATABASES = ("users", "catalog", "orders", "inventory", "storage", "mailer", "webhooks")
 # Processes that call others in their own name, not in a customer's: each signs in at `users` with a secret.
-SIGNING_IN = ("order_worker", "inventory", "storage", "mailer", "webhook_worker")
+SIGNING_IN = ("order_worker", "inventory", "storage", "mailer", "webhook_worker", "graphql_server", "mcp_server")
 
 Make = Callable[[str], str]
 
@@ -55,7 +55,7 @@ def files(make: Make) -> dict[str, str]:
 
 
 def development(name: str) -> str:
-    """A password that nobody takes for a secret."""
+    """A development password that is recognizable as one."""
     return f"development-only-{name}"
 
 
@@ -74,7 +74,7 @@ def write(folder: Path, contents: Mapping[str, str]) -> None:
 
 
 def _redis(password: str) -> str:
-    """Who may do what in Redis: the gateway all but administration, and anybody may ask whether it is there."""
+    """Redis's access list: all but administration for the gateway, PING for every client."""
     return f"user default on nopass -@all +ping\nuser gateway on >{password} ~* &* +@all -@admin -@dangerous"
 
 

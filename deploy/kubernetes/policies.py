@@ -15,14 +15,14 @@ from typing import Any
 
 import yaml
 
-from shop.processes import TABLE
+from shop.process_table import TABLE
 
 HERE = Path(__file__).parent
 ARCHITECTURE = HERE.parents[1] / "docs/architecture.toml"
 HEAD = "# Made by deploy/kubernetes/policies.py from docs/architecture.toml.\n"
 
-# Everybody who has no pod: they come through the Ingress controller.
-INGRESS = "ingress-nginx"
+# The namespaces of what lets in clients without a pod: an Ingress controller, or that of a Gateway (Envoy's here).
+INGRESS = ["envoy-gateway-system", "ingress-nginx"]
 CLIENTS = {"client", "partners"}
 # What is elsewhere in production, and where it is there: RFC 5737's example addresses stand for yours.
 OUTSIDE = {
@@ -44,7 +44,7 @@ Policy = dict[str, Any]
 
 @dataclass(frozen=True, order=True, slots=True)
 class Flow:
-    """Who opens connections to whom, by the picture's names, and the port there."""
+    """The connections between processes, by the picture's names, and their ports."""
 
     source: str
     target: str
@@ -78,7 +78,7 @@ def _port(target: str, protocol: str) -> int:
 
 
 def base(found: Iterable[Flow]) -> list[Policy]:
-    """What holds everywhere: nothing but names are resolved, then the arrows inside."""
+    """Policies of every overlay: nothing but DNS, then the arrows inside."""
     inside = [flow for flow in found if not {flow.source, flow.target} & OUTSIDE.keys()]
     return [_nothing(), _names(), *_policies(inside, ""), _broker_nodes()]
 
@@ -120,7 +120,7 @@ def _sources(port: int, ingress: Iterable[Flow]) -> Iterator[Policy]:
     if pods := [name for name in names if name not in CLIENTS]:
         yield {"podSelector": _is(pods)}
     if len(pods) < len(names):
-        yield {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": INGRESS}}}
+        yield {"namespaceSelector": _namespaces(INGRESS)}
 
 
 def _target(name: str) -> Policy:
@@ -133,9 +133,15 @@ def _nothing() -> Policy:
 
 
 def _names() -> Policy:
-    dns = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}
-    ports = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
-    return _policy("names", {}, egress=[{"to": [dns], "ports": ports}])
+    """DNS servers: in pods (OpenShift's listen at 5353), or at NodeLocal DNSCache's address on a node."""
+    pods = {"namespaceSelector": _namespaces(["kube-system", "openshift-dns"])}
+    node = {"ipBlock": {"cidr": "169.254.20.10/32"}}
+    ports = [{"protocol": protocol, "port": port} for port in (53, 5353) for protocol in ("UDP", "TCP")]
+    return _policy("names", {}, egress=[{"to": [pods, node], "ports": ports}])
+
+
+def _namespaces(names: list[str]) -> Policy:
+    return {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": names}]}
 
 
 def _broker_nodes() -> Policy:

@@ -27,7 +27,7 @@ _QUEUE_BYTES = 256 << 20
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """What a process does with the broker: the topic it publishes, the queues it works off, if it reads the log."""
+    """A process's broker permissions: topics published, queues consumed, access to the log."""
 
     publishes: str = ""
     consumes: Sequence[str] = ()
