@@ -14,17 +14,18 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 HERE = Path(__file__).parent
-WIDTH, HEIGHT = 960, 718
+WIDTH, HEIGHT = 960, 794
 BOX_WIDTH, BOX_HEIGHT = 148, 54
 
 Point = Sequence[float]
 Table = Mapping[str, Any]
 
-PROTOCOLS = ("REST", "GraphQL", "WebSocket", "SSE", "gRPC", "AMQP", "webhook", "HTTP", "SOAP", "SMTP")
+PROTOCOLS = ("REST", "GraphQL", "MCP", "WebSocket", "SSE", "gRPC", "AMQP", "webhook", "HTTP", "SOAP", "SMTP")
 # In light and in dark. Each reads well on its background, and no two protocols are taken for each other.
 COLOURS = {
     "REST": ("#2563eb", "#6ea8fe"),
     "GraphQL": ("#c026d3", "#e879f9"),
+    "MCP": ("#be185d", "#f9a8d4"),
     "WebSocket": ("#7c3aed", "#a78bfa"),
     "SSE": ("#0891b2", "#22d3ee"),
     "gRPC": ("#15803d", "#4ade80"),
@@ -57,7 +58,7 @@ dominant-baseline:central}
 .out{stroke:var(--ground)}
 .step{fill:var(--box);stroke:var(--ink);stroke-width:1.2}.number{font-size:9.5px;font-weight:700}
 """
-LEGEND = {"AMQP": "message broker (AMQP)", "webhook": "signed webhook", "HTTP": "HTTP (theirs)"}
+LEGEND = {"AMQP": "broker (AMQP)", "webhook": "signed webhook", "HTTP": "HTTP (theirs)"}
 GROUPS = {"edge": "faces the outside", "services": "behind it", "outside": "not ours"}
 JOURNEY = (
     "placed: priced, checked, stored; the answer is 202",
@@ -210,18 +211,18 @@ def _broker(broker: Table, layout: Table) -> Iterator[str]:
 
 def _journey() -> Iterator[str]:
     for number, text in enumerate(JOURNEY, 1):
-        x, y = 86 + (number - 1) // 3 * 440, 598 + (number - 1) % 3 * 20
+        x, y = 86 + (number - 1) // 3 * 440, 674 + (number - 1) % 3 * 20
         yield _steps((x, y), [number]) + _text("start", (x + 16, y), text)
 
 
 def _legend() -> Iterator[str]:
     """Lines, then boxes. The step from one to the next is a guess at the text's width."""
-    x, y = 76.0, 674
+    x, y = 76.0, 750
     for protocol in PROTOCOLS:
         text = LEGEND.get(protocol, protocol)
         yield f'<path class="way {protocol}" d="M{x:g} {y}h14"/>' + _text("role start", (x + 19, y), text)
         x += 34 + 6 * len(text)
-    x, y = 76.0, 696
+    x, y = 76.0, 772
     for group, text in GROUPS.items():
         yield f'<g class="{group}"><rect class="box" x="{x:g}" y="{y - 6}" width="14" height="12" rx="3"/></g>'
         yield _text("role start", (x + 19, y), text)
