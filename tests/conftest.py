@@ -1,7 +1,7 @@
 """What tests need from outside: looked for once, used when there, and never missed in silence.
 
-`REQUIRE=rabbitmq,postgres,redis,browser,kubectl` turns a missing one into a failure. Where they are: TEST_RABBITMQ_URL,
-TEST_POSTGRES_URL, TEST_REDIS_URL.
+`REQUIRE=rabbitmq,postgres,redis,browser,kubectl,npm,prometheus` turns a missing one into a failure. Where they are:
+TEST_RABBITMQ_URL, TEST_POSTGRES_URL, TEST_REDIS_URL.
 """
 
 from __future__ import annotations
@@ -16,7 +16,12 @@ from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 import asyncpg
+import hypothesis
 import pytest
+
+# How long an example takes says something about the machine, not about the code.
+hypothesis.settings.register_profile("shop", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("shop")
 
 RABBITMQ_URL = os.environ.get("TEST_RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672/")
 POSTGRES_URL = os.environ.get("TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432")
@@ -32,6 +37,16 @@ def _listens(url: str) -> bool:
         return False
 
 
+def _has_a_way_out() -> bool:
+    """Whether anything but this machine can be reached. Sends nothing: an address is only looked for in the routes."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        try:
+            asking.connect(("192.0.2.1", 9))
+        except OSError:
+            return False
+    return True
+
+
 def _missing() -> dict[str, str]:
     """Marker -> why its tests cannot run here."""
     wanted = {"rabbitmq": RABBITMQ_URL, "postgres": POSTGRES_URL, "redis": REDIS_URL}
@@ -42,8 +57,14 @@ def _missing() -> dict[str, str]:
             missing[name] = f"nothing listens at {address.hostname}:{address.port}"
     if not (shutil.which("chromium") or shutil.which("google-chrome")):
         missing["browser"] = "no Chromium on the PATH"
+    if not (shutil.which("prometheus") and shutil.which("promtool")):
+        missing["prometheus"] = "prometheus and promtool are not on the PATH"
     if not shutil.which("kubectl"):
         missing["kubectl"] = "it is not on the PATH"
+    if not (shutil.which("node") and shutil.which("npm")):
+        missing["npm"] = "node and npm are not on the PATH"
+    elif not _has_a_way_out():
+        missing["npm"] = "this machine has no network"
     return missing
 
 
@@ -51,7 +72,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Refuse to start without what REQUIRE names."""
     missing = _missing()
     required = {name for name in os.environ.get("REQUIRE", "").split(",") if name}
-    unknown = required - {"rabbitmq", "postgres", "redis", "browser", "kubectl"}
+    unknown = required - {"rabbitmq", "postgres", "redis", "browser", "kubectl", "npm", "prometheus"}
     if unknown:
         raise pytest.UsageError(f"REQUIRE names what no test needs: {', '.join(sorted(unknown))}")
     lacking = sorted(required & missing.keys())

@@ -17,8 +17,8 @@ from typing import Any
 
 import httpx
 
-from shop.environment import Surroundings, survey
-from shop.processes import TABLE
+from shop.process_table import TABLE
+from shop.supervisor.environment import Surroundings, survey
 
 # Below what the kernel hands out for outgoing connections, so that none of those takes a port between look and use.
 _PORTS = range(12_000, 30_000)
@@ -48,6 +48,8 @@ def surroundings(data_dir: Path, env: Mapping[str, str] | None = None) -> Surrou
         # A noisy machine is not what these tests are about.
         "SHOP_REQUEST_BUDGET": "10",
         "SHOP_RETRY_DELAYS": "[0.1, 0.3, 1, 2, 5]",
+        # Tests sign in more often than people.
+        "SHOP_SIGN_IN_RATE_LIMIT": "10000/minute",
         "SHOP_LOG_LEVEL": "warning",
         **{setting: str(port) for setting, port in zip(settings, free_ports(len(settings)), strict=True)},
         **(env or {}),

@@ -8,7 +8,7 @@ import asyncio
 import httpx
 import pytest
 
-from shop.processes import TABLE
+from shop.process_table import TABLE
 from tests.compose.metrics import asked, scraped
 from tests.compose.sockets import Customer
 from tests.compose.stack import PUBLISHED, Stack, inspected
@@ -18,7 +18,7 @@ from tests.waiting import eventually
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 
 QUERY = 'query { user(id: "123") { name email orders { id total items { product { name price } } } } }'
-MOST_BYTES = 350_000_000
+MAX_BYTES = 350_000_000
 PROTOCOLS = {"REST", "gRPC", "AMQP", "SOAP", "webhook", "SMTP"}
 SURFACE = {
     "SHOP_GATEWAY_PORT": ["/healthz", "/readyz", "/openapi.json", "/.well-known/jwks.json"],
@@ -41,13 +41,13 @@ print({url: names(url) for url in sys.argv[1:]})
 async def test_image_is_small_and_runs_as_nobody(stack: Stack) -> None:
     """The image is below 350 MB; every process runs as 10001 on a file system that it cannot write to."""
     (image,) = await inspected("polyglot-shop:dev")
-    assert image["Size"] < MOST_BYTES
+    assert image["Size"] < MAX_BYTES
     containers = await stack.containers()
     for spec in TABLE:
         container = containers[spec.name]
         assert container["Config"]["User"] == "10001:10001"
         assert container["HostConfig"]["ReadonlyRootfs"] is True
-        assert container["Config"]["Healthcheck"]["Test"][-1] == "shop.healthy"
+        assert container["Config"]["Healthcheck"]["Test"][-1] == "shop.commands.processes.healthy"
 
 
 async def test_only_the_edge_is_published(stack: Stack) -> None:
@@ -172,3 +172,16 @@ async def test_nothing_ended_by_itself(stack: Stack) -> None:
     for name, container in (await stack.containers()).items():
         assert container["State"]["OOMKilled"] is False, name
         assert container["RestartCount"] == 0, name
+
+
+async def test_first_start_prints_no_error_of_postgresql(stack: Stack) -> None:
+    """Services look for their schema without asking for tables that are not there yet."""
+    printed = await stack.compose("logs", "--no-color", "postgres")
+    assert "alembic_version" not in printed
+
+
+async def test_status_is_of_the_shop_around_it(stack: Stack) -> None:
+    """`shop status`, run inside, asks every process that has a port."""
+    report = await stack.tool("status", "--json")
+    assert report["ready"] is True
+    assert {each["name"] for each in report["processes"]} == {spec.name for spec in TABLE if spec.ports}

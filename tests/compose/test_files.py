@@ -15,7 +15,7 @@ from chassis.broker.retention import Retention
 from chassis.settings import TOPOLOGY
 from deploy.compose import provision
 from deploy.compose.rabbitmq.definitions import USERS
-from shop.processes import TABLE
+from shop.process_table import TABLE
 from tests.compose.stack import ROOT
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -38,10 +38,10 @@ def test_every_process_is_a_service() -> None:
     assert DEFAULT.keys() == {spec.name for spec in TABLE} | {"rabbitmq", "postgres", "redis"}
 
 
-def test_all_of_it_fits_into_two_gibibytes() -> None:
-    """Every service has a limit, and those of the default profile together stay below 2 GiB."""
+def test_all_of_it_fits_into_a_laptop() -> None:
+    """Every service has a limit, and those of the default profile together stay below 2.25 GiB."""
     assert all(mebibytes(service) for service in SERVICES.values())
-    assert sum(map(mebibytes, DEFAULT.values())) < 2048
+    assert sum(map(mebibytes, DEFAULT.values())) < 2304
 
 
 def test_every_service_comes_back_and_gets_time_to_end() -> None:

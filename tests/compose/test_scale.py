@@ -116,3 +116,65 @@ async def test_broker_node_that_dies_is_not_missed(scaled: Stack) -> None:
         await scaled.reaches(order_id, "shipped", within=120)
     await scaled.start("rabbitmq")
     await scaled.books_agree()
+
+
+async def test_errors_of_the_load_balancer_are_problem_details(scaled: Stack) -> None:
+    """With no gateway left the load balancer says so as the gateway would: RFC 9457, with Retry-After."""
+    await scaled.compose("kill", "gateway", "gateway_2")
+    async with scaled.client(GATEWAY) as http:
+
+        async def refused() -> bool:
+            response = await http.get("/v1/products/42")
+            assert response.status_code == 503
+            assert response.headers["content-type"] == "application/problem+json"
+            assert response.headers["retry-after"]
+            return bool(response.json()["status"] == 503)
+
+        await eventually(refused, within=20)
+    await scaled.start("gateway", "gateway_2")
+
+
+async def test_products_outlive_storage(scaled: Stack) -> None:
+    """A storage that is away takes no gateway out of service: products are still answered."""
+    await scaled.kill("storage")
+    async with scaled.client() as http:
+
+        async def noticed() -> bool:
+            return (await http.get("/readyz")).status_code == 503
+
+        await eventually(noticed, within=30)
+    # All copies are checked every second and given up after two failures. So once a notifier that was killed is given
+    # up, the gateways have been checked as often.
+    given_up = await _times_given_up(scaled, "notifiers/notifier_3")
+    await scaled.kill("notifier_3")
+    served_by: set[str] = set()
+    async with scaled.client(GATEWAY) as http:
+
+        async def given_up_meanwhile() -> bool:
+            for _ in range(4):
+                response = await http.get("/v1/products/42")
+                if response.status_code != 200:
+                    pytest.fail(f"{response.status_code}: {response.text}")
+                served_by.add(response.headers["x-served-by"])
+            return await _times_given_up(scaled, "notifiers/notifier_3") > given_up
+
+        await eventually(given_up_meanwhile, within=30)
+        served_by.clear()
+        await given_up_meanwhile()
+    assert served_by == {"gateway", "gateway_2"}
+    await scaled.start("storage", "notifier_3")
+
+
+async def _times_given_up(scaled: Stack, server: str) -> int:
+    """How often the load balancer says that it took a server out of service."""
+    logged = await scaled.compose("logs", "--no-color", "load_balancer")
+    return logged.count(f"Server {server} is DOWN")
+
+
+async def test_new_node_begins_no_second_cluster(scaled: Stack) -> None:
+    """A node without data does not begin a cluster beside one that runs: it ends, and says what to do."""
+    # In a directory of its own: what the container's volume holds is not touched.
+    new = "sed s#/var/lib/rabbitmq/mnesia#/nowhere# /start >/tmp/start; sh /tmp/start 2>&1"
+    run = ["run", "--rm", "-T", "--no-deps", "--entrypoint", "sh", "rabbitmq", "-c", new]
+    printed = await scaled.compose(*run, failing=True)
+    assert "rabbitmq_2 runs in a cluster of before" in printed

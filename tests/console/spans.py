@@ -21,9 +21,10 @@ def span(
     took: float = 1,
     trace_id: str = TRACE,
     error: str = "",
+    under_way: bool = False,
     attributes: Mapping[str, AttributeValue] | None = None,
 ) -> Span:
-    """A span that began `at` and took so many milliseconds."""
+    """A span that began `at` and took so many milliseconds, unless it is `under_way`."""
     started = BEGAN_NS + int(at * MS)
-    ended = started + int(took * MS)
+    ended = 0 if under_way else started + int(took * MS)
     return Span(trace_id, span_id, parent, service, span_id, kind, started, ended, error, attributes or {})

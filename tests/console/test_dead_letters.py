@@ -46,7 +46,8 @@ async def test_a_dead_letter_is_listed_and_shown(broker: Broker, env: dict[str, 
     first, second = await bury(broker), await bury(broker, b"not json")
     code, out, _ = await command(env, "dead-letters", "list")
     assert code == 0
-    assert f"{first}  {QUEUE}  order.paid  o-1" in out
+    (line,) = (line for line in out.splitlines() if line.startswith(first))
+    assert line.endswith(f"{QUEUE}: order.paid of o-1")
     assert "attempts: 1; ErpError: no shipment today" in out
     code, out, _ = await command(env, "dead-letters", "list", "--json", "--queue", QUEUE)
     assert [item["id"] for item in json.loads(out)["items"]] == [first, second]
@@ -56,6 +57,20 @@ async def test_a_dead_letter_is_listed_and_shown(broker: Broker, env: dict[str, 
     assert (event["data"], event["sequence"]) == ({"order_id": "o-1"}, "3")
     code, out, _ = await command(env, "dead-letters", "show", second)
     assert json.loads(out)["event"]["data"] == "not json"
+
+
+async def test_all_dead_letters_of_a_queue_are_replayed(broker: Broker, env: dict[str, str]) -> None:
+    """`replay --queue Q --all` puts back each one; without a queue, or with an id as well, it is refused."""
+    identifiers = {await bury(broker) for _ in range(3)}
+    for arguments in (("--all",), ("--all", "--queue", QUEUE, next(iter(identifiers))), ()):
+        code, _, error = await command(env, "dead-letters", "replay", *arguments)
+        assert (code, "--queue QUEUE --all" in error) == (2, True), arguments
+    code, out, _ = await command(env, "dead-letters", "replay", "--queue", QUEUE, "--all")
+    assert (code, out) == (0, f"3 dead letters are back in {QUEUE}\n")
+    assert await broker.dead_letters(QUEUE) == []
+    async with broker.deliveries(QUEUE) as deliveries:
+        assert {(await anext(deliveries)).event.id for _ in range(3)} == identifiers
+    assert (await command(env, "dead-letters", "replay", "--queue", QUEUE, "--all"))[1].startswith("0 dead letters")
 
 
 async def test_a_replayed_dead_letter_is_delivered_again(broker: Broker, env: dict[str, str]) -> None:

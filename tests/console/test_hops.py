@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from console.domain import Kind
+from dataclasses import replace
+
+import pytest
+
+from console.domain import AttributeValue, Captured, CodePlace, Kind, Span
 from console.hops import hops
 from tests.console.spans import span
 
@@ -81,7 +85,7 @@ def test_an_event_is_one_hop_for_each_queue_with_the_time_it_waited() -> None:
 def test_an_event_that_nobody_took_is_a_hop_to_the_broker() -> None:
     """A PRODUCER span without a far side is a hop to its peer."""
     (hop,) = hops([span("publish", Kind.PRODUCER, attributes={"shop.protocol": "AMQP", "shop.peer": "rabbitmq"})])
-    assert (hop.target, hop.queue) == ("rabbitmq", "")
+    assert (hop.target, hop.queue) == ("broker", "")
 
 
 def test_who_reads_the_log_is_a_hop_of_its_own() -> None:
@@ -119,3 +123,155 @@ def test_spans_within_a_process_are_no_hops() -> None:
     """INTERNAL spans, and no spans at all, give no hops."""
     assert hops([span("inside")]) == []
     assert hops([]) == []
+
+
+def test_a_hop_is_flying_until_its_end_is_known() -> None:
+    """A call whose span has no end flies, and so does an event whose consumer is at work; then they have landed."""
+    call = span("call", Kind.CLIENT, under_way=True)
+    answer = span("answer", Kind.SERVER, parent="call", service="users")
+    assert [hop.state for hop in hops([call, answer])] == ["flying"]
+    published = span("publish", Kind.PRODUCER)
+    taken = span("take", Kind.CONSUMER, parent="publish", service="mailer", under_way=True)
+    assert [hop.state for hop in hops([published, taken])] == ["flying"]
+    assert [hop.state for hop in hops([published, replace(taken, ended_ns=taken.started_ns + 1)])] == ["landed"]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "error", "state"),
+    [
+        ({}, "", "landed"),
+        ({}, "UNAVAILABLE: gone", "failed"),
+        ({"http.response.status_code": 503}, "", "failed"),
+        ({"http.response.status_code": 302}, "", "landed"),
+    ],
+)
+def test_a_hop_has_failed_by_its_span_or_its_status(
+    attributes: dict[str, AttributeValue], error: str, state: str
+) -> None:
+    """What did not succeed has failed, also where only the HTTP status says so."""
+    assert [hop.state for hop in hops([span("in", Kind.SERVER, error=error, attributes=attributes)])] == [state]
+
+
+def test_a_hop_belongs_to_the_one_in_whose_work_it_began() -> None:
+    """Calls made while a request is answered are its children; so is what is done for an event, and what that calls."""
+    spans = [
+        span("in", Kind.SERVER, at=0),
+        span("inside", parent="in", at=1),
+        span("ask", Kind.CLIENT, parent="inside", at=2),
+        span("answer", Kind.SERVER, parent="ask", service="catalog", at=3),
+        span("publish", Kind.PRODUCER, parent="answer", service="catalog", at=4),
+        span("take", Kind.CONSUMER, parent="publish", service="mailer", at=5),
+        span("mail", Kind.CLIENT, parent="take", service="mailer", at=6),
+    ]
+    assert {hop.id: hop.parent for hop in hops(spans)} == {
+        "in": None,
+        "ask": "in",
+        "publish-take": "ask",
+        "mail": "publish-take",
+    }
+
+
+def test_what_reads_the_log_goes_on_from_it() -> None:
+    """A push made from the event log is the child of the hop through the log, which keeps an id of its own."""
+    spans = [span("publish", Kind.PRODUCER), span("push", Kind.PRODUCER, parent="publish", service="notifier", at=1)]
+    assert {hop.id: hop.parent for hop in hops(spans)} == {"publish-push": None, "push": "publish-push"}
+
+
+def test_spans_that_are_each_others_parents_do_no_harm() -> None:
+    """A sender may claim anything."""
+    assert len(hops([span("a", Kind.CLIENT, parent="b"), span("b", Kind.CLIENT, parent="a")])) == 2
+
+
+def test_links_lead_to_hops() -> None:
+    """A span's links are told as the hops that they lead into."""
+    first = span("first", Kind.CLIENT)
+    second = replace(span("second", Kind.CLIENT, at=5), links=("first", "elsewhere"))
+    assert [hop.links for hop in hops([first, second])] == [(), ("first",)]
+
+
+def test_a_hop_is_what_the_code_notes_of_it() -> None:
+    """The note of either side is the hop's."""
+    call = span("call", Kind.CLIENT, error="UPSTREAM_UNAVAILABLE", attributes={"shop.note": "breaker_open"})
+    assert [hop.note for hop in hops([call])] == ["breaker_open"]
+    answered = [span("ask", Kind.CLIENT), span("in", Kind.SERVER, parent="ask", attributes={"shop.note": "refused"})]
+    assert [hop.note for hop in hops(answered)] == ["refused"]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "status", "note"),
+    [
+        ("REST", 422, "refused"),
+        ("REST", 404, ""),
+        ("REST", 500, ""),
+        ("webhook", 401, "webhook_refused"),
+        ("webhook", 200, ""),
+    ],
+)
+def test_a_refused_request_is_noted(protocol: str, status: int, note: str) -> None:
+    """4xx is a refusal, of a webhook one of its own kind; what is not there was not refused."""
+    arrival = span("in", Kind.SERVER, attributes={"shop.protocol": protocol, "http.response.status_code": status})
+    assert [hop.note for hop in hops([arrival])] == [note]
+
+
+def test_a_second_attempt_is_a_retry() -> None:
+    """A later delivery of an event, a later sending of a webhook, and a call that gRPC has repeated are retries."""
+    again = span("take", Kind.CONSUMER, parent="publish", service="mailer", attributes={"shop.attempt": 2})
+    (hop,) = hops([span("publish", Kind.PRODUCER), again])
+    assert (hop.note, hop.attempt) == ("retry", 2)
+    answers = [span(name, Kind.SERVER, parent="call", service="users", at=at) for at, name in enumerate("ab", 1)]
+    (hop,) = hops([span("call", Kind.CLIENT), *answers])
+    assert (hop.note, hop.attempt) == ("retry", 2)
+
+
+def test_a_dead_letter_and_its_replay_are_noted() -> None:
+    """A first attempt at what was a dead letter of the same queue is its replay; one of another queue is not."""
+
+    def taken(name: str, at: float, queue: str, attempt: int, note: str = "") -> Span:
+        facts: dict[str, AttributeValue] = {
+            "messaging.destination.name": queue,
+            "messaging.message.id": "e-1",
+            "shop.attempt": attempt,
+        }
+        return span(
+            name,
+            Kind.CONSUMER,
+            parent="publish",
+            service="mailer",
+            at=at,
+            attributes={**facts, "shop.note": note} if note else facts,
+        )
+
+    found = hops(
+        [
+            span("publish", Kind.PRODUCER),
+            taken("first", 1, "order-mail", 1),
+            taken("last", 2, "order-mail", 6, "dead_letter"),
+            taken("other", 3, "webhook-delivery", 1),
+            taken("again", 4, "order-mail", 1),
+            taken("once more", 5, "order-mail", 2),
+        ]
+    )
+    assert [hop.note for hop in found] == ["", "dead_letter", "", "dead_letter_replay", "retry"]
+
+
+def test_a_hop_has_the_code_and_the_bytes_of_both_sides() -> None:
+    """What was captured where it was asked comes first; where nothing was, the far side's is the same turned round."""
+    request, response = Captured("grpc", b"ask", 3), Captured("grpc", b"answer", 6)
+    place: dict[str, AttributeValue] = {
+        "code.file.path": "services/orders/clients.py",
+        "code.line.number": 7,
+        "code.function.name": "services.orders.clients.Call.it",
+    }
+    asking = replace(span("ask", Kind.CLIENT, attributes=place), sent=request)
+    answering = replace(span("in", Kind.SERVER, parent="ask"), received=Captured("grpc", b"x", 1), sent=response)
+    (hop,) = hops([asking, answering])
+    assert (hop.sent, hop.received) == (request, response)
+    assert hop.code_origin == CodePlace("services/orders/clients.py", 7, "services.orders.clients.Call.it")
+    assert hop.code_target is None
+
+
+def test_a_span_of_another_sdk_is_a_hop_by_the_conventions() -> None:
+    """What speaks only OpenTelemetry's semantic conventions has a protocol and a peer."""
+    facts: dict[str, AttributeValue] = {"http.request.method": "GET", "server.address": "example.test"}
+    (hop,) = hops([span("GET", Kind.CLIENT, attributes=facts)])
+    assert (hop.protocol, hop.target) == ("HTTP", "example.test")

@@ -14,7 +14,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from chassis.telemetry import SpanKind, current_trace_id, current_traceparent, telemetry
+from chassis.observability.telemetry import telemetry
+from chassis.observability.tracing import SpanKind, current_trace_id, current_traceparent
 from console.bootstrap import Settings, run
 from tests.waiting import eventually
 
@@ -25,7 +26,7 @@ MAX_BODY = 20_000
 @pytest.fixture
 async def console() -> AsyncIterator[httpx.AsyncClient]:
     """A console on a free port."""
-    settings = Settings(console_port=0, console_max_body=MAX_BODY)
+    settings = Settings(console_port=0, console_otlp_port=0, console_max_body=MAX_BODY)
     async with run(settings) as running, httpx.AsyncClient(base_url=f"http://127.0.0.1:{running.port}") as client:
         yield client
 

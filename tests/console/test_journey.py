@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from shop import state
-from shop.processes import TABLE
-from shop.state import State
+from shop.process_table import TABLE
+from shop.supervisor import state
+from shop.supervisor.state import State
 from tests.shop import Shop, shop_in_one_loop, surroundings
 
 LONGEST = 90
@@ -84,7 +84,7 @@ async def test_the_tour_of_a_refused_order_shows_how_it_is_undone(shop: Shop) ->
     code, out, err = await command(shop.around.shared, "tour", "--reject")
     assert code == 0, out + err
     assert "order.placed -> order.rejected" in out
-    assert "InventoryService/Reserve FAILED: OUT_OF_STOCK" in out
+    assert "refused: OUT_OF_STOCK" in out
     assert "by order-compensation" in out
 
 
@@ -137,4 +137,4 @@ async def test_a_token_is_printed_or_a_reason(shop: Shop) -> None:
     wrong = {**shop.around.shared, "SHOP_PASSWORD": "wrong"}
     code, _, err = await command(wrong, "token", "admin@shop.test")
     assert code == 2
-    assert "WRONG_CREDENTIALS" in err
+    assert "sign-in failed for admin@shop.test: wrong email or password" in err

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from dataclasses import replace
+
 import pytest
 
-from console.domain import AttributeValue, Kind
+from console.domain import AttributeValue, Captured, Kind
 from console.store import Bounds, TraceStore, weight
 from tests.console.spans import span
 
@@ -69,3 +72,59 @@ def test_the_root_is_the_span_without_a_parent_here() -> None:
     store.add([span("child", Kind.SERVER, parent="root", at=0), span("root", Kind.CLIENT, parent="elsewhere", at=1)])
     (trace,) = store.newest(1)
     assert trace.root.span_id == "root"
+
+
+def test_the_end_of_a_span_stays_known() -> None:
+    """A span under way is replaced by itself with an end, and never the other way round, whatever arrives first."""
+    store = TraceStore(Bounds())
+    for first, second in ((True, False), (False, True)):
+        store.add([span("1", under_way=first)])
+        store.add([span("1", under_way=second)])
+        (trace,) = store.newest(1)
+        assert not trace.spans["1"].under_way
+    assert store.bytes == weight(span("1"))
+
+
+def test_captured_bytes_count() -> None:
+    """What was captured takes memory, and is part of what is bounded."""
+    message = Captured("grpc", b"x" * 4096, 4096)
+    assert weight(replace(span("1"), sent=message, received=message)) > weight(span("1")) + 8_192
+
+
+def test_an_evicted_trace_is_remembered_as_such() -> None:
+    """Whoever asks for a trace that made room is told so; one that never was is not called evicted."""
+    store = TraceStore(Bounds(traces=1))
+    store.add([span("1", trace_id="old")])
+    store.add([span("1", trace_id="new")])
+    assert (store.evicted("old"), store.evicted("new"), store.evicted("never")) == (True, False, False)
+
+
+def test_a_watcher_is_told_of_each_change_of_its_trace() -> None:
+    """Whoever watches a trace is called when it grows, when it is evicted, and not any more afterwards."""
+    store = TraceStore(Bounds(traces=1))
+    told: list[str] = []
+    with store.watching("mine", lambda: told.append("mine")):
+        store.add([span("1", trace_id="mine"), span("2", trace_id="mine")])
+        assert told == ["mine"] * 2
+        store.add([span("1", trace_id="other")])
+        assert told == ["mine"] * 3
+    store.add([span("3", trace_id="mine")])
+    assert told == ["mine"] * 3
+
+
+def test_the_memory_that_is_counted_is_the_memory_that_is_taken() -> None:
+    """What the store believes to hold differs from what it takes by less than a third, so that its bound is one."""
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        store = TraceStore(Bounds())
+        for number in range(40):
+            for each in range(50):
+                facts: dict[str, AttributeValue] = {f"name.{n}": f"value {number} {each} {n}" for n in range(8)}
+                message = Captured("grpc", bytes([each]) * 900, 900)
+                one = span(f"{number:08x}{each:08x}", trace_id=f"{number:032x}", attributes=facts)
+                store.add([replace(one, sent=message, received=replace(message, content=bytes([number]) * 700))])
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert abs(store.bytes / (after - before) - 1) < 1 / 3

@@ -12,9 +12,9 @@ from sqlalchemy import Table
 
 from chassis.broker.outbox import Outbox
 from chassis.broker.port import Broker
-from chassis.database import Database, database
+from chassis.database.database import Database, database
+from chassis.observability.tracing import Telemetry
 from chassis.settings import ProcessSettings
-from chassis.telemetry import Telemetry
 
 Open = Callable[[str], AbstractAsyncContextManager[Database]]
 

@@ -21,4 +21,4 @@ def an_order(user_id: str = "u1", *, placed_at: datetime = EPOCH, order_id: str 
 
 async def placed(store: SqlOrderStore, order: Order, key: str = "") -> Order:
     """The order that the store has after a placement."""
-    return (await store.place(domain.place(order), key=key, fingerprint="f"))[0]
+    return (await store.add(*domain.place(order), key=key, fingerprint="f"))[0]

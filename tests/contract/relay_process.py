@@ -13,7 +13,7 @@ from typing import cast
 from chassis.broker import connect
 from chassis.broker.outbox import Outbox
 from chassis.broker.port import Broker, Event
-from chassis.telemetry import Telemetry
+from chassis.observability.tracing import Telemetry
 from services.catalog.sql_store import outbox
 from tests.contract.databases import opened
 from tests.contract.events import TOPOLOGY

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sqlite3
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from itertools import islice
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -29,10 +30,11 @@ from chassis.broker.port import (
     QueueDepth,
 )
 from chassis.broker.retention import Retention
-from chassis.telemetry import Telemetry
+from chassis.observability.tracing import Telemetry
 from tests.contract.conftest import RABBITMQ_URL, Connect
 from tests.contract.events import TOPOLOGY, an_event
 from tests.contract.proxy import proxy
+from tests.rabbitmq import lose
 from tests.waiting import eventually
 
 REPOSITORY = Path(__file__).parents[2]
@@ -177,11 +179,16 @@ class TestConsuming:
         brokers = [await connected() for _ in range(3)]
         events = [an_event() for _ in range(60)]
         received: list[tuple[int, str]] = []
+        all_served = asyncio.Event()
 
         async def consume(index: int) -> None:
             async with brokers[index].deliveries("processing", prefetch=2) as deliveries:
                 async for delivery in deliveries:
                     received.append((index, delivery.event.id))
+                    # Who is first holds what it may; the rest is the others'.
+                    if len({by for by, _ in received}) == len(brokers):
+                        all_served.set()
+                    await all_served.wait()
                     await delivery.ack()
 
         tasks = [asyncio.create_task(consume(index)) for index in range(3)]
@@ -325,13 +332,30 @@ class TestRetrying:
             (again,) = await take(deliveries, 1)
             assert (again.event, again.attempt) == (event, 2)
 
+    async def test_a_delay_is_kept_when_the_clock_is_set_back(
+        self, broker: Broker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A retry does not wait for the hour by which the clock was set back, and does not come at once either."""
+        event = an_event()
+        await broker.publish([event])
+        async with broker.deliveries("processing") as deliveries:
+            (delivery,) = await take(deliveries, 1)
+            await delivery.retry(0.5, "soon")
+        right = time.time
+        monkeypatch.setattr(time, "time", lambda: right() - 3_600)
+        began = time.monotonic()
+        async with broker.deliveries("processing") as deliveries:
+            (again,) = await take(deliveries, 1)
+            assert time.monotonic() - began >= 0.4
+            assert (again.event, again.attempt) == (event, 2)
+
     async def test_a_failing_event_is_dead_lettered_after_five_retries(self, broker: Broker) -> None:
         """The consumer loop tries six times, then leaves the event to a person, with the reason."""
         attempts = []
 
         async def fail(event: Event) -> None:
             attempts.append(event.id)
-            raise ConnectionError("the ERP is down")
+            raise ValueError("the ERP answers nonsense")
 
         event = an_event()
         async with consuming(broker, "processing", fail, telemetry=Telemetry("test"), retry_delays=[0.01] * 5):
@@ -339,7 +363,7 @@ class TestRetrying:
             (letter,) = await eventually(lambda: broker.dead_letters("processing"))
         assert attempts == [event.id] * 6
         assert (letter.id, letter.queue, letter.event, letter.attempts) == (event.id, "processing", event, 6)
-        assert letter.reason == "ConnectionError: the ERP is down"
+        assert letter.reason == "ValueError: the ERP answers nonsense"
         assert abs(letter.died_at.timestamp() - time.time()) < 10
 
 
@@ -436,6 +460,25 @@ class TestLog:
             (entry,) = await read(entries, 1)
             assert entry.event == event
 
+    async def test_a_log_that_began_anew_is_not_read_on(self, connected: Connect, broker_url: str) -> None:
+        """A reader whose log was lost, as with the broker's disk, is told so, and goes on in the new one."""
+        broker = await connected()
+        await broker.publish([an_event() for _ in range(10)])
+        async with broker.tail(0) as entries:
+            await read(entries, 10)
+            assert not entries.trouble
+            reading = asyncio.create_task(anext(entries))
+            await lose(broker_url, TOPOLOGY)
+            other = await connected()
+            await other.publish([an_event() for _ in range(3)])
+            with pytest.raises(PositionExpired, match="began anew"):
+                await asyncio.wait_for(reading, 20)
+        assert await broker.last_position() == 3
+        event = an_event()
+        async with broker.tail(3) as entries:
+            await other.publish([event])
+            assert [entry.event for entry in await read(entries, 1)] == [event]
+
     async def test_a_position_that_retention_has_passed_is_refused(self, connected: Connect) -> None:
         """A reader that comes back too late is told so; one from 0 on gets what is left."""
         broker = await connected(retention=Retention(events=50, size=20_000, segment=5_000))
@@ -477,6 +520,31 @@ class TestDepths:
 
         await holds(broker, "processing", ready=2, delayed=1, dead=1)
         assert {depth.queue for depth in await broker.depths()} == set(TOPOLOGY.queues)
+
+    async def test_queued_events_are_shown_or_said_not_to_be(self, broker: Broker) -> None:
+        """Each unsettled event of a queue is shown, ready, held or delayed; None where the broker cannot show them."""
+        events = [an_event() for _ in range(4)]
+        await broker.publish(events)
+        async with broker.deliveries("processing", prefetch=3) as deliveries:
+            done, held, delayed = await take(deliveries, 3)
+            await done.ack()
+            await delayed.retry(60, "later")
+            if broker.system == "rabbitmq":
+                assert await broker.queued("processing") is None
+                return
+
+            async def seen() -> bool:
+                # The one that was acknowledged made room for the last one.
+                found = {each.id: each for each in await broker.queued("processing") or ()}
+                assert found.keys() == {each.id for each in events} - {done.event.id}
+                assert (found[held.event.id].held, found[held.event.id].attempt) == (True, 1)
+                assert found[delayed.event.id].attempt == 2
+                assert found[delayed.event.id].not_before is not None
+                assert found[held.event.id].subject == held.event.subject
+                return True
+
+            await eventually(seen)
+            assert len(await broker.queued("processing", limit=2) or ()) == 2
 
 
 @pytest.mark.rabbitmq
@@ -560,3 +628,29 @@ class TestLostConnection:
             taken += await take(deliveries, 1)
             await taken[-1].ack()
         return taken
+
+
+async def test_file_of_an_older_version_is_taken_over(tmp_path: Path) -> None:
+    """An embedded broker's file of before waits were noted gets what it lacks, and delivers what waits in it."""
+    file = tmp_path / "broker.sqlite"
+    event = an_event()
+    first = await connect(f"embedded:{file}", TOPOLOGY)
+    await first.publish([event])
+    async with first.deliveries("processing") as deliveries:
+        (delivery,) = await take(deliveries, 1)
+        await delivery.retry(0.2, "soon")
+    await first.close()
+    with closing(sqlite3.connect(file)) as older:
+        older.execute("DROP INDEX waiting")
+        older.execute("ALTER TABLE queued DROP COLUMN waiting_since")
+        older.commit()
+    second = await connect(f"embedded:{file}", TOPOLOGY)
+    try:
+        async with second.deliveries("processing") as deliveries:
+            (again,) = await take(deliveries, 1)
+            assert (again.event, again.attempt) == (event, 2)
+            await again.retry(0.1, "once more")
+            (last,) = await take(deliveries, 1)
+            assert last.attempt == 3
+    finally:
+        await second.close()

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import Connection, column, select, table, text
 from sqlalchemy.engine import make_url
 
-from chassis.database import Database, after_commit
+from chassis.database.database import Database, after_commit
 from chassis.errors import StoreUnavailable
 from services.orders.bootstrap import MIGRATIONS
 from services.orders.sql_store import SqlOrderStore, orders, outbox
@@ -291,11 +291,11 @@ class TestExclusively:
     async def test_one_at_a_time_over_two_connections(self, url: str, db: Database) -> None:
         """While one has a task to itself the others are told so, for this task only; then the next one has it."""
         async with opened("orders", url) as second:
-            async with db.exclusively("relay") as mine, second.exclusively("relay") as theirs:
+            async with db.try_lock("relay") as mine, second.try_lock("relay") as theirs:
                 assert (mine, theirs) == (True, False)
-                async with second.exclusively("other") as another:
+                async with second.try_lock("other") as another:
                     assert another
-            async with second.exclusively("relay") as theirs:
+            async with second.try_lock("relay") as theirs:
                 assert theirs
 
     async def test_nobody_has_it_after_a_cancellation(self, url: str, db: Database) -> None:
@@ -303,7 +303,7 @@ class TestExclusively:
         held = asyncio.Event()
 
         async def hold() -> None:
-            async with db.exclusively("relay"):
+            async with db.try_lock("relay"):
                 held.set()
                 await asyncio.Event().wait()
 
@@ -311,7 +311,7 @@ class TestExclusively:
         await held.wait()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        async with opened("orders", url) as second, second.exclusively("relay") as theirs:
+        async with opened("orders", url) as second, second.try_lock("relay") as theirs:
             assert theirs
 
     @pytest.mark.postgres
@@ -322,13 +322,13 @@ class TestExclusively:
             detour = url.set(host="127.0.0.1", port=network.port).render_as_string(hide_password=False)
             async with opened("orders", detour) as db:
                 with pytest.raises(StoreUnavailable):
-                    async with asyncio.timeout(5), db.exclusively("relay"):
+                    async with asyncio.timeout(5), db.try_lock("relay"):
                         network.cut()
                         await asyncio.Event().wait()
                 held = asyncio.Event()
 
                 async def hold() -> None:
-                    async with db.exclusively("relay") as alone:
+                    async with db.try_lock("relay") as alone:
                         assert alone
                         held.set()
                         await asyncio.Event().wait()

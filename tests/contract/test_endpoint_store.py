@@ -6,7 +6,7 @@ import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 
-from chassis.database import database
+from chassis.database.database import database
 from chassis.settings import ProcessSettings
 from webhooks.bootstrap import MIGRATIONS
 from webhooks.outgoing.domain import Endpoint

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select, update
 
-from chassis.broker.inbox import Inbox
-from chassis.database import Database
+from chassis.background import background
+from chassis.broker.inbox import INBOX_KEEP, Inbox
+from chassis.database.database import Database
 from services.catalog.sql_store import inbox
 from tests.contract.databases import opened, url_of
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -57,3 +60,31 @@ async def test_of_many_at_once_one_handles_it(url: str, db: Database) -> None:
     async with opened("catalog", url) as second:
         answers = await asyncio.gather(*(handle(each) for each in [db, second] * 10))
     assert sum(answers) == 1
+
+
+async def test_events_handled_long_ago_are_deleted_in_batches(db: Database) -> None:
+    """The pruning deletes more events than one batch holds, of every consumer, and leaves those that are still kept."""
+    handled = Inbox(inbox)
+
+    def record(connection: Connection) -> None:
+        for number in range(450):
+            handled.first_time(connection, ("mail", "stock")[number % 2], f"old-{number}")
+        expired = datetime.now(UTC) - INBOX_KEEP - timedelta(hours=1)
+        connection.execute(update(inbox).values(handled_at=expired))
+        handled.first_time(connection, "mail", "fresh")
+        # Kept, though an hour from the end, and though the same event's other handling is over.
+        kept = datetime.now(UTC) - INBOX_KEEP + timedelta(hours=1)
+        handled.first_time(connection, "stock", "old-0")
+        connection.execute(
+            update(inbox).where(inbox.c.consumer == "stock", inbox.c.event_id == "old-0").values(handled_at=kept)
+        )
+
+    await db.write(record)
+
+    async def left() -> bool:
+        async with db.reading() as connection:
+            rows = await connection.execute(select(inbox.c.consumer, inbox.c.event_id))
+            return {tuple(row) for row in rows} == {("mail", "fresh"), ("stock", "old-0")}
+
+    async with background(handled.pruning(db)):
+        await eventually(left)

@@ -21,8 +21,8 @@ from chassis.broker import connect
 from chassis.broker.inbox import Inbox
 from chassis.broker.outbox import Outbox
 from chassis.broker.port import Broker, BrokerUnavailable, Event
-from chassis.database import Database
-from chassis.telemetry import SpanKind, Telemetry, current_trace_id
+from chassis.database.database import Database
+from chassis.observability.tracing import SpanKind, Telemetry, current_trace_id
 from services.catalog.sql_store import inbox, outbox
 from tests.contract.databases import opened, url_of
 from tests.contract.events import TOPOLOGY, an_event
@@ -233,18 +233,18 @@ class TestFailures:
         """A relay that gets no connection waits and tries again; it does not take its process down."""
         out = outbox_of(db, broker)
         await commit(db, out, event := an_event())
-        exclusively = db.exclusively
+        try_lock = db.try_lock
         busy = iter([PoolTimeout("no connection left"), OSError("refused")])
 
         @asynccontextmanager
         async def sometimes(name: str) -> AsyncIterator[bool]:
             for trouble in busy:
                 raise trouble
-            async with exclusively(name) as alone:
+            async with try_lock(name) as alone:
                 yield alone
 
-        monkeypatch.setattr(db, "exclusively", sometimes)
-        monkeypatch.setattr("chassis.broker.outbox._BACKOFF_SECONDS", 0.01)
+        monkeypatch.setattr(db, "try_lock", sometimes)
+        monkeypatch.setattr("chassis.broker.outbox._MAX_PAUSE", 0.01)
         async with background(out.relay()):
             await all_marked(db)
         assert broker.ids == [event.id]
@@ -337,6 +337,29 @@ class TestForgetting:
         async with background(out.relay()):
             await all_marked(db)
             await eventually(remaining)
+
+    async def test_no_transaction_deletes_many(
+        self, db: Database, broker: RecordingBroker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """More events than a batch holds are all forgotten, over several transactions."""
+        out = outbox_of(db, broker, keep=timedelta(hours=1))
+        await commit(db, out, *(an_event(subject=f"old-{number}") for number in range(450)))
+        async with db.transaction() as connection:
+            await connection.execute(update(outbox).values(published_at=datetime.now(UTC) - timedelta(hours=2)))
+        counts: list[int] = []
+        write = Database.write
+
+        async def counting(database: Database, work: Any) -> Any:
+            result = await write(database, work)
+            counts.append(result)
+            return result
+
+        monkeypatch.setattr(type(db), "write", counting)
+        await out._prune()
+        async with db.reading() as connection:
+            assert list(await connection.scalars(select(outbox.c.subject))) == []
+        assert sum(counts) == 450
+        assert max(counts) <= 200
 
     async def test_unpublished_events_are_never_forgotten(self, db: Database, broker: RecordingBroker) -> None:
         """However old it is, an event that could not be published yet stays."""

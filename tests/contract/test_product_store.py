@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from chassis.database import Database
+from chassis.database.database import Database
 from chassis.errors import ShopError
+from services.catalog.cached_store import CachedProductStore
 from services.catalog.domain import Product, version_mismatch
 from services.catalog.sql_store import SqlProductStore, outbox
 from tests.contract.databases import opened, unrelayed, url_of
@@ -45,9 +46,10 @@ async def db(url: str) -> AsyncIterator[Database]:
         yield found
 
 
-@pytest.fixture
-async def store(db: Database) -> SqlProductStore:
-    return SqlProductStore(db, unrelayed(outbox, db))
+@pytest.fixture(params=[SqlProductStore, CachedProductStore])
+async def store(request: pytest.FixtureRequest, db: Database) -> SqlProductStore:
+    adapter: type[SqlProductStore] = request.param
+    return adapter(db, unrelayed(outbox, db))
 
 
 async def told(db: Database) -> list[dict[str, object]]:
@@ -84,14 +86,13 @@ async def test_a_change_is_seen_at_once_by_every_process(url: str, store: SqlPro
     assert await store.by_ids(["p"]) == {}
 
 
-@pytest.mark.parametrize("patient", [False, True])
-async def test_those_who_ask_together_get_what_they_asked_for(store: SqlProductStore, patient: bool) -> None:
+async def test_those_who_ask_together_get_what_they_asked_for(store: SqlProductStore) -> None:
     """Many readers of different products at once each get theirs, and nothing else."""
     for number in range(7):
         await store.add(a_product(f"p{number}"))
     wanted = [[f"p{number % 7}" for number in range(first, first + 3)] for first in range(40)]
-    found = await asyncio.gather(*(store.by_ids([*ids, "unknown"], patient=patient) for ids in wanted))
-    assert [list(each) for each in found] == wanted
+    found = await asyncio.gather(*(store.by_ids([*ids, "unknown"]) for ids in wanted))
+    assert [sorted(each) for each in found] == [sorted(ids) for ids in wanted]
 
 
 async def test_pages_follow_each_other_while_products_come(store: SqlProductStore) -> None:

@@ -6,20 +6,24 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 from sqlalchemy import select
 
-from chassis.database import Database
+from chassis.database.database import Database
 from chassis.errors import ShopError
 from services.inventory.domain import Adjustment, Line, Reservation, State, Stock
+from services.inventory.ports import Erp
 from services.inventory.sql_store import SqlStockStore, outbox
+from services.inventory.use_cases import Inventory
 from tests.contract.databases import opened, unrelayed, url_of
 
 ONE = [Line("42", 1)]
 NOW = datetime.now(UTC)
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -97,6 +101,58 @@ async def test_repeated_reservation_changes_nothing(store: SqlStockStore) -> Non
     await asyncio.gather(*(store.reserve("o1", ONE) for _ in range(20)))
     await store.reserve("o1", ONE)
     assert await figures(store) == (49, 1, 0)
+
+
+async def test_repeated_reservation_is_renewed(store: SqlStockStore) -> None:
+    """Each repeat lets a reservation last until the repeat's own time, so a day of repeats outlives any time limit."""
+    await store.reserve("o1", ONE, NOON)
+    for quarter in range(1, 97):
+        now = NOON + timedelta(minutes=15 * quarter)
+        await store.reserve("o1", ONE, now + timedelta(minutes=1))
+        assert await store.expired(now, 10) == []
+        await store.expire("o1", now)
+    assert await store.reservations_page("", 10) == [
+        Reservation("o1", State.HELD, ONE, NOON + timedelta(days=1, minutes=1))
+    ]
+    await store.reserve("o1", ONE, NOON)  # an older request that comes late
+    assert await store.expired(NOON + timedelta(days=1), 10) == []
+    assert await figures(store) == (49, 1, 0)
+
+
+async def test_confirmed_reservation_stays_confirmed(store: SqlStockStore) -> None:
+    """A repeat that comes after the confirmation does not give the reservation a time to expire again."""
+    await store.reserve("o1", ONE, NOON)
+    await store.confirm("o1")
+    await store.reserve("o1", ONE, NOON + timedelta(minutes=15))
+    assert await store.reservations_page("", 10) == [Reservation("o1", State.HELD, ONE)]
+
+
+async def test_expired_reservation_is_made_anew_where_there_is_stock(store: SqlStockStore) -> None:
+    """Of two expired orders for the last pieces, one gets them again at once and once; the other is out of stock."""
+    three, later = [Line("7", 3)], NOON + timedelta(minutes=15)
+    await store.reserve("o1", three, NOON)
+    await store.expire("o1", NOON)
+    await store.reserve("o2", three, NOON)
+    await store.expire("o2", NOON)
+    assert await figures(store, "7") == (3, 0, 0)
+    answers = await asyncio.gather(
+        *(store.reserve(order_id, three, later) for order_id in ("o1", "o2") * 10), return_exceptions=True
+    )
+    assert codes(answers) == {"None": 10, "OUT_OF_STOCK": 10}
+    assert await figures(store, "7") == (0, 3, 0)
+    held = [each for each in await store.reservations_page("", 10) if each.state is State.HELD]
+    assert [(each.lines, each.expires_at) for each in held] == [(three, later)]
+    await store.confirm(held[0].order_id)
+
+
+async def test_release_after_the_expiry_closes_the_order(store: SqlStockStore) -> None:
+    """A cancelled order whose reservation had expired gets no stock by a request that comes late."""
+    await store.reserve("o1", ONE, NOON)
+    await store.expire("o1", NOON)
+    await store.release("o1")
+    with pytest.raises(ShopError, match="ORDER_CLOSED"):
+        await store.reserve("o1", ONE, NOON + timedelta(minutes=15))
+    assert await figures(store) == (50, 0, 0)
 
 
 async def test_release_gives_back_once(store: SqlStockStore) -> None:
@@ -219,3 +275,12 @@ async def test_stock_is_added_once_by_two_at_once(url: str, store: SqlStockStore
         other = SqlStockStore(second, unrelayed(outbox, second))
         await asyncio.gather(store.add_missing({"42": 9, "8": 1}), other.add_missing({"8": 1, "42": 9}))
     assert (await figures(store), await figures(store, "8")) == ((49, 1, 0), (1, 0, 0))
+
+
+async def test_reservation_expires_in_time_when_the_clock_was_set_back(store: SqlStockStore) -> None:
+    """One that was made before the clock was set back by an hour is not held for an hour longer."""
+    ttl = timedelta(seconds=0)
+    inventory = Inventory(store, cast("Erp", None), reservation_ttl=ttl)
+    await store.reserve("order-1", ONE, datetime.now(UTC) + timedelta(hours=1) + ttl)
+    assert await inventory.expire() == 1
+    assert await figures(store) == (50, 0, 0)

@@ -13,8 +13,8 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 from chassis.settings import ProcessSettings
-from shop.migrate import schemas
-from shop.processes import TABLE, ProcessSpec
+from shop.commands.processes.migrate import schemas
+from shop.process_table import TABLE, ProcessSpec
 from tests.deploy.manifests import (
     BASE,
     DEV,
@@ -217,6 +217,7 @@ def test_every_database_is_migrated_in_its_role() -> None:
     for name, job in jobs.items():
         pod = job["spec"]["template"]["spec"]
         assert pod["containers"][0]["args"] == ["migrate", name]
+        assert job["spec"]["ttlSecondsAfterFinished"] == 0, "or the next release could not be applied"
         (volume,) = pod["volumes"]
         assert volume["secret"]["secretName"] == name
         assert [item["key"] for item in volume["secret"]["items"]] == ["SHOP_DATABASE_PASSWORD"]

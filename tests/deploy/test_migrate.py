@@ -9,12 +9,12 @@ import pytest
 from sqlalchemy import text
 from typer.testing import CliRunner, Result
 
-from chassis.database import database, migrate
-from chassis.schema import SchemaBehind, upgraded
+from chassis.database.database import database, migrate
+from chassis.database.schema_migrations import SchemaBehind, upgraded
 from chassis.settings import ProcessSettings
 from services.inventory.bootstrap import MIGRATIONS
 from shop.cli import app
-from shop.migrate import schemas
+from shop.commands.processes.migrate import schemas
 
 NEWEST = max(path.name[:4] for path in MIGRATIONS.glob("[0-9]*.py"))
 
@@ -98,7 +98,7 @@ async def test_service_without_a_database_is_refused() -> None:
     """Whoever has no database cannot be migrated, and is told who can."""
     done = await shop_migrate("gateway")
     assert done.exit_code != 0
-    assert "no database of gateway; there are: " in str(done.exception)
+    assert "unknown database gateway; known databases: " in str(done.exception)
 
 
 REVISION = """
@@ -149,7 +149,7 @@ class TestProcessesThatDoNotMigrate:
         async with database(place.database("things"), migrations, create=True) as db:
             add_revision(migrations, 2, "0001")
             with pytest.raises(SchemaBehind, match=r"at revision 0001, but .* needs 0002: run `shop migrate things`"):
-                await upgraded(db, migrations, patience=0)
+                await upgraded(db, migrations, timeout=0)
 
     async def test_take_a_schema_that_is_ahead(self, place: ProcessSettings) -> None:
         """While a release rolls out, copies of the one before start on the new schema."""

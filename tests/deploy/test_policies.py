@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from shop.processes import TABLE
+from shop.process_table import TABLE
 from tests.deploy.manifests import BASE, DEV, KUBERNETES, PRODUCTION, ROOT, Document, read, shared, workloads
 
 ARCHITECTURE = tomllib.loads((ROOT / "docs/architecture.toml").read_text())
@@ -80,12 +80,17 @@ def named(selector: Document) -> list[str]:
     return [value.replace("-", "_") for value in expression["values"]]
 
 
+def namespaces(*names: str) -> Document:
+    """The selector of the namespaces with these names."""
+    return {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": list(names)}]}
+
+
 def peer_names(peer: Document) -> list[str]:
     if "podSelector" in peer:
         assert peer.keys() == {"podSelector"}, "pods of this namespace only"
         return named(peer["podSelector"])
     if "namespaceSelector" in peer:
-        assert peer["namespaceSelector"] == {"matchLabels": {"kubernetes.io/metadata.name": "ingress-nginx"}}
+        assert peer["namespaceSelector"] == namespaces("envoy-gateway-system", "ingress-nginx")
         return ["outside"]
     block = peer["ipBlock"]
     if block["cidr"] == "0.0.0.0/0":
@@ -113,7 +118,11 @@ def test_nothing_is_allowed_by_default() -> None:
     plumbing = {each["metadata"]["name"]: each["spec"] for each in read(BASE / "network-policies.yaml")}
     assert plumbing["nothing"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     (dns,) = plumbing["names"]["egress"]
-    assert {(each["protocol"], each["port"]) for each in dns["ports"]} == {("UDP", 53), ("TCP", 53)}
+    ports = {(each["protocol"], each["port"]) for each in dns["ports"]}
+    assert ports == {(protocol, port) for protocol in ("UDP", "TCP") for port in (53, 5353)}, "5353: OpenShift's pods"
+    pods, node = dns["to"]
+    assert pods == {"namespaceSelector": namespaces("kube-system", "openshift-dns")}
+    assert node == {"ipBlock": {"cidr": "169.254.20.10/32"}}, "NodeLocal DNSCache"
     assert plumbing["names"]["policyTypes"] == ["Egress"]
     assert named(plumbing["broker-nodes"]["podSelector"]) == ["broker"]
 

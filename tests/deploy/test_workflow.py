@@ -24,7 +24,7 @@ def test_linux_runs_the_gate() -> None:
     assert (ROOT / ".ci/run").stat().st_mode & 0o111
     matrix = JOBS["linux"]["strategy"]["matrix"]
     assert matrix["arch"] == ["amd64", "arm64"] == [each["arch"] for each in matrix["include"]]
-    assert matrix["python"] == ["3.11", "3.13"] == JOBS["macos"]["strategy"]["matrix"]["python"]
+    assert matrix["python"] == ["3.11", "3.13", "3.14"] == JOBS["macos"]["strategy"]["matrix"]["python"]
 
 
 def test_macos_runs_the_embedded_default() -> None:
@@ -54,3 +54,25 @@ def test_runs_on_every_change() -> None:
     triggers = WORKFLOW[True]  # YAML 1.1 reads "on" so
     assert set(triggers) == {"push", "pull_request"}
     assert triggers["push"] == {"branches": ["main"]}
+
+
+def test_gate_tries_a_fresh_machine_first() -> None:
+    """All tests run where nothing listens, and then with the servers those that need one; a failure fails at once."""
+    gate = (ROOT / ".ci/run").read_text()
+    alone = gate.index("unshare --net bash -c 'ip link set lo up && REQUIRE=browser make test'")
+    served = gate.index("REQUIRE=rabbitmq,postgres,redis make test")
+    assert alone < served
+    assert "-m 'rabbitmq or postgres or redis or npm'" in gate[served:]
+    assert "last-failed" not in gate
+
+
+def test_what_takes_long_runs_every_night() -> None:
+    """The fault suite and the lessons' checks run by themselves, by commands that the Makefile has, and end in time."""
+    nightly: dict[Any, Any] = yaml.safe_load((ROOT / ".github/workflows/nightly.yml").read_text())
+    makefile = (ROOT / "Makefile").read_text()
+    assert nightly["permissions"] == {"contents": "read"}
+    assert "schedule" in nightly[True]
+    ran = [step["run"] for job in nightly["jobs"].values() for step in job["steps"] if "run" in step]
+    assert ran == ["make faults", "make lessons-check"]
+    assert all(f"\n{command.removeprefix('make ')}:" in makefile for command in ran)
+    assert all(job["timeout-minutes"] <= 60 for job in nightly["jobs"].values())

@@ -15,17 +15,19 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import aiohttp
+import httpx2
 import pytest
 import pytest_asyncio
 import websockets
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
 
 from chassis.broker.port import Topology
 from chassis.settings import TOPOLOGY
 from partners import senders
-from shop import webhooks
-from shop.audit import audit_running_shop
-from shop.books import Settings
-from shop.processes import TABLE
+from shop.audit import Settings, audit_running_shop
+from shop.commands.partners import webhooks
+from shop.process_table import TABLE
 from tests.shop import Shop, environment, shop_in_one_loop
 from tests.waiting import eventually
 
@@ -107,6 +109,7 @@ async def live_through_everything(shop: Shop) -> None:
     stored = await shop.http.post("/v1/files", content=b"%PDF", headers={**bearer, "Content-Type": "application/pdf"})
     assert (await shop.http.get(stored.headers["location"], headers=bearer)).content == b"%PDF"
     await let_partners_call(shop)
+    await let_an_agent_look(shop)
     await change_a_product(shop)
     with environment(shop.around.shared):
         settings = Settings()
@@ -124,6 +127,19 @@ async def ends(shop: Shop, item: tuple[str, int], status: str) -> str:
 
     await eventually(ended, within=20)
     return order_id
+
+
+async def let_an_agent_look(shop: Shop) -> None:
+    """As an administrator's: listen to an order, and have it explained."""
+    headers = await shop.bearer("admin@shop.test", "admin")
+    url = f"{shop.address('SHOP_GATEWAY_URL')}/mcp"
+    async with (
+        httpx2.AsyncClient(headers=headers, timeout=30) as http,
+        Client(streamable_http_client(url, http_client=http)) as agent,
+        agent.listen(resource_subscriptions=["order://123"]),
+    ):
+        order_id = await ends(shop, ("42", 1), "shipped")
+        await agent.call_tool("explain_order", {"order_id": order_id})
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from chassis.telemetry import Telemetry
+from chassis.observability.tracing import Telemetry
 from tests.gateway.fakes import Shop, running_shop
 
 StartShop = Callable[..., AbstractAsyncContextManager[Shop]]

@@ -16,12 +16,12 @@ import grpc.aio
 import httpx
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from chassis.auth.identity import admin, anyone, current_principal, signed_in
 from chassis.errors import Kind, ShopError, not_found
-from chassis.identity import admin, anyone, current_principal, signed_in
-from chassis.identity_provider import identity_provider
-from chassis.resilience import time_left
-from chassis.rpc_server import Policy, serve
-from chassis.telemetry import Telemetry
+from chassis.grpc.identity_provider import identity_provider
+from chassis.grpc.server import Policy, serve
+from chassis.observability.tracing import Telemetry
+from chassis.resilience.deadlines import time_left
 from gateway import bootstrap as gateway
 from protos.shop.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 from protos.shop.inventory.v1 import inventory_pb2, inventory_pb2_grpc
@@ -30,6 +30,7 @@ from protos.shop.storage.v1 import storage_pb2, storage_pb2_grpc
 from protos.shop.users.v1 import users_pb2
 from protos.shop.users.v1.users_pb2_grpc import UserServiceStub
 from services.users import bootstrap as users
+from services.users.ports import Passwords
 
 if TYPE_CHECKING:
     from protos.shop.users.v1.users_pb2_grpc import UserServiceAsyncStub
@@ -125,26 +126,32 @@ class FakeCatalog(catalog_pb2_grpc.CatalogServiceServicer):
 
 class FakeOrders(orders_pb2_grpc.OrderServiceServicer):
     POLICY: ClassVar[Policy] = dict.fromkeys(
-        ("PlaceOrder", "GetOrder", "ListOrders", "CancelOrder", "ListOrderEvents"), signed_in
+        ("PlaceOrder", "GetOrder", "GetOrders", "ListOrders", "CancelOrder", "ListOrderEvents"), signed_in
     )
 
     def __init__(self) -> None:
         self.behaviour = Behaviour()
         self.by_key: dict[str, orders_pb2.PlaceOrderRequest] = {}
+        self.version = 1
 
     async def PlaceOrder(self, request: Any, context: Any) -> orders_pb2.PlaceOrderResponse:
         await self.behaviour.note(request)
+        replayed = request.idempotency_key in self.by_key
         known = self.by_key.setdefault(request.idempotency_key, request)
         if known != request:
             raise ShopError("IDEMPOTENCY_KEY_REUSED", "used for another order", Kind.PRECONDITION)
         order = self._order(f"order-{list(self.by_key).index(request.idempotency_key)}")
-        return orders_pb2.PlaceOrderResponse(order=order)
+        return orders_pb2.PlaceOrderResponse(order=order, replayed=replayed)
 
     async def GetOrder(self, request: Any, context: Any) -> orders_pb2.GetOrderResponse:
         await self.behaviour.note(request)
         if request.id != "123":
             raise not_found("order", request.id)
         return orders_pb2.GetOrderResponse(order=self._order("123"))
+
+    async def GetOrders(self, request: Any, context: Any) -> orders_pb2.GetOrdersResponse:
+        await self.behaviour.note(request)
+        return orders_pb2.GetOrdersResponse(orders=[self._order(each) for each in request.ids if each == "123"])
 
     async def ListOrders(self, request: Any, context: Any) -> orders_pb2.ListOrdersResponse:
         await self.behaviour.note(request)
@@ -170,6 +177,7 @@ class FakeOrders(orders_pb2_grpc.OrderServiceServicer):
             total="98.00",
             currency="EUR",
             placed_at=NOON,
+            version=self.version,
         )
 
 
@@ -275,7 +283,12 @@ class Shop:
 
 @asynccontextmanager
 async def running_shop(
-    folder: Path, spans: Telemetry, *, service_secrets: Mapping[str, str] | None = None, **settings: Any
+    folder: Path,
+    spans: Telemetry,
+    *,
+    service_secrets: Mapping[str, str] | None = None,
+    passwords: Passwords | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Shop]:
     """The gateway on a free port, the real users service, and fakes of the rest."""
     # Abstract, mypy says: they have only the methods that the gateway calls.
@@ -283,10 +296,12 @@ async def running_shop(
     catalog, orders, inventory, storage = fakes
     # Without the cache, which would hide from most tests what they look at; its own turn it on.
     quiet = {"otlp_url": "", "data_dir": folder, "edge_cache_bytes": 0}
+    # A noisy machine is not what most tests are about.
+    patient = {"request_budget": 10.0}
     async with AsyncExitStack() as stack:
         start = stack.enter_async_context
         own = users.Settings(users_port=0, service_secrets=dict(service_secrets or {}), **quiet)  # type: ignore[arg-type]
-        users_address = f"127.0.0.1:{(await start(users.run(own))).port}"
+        users_address = f"127.0.0.1:{(await start(users.run(own, passwords=passwords))).port}"
         users_stub: UserServiceAsyncStub = UserServiceStub(await start(grpc.aio.insecure_channel(users_address)))
         provider = await start(identity_provider(users_address, Telemetry("fakes")))
 
@@ -319,7 +334,7 @@ async def running_shop(
             "users_address": users_address,
             "graphql_url": "http://127.0.0.1:1",
         }
-        chosen = gateway.Settings(gateway_port=0, **{**quiet, **addresses, **settings})
+        chosen = gateway.Settings(gateway_port=0, **{**quiet, **patient, **addresses, **settings})
         process = await start(gateway.run(chosen, spans=spans))
-        client = await start(httpx.AsyncClient(base_url=f"http://127.0.0.1:{process.port}"))
+        client = await start(httpx.AsyncClient(base_url=f"http://127.0.0.1:{process.port}", timeout=15))
         yield Shop(chosen, users_stub, client, *fakes)

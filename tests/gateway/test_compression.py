@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.compression import coding_for
+from gateway.middleware.compression import coding_for
 from tests.gateway.conftest import StartShop
 from tests.gateway.fakes import Shop
 
@@ -21,14 +21,14 @@ async def test_long_json(shop: Shop, coding: str) -> None:
     assert int(response.headers["content-length"]) < len(plain.content) / 5
     assert response.content == plain.content
     assert "content-encoding" not in plain.headers
-    assert response.headers["vary"] == plain.headers["vary"] == "Accept-Encoding"
+    assert response.headers["vary"] == plain.headers["vary"] == "Accept-Encoding, Origin"
 
 
 async def test_short_json(shop: Shop) -> None:
     """What would not get any shorter on the wire is left as it is."""
     response = await shop.client.get("/v1/products/42", headers={"accept-encoding": "br, gzip"})
     assert "content-encoding" not in response.headers
-    assert response.headers["vary"] == "Accept-Encoding"
+    assert response.headers["vary"] == "Accept-Encoding, Origin"
 
 
 async def test_files_are_left_alone(shop: Shop) -> None:

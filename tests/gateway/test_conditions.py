@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from chassis.errors import ShopError
-from gateway.conditions import none_match, product_etag, versions_wanted
-from gateway.ranges import wanted_bytes
+from gateway.http.etags import none_match, version_etag, versions_wanted
+from gateway.http.range_requests import wanted_bytes
 from gateway.routes.files import expected_sha256
 
 
@@ -22,7 +22,7 @@ from gateway.routes.files import expected_sha256
 )
 def test_if_none_match(tags: str | None, needed: bool) -> None:
     """RFC 9110, 13.1.2: weak comparison against each tag of the list."""
-    assert none_match(tags, product_etag("a", 1)) is needed
+    assert none_match(tags, version_etag("a", 1)) is needed
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 import websockets
 from websockets.asyncio.client import ClientConnection
 
-from chassis.http_server import serve_http
+from chassis.http.server import serve_http
 from tests.gateway.conftest import StartShop
 from tests.gateway.fakes import Shop
 from tests.waiting import eventually

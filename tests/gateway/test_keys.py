@@ -44,7 +44,12 @@ async def edge(tmp_path: Path) -> AsyncIterator[tuple[httpx.AsyncClient, Callabl
         return users.Settings(users_port=port, otlp_url="", data_dir=tmp_path, **more)  # type: ignore[arg-type]
 
     own = gateway.Settings(
-        gateway_port=0, otlp_url="", data_dir=tmp_path, users_address=f"127.0.0.1:{port}", edge_cache_bytes=0
+        gateway_port=0,
+        otlp_url="",
+        data_dir=tmp_path,
+        users_address=f"127.0.0.1:{port}",
+        edge_cache_bytes=0,
+        sign_in_rate_limit="1000/minute",
     )
     async with AsyncExitStack() as stack:
         process = await stack.enter_async_context(gateway.run(own))

@@ -40,6 +40,8 @@ async def test_repeat(shop: Shop) -> None:
     headers = {**await shop.signed_in(), "idempotency-key": "k1"}
     first, again = [await shop.client.post("/v1/orders", json=BASKET, headers=headers) for _ in range(2)]
     assert (first.status_code, first.content) == (again.status_code, again.content)
+    assert "idempotency-replayed" not in first.headers
+    assert again.headers["idempotency-replayed"] == "true"
     assert {request.idempotency_key for request in shop.orders.behaviour.requests} == {"k1"}
 
 
@@ -108,10 +110,17 @@ async def test_refused_by_orders(shop: Shop) -> None:
 
 
 async def test_get(shop: Shop) -> None:
-    """An order is readable, for this caller alone."""
+    """An order is readable, for this caller alone, whose cache has to ask whether it is still the same."""
     response = await shop.client.get("/v1/orders/123", headers=await shop.signed_in())
     assert (response.status_code, response.json()["id"]) == (200, "123")
-    assert response.headers["cache-control"] == "no-store"
+    assert response.headers["cache-control"] == "private, no-cache"
+
+
+async def test_several(shop: Shop) -> None:
+    """Several orders come in one call; those that are not there are left out."""
+    response = await shop.client.get("/v1/orders?ids=123,999", headers=await shop.signed_in())
+    assert [item["id"] for item in response.json()["items"]] == ["123"]
+    assert [list(request.ids) for request in shop.orders.behaviour.requests] == [["123", "999"]]
 
 
 async def test_unknown(shop: Shop) -> None:

@@ -9,7 +9,7 @@ import pytest
 from limits import parse
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from chassis.telemetry import Telemetry
+from chassis.observability.tracing import Telemetry
 from gateway.bootstrap import Settings
 from tests.gateway.conftest import StartShop
 from tests.gateway.fakes import Shop

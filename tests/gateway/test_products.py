@@ -205,7 +205,7 @@ async def test_delete(shop: Shop) -> None:
     ("change", "field"),
     [
         ({"price": 12.5}, "price"),
-        ({"price": "12.505"}, "price"),
+        ({"price": "12.5055"}, "price"),
         ({"price": "-1"}, "price"),
         ({"currency": "eur"}, "currency"),
         ({"name": None}, "name"),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from chassis.logs import TextFormatter
+from chassis.observability.logs import TextFormatter
 from tests.shop import Shop, shop_in_one_loop
 
 ROOT = Path(__file__).parents[2]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import jwt
 import pytest
 
-from gateway.service_calls import seconds_left
+from gateway.middleware.internal_calls import seconds_left
 from tests.gateway.conftest import StartShop
 from tests.gateway.fakes import Shop
 

@@ -44,6 +44,7 @@ class FakeGateway:
     broken: dict[str, web.Response] = field(default_factory=dict)
     slow: set[str] = field(default_factory=set)
     calls: list[Call] = field(default_factory=list)
+    keys: set[str] = field(default_factory=set)
     url: str = ""
 
     def paths(self) -> list[str]:
@@ -70,13 +71,14 @@ class FakeGateway:
                 return web.json_response(user(caller))
             case "GET", ["users"]:
                 return listed(user(each) for each in ids(call, "ids") if each == caller)
+            case "GET", ["orders"] if "ids" in call.query:
+                own = [each for each in ids(call, "ids") if each.startswith(f"{caller}-")]
+                return listed(self.order(caller, int(each.removeprefix(f"{caller}-"))) for each in own)
             case "GET", ["orders"]:
                 if caller not in ids(call, "user_id"):
                     return listed([])
                 orders = range(self.newest, self.orders_each)
                 return paged(call, orders, lambda number: self.order(caller, number))
-            case "GET", ["orders", order_id] if order_id.startswith(caller):
-                return web.json_response(self.order(caller, int(order_id.removeprefix(f"{caller}-"))))
             case "GET", ["products"] if "ids" in call.query:
                 return listed(product(each) for each in ids(call, "ids") if each not in self.gone)
             case "GET", ["products"]:
@@ -85,7 +87,10 @@ class FakeGateway:
             case "GET", ["availability"]:
                 return listed(availability(each) for each in ids(call, "product_ids") if each not in self.gone)
             case "POST", ["orders"]:
-                return web.json_response(self.order(caller, 0), status=202)
+                key = call.headers.get("Idempotency-Key", "")
+                replayed = {"Idempotency-Replayed": "true"} if key in self.keys else {}
+                self.keys |= {key} - {""}
+                return web.json_response(self.order(caller, 0), status=202, headers=replayed)
             case "POST", ["orders", _, "cancel"]:
                 return web.json_response({**self.order(caller, 0), "status": "cancelled"}, status=202)
         return problem(404, "NOT_FOUND", "no such resource")

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from tests.graphql.conftest import TIME
 
-PATIENCE = 10.0
+TIMEOUT = 10.0
 
 
 @dataclass
@@ -86,7 +86,7 @@ class SocketClient:
         await self.socket.send(json.dumps(message))
 
     async def receive(self) -> Any:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             return json.loads(await self.socket.recv())
 
     async def init(self, token: str = "") -> None:
@@ -99,7 +99,7 @@ class SocketClient:
 
     async def closed(self) -> tuple[int | None, str | None]:
         """Read on until the server closes; its code and reason."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await self.socket.wait_closed()
         return self.socket.close_code, self.socket.close_reason
 

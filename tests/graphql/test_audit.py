@@ -24,7 +24,7 @@ async def run(*command: str, folder: Path) -> str:
     return output.decode()
 
 
-@pytest.mark.skipif(not (shutil.which("node") and shutil.which("npm")), reason="not run: needs node and npm")
+@pytest.mark.npm
 async def test_graphql_http_audits(client: Client, tmp_path: Path) -> None:
     """The server audits of the npm package graphql-http find no error and nothing to warn of."""
     for file in AUDIT.iterdir():

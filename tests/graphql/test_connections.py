@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from chassis.pagination import encode_cursor
 from tests.graphql.conftest import Client, FakeGateway
 
 ORDERS = """query ($first: Int, $after: String) { me { ordersConnection(first: $first, after: $after) {
@@ -66,17 +67,63 @@ async def test_inserted_rows(client: Client, gateway: FakeGateway) -> None:
     assert numbers(await page(client, 2)) == [-250, -249]
 
 
-async def test_deleted_row(client: Client, gateway: FakeGateway) -> None:
-    """After a row that is gone, the client is told to begin anew, and not shown some other page."""
+@pytest.mark.parametrize(
+    ("gone", "row"),
+    [
+        ({1}, 1),
+        ({0}, 0),
+        ({0, 1, 2}, 2),
+        ({2, 3, 4, 5, 6}, 4),
+        (set(range(1, 21)), 20),
+        (set(range(5, 60)), 24),
+        # On both sides of a page's end
+        ({99}, 99),
+        ({100}, 100),
+        ({98, 99, 100, 101}, 100),
+        # The last
+        ({149}, 149),
+        (set(range(112, 150)), 130),
+    ],
+)
+async def test_deleted_row(client: Client, gateway: FakeGateway, gone: set[int], row: int) -> None:
+    """After a row that is gone, the list goes on at the next row that is there, whichever others are gone with it."""
     gateway.products = 150
-    query = "query ($a: String) { productsConnection(first: 3, after: $a) { edges { cursor node { id } } } }"
+    query = """query ($f: Int, $a: String) {
+      productsConnection(first: $f, after: $a) { edges { cursor node { id } } pageInfo { hasNextPage } }
+    }"""
+    cursors: dict[int, str] = {}
+    after = None
+    for _ in range(2):
+        found = (await client.ask(query, variables={"f": 75, "a": after}))["data"]["productsConnection"]
+        cursors |= {int(edge["node"]["id"]): edge["cursor"] for edge in found["edges"]}
+        after = found["edges"][-1]["cursor"]
+    gateway.gone = {str(each) for each in gone}
+    expected = [each for each in range(row + 1, 150) if each not in gone]
+    answer = await client.ask(query, variables={"f": 4, "a": cursors[row]})
+    found = answer["data"]["productsConnection"]
+    assert [int(edge["node"]["id"]) for edge in found["edges"]] == expected[:4]
+    assert found["pageInfo"]["hasNextPage"] is (len(expected) > 4)
+
+
+async def test_no_row_is_left_out(client: Client, gateway: FakeGateway) -> None:
+    """Where a cursor remembers none of the rows that are left, rows are told again rather than left out."""
+    gateway.products = 100
+    query = "query ($a: String) { productsConnection(first: 100, after: $a) { edges { cursor node { id } } } }"
     edges = (await client.ask(query))["data"]["productsConnection"]["edges"]
-    gateway.gone = {"1", "2"}
-    after_last = await client.ask(query, variables={"a": edges[2]["cursor"]})
-    assert [each["node"]["id"] for each in after_last["data"]["productsConnection"]["edges"]] == ["3", "4", "5"]
-    answer = await client.ask(query, variables={"a": edges[1]["cursor"]})
-    assert answer["data"] == {"productsConnection": None}
-    assert answer["errors"][0]["extensions"]["errors"] == [{"field": "after", "detail": "begin anew"}]
+    gateway.gone = {str(each) for each in range(2, 91)}
+    answer = await client.ask(query, variables={"a": edges[90]["cursor"]})
+    found = [int(edge["node"]["id"]) for edge in answer["data"]["productsConnection"]["edges"]]
+    assert found == [0, 1, *range(91, 100)]
+    assert len(edges[98]["cursor"]) < 300
+
+
+async def test_row_out_of_reach(client: Client, gateway: FakeGateway) -> None:
+    """A row that a thousand newer ones have come before is not looked for without end: the client begins anew."""
+    gateway.orders_each = 6
+    cursor = (await page(client, 4))["edges"][1]["cursor"]
+    gateway.newest = -2_000
+    answer = await client.ask(ORDERS, variables={"first": 4, "after": cursor})
+    assert answer["errors"][0]["extensions"]["errors"] == [{"field": "after", "detail": "start from the first page"}]
 
 
 async def test_products(client: Client, gateway: FakeGateway) -> None:
@@ -91,7 +138,14 @@ async def test_products(client: Client, gateway: FakeGateway) -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "after", "field"), [(0, None, "first"), (101, None, "first"), (2, "?", "after"), (2, "W10", "after")]
+    ("first", "after", "field"),
+    [
+        (0, None, "first"),
+        (101, None, "first"),
+        (2, "?", "after"),
+        (2, "W10", "after"),
+        (2, encode_cursor("", "1"), "after"),
+    ],
 )
 async def test_bad_arguments(client: Client, gateway: FakeGateway, first: int, after: str, field: str) -> None:
     """A page size out of bounds and a cursor that is none of ours are refused before anything is asked upstream."""

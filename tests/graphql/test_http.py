@@ -9,6 +9,7 @@ import pytest
 from tests.graphql.conftest import Client, FakeGateway
 
 GRAPHQL = "application/graphql-response+json"
+JSON = "application/json"
 
 
 @pytest.mark.parametrize(
@@ -104,3 +105,23 @@ async def test_other_paths_and_methods(client: Client) -> None:
         assert response.status == 404
     await client.send("DELETE")
     assert (client.status, client.headers["Allow"]) == (405, "GET, POST")
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        (f"{GRAPHQL};q=0, {JSON}", JSON),
+        (f"{GRAPHQL};q=0", JSON),
+        (f"{GRAPHQL};q=0.5, {JSON}", JSON),
+        (f"{GRAPHQL}, {JSON};q=0.9", GRAPHQL),
+        (f"{JSON}, {GRAPHQL}", GRAPHQL),
+        (f"{JSON};q=0, */*", GRAPHQL),
+        ("*/*", JSON),
+        (f"text/{GRAPHQL}", JSON),
+        (GRAPHQL.upper(), GRAPHQL),
+    ],
+)
+async def test_qualities(client: Client, accept: str, expected: str) -> None:
+    """RFC 9110, 12.5.1: the answer's type is the one that the client wants more, and none that it refuses."""
+    await client.ask("{ me { id } }", headers={"Accept": accept})
+    assert client.headers["Content-Type"].partition(";")[0] == expected

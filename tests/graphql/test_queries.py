@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from graphql_server.bootstrap import Settings, run
+from graphql_server.row_executor import RowExecutor
 from tests.graphql.conftest import Client, FakeGateway, listed, problem
 from tests.services.conftest import fake_users
 from tests.shop import free_ports
@@ -120,9 +121,28 @@ async def test_mutations(client: Client, gateway: FakeGateway) -> None:
     assert answer["data"]["placeOrder"] == {"id": "123-0", "status": "pending"}
     assert gateway.calls[0].body == {"items": [{"product_id": "42", "quantity": 2}]}
     assert gateway.calls[0].headers["Idempotency-Key"] == "k-1"
+    assert "extensions" not in answer
     answer = await client.ask('mutation { cancelOrder(id: "123-0") { status } }')
     assert answer["data"]["cancelOrder"] == {"status": "cancelled"}
     assert gateway.calls[1].path == "/v1/orders/123-0/cancel"
+
+
+async def test_repeated_key_is_told(client: Client, gateway: FakeGateway) -> None:
+    """A mutation that placed nothing, since its key was known, is named in the response's extensions."""
+    again, new = [
+        f'placeOrder(input: {{items: [{{productId: "42", quantity: 2}}], idempotencyKey: "{k}"}})' for k in "ab"
+    ]
+    await client.ask(f"mutation {{ {again} {{ id }} }}")
+    answer = await client.ask(f"mutation {{ first: {again} {{ id }} second: {new} {{ id }} }}")
+    assert answer["extensions"] == {"idempotencyReplayed": ["first"]}
+
+
+async def test_orders_by_id_are_one_call(client: Client, gateway: FakeGateway) -> None:
+    """However many orders a query names by their ids, the gateway is asked once."""
+    aliases = " ".join(f'o{number}: order(id: "123-{number}") {{ id }}' for number in range(12))
+    answer = await client.ask(f"{{ {aliases} }}")
+    assert answer["data"] == {f"o{number}": {"id": f"123-{number}"} for number in range(12)}
+    assert gateway.paths() == ["/v1/orders"]
 
 
 async def test_bad_idempotency_key(client: Client, gateway: FakeGateway) -> None:
@@ -296,4 +316,18 @@ async def test_masked_errors(client: Client, gateway: FakeGateway) -> None:
         assert error["message"] == "internal error"
         assert error["extensions"]["code"] == "INTERNAL"
         assert error["extensions"]["trace_id"] in client.headers["traceparent"]
+    assert "secret" not in str(answer)
+
+
+async def test_unforeseen_failure(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failure of the execution itself is a 500 that tells the trace id and nothing else, over HTTP."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(RowExecutor, "build", fail)
+    answer = await client.ask("{ me { id } }")
+    assert client.status == 500
+    assert [error["extensions"]["code"] for error in answer["errors"]] == ["INTERNAL"]
+    assert answer["errors"][0]["extensions"]["trace_id"] in client.headers["traceparent"]
     assert "secret" not in str(answer)

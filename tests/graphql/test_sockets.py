@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import websockets
 
-from graphql_server import notifier_client
+from chassis.clients import notifier
 from graphql_server.bootstrap import Settings, run
 from services.users.tokens import JwtSigner, new_signing_key
 from tests.graphql.conftest import FakeGateway
@@ -129,13 +131,13 @@ async def test_fresh_order(server: Server) -> None:
         for _ in range(2):
             await server.notifier.say("order.paid", "123-0")
             assert (await update(client))["order"]["items"][1] == {"product": {"name": "Product 1"}}
-    assert server.gateway.paths() == ["/v1/orders/123-0", "/v1/products"] * 2
+    assert server.gateway.paths() == ["/v1/orders", "/v1/products"] * 2
     assert "X-Shop-Service" not in server.gateway.calls[-1].headers
 
 
 async def test_partial_update(server: Server) -> None:
     """An update whose order cannot be read still comes, with an error that names the path."""
-    server.gateway.slow.add("/v1/orders/123-0")
+    server.gateway.slow.add("/v1/orders")
     async with server.connected() as client:
         await subscribed(server, client, "subscription { orderUpdates { status order { id } } }")
         await server.notifier.say("order.paid", "123-0")
@@ -180,9 +182,22 @@ async def test_too_long_away(server: Server) -> None:
         assert await client.receive() == {"type": "pong"}
 
 
+async def test_longest_subscription_id_in_use(server: Server) -> None:
+    """A reason is cut to the 123 bytes of UTF-8 that a close frame takes (RFC 6455, 5.5.1), and between characters."""
+    async with server.connected() as client:
+        await subscribed(server, client)
+        for _ in range(2):
+            await client.subscribe("é" * 64, "subscription { orderUpdates { event } }")
+        code, reason = await client.closed()
+    assert code == 4409
+    assert reason is not None
+    assert reason.startswith("Subscriber for ééé")
+    assert 121 < len(reason.encode()) <= 123
+
+
 async def test_notifier_gone(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the notifier stays away, the connection is closed in a way after which clients come back by themselves."""
-    monkeypatch.setattr(notifier_client, "_PAUSES", (0.01, 0.01))
+    monkeypatch.setattr(notifier, "_PAUSES", (0.01, 0.01))
     async with server.connected() as client:
         await subscribed(server, client)
         server.notifier.away = True
@@ -323,6 +338,49 @@ async def test_pace(start_server: StartServer) -> None:
         for _ in range(8):
             await client.send(type="ping")
         assert [await client.receive() for _ in range(8)] == [{"type": "pong"}] * 8
+
+
+async def test_slow_reader(start_server: StartServer) -> None:
+    """A reader that takes nothing for too long is closed with 1013; a connection beside it is not delayed."""
+    async with (
+        start_server(graphql_send_timeout=0.2) as server,
+        server.connected() as slow,
+        server.connected() as other,
+    ):
+        await subscribed(server, slow)
+
+        async def flood() -> None:
+            while server.notifier.sockets:
+                await server.notifier.say("order.paid", "x" * 100_000)
+
+        flooding = asyncio.create_task(flood())
+        await other.init()
+        await eventually(lambda: not server.notifier.sockets)
+        flooding.cancel()
+        await other.subscribe("1", "{ me { id } }")
+        assert (await other.receive())["id"] == "1"
+        with pytest.raises(websockets.ConnectionClosed):
+            while True:
+                await slow.receive()
+        assert await slow.closed() == (1013, "too slow")
+
+
+async def test_bad_document(server: Server) -> None:
+    """A document that cannot be parsed, or is nested without end, is an error of its operation alone."""
+    async with server.connected() as client:
+        await client.init(token())
+        for query, code in (
+            ("subscription {", "GRAPHQL_PARSE_FAILED"),
+            ("subscription { orderUpdates { " + "order { " * 300 + "}" * 302, "GRAPHQL_PARSE_FAILED"),
+            ("subscription { orderUpdates { " + "order { " * 40 + "id" + "}" * 42, "GRAPHQL_VALIDATION_FAILED"),
+            ("subscription A { orderUpdates { id } } subscription B { orderUpdates { id } }", "INVALID_INPUT"),
+            ("query A { me { id } } query B { me { id } }", "INVALID_INPUT"),
+            ("subscription { orderUpdates { nothing } }", "GRAPHQL_VALIDATION_FAILED"),
+        ):
+            await client.subscribe("1", query)
+            message = await client.receive()
+            assert (message["type"], message["payload"][0]["extensions"]["code"]) == ("error", code), query
+            assert len(message["payload"][0]["extensions"]["trace_id"]) == 32
 
 
 @pytest.mark.parametrize("subprotocol", ["", "graphql-ws"])

@@ -64,7 +64,7 @@ async def test_file(settings: Settings, tmp_path: Path, documents: Any) -> None:
     path = tmp_path / "documents.json"
     path.write_text(json.dumps(documents))
     with pytest.raises(ValueError, match="document"):
-        settings.model_copy(update={"graphql_trusted_documents": path}).engine()
+        settings.model_copy(update={"graphql_trusted_documents": path}).documents(settings.executable_schema())
 
 
 async def test_without_the_option(client: Client) -> None:

@@ -11,8 +11,8 @@ import grpc.aio
 from grpc.aio import AioRpcError
 
 from chassis.errors import Kind, ShopError, unavailable
-from chassis.rpc import connect
-from chassis.rpc_errors import error_from
+from chassis.grpc.client import connect
+from chassis.grpc.errors import error_from
 from protos.shop.inventory.v1 import inventory_pb2 as pb
 from protos.shop.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from services.inventory.bootstrap import Settings, run
@@ -33,7 +33,7 @@ class FakeErp:
         self.refuses: set[str] = set()
         self.asked = 0
 
-    async def stock_levels(self, product_ids: Sequence[str]) -> Mapping[str, int]:
+    async def stock_levels(self, product_ids: Sequence[str], *, patient: bool = False) -> Mapping[str, int]:
         if self.away:
             raise unavailable("the ERP")
         return dict.fromkeys(product_ids, 1_000_000)

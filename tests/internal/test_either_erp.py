@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from chassis.rpc import connect
+from chassis.grpc.client import connect
 from protos.shop.inventory.v1 import inventory_pb2
 from protos.shop.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from tests.journey.test_order import books_agree, reaches, shipped

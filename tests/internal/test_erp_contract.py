@@ -15,7 +15,7 @@ from aiohttp import web
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from chassis.rpc import connect
+from chassis.grpc.client import connect
 from legacy_soap.bootstrap import Running, running
 from legacy_soap.bootstrap import Settings as TheirSettings
 from protos.shop.erp.v1 import erp_pb2 as pb

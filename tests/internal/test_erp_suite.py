@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from chassis.database import database
+from chassis.database.database import database
 from chassis.errors import ShopError
+from chassis.observability.tracing import Telemetry
 from chassis.settings import ProcessSettings
-from chassis.telemetry import Telemetry
 from legacy_soap.bootstrap import Settings, running
 from services.erp_adapter.bootstrap import CONTRACT, MIGRATIONS
 from services.erp_adapter.domain import GoodsReceipt, Item, NewSalesOrder, OrderState, ShipmentState
@@ -188,6 +188,20 @@ async def test_goods_are_booked_once(erp: Erp) -> None:
     for other in (receipt(6), receipt(5, "7"), receipt(-5)):
         assert await code_of(erp.post_receipt(other)) == "REFERENCE_REUSED"
     assert await on_hand(erp, "42", "7", "new") == {"42": 98, "7": 3, "new": 4}
+
+
+async def test_a_sales_order_is_listed_whole(erp: Erp) -> None:
+    """The list says whose an order is, in which currency, what is in it and how its shipments are numbered."""
+    placed = order("order-1", ("42", 2, "49.00"), ("7", 1, "0.50"))
+    await erp.register(placed)
+    shipment = await erp.ship("order-1")
+    await erp.cancel("never-came")
+    listed, came_cancelled = (await erp.sales_orders("", 10))[0]
+    assert (listed.customer_id, listed.currency) == (placed.customer_id, placed.currency)
+    assert list(listed.items) == list(placed.items)
+    assert list(listed.shipment_numbers) == [shipment.number]
+    assert (came_cancelled.customer_id, came_cancelled.currency) == ("", "")
+    assert [*came_cancelled.items, *came_cancelled.shipment_numbers] == []
 
 
 async def test_pages_of_sales_orders(erp: Erp) -> None:

@@ -12,13 +12,13 @@ import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from chassis.rpc import Keepalive, connect
-from chassis.rpc_server import serve
-from chassis.telemetry import Telemetry
+from chassis.grpc.client import Keepalive, connect
+from chassis.grpc.server import serve
+from chassis.observability.tracing import Telemetry
 from tests.contract.proxy import Proxy
 
 # gRPC sends no two pings within a second.
-KEEPALIVE = Keepalive(silence=1.0, patience=0.5)
+KEEPALIVE = Keepalive(silence=1.0, timeout=0.5)
 
 
 class SilentNetwork(Proxy):
@@ -65,7 +65,7 @@ async def test_a_peer_that_is_gone_silently_is_noticed() -> None:
         await waiting.read()
         network.lose()
         # Without a keepalive there would be no end of it, and with a timeout that gRPC ignores it is a minute.
-        async with asyncio.timeout(KEEPALIVE.silence + KEEPALIVE.patience + 15):
+        async with asyncio.timeout(KEEPALIVE.silence + KEEPALIVE.timeout + 15):
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await waiting.read()
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE

@@ -13,13 +13,13 @@ import httpx
 import pytest
 
 from chassis.errors import ShopError
-from chassis.rpc import Client, connect
+from chassis.grpc.client import Client, connect
 from chassis.settings import ProcessSettings
 from protos.shop.inventory.v1 import inventory_pb2 as pb
 from protos.shop.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from services.inventory.bootstrap import Settings, run
-from shop.environment import survey
-from shop.processes import TABLE
+from shop.process_table import TABLE
+from shop.supervisor.environment import survey
 from tests.internal.inventories import FakeErp
 from tests.legacy.identity import stub_users, token_for
 from tests.shop import free_ports
@@ -112,5 +112,5 @@ def test_each_process_of_a_shop_has_a_port_of_its_own(tmp_path: Path) -> None:
     around = survey(TABLE, {"SHOP_DATA_DIR": str(tmp_path), "SHOP_METRICS_PORT": "9100"})
     ports = {spec.name: around.of(spec)["SHOP_METRICS_PORT"] for spec in TABLE}
     assert len(set(ports.values())) == len(TABLE)
-    assert ports["orders"] == "9108"  # docs/grpc.md says so
+    assert ports["orders"] == "9109"  # docs/grpc.md says so
     assert "SHOP_METRICS_PORT" not in survey(TABLE, {"SHOP_DATA_DIR": str(tmp_path)}).of(TABLE[0])

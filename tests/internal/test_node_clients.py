@@ -21,8 +21,8 @@ from typing import Any
 import pytest
 
 from legacy_soap.bootstrap import Settings, running
-from protos import buf
-from shop.processes import TABLE
+from protos import contract_checks
+from shop.process_table import TABLE
 from tests.shop import Shop, shop_in_one_loop
 
 HERE = Path(__file__).parent / "node"
@@ -92,6 +92,7 @@ def free(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
+@pytest.mark.npm
 async def test_node_s_soap_client_works_with_the_erp(modules: Path, tmp_path: Path) -> None:
     """The `soap` package logs in, reads stock, orders twice under one reference, and sees the fault's code."""
     with running(Settings(port=0, data_dir=tmp_path, stock={"42": 100})) as erp:
@@ -102,6 +103,7 @@ async def test_node_s_soap_client_works_with_the_erp(modules: Path, tmp_path: Pa
     assert told["refusal"] == "ERR-045"
 
 
+@pytest.mark.npm
 async def test_a_grpc_js_client_explores_a_running_shop(modules: Path, shop: Shop) -> None:
     """With server reflection alone a client in JavaScript signs in, reads an order and watches it."""
     told = await node(
@@ -121,18 +123,14 @@ async def test_a_grpc_js_client_explores_a_running_shop(modules: Path, shop: Sho
 
 @pytest.fixture
 def docs(shop: Shop) -> str:
-    """The commands of docs/grpc.md, as they are written there but for the ports and for where buf comes from."""
-    try:
-        program = buf.program()
-    except buf.BufMissing as missing:
-        pytest.skip(f"not run: needs buf, {missing}")
+    """The commands of docs/grpc.md, as they are written there but for the ports."""
     blocks = re.findall(r"^```sh\n(.*?)^```", DOCS.read_text(), re.MULTILINE | re.DOTALL)
     script = "".join(blocks)
     for here, there in (
-        (f"npx --yes @bufbuild/buf@{buf.VERSION}", str(program)),
+        (".venv/bin/buf", str(contract_checks.BUF)),
         ("127.0.0.1:50051", shop.address("SHOP_USERS_ADDRESS")),
         ("127.0.0.1:50053", shop.address("SHOP_ORDERS_ADDRESS")),
-        ("127.0.0.1:9108", f"127.0.0.1:{metrics_port(shop)}"),
+        ("127.0.0.1:9109", f"127.0.0.1:{metrics_port(shop)}"),
     ):
         assert here in script, here
         script = script.replace(here, there)

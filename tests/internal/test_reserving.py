@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from google.protobuf.json_format import MessageToDict
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from protos.shop.events.v1.events_pb2 import StockChanged
@@ -14,7 +14,6 @@ from services.inventory.sql_store.rows import stock_changed
 figures = st.integers(0, 2**62)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text(st.characters(codec="utf-8"), max_size=70), figures, figures, figures)
 def test_the_event_is_the_contracts(product_id: str, available: int, reserved: int, shipped: int) -> None:
     """`stock.changed` is written by hand, and says what protobuf's own JSON mapping says."""

@@ -13,11 +13,11 @@ import grpc.aio
 import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from chassis.auth.identity import no_token
 from chassis.errors import ShopError
-from chassis.identity import no_token
-from chassis.rpc import Client, connect
-from chassis.telemetry import Telemetry
-from gateway.clients import IDEMPOTENT
+from chassis.grpc.client import Client, connect
+from chassis.observability.tracing import Telemetry
+from gateway.clients.services import IDEMPOTENT
 from protos.shop.catalog.v1 import catalog_pb2
 from protos.shop.catalog.v1.catalog_pb2_grpc import CatalogServiceStub
 from protos.shop.orders.v1 import orders_pb2

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chassis.errors import ShopError
-from chassis.rpc_errors import status_of
-from chassis.wire import moment, timestamp
+from chassis.grpc.errors import status_of
+from chassis.grpc.timestamps import moment, timestamp
 from protos.shop.catalog.v1.catalog_pb2 import RefreshMaterialRequest
 from protos.shop.erp.v1.erp_pb2 import PostGoodsReceiptRequest, RegisterSalesOrderRequest
 from protos.shop.orders.v1.orders_pb2 import RecordDeliveryRequest
@@ -24,7 +24,7 @@ from services.orders.grpc_api import OrderApi
 # What is behind them is not there: a time is looked at first.
 NOBODY = cast("Any", None)
 METHODS: dict[str, Callable[[Timestamp | None], Any]] = {
-    "delivered_at": lambda at: OrderApi(NOBODY).RecordDelivery(RecordDeliveryRequest(delivered_at=at), None),
+    "delivered_at": lambda at: OrderApi(NOBODY, NOBODY).RecordDelivery(RecordDeliveryRequest(delivered_at=at), None),
     "refreshed_at": lambda at: CatalogApi(NOBODY).RefreshMaterial(RefreshMaterialRequest(refreshed_at=at), None),
     "placed_at": lambda at: ErpApi(NOBODY).RegisterSalesOrder(RegisterSalesOrderRequest(placed_at=at), None),
     "received_at": lambda at: ErpApi(NOBODY).PostGoodsReceipt(PostGoodsReceiptRequest(received_at=at), None),

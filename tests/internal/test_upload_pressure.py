@@ -13,15 +13,15 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 
 from chassis.errors import Kind, ShopError
-from chassis.telemetry import Telemetry
-from gateway.clients import PIECE
+from chassis.observability.tracing import Telemetry
+from gateway.clients.services import PIECE
 from gateway.routes.files import _pieces
 from tests.gateway.fakes import Behaviour, running_shop
 from tests.internal.standstill import standstill
 
 PART = 64 << 10
 # The buffers of three connections' ends, ours and the system's; far less than the largest file.
-MOST_ON_ITS_WAY = 24 << 20
+MAX_ON_ITS_WAY = 24 << 20
 
 
 @dataclass
@@ -61,7 +61,7 @@ async def test_an_upload_that_nobody_takes_holds_up_its_client(tmp_path: Path) -
             stopped = await standstill(lambda: sent)
             assert hesitant.requests, "storage was not asked at all"
             assert not sending.done(), "the client was refused, not held up"
-            assert stopped < MOST_ON_ITS_WAY
+            assert stopped < MAX_ON_ITS_WAY
         finally:
             sending.cancel()
             hesitant.over.set()

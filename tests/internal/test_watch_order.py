@@ -10,7 +10,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from chassis.rpc import connect
+from chassis.grpc.client import connect
 from protos.shop.orders.v1 import orders_pb2 as pb
 from protos.shop.orders.v1.orders_pb2_grpc import OrderServiceStub
 from tests.shop import Shop, shop_in_one_loop

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 import websockets
 
-from shop.audit import audit_running_shop
-from shop.books import Settings
+from shop.audit import Settings, audit_running_shop
 from tests.shop import Shop, environment
 from tests.waiting import eventually
 

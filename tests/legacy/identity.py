@@ -13,7 +13,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import OKPAlgorithm
 
-from chassis.identity import ALGORITHM, AUDIENCE, ISSUER
+from chassis.auth.identity import ALGORITHM, AUDIENCE, ISSUER
 from protos.shop.users.v1.users_pb2 import GetJwksRequest, GetJwksResponse
 from protos.shop.users.v1.users_pb2_grpc import UserServiceServicer, add_UserServiceServicer_to_server
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import time
+import urllib.request
 
 import pytest
 
 from legacy_soap.bootstrap import Running
-from legacy_soap.wsgi import MOST_BYTES, Faults, reason_to_refuse
+from legacy_soap.http.wsgi import MAX_BYTES, Faults, reason_to_refuse
 from tests.legacy.conftest import Customer, http_call, switch_faults
+from tests.waiting import eventually
 
 ENVELOPE = '<e:Envelope xmlns:e="http://schemas.xmlsoap.org/soap/envelope/"><e:Body>{}</e:Body></e:Envelope>'
 DOCTYPE = '<!DOCTYPE a [<!ENTITY e "boom">]>'
@@ -41,13 +44,13 @@ def test_a_bad_message_gets_a_fault(erp: Running, what: str) -> None:
 
 def test_what_is_not_soap_gets_a_4xx(erp: Running) -> None:
     """Another method, path or content type, and a body over 256 KiB, are refused with the status that says why."""
-    assert http_call(erp.port, "GET")[0] == 405
+    assert http_call(erp.port, "PUT")[0] == 405
     assert http_call(erp.port, "GET", "/elsewhere")[0] == 404
     assert http_call(erp.port, "POST", body=b"{}", content_type="application/json")[0] == 415
-    assert http_call(erp.port, "POST", body=b"<" * (MOST_BYTES + 1))[0] == 413
+    assert http_call(erp.port, "POST", body=b"<" * (MAX_BYTES + 1))[0] == 413
     announced = http.client.HTTPConnection("127.0.0.1", erp.port, timeout=20)
     announced.putrequest("POST", "/")
-    announced.putheader("Content-Length", str(100 * MOST_BYTES))
+    announced.putheader("Content-Length", str(100 * MAX_BYTES))
     announced.endheaders()
     assert announced.getresponse().status == 413
     announced.close()
@@ -79,9 +82,46 @@ def test_faults_on_demand(customer: Customer) -> None:
     assert customer.on_hand("42") == "000000100"
 
 
+def test_another_contract_on_demand(customer: Customer) -> None:
+    """An operation has another name in the WSDL and is unknown under the old one, until that is switched off."""
+    switch_faults(customer.port, contract_changed=True)
+    wsdl = http_call(customer.port, "GET", "/?wsdl")[2]
+    assert (b"PostSalesOrder" in wsdl, b"CreateSalesOrder" in wsdl) == (True, False)
+    assert customer.refused("CreateSalesOrder", **customer.order("o-1"))[0] == "ERR-091"
+    switch_faults(customer.port)
+    assert b"CreateSalesOrder" in http_call(customer.port, "GET", "/?wsdl")[2]
+
+
+async def test_faults_count_what_they_met_and_end_by_themselves(customer: Customer) -> None:
+    """`Faults-Met` is how many calls met one; after `seconds` there is none."""
+    switch_faults(customer.port, maintenance=True, seconds=1)
+    for _ in range(3):
+        assert customer.refused("GetShipmentStatus", CustRef="x")[0] == "ERR-900"
+    answer = await asyncio.to_thread(urllib.request.urlopen, f"http://127.0.0.1:{customer.port}/_faults", timeout=20)
+    with answer:
+        assert answer.headers["Faults-Met"] == "3"
+
+    def over() -> bool:
+        return customer.refused("GetShipmentStatus", CustRef="x")[0] != "ERR-900"
+
+    await eventually(over)
+
+
 @pytest.mark.parametrize(
     "text",
-    ["[]", "1", "{", '{"delay_ms":-1}', '{"delay_ms":99999}', '{"delay_ms":true}', '{"x":1}', '{"maintenance":1}'],
+    [
+        "[]",
+        "1",
+        "{",
+        '{"seconds":-1}',
+        '{"seconds":1.5}',
+        '{"contract_changed":1}',
+        '{"delay_ms":-1}',
+        '{"delay_ms":99999}',
+        '{"delay_ms":true}',
+        '{"x":1}',
+        '{"maintenance":1}',
+    ],
 )
 def test_faults_are_bounded(erp: Running, text: str) -> None:
     """What is no set of faults is refused and changes nothing, and so is what a web page could have sent."""

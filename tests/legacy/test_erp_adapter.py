@@ -16,8 +16,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from chassis.errors import ShopError
-from chassis.rpc import Client, connect
-from chassis.telemetry import Telemetry
+from chassis.grpc.client import Client, connect
+from chassis.observability.tracing import Telemetry
 from legacy_soap.bootstrap import Running, running
 from legacy_soap.bootstrap import Settings as TheirSettings
 from protos.shop.erp.v1 import erp_pb2 as pb
@@ -90,7 +90,8 @@ async def adapter(erp_port: int, *, somebody: tuple[str, str] | None = None, **s
             legacy_soap_url=f"http://127.0.0.1:{erp_port}/?wsdl",
             users_address=users_address,
             otlp_url="",
-            **settings,
+            # A noisy machine is not what these tests are about.
+            **{"legacy_soap_timeout": 20.0, **settings},
         )
         async with run(own) as process, connect(f"127.0.0.1:{process.port}") as channel:
             yield Shop(ErpServiceStub(channel), somebody)

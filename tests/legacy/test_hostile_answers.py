@@ -11,9 +11,9 @@ import pytest
 from aiohttp import web
 
 from chassis.errors import Kind, ShopError
-from chassis.telemetry import Telemetry
+from chassis.observability.tracing import Telemetry
 from legacy_soap.bootstrap import Running
-from services.erp_adapter.soap_client import MOST_BYTES, Login, soap_client
+from services.erp_adapter.soap_client import MAX_BYTES, Login, soap_client
 from services.erp_adapter.soap_erp import SoapErp
 
 ENVELOPE = '<e:Envelope xmlns:e="http://schemas.xmlsoap.org/soap/envelope/"><e:Body>{}</e:Body></e:Envelope>'
@@ -43,7 +43,7 @@ HOSTILE = {
     "DTD": Canned((DOCTYPE + HONEST).encode()),
     "entity": Canned((DOCTYPE + ENVELOPE.format(SHIPMENT.format("&x;", "10"))).encode()),
     "DTD in UTF-16": Canned((DOCTYPE + HONEST).encode("utf-16")),
-    "too long": Canned(HONEST.encode() + b" " * MOST_BYTES),
+    "too long": Canned(HONEST.encode() + b" " * MAX_BYTES),
     "JSON": Canned(b"{}", "application/json"),
     "HTML": Canned(b"<html></html>", "text/html", 502),
     "garbage": Canned(b"garbage"),

@@ -155,7 +155,7 @@ def test_the_list_of_orders_has_pages(customer: Customer) -> None:
     rows, after = [], "0000000000"
     while after:
         page = customer.call("ListSalesOrders", AfterNo=after, MaxRows="000000002")
-        rows += page.Orders.OrderHead
+        rows += page.Orders.OrderRow
         after = page.NextNo
     assert [row.CustRef for row in rows] == [f"order-{number}" for number in range(5)]
     assert [row.Stat for row in rows] == ["20", "90", "10", "10", "10"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 import socket
@@ -24,7 +25,7 @@ CANCEL = (
 ROOT = Path(__file__).parent.parent.parent
 
 
-def start(data_dir: Path, port: int) -> tuple[subprocess.Popen[str], bytes]:
+def start(data_dir: Path, port: int, **settings: str) -> tuple[subprocess.Popen[str], bytes]:
     """Start the process and wait until it says that it is ready; what it said comes too."""
     readable, writable = os.pipe()
     environment = os.environ | {
@@ -32,6 +33,7 @@ def start(data_dir: Path, port: int) -> tuple[subprocess.Popen[str], bytes]:
         "SHOP_DATA_DIR": str(data_dir),
         "SHOP_READY_FD": str(writable),
         "SHOP_LEGACY_SOAP_SEED": "none",
+        **settings,
     }
     process = subprocess.Popen(
         [sys.executable, "-m", "legacy_soap"],
@@ -70,14 +72,44 @@ def test_a_signal_ends_it_after_the_calls_in_flight(tmp_path: Path, signum: sign
         http_call(port, "GET")
 
 
-def test_a_taken_port_is_a_clear_error(tmp_path: Path) -> None:
-    """The message names the port and the variable that moves it."""
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_a_taken_port_is_a_clear_error(tmp_path: Path, log_format: str) -> None:
+    """The message names the port and the variable that moves it, in the format of all lines."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        process, said = start(tmp_path, port)
+        process, said = start(tmp_path, port, SHOP_LOG_FORMAT=log_format)
         output, _ = process.communicate(timeout=20)
     assert said == b""
+    if log_format == "json":
+        (line,) = [json.loads(line) for line in output.splitlines()]
+        assert line["level"] == "critical"
     assert process.returncode == 1
     assert str(port) in output
     assert "SHOP_LEGACY_SOAP_PORT" in output
     assert "Traceback" not in output
+
+
+def test_where_logs_are_json_every_line_is(tmp_path: Path) -> None:
+    """All that it writes, faults included, is a JSON object a line, as of the shop's other processes."""
+    (port,) = free_ports(1)
+    process, _ = start(tmp_path, port, SHOP_LOG_FORMAT="json")
+    switch_faults(port, delay_ms=1)
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=20)
+    lines = [json.loads(line) for line in said.splitlines()]
+    # Two threads, so in any order.
+    assert sorted((line["process"], line["level"]) for line in lines) == [
+        ("legacy_soap", "info"),
+        ("legacy_soap", "warning"),
+    ]
+    assert f"listening on port {port}" in {line["message"] for line in lines}
+
+
+def test_an_uncaught_error_is_json_too(tmp_path: Path) -> None:
+    """What ends the process is told in the format of all its lines."""
+    (port,) = free_ports(1)
+    process, said = start(tmp_path, port, SHOP_LOG_FORMAT="json", SHOP_LEGACY_SOAP_FAULTS='{"delay_ms": -1}')
+    output, _ = process.communicate(timeout=20)
+    assert (said, process.returncode) == (b"", 1)
+    (line,) = [json.loads(line) for line in output.splitlines()]
+    assert (line["level"], line["exception"].splitlines()[-1][:10]) == ("critical", "ValueError")

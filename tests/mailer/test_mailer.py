@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
+from typing import TYPE_CHECKING
 
+import grpc.aio
 import pytest
+from sqlalchemy import select
 
+from chassis.broker.inbox import INBOX_KEEP
+from chassis.database.database import database
+from protos.shop.users.v1.users_pb2 import RegisterUserRequest
+from protos.shop.users.v1.users_pb2_grpc import UserServiceStub
+from services.mailer.bootstrap import MIGRATIONS
 from services.mailer.domain import Customer, News, render
+from services.mailer.sql_store import inbox
+from tests.contract.databases import url_of
 from tests.mailer.conftest import Post, order_event, unused_port
 from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    from protos.shop.users.v1.users_pb2_grpc import UserServiceAsyncStub
 
 
 @pytest.mark.parametrize(
     ("kind", "facts", "said"),
     [
         ("confirmed", {"total": "89.00", "currency": "EUR"}, "89.00 EUR"),
+        ("delayed", {"reason": "delayed: the ERP does not answer"}, "you may cancel it"),
         ("rejected", {"reason": "OUT_OF_STOCK"}, "OUT_OF_STOCK"),
         ("shipped", {"shipment_number": "S-0007"}, "S-0007"),
     ],
@@ -37,6 +51,21 @@ async def test_each_kind_of_event_becomes_a_mail(post: Post, kind: str, facts: d
     text = message.get_content()
     assert "Demo Customer" in text
     assert said in text
+
+
+@pytest.mark.parametrize("address", ["ren\u00e9@m\u00fcller.test", "\u7528\u6237@shop.test", "o'hara+shop@shop.test"])
+async def test_each_address_that_can_register_gets_mail(post: Post, address: str) -> None:
+    """RFC 6531: whatever address users accepts, the mailer can write to, also one in another script."""
+    async with post.users(), post.mailer(), grpc.aio.insecure_channel(f"127.0.0.1:{post.users_port}") as channel:
+        stub: UserServiceAsyncStub = UserServiceStub(channel)
+        request = RegisterUserRequest(name="Ren\u00e9 X.", email=address, password="long enough")
+        user = (await stub.RegisterUser(request)).user
+        event = order_event("shipped", user_id=user.id)
+        await post.broker.publish([event])
+        (mail,) = await eventually(lambda: post.mails(event.subject))
+    raw = (await post.http.get(f"/mails/{mail['message_id']}")).content
+    assert f"<{user.email}>".encode() in raw
+    assert user.email in mail["to"]
 
 
 async def test_duplicate_event_brings_one_mail(post: Post) -> None:
@@ -78,14 +107,16 @@ async def test_mail_waits_for_users(post: Post) -> None:
             await eventually(lambda: post.mails(event.subject))
 
 
-async def test_mail_waits_for_the_smtp_server(post: Post) -> None:
-    """While no SMTP server answers the mail is retried, and dead-lettered with the reason when none ever does."""
+async def test_mail_waits_for_the_smtp_server(post: Post, caplog: pytest.LogCaptureFixture) -> None:
+    """However long no SMTP server answers, the mail is tried again, and goes out once there is one."""
     event = order_event("shipped")
-    async with post.users(), post.mailer(smtp_address=f"127.0.0.1:{unused_port()}", retry_delays=(0.05, 0.05)):
-        await post.broker.publish([event])
-        (letter,) = await eventually(lambda: post.broker.dead_letters("order-mail"))
-    assert letter.attempts == 3
-    assert "UPSTREAM_UNAVAILABLE" in letter.reason
+    async with post.users():
+        async with post.mailer(smtp_address=f"127.0.0.1:{unused_port()}", retry_delays=(0.05, 0.05)):
+            await post.broker.publish([event])
+            await eventually(lambda: sum("retry in" in each.message for each in caplog.records) > 4)
+            assert await post.broker.dead_letters("order-mail") == []
+        async with post.mailer(retry_delays=(0.05, 0.05)):
+            await eventually(lambda: post.mails(event.subject))
 
 
 async def test_unknown_customer_is_left_to_a_person(post: Post) -> None:
@@ -114,3 +145,32 @@ def test_same_event_renders_the_same_mail() -> None:
     assert render(news, customer) == render(news, customer)
     assert render(news, customer).recipient.name == "Eve Bcc: all@shop.test"
     assert render(news, customer).message_id == "<e1@shop.test>"
+
+
+@pytest.mark.parametrize(
+    ("total", "free"), [("0.00", True), ("0", True), ("0.000", True), ("0.01", False), ("10", False)]
+)
+def test_a_free_order_is_not_to_be_paid(total: str, free: bool) -> None:
+    """The mail of an order that costs nothing asks for no payment; every other one names the amount."""
+    facts = {"total": total, "currency": "EUR"}
+    mail = render(
+        News("e1", "confirmed", "o1", "u1", datetime(2026, 1, 5, tzinfo=UTC), facts), Customer("Eve", "e@x.test")
+    )
+    assert ("nothing to pay" in mail.text, f"once {total} EUR are paid" in mail.text) == (free, not free)
+
+
+async def test_running_mailer_forgets_events_told_long_ago(post: Post) -> None:
+    """A mailer that starts deletes what its inbox has kept for long enough, and keeps the rest."""
+    now = datetime.now(UTC)
+    ages = {"old": INBOX_KEEP + timedelta(hours=1), "fresh": timedelta(0)}
+    rows = [{"consumer": "order-mail", "event_id": name, "handled_at": now - age} for name, age in ages.items()]
+    async with database(url_of("mailer", post.database_url, post.data_dir), MIGRATIONS, create=True) as db:
+        async with db.transaction() as connection:
+            await connection.execute(inbox.insert(), rows)
+
+        async def kept() -> bool:
+            async with db.reading() as connection:
+                return set(await connection.scalars(select(inbox.c.event_id))) == {"fresh"}
+
+        async with post.users(), post.mailer():
+            await eventually(kept)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from email.message import EmailMessage
 from pathlib import Path
+from typing import Any
 
 import aiosmtplib
 import httpx
@@ -12,6 +13,8 @@ import pytest
 from partners.smtp_sink import bootstrap
 from partners.smtp_sink.mailbox import Mailbox
 from partners.smtp_sink.smtp_server import MAX_MAIL
+
+RECIPIENTS = ["zoe@shop.test"]
 
 
 def a_mail(message_id: str, *, order_id: str = "o1", text: str = "hello") -> EmailMessage:
@@ -34,13 +37,17 @@ def files(folder: Path) -> int:
     return len(list(folder.iterdir()))
 
 
+def mails_in(folder: Path) -> list[Path]:
+    return list(folder.glob("*.eml"))
+
+
 async def send(sink: bootstrap.Listening, message: EmailMessage) -> None:
     await aiosmtplib.send(message, hostname="127.0.0.1", port=sink.smtp_port)
 
 
-async def listed(sink: bootstrap.Listening, query: str = "") -> list[dict[str, str]]:
+async def listed(sink: bootstrap.Listening, query: str = "") -> list[dict[str, Any]]:
     async with httpx.AsyncClient() as http:
-        found: list[dict[str, str]] = (await http.get(f"http://127.0.0.1:{sink.mail_port}/mails{query}")).json()
+        found: list[dict[str, Any]] = (await http.get(f"http://127.0.0.1:{sink.mail_port}/mails{query}")).json()
         return found
 
 
@@ -55,6 +62,14 @@ async def test_mails_are_listed_newest_first(tmp_path: Path) -> None:
     assert mail["to"] == "Zoë <zoe@shop.test>"
     assert (mail["order_id"], mail["kind"]) == ("o1", "shipped")
     assert mail["received_at"].endswith("Z")
+
+
+async def test_the_extent_is_shown(tmp_path: Path) -> None:
+    """`GET /mailbox` says how many mails are kept, how many may be, and that none was deleted."""
+    async with bootstrap.run(settings(tmp_path)) as sink, httpx.AsyncClient() as http:
+        await send(sink, a_mail("<1@shop.test>"))
+        shown = (await http.get(f"http://127.0.0.1:{sink.mail_port}/mailbox")).json()
+    assert shown == {"keeps": 10_000, "kept": 1, "forgotten": 0, "forgotten_until": None}
 
 
 async def test_mails_survive_a_restart(tmp_path: Path) -> None:
@@ -82,6 +97,32 @@ async def test_repeat_is_taken_and_not_kept(tmp_path: Path) -> None:
     assert raw.headers["content-type"].startswith("text/plain")
 
 
+async def test_recipients_are_those_of_the_envelope(tmp_path: Path) -> None:
+    """Whom a mail was handed over for is kept, whatever it says of itself, and is no part of the mail."""
+    message = a_mail("<1@shop.test>")
+    message["X-Envelope-To"] = '["forged@shop.test"]'
+    envelopes = [["eve@shop.test", "bob@shop.test"], ["bob@shop.test"], ["zoë@shop.test"]]
+    everybody = ["eve@shop.test", "bob@shop.test", "zoë@shop.test"]
+    async with bootstrap.run(settings(tmp_path)) as sink:
+        for recipients in envelopes:
+            await aiosmtplib.send(message, recipients=recipients, hostname="127.0.0.1", port=sink.smtp_port)
+        (mail,) = await listed(sink)
+        assert mail["recipients"] == everybody
+    async with bootstrap.run(settings(tmp_path)) as sink, httpx.AsyncClient() as http:
+        (mail,) = await listed(sink)
+        raw = await http.get(f"http://127.0.0.1:{sink.mail_port}/mails/1@shop.test")
+    assert mail["recipients"] == everybody
+    assert raw.content.startswith(b"From: ")
+    assert b'X-Envelope-To: ["forged@shop.test"]\r\n' in raw.content
+
+
+async def test_mail_of_before_recipients_were_kept_has_none(tmp_path: Path) -> None:
+    """A file of an older version is listed without recipients."""
+    (tmp_path / "old.eml").write_bytes(a_mail("<0@shop.test>").as_bytes())
+    (mail,) = await Mailbox.open(tmp_path, keep=10).newest_first()
+    assert (mail.message_id, mail.recipients) == ("0@shop.test", ())
+
+
 async def test_unknown_mail_is_not_found(tmp_path: Path) -> None:
     """A Message-ID that nobody has sent is 404, however it is spelled."""
     async with bootstrap.run(settings(tmp_path)) as sink, httpx.AsyncClient() as http:
@@ -103,6 +144,35 @@ async def test_oldest_mails_go_when_there_are_too_many(tmp_path: Path) -> None:
     """A mailbox keeps as many mails as it was told to, the newest ones."""
     mailbox = Mailbox.open(tmp_path, keep=2)
     for number in range(3):
-        await mailbox.add(a_mail(f"<{number}@shop.test>").as_bytes())
-    assert [mail.message_id for mail in mailbox.newest_first()] == ["2@shop.test", "1@shop.test"]
-    assert files(tmp_path) == 2
+        await mailbox.add(a_mail(f"<{number}@shop.test>").as_bytes(), RECIPIENTS)
+    assert [mail.message_id for mail in await mailbox.newest_first()] == ["2@shop.test", "1@shop.test"]
+    assert len(mails_in(tmp_path)) == 2
+
+
+async def test_what_was_deleted_is_said_and_remembered(tmp_path: Path) -> None:
+    """How many mails were deleted to stay below the limit, and from when the last was, survives a restart."""
+    mailbox = Mailbox.open(tmp_path, keep=2)
+    for number in range(2):
+        await mailbox.add(a_mail(f"<{number}@shop.test>").as_bytes(), RECIPIENTS)
+    assert (mailbox.extent().forgotten, mailbox.extent().forgotten_until) == (0, None)
+    second = (await mailbox.newest_first())[0]
+    for number in range(2, 4):
+        await mailbox.add(a_mail(f"<{number}@shop.test>").as_bytes(), RECIPIENTS)
+    extent = Mailbox.open(tmp_path, keep=2).extent()
+    assert (extent.keeps, extent.kept, extent.forgotten) == (2, 2, 2)
+    assert extent.forgotten_until == second.received_at
+
+
+async def test_the_list_shows_what_lies_in_the_folder(tmp_path: Path) -> None:
+    """A file that was removed, changed or copied since it was received is listed as it is now."""
+    mailbox = Mailbox.open(tmp_path, keep=10)
+    for number in range(2):
+        await mailbox.add(a_mail(f"<{number}@shop.test>").as_bytes(), RECIPIENTS)
+    (first,) = [path for path in mails_in(tmp_path) if b"<0@shop.test>" in path.read_bytes()]
+    (tmp_path / "copy.eml").write_bytes(first.read_bytes())
+    assert sorted(mail.message_id for mail in await mailbox.newest_first()) == ["0@shop.test"] * 2 + ["1@shop.test"]
+    first.unlink()
+    (tmp_path / "copy.eml").write_bytes(a_mail("<0@shop.test>", order_id="other").as_bytes())
+    assert {mail.message_id: mail.order_id for mail in await mailbox.newest_first()} == {
+        "0@shop.test": "other", "1@shop.test": "o1",
+    }  # fmt: skip

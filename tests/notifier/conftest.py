@@ -12,26 +12,28 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 import websockets
 
+from chassis.auth.identity import TokenVerifier, anyone, current_principal, signed_in
 from chassis.broker import connect
 from chassis.broker.port import Broker, Event, Topology
 from chassis.broker.retention import Retention
 from chassis.errors import not_found
-from chassis.identity import TokenVerifier, anyone, current_principal, signed_in
-from chassis.rpc_server import serve
+from chassis.grpc.server import serve
+from chassis.observability.tracing import Telemetry
 from chassis.settings import TOPOLOGY as TOPOLOGY_FILE
-from chassis.telemetry import Telemetry
 from protos.shop.orders.v1 import orders_pb2, orders_pb2_grpc
 from protos.shop.users.v1 import users_pb2, users_pb2_grpc
 from services.notifier import bootstrap
 from services.users.tokens import JwtSigner, new_signing_key
 from tests.rabbitmq import own_rabbitmq
+from tests.waiting import eventually
 
 TOPOLOGY = Topology.load(TOPOLOGY_FILE)
 KEY = new_signing_key()
-PATIENCE = 10.0
+TIMEOUT = 10.0
 
 
 def token(subject: str = "123", role: str = "customer", *, lifetime: int = 900) -> str:
@@ -82,7 +84,7 @@ class Client:
         await self.socket.send(json.dumps(frame))
 
     async def receive(self) -> dict[str, Any]:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             frame: dict[str, Any] = json.loads(await self.socket.recv())
         return frame
 
@@ -98,7 +100,7 @@ class Client:
 
     async def close_code(self) -> int | None:
         """Read on until the server closes."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await self.socket.wait_closed()
         return self.socket.close_code
 
@@ -122,6 +124,10 @@ class Copy:
     def stream_url(self) -> str:
         return f"http://127.0.0.1:{self.port}/notifications/stream"
 
+    async def is_ready(self) -> bool:
+        async with httpx.AsyncClient() as http:
+            return (await http.get(f"http://127.0.0.1:{self.port}/readyz")).status_code == 200
+
     @asynccontextmanager
     async def client(self, token_: str | None = None, **arguments: Any) -> AsyncIterator[Client]:
         headers = {"Authorization": f"Bearer {token_ or token()}"}
@@ -144,7 +150,7 @@ class Stage:
 
     @asynccontextmanager
     async def notifier(self, *, broker: Broker | None = None, **changes: Any) -> AsyncIterator[Copy]:
-        """One more copy."""
+        """One more copy, which has begun to read the event log unless it was given a broker that may be broken."""
         settings = bootstrap.Settings(
             **{
                 "data_dir": self.data_dir,
@@ -157,7 +163,10 @@ class Stage:
             }
         )
         async with bootstrap.run(settings, broker=broker) as running:
-            yield Copy(running.port)
+            copy = Copy(running.port)
+            if broker is None:
+                await eventually(copy.is_ready)
+            yield copy
 
 
 @asynccontextmanager

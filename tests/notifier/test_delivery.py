@@ -113,8 +113,8 @@ async def test_nothing_is_lost_or_repeated_while_events_keep_coming(any_stage: S
 
 async def test_slow_replay_falls_back_to_the_log(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that catches up more slowly than events come still gets all of them once."""
-    monkeypatch.setattr("services.notifier.history._RECENT_EVENTS", 5)
-    monkeypatch.setattr("services.notifier.history._AT_ONCE", 3)
+    monkeypatch.setattr("services.notifier.delivery.replay._RECENT_EVENTS", 5)
+    monkeypatch.setattr("services.notifier.delivery.replay._BATCH_SIZE", 3)
     await stage.broker.publish(numbered(1, 100))
     async with stage.notifier() as copy, copy.client() as client:
         publishing = asyncio.create_task(publish_slowly(stage, 101, 300))
@@ -190,10 +190,21 @@ async def test_position_beyond_retention_answers_resync(forgetful_stage: Stage) 
 
 async def test_position_from_the_future_answers_resync(any_stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A position that the log has not reached, from another log perhaps, is answered with resync."""
-    monkeypatch.setattr("services.notifier.session._BEHIND_SECONDS", 0.1)
+    monkeypatch.setattr("services.notifier.delivery.session._BEHIND_SECONDS", 0.1)
     async with any_stage.notifier() as copy, copy.client() as client:
         await client.send(action="subscribe", topics=["order.*"], after="99999")
         assert await client.receive() == {"type": "resync"}
+
+
+@pytest.mark.parametrize("position", ["", "x", "-1", "1e3", "\u0661", "9" * 30, "0190b3f2-7c1e-7000-8000-000000000000"])
+async def test_foreign_position_answers_resync(stage: Stage, position: str) -> None:
+    """A position that no log of ours gives out is answered with resync at once, and what happens next comes live."""
+    async with stage.notifier() as copy, copy.client() as client:
+        await client.send(action="subscribe", topics=["order.*"], after=position)
+        assert await client.receive() == {"type": "resync"}
+        assert (await client.receive())["type"] == "subscribed"
+        await stage.broker.publish(numbered(1, 1))
+        assert numbers(await client.events(1)) == [1]
 
 
 async def test_hundred_clients_resume_at_once(stage: Stage) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from chassis.errors import ShopError
-from chassis.origins import origin_allowed
+from chassis.http.origin_check import origin_allowed
 from services.notifier.domain import TokenBucket, check_topics, matches, wanted
-from services.notifier.frames import Frame
-from services.notifier.protocol import Chat, Ping, Subscribe, Unsubscribe, parse
+from services.notifier.transports.frames import Frame
+from services.notifier.transports.protocol import Chat, Ping, Subscribe, Unsubscribe, parse
 
 
 @pytest.mark.parametrize(

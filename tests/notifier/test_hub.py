@@ -13,13 +13,13 @@ from typing import Any
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from chassis.auth.identity import Principal
 from chassis.background import background
 from chassis.broker.port import BrokerUnavailable, Event, LogEntry, PositionExpired
-from chassis.identity import Principal
-from chassis.telemetry import SpanKind, Telemetry
-from services.notifier.frames import Encoding, Frame
-from services.notifier.hub import Hub
+from chassis.observability.tracing import SpanKind, Telemetry
+from services.notifier.delivery.hub import Hub
 from services.notifier.metrics import Metrics
+from services.notifier.transports.frames import Encoding, Frame
 from tests.notifier.conftest import an_event
 from tests.waiting import eventually
 
@@ -54,6 +54,21 @@ class FakeOutlet:
         return [frame["type"] for frame in self.received]
 
 
+class FakeReader:
+    """Reads a fake broker's log."""
+
+    trouble = ""
+
+    def __init__(self, entries: AsyncIterator[LogEntry]) -> None:
+        self._entries = entries
+
+    def __aiter__(self) -> FakeReader:
+        return self
+
+    async def __anext__(self) -> LogEntry:
+        return await anext(self._entries)
+
+
 class FakeBroker:
     """A log in memory, which can forget and be away."""
 
@@ -86,12 +101,12 @@ class FakeBroker:
         return len(self.entries)
 
     @asynccontextmanager
-    async def tail(self, after: int = 0) -> AsyncIterator[AsyncIterator[LogEntry]]:
+    async def tail(self, after: int = 0) -> AsyncIterator[FakeReader]:
         if self.away:
             raise BrokerUnavailable("away")
         if after + 1 < self.first:
             raise PositionExpired(str(after))
-        yield self._read(after)
+        yield FakeReader(self._read(after))
 
     async def _read(self, after: int) -> AsyncIterator[LogEntry]:
         while True:
@@ -132,6 +147,7 @@ async def test_one_span_for_an_event_however_many_receive_it() -> None:
     broker = FakeBroker()
     outlets = [FakeOutlet() for _ in range(3)]
     async with running(broker, telemetry) as hub:
+        await hub.position()
         with (
             hub.connected(customer(), outlets[0]) as one,
             hub.connected(customer(), outlets[1]) as two,
@@ -160,6 +176,7 @@ async def test_copy_that_was_away_too_long_tells_its_clients(tmp_path: Path) -> 
     broker = FakeBroker()
     outlet = FakeOutlet()
     async with running(broker) as hub:
+        await hub.position()
         with hub.connected(customer(), outlet) as session:
             await session.subscribe(["order.*"], None)
             broker.append(an_event("order.placed"))
@@ -172,7 +189,7 @@ async def test_copy_that_was_away_too_long_tells_its_clients(tmp_path: Path) -> 
             await eventually(lambda: hub.following)
             broker.append(an_event("order.shipped"))
             await eventually(lambda: "order.shipped" in outlet.types())
-    assert outlet.types() == ["subscribed", "order.placed", "resync", "order.shipped"]
+    assert outlet.types() == ["subscribed", "order.placed", "resync", "subscribed", "order.shipped"]
 
 
 async def test_short_absence_of_the_broker_loses_nothing() -> None:
@@ -180,6 +197,7 @@ async def test_short_absence_of_the_broker_loses_nothing() -> None:
     broker = FakeBroker()
     outlet = FakeOutlet()
     async with running(broker) as hub:
+        await hub.position()
         with hub.connected(customer(), outlet) as session:
             await session.subscribe(["order.*"], None)
             broker.forget_and_break(first=1)
@@ -198,10 +216,11 @@ async def test_copy_starts_without_the_broker() -> None:
     outlet = FakeOutlet()
     async with running(broker) as hub:
         with hub.connected(customer(), outlet) as session:
-            subscribing = asyncio.create_task(session.subscribe(["order.*"], None))
+            arriving = asyncio.create_task(hub.position())
             assert not hub.following
             broker.away = False
-            await subscribing
+            assert await arriving == 1
+            await session.subscribe(["order.*"], None)
             assert outlet.received[0]["position"] == "1"
 
 
@@ -210,6 +229,7 @@ async def test_event_that_is_not_json_stops_nobody() -> None:
     broker = FakeBroker()
     outlet = FakeOutlet()
     async with running(broker) as hub:
+        await hub.position()
         with hub.connected(customer(), outlet) as session:
             await session.subscribe(["#"], None)
             good = an_event("order.paid")

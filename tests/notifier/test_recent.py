@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chassis.broker.port import LogEntry, PositionExpired
-from services.notifier import history
-from services.notifier.frames import Notice
-from services.notifier.history import History
-from services.notifier.recent import Recent
+from services.notifier.delivery import replay
+from services.notifier.delivery.replay import History
+from services.notifier.delivery.replay_buffer import Recent
+from services.notifier.transports.frames import Notice
 from tests.notifier.conftest import an_event
 
 
@@ -112,12 +112,12 @@ async def test_many_who_come_back_together_cost_few_reads() -> None:
 
 async def test_who_comes_from_far_back_is_read_for_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """What does not fit into memory is read from the log, in parts, and nothing is kept of it."""
-    monkeypatch.setattr(history, "_RECENT_EVENTS", 50)
+    monkeypatch.setattr(replay, "_RECENT_EVENTS", 50)
     broker = CountingBroker(last=1_000)
     log = History(broker)  # type: ignore[arg-type]
     log.begin(1_000)
     assert await read_all(log, 100) == list(range(101, 1_001))
-    assert len(broker.readers) <= 900 // history._AT_ONCE + 2
+    assert len(broker.readers) <= 900 // replay._BATCH_SIZE + 2
 
 
 async def test_forgotten_position_is_told() -> None:

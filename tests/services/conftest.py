@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from chassis.auth.identity import TokenVerifier, anyone
 from chassis.errors import ShopError, invalid, unavailable
-from chassis.identity import TokenVerifier, anyone
-from chassis.rpc import Client, connect
-from chassis.rpc_server import serve
-from chassis.telemetry import Telemetry
+from chassis.grpc.client import Client, connect
+from chassis.grpc.server import serve
+from chassis.observability.tracing import Telemetry
 from protos.shop.catalog.v1.catalog_pb2_grpc import CatalogServiceStub
 from protos.shop.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from protos.shop.orders.v1.orders_pb2_grpc import OrderServiceStub
@@ -99,7 +99,7 @@ class FakeErp:
         self.levels: dict[str, int] = {}
         self.away = False
 
-    async def stock_levels(self, product_ids: Sequence[str]) -> Mapping[str, int]:
+    async def stock_levels(self, product_ids: Sequence[str], *, patient: bool = False) -> Mapping[str, int]:
         if self.away:
             raise unavailable("erp_adapter")
         return {key: level for key, level in self.levels.items() if key in product_ids}
@@ -130,10 +130,10 @@ class Caller:
     def stream(self, method: str, request: Any) -> Any:
         return self._client.stream(getattr(self._stub, method), request, timeout=20.0)
 
-    async def refusal(self, method: str, request: Any) -> ShopError:
+    async def refusal(self, method: str, request: Any, *, timeout: float | None = None) -> ShopError:
         """How a call is refused."""
         with pytest.raises(ShopError) as refusal:
-            await self.call(method, request)
+            await self.call(method, request, timeout=timeout)
         return refusal.value
 
 

@@ -16,11 +16,11 @@ import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from chassis.auth.identity import TokenVerifier, anyone, current_principal
 from chassis.errors import ShopError
-from chassis.identity import TokenVerifier, anyone, current_principal
-from chassis.resilience import time_left
-from chassis.rpc import connect
-from chassis.rpc_server import Boundary, serve
+from chassis.grpc.client import connect
+from chassis.grpc.server import Boundary, serve
+from chassis.resilience.deadlines import time_left
 from protos.shop.orders.v1 import orders_pb2 as pb
 from protos.shop.orders.v1 import orders_pb2_grpc
 from services.catalog import bootstrap as catalog
@@ -151,7 +151,7 @@ async def test_callers_deadline_is_the_services_own(service: Service) -> None:
 
     service.fakes.act = look
     await service.as_("u1").call("GetOrder", GET, timeout=5)
-    assert 0 < seen[0] <= 5
+    assert 0 < seen[0] <= 5.1  # gRPC rounds up to what its header can say
 
 
 @pytest.mark.parametrize("left", [0.0, -1.0])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from chassis.cursors import encode_cursor
-from chassis.errors import unavailable
+from chassis.errors import Kind, unavailable
+from chassis.pagination import encode_cursor
 from protos.shop.orders.v1 import orders_pb2 as pb
 from tests.services.conftest import Caller, Service
 from tests.waiting import eventually
@@ -61,6 +63,34 @@ async def test_somebody_elses_order_is_not_found(orders_service: Service, method
     await orders_service.admin.call(method, request_(order))
     order = await placed(orders_service.as_("u1"))
     await orders_service.as_("u1").call(method, request_(order))
+
+
+async def test_several_orders_at_once(orders_service: Service) -> None:
+    """Several orders come in the order of the request, each once; those of others are left out."""
+    mine, yours = await placed(orders_service.as_("u1")), await placed(orders_service.as_("u2"))
+    request = pb.GetOrdersRequest(ids=[yours.id, mine.id, "unknown", mine.id])
+    found = await orders_service.as_("u1").call("GetOrders", request)
+    assert [order.id for order in found.orders] == [mine.id]
+    found = await orders_service.admin.call("GetOrders", request)
+    assert [order.id for order in found.orders] == [yours.id, mine.id]
+
+
+@pytest.mark.parametrize("count", [0, 101])
+async def test_several_are_not_too_many(orders_service: Service, count: int) -> None:
+    """1 to 100 orders can be asked for at once."""
+    refusal = await orders_service.as_("u1").refusal("GetOrders", pb.GetOrdersRequest(ids=["x"] * count))
+    assert refusal.code == "INVALID_INPUT"
+
+
+async def test_version_counts_and_a_replay_is_told(orders_service: Service) -> None:
+    """An order's version grows with each change; a repeated key is told as such, with the order as it was placed."""
+    caller = orders_service.as_("u1")
+    request = pb.PlaceOrderRequest(items=KEYBOARD, idempotency_key="again")
+    first = await caller.call("PlaceOrder", request)
+    await rejected(orders_service, first.order)
+    again = await caller.call("PlaceOrder", request)
+    assert (first.replayed, again.replayed, again.order) == (False, True, first.order)
+    assert (await caller.call("GetOrder", pb.GetOrderRequest(id=first.order.id))).order.version == 2
 
 
 async def test_somebody_elses_order_cannot_be_watched(orders_service: Service) -> None:
@@ -242,6 +272,19 @@ async def test_watcher_comes_back_for_the_rest(orders_service: Service) -> None:
         assert [event.sequence for event in events] == expected
 
 
+async def test_watcher_sees_what_came_after_the_end(orders_service: Service) -> None:
+    """What happened to an order after it had been cancelled is shown to whoever comes later, and the stream ends."""
+    order = await placed(orders_service.as_("u1"))
+    await rejected(orders_service, order)
+    paid = pb.MarkPaidRequest(order_id=order.id, payment_id="pi_1")
+    for _ in range(3):
+        await orders_service.process("webhook_worker").call("MarkPaid", paid)
+    async with asyncio.timeout(5):
+        stream = orders_service.as_("u1").stream("WatchOrder", pb.WatchOrderRequest(order_id=order.id))
+        events = [event async for event in stream]
+    assert [event.type for event in events] == ["order.placed", "order.cancelled", "order.refund_due"]
+
+
 async def test_expired_deadline_places_nothing(orders_service: Service) -> None:
     """A caller whose time is up while the order is being priced has not ordered anything."""
     entered, cancelled = asyncio.Event(), asyncio.Event()
@@ -273,3 +316,25 @@ async def test_records_are_the_admins_and_say_what_is_unpublished(orders_service
         return not any(record.unpublished for record in page.records)
 
     await eventually(published)
+
+
+async def test_locked_database_is_told_and_the_order_succeeds_afterwards(
+    orders_service: Service, tmp_path: Path
+) -> None:
+    """While another process holds the database, an order is told when to come back, and nothing stays of it."""
+    caller = orders_service.as_("u1")
+    await placed(caller, "before")
+    request = pb.PlaceOrderRequest(items=KEYBOARD, idempotency_key="key")
+    other = sqlite3.connect(tmp_path / "orders.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        # SQLite waits five seconds for a lock, and the outbox relay may be waiting before us.
+        refusal = await caller.refusal("PlaceOrder", request, timeout=30)
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
+    assert (refusal.code, refusal.kind) == ("STORE_UNAVAILABLE", Kind.UNAVAILABLE)
+    assert refusal.retry_after
+    order = await placed(caller, "key")
+    listed = await caller.call("ListOrders", pb.ListOrdersRequest(user_ids=["u1"]))
+    assert [each.id for each in listed.orders].count(order.id) == 1

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
-from chassis.identity import TokenVerifier
+from chassis.auth.identity import TokenVerifier
+from chassis.database.database import database
 from protos.shop.users.v1 import users_pb2 as pb
 from protos.shop.users.v1.users_pb2_grpc import UserServiceStub
 from services.users import bootstrap as users
+from services.users.demo import DEMO_USERS
+from services.users.domain import Role, User
+from services.users.sql_store import SqlUserStore
 from tests.services.conftest import Service, reached
 
 SIGN_IN = pb.IssueTokenRequest(email="demo@shop.test", password="demo")
@@ -87,6 +93,62 @@ async def test_wrong_registration_names_every_field(users_service: Service) -> N
     """A registration is refused once, naming everything that is wrong with it."""
     refusal = await users_service.as_().refusal("RegisterUser", pb.RegisterUserRequest(email="x", password="short"))
     assert (refusal.code, sorted(refusal.fields)) == ("INVALID_INPUT", ["email", "name", "password"])
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("a,b@c.de", "a@b..c", "a@b.c>", "a@b", "@b.de", "a b@c.de", "a@b.de, c@d.de", "<a@b.de>", "a@-b.de"),
+        *(".a@b.de", "a@[127.0.0.1]", '"a b"@c.de', "a@b.de\r\nBcc: c@d.de", "a@b.localhost", "a\u200b@b.de"),
+        "a" * 65 + "@b.de",
+    ],
+)
+async def test_address_that_no_mail_can_reach(users_service: Service, address: str) -> None:
+    """An address to which no mail can be sent is refused, for each of its orders would end in mails that fail."""
+    request = pb.RegisterUserRequest(name="Ada", email=address, password="long enough")
+    refusal = await users_service.as_().refusal("RegisterUser", request)
+    assert (refusal.code, list(refusal.fields)) == ("INVALID_INPUT", ["email"])
+
+
+@pytest.mark.parametrize(
+    "forms",
+    [
+        ("ren\u00e9@shop.test", "rene\u0301@shop.test", "REN\u00c9@SHOP.TEST"),
+        ("ada@m\u00fcller.test", "ada@xn--mller-kva.test", "ada@mu\u0308ller.test", "ADA@M\u00dcLLER.TEST"),
+    ],
+)
+async def test_one_address_is_one_account(users_service: Service, forms: tuple[str, ...]) -> None:
+    """However an address is written, composed or not, in Unicode or in ASCII, it is one account, and signs in to it."""
+    first, *others = forms
+    request = pb.RegisterUserRequest(name="Ada", email=first, password="long enough")
+    await users_service.as_().call("RegisterUser", request)
+    for other in others:
+        again = pb.RegisterUserRequest(name="Eve", email=other, password="long enough")
+        assert (await users_service.as_().refusal("RegisterUser", again)).code == "EMAIL_TAKEN"
+        assert await token(users_service, pb.IssueTokenRequest(email=other, password="long enough"))
+
+
+async def test_addresses_from_before_are_brought_into_one_form(tmp_path: Path) -> None:
+    """What is stored in another form gets the one form; of two accounts with one address, both can still sign in."""
+    url = f"sqlite:///{tmp_path / 'users.sqlite'}"
+    old = ["ada@m\u00fcller.test", "rene\u0301@shop.test", "ren\u00e9@shop.test", "a,b@c.de"]
+    password_hash = DEMO_USERS[0].password_hash
+    async with database(url, users.MIGRATIONS) as db:
+        when = datetime(2026, 1, 5, tzinfo=UTC)
+        stored = [User(str(n), "Old", email, Role.CUSTOMER, password_hash, when) for n, email in enumerate(old)]
+        await SqlUserStore(db).add_missing(stored)
+        await db.write(lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = '0001'")))
+    settings = users.Settings(data_dir=tmp_path, otlp_url="", users_port=0)
+    async with users.run(settings) as running, reached(UserServiceStub, running.port) as service:
+        for email in (*old, "ada@xn--mller-kva.test"):
+            assert await token(service, pb.IssueTokenRequest(email=email, password="demo"))
+    async with database(url, users.MIGRATIONS) as db:
+        assert [user.email for user in await SqlUserStore(db).by_ids(["0", "1", "2", "3"])] == [
+            "ada@xn--mller-kva.test",
+            "rene\u0301@shop.test",
+            "ren\u00e9@shop.test",
+            "a,b@c.de",
+        ]
 
 
 async def test_token_outlives_a_restart(tmp_path: Path) -> None:

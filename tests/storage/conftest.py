@@ -14,8 +14,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from chassis.identity import TokenVerifier
-from chassis.rpc_errors import error_from
+from chassis.auth.identity import TokenVerifier
+from chassis.grpc.errors import error_from
 from protos.shop.storage.v1 import storage_pb2 as pb
 from protos.shop.storage.v1.storage_pb2_grpc import StorageServiceStub
 from services.storage.bootstrap import Settings, run

@@ -13,19 +13,19 @@ from pathlib import Path
 import pytest
 from google.protobuf.json_format import MessageToJson
 
+from chassis.auth.identity import TokenVerifier
 from chassis.broker import connect
 from chassis.broker.consumer import PermanentFailure
 from chassis.broker.port import Broker, Event, Topology
 from chassis.errors import ShopError, not_found, unavailable
-from chassis.identity import TokenVerifier
-from chassis.rpc import connect as connect_rpc
+from chassis.grpc.client import connect as connect_rpc
 from chassis.settings import TOPOLOGY
 from protos.shop.events.v1.events_pb2 import OrderPaid
 from protos.shop.storage.v1.storage_pb2_grpc import StorageServiceStub
 from services.storage.bootstrap import Settings, run
 from services.storage.consumer import InvoiceConsumer
-from services.storage.invoices import Invoice, InvoiceLine, file_id, render
-from services.storage.pdf import Row, Text, document
+from services.storage.invoices.invoice import Invoice, InvoiceLine, file_id, render
+from services.storage.invoices.pdf import Row, Text, document
 from tests.storage.conftest import SIGNER, Caller
 from tests.waiting import eventually
 

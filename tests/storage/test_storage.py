@@ -18,7 +18,7 @@ import pytest
 from chassis.errors import ShopError
 from protos.shop.storage.v1 import storage_pb2 as pb
 from services.storage.bootstrap import Settings
-from services.storage.domain import MAX_PIECE
+from services.storage.domain import DOWNLOAD_PIECE, MAX_PIECE
 from services.storage.folder_store import BLOCK, FolderStore
 from tests.storage.conftest import LIMIT, As, Start
 from tests.waiting import eventually
@@ -34,7 +34,7 @@ async def refused(call: Any) -> ShopError:
 
 
 async def test_round_trip(caller: As) -> None:
-    """What was uploaded in pieces is downloaded byte for byte, in chunks of 256 KiB, with what is known of it."""
+    """What was uploaded in pieces is downloaded byte for byte, in chunks of 16 KiB, with what is known of it."""
     content = os.urandom(LIMIT - 7)
     customer = caller("123")
     pieces = [content[at : at + 100_000] for at in range(0, len(content), 100_000)]
@@ -44,7 +44,7 @@ async def test_round_trip(caller: As) -> None:
     assert await customer.stat(file.id) == file
     chunks = await customer.download(file.id)
     assert b"".join(chunks) == content
-    assert {len(chunk) for chunk in chunks[:-1]} == {MAX_PIECE}
+    assert {len(chunk) for chunk in chunks[:-1]} == {DOWNLOAD_PIECE}
 
 
 async def test_empty_file(caller: As) -> None:

@@ -15,9 +15,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from chassis.process import notify_ready
-from shop import child, supervisor, up
-from shop.processes import Port, ProcessSpec, Scheme
-from shop.refusal import Refused
+from shop.commands.processes import up
+from shop.errors import Refused
+from shop.process_table import Port, ProcessSpec, Scheme
+from shop.supervisor import child, supervisor
 
 HERE = "tests.system.fake_shop"
 TABLE = (
@@ -100,8 +101,8 @@ async def call_rpc() -> AsyncIterator[None]:
 
 def main() -> None:
     """Do what `shop up` and `shop run` do, with the fake table."""
-    if "FAKE_PATIENCE" in os.environ:
-        supervisor.GRACE = child.PATIENCE = float(os.environ["FAKE_PATIENCE"])
+    if "FAKE_TIMEOUT" in os.environ:
+        supervisor.GRACE = child.TIMEOUT = float(os.environ["FAKE_TIMEOUT"])
     command, *names = sys.argv[1:]
     try:
         if command == "run":

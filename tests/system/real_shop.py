@@ -15,9 +15,10 @@ from typing import Any
 
 import httpx
 
-from chassis.tls import client_context
-from shop.certs import AUTHORITY
+from chassis.auth.tls import client_context
+from shop.commands.processes.certs import AUTHORITY
 from tests.shop import Shop, surroundings
+from tests.small_disk import SmallDisk
 from tests.waiting import eventually
 
 
@@ -39,6 +40,12 @@ class RealShop(Shop):
         states = self.processes()
         return bool(states) and {row["state"] for row in states.values()} == {"ready"}
 
+    def children(self) -> set[int]:
+        """The pids of the supervisor's children, whatever it could write of them (Linux)."""
+        assert self.supervisor is not None
+        pid = self.supervisor.pid
+        return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
     def kill(self, name: str) -> int:
         """End a process as a power cut would; returns the pid that it had."""
         pid: int = self.processes()[name]["pid"]
@@ -54,13 +61,29 @@ class RealShop(Shop):
 
 
 @asynccontextmanager
-async def real_shop(data_dir: Path, env: Mapping[str, str] | None = None) -> AsyncIterator[RealShop]:
-    """Start the shop, wait until it is ready, and stop it at the end; its output is in `data_dir/up.log`."""
+async def real_shop(
+    data_dir: Path, env: Mapping[str, str] | None = None, *, inside: SmallDisk | None = None, lab: bool = False
+) -> AsyncIterator[RealShop]:
+    """Start the shop, wait until it is ready, and stop it at the end; its output is in `data_dir/up.log`.
+
+    With a disk to run `inside`, `data_dir` is where that is for us; the shop has it at its own place.
+    """
     around = surroundings(data_dir, env)
     own = {name: value for name, value in around.shared.items() if not name.startswith("SHOP_WEBHOOK_SECRET")}
+    if inside is not None:
+        own["SHOP_DATA_DIR"] = str(inside.place)
+    enter = () if inside is None else inside.enter
     with (data_dir / "up.log").open("wb") as output:
         supervisor = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "shop", "up", env=own, stdout=output, stderr=output
+            *enter,
+            sys.executable,
+            "-m",
+            "shop",
+            "up",
+            *(["--lab"] if lab else []),
+            env=own,
+            stdout=output,
+            stderr=output,
         )
         try:
             folder = around.shared.get("SHOP_TLS_DIR")

@@ -14,9 +14,8 @@ import pytest
 from chassis.broker.port import Topology
 from chassis.errors import ShopError
 from chassis.settings import TOPOLOGY
-from shop.audit import audit_running_shop
-from shop.books import Settings
-from shop.processes import TABLE
+from shop.audit import Settings, audit_running_shop
+from shop.process_table import TABLE
 from tests.conftest import own_postgres
 from tests.rabbitmq import own_rabbitmq
 from tests.shop import environment
@@ -80,7 +79,7 @@ async def test_every_process_may_die_in_turn_during_ten_orders(shop: RealShop) -
             return False  # what was killed last is not quite back
         assert report.differences == []
         assert list(report.in_flight) == []
-        return report.orders == len(order_ids)
+        return report.orders.total() == len(order_ids)
 
     await eventually(agreed, within=90)
     assert len(set(order_ids)) == 10 * len(VICTIMS)

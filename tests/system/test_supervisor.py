@@ -17,8 +17,8 @@ from typing import Any
 import psutil
 import pytest
 
-from shop import state
-from shop.state import ProcessState, State
+from shop.supervisor import state
+from shop.supervisor.state import ProcessState, State
 from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -50,7 +50,7 @@ class FakeShop:
     def environment(self, **env: str) -> dict[str, str]:
         """What the processes are started with: nothing that the surrounding shell set for a shop."""
         clean = {key: value for key, value in os.environ.items() if not key.startswith("SHOP_")}
-        return clean | {"SHOP_DATA_DIR": str(self.data_dir), "FAKE_PATIENCE": "10", **env}
+        return clean | {"SHOP_LOG_FORMAT": "text", "SHOP_DATA_DIR": str(self.data_dir), "FAKE_TIMEOUT": "10", **env}
 
     async def ready(self, *names: str) -> dict[str, ProcessState]:
         """The processes, once exactly these are there and all are ready."""
@@ -165,7 +165,7 @@ async def test_a_stop_during_the_start_stops_everything(shop: FakeShop) -> None:
 
 async def test_a_second_ctrl_c_kills(shop: FakeShop) -> None:
     """Whoever presses Ctrl-C twice does not wait for a process that will not end."""
-    supervisor = shop.up("stubborn", "worker", FAKE_PATIENCE="1000")
+    supervisor = shop.up("stubborn", "worker", FAKE_TIMEOUT="1000")
     running = pids(await shop.ready("stubborn", "worker"))
     supervisor.send_signal(signal.SIGINT)
     await eventually(lambda: "stopping" in shop.said())
@@ -176,18 +176,18 @@ async def test_a_second_ctrl_c_kills(shop: FakeShop) -> None:
 
 async def test_a_process_that_does_not_end_in_time_is_killed(shop: FakeShop) -> None:
     """When the grace is over, what still runs is killed and named, and the exit code tells."""
-    supervisor = shop.up("stubborn", "worker", FAKE_PATIENCE="0.2")
+    supervisor = shop.up("stubborn", "worker", FAKE_TIMEOUT="0.2")
     running = pids(await shop.ready("stubborn", "worker"))
     supervisor.send_signal(signal.SIGTERM)
     assert supervisor.wait(20) == 1
     assert gone(running)
-    assert "stubborn did not end and is killed" in shop.said()
+    assert "stubborn did not stop in time: killed" in shop.said()
 
 
 @pytest.mark.parametrize("method", METHODS)
 async def test_a_killed_supervisor_leaves_nothing_behind(shop: FakeShop, method: str) -> None:
     """When the supervisor itself is killed, its processes end too, and the directory can be used again."""
-    supervisor = shop.up("listener", "worker", "stubborn", SHOP_START_METHOD=method, FAKE_PATIENCE="0.2")
+    supervisor = shop.up("listener", "worker", "stubborn", SHOP_START_METHOD=method, FAKE_TIMEOUT="0.2")
     running = pids(await shop.ready("listener", "worker", "stubborn"))
     supervisor.kill()
     supervisor.wait(10)
@@ -198,7 +198,7 @@ async def test_a_killed_supervisor_leaves_nothing_behind(shop: FakeShop, method:
 
 async def test_a_killed_supervisor_keeps_the_directory_until_its_processes_have_ended(shop: FakeShop) -> None:
     """Nobody starts a second shop on data that a process of a killed one still writes."""
-    supervisor = shop.up("stubborn", FAKE_PATIENCE="1000")
+    supervisor = shop.up("stubborn", FAKE_TIMEOUT="1000")
     running = pids(await shop.ready("stubborn"))
     supervisor.kill()
     supervisor.wait(10)
@@ -295,14 +295,21 @@ async def test_status_tells_whether_all_is_well(shop: FakeShop) -> None:
 
 
 def test_preloading_leaves_a_process_fit_to_be_forked() -> None:
-    """What is preloaded starts no thread, opens no descriptor and is really imported."""
+    """What is preloaded starts no thread, opens no descriptor and is really imported.
+
+    But one: newer versions of libffi keep their own library file open to read, for ctypes' callbacks.
+    """
     look = (
-        "import os, threading, sys; before = os.listdir('/dev/fd');"
-        "from shop import preload, processes; preload.preload(processes.TABLE);"
+        "import os, threading, sys;"
+        "paths = lambda: [f'/dev/fd/{number}' for number in os.listdir('/dev/fd')];"
+        "opened = lambda: {os.path.realpath(path) for path in paths() if os.path.exists(path)};"
+        "before = opened();"
+        "from shop import process_table; from shop.supervisor import preload; preload.preload(process_table.TABLE);"
         "assert threading.active_count() == 1;"
         "assert not os.path.exists('/proc/self/task') or len(os.listdir('/proc/self/task')) == 1;"
-        "assert os.listdir('/dev/fd') == before, os.listdir('/dev/fd');"
-        "entries = {spec.entry.partition(':')[0] for spec in processes.TABLE if not spec.plain};"
+        "left = {path for path in opened() - before if not os.path.basename(path).startswith('libffi.so')};"
+        "assert not left, left;"
+        "entries = {spec.entry.partition(':')[0] for spec in process_table.TABLE if not spec.plain};"
         "assert not {*preload.MODULES, *entries} - set(sys.modules), {*preload.MODULES, *entries} - set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", look], cwd=ROOT, check=True)

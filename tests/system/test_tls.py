@@ -15,9 +15,9 @@ import websockets
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from chassis.tls import Tls, client_context
-from shop.certs import AUTHORITY, COMMAND_LINE, ensure
-from shop.processes import TABLE
+from chassis.auth.tls import Tls, client_context
+from shop.commands.processes.certs import AUTHORITY, COMMAND_LINE, ensure
+from shop.process_table import TABLE
 from tests.system.real_shop import RealShop, real_shop
 from tests.waiting import eventually
 

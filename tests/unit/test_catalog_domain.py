@@ -65,7 +65,7 @@ def catalog(answer: Mapping[str, int] | ShopError) -> Catalog:
 )
 def test_price_is_a_decimal_with_two_places(text: str, amount: str) -> None:
     """Every way to write an amount in cents comes to the same form."""
-    assert str(price_of(text)) == amount
+    assert str(price_of(text, "EUR")) == amount
 
 
 @pytest.mark.parametrize(
@@ -73,18 +73,40 @@ def test_price_is_a_decimal_with_two_places(text: str, amount: str) -> None:
 )
 def test_no_price(text: str) -> None:
     """What is no amount, negative, finer than a cent, or too much is no price."""
-    assert price_of(text) is None
+    assert price_of(text, "EUR") is None
+
+
+@pytest.mark.parametrize(
+    ("currency", "accepted", "refused"),
+    [("JPY", "500", "500.50"), ("EUR", "5.25", "5.255"), ("KWD", "5.255", "5.2555"), ("ISK", "500.0", "500.1")],
+)
+def test_a_price_has_the_places_of_its_currency(currency: str, accepted: str, refused: str) -> None:
+    """ISO 4217 says how fine an amount can be; a currency that is changed alone is held to it too."""
+    assert changed(KEYBOARD, {"price": accepted, "currency": currency}, KEYBOARD.updated_at).currency == currency
+    with pytest.raises(ShopError) as wrong:
+        changed(KEYBOARD, {"price": refused, "currency": currency}, KEYBOARD.updated_at)
+    assert "price" in wrong.value.fields
+    priced = changed(KEYBOARD, {"price": "5.25"}, KEYBOARD.updated_at)
+    with pytest.raises(ShopError) as unfit:
+        changed(priced, {"currency": "JPY"}, KEYBOARD.updated_at)
+    assert "price" in unfit.value.fields
+
+
+def test_a_total_has_the_places_of_its_currency() -> None:
+    """Three times 500 JPY are 1500 JPY, without a decimal point."""
+    yen = replace(KEYBOARD, id="jpy", currency="JPY", price=Decimal(500))
+    assert str(quote([("jpy", 3)], {"jpy": yen}).total) == "1500"
 
 
 @given(st.text(max_size=20) | st.decimals().map(str) | st.floats().map(str))
 def test_every_price_is_in_bounds_and_written_back_the_same(text: str) -> None:
     """Whatever is written, a price is from 0 to the limit, in whole cents, and is read back as itself."""
-    amount = price_of(text)
+    amount = price_of(text, "EUR")
     if amount is not None:
         assert 0 <= amount <= MAX_PRICE
         assert amount == Decimal(int(amount * 100)).scaleb(-2)
         assert not amount.is_signed()
-        assert price_of(str(amount)) == amount
+        assert price_of(str(amount), "EUR") == amount
 
 
 @given(st.lists(st.tuples(st.sampled_from(sorted(PRODUCTS)), st.integers(1, 1_000)), min_size=1, max_size=50))
@@ -139,7 +161,8 @@ def test_change_raises_the_version_and_leaves_the_rest() -> None:
     ("field", "value"),
     [
         ("name", ""), ("name", "   "), ("name", "x" * 201), ("description", "x" * 5_001), ("image_url", "x" * 501),
-        ("category", "Hard Ware"), ("category", ""), ("currency", "eur"), ("currency", "EURO"), ("price", "-1"),
+        ("category", "Hard Ware"), ("category", ""), ("currency", "eur"), ("currency", "EURO"),
+        ("currency", "ZZZ"), ("currency", "XXX"), ("price", "-1"),
     ],
 )  # fmt: skip
 def test_wrong_field_is_named(field: str, value: str) -> None:

@@ -12,9 +12,11 @@ from typing import cast
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from chassis.broker.consumer import Ack, DeadLetter, PermanentFailure, Retry, consuming, decide
+from chassis.broker.consumer import Ack, DeadLetter, NotYet, PermanentFailure, Retry, consuming, decide
 from chassis.broker.port import Broker, BrokerUnavailable, Delivery, Event
-from chassis.telemetry import SpanKind, Telemetry
+from chassis.errors import Kind, ShopError
+from chassis.observability.capture.messages import Message, sqlite_row
+from chassis.observability.tracing import SpanKind, Telemetry
 from tests.waiting import eventually
 
 DELAYS = (0.5, 2.0, 8.0)
@@ -37,6 +39,31 @@ class TestDeciding:
         assert decide(OSError("down"), 4, DELAYS) == DeadLetter("OSError: down")
         assert decide(OSError("down"), 1, ()) == DeadLetter("OSError: down")
 
+    @pytest.mark.parametrize(
+        "error",
+        [
+            ShopError("AWAY", "away", Kind.UNAVAILABLE),
+            ShopError("SLOW", "slow", Kind.TIMEOUT),
+            ShopError("BUSY", "busy", Kind.EXHAUSTED),
+            BrokerUnavailable("away"),
+            ConnectionRefusedError("away"),
+            TimeoutError(),
+            NotYet("the order is not confirmed"),
+        ],
+        ids=repr,
+    )
+    def test_what_passes_by_itself_is_retried_without_end(self, error: Exception) -> None:
+        """An outage or early news never becomes a dead letter; the delay stops growing at the last one."""
+        for attempt, delay in ((1, 0.5), (3, 8.0), (4, 8.0), (1_000, 8.0)):
+            decision = decide(error, attempt, DELAYS)
+            assert isinstance(decision, Retry)
+            assert decision.delay == delay
+
+    @pytest.mark.parametrize("kind", sorted(set(Kind) - {Kind.UNAVAILABLE, Kind.TIMEOUT, Kind.EXHAUSTED}, key=str))
+    def test_what_is_refused_ends_in_the_dead_letters(self, kind: Kind) -> None:
+        """A refusal or a fault of our own is tried a few times, not for ever."""
+        assert isinstance(decide(ShopError("NO", "no", kind), 4, DELAYS), DeadLetter)
+
     def test_a_permanent_failure_is_not_retried(self) -> None:
         """What can never succeed is a dead letter at once."""
         assert decide(PermanentFailure("no JSON"), 1, DELAYS) == DeadLetter("PermanentFailure: no JSON")
@@ -47,7 +74,7 @@ class TestDeciding:
 
     def test_a_reason_is_bounded_and_never_empty(self) -> None:
         """A reason names the error's type, and a huge message is cut."""
-        assert decide(TimeoutError(), 9, DELAYS) == DeadLetter("TimeoutError")
+        assert decide(OSError(), 9, DELAYS) == DeadLetter("OSError")
         dead = decide(OSError("x" * 10_000), 9, DELAYS)
         assert isinstance(dead, DeadLetter)
         assert len(dead.reason) == 500
@@ -59,6 +86,9 @@ class FakeDelivery:
     attempt: int = 1
     settled: list[object] = field(default_factory=list)
     unavailable: bool = False
+
+    def on_wire(self) -> Message:
+        return sqlite_row((None, self.event.id, self.event.data, 0.5))
 
     async def ack(self) -> None:
         self._settle("ack")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chassis.cursors import decode_cursor, encode_cursor, page_size
 from chassis.errors import ShopError
+from chassis.pagination import decode_cursor, encode_cursor, page_size
 
 PRINTABLE = st.text(st.characters(exclude_categories=["C", "Z"]), max_size=20)
 

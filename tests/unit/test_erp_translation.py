@@ -40,7 +40,7 @@ def test_our_quantities_are_read_as_they_were_written(quantity: int) -> None:
 @given(st.decimals("0.00", "9999999.99", places=2))
 def test_money_is_cents(amount: Decimal) -> None:
     """An amount becomes its cents in nine digits, without losing one."""
-    text = translation.to_cents(amount)
+    text = translation.to_cents(amount, "EUR")
     assert len(text) == 9
     assert Decimal(text) / 100 == amount
 
@@ -49,7 +49,7 @@ def test_money_is_cents(amount: Decimal) -> None:
 def test_money_that_does_not_fit_is_refused(amount: str) -> None:
     """An amount that nine digits of cents cannot hold is INVALID_INPUT, never rounded."""
     with pytest.raises(ShopError, match="INVALID_INPUT"):
-        translation.to_cents(Decimal(amount))
+        translation.to_cents(Decimal(amount), "EUR")
 
 
 @pytest.mark.parametrize("quantity", [0, -1, 1_000_000_000])

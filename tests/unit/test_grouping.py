@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from chassis.grouping import Grouped
+from chassis.database.batching import Batcher
 
 _MOST = 64
 
@@ -36,7 +36,7 @@ async def turns() -> None:
 async def test_what_waits_is_done_together() -> None:
     """The first goes at once, those who come meanwhile go together, in their order, so many at a time."""
     desk = Desk()
-    grouped = Grouped(desk.do, most=_MOST)
+    grouped = Batcher(desk.do, most=_MOST)
     first = asyncio.create_task(grouped.submit(0))
     await turns()
     others = [asyncio.create_task(grouped.submit(number)) for number in range(1, _MOST + 11)]
@@ -52,7 +52,7 @@ async def test_a_failure_is_everybodys_and_the_next_group_is_done() -> None:
     desk = Desk()
     desk.broken = OSError("gone")
     desk.open.set()
-    grouped = Grouped(desk.do, most=_MOST)
+    grouped = Batcher(desk.do, most=_MOST)
     assert [
         repr(each) for each in await asyncio.gather(grouped.submit(2), grouped.submit(4), return_exceptions=True)
     ] == ["OSError('gone')"] * 2
@@ -63,7 +63,7 @@ async def test_a_failure_is_everybodys_and_the_next_group_is_done() -> None:
 async def test_whoever_has_given_up_is_left_out() -> None:
     """An item whose caller is gone before its group begins is not done."""
     desk = Desk()
-    grouped = Grouped(desk.do, most=_MOST)
+    grouped = Batcher(desk.do, most=_MOST)
     first = asyncio.create_task(grouped.submit(0))
     await turns()
     given_up, patient = asyncio.create_task(grouped.submit(2)), asyncio.create_task(grouped.submit(4))
@@ -81,7 +81,7 @@ async def test_groups_that_would_follow_each_other_gather() -> None:
     """With a time between two groups, the first one begins at once, and those who come within it go together."""
     desk = Desk()
     desk.open.set()
-    grouped = Grouped(desk.do, every=0.05)
+    grouped = Batcher(desk.do, every=0.05)
     assert await grouped.submit(0) == 0
     others = []
     for number in (2, 4, 6):

@@ -6,11 +6,12 @@ import asyncio
 
 import pytest
 
-from chassis.health import showing_health
-from chassis.rpc_server import serve
-from chassis.telemetry import Telemetry
-from shop.healthy import healthy
-from shop.refusal import Refused
+from chassis.grpc.server import serve
+from chassis.http.health import showing_health
+from chassis.observability.tracing import Telemetry
+from shop.commands.processes.healthy import healthy
+from shop.errors import Refused
+from shop.process_table import TABLE, Port
 from tests.shop import free_ports
 
 
@@ -53,5 +54,16 @@ async def test_http_is_no_grpc() -> None:
 
 def test_unknown_process_is_refused() -> None:
     """A name that is not in the table is an error, not an unhealthy process."""
-    with pytest.raises(Refused, match="no process nobody"):
+    with pytest.raises(Refused, match='unknown process "nobody"'):
         healthy("nobody", {})
+
+
+HEALTH = Port("SHOP_HEALTH_PORT", 8030)
+TABLE_PORTS = {spec.name: spec.ports for spec in TABLE}
+
+
+@pytest.mark.parametrize("name", [spec.name for spec in TABLE])
+def test_every_process_can_be_asked(name: str) -> None:
+    """Each process of the table has a way to be asked, and is not healthy where nothing listens."""
+    nowhere = {port.setting: "1" for port in (*TABLE_PORTS[name], HEALTH)}
+    assert not healthy(name, nowhere)

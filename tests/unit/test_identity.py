@@ -15,8 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chassis.errors import Kind, ShopError, unavailable
-from chassis.identity import (
+from chassis.auth.identity import (
     ALGORITHM,
     ANONYMOUS,
     AUDIENCE,
@@ -35,6 +34,7 @@ from chassis.identity import (
     service,
     signed_in,
 )
+from chassis.errors import Kind, ShopError, unavailable
 from services.users.tokens import JwtSigner, SigningKey, new_signing_key
 
 OLD, NEW, FOREIGN = new_signing_key(), new_signing_key(), new_signing_key()
@@ -67,7 +67,7 @@ def issuer() -> Issuer:
 
 @pytest.fixture
 def verifier(issuer: Issuer) -> TokenVerifier:
-    return TokenVerifier(issuer.jwks, clock=issuer.clock)
+    return TokenVerifier(issuer.jwks, clock=issuer.clock, steady=issuer.clock)
 
 
 def token(key: SigningKey = OLD, *, lifetime: int = 60) -> str:
@@ -205,6 +205,44 @@ class TestRotation:
         assert (await verifier.verify(token(lifetime=50))).subject == "u1"
 
 
+class TestClock:
+    """A clock that is set, by NTP for one, stops nobody."""
+
+    async def test_remembered_token_expires_in_time_when_the_clock_is_set_back(self, issuer: Issuer) -> None:
+        """What is remembered of a token is remembered no longer than the token had left."""
+        passed = 0.0
+        verifier = TokenVerifier(issuer.jwks, clock=lambda: time.time() - 60 * passed, steady=lambda: passed)
+        known = token(lifetime=60)
+        await verifier.verify(known)
+        passed = 61
+        assert await refused(verifier, known)
+
+    async def test_rotated_key_is_fetched_after_the_clock_was_set_back(self, issuer: Issuer) -> None:
+        """A key set may be fetched again five seconds later, whatever the clock says."""
+        passed = 0.0
+        verifier = TokenVerifier(issuer.jwks, clock=lambda: time.time() - 600 * passed, steady=lambda: passed)
+        await verifier.verify(token(OLD))
+        issuer.keys, passed = (NEW, OLD), 6
+        assert (await verifier.verify(token(NEW))).subject == "u1"
+
+    @pytest.mark.parametrize("seconds", [-3_600, 3_600])
+    async def test_processes_token_is_renewed_when_the_clock_was_set(
+        self, monkeypatch: pytest.MonkeyPatch, seconds: float
+    ) -> None:
+        """To a clock that was set, a process's token has expired or is of the future, so it gets another."""
+        issued: list[str] = []
+
+        async def issue() -> tuple[str, float]:
+            issued.append(f"token {len(issued)}")
+            return issued[-1], 600
+
+        source = ServiceToken(issue)
+        assert [await source(), await source()] == ["token 0", "token 0"]
+        right = time.time
+        monkeypatch.setattr(time, "time", lambda: right() + seconds)
+        assert [await source(), await source()] == ["token 1", "token 1"]
+
+
 CALLERS = {
     "nobody": ANONYMOUS,
     "customer": Principal("u1", "customer"),
@@ -272,7 +310,7 @@ class TestServiceToken:
             issued.append(f"t{len(issued)}")
             return issued[-1], 100.0
 
-        monkeypatch.setattr("chassis.identity.time", SimpleNamespace(monotonic=lambda: now[0]))
+        monkeypatch.setattr("chassis.auth.identity.time", SimpleNamespace(monotonic=lambda: now[0], time=time.time))
         source = ServiceToken(issue)
         assert set(await asyncio.gather(*(source() for _ in range(10)))) == {"t0"}
         now[0] = 79.0

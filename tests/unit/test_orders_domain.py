@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from chassis.errors import ShopError
 from services.orders import domain
 from services.orders.demo import demo_orders
-from services.orders.domain import Happened, Item, Order, Outcome, Status
+from services.orders.domain import Item, Order, OrderEvent, Outcome, Status
 from services.orders.events import MESSAGES, payload
 
 PLACED_AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
 NEW = Order(
     "o1", "u1", Status.PENDING, "", (Item("42", "Keyboard", 2, Decimal("89.00")),), Decimal("178.00"), "EUR", PLACED_AT
 )
@@ -27,6 +28,7 @@ Decision = Callable[[Order], Outcome]
 
 DECISIONS: dict[str, Decision] = {
     "confirm": lambda order: domain.confirm(order, "pi_1"),
+    "delay": lambda order: domain.delay(order, PLACED_AT + MINUTE, after=MINUTE),
     "reject": lambda order: domain.reject(order, "no stock"),
     "mark_paid": lambda order: domain.mark_paid(order, "pi_1"),
     "fail_payment": lambda order: domain.fail_payment(order, "pi_1", "card declined"),
@@ -38,11 +40,12 @@ UNCHANGED = "unchanged"
 # decision -> what it does to an order in each status: the next status, nothing, or a refusal's code
 TABLE = {
     "confirm": ("confirmed", *[UNCHANGED] * 5),
+    "delay": ("pending", *[UNCHANGED] * 5),
     "reject": ("rejected", "rejected", *[UNCHANGED] * 4),
-    "mark_paid": ("ORDER_NOT_CONFIRMED", "paid", *[UNCHANGED] * 4),
+    "mark_paid": ("ORDER_NOT_CONFIRMED", "paid", UNCHANGED, UNCHANGED, "rejected", "cancelled"),
     "fail_payment": ("ORDER_NOT_CONFIRMED", "rejected", *[UNCHANGED] * 4),
     "ship": (UNCHANGED, UNCHANGED, "shipped", *[UNCHANGED] * 3),
-    "deliver": (*["ORDER_NOT_SHIPPED"] * 3, "shipped", *["ORDER_NOT_SHIPPED"] * 2),
+    "deliver": (*["ORDER_NOT_SHIPPED"] * 3, "shipped", *["ORDER_ENDED"] * 2),
     "cancel": ("cancelled", "cancelled", *["TOO_LATE_TO_CANCEL"] * 3, UNCHANGED),
 }
 CASES = [
@@ -69,10 +72,10 @@ def outcome_of(decision: str, order: Order) -> str:
     return after.status
 
 
-def lived(decisions: list[str]) -> tuple[Order, list[Happened]]:
+def lived(decisions: list[str]) -> tuple[Order, list[OrderEvent]]:
     """An order after these decisions, refused ones left out, and what happened to it."""
     order, placed = domain.place(NEW)
-    history: list[Happened | None] = [placed]
+    history: list[OrderEvent | None] = [placed]
     for decision in decisions:
         try:
             order, happened = DECISIONS[decision](order)
@@ -141,12 +144,23 @@ def test_placed_event_tells_the_whole_order() -> None:
     }
 
 
-def test_payment_of_another_order_does_not_pay_this_one() -> None:
-    """A payment other than the one asked for is refused; another one's failure is no news."""
-    confirmed = in_status(Status.CONFIRMED)
+@pytest.mark.parametrize("status", [Status.CONFIRMED, Status.PAID, Status.SHIPPED])
+def test_payment_of_another_order_does_not_pay_this_one(status: Status) -> None:
+    """A payment other than the one asked for is refused, also by an order that is paid; its failure is no news."""
+    confirmed = in_status(status)
     with pytest.raises(ShopError, match="WRONG_PAYMENT"):
         domain.mark_paid(confirmed, "pi_other")
     assert domain.fail_payment(confirmed, "pi_other", "declined") == (confirmed, None)
+
+
+@pytest.mark.parametrize("status", [Status.REJECTED, Status.CANCELLED])
+def test_money_for_an_order_that_has_ended_is_due_back(status: Status) -> None:
+    """What is collected after an order's end leaves its status, and begins the refund, once for each payment."""
+    ended, due = domain.mark_paid(in_status(status), "pi_late")
+    assert due == domain.OrderRefundDue("pi_late")
+    assert (ended.status, ended.refund_due, ended.payment_id) == (status, "pi_late", "pi_1")
+    assert domain.mark_paid(ended, "pi_late") == (ended, None)
+    assert domain.mark_paid(ended, "pi_later")[1] == domain.OrderRefundDue("pi_later")
 
 
 def test_failed_payment_tells_why() -> None:
@@ -155,6 +169,18 @@ def test_failed_payment_tells_why() -> None:
         "payment failed: no funds"
     )
     assert domain.fail_payment(in_status(Status.CONFIRMED), "pi_1", "")[0].status_reason == "payment failed"
+
+
+def test_customer_is_told_of_a_delay_once_and_not_too_early() -> None:
+    """A pending order says that it is delayed after a minute, once; whatever comes next takes the reason away."""
+    order, _ = domain.place(NEW)
+    assert domain.delay(order, PLACED_AT + MINUTE / 2, after=MINUTE) == (order, None)
+    delayed, told = domain.delay(order, PLACED_AT + MINUTE, after=MINUTE)
+    assert told == domain.OrderDelayed(delayed.status_reason)
+    assert (delayed.status, delayed.status_reason[:7]) == (Status.PENDING, "delayed")
+    assert domain.delay(delayed, PLACED_AT + 1440 * MINUTE, after=MINUTE) == (delayed, None)
+    assert domain.confirm(delayed, "pi_1")[0].status_reason == ""
+    assert domain.reject(delayed, "no stock")[0].status_reason == "no stock"
 
 
 def test_wrong_basket_names_everything_wrong() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 
 import pytest
 
-from chassis.background import background
-from chassis.resilience import CircuitBreaker, deadline_in, time_left
+from chassis.background import background, forever
+from chassis.resilience.deadlines import CircuitBreaker, deadline_in, time_left
 
 
 class Clock:
@@ -138,3 +139,62 @@ class TestBackground:
             async with background(fails()), asyncio.timeout(5):
                 await asyncio.Event().wait()
         assert failure.group_contains(LookupError)
+
+
+class TestForever:
+    async def test_survives_and_pauses(self, caplog: pytest.LogCaptureFixture) -> None:
+        """A step may raise anything: it comes again after growing pauses that no event shortens, and is told once."""
+        began: list[float] = []
+        news = asyncio.Event()
+        news.set()
+        done = asyncio.Event()
+
+        async def step() -> None:
+            began.append(asyncio.get_running_loop().time())
+            if len(began) <= 3:
+                raise OSError(28, "No space left on device")
+            news.clear()
+            done.set()
+
+        with caplog.at_level("WARNING"):
+            loop = forever(step, name="test loop", every=60, on=news, starting=0)
+            async with background(loop), asyncio.timeout(10):
+                await done.wait()
+                await asyncio.sleep(0)
+        pauses = [later - earlier for earlier, later in pairwise(began)]
+        assert len(pauses) == 3
+        assert all(pause >= least for pause, least in zip(pauses, (0.08, 0.17, 0.35), strict=True))
+        assert [record.message for record in caplog.records] == ["test loop paused", "test loop resumed"]
+
+    async def test_what_has_not_started_yet_is_no_news(self, caplog: pytest.LogCaptureFixture) -> None:
+        """A loop that fails because another process is still starting says nothing; later it says so."""
+        failures = iter([ConnectionRefusedError(), None, ConnectionRefusedError(), None])
+        done = asyncio.Event()
+
+        async def step() -> float:
+            failure = next(failures, "over")
+            if isinstance(failure, OSError):
+                raise failure
+            if failure == "over":
+                done.set()
+            return 0.01
+
+        with caplog.at_level("WARNING"):
+            async with background(forever(step, name="test loop", every=60)), asyncio.timeout(10):
+                await done.wait()
+        assert [record.message for record in caplog.records] == ["test loop paused", "test loop resumed"]
+
+    async def test_an_error_of_ours_is_told_with_its_traceback(self, caplog: pytest.LogCaptureFixture) -> None:
+        """What no other system does to a loop is logged as an error, and does not end the loop either."""
+        steps = iter([LookupError("a fault")])
+        done = asyncio.Event()
+
+        async def step() -> None:
+            for error in steps:
+                raise error
+            done.set()
+
+        async with background(forever(step, name="test loop", every=60)), asyncio.timeout(10):
+            await done.wait()
+        assert caplog.records[0].levelname == "ERROR"
+        assert caplog.records[0].exc_info is not None

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chassis.errors import Kind, ShopError, not_found
-from chassis.rpc_errors import STATUS_DETAILS, STATUS_OF, error_from, status_of
+from chassis.grpc.errors import STATUS_DETAILS, STATUS_OF, error_from, status_of
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 NAMES = st.sampled_from(["upstream", "product_ids", "status", "version", "state"])
@@ -55,7 +55,7 @@ def test_every_kind_has_a_status_of_its_own() -> None:
         (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", Kind.TIMEOUT),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, "UPSTREAM_RESOURCE_EXHAUSTED", Kind.EXHAUSTED),
         (grpc.StatusCode.UNIMPLEMENTED, "UPSTREAM_UNIMPLEMENTED", Kind.INTERNAL),
-        (grpc.StatusCode.CANCELLED, "UPSTREAM_CANCELLED", Kind.INTERNAL),
+        (grpc.StatusCode.CANCELLED, "UPSTREAM_UNAVAILABLE", Kind.UNAVAILABLE),
     ],
 )
 def test_what_grpc_itself_says(status: grpc.StatusCode, code: str, kind: Kind) -> None:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import cast
 
 import pytest
 
+from chassis.broker.consumer import is_temporary
 from chassis.errors import Kind, ShopError, not_found, unavailable
 from services.orders import domain
 from services.orders.domain import Item, Order, Outcome, Status
 from services.orders.ports import OrderStore
 from services.orders.saga import Saga
 
+PLACED_AT = datetime(2026, 3, 1, tzinfo=UTC)
 Hook = Callable[[], Awaitable[None]]
 DONE = {"reserved": "shipped", "erp": "shipped", "payment": "pi_o1"}
 UNDONE = [
@@ -56,6 +58,9 @@ class World:
     calls: list[str] = field(default_factory=list)
     before: dict[str, Hook] = field(default_factory=dict)
     after: dict[str, Hook] = field(default_factory=dict)
+    # What has expired belongs to another order now.
+    sold_out: bool = False
+    now: datetime = PLACED_AT
 
     async def call(self, name: str, effect: Callable[[], None]) -> None:
         self.calls.append(name)
@@ -72,15 +77,20 @@ class FakeInventory:
 
     async def reserve(self, order: Order) -> None:
         def effect() -> None:
-            if self.world.state.setdefault("reserved", "held") == "released":
+            if self.world.state.get("reserved") == "released":
                 raise ShopError("ORDER_CLOSED", "too late", Kind.PRECONDITION)
+            if self.world.state.get("reserved") == "expired" and self.world.sold_out:
+                raise ShopError("OUT_OF_STOCK", "not enough of 42 in stock", Kind.PRECONDITION)
+            self.world.state["reserved"] = "held"
 
         await self.world.call("reserve", effect)
 
     async def confirm(self, order_id: str) -> None:
         def effect() -> None:
-            if self.world.state["reserved"] == "released":
-                raise ShopError("RESERVATION_EXPIRED", "they will not have it", Kind.PRECONDITION)
+            if self.world.state["reserved"] != "held":
+                expired = self.world.state["reserved"] == "expired"
+                code = "RESERVATION_EXPIRED" if expired else "RESERVATION_NOT_HELD"
+                raise ShopError(code, "they will not have it", Kind.PRECONDITION)
 
         await self.world.call("confirm", effect)
 
@@ -155,10 +165,10 @@ class Scene:
 @pytest.fixture
 def scene() -> Scene:
     items: Sequence[Item] = (Item("42", "Keyboard", 1, Decimal("89.00")),)
-    moment = datetime(2026, 3, 1, tzinfo=UTC)
-    store = FakeStore(Order("o1", "u1", Status.PENDING, "", items, Decimal("89.00"), "EUR", moment))
+    store = FakeStore(Order("o1", "u1", Status.PENDING, "", items, Decimal("89.00"), "EUR", PLACED_AT))
     world = World()
-    saga = Saga(cast("OrderStore", store), FakeInventory(world), FakeErp(world), FakePayments(world))
+    fakes = (FakeInventory(world), FakeErp(world), FakePayments(world))
+    saga = Saga(cast("OrderStore", store), *fakes, delayed_after=timedelta(minutes=1), clock=lambda: world.now)
     return Scene(store, world, saga)
 
 
@@ -183,6 +193,30 @@ async def test_the_way_to_shipped(scene: Scene) -> None:
     assert scene.world.calls == ["reserve", "register", "pay", "confirm", "create_shipment", "ship"]
     assert scene.store.history == ["order.placed", "order.confirmed", "order.paid", "order.shipped"]
     assert scene.world.state == DONE
+
+
+@pytest.mark.parametrize("dies_at", ["", "confirm"])
+async def test_nothing_to_pay_is_paid(scene: Scene, dies_at: str) -> None:
+    """An order of 0.00 is paid once it is confirmed, without the provider, also when a worker died right before."""
+    scene.store.order = replace(scene.store.order, total=Decimal("0.00"))
+    if dies_at:
+        scene.world.after[dies_at] = dies
+        with pytest.raises(ShopError):
+            await scene.saga.process("o1")
+    await scene.saga.process("o1")
+    assert scene.store.order.status is Status.PAID
+    await scene.saga.process("o1")
+    await scene.saga.fulfil("o1")
+    assert "pay" not in scene.world.calls
+    assert scene.store.history == ["order.placed", "order.confirmed", "order.paid", "order.shipped"]
+
+
+async def test_confirmed_with_nothing_to_pay_goes_on(scene: Scene) -> None:
+    """A worker that died between confirming an order of 0.00 and marking it as paid is made up for."""
+    scene.store.order = replace(scene.store.order, total=Decimal("0.00"))
+    await scene.store.change("o1", lambda order: domain.confirm(order, domain.NOTHING_TO_PAY))
+    await scene.saga.process("o1")
+    assert scene.store.order.status is Status.PAID
 
 
 @pytest.mark.parametrize("where", ["before", "after"])
@@ -225,17 +259,60 @@ async def test_refusal_rejects_and_is_undone(scene: Scene, step: str, kind: Kind
     assert scene.store.history == ["order.placed", "order.rejected"]
 
 
-async def test_expired_reservation_is_a_refusal(scene: Scene) -> None:
-    """A reservation that expires while the payment is asked for rejects the order, and the payment is cancelled."""
+@pytest.mark.parametrize("sold_out", [False, True])
+async def test_expired_reservation_is_made_anew(scene: Scene, sold_out: bool) -> None:
+    """A reservation that expires while the payment is asked for is tried again: made anew, or rejected and undone."""
 
     async def expires() -> None:
-        scene.world.state["reserved"] = "released"
+        scene.world.state["reserved"] = "expired"
+        scene.world.sold_out = sold_out
 
     scene.world.after["pay"] = expires
+    with pytest.raises(Exception, match="RESERVATION_EXPIRED") as failure:
+        await scene.saga.process("o1")
+    assert is_temporary(failure.value)
+    assert scene.store.order.status is Status.PENDING
     await scene.saga.process("o1")
-    assert scene.store.order.status is Status.REJECTED
-    await scene.deliver_events()
-    assert scene.world.state == UNDONE[-1]
+    if sold_out:
+        assert scene.store.order.status_reason == "not enough of 42 in stock"
+        await scene.deliver_events()
+        assert scene.world.state == UNDONE[-1]
+    else:
+        await scene.paid()
+        await scene.saga.fulfil("o1")
+        assert scene.world.state == DONE
+
+
+@pytest.mark.parametrize("step", ["register", "pay"])
+async def test_outage_of_a_day_renews_the_reservation_and_tells_the_customer_once(scene: Scene, step: str) -> None:
+    """While the ERP or the provider is away each try reserves again; the history says once that it is delayed."""
+    tries = [timedelta(seconds=10), *(timedelta(minutes=2 * number) for number in range(1, 721))]
+    for since in tries:
+        scene.world.now = PLACED_AT + since
+        scene.world.before[step] = dies
+        with pytest.raises(ShopError) as failure:
+            await scene.saga.process("o1")
+        assert is_temporary(failure.value)
+        told = ["order.placed", "order.delayed"] if since >= timedelta(minutes=1) else ["order.placed"]
+        assert scene.store.history == told
+    assert scene.world.calls.count("reserve") == len(tries)
+    assert scene.store.order.status_reason == domain.DELAYED
+    await scene.saga.process("o1")
+    assert (scene.store.order.status, scene.store.order.status_reason) == (Status.CONFIRMED, "")
+
+
+async def test_order_that_ends_while_a_system_is_away_is_not_delayed(scene: Scene) -> None:
+    """An order that its customer cancels during a failing try is cancelled, not delayed."""
+
+    async def cancelled_and_away() -> None:
+        await scene.decide(domain.cancel)()
+        await dies()
+
+    scene.world.now = PLACED_AT + timedelta(hours=1)
+    scene.world.before["register"] = cancelled_and_away
+    with pytest.raises(ShopError):
+        await scene.saga.process("o1")
+    assert scene.store.history == ["order.placed", "order.cancelled"]
 
 
 @pytest.mark.parametrize("kind", sorted(set(Kind) - {Kind.PRECONDITION, Kind.INVALID, Kind.NOT_FOUND}, key=str))

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from chassis.errors import Kind, ShopError
-from chassis.resilience import deadline_in
-from chassis.shared_reads import MOST_CALLS, MOST_KEYS, SharedReads
+from chassis.resilience.deadlines import deadline_in
+from chassis.resilience.request_coalescing import MAX_CALLS, MAX_KEYS, SharedReads
 from tests.waiting import eventually
 
 
@@ -55,13 +55,13 @@ async def test_calls_are_few_and_full() -> None:
     upstream = FakeUpstream()
     reads = SharedReads("upstream", upstream.read)
     readers = []
-    for number in range(MOST_CALLS + 150):
+    for number in range(MAX_CALLS + 150):
         readers.append(asyncio.create_task(reads.get([str(number)])))
         await turns()
-    assert [len(call) for call in upstream.calls] == [1] * MOST_CALLS
+    assert [len(call) for call in upstream.calls] == [1] * MAX_CALLS
     upstream.open.set()
     await asyncio.gather(*readers)
-    assert [len(call) for call in upstream.calls] == [*[1] * MOST_CALLS, MOST_KEYS, 50]
+    assert [len(call) for call in upstream.calls] == [*[1] * MAX_CALLS, MAX_KEYS, 50]
 
 
 async def test_nobody_joins_a_read_from_before_a_change() -> None:
@@ -104,10 +104,10 @@ async def test_a_failure_is_everybodys() -> None:
     assert await reads.get(["42"]) == {"42": 2}
 
 
-async def test_patience_ends_a_wait_before_the_deadline() -> None:
+async def test_timeout_ends_a_wait_before_the_deadline() -> None:
     """Where what is read can be done without, nobody waits for it longer than it is worth."""
     upstream = FakeUpstream()
-    reads = SharedReads("upstream", upstream.read, patience=0.01)
+    reads = SharedReads("upstream", upstream.read, timeout=0.01)
     with deadline_in(10), pytest.raises(ShopError, match="DEADLINE_EXCEEDED"):
         await reads.get(["42"])
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from chassis.errors import ShopError
 from partners import senders
 from webhooks import signatures
-from webhooks.domain import PROVIDERS
+from webhooks.incoming.domain import PROVIDERS
 
 NOW = 1_800_000_000
 SECRETS = {

@@ -10,11 +10,13 @@ import pytest
 from aiohttp import web
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from chassis import span_export
-from chassis.span_export import encoded
-from chassis.telemetry import SpanKind, Telemetry, telemetry
+from chassis.observability import span_export
+from chassis.observability.otlp import encoded
+from chassis.observability.telemetry import telemetry
+from chassis.observability.tracing import SpanKind, Telemetry
 from tests.shop import free_ports
 from tests.waiting import eventually
 
@@ -67,20 +69,21 @@ def say(process: Telemetry, *names: str) -> None:
 
 
 def test_as_the_sdk_has_it() -> None:
-    """A span is encoded as OpenTelemetry's own exporter does it: kinds, parents, attributes and failures."""
+    """A span is encoded as OpenTelemetry's own exporter does it: kinds, parents, attributes, events, failures."""
     exporter = InMemorySpanExporter()
     process = Telemetry("orders", exporter)
     for kind in SpanKind:
         with process.span(str(kind), kind, protocol="REST", peer="catalog", parent=PARENT, attributes={"n": 3}) as span:
             span.set_attribute("ratio", 0.5)
             span.set_attribute("held", True)
+            span.add_event("capture.sent", {"capture.size": 7, "capture.form": "grpc"})
             say(process, "inside")
     with pytest.raises(ZeroDivisionError), process.span("failed", SpanKind.CLIENT, protocol="gRPC"):
         _ = 1 / 0
     ended = exporter.get_finished_spans()
     (theirs,) = encode_spans(ended).resource_spans[0].scope_spans
     assert len(ended) == 11
-    assert [encoded(span) for span in ended] == list(theirs.spans)
+    assert [SpanMessage.FromString(encoded(span)) for span in ended] == list(theirs.spans)
 
 
 async def test_told_at_the_end(collector: Collector) -> None:
@@ -106,6 +109,21 @@ async def test_collector_comes_later(monkeypatch: pytest.MonkeyPatch) -> None:
         say(process, *"abcde")
         runner = await collector.start()
         await eventually(lambda: collector.taken == ["c", "d", "e"])
+    await runner.cleanup()
+
+
+async def test_large_spans_wait_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of spans that hold much, fewer wait, the newest; and they are sent in exports that a collector takes."""
+    monkeypatch.setattr(span_export, "_MOST_BYTES", 50_000)
+    monkeypatch.setattr(span_export, "_EXPORT_BYTES", 25_000)
+    collector = Collector()
+    async with telemetry("orders", collector.url) as process:
+        for name in "abcdefgh":
+            with process.span(name, SpanKind.SERVER, protocol="REST") as span:
+                span.add_event("capture.sent", {"capture.bytes": "x" * 10_000})
+        runner = await collector.start()
+        await eventually(lambda: collector.taken == ["e", "f", "g", "h"])
+    assert collector.asked == 2
     await runner.cleanup()
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from shop import keyring, ports, processes, restarts
-from shop.banner import banner
-from shop.environment import survey
-from shop.processes import TABLE, Port, ProcessSpec, Scheme, select
-from shop.refusal import Refused
+from shop import process_table
+from shop.commands.processes.banner import banner
+from shop.errors import Refused
+from shop.process_table import TABLE, Port, ProcessSpec, Scheme, select
+from shop.supervisor import keyring, ports, restarts
+from shop.supervisor.environment import survey
 
 ONE = ProcessSpec("one", "one:run", "", (Port("SHOP_ONE_PORT", 7001, ("SHOP_ONE_ADDRESS", "SHOP_ONE_URL")),))
 TWO = ProcessSpec("two", "two:run", "", (Port("SHOP_TWO_PORT", 7002),), schemes=(Scheme.GITHUB,))
@@ -54,9 +55,11 @@ def test_selecting_keeps_the_order_of_the_table() -> None:
 
 def test_selecting_an_unknown_process_names_the_known() -> None:
     """A misspelt name is refused with the names there are; so is a choice of nothing."""
-    with pytest.raises(Refused, match="no process tow; there are: one, two"):
+    with pytest.raises(Refused, match=r'unknown process "tow"\. Did you mean "two"'):
         select((ONE, TWO), without=["tow"])
-    with pytest.raises(Refused, match="no process to start"):
+    with pytest.raises(Refused, match='unknown process "gateway"; known processes: one, two'):
+        select((ONE, TWO), without=["gateway"])
+    with pytest.raises(Refused, match="no process is left to start"):
         select((ONE, TWO), only=["one"], without=["one"])
 
 
@@ -157,7 +160,7 @@ def test_the_standard_webhooks_secret_has_its_prescribed_form(tmp_path: Path) ->
 def test_the_banner_shows_what_runs(tmp_path: Path) -> None:
     """URLs are those of the running processes on their real ports, with sign-ins and a first curl."""
     port = random.choice(range(20_000, 32_000))  # noqa: S311  # any port will do
-    shared = survey(processes.TABLE, {"SHOP_DATA_DIR": str(tmp_path), "SHOP_GATEWAY_PORT": str(port)}).shared
+    shared = survey(process_table.TABLE, {"SHOP_DATA_DIR": str(tmp_path), "SHOP_GATEWAY_PORT": str(port)}).shared
     shown = banner(shared, {"gateway", "notifier"})
     assert f"curl http://127.0.0.1:{port}/v1/products/42" in shown
     assert "ws://127.0.0.1:8001/notifications" in shown

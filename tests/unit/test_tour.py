@@ -11,12 +11,12 @@ from typing import Any
 import httpx
 import pytest
 
-from shop import state
-from shop.client import Gateway, GatewayError, problem
-from shop.locate import url_of
-from shop.state import ProcessState, State
-from shop.tour.page import as_json, show
-from shop.tour.verdict import DELIVERED, REJECTED, Hop, Journey, Trip
+from shop.commands.orders.tour.page import LEGEND, Page, as_json, hop_lines, via
+from shop.commands.orders.tour.verdict import DELIVERED, REJECTED, Hop, Journey, Trip
+from shop.gateway_client import Gateway, GatewayError, problem
+from shop.supervisor import state
+from shop.supervisor.state import ProcessState, State
+from shop.urls import url_of
 
 PROTOCOLS = ("REST", "gRPC", "queue", "SOAP", "HTTP", "webhook", "SMTP", "SMTP", "WebSocket")
 
@@ -61,7 +61,7 @@ def test_a_whole_journey_has_no_problems() -> None:
         ("REST", "no hop is a REST call"),
         ("gRPC", "no hop is a gRPC call"),
         ("queue", "no hop is an event through the broker"),
-        ("SOAP", "no hop is a SOAP call"),
+        ("SOAP", "no hop is a SOAP call; where the shop runs with SHOP_ERP=modern, set it here, too"),
         ("HTTP", "no hop is an HTTP call to the payment provider"),
         ("webhook", "no hop is a webhook"),
         ("SMTP", "no hop is a mail (SMTP)"),
@@ -112,29 +112,53 @@ def test_a_rejection_may_refuse_but_not_fail() -> None:
 
 
 def test_the_page_tells_every_hop_and_the_totals() -> None:
-    """The text has a line for each hop with its queue, waiting time and bytes, and a total for each protocol."""
+    """The text has each hop with its queue, waiting time and bytes, once, and a total for each protocol."""
     out = io.StringIO()
     queued = _hop("queue", operation="order.placed", queue="order-processing", waiting_ms=3.25, attempt=2)
     call = _hop("gRPC", operation="shop.orders.v1.OrderService/PlaceOrder", bytes_received=7)
-    show(_journey([call, call, queued]), ["something is wrong"], out)
+    page = Page(out)
+    page.hop(call)
+    page.rest([call, queued])
+    page.end(_journey([call, queued]), ["something is wrong"], ["a note"])
     lines = [line.split() for line in out.getvalue().splitlines()]
-    assert ["1", "+1.0", "gRPC", "here", "there", "OrderService/PlaceOrder", "2.0", "10", "7"] in lines
-    assert "order.placed (by order-processing, waited 3.2 ms), attempt 2" in out.getvalue()
-    assert ["gRPC", "2", "4.0", "20", "14"] in lines
-    assert "PROBLEM something is wrong" in out.getvalue()
+    assert lines.count(["1", "gRPC", "here", ">", "there:", "OrderService/PlaceOrder", "2", "10", "7"]) == 1
+    assert "by order-processing, waited 3 ms; attempt 2" in out.getvalue()
+    assert ["gRPC", "1", "2", "10", "7"] in lines
+    assert "a note\nPROBLEM something is wrong" in out.getvalue()
 
 
-def test_the_page_is_drawn_for_a_terminal() -> None:
-    """Where a person is looking, the same cells come in a drawn table, whatever brackets they have."""
+@pytest.mark.parametrize(
+    ("hop", "said"),
+    [
+        (_hop("queue", queue="order-mail", waiting_ms=1.0), "queue"),
+        (_hop("AMQP", queue="event-log", waiting_ms=1.0), "log"),
+        (_hop("queue"), "broker"),
+        (_hop("REST"), "REST"),
+    ],
+)
+def test_queue_log_and_broker_are_told_apart(hop: Hop, said: str) -> None:
+    """A work queue, the event log, and an event that no consumer wants have names of their own."""
+    assert via(hop) == said
 
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
 
-    out = Terminal()
-    show(_journey([_hop("REST", operation="GET /[x]")]), [], out)
-    assert "GET /[x]" in out.getvalue()
-    assert "┃" in out.getvalue()
+def test_every_line_fits_eighty_columns() -> None:
+    """However long names are, no line is longer than a terminal of 80 columns, and the operation is not lost."""
+    long = {"from": "payment_provider", "to": "graphql_server", "operation": "POST /v1/payment_intents/and/more/of/it"}
+    for hop in (
+        _hop("HTTP", **long),
+        _hop("queue", **long, queue="webhook-processing", waiting_ms=123456.0, attempt=12),
+    ):
+        lines = hop_lines(hop)
+        assert all(len(line) <= 80 for line in lines)
+        assert any(long["operation"] in line for line in lines)
+    assert all(len(line) <= 80 for line in LEGEND.splitlines())
+
+
+def test_modern_erp_needs_no_soap() -> None:
+    """With SHOP_ERP=modern a journey without SOAP is whole; without it, the problem names the setting."""
+    hops = [hop for hop in _whole() if hop["protocol"] != "SOAP"]
+    assert DELIVERED.without_soap().problems(_journey(hops)) == []
+    assert "SHOP_ERP=modern" in DELIVERED.problems(_journey(hops))[0]
 
 
 def test_the_json_has_everything() -> None:
@@ -163,12 +187,12 @@ def _answer(status: int, **content: Any) -> httpx.Response:
                 },
             ),
             (
-                "POST /v1/orders was answered 422 INVALID_INPUT: cannot be accepted (trace abc)\n"
+                "POST /v1/orders failed with 422 INVALID_INPUT: cannot be accepted (trace abc)\n"
                 "  items: must not be empty"
             ),
         ),
-        (lambda: _answer(502, text="<html>"), "POST /v1/orders was answered 502: <html>"),
-        (lambda: _answer(503, json=[]), "POST /v1/orders was answered 503: []"),
+        (lambda: _answer(502, text="<html>"), "POST /v1/orders failed with 502: <html>"),
+        (lambda: _answer(503, json=[]), "POST /v1/orders failed with 503: []"),
     ],
     ids=["problem", "html", "other json"],
 )
@@ -179,7 +203,10 @@ def test_a_refusal_becomes_a_sentence(response: Callable[[], httpx.Response], sa
 
 def test_a_gateway_that_is_not_there_is_said_to_be() -> None:
     """A connection that is refused becomes a sentence that names the gateway."""
-    with Gateway("http://127.0.0.1:1") as gateway, pytest.raises(GatewayError, match=r"127\.0\.0\.1:1 does not answer"):
+    with (
+        Gateway("http://127.0.0.1:1") as gateway,
+        pytest.raises(GatewayError, match=r"no shop is running here .*127\.0\.0\.1:1"),
+    ):
         gateway.call("GET", "/v1/products")
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from chassis.broker import connect
 from chassis.broker.port import DeadLetter, Topology
-from chassis.database import Database, database
+from chassis.database.database import Database, database
 from chassis.errors import ShopError
 from chassis.settings import TOPOLOGY
 from partners.senders import SignedWebhook

@@ -17,13 +17,13 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from chassis.auth.identity import no_token
 from chassis.broker import connect as connect_broker
 from chassis.broker.port import Broker, Event, Topology
-from chassis.http import serve_http
-from chassis.identity import no_token
-from chassis.rpc import Client, connect
+from chassis.grpc.client import Client, connect
+from chassis.http.middleware import serve_http
+from chassis.observability.tracing import Telemetry
 from chassis.settings import TOPOLOGY
-from chassis.telemetry import Telemetry
 from protos.shop.users.v1.users_pb2 import IssueTokenRequest
 from protos.shop.users.v1.users_pb2_grpc import UserServiceStub
 from protos.shop.webhooks.v1 import webhooks_pb2 as pb

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from chassis.errors import ShopError
-from chassis.telemetry import Telemetry
+from chassis.observability.tracing import Telemetry
 from tests.webhooks.outbound import partner
 from webhooks.outgoing.addresses import check_target, is_public
 from webhooks.outgoing.domain import Attempt, Delivery, Endpoint, target_of

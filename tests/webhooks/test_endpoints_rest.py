@@ -12,6 +12,7 @@ import pytest
 import standardwebhooks
 
 from gateway import bootstrap as gateway
+from services.orders.events import MESSAGES as ORDER_EVENTS
 from tests.waiting import eventually
 from tests.webhooks.outbound import Outbound, Partner, outbound, partner
 
@@ -62,8 +63,9 @@ async def test_an_endpoints_life(rest: Rest) -> None:
     await rest.worker.happens("order.paid", order_id="77")
 
     async def delivered() -> Any:
-        (delivery,) = (await rest.call("GET", f"{path}/deliveries")).json()["items"]
-        return delivery if delivery["status"] == "delivered" else None
+        deliveries = (await rest.call("GET", f"{path}/deliveries")).json()["items"]
+        assert [each["status"] for each in deliveries] == ["delivered"]
+        return deliveries[0]
 
     delivery = await eventually(delivered)
     assert (delivery["order_id"], delivery["event_type"], delivery["next_attempt_at"]) == ("77", "order.paid", None)
@@ -75,6 +77,8 @@ async def test_an_endpoints_life(rest: Rest) -> None:
     assert (again.status_code, again.json()["id"]) == (202, delivery["id"])
     await eventually(lambda: len(rest.theirs.requests) == 2)
 
+    every = ["order.*", *ORDER_EVENTS]
+    assert (await rest.call("PATCH", path, json={"event_types": every})).json()["event_types"] == every
     changed = await rest.call("PATCH", path, json={"event_types": ["order.shipped"], "enabled": False})
     assert changed.status_code == 200
     assert changed.json() == {**endpoint, "event_types": ["order.shipped"], "enabled": False}

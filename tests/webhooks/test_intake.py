@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from chassis.database import database
+from chassis.database.database import database
 from tests.waiting import eventually
 from webhooks.bootstrap import MIGRATIONS
-from webhooks.domain import Webhook
-from webhooks.intake.sqlite import LONGEST_LOG, SqliteIntake, sqlite_intake
+from webhooks.incoming.domain import Webhook
+from webhooks.incoming.intake.sqlite import MAX_LOG, SqliteIntake, sqlite_intake
 
 PAGE = 4_096
 
@@ -48,7 +48,7 @@ async def test_the_log_is_emptied_beside_the_commits(intake: SqliteIntake, file:
     """What was kept reaches the database file soon, long before a commit would have to do it."""
     before = length(file)
     await keep(intake, range(1_100), 100)
-    assert length(file, "-wal") < LONGEST_LOG * PAGE
+    assert length(file, "-wal") < MAX_LOG * PAGE
     await eventually(lambda: length(file) > before)
 
 
@@ -56,4 +56,4 @@ async def test_the_log_is_bounded(intake: SqliteIntake, file: Path) -> None:
     """However much comes without a pause, the log does not grow beyond its bound by more than one group."""
     for start in range(0, 12_000, 2_000):
         await keep(intake, range(start, start + 2_000), PAGE)
-    assert length(file, "-wal") < (LONGEST_LOG + 128 * 4) * (PAGE + 24)
+    assert length(file, "-wal") < (MAX_LOG + 128 * 4) * (PAGE + 24)

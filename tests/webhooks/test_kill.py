@@ -15,9 +15,9 @@ from typing import Any
 import httpx
 import pytest
 
-from chassis.identity import anyone
-from chassis.rpc_server import serve
-from chassis.telemetry import Telemetry
+from chassis.auth.identity import anyone
+from chassis.grpc.server import serve
+from chassis.observability.tracing import Telemetry
 from partners import senders
 from protos.shop.orders.v1 import orders_pb2
 from protos.shop.orders.v1.orders_pb2_grpc import OrderServiceServicer, add_OrderServiceServicer_to_server

@@ -5,17 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import standardwebhooks
+from sqlalchemy import Connection, select, update
 
+from chassis.database.database import database
 from chassis.errors import ShopError
 from protos.shop.webhooks.v1 import webhooks_pb2 as pb
 from tests.waiting import eventually
 from tests.webhooks.outbound import OTHER, Outbound, Partner, outbound, partner
 from tests.webhooks.processes import real_process
+from webhooks.bootstrap import MIGRATIONS
+from webhooks.outgoing.sql_store.schema import deliveries, endpoints
 
 PATIENTLY = (0.05,) * 200
 
@@ -316,3 +321,46 @@ async def ours_publishes(ours: Outbound) -> None:
     broker = await connect(ours.settings.broker(), Topology.load(TOPOLOGY))
     await asyncio.shield(broker.publish([order_event("order.paid", CUSTOMER)]))
     await broker.close()
+
+
+async def test_a_clock_that_was_set_back_delays_no_delivery(
+    tmp_path: Path, theirs: Partner, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was to be sent by a clock an hour ahead waits for its delay and not for the hour; so does a pause."""
+    monkeypatch.setattr("webhooks.outgoing.dispatcher._CLOCK_SECONDS", 0.05)
+    theirs.statuses["/failing"] = [500]
+    theirs.statuses["/busy"] = [503]
+    theirs.retry_after["/busy"] = "100"
+    chosen: dict[str, Any] = {"webhooks_delivery_delays": (60,), "webhooks_longest_pause": 120}
+    async with (
+        outbound(tmp_path, database_url=database_url, **chosen) as ours,
+        database(ours.settings.database("webhooks"), MIGRATIONS) as db,
+    ):
+        api = await ours.customer()
+        for path in ("/failing", "/busy"):
+            await api.register(f"{theirs.url}{path}")
+        await ours.happens()
+
+        async def waits(soonest: float, latest: float) -> bool:
+            def read(rows: Connection) -> list[datetime]:
+                failing = select(deliveries.c.next_attempt_at).join_from(
+                    deliveries, endpoints, endpoints.c.id == deliveries.c.endpoint_id
+                )
+                pause = select(endpoints.c.paused_until).where(endpoints.c.paused_until.is_not(None))
+                unpaused = endpoints.c.paused_until.is_(None) & (deliveries.c.attempts == 1)
+                return [*rows.scalars(failing.where(unpaused)), *rows.scalars(pause)]
+
+            moments = await db.read(read)
+            left = [(moment - datetime.now(UTC)).total_seconds() for moment in moments]
+            return len(left) == 2 and all(soonest < seconds < latest for seconds in left)
+
+        def set_back(rows: Connection) -> None:
+            """Leave the rows as a clock does that was an hour ahead when they were written."""
+            for column in (deliveries.c.next_attempt_at, endpoints.c.paused_until):
+                for moment in list(rows.scalars(select(column).where(column.is_not(None)).distinct())):
+                    later = {column.name: moment + timedelta(hours=1)}
+                    rows.execute(update(column.table).where(column == moment).values(later))
+
+        await eventually(lambda: waits(30, 101))
+        await db.write(set_back)
+        await eventually(lambda: waits(30, 121))

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from chassis.http import serve_http
+from chassis.http.middleware import serve_http
 from partners.payment_provider.bootstrap import Settings, run
 from tests.waiting import eventually
 from tests.webhooks.conftest import SECRETS, Start
@@ -106,6 +106,24 @@ async def test_money_is_collected_and_told_of(provider: Provider, webhooks: Fake
         assert await status_of(client, intent["id"]) == "succeeded"
 
 
+async def test_a_clock_that_is_set_back_delays_no_money(
+    provider: Provider, webhooks: FakeWebhooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is to be collected or told by a clock an hour ahead does not wait for that hour once it is right."""
+    right = time.time
+    async with provider(delay=0.2) as client:
+        webhooks.answers = [500] * 4
+        with monkeypatch.context() as ahead:
+            ahead.setattr(time, "time", lambda: right() + 3_600)
+            told = await pay(client, order_id="1")
+            await eventually(lambda: webhooks.requests == 2)
+            collected = await pay(client, order_id="2")
+        # The longest wait between two attempts is ten seconds, and there are some.
+        await eventually(lambda: len(webhooks.events) == 2, within=20)
+        ids = {event["data"]["object"]["id"] for event in webhooks.events}
+        assert ids == {told.json()["id"], collected.json()["id"]}
+
+
 async def test_the_webhook_continues_the_trace_of_the_request(provider: Provider, webhooks: FakeWebhooks) -> None:
     """What the shop hears later belongs to the trace in which it asked."""
     trace = "0af7651916cd43dd8448eb211c80319c"
@@ -133,6 +151,8 @@ async def test_a_form_is_understood(provider: Provider) -> None:
         ({"amount": 100, "currency": "euro"}, "currency"),
         ({"amount": 100, "currency": "eur", "metadata": {"order_id": 7}}, "metadata[order_id]"),
         ([], "body"),
+        ({"amount": "00000000000199999999999", "currency": "eur"}, "amount"),
+        ({"amount": 100, "currency": "\u0131nr"}, "currency"),
     ],
 )
 async def test_a_bad_parameter_is_named(provider: Provider, body: object, param: str) -> None:
@@ -211,14 +231,74 @@ async def test_cancelled_before_it_is_collected(provider: Provider, webhooks: Fa
         assert await status_of(client, cancelled) == "canceled"
 
 
-async def test_cancelled_after_it_was_collected(provider: Provider, webhooks: FakeWebhooks) -> None:
-    """A payment that is cancelled too late is given back, once."""
+async def test_what_was_collected_cannot_be_cancelled(provider: Provider, webhooks: FakeWebhooks) -> None:
+    """A payment that has been collected is refunded, not cancelled: the request says so."""
     async with provider() as client:
         intent = (await pay(client)).json()["id"]
         await eventually(lambda: webhooks.events)
-        for _ in range(2):
-            response = await client.post(f"{PATH}/{intent}/cancel")
-            assert (response.status_code, response.json()["status"]) == (200, "refunded")
+        refused = await client.post(f"{PATH}/{intent}/cancel")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (400, "payment_intent_unexpected_state")
+
+
+async def refund(client: httpx.AsyncClient, intent_id: str, amount: int | None = None, key: str = "") -> httpx.Response:
+    body = {"payment_intent": intent_id} | ({} if amount is None else {"amount": amount})
+    return await client.post("/v1/refunds", json=body, headers={"Idempotency-Key": key} if key else {})
+
+
+async def test_a_payment_is_given_back_in_parts(provider: Provider, webhooks: FakeWebhooks) -> None:
+    """A part, then the rest, then no more; each part is told of and is on record, also after a restart."""
+    async with provider() as client:
+        intent = (await pay(client)).json()["id"]
+        await eventually(lambda: webhooks.events)
+        part = (await refund(client, intent, 1_000)).json()
+        assert (part["object"], part["amount"], part["payment_intent"]) == ("refund", 1_000, intent)
+        assert await status_of(client, intent) == "succeeded"
+        assert (await refund(client, intent, 3_901)).json()["error"]["param"] == "amount"
+        assert (await refund(client, intent)).json()["amount"] == 3_900
+        spent = await refund(client, intent)
+        assert (spent.status_code, spent.json()["error"]["code"]) == (400, "charge_already_refunded")
+        await eventually(lambda: webhooks.types().count("charge.refunded") == 2)
+        charges = [event["data"]["object"] for event in webhooks.events if event["type"] == "charge.refunded"]
+        assert sorted((charge["amount_refunded"], charge["refunded"]) for charge in charges) == [
+            (1_000, False),
+            (4_900, True),
+        ]
+    async with provider() as client:
+        listed = (await client.get("/v1/refunds", params={"order_id": "77"})).json()["data"]
+        assert [each["amount"] for each in listed] == [1_000, 3_900]
+        shown = (await client.get(f"{PATH}/{intent}")).json()
+        assert (shown["status"], shown["amount_refunded"]) == ("refunded", 4_900)
+
+
+async def test_a_repeated_refund_gives_back_once(provider: Provider, webhooks: FakeWebhooks) -> None:
+    """Ten requests with one idempotency key are answered alike and give back once."""
+    async with provider() as client:
+        intent = (await pay(client)).json()["id"]
+        await eventually(lambda: webhooks.events)
+        answers = await asyncio.gather(*(refund(client, intent, 100, key="refund-1") for _ in range(10)))
+        assert {answer.content for answer in answers} == {answers[0].content}
+        assert (await client.get(f"{PATH}/{intent}")).json()["amount_refunded"] == 100
+
+
+async def test_what_was_not_collected_is_not_given_back(provider: Provider) -> None:
+    """A payment that is processing has nothing to give back, and one that is unknown even less."""
+    async with provider(delay=NEVER) as client:
+        intent = (await pay(client)).json()["id"]
+        assert (await refund(client, intent)).json()["error"]["code"] == "payment_intent_unexpected_state"
+        assert (await refund(client, "pi_unknown")).status_code == 404
+
+
+async def test_a_request_that_comes_after_the_close_is_refused(provider: Provider, webhooks: FakeWebhooks) -> None:
+    """Closing an order cancels what was not collected; a request that was held up by the network is refused after."""
+    async with provider(delay=NEVER) as client:
+        early = (await pay(client)).json()["id"]
+        for order_id in ("77", "78"):
+            for _ in range(2):
+                assert (await client.post(f"/v1/orders/{order_id}/close")).status_code == 200
+            late = await pay(client, order_id=order_id, key=f"late-{order_id}")
+            assert (late.status_code, late.json()["error"]["code"]) == (409, "order_closed")
+        payments = (await client.get(PATH)).json()["data"]
+        assert [(each["id"], each["status"]) for each in payments] == [(early, "canceled")]
 
 
 async def test_a_declined_card(provider: Provider) -> None:
@@ -247,7 +327,7 @@ async def test_forced_by_hand(provider: Provider, webhooks: FakeWebhooks) -> Non
         assert (await client.post(f"{PATH}/{second}/fail")).json()["status"] == "failed"
         await eventually(lambda: len(webhooks.events) == 2)
         assert sorted(webhooks.types()) == ["payment_intent.payment_failed", "payment_intent.succeeded"]
-        await client.post(f"{PATH}/{first}/cancel")
+        await client.post("/v1/refunds", json={"payment_intent": first})
         refused = await client.post(f"{PATH}/{first}/pay")
         assert (refused.status_code, refused.json()["error"]["code"]) == (400, "payment_intent_unexpected_state")
         assert (await client.post(f"{PATH}/pi_unknown/pay")).status_code == 404
@@ -263,6 +343,39 @@ async def test_the_books_can_be_read(provider: Provider) -> None:
         assert ([intent["id"] for intent in first["data"]], first["has_more"]) == (ids[:2], True)
         rest = (await client.get(PATH, params={"limit": 2, "starting_after": ids[1]})).json()
         assert ([intent["id"] for intent in rest["data"]], rest["has_more"]) == (ids[2:], False)
+
+
+@pytest.mark.parametrize("path", [PATH, "/v1/refunds", "/v1/events"])
+@pytest.mark.parametrize("place", ["unknown", "re_1", "0", "\x00", "' OR 1=1 --"])
+async def test_a_list_does_not_begin_anew_behind_an_unknown_row(provider: Provider, path: str, place: str) -> None:
+    """A page behind a row that the list does not have is refused, or whoever pages through it would never end."""
+    async with provider(delay=NEVER) as client:
+        await pay(client)
+        response = await client.get(path, params={"starting_after": place})
+        error = response.json()["error"]
+        assert (response.status_code, error["code"], error["param"]) == (400, "resource_missing", "starting_after")
+        assert (await client.get(path, params={"starting_after": ""})).status_code == 200
+
+
+async def test_events_can_be_read_with_those_that_were_not_taken(provider: Provider, webhooks: FakeWebhooks) -> None:
+    """All events, oldest first, a page at a time; or those that the shop has not taken, with how often it refused."""
+    webhooks.answers = [200, *[500] * 100]
+    async with provider() as client:
+        first = (await pay(client, order_id="1")).json()["id"]
+        await eventually(lambda: webhooks.events)
+        second = (await pay(client, order_id="2")).json()["id"]
+
+        async def refused() -> list[dict[str, Any]]:
+            untold = (await client.get("/v1/events", params={"delivery_success": "false"})).json()["data"]
+            return [event for event in untold if event["attempts"]]
+
+        (waiting,) = await eventually(refused)
+        assert (waiting["type"], waiting["data"]["object"]["id"]) == ("payment_intent.succeeded", second)
+        page = (await client.get("/v1/events", params={"limit": 1})).json()
+        assert ([event["data"]["object"]["id"] for event in page["data"]], page["has_more"]) == ([first], True)
+        after = {"starting_after": page["data"][0]["id"]}
+        rest = (await client.get("/v1/events", params=after)).json()
+        assert ([event["id"] for event in rest["data"]], rest["has_more"]) == ([waiting["id"]], False)
 
 
 async def test_our_receiver_believes_the_provider(provider: Provider, start: Start) -> None:

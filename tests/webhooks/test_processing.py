@@ -154,7 +154,7 @@ async def test_a_failure_that_may_pass_is_retried(receiver: Receiver, failure: E
 
 async def test_a_failure_that_stays_ends_in_the_dead_letters(receiver: Receiver) -> None:
     """After the last retry the event is dead, and replaying it after the fix processes it."""
-    receiver.shop.failure = unavailable("orders")
+    receiver.shop.failure = ShopError("WRONG_PAYMENT", "it waits for another payment", Kind.PRECONDITION)
     await receiver.send(paid())
     (dead,) = await eventually(receiver.dead_letters)
     assert dead.attempts == 1 + len(receiver.worker.retry_delays)
@@ -164,6 +164,29 @@ async def test_a_failure_that_stays_ends_in_the_dead_letters(receiver: Receiver)
     broker = await connect(receiver.settings.broker(), Topology.load(TOPOLOGY))
     assert await broker.replay_dead_letter("webhook-processing", dead.id)
     await broker.close()
+    await eventually(lambda: receiver.shop.told)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        unavailable("orders"),
+        ShopError("ORDER_NOT_CONFIRMED", "not yet", Kind.PRECONDITION),
+        ShopError("ORDER_NOT_SHIPPED", "not yet", Kind.PRECONDITION),
+    ],
+)
+async def test_an_outage_or_early_news_is_waited_for(receiver: Receiver, failure: ShopError) -> None:
+    """A webhook that comes while orders are away, or before its order is ready, outlives every retry delay."""
+    receiver.shop.failure = failure
+    await receiver.send(paid())
+
+    async def outlived() -> bool:
+        (row,) = await receiver.rows()
+        return int(row["attempts"]) > 2 + len(receiver.worker.retry_delays)
+
+    await eventually(outlived)
+    assert await receiver.dead_letters() == []
+    receiver.shop.failure = None
     await eventually(lambda: receiver.shop.told)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import json
 import sqlite3
 import time
 from collections.abc import AsyncIterator
+from urllib.parse import urlencode
 
 import pytest
 from sqlalchemy import text
@@ -14,6 +16,7 @@ from sqlalchemy import text
 from partners import senders
 from tests.waiting import eventually
 from tests.webhooks.conftest import SECRETS, Receiver, Start
+from webhooks.incoming.http_api import SINGULAR_HEADERS
 
 LIMIT = 1 << 20
 PAYMENT = {"id": "pi_1", "metadata": {"order_id": "77"}}
@@ -112,6 +115,22 @@ async def test_a_malformed_body_is_a_bad_request(receiver: Receiver, body: bytes
     response = await receiver.send(signed)
     assert (response.status_code, response.json()["code"]) == (400, "MALFORMED_WEBHOOK")
     assert response.headers["content-type"] == "application/problem+json"
+
+
+async def test_githubs_form_body_names_the_setting_to_change(receiver: Receiver) -> None:
+    """A webhook in GitHub's default encoding, authentic as it is, is told what to change, and is not stored."""
+    body = urlencode({"payload": json.dumps({"zen": "Design for failure."})}).encode()
+    digest = hmac.digest(SECRETS["github"].encode(), body, "sha256").hex()
+    headers = {
+        "Content-Type": "application/x-www-form-urlencoded",
+        "X-GitHub-Delivery": "d1",
+        "X-GitHub-Event": "ping",
+        "X-Hub-Signature-256": f"sha256={digest}",
+    }
+    response = await receiver.http.post("/webhooks/github", content=body, headers=headers)
+    assert (response.status_code, response.json()["code"]) == (400, "MALFORMED_WEBHOOK")
+    assert "set the webhook's content type to application/json" in response.json()["detail"]
+    assert await receiver.rows() == []
 
 
 async def test_a_missing_delivery_id_is_a_bad_request(receiver: Receiver) -> None:
@@ -218,3 +237,29 @@ def _signed_standard(body: bytes) -> senders.SignedWebhook:
     digest = base64.b64encode(hmac.new(key, f"msg_1.{now}.".encode() + body, hashlib.sha256).digest()).decode()
     headers = {"webhook-id": "msg_1", "webhook-timestamp": str(now), "webhook-signature": f"v1,{digest}"}
     return senders.SignedWebhook("standard", headers, body)
+
+
+async def test_the_lines_of_a_stripe_signature_are_one_list(receiver: Receiver) -> None:
+    """RFC 9110, section 5.3: time and signature may come in two lines; two times are ambiguous and refused."""
+    webhook = payment("evt_lines")
+    signature = webhook.headers["Stripe-Signature"]
+    others = [(name, value) for name, value in webhook.headers.items() if name != "Stripe-Signature"]
+    in_lines = [("Stripe-Signature", part) for part in signature.split(",")]
+    sent = await receiver.http.post("/webhooks/stripe", content=webhook.body, headers=[*others, *in_lines])
+    assert sent.status_code == 200
+    doubled = [("Stripe-Signature", f"t=1,v1={'0' * 64}"), ("Stripe-Signature", signature)]
+    refused = await receiver.http.post("/webhooks/stripe", content=webhook.body, headers=[*others, *doubled])
+    assert (refused.status_code, refused.json()["code"]) == (400, "MALFORMED_SIGNATURE")
+
+
+@pytest.mark.parametrize("provider", ["github", "shopify", "standard"])
+async def test_a_signature_that_is_no_list_comes_once(receiver: Receiver, provider: str) -> None:
+    """Of two, the sender and we could each mean another: 400, and nothing is stored."""
+    webhook = senders.example(provider, secret=SECRETS[provider])
+    for name, value in webhook.headers.items():
+        if name.lower().encode() not in SINGULAR_HEADERS:
+            continue
+        lines = [*webhook.headers.items(), (name, value)]
+        response = await receiver.http.post(f"/webhooks/{provider}", content=webhook.body, headers=lines)
+        assert (response.status_code, response.json()["code"]) == (400, "REPEATED_HEADER"), name
+    assert await receiver.rows() == []

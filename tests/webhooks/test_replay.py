@@ -22,16 +22,19 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from chassis.errors import ShopError, unavailable
-from chassis.http import serve_http
-from chassis.wire import timestamp
+from chassis.errors import Kind, ShopError
+from chassis.grpc.timestamps import timestamp
+from chassis.http.middleware import serve_http
 from partners import senders
 from protos.shop.webhooks.v1 import webhooks_pb2 as pb
 from tests.waiting import eventually
 from tests.webhooks.conftest import SECRETS, settings_for
 from tests.webhooks.outbound import Outbound, outbound
 from webhooks.bootstrap import run
-from webhooks.consumer import QUEUE
+from webhooks.incoming.consumer import QUEUE
+
+# What no later try can mend; an outage would be waited for.
+WRONG_PAYMENT = ShopError("WRONG_PAYMENT", "the order waits for another payment", Kind.PRECONDITION)
 
 
 @dataclass
@@ -130,7 +133,7 @@ async def started(tmp_path: Path, backends: Mapping[str, str]) -> AsyncIterator[
 async def test_what_failed_is_replayed_after_the_fix(replaying_on_both: Replaying) -> None:
     """From the dead-letter queue to done: found by `list --failed`, replayed by id, noted, and no longer dead."""
     replaying = replaying_on_both
-    replaying.worker.shop.failure = unavailable("orders")
+    replaying.worker.shop.failure = WRONG_PAYMENT
     await replaying.sends("evt_1")
     await eventually(replaying.dead)
     (failed,) = await replaying.listed("--failed")
@@ -156,7 +159,7 @@ async def test_what_failed_is_replayed_after_the_fix(replaying_on_both: Replayin
 async def test_a_dead_letter_goes_back_or_is_dropped(replaying_on_both: Replaying) -> None:
     """`shop dead-letters replay` has the webhook processed as at first; `drop` leaves it failed, to be replayed yet."""
     replaying = replaying_on_both
-    replaying.worker.shop.failure = unavailable("orders")
+    replaying.worker.shop.failure = WRONG_PAYMENT
     for number in ("1", "2"):
         await replaying.sends(f"evt_{number}", order_id=number)
 
@@ -194,7 +197,7 @@ async def test_a_range_is_replayed(replaying_on_both: Replaying) -> None:
     """By provider and time, failed ones only: the others are left alone, and so is what came later or elsewhere."""
     await replaying_on_both.sends("evt_good")
     await eventually(lambda: replaying_on_both.worker.shop.told)
-    replaying_on_both.worker.shop.failure = unavailable("orders")
+    replaying_on_both.worker.shop.failure = WRONG_PAYMENT
     await replaying_on_both.sends("evt_bad_1")
     await replaying_on_both.sends("evt_bad_2")
 
@@ -230,6 +233,36 @@ async def test_what_was_processed_can_be_replayed(replaying_on_both: Replaying) 
         await replaying_on_both.replay(ids=[entry.id])
         await eventually(partial(_told, replaying_on_both, times))
     assert [webhook.replays for webhook in await replaying_on_both.webhooks()] == [2]
+
+
+async def test_records_show_the_payments_that_were_told_of(replaying_on_both: Replaying) -> None:
+    """The audit's list has every webhook once, newest first, with the payment of those that tell of one."""
+    replaying = replaying_on_both
+    for number in range(3):
+        await replaying.sends(f"evt_{number}", order_id=f"order-{number}")
+    push = senders.github("push", {"ref": "refs/heads/main"}, secret=SECRETS["github"])
+    assert (await replaying.http.post("/webhooks/github", content=push.body, headers=push.headers)).status_code == 200
+    admin = await replaying.worker.as_user("admin@shop.test", "admin")
+    found: list[pb.WebhookRecord] = []
+    cursor = ""
+    while True:
+        page = await admin.client.call(
+            admin.admin.ListWebhookRecords, pb.ListWebhookRecordsRequest(page_size=3, cursor=cursor)
+        )
+        found += page.records
+        cursor = page.next_cursor
+        if not cursor:
+            break
+    assert [record.webhook.provider for record in found] == ["github", "stripe", "stripe", "stripe"]
+    assert not found[0].HasField("payment")
+    assert [(record.payment.order_id, record.payment.payment_id) for record in found[1:]] == [
+        (f"order-{number}", "pi_1") for number in (2, 1, 0)
+    ]
+    assert page.complete_since.ToDatetime(UTC) < datetime.now(UTC) - timedelta(days=1)
+    customer = await replaying.worker.as_user("demo@shop.test", "demo")
+    with pytest.raises(ShopError) as refusal:
+        await customer.client.call(customer.admin.ListWebhookRecords, pb.ListWebhookRecordsRequest())
+    assert refusal.value.code == "FORBIDDEN"
 
 
 async def test_exit_codes_say_what_happened(replaying: Replaying) -> None:

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.schema import Table
 
-from chassis.database import Database, database
+from chassis.database.database import Database, database
 from chassis.errors import ShopError, not_found
 from partners import senders
 from protos.shop.webhooks.v1 import webhooks_pb2 as pb
@@ -19,11 +19,11 @@ from tests.waiting import eventually
 from tests.webhooks.conftest import SECRETS, Receiver, Start
 from tests.webhooks.outbound import CUSTOMER, Outbound, Partner, order_event, outbound, partner
 from webhooks.bootstrap import MIGRATIONS
+from webhooks.incoming.sql_store import SqlWebhookStore, inbox, webhook_replays
 from webhooks.outgoing.consumer import QUEUE
 from webhooks.outgoing.sql_store import SqlDeliveryStore
 from webhooks.outgoing.sql_store.schema import attempts
 from webhooks.retention import Retention
-from webhooks.sql_store import SqlWebhookStore, inbox, webhook_replays
 
 
 def later() -> datetime:
@@ -157,11 +157,25 @@ async def test_what_is_asked_for_again_is_not_forgotten(tmp_path: Path, theirs: 
         assert await store.forget(later(), 10) == 0
 
 
-async def test_that_an_event_was_handled_is_forgotten(tmp_path: Path, database_url: str) -> None:
+async def test_an_event_that_concerns_nobody_leaves_nothing(tmp_path: Path, theirs: Partner, database_url: str) -> None:
+    """Where no endpoint wants an event, nothing is written that would have to be forgotten."""
+    async with outbound(tmp_path, database_url=database_url) as ours, sent(ours, database_url) as (store, db):
+        api = await ours.customer()
+        await api.register(f"{theirs.url}/hook", "order.shipped")
+        assert await store.fan_out(order_event("order.paid", CUSTOMER, "1"), CUSTOMER, b"{}") == 0
+        assert await store.fan_out(order_event("order.shipped", CUSTOMER, "2"), "another customer", b"{}") == 0
+        assert await count(db, inbox) == 0
+        assert await store.fan_out(order_event("order.shipped", CUSTOMER, "3"), CUSTOMER, b"{}") == 1
+        assert await count(db, inbox) == 1
+
+
+async def test_that_an_event_was_handled_is_forgotten(tmp_path: Path, theirs: Partner, database_url: str) -> None:
     """The inbox does not grow for ever, and forgets what is old only."""
     async with outbound(tmp_path, database_url=database_url) as ours, sent(ours, database_url) as (store, db):
+        api = await ours.customer()
+        await api.register(f"{theirs.url}/hook")
         for number in range(3):
-            assert await store.fan_out(order_event("order.paid", CUSTOMER, str(number)), CUSTOMER, b"{}") == 0
+            assert await store.fan_out(order_event("order.paid", CUSTOMER, str(number)), CUSTOMER, b"{}") == 1
         assert await store.forget_events(long_ago(), 10) == 0
         assert await store.forget_events(later(), 2) == 2
         assert await store.forget_events(later(), 2) == 1

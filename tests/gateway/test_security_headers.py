@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
 
+import gateway.bootstrap
+import services.notifier.bootstrap
 from tests.gateway.conftest import StartShop
 from tests.gateway.fakes import Shop
 
@@ -31,6 +34,36 @@ async def test_no_other_origins(shop: Shop) -> None:
     """Without a setting, no page of another origin may read what we answer."""
     response = await shop.client.get("/v1/products/42", headers={"origin": ORIGIN})
     assert "access-control-allow-origin" not in response.headers
+
+
+@pytest.mark.parametrize("origin", ["http://localhost:5173", "http://127.0.0.1:3000", "http://[::1]:3000"])
+async def test_development_on_localhost(start_shop: StartShop, origin: str) -> None:
+    """A page on any port of localhost may call in development, and in production only where a setting says so."""
+    ask = {"origin": origin, "access-control-request-method": "POST"}
+    for settings, allowed in (
+        ({}, True),
+        ({"cors_origins": ""}, False),
+        ({"env": "production"}, False),
+        ({"env": "production", "cors_origins": "https://shop.example, http://localhost:*"}, "localhost" in origin),
+    ):
+        async with start_shop(**settings) as shop:
+            preflight = await shop.client.options("/v1/orders", headers=ask)
+            assert preflight.headers.get("access-control-allow-origin") == (origin if allowed else None)
+            read = await shop.client.get("/v1/products/42", headers={"origin": origin})
+            assert read.headers.get("access-control-allow-origin") == (origin if allowed else None)
+
+
+@pytest.mark.parametrize("name", ["cors_origins", "allowed_origins"])
+def test_one_form_of_origins(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each setting of origins, in each process, is a comma-separated list; what is no origin is named at the start."""
+    monkeypatch.setenv(f"SHOP_{name.upper()}", "https://shop.example , http://localhost:*,")
+    for settings in (gateway.bootstrap.Settings, services.notifier.bootstrap.Settings):
+        if name in settings.model_fields:
+            assert getattr(settings(), name) == ("https://shop.example", "http://localhost:*")
+    for wrong in ('["https://shop.example"]', "shop.example", "https://shop.example/path"):
+        monkeypatch.setenv(f"SHOP_{name.upper()}", wrong)
+        with pytest.raises(ValidationError, match="separated by commas"):
+            gateway.bootstrap.Settings()
 
 
 async def test_preflight(start_shop: StartShop) -> None:

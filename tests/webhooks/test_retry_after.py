@@ -66,9 +66,7 @@ def test_a_retry_after_is_seconds_or_a_date(header: str, seconds: float | None) 
         pytest.param(500, 60.0, 5, False, id="an answer that has no say"),
     ],
 )
-def test_a_wish_for_patience_is_granted_within_a_bound(
-    status: int, asked: float | None, waits: int, pauses: bool
-) -> None:
+def test_a_retry_after_is_kept_within_a_bound(status: int, asked: float | None, waits: int, pauses: bool) -> None:
     """After 429 and 503 the next attempt comes as late as is asked, at most the bound, not before the schedule."""
     attempt = Attempt(1, NOW, 10, status, retry_after=asked)
     after, again = after_attempt(endpoint(), delivery(), attempt, PERSISTENCE)

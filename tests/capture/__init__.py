@@ -1,0 +1,1 @@
+"""What processes keep of the messages that cross their boundaries."""

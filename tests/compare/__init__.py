@@ -1,0 +1,1 @@
+"""The comparison: shapes and equality, never speed."""

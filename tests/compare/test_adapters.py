@@ -1,0 +1,67 @@
+"""Every adapter answers the same, is short, and is refused when it does not."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("hdrh", reason="not run: needs hdrhistogram, of the development environment")
+pytest.importorskip("connectrpc", reason="not run: needs connectrpc, of the development environment")
+
+from bench.compare.adapters.port import Ask
+from bench.compare.adapters.rows import brief
+from bench.compare.bench import Bench, Unequal, check_equal
+from bench.compare.experiments.e1_read import count_bytes
+from bench.compare.measure.folder import Folder
+from bench.compare.measure.statistics import digest
+from bench.compare.variants import READS, reads
+from tests.conftest import RABBITMQ_URL
+
+ADAPTERS = Path(__file__).parents[2] / "bench" / "compare" / "adapters"
+MAX_LINES = 60
+
+
+@pytest.mark.timeout(240)
+async def test_every_variant_answers_the_same(tmp_path: Path) -> None:
+    """One product and three at once: the same canonical form over every protocol; and one that differs is named."""
+    async with AsyncExitStack() as stack:
+        bench = Bench(Folder(tmp_path), stack, quick=True, bare=True)
+        pairs = await bench.pairs(READS)
+        assert await check_equal(pairs, Ask()) == digest([brief("42")])
+        ids = ("1", "2", "3")
+        assert await check_equal(pairs, Ask(ids=ids)) == digest([brief(each) for each in ids])
+        with pytest.raises(Unequal, match="REST"):
+            await check_equal(pairs[:1], Ask(), digest([brief("43")]))
+
+
+@pytest.mark.rabbitmq
+async def test_amqp_answers_the_same_where_there_is_a_rabbitmq(tmp_path: Path) -> None:
+    """Request and reply over the broker have the same answer, and each of its bytes belongs to a layer."""
+    async with AsyncExitStack() as stack:
+        bench = Bench(Folder(tmp_path), stack, quick=True, bare=True)
+        pair = await bench.pair(reads({"SHOP_BROKER_URL": RABBITMQ_URL})[-1])
+        assert await check_equal([pair], Ask()) == digest([brief("42")])
+        for row in await count_bytes(pair, Ask(), steady=1):
+            assert row["up"] > row["layers_up"]["body"] > 0
+            assert row["down"] > row["layers_down"]["body"] > 0
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in sorted(ADAPTERS.glob("*.py")) if "\nasync def connect" in path.read_text()],
+    ids=lambda p: p.stem,
+)
+def test_adapters_are_short(path: Path) -> None:
+    """Whoever doubts a row reads its adapter: at most 60 lines, client and server."""
+    assert len(path.read_text().splitlines()) <= MAX_LINES
+
+
+def test_modules_and_packages_are_of_a_readable_size() -> None:
+    """At most 300 lines a module, at most twelve modules a package."""
+    modules = list(ADAPTERS.parent.rglob("*.py"))
+    assert {path.name: n for path in modules if (n := len(path.read_text().splitlines())) > 300} == {}
+    packages = {path.parent for path in modules}
+    counts = {each.name: len([path for path in each.glob("*.py") if path.stem != "__init__"]) for each in packages}
+    assert {name: count for name, count in counts.items() if count > 12} == {}

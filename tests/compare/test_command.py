@@ -1,0 +1,237 @@
+"""`shop compare` end to end, quickly: its files are valid, its pictures are readable, and it leaves nothing running."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import psutil
+import pytest
+
+pytest.importorskip("hdrh", reason="not run: needs hdrhistogram, of the development environment")
+pytest.importorskip("connectrpc", reason="not run: needs connectrpc, of the development environment")
+
+from bench.compare import command
+from bench.compare.experiments.e8_failure import CALLER_TIMEOUT
+from bench.compare.measure.folder import Row, rows, rows_of
+from bench.compare.report.draw import draw
+from bench.compare.variants import READS
+from shop.errors import Refused
+
+SVG = "{http://www.w3.org/2000/svg}"
+MARK = "COMPARE_TEST_RUN"
+
+
+def compare(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as a user does; whatever it starts inherits a mark by which it is found."""
+    return subprocess.run(
+        [sys.executable, "-m", "shop", "compare", *arguments, "--quick", "--out", str(folder)],
+        env={**os.environ, MARK: str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+
+
+def still_running(folder: Path) -> list[int]:
+    def marked(process: psutil.Process) -> bool:
+        try:
+            return process.environ().get(MARK) == str(folder) and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.Error:
+            return False
+
+    return [process.pid for process in psutil.process_iter() if marked(process)]
+
+
+@pytest.mark.timeout(420)
+def test_a_quick_run_of_e1_without_the_shop(tmp_path: Path) -> None:
+    """Every variant has bytes that add up, equal answers and a time each round; samples and pictures are there."""
+    folder = tmp_path / "run"
+    done = compare(folder, "E1", "--bare")
+    assert done.returncode == 0, done.stderr
+    assert "E1 bare" in done.stderr  # progress
+    found = rows(folder)
+    names = [variant.name for variant in READS]
+    assert [row["variant"] for row in rows_of(found, "E1", kind="bytes", call=1)] == names
+    for row in rows_of(found, "E1", kind="bytes"):
+        assert row["up"] == sum(row["layers_up"].values()) > 0
+        assert row["down"] == sum(row["layers_down"].values()) > 0
+    assert len({row["answer_sha256"] for row in found}) == 1
+    for name in names:
+        assert [row["round"] for row in rows_of(found, "E1", kind="alone", variant=name)] == [0, 1]
+        assert (folder / f"E1-bare-{name}-alone.hgrm").read_text().startswith("       Value")
+    samples = [json.loads(line) for line in (folder / "samples.ndjson").read_text().splitlines()]
+    assert {(each["variant"], len(each["seconds"])) for each in samples} == {(f"bare-{name}", 8) for name in names}
+    environment = json.loads((folder / "environment.json").read_text())
+    assert environment["command"].startswith("shop compare E1 --bare --quick")
+    assert environment["libraries"]["grpcio"]
+    check_pictures(folder)
+    assert still_running(folder) == []
+    again = tmp_path / "again"
+    draw(folder, again)
+    assert (again / "e1-bytes-bare.svg").read_text() == (folder / "e1-bytes-bare.svg").read_text()
+
+
+@pytest.mark.system
+@pytest.mark.timeout(600)
+def test_a_quick_run_of_e1_with_the_shop(tmp_path: Path) -> None:
+    """The shop's reads stand in groups, and within a group all answers are equal."""
+    folder = tmp_path / "run"
+    done = compare(folder, "E1")
+    assert done.returncode == 0, done.stderr
+    groups: dict[str, set[str]] = {}
+    for row in rows_of(rows(folder), "E1", level="shop"):
+        groups.setdefault(row["group"], set()).add(row["answer_sha256"])
+    assert len(groups) == 5
+    assert {len(hashes) for hashes in groups.values()} == {1}
+    check_pictures(folder)
+    assert still_running(folder) == []
+
+
+@pytest.mark.timeout(600)
+def test_a_quick_run_of_everything_else_without_the_shop(tmp_path: Path) -> None:
+    """Each experiment is carried out to its end, with rows of the right shape, pictures, and the four lies."""
+    folder = tmp_path / "run"
+    done = compare(folder, "E2", "E3", "E4", "E5", "E6", "E7", "E8", "E9", "--bare", "--make-it-lie")
+    assert done.returncode == 0, done.stderr
+    found = rows(folder)
+    for experiment, check in CHECKS.items():
+        own = rows_of(found, experiment)
+        assert own, experiment
+        check(own)
+    check_pictures(folder)
+    tables = (folder / "tables.md").read_text()
+    assert [
+        name
+        for name in ("e2", "e3", "e4", "e5", "e5-crowd", "e6", "e7", "e8", "e9", "lie")
+        if f"## {name}\n" not in tables
+    ] == []
+    assert still_running(folder) == []
+
+
+def check_rates(own: list[Row]) -> None:
+    """Every call is counted, answered or failed; percentiles do not fall; the instrument is measured beside them."""
+    assert {row["variant"] for row in own} == {"nothing", *(variant.name for variant in READS)}
+    for row in own:
+        assert row["n"] == max(1, round(row["rate"] * 0.15))
+        assert 0 <= row["failed"] <= row["n"]
+        known = [row[name] for name in ("p50_ms", "p90_ms", "p99_ms", "max_ms") if row[name] is not None]
+        assert known == sorted(known)
+
+
+def check_distances(own: list[Row]) -> None:
+    """No page is complete before its round trips are over: one for TCP, one for each thing that waits for another."""
+    least = {"page-rest-1": 4, "page-rest-6": 4, "page-grpc": 4, "page-websocket": 5, "page-graphql": 2}
+    for row in own:
+        assert row["ms"] >= least[row["variant"]] * row["round_trip_ms"] * 0.97
+        assert row["ends_ms"] == sorted(row["ends_ms"])
+
+
+def check_shapes(own: list[Row]) -> None:
+    """Requests and table reads are those of the shape: N+1 reads a row a time, a DataLoader and a list once."""
+    reads = {
+        row["variant"]: (row["requests"], row["reads"]) for row in rows_of(own, "E4", kind="bytes", rows=100, fields=2)
+    }
+    assert reads["rest-each"] == (100, 100)
+    assert reads["graphql-n1"] == (1, 100)
+    assert {name: each for name, each in reads.items() if name not in ("rest-each", "graphql-n1")} == dict.fromkeys(
+        ("rest-list", "rest-gzip", "graphql-list", "graphql-batched", "grpc-list", "grpc-gzip"), (1, 1)
+    )
+
+
+def check_news(own: list[Row]) -> None:
+    """Every watcher sees every event once, whichever way it comes; polling costs bytes where nothing happens."""
+    for row in own:
+        assert row["seen"] == row["events"] * row.get("watchers", 1), row
+    idle = {row["variant"]: row["idle_bytes_per_s"] for row in own if row["kind"] == "one"}
+    assert idle["poll-0.1"] > 1_000 > idle["sse"] == idle["websocket"] == 0
+
+
+def check_bulk(own: list[Row]) -> None:
+    """One hash for each group's content, and a sender that stops."""
+    groups = {row["group"]: set[str]() for row in own}
+    for row in own:
+        groups[row["group"]].add(row["answer_sha256"])
+        assert row["seconds"] > 0
+    assert {len(each) for each in groups.values()} == {1}
+    assert all(row["stopped_ms"] >= 0 for row in own if row["group"] == "down")
+
+
+def check_later(own: list[Row]) -> None:
+    """An accepted order is answered before it is done; one done in the request is not; memory keeps nothing."""
+    for row in rows_of(own, "E7", kind="time"):
+        assert row["effect_ms"] >= row["answer_ms"]
+        assert row["effect_ms"] >= 49
+        if row["variant"] == "sync":
+            assert row["answer_ms"] >= 49
+    assert all(row["kept"].startswith("no;") for row in rows_of(own, "E7", kind="death"))
+
+
+def check_failures(own: list[Row]) -> None:
+    """Every client finds out; from silence only by its own patience."""
+    assert {row["kind"] for row in own} == {"stopped", "cut", "silent"}
+    assert all(row["error"] for row in own)
+    assert all(row["ms"] >= CALLER_TIMEOUT * 990 for row in own if row["kind"] == "silent")
+
+
+def check_people(own: list[Row]) -> None:
+    """There are lines to count, and none where a person needs a generator first."""
+    assert {row["variant"]: row["lines"]["curl"] for row in own}["grpc"] is None
+    assert all(row["lines"]["Python"] > 0 for row in own)
+
+
+def check_lies(own: list[Row]) -> None:
+    """Each of the four mistakes was made, and the closed loop hides the stall that the open loop shows."""
+    kinds = {"closed loop", "new connection each", "one start for all", "publishes counted as done"}
+    assert {row["kind"] for row in own} == kinds
+    for row in rows_of(own, "lie", kind="closed loop"):
+        assert row["right"] > 100
+        assert row["right"] > row["wrong"]
+
+
+CHECKS: dict[str, Callable[[list[Row]], None]] = {
+    "E2": check_rates,
+    "E3": check_distances,
+    "E4": check_shapes,
+    "E5": check_news,
+    "E6": check_bulk,
+    "E7": check_later,
+    "E8": check_failures,
+    "E9": check_people,
+    "lie": check_lies,
+}
+
+
+def check_pictures(folder: Path) -> None:
+    """Each has a title and a description that assistive technology reads, and colours for light and dark."""
+    pictures = sorted(folder.glob("*.svg"))
+    assert pictures
+    for path in pictures:
+        svg = ET.fromstring(path.read_text())  # noqa: S314 - our own
+        assert svg.get("role") == "img"
+        assert svg.get("aria-labelledby") == "title description"
+        texts = {child.get("id"): child.text for child in svg if child.tag in (f"{SVG}title", f"{SVG}desc")}
+        assert len(texts["title"] or "") > 10
+        assert len(texts["description"] or "") > 20
+        assert "prefers-color-scheme:dark" in path.read_text()
+
+
+def test_what_cannot_be_compared_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unknown experiment, a folder with something in it, a run that is none, and a missing package: named."""
+    (tmp_path / "something").touch()
+    common = {"quick": True, "lie": False, "bare": True}
+    with pytest.raises(Refused, match=r"unknown experiment E99; there are: E1, .*all"):
+        command.compare(["e99"], **common, folder=None, draw_only=None)
+    with pytest.raises(Refused, match="is not empty"):
+        command.compare(["E1"], **common, folder=tmp_path, draw_only=None)
+    with pytest.raises(Refused, match="nothing was measured there"):
+        command.compare([], **common, folder=None, draw_only=tmp_path)
+    monkeypatch.setattr(command, "find_spec", lambda _: None)
+    with pytest.raises(Refused, match="development environment; missing: hdrhistogram, connectrpc"):
+        command.compare(["E1"], **common, folder=None, draw_only=None)

@@ -1,0 +1,67 @@
+"""What the map counts: each arrow's hops in a minute, those of evicted traces included."""
+
+from __future__ import annotations
+
+from chassis.broker.port import QueueDepth
+from console.domain import Kind
+from console.store import Bounds, TraceStore
+from console.views.topology import topology
+from console.views.traffic import TrafficHistory
+from tests.console.spans import BEGAN_NS, span
+
+BEGAN = BEGAN_NS / 1e9
+
+
+def _call(store: TraceStore, trace_id: str, at_s: float, error: str = "") -> None:
+    """One gRPC call from gateway to orders that took 10 ms."""
+    facts = {"shop.protocol": "gRPC", "shop.peer": "orders"}
+    at = at_s * 1_000
+    store.add([span("a" * 16, Kind.CLIENT, service="gateway", at=at, took=10, trace_id=trace_id, attributes=facts)])
+    far = span("b" * 16, Kind.SERVER, parent="a" * 16, at=at + 1, trace_id=trace_id, error=error, attributes=facts)
+    store.add([far])
+
+
+def test_a_minute_is_counted_by_arrow() -> None:
+    """Rate, failures and latency of an arrow are those of the minute that is asked for, and of no other."""
+    store = TraceStore(Bounds())
+    history = TrafficHistory(store)
+    for number in range(6):
+        _call(store, f"{number:032x}", number * 5.0, error="UNAVAILABLE" if number == 3 else "")
+    _call(store, f"{99:032x}", 200.0)
+    found = topology(history, 0, now=BEGAN + 59)
+    (arrow,) = [each for each in found["arrows"] if each["count"]]
+    assert (arrow["from"], arrow["protocol"], arrow["to"]) == ("gateway", "gRPC", "orders")
+    assert (arrow["count"], arrow["rate"], arrow["failed"], arrow["p95_ms"]) == (6, 0.1, 1, 10.0)
+    assert [each["count"] for each in topology(history, 2, now=BEGAN + 59 + 120)["arrows"] if each["count"]] == [6]
+
+
+def test_traces_that_made_room_are_still_counted() -> None:
+    """The slider shows fifteen minutes, however few traces are kept; what is older than that is let go."""
+    store = TraceStore(Bounds(traces=2))
+    history = TrafficHistory(store)
+    for number in range(20):
+        _call(store, f"{number + 1:032x}", number * 1.0)
+    assert len(store.newest()) == 2
+    assert sum(each.count for each in history.until(BEGAN + 30).values()) == 20
+    for number in range(3):
+        _call(store, f"{number + 100:032x}", 2_000.0 + number)
+    assert sum(each.count for each in history.until(BEGAN + 30).values()) <= 2
+
+
+def test_an_open_breaker_is_marked() -> None:
+    """An arrow whose last call the circuit breaker refused says so, until one is made again; queues tell depths."""
+    store = TraceStore(Bounds())
+    history = TrafficHistory(store)
+    facts = {"shop.protocol": "gRPC", "shop.peer": "orders", "shop.note": "breaker_open"}
+    _call(store, f"{1:032x}", 1.0)
+    store.add([span("c" * 16, Kind.CLIENT, service="gateway", at=2_000, trace_id=f"{2:032x}", attributes=facts)])
+
+    def marked() -> list[bool]:
+        depths = [QueueDepth("order-mail", ready=2, delayed=1, dead=3)]
+        found = topology(history, 0, now=BEGAN + 30, depths=depths)
+        assert [(each["name"], each["ready"], each["dead"]) for each in found["queues"]] == [("order-mail", 2, 3)]
+        return [each["breaker_open"] for each in found["arrows"] if each["count"]]
+
+    assert marked() == [True]
+    _call(store, f"{3:032x}", 3.0)
+    assert marked() == [False]

@@ -1,0 +1,169 @@
+"""Every way in which RabbitMQ says "not now" is `BrokerUnavailable`; afterwards all goes on, and nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+import pytest_asyncio
+
+from chassis.broker import connect
+from chassis.broker.port import Broker, BrokerUnavailable, Delivery, Event, LogReader
+from chassis.broker.rabbitmq import connection
+from tests.contract.events import TOPOLOGY, an_event
+from tests.own_rabbitmq import OwnRabbitMQ, own_rabbitmq_node
+from tests.waiting import eventually
+
+pytestmark = [
+    pytest.mark.rabbitmq,
+    pytest.mark.timeout(60),
+    pytest.mark.asyncio(loop_scope="module"),
+]
+
+
+@pytest.fixture(scope="module")
+def stopped() -> Iterator[OwnRabbitMQ]:
+    with own_rabbitmq_node() as found:
+        yield found
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def node(stopped: OwnRabbitMQ) -> OwnRabbitMQ:
+    """A running RabbitMQ of this module's own."""
+    await stopped.start()
+    return stopped
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def broker(node: OwnRabbitMQ, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Broker]:
+    """Connected to it, and sooner convinced than otherwise that it does not answer."""
+    monkeypatch.setattr(connection, "PUBLISH_TIMEOUT", 1.0)
+    monkeypatch.setattr(connection, "CONNECT_TIMEOUT", 1.0)
+    found = await connect(node.url, TOPOLOGY)
+    yield found
+    await found.close()
+
+
+@asynccontextmanager
+async def working(broker: Broker) -> AsyncIterator[tuple[dict[str, int], list[str]]]:
+    """A consumer of `mail` and a reader of the log at work: how often each event came to them."""
+    handled: dict[str, int] = {}
+    read: list[str] = []
+
+    async def consume(deliveries: AsyncIterator[Delivery]) -> None:
+        async for delivery in deliveries:
+            with suppress(BrokerUnavailable):  # it went back to its queue, and comes again
+                await delivery.ack()
+                handled[delivery.event.id] = handled.get(delivery.event.id, 0) + 1
+
+    async def follow(log: LogReader) -> None:
+        async for entry in log:
+            read.append(entry.event.id)  # noqa: PERF401 - seen by the test as it comes
+
+    async with broker.deliveries("mail") as deliveries, broker.tail() as log:
+        tasks = [asyncio.create_task(consume(deliveries)), asyncio.create_task(follow(log))]
+        try:
+            yield handled, read
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def publish(broker: Broker, event: Event, *, within: float = 60) -> int:
+    """Publish an event as the outbox relay does, again until it is confirmed; how often it was refused."""
+    refused = 0
+
+    async def confirmed() -> bool:
+        nonlocal refused
+        try:
+            await broker.publish([event])
+        except BrokerUnavailable:
+            refused += 1
+            return False
+        return True
+
+    await eventually(confirmed, within=within)
+    return refused
+
+
+async def arrives(event: Event, handled: dict[str, int], read: list[str]) -> None:
+    await eventually(lambda: event.id in handled and event.id in read, within=30)
+
+
+async def test_connections_that_an_operator_closes(node: OwnRabbitMQ, broker: Broker) -> None:
+    """Connections closed from outside (320, CONNECTION_FORCED) are opened again, and nothing is lost."""
+    async with working(broker) as (handled, read):
+        for _ in range(3):
+            before, after = an_event("order.shipped"), an_event("order.shipped")
+            await publish(broker, before)
+            node.control("close_all_connections", "maintenance")
+            await publish(broker, after)
+            await arrives(before, handled, read)
+            await arrives(after, handled, read)
+        assert await broker.healthy()
+
+
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [
+        pytest.param(
+            ("set_vm_memory_high_watermark", "absolute", "1"), ("set_vm_memory_high_watermark", "0.4"), id="memory"
+        ),
+        pytest.param(("set_disk_free_limit", "900000GB"), ("set_disk_free_limit", "1MB"), id="disk"),
+    ],
+)
+async def test_alarm(node: OwnRabbitMQ, broker: Broker, begin: tuple[str, ...], end: tuple[str, ...]) -> None:
+    """While RabbitMQ takes nothing for want of memory or disk, publishing is told "not now" and consuming goes on."""
+    async with working(broker) as (handled, read):
+        node.control(*begin)
+        try:
+            waiting = an_event("order.shipped")
+            with pytest.raises(BrokerUnavailable):
+                await broker.publish([waiting])
+            assert not await broker.healthy()
+        finally:
+            node.control(*end)
+        await publish(broker, waiting)
+        await arrives(waiting, handled, read)
+        await eventually(broker.healthy)
+
+
+async def test_stream_that_is_missing(node: OwnRabbitMQ, broker: Broker) -> None:
+    """A log that was deleted is told as such, and is there again once a connection is made anew."""
+    await broker.last_position()  # with a connection, which lives on
+    node.control("delete_queue", TOPOLOGY.log)
+    with pytest.raises(BrokerUnavailable):
+        await broker.last_position()
+    node.control("close_all_connections", "maintenance")
+
+    async def there() -> bool:
+        with suppress(BrokerUnavailable):
+            return await broker.last_position() == 0
+        return False
+
+    await eventually(there, within=30)
+    async with working(broker) as (handled, read):
+        event = an_event("order.shipped")
+        await publish(broker, event)
+        await arrives(event, handled, read)
+
+
+async def test_node_that_is_down(node: OwnRabbitMQ, broker: Broker) -> None:
+    """A node that is killed and started again has lost nothing that it confirmed; meanwhile all is "not now"."""
+    async with working(broker) as (handled, read):
+        kept = an_event("order.placed")
+        await publish(broker, kept)
+        node.kill()
+        waiting = an_event("order.shipped")
+        for ask in (broker.publish([waiting]), broker.last_position(), broker.depths(), broker.dead_letters("mail")):
+            with pytest.raises(BrokerUnavailable):
+                await ask
+        assert not await broker.healthy()
+        await node.start()
+        await publish(broker, waiting)
+        await arrives(waiting, handled, read)
+        async with broker.deliveries("processing") as deliveries, asyncio.timeout(20):
+            assert (await anext(deliveries)).event == kept

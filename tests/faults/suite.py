@@ -1,0 +1,133 @@
+"""The fault suite: `make faults`, or `make faults ARGS=quick`, or with names of scenarios.
+
+Each shop serves many scenarios, one after the other; one in which a promise was broken is thrown away. Results go to
+`build/faults/NAME.json`, which `shop fault replay` takes. Exit code 0: all kept; 1: one was broken; 2: one was void.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from chassis.broker.port import Topology
+from chassis.settings import TOPOLOGY
+from shop.errors import Refused
+from shop.fault.faults.ground import Ground
+from shop.fault.scenarios.own_shop import own_shop
+from shop.fault.scenarios.result import EXIT_CODES, Result, Verdict
+from shop.fault.scenarios.runner import run
+from shop.fault.scenarios.scenario import Scenario, suite
+from shop.fault.scenarios.shrink import shortest
+from tests.conftest import POSTGRES_URL, RABBITMQ_URL, own_postgres
+from tests.rabbitmq import own_rabbitmq
+
+_RESULTS = Path("build/faults")
+_SERVED = {"rabbitmq", "postgresql"}
+_CONNECT_TIMEOUT = 2.0
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the suite, its quick part, or the scenarios named."""
+    known = suite()
+    names = [name for name in arguments if name != "quick"]
+    if unknown := [name for name in names if name not in known]:
+        raise Refused(f"unknown scenarios {', '.join(unknown)}; known: {', '.join(known)}")
+    chosen = [each for each in known.values() if each.name in names or not names]
+    if "quick" in arguments:
+        chosen = [each for each in chosen if each.quick]
+    on_files = [each for each in chosen if not _SERVED & set(each.needs)]
+    on_servers = [each for each in chosen if _SERVED & set(each.needs)]
+    began = time.monotonic()
+    verdicts = _on({}, on_files)
+    if on_servers and (missing := asyncio.run(_missing())):
+        sys.stdout.write(f"NOT RUN ({len(on_servers)}): {missing}: {', '.join(each.name for each in on_servers)}\n")
+    elif on_servers:
+        verdicts += asyncio.run(_on_servers(on_servers))
+    told = ", ".join(f"{verdicts.count(each)} {each}" for each in Verdict if each in verdicts) or "nothing ran"
+    sys.stdout.write(f"{len(verdicts)} scenarios in {time.monotonic() - began:.0f} s: {told}\n")
+    return next((EXIT_CODES[each] for each in (Verdict.BROKEN, Verdict.VOID) if each in verdicts), 0)
+
+
+async def _on_servers(scenarios: Sequence[Scenario]) -> list[Verdict]:
+    async with _servers() as env:
+        return await asyncio.to_thread(_on, env, scenarios)
+
+
+@asynccontextmanager
+async def _servers() -> AsyncIterator[Mapping[str, str]]:
+    """Queues and databases of this run's own on RabbitMQ and PostgreSQL."""
+    async with AsyncExitStack() as stack:
+        broker = await stack.enter_async_context(own_rabbitmq(Topology.load(TOPOLOGY)))
+        yield {
+            "SHOP_BROKER_URL": broker,
+            "SHOP_DATABASE_URL": await stack.enter_async_context(own_postgres()),
+        }
+
+
+async def _missing() -> str:
+    """Why nothing can run on servers here; empty where it can."""
+    for url in (RABBITMQ_URL, POSTGRES_URL):
+        parts = urlsplit(url)
+        try:
+            _, writer = await asyncio.wait_for(asyncio.open_connection(parts.hostname, parts.port), _CONNECT_TIMEOUT)
+        except (OSError, TimeoutError):
+            return f"nothing listens at {parts.hostname}:{parts.port}"
+        writer.close()
+    return ""
+
+
+def _on(servers: Mapping[str, str], scenarios: Sequence[Scenario]) -> list[Verdict]:
+    """Run scenarios on one shop, or on another after one that was broken."""
+    verdicts: list[Verdict] = []
+    left = list(scenarios)
+    while left:
+        with _shop(servers) as ground:
+            while left:
+                scenario = left.pop(0)
+                result = _tell(scenario, ground)
+                verdicts.append(result.verdict)
+                if result.verdict is Verdict.BROKEN:
+                    break
+    return verdicts
+
+
+@contextmanager
+def _shop(servers: Mapping[str, str]) -> Iterator[Ground]:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("SHOP_")}
+    _RESULTS.mkdir(parents=True, exist_ok=True)
+    log = _RESULTS / f"shop-on-{'servers' if servers else 'files'}-{os.getpid()}-{time.time():.0f}.log"
+    with own_shop({**env, **servers}, log) as own:
+        yield Ground.of(own)
+
+
+def _tell(scenario: Scenario, ground: Ground) -> Result:
+    began = time.monotonic()
+    result = asyncio.run(run(scenario, ground))
+    kept = next((each.text for each in result.promises if each.name == "nothing-lost"), "")
+    seconds = time.monotonic() - began
+    sys.stdout.write(f"{result.verdict:<6} {scenario.name:<32} {seconds:4.0f} s  {kept}\n")
+    if result.verdict is not Verdict.KEPT:
+        sys.stdout.write(f"{result.as_text()}\n")
+    content = result.as_dict()
+    if result.verdict is Verdict.BROKEN and len(scenario.faults) > 1:
+        found = shortest(result, lambda fewer: asyncio.run(run(fewer, ground)))
+        content["shortest"] = found.scenario.as_dict()
+        steps = "; ".join(f"at {each.at_s:g} s {each.do}" for each in found.scenario.faults)
+        sys.stdout.write(f"  the shortest schedule that still breaks it (seed {scenario.seed}): {steps}\n")
+    sys.stdout.flush()
+    (_RESULTS / f"{scenario.name}.json").write_text(json.dumps(content, indent=1))
+    return result
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except Refused as refusal:
+        sys.exit(f"faults: {refusal}")

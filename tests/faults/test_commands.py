@@ -1,0 +1,203 @@
+"""`shop fault` on a running shop: each fault bites, ends by itself, and says that it is undone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from shop.fault.faults.grammar import KINDS
+from shop.fault.scenarios.own_shop import own_shop
+from shop.supervisor import state
+from tests.waiting import eventually
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+with_the_shop = pytest.mark.asyncio(loop_scope="module")
+Env = Mapping[str, str]
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def shop() -> AsyncIterator[Env]:
+    with own_shop({name: value for name, value in os.environ.items() if not name.startswith("SHOP_")}) as env:
+        yield env
+
+
+async def fault(env: Env, *words: str) -> tuple[int, str]:
+    """Run `shop fault`; its exit code, and all that it printed."""
+    process = await begun(env, *words)
+    output, _ = await process.communicate()
+    return process.returncode or 0, output.decode()
+
+
+async def begun(env: Env, *words: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "shop", "fault", *words),
+        env=dict(env),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+
+
+def process_state(env: Env, name: str) -> str:
+    """The letter that the kernel has for a process: T is stopped."""
+    pid = next(each.pid for each in state.read(Path(env["SHOP_DATA_DIR"])) if each.name == name)
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+
+
+@with_the_shop
+async def test_a_killed_process_is_back_when_the_command_ends(shop: Env) -> None:
+    """It has another pid, and the command says so."""
+    before = {each.name: each.pid for each in state.read(Path(shop["SHOP_DATA_DIR"]))}
+    code, output = await fault(shop, "kill", "mailer")
+    assert (code, "mailer started again" in output) == (0, True)
+    after = {each.name: (each.pid, each.state) for each in state.read(Path(shop["SHOP_DATA_DIR"]))}
+    assert after["mailer"][1] == "ready"
+    assert after["mailer"][0] != before["mailer"]
+
+
+@with_the_shop
+async def test_a_frozen_process_goes_on_after_its_time(shop: Env) -> None:
+    """Meanwhile it is stopped, and listed as broken."""
+    freezing = await begun(shop, "freeze", "mailer", "--for", "20")
+    await eventually(lambda: process_state(shop, "mailer") == "T")
+    assert json.loads((await fault(shop, "list", "--json"))[1])["at_work"] == ["freeze mailer"]
+    output, _ = await freezing.communicate()
+    assert "undone: mailer went on" in output.decode()
+    assert process_state(shop, "mailer") != "T"
+
+
+@with_the_shop
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+async def test_whatever_ends_the_command_ends_the_freeze(shop: Env, number: signal.Signals) -> None:
+    """Ctrl-C and a signal undo it; so does a guard, should the command be killed."""
+    freezing = await begun(shop, "freeze", "mailer", "--for", "300")
+    await eventually(lambda: process_state(shop, "mailer") == "T")
+    freezing.send_signal(number)
+    await freezing.communicate()
+    await eventually(lambda: process_state(shop, "mailer") != "T")
+
+
+@with_the_shop
+async def test_stop_ends_what_is_at_work(shop: Env) -> None:
+    """Each fault undoes what it did; then there is nothing to stop."""
+    running = [await begun(shop, "link", "gateway:orders", "delay=10ms", "--for", "300")]
+    running.append(await begun(shop, "erp", "maintenance", "--for", "300"))
+
+    async def both() -> bool:
+        return len(json.loads((await fault(shop, "list", "--json"))[1])["at_work"]) == 2
+
+    await eventually(both, within=60)
+    code, output = await fault(shop, "stop")
+    assert (code, output.count("undone")) == (0, 2)
+    for each in running:
+        assert b"undone" in (await each.communicate())[0]
+    assert (await fault(shop, "stop"))[1].strip() == "nothing was broken on purpose"
+
+
+@with_the_shop
+async def test_forged_webhooks_are_a_success_of_the_fault(shop: Env) -> None:
+    """They are refused, as they should be: that is what they met, and the exit code is 0."""
+    code, output = await fault(shop, "partner", "forged", "count=3")
+    assert (code, "3 answered 401" in output, "it met 3" in output) == (0, True, True)
+
+
+@with_the_shop
+async def test_poison_becomes_dead_letters_that_are_dropped(shop: Env) -> None:
+    """The queue is as it was."""
+    code, output = await fault(shop, "poison", "order-mail")
+    assert (code, "3 of 3 became dead letters" in output) == (0, True)
+
+
+@with_the_shop
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        (["kill", "ordres"], "name processes of the shop"),
+        (["link", "gateway:ordres", "reset"], "known links"),
+        (["link", "gateway:orders", "dealy=5ms"], "unknown toxic dealy"),
+        (["link", "gateway"], "in quotes"),
+        (["erp", "angry"], "maintenance"),
+        (["database", "down"], "orders"),
+        (["partner", "rude"], "duplicate"),
+        (["poison", "mailbox"], "order-processing"),
+        (["run", "no-such"], "shop fault list"),
+    ],
+)
+async def test_what_makes_no_sense_is_refused(shop: Env, words: list[str], advice: str) -> None:
+    """With exit code 2, and what to write instead."""
+    code, output = await fault(shop, *words)
+    assert (code, advice in output) == (2, True), output
+
+
+@with_the_shop
+async def test_nothing_is_broken_in_production(shop: Env) -> None:
+    """Every fault and every scenario is refused."""
+    for words in (["kill", "orders"], ["run", "kill-order_worker"], ["partner", "flood"]):
+        code, output = await fault({**shop, "SHOP_ENV": "production"}, *words)
+        assert (code, "SHOP_ENV=production" in output) == (2, True)
+
+
+@with_the_shop
+async def test_list_shows_every_fault_and_scenario(shop: Env) -> None:
+    """With its usage, and with its sentence."""
+    code, output = await fault(shop, "list")
+    assert code == 0
+    assert all(usage in output for usage, _ in KINDS.values())
+    assert "kill-order_worker: order_worker is killed" in output
+
+
+SCENARIO = """
+sentence = "Tried."
+promises = ["nothing-lost", "recovers"]
+recover_within_s = {limit}
+load = {{ orders_per_s = 4, for_s = 3, listeners = 0 }}
+faults = [{{ at_s = 1, for_s = 1, do = "{fault}" }}]
+"""
+
+
+@with_the_shop
+@pytest.mark.parametrize(
+    ("words", "limit", "code", "verdict"),
+    [
+        ("link gateway->orders delay=50ms", 60, 0, "kept"),
+        ("freeze order_worker", 0.001, 1, "broken"),
+        ("link 'graphql_server->notifier' reset", 60, 2, "void"),
+    ],
+)
+async def test_a_scenario_ends_with_a_verdict(
+    shop: Env, tmp_path: Path, words: str, limit: float, code: int, verdict: str
+) -> None:
+    """0 kept, 1 broken, 2 void where the fault met no traffic; and its JSON can be run again."""
+    file = tmp_path / "tried.toml"
+    file.write_text(SCENARIO.format(fault=words, limit=limit))
+    found, output = await fault(shop, "run", str(file), "--json")
+    result = json.loads(output)
+    assert (found, result["verdict"], result["exit_code"]) == (code, verdict, code), output
+    assert (result["bites"][0]["met"] > 0) == (verdict != "void")
+    assert {each["checked"] > 0 for each in result["promises"]} == {True}
+    if code == 0:
+        again = tmp_path / "result.json"
+        again.write_text(output)
+        assert (await fault(shop, "replay", str(again)))[0] == 0
+
+
+async def test_an_ended_run_leaves_no_shop_behind(tmp_path: Path) -> None:
+    """SIGTERM while it runs on a shop of its own: that shop's processes end with it."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("SHOP_")}
+    running = await begun({**env, "SHOP_DATA_DIR": str(tmp_path / "none"), "TMPDIR": str(tmp_path)}, "run", "half-open")
+
+    def ready() -> Path | None:
+        return next((each.parent for each in tmp_path.glob("shop-lab-*/processes.json")), None)
+
+    folder = await eventually(ready, within=120)
+    supervisor = state.supervisor(folder)
+    running.terminate()
+    await running.communicate()
+    await eventually(lambda: not Path(f"/proc/{supervisor}").exists(), within=60)

@@ -1,0 +1,216 @@
+"""Verdicts: kept, broken, or void; and the shortest schedule that still breaks a promise."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from shop.audit import Report
+from shop.audit.findings import State, different, lost, waiting
+from shop.errors import Refused
+from shop.fault.scenarios import load, promises
+from shop.fault.scenarios.load import Attempt, Clients, Placed
+from shop.fault.scenarios.promises import Evidence, Judgement
+from shop.fault.scenarios.result import Bite, Result, Verdict, routes, verdict
+from shop.fault.scenarios.scenario import Planned, Scenario, of, read, suite
+from shop.fault.scenarios.shrink import shortest
+
+MET, MISSED = (Bite("kill orders", 1, 2, met, "killed", "back") for met in (7, 0))
+KEPT = Judgement("nothing-lost", kept=True, checked=5, text="")
+UNCHECKED = Judgement("recovers", kept=True, checked=0, text="")
+BROKEN = Judgement("nothing-doubled", kept=False, checked=5, text="2 doubled")
+
+
+@pytest.mark.parametrize(
+    ("bites", "judged", "expected", "reason"),
+    [
+        ([MET], [KEPT], Verdict.KEPT, ""),
+        ([MET, MISSED], [KEPT], Verdict.VOID, "`kill orders` met no traffic"),
+        ([MET], [KEPT, UNCHECKED], Verdict.VOID, "recovers had nothing to check"),
+        ([MISSED], [KEPT, BROKEN], Verdict.BROKEN, "nothing-doubled is broken: 2 doubled"),
+    ],
+)
+def test_a_verdict_is_kept_only_when_faults_met_traffic_and_promises_were_checked(
+    bites: list[Bite], judged: list[Judgement], expected: Verdict, reason: str
+) -> None:
+    """A broken promise comes first; what did not bite, or was not checked, makes it void."""
+    found, reasons = verdict(bites, judged)
+    assert found is expected
+    assert "".join(reasons) == reason
+
+
+def scenario(*faults: str, **given: object) -> Scenario:
+    return of("tried", {"sentence": "…", "faults": [{"at_s": 1, "do": each} for each in faults], **given})
+
+
+def evidence(clients: Clients, audit: Report | None, **given: object) -> Evidence:
+    return Evidence(scenario("kill orders", **given), clients, audit, frozenset(), 10.0, 12.0, 1.0)
+
+
+def seen(*orders: Placed, listed: int | None = None) -> Clients:
+    ids = [id_ for order in orders for id_ in sorted(order.ids)]
+    return Clients(list(orders), listed=[{"id": id_} for id_ in ids[:listed]])
+
+
+def placed(*ids: str, tries: int = 1, settled: float | None = 20.0) -> Placed:
+    return Placed("key", 1.0, tries, set(ids), 2.0, settled, "shipped" if settled else "pending")
+
+
+def judged(name: str, found: Evidence) -> Judgement:
+    return promises.PROMISES[name](found)
+
+
+def test_an_accepted_order_that_is_not_listed_is_lost() -> None:
+    """The customer has a 202 and the shop has no order: the order is the counterexample."""
+    found = judged("nothing-lost", evidence(seen(placed("a"), placed("b"), listed=1), Report()))
+    assert (found.kept, found.checked, found.counterexample) == (False, 2, "b")
+    assert found.text == "1 lost of 2"
+
+
+def test_what_the_audit_finds_lost_breaks_the_promise() -> None:
+    """With the audit's words; what it had found before the run does not."""
+    audit = Report()
+    audit.add("a", [lost("no reservation")])
+    fresh = evidence(seen(placed("a")), audit)
+    found = judged("nothing-lost", fresh)
+    assert not found.kept
+    assert "no reservation" in found.text
+    assert judged("nothing-lost", replace(fresh, before=frozenset(audit.listed[State.LOST]))).kept
+
+
+def test_without_an_audit_nothing_was_checked() -> None:
+    """Books that could not be read prove nothing."""
+    assert judged("nothing-lost", evidence(seen(placed("a")), None)).checked == 0
+    assert judged("nothing-doubled", evidence(seen(placed("a")), None)).checked == 0
+
+
+def test_one_key_with_two_orders_is_doubled() -> None:
+    """And so is an order more than were asked for, and what the audit finds different."""
+    assert not judged("nothing-doubled", evidence(seen(placed("a", "b", tries=2)), Report())).kept
+    more = Clients([placed("a")], listed=[{"id": "a"}, {"id": "x"}])
+    assert not judged("nothing-doubled", evidence(more, Report())).kept
+    audit = Report()
+    audit.add("a", [different("two payments")])
+    assert not judged("nothing-doubled", evidence(seen(placed("a")), audit)).kept
+    kept = judged("nothing-doubled", evidence(seen(placed("a", tries=3), placed("b")), Report()))
+    assert kept.kept
+    assert kept.text == "0 doubled or different of 2; 1 were sent again"
+
+
+def test_an_order_without_an_end_breaks_the_promise_and_so_does_a_dead_letter() -> None:
+    """Neither moves by itself."""
+    assert not judged("all-settle", evidence(seen(placed("a", settled=None)), Report())).kept
+    audit = Report()
+    audit.add("a", [waiting("a dead letter in order-mail")])
+    assert not judged("all-settle", evidence(seen(placed("a")), audit)).kept
+    assert judged("all-settle", evidence(seen(placed("a")), Report())).kept
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "honest"),
+    [
+        (202, {}, {}, True),
+        (404, {}, {}, True),
+        (503, {"Retry-After": "1"}, {"code": "UNAVAILABLE"}, True),
+        (503, {}, {"code": "UNAVAILABLE"}, False),
+        (503, {"Retry-After": "1"}, {}, False),
+        (504, {}, {"code": "DEADLINE_EXCEEDED"}, True),
+        (500, {}, {"code": "INTERNAL"}, False),
+        (502, {}, {"code": "BAD"}, False),
+    ],
+)
+def test_a_failure_is_honest_with_a_code_and_when_to_come_again(
+    status: int, headers: dict[str, str], body: dict[str, str], honest: bool
+) -> None:
+    """An internal error never is."""
+    assert load._honest(status, headers, body) is honest
+
+
+def test_unrelated_routes_may_not_fail_while_something_is_broken() -> None:
+    """Those of the scenario, and only what was due meanwhile."""
+    route = "GET /v1/orders"
+    clients = Clients(attempts=[Attempt(route, 5, 0.1, 503), Attempt(route, 11, 0.1, 200)])
+    fine = evidence(clients, Report(), unrelated=[route], promises=["unrelated-flat"])
+    assert judged("unrelated-flat", fine).kept
+    clients.attempts.append(Attempt(route, 11.5, 0.1, 503))
+    assert not judged("unrelated-flat", fine).kept
+
+
+def test_listeners_miss_nothing_and_hear_nothing_twice() -> None:
+    """Each of them, each step of each shipped order."""
+    clients = seen(placed("a"))
+    told = {("a", f"order.{step}") for step in ("placed", "confirmed", "paid", "shipped")}
+    clients.heard.append(Counter({"1": 1, "2": 1, "3": 1, "4": 1}))
+    clients.stories.append(set(told))
+    assert judged("listeners-hear-once", evidence(clients, Report())).kept
+    clients.heard[0]["2"] += 1
+    assert not judged("listeners-hear-once", evidence(clients, Report())).kept
+    clients.heard[0]["2"] -= 1
+    clients.stories[0].discard(("a", "order.paid"))
+    found = judged("listeners-hear-once", evidence(clients, Report()))
+    assert (found.kept, found.counterexample) == (False, "a")
+
+
+def test_requests_are_told_apart_by_what_was_broken_when_they_were_due() -> None:
+    """Before, during and after, with errors and percentiles."""
+    attempts = [Attempt("r", due, due / 100, 503 if due == 11 else 200) for due in (1, 2, 11, 30)]
+    (found,) = routes(attempts, 10, 12)
+    assert [(each.count, each.errors) for each in (found.before, found.during, found.after)] == [(2, 0), (1, 1), (1, 0)]
+    assert (found.before.p50, found.before.p99) == (0.02, 0.02)
+
+
+def test_a_schedule_shrinks_to_the_faults_that_matter() -> None:
+    """Of five faults two together break the promise; the other three are dropped, with the same seed."""
+    whole = scenario("kill users", "kill orders", "freeze mailer", "broker down", "erp html", seed=9)
+    tried: list[Scenario] = []
+
+    def run(given: Scenario) -> Result:
+        tried.append(given)
+        broken = {"kill orders", "broker down"} <= {fault.do for fault in given.faults}
+        return Result(given, Verdict.BROKEN if broken else Verdict.KEPT, [], [], [], [], None, 0, 0)
+
+    found = shortest(run(whole), run)
+    assert [fault.do for fault in found.scenario.faults] == ["kill orders", "broker down"]
+    assert {given.seed for given in tried} == {9}
+
+
+def test_a_result_is_a_file_to_replay(tmp_path: Path) -> None:
+    """What `run --json` prints holds the scenario as it was."""
+    whole = scenario("kill users", "link 'a->b' cut=9", seed=3, needs=["rabbitmq"])
+    file = tmp_path / "result.json"
+    file.write_text(json.dumps(Result(whole, Verdict.VOID, [], [], [], [], None, 0, 0).as_dict()))
+    assert read(file) == whole
+
+
+@pytest.mark.parametrize(
+    ("content", "advice"),
+    [
+        ({}, "no faults"),
+        ({"faults": [{"at_s": 1, "do": "kill orders"}], "promisses": []}, "unknown promisses"),
+        ({"faults": [{"at": 1, "do": "kill orders"}]}, "at"),
+        ({"faults": [{"at_s": 1, "do": "kill orders"}], "promises": []}, "no promises"),
+        ({"faults": [{"at_s": 1, "do": "kill orders"}], "promises": ["unrelated-flat"]}, "routes in `unrelated`"),
+        ({"faults": [{"at_s": 1, "do": "x"}], "load": {"for_s": 1e9}}, r"load\.for_s"),
+        ({"faults": [{"at_s": 1, "do": "x"}], "needs": ["kafka"]}, "needs are"),
+    ],
+)
+def test_a_scenario_that_makes_no_sense_is_refused(content: dict[str, object], advice: str) -> None:
+    """Before anything is broken, with what to change."""
+    with pytest.raises(Refused, match=advice):
+        of("bad", content)
+
+
+def test_the_suite_is_long_enough_and_says_what_it_tries() -> None:
+    """At least 45 scenarios, each with a sentence, a fault and known promises; twenty pairs that stay the same."""
+    found = suite()
+    assert len(found) >= 45
+    assert all(each.sentence.endswith(".") and each.faults for each in found.values())
+    assert all(set(each.promises) <= promises.PROMISES.keys() for each in found.values())
+    pairs = [each.faults[0].do for name, each in found.items() if name.startswith("pair")]
+    assert len(pairs) == 20
+    assert pairs == [each.faults[0].do for name, each in suite().items() if name.startswith("pair")]
+    assert found["pair-1"].faults == (Planned(2, pairs[0]),)

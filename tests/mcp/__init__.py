@@ -1,0 +1,1 @@
+"""The shop for agents, by clients that are not ours."""

@@ -1,0 +1,103 @@
+"""What the policy of a gRPC method declares is enforced by the running server, for every method of every service."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+import pytest
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message_factory import GetMessageClass
+
+from chassis.auth.identity import ANONYMOUS, Principal
+from chassis.grpc.errors import error_from
+from protos.shop.users.v1.users_pb2 import IssueServiceTokenRequest
+from protos.shop.users.v1.users_pb2_grpc import UserServiceStub
+from tests.shop import Shop, shop_in_one_loop
+
+# contract, setting of its address, where its policy is
+SERVERS = [
+    ("users", "SHOP_USERS_ADDRESS", "services.users.grpc_api"),
+    ("catalog", "SHOP_CATALOG_ADDRESS", "services.catalog.grpc_api"),
+    ("orders", "SHOP_ORDERS_ADDRESS", "services.orders.grpc_api"),
+    ("inventory", "SHOP_INVENTORY_ADDRESS", "services.inventory.grpc_api"),
+    ("storage", "SHOP_STORAGE_ADDRESS", "services.storage.grpc_api"),
+    ("erp", "SHOP_ERP_ADAPTER_ADDRESS", "services.erp_adapter.grpc_api"),
+    ("webhooks", "SHOP_WEBHOOKS_ADDRESS", "webhooks.incoming.grpc_api"),
+    ("webhooks", "SHOP_WEBHOOKS_ADDRESS", "webhooks.outgoing.grpc_api"),
+]
+# The stable codes of `chassis.auth.identity.check`. A wrong password, say, has a code of its own.
+_REFUSED = ("UNAUTHENTICATED", "FORBIDDEN")
+
+
+@pytest.fixture
+async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
+    async with shop_in_one_loop(tmp_path) as running:
+        yield running
+
+
+async def callers(shop: Shop) -> list[tuple[Principal, str]]:
+    """Nobody, a customer, an admin, and each process that has an identity of its own, with their tokens."""
+    found = [
+        (ANONYMOUS, ""),
+        (Principal("123", "customer"), await shop.token()),
+        (Principal("1", "admin"), await shop.token("admin@shop.test", "admin")),
+    ]
+    async with grpc.aio.insecure_channel(shop.address("SHOP_USERS_ADDRESS")) as channel:
+        users: Any = UserServiceStub(channel)
+        for service, secret in shop.around.service_secrets.items():
+            issued = await users.IssueServiceToken(IssueServiceTokenRequest(service=service, secret=secret))
+            found.append((Principal(service, "service"), issued.access_token))
+    return found
+
+
+def methods(contract: str, policy: dict[str, Any]) -> list[MethodDescriptor]:
+    """The methods that a policy speaks of; a method that no policy speaks of fails here."""
+    services = import_module(f"protos.shop.{contract}.v1.{contract}_pb2").DESCRIPTOR.services_by_name.values()
+    (service,) = [each for each in services if {method.name for method in each.methods} & policy.keys()]
+    assert {method.name for method in service.methods} == policy.keys()
+    return list(service.methods)
+
+
+async def code_of(channel: grpc.aio.Channel, method: MethodDescriptor, token: str) -> str:
+    """The stable error code of the answer to an empty request of this caller; `OK` where it is none."""
+    kind = ("stream" if method.client_streaming else "unary") + "_" + ("stream" if method.server_streaming else "unary")
+    call = getattr(channel, kind)(
+        f"/{method.containing_service.full_name}/{method.name}",
+        request_serializer=lambda message: message.SerializeToString(),
+        response_deserializer=GetMessageClass(method.output_type).FromString,
+    )
+    empty = GetMessageClass(method.input_type)()
+    metadata = (("authorization", f"Bearer {token}"),) if token else ()
+    running = call([empty] if method.client_streaming else empty, metadata=metadata, timeout=5)
+    try:
+        if method.server_streaming:
+            await running.read()
+            running.cancel()
+            return "OK"
+        await running
+    except grpc.aio.AioRpcError as error:
+        return error_from(error, method.name).code
+    return "OK"
+
+
+async def test_what_a_policy_declares_is_enforced(shop: Shop) -> None:
+    """Each method refuses exactly the callers whom its policy does not admit, streams included."""
+    wrong, tried = [], 0
+    known = await callers(shop)
+    assert len(known) > 8
+    for contract, setting, module in SERVERS:
+        policy = import_module(module).POLICY
+        async with grpc.aio.insecure_channel(shop.address(setting)) as channel:
+            for method in methods(contract, policy):
+                for principal, token in known:
+                    code = await code_of(channel, method, token)
+                    tried += 1
+                    # What an admitted caller is told of an empty request is the method's own affair.
+                    if (code in _REFUSED) is policy[method.name](principal):
+                        wrong.append((method.full_name, principal.role or "nobody", principal.subject, code))
+    assert tried > 300
+    assert wrong == []

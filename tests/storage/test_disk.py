@@ -1,0 +1,34 @@
+"""What an uploader is told when the disk does not take the file."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from chassis.errors import Kind, ShopError
+from services.storage.folder_store import FolderStore
+from services.storage.partial_upload import ArrivingFile
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, "INSUFFICIENT_STORAGE"), (errno.EIO, "STORE_UNAVAILABLE")])
+async def test_a_disk_that_does_not_take_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: str
+) -> None:
+    """A full or failing disk is told as what it is, with when to come back, and leaves nothing behind."""
+
+    def refuse(_file: ArrivingFile, _block: memoryview) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(ArrivingFile, "write", refuse)
+    store = FolderStore(tmp_path)
+    await store.prepare()
+    with pytest.raises(ShopError) as refused:
+        async with store.receiving() as arrival:
+            await arrival.write(b"content")
+            await arrival.content()
+    assert (refused.value.code, refused.value.kind) == (code, Kind.UNAVAILABLE)
+    assert refused.value.retry_after
+    assert not list((tmp_path / "incoming").iterdir())

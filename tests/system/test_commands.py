@@ -1,0 +1,171 @@
+"""The commands with which a person looks into a running shop, calls it, and ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import pty
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.shop import Shop
+from tests.system.real_shop import RealShop, real_shop
+from tests.waiting import eventually
+
+pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="module")]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RealShop]:
+    async with real_shop(tmp_path_factory.mktemp("shop")) as started:
+        yield started
+
+
+async def run(shop: Shop, *arguments: str, given: str = "") -> tuple[int, str, str]:
+    """Run `shop …`: exit code, what it printed, and what it said of errors."""
+    own = {name: value for name, value in shop.around.shared.items() if not name.startswith("SHOP_WEBHOOK_SECRET")}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "shop", *arguments),
+        env=own,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(given.encode()), 60)
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+async def answers(shop: Shop, *arguments: str, given: str = "") -> list[dict[str, object]]:
+    """What `shop call … --json` prints; it must succeed."""
+    code, out, err = await run(shop, "call", *arguments, "--json", given=given)
+    assert code == 0, err
+    return [json.loads(line) for line in out.splitlines()]
+
+
+async def test_order_tells_its_story(shop: RealShop) -> None:
+    """`shop order ID` has status, history, stock, payment, webhooks and mails; of an unknown order it says so."""
+    order_id = (await shop.place(("42", 1))).json()["id"]
+
+    async def settled() -> bool:
+        _, out, _ = await run(shop, "order", order_id)
+        return "verdict: settled" in out
+
+    await eventually(settled, within=60)
+    code, out, _ = await run(shop, "order", order_id)
+    assert code == 0
+    assert f"order {order_id}: shipped" in out
+    story = ["order.placed", "order.confirmed", "order.paid", "order.shipped", "shipped: 1 x 42", "succeeded: 8900 eur"]
+    places = [out.index(each) for each in [*story, "payment_intent.succeeded: applied", "confirmed to demo@shop.test"]]
+    assert places == sorted(places)
+    assert (await run(shop, "order", "unknown"))[0] == 1
+    _, out, _ = await run(shop, "order", order_id, "--json")
+    assert json.loads(out)["order"]["status"] == "shipped"
+
+
+@pytest.mark.parametrize("option", [[], ["--reject"]], ids=["shipped", "rejected"])
+async def test_tour_fits_eighty_columns(shop: RealShop, option: list[str]) -> None:
+    """In a terminal of 80 columns no line of the tour is longer, and every hop is as it should be."""
+    reading, writing = pty.openpty()
+    env = {**shop.around.shared, "COLUMNS": "80", "TERM": "xterm"}
+    tour = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "shop", "tour", *option), env=env, stdout=writing, stderr=writing
+    )
+    os.close(writing)
+    printed = await asyncio.wait_for(asyncio.to_thread(_read, reading), 90)
+    assert await tour.wait() == 0, printed
+    lines = printed.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any(line.endswith("hops, all as they should be.") for line in lines)
+    assert ("Refused as it should be" in printed) is bool(option)
+
+
+def _read(descriptor: int) -> str:
+    """All that is written to a terminal until its last writer has gone."""
+    printed = b""
+    with os.fdopen(descriptor, "rb", buffering=0) as terminal, contextlib.suppress(OSError):
+        while chunk := terminal.read(1 << 16):
+            printed += chunk
+    return printed.decode()
+
+
+async def test_call_makes_all_four_kinds(shop: RealShop, tmp_path: Path) -> None:
+    """Unary, client stream, server stream and both ways, each signed in as the service demands."""
+    (order,) = await answers(shop, "orders", "GetOrder", "id=123")
+    assert order["order"]["id"] == "123"  # type: ignore[index]
+    (event,) = await answers(shop, "orders", "WatchOrder", "order_id=123", "--count", "1")
+    assert event["type"] == "order.placed"
+    reports = ["id=a", "product_id=7", "quantity=1", "+", "id=b", "product_id=7", "quantity=2"]
+    levels = await answers(shop, "inventory", "SyncStock", *reports)
+    assert [level["adjustment_id"] for level in levels] == ["a", "b"], "as an admin, whom it demands"
+    (tmp_path / "hello").write_text("hello")
+    upload = ("UploadFile", "header.content_type=text/plain", "+", f"data=@{tmp_path / 'hello'}")
+    (stored,) = await answers(shop, "storage", *upload)
+    assert stored["file"]["size"] == "5"  # type: ignore[index]
+    (stock,) = await answers(shop, "erp_adapter", "GetStockLevels", "product_ids=42", "product_ids=123")
+    assert len(stock["levels"]) == 2, "as inventory, whom it demands"  # type: ignore[arg-type]
+    (found,) = await answers(shop, "shop.catalog.v1.CatalogService", "GetProducts", "-", given='{"ids": ["42"]}\n')
+    assert found["products"][0]["id"] == "42"  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("orders", "GetOrder", "id=nope"), 1, "NOT_FOUND"),
+        (("orders", "ListRecords", "--as", "demo@shop.test"), 1, "FORBIDDEN"),
+        (("orders", "GetOrdr"), 2, 'Did you mean "GetOrder"?'),
+        (("ordrs", "GetOrder"), 2, 'Did you mean "orders"?'),
+        (("orders", "GetOrder", "idd=1"), 2, 'Did you mean "id"?'),
+        (("orders", "GetOrder", "id"), 2, "not of the form field=value"),
+        (("inventory", "ListStock", "page_size=many"), 2, "invalid ListStockRequest"),
+    ],
+)
+async def test_call_says_what_is_wrong(shop: RealShop, arguments: tuple[str, ...], code: int, said: str) -> None:
+    """What the service refuses is exit code 1; what cannot be sent is 2, and says what to change."""
+    ended, _, err = await run(shop, "call", *arguments)
+    assert (ended, said in err) == (code, True), err
+
+
+async def test_queues_and_pages_are_shown(shop: RealShop) -> None:
+    """`shop queues` has a line for each queue; `shop open` prints the URL of a page that answers."""
+    _, out, _ = await run(shop, "queues", "--json")
+    names = {each["queue"] for each in json.loads(out)["items"]}
+    assert {"order-processing", "order-mail", "webhook-processing"} <= names
+    code, out, _ = await run(shop, "open", "docs")
+    assert (code, out.strip()) == (0, f"{shop.address('SHOP_GATEWAY_URL')}/docs")
+    assert 'Did you mean "mails"?' in (await run(shop, "open", "mail"))[2]
+
+
+async def test_healthy_says_yes_or_no(shop: RealShop) -> None:
+    """`shop healthy` prints what its exit code says."""
+    assert await run(shop, "healthy", "orders") == (0, "orders is healthy\n", "")
+
+
+async def test_doctor_finds_nothing_wrong_where_the_shop_runs(shop: RealShop) -> None:
+    """Ports that the shop of this directory holds are not in its way."""
+    code, out, _ = await run(shop, "doctor")
+    assert code == 0, out
+    assert "in use by the shop that runs here" in out
+
+
+async def test_down_ends_it_and_reset_removes_its_state(tmp_path: Path) -> None:
+    """`shop reset` asks first; then it ends the shop and removes what is its own, and nothing else."""
+    async with real_shop(tmp_path) as shop:
+        (tmp_path / "notes.txt").write_text("mine")
+        assert (await run(shop, "reset", given="n\n"))[0] == 1
+        assert shop.all_ready()
+        code, out, _ = await run(shop, "reset", "--yes")
+        assert code == 0
+        assert shop.supervisor is not None
+        assert await asyncio.wait_for(shop.supervisor.wait(), 30) == 0
+        assert "notes.txt" in out
+        assert os.listdir(tmp_path) == ["notes.txt"]  # noqa: PTH208 - see ASYNC240
+        code, out, _ = await run(shop, "down")
+        assert (code, "No shop is running" in out) == (0, True)
+        code, _, err = await run(shop, "audit")
+        assert (code, "no shop is running here" in err) == (2, True), err

@@ -1,0 +1,46 @@
+"""The command line as a whole: every command has its help, a misspelt one its suggestion, and none slows the others."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from shop.cli import COMMANDS, app
+
+NAMES = [name for commands in COMMANDS.values() for name in commands]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_explains_itself(name: str) -> None:
+    """`shop COMMAND --help` prints what it does."""
+    done = CliRunner().invoke(app, [name, "--help"])
+    assert done.exit_code == 0
+    assert f"Usage: shop {name}" in CliRunner().invoke(app, [name, "--help"], prog_name="shop").output
+
+
+def test_help_lists_every_command() -> None:
+    """`shop --help` shows each command under its panel."""
+    printed = CliRunner().invoke(app, ["--help"]).output
+    assert all(panel in printed for panel in COMMANDS)
+    assert all(f" {name} " in printed for name in NAMES)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("statu", "status"), ("dead-leters", "dead-letters"), ("queus", "queues")]
+)
+def test_misspelt_command_is_suggested(typed: str, meant: str) -> None:
+    """An unknown command is refused with the nearest name."""
+    done = CliRunner().invoke(app, [typed])
+    assert done.exit_code == 2
+    assert f"Did you mean '{meant}'?" in done.output
+
+
+def test_start_imports_no_command() -> None:
+    """The command line itself imports neither a command nor what commands need."""
+    heavy = ("grpc", "sqlalchemy", "pydantic", "httpx", "shop.commands.processes.cli")
+    code = f"import sys, shop.cli; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,49 @@
+"""`shop doctor`: each check tells what it found, whether it is enough, and how to mend it."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+from pathlib import Path
+
+import pytest
+
+from shop.commands.doctor import checks
+from shop.commands.doctor.checks import Finding
+from shop.commands.doctor.ports import holder
+
+
+@pytest.mark.parametrize(
+    ("finding", "fine", "fix"),
+    [
+        (checks.python((3, 11)), True, ""),
+        (checks.python((3, 10)), False, "PYTHON="),
+        (checks.files(256), False, "ulimit -n"),
+        (checks.files(resource.RLIM_INFINITY), True, ""),
+        (checks.umask(0o022), True, ""),
+        (checks.umask(0o077), True, "chmod"),
+        (checks.memory(200 << 20), False, "--only"),
+        (checks.memory(4 << 30), True, ""),
+        (checks.clock(100.0, 200.0), False, "set-ntp"),
+        (checks.docker(1 << 30), True, "daemon.json"),
+        (checks.docker(65_536), True, ""),
+    ],
+)
+def test_finding_says_how_to_mend_it(finding: Finding, fine: bool, fix: str) -> None:
+    """What is not enough has a fix, and what is enough has none."""
+    assert finding.fine is fine
+    assert (fix in finding.fix) if fix else finding.fix == ""
+
+
+def test_taken_port_is_told_with_its_holder(tmp_path: Path) -> None:
+    """A port that another program holds is named, with that program and the setting that moves ours."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        found = checks.examine({"SHOP_DATA_DIR": str(tmp_path), "SHOP_GATEWAY_PORT": str(port)})
+        (taken,) = [each for each in found if str(port) in each.what]
+        assert not taken.fine
+        assert "SHOP_GATEWAY_PORT" in taken.fix
+        if Path("/proc/net/tcp").exists():
+            assert f"by process {os.getpid()}" in taken.what
+            assert f"by process {os.getpid()}" in holder(port)
