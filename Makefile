@@ -1,9 +1,9 @@
-# Each command sets up what it needs on a fresh machine with Python 3.11-3.13 and make.
+# Each command sets up what it needs on a fresh machine with Python 3.11-3.14 and make.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: up tour test check setup setup-dev lock clean bench-start bench-webhooks bench-realtime autobahn bench-internal bench-edge
+.PHONY: picture up tour test check setup setup-dev lock clean bench-start bench-webhooks bench-realtime autobahn bench-internal bench-edge bench-orders
 
 up: setup ## start the shop on the embedded default
 	@exec $(BIN)/shop up
@@ -20,7 +20,23 @@ check: setup-dev ## style, types, import contracts, protos
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
 	$(BIN)/python -m protos check
-	$(BIN)/python -m gateway.openapi_check
+	$(BIN)/python -m tools.openapi_check
+	$(BIN)/python -m tools.asyncapi_check
+
+.PHONY: lessons-check
+lessons-check: setup-dev ## each lesson's check against the broken code, the solution and the wrong fixes; ARGS="1 5": only these
+	@$(BIN)/python -m tools.lessons_check $(ARGS)
+
+.PHONY: offline-kit
+offline-kit: setup ## packages for four systems and Pythons 3.11 to 3.14, and the repository, in build/offline-kit
+	@$(BIN)/python -m tools.offline_kit $(ARGS)
+
+picture: setup-dev ## the README's picture: one order's X-ray, from a shop that is started for it
+	@$(BIN)/python -m tools.picture
+
+.PHONY: faults
+faults: setup-dev ## break the shop on purpose, scenario by scenario, with a verdict for each; ARGS=quick, or names
+	@$(BIN)/python -m tests.faults.suite $(ARGS)
 
 bench-start: setup-dev ## time to ready, memory, latency of an order
 	@$(BIN)/python -m bench.start
@@ -47,6 +63,9 @@ bench-edge: setup-dev ## what the gateway's and GraphQL's policies cost, each be
 bench-internal: setup-dev ## interceptors, streams, the ERP's adapter and reservations, each beside its floor
 	@$(BIN)/python -m bench.internal
 
+bench-orders: setup-dev ## orders a second from accepted to shipped, and what one costs by process and kind of work
+	@$(BIN)/python -m bench.orders $(ARGS)
+
 setup: $(VENV)/.runtime
 	@$(BIN)/python -m protos
 
@@ -63,12 +82,12 @@ $(VENV)/.dev: requirements-dev.txt pyproject.toml
 
 .PHONY: environment
 environment:
-	@$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info[:2] <= (3, 13) or sys.exit("Python 3.11 to 3.13 is needed; this is " + sys.version.split()[0] + ". Say which one: make PYTHON=python3.12")'
+	@$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info[:2] <= (3, 14) or sys.exit("Python 3.11 to 3.14 is needed; this is " + sys.version.split()[0] + ". Install one of these and name it: make up PYTHON=python3.13")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing $(REQUIREMENTS) into $(VENV) (once)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(REQUIREMENTS)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . --config-settings editable_mode=compat
-	@$(BIN)/python -m compileall -q chassis console gateway graphql_server legacy_soap partners services shop webhooks
+	@$(BIN)/python -m compileall -q chassis console gateway graphql_server legacy_soap mcp_server partners services shop webhooks
 
 lock: ## bring the lock files up to date (needs uv)
 	uv pip compile --universal --generate-hashes --no-header --python-version 3.11 --upgrade pyproject.toml -o requirements.txt
@@ -77,6 +96,10 @@ lock: ## bring the lock files up to date (needs uv)
 clean: ## forget the environment, the state and everything generated
 	rm -rf $(VENV) .shop build *.egg-info .mypy_cache .ruff_cache .pytest_cache
 	find protos -name '*_pb2*.py*' -delete
+
+.PHONY: down
+down: ## stop the composed shop, whichever profiles run; ARGS=-v removes its data, too
+	@docker compose --profile scale --profile observability --profile tools down --remove-orphans $(ARGS)
 
 .PHONY: compose-test bench-scale
 compose-test: setup-dev ## build the images, and try the composed shop: journey, faults, copies (needs a container engine)
