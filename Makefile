@@ -14,7 +14,7 @@ tour: setup ## place one real order and print its journey
 test: setup-dev ## all tests that can run here; REQUIRE=rabbitmq,postgres,redis makes a missing server a failure
 	@$(BIN)/pytest -n $${TEST_WORKERS:-2} $(ARGS)
 
-check: setup-dev ## style, types, import contracts, protos
+check: setup-dev ## style, types, import contracts, protos, known vulnerabilities
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
@@ -22,6 +22,7 @@ check: setup-dev ## style, types, import contracts, protos
 	$(BIN)/python -m protos check
 	$(BIN)/python -m tools.openapi_check
 	$(BIN)/python -m tools.asyncapi_check
+	$(BIN)/python -m tools.security_check
 
 .PHONY: lessons-check
 lessons-check: setup-dev ## each lesson's check against the broken code, the solution and the wrong fixes; ARGS="1 5": only these

@@ -70,7 +70,7 @@ class Backoff:
                 log.warning("%s paused", self._name, extra=facts)
             else:
                 log.error("%s paused by an unexpected error", self._name, extra=facts, exc_info=error)
-        return self._pause * random.uniform(1 - _JITTER, 1)  # noqa: S311 - nothing to guess here
+        return self._pause * random.uniform(1 - _JITTER, 1)  # noqa: S311  # nosec B311 # nothing to guess here
 
     def worked(self) -> None:
         """The component does its work again."""

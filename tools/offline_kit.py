@@ -91,7 +91,7 @@ def command(target: Target, python: str, listed: Path, wheels: Path) -> list[str
 def bundle(path: Path) -> None:
     """Put the repository, as last committed, into one file that `git clone` takes."""
     git = ["git", "-C", str(ROOT), "bundle", "create", "--quiet", str(path.absolute()), "HEAD"]
-    subprocess.run(git, check=True)  # noqa: S603  # our arguments
+    subprocess.run(git, check=True)  # noqa: S603  # nosec B603 # our arguments
 
 
 def main(arguments: list[str]) -> int:
@@ -106,7 +106,7 @@ def main(arguments: list[str]) -> int:
             sys.stdout.flush()
             listed = folder / f"{target.name}-{python}.txt"
             listed.write_text(requirements(lock, target, python))
-            done = subprocess.run(command(target, python, listed, wheels), check=False)  # noqa: S603  # our arguments
+            done = subprocess.run(command(target, python, listed, wheels), check=False)  # noqa: S603  # nosec B603 # our arguments
             failed += done.returncode != 0
             listed.unlink()
     bundle(folder / "shop.bundle")

@@ -205,7 +205,7 @@ class ServiceToken:
 
     def __init__(self, issue: Callable[[], Awaitable[tuple[str, float]]]) -> None:
         self._issue = issue
-        self._token = ""
+        self._token = ""  # nosec B105 # not signed in yet
         # By the monotonic clock.
         self._renew_at = float("-inf")
         # By the clock that the token's own times are of. Outside of them, it is refused: the clock was set.

@@ -217,7 +217,7 @@ class _Consumer:
 
     def _failed(self, error: Exception, delivery: Delivery) -> Ack | Retry | DeadLetter:
         """The settlement after a failure, which is logged."""
-        stretch = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - nothing to guess here
+        stretch = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # nosec B311 # nothing to guess here
         decision = decide(error, delivery.attempt, self._retry_delays, stretch=stretch)
         context = self._context(delivery)
         match decision:

@@ -151,7 +151,7 @@ class ServiceIdentity:
 
     def __init__(self, source: Callable[[], Awaitable[str]]) -> None:
         self._source = source
-        self._token = ""
+        self._token = ""  # nosec B105 # not signed in yet
 
     def __call__(self) -> str:
         """The token; empty while there is none. Then calls go on, and count against their caller's limits."""

@@ -176,7 +176,7 @@ class _Exchange:
             elif name == b"traceparent":
                 self.parent = value.decode("latin-1")
         if not self.request_id:
-            self.request_id = b"%032x" % random.getrandbits(128)
+            self.request_id = b"%032x" % random.getrandbits(128)  # nosec B311 # an id, which is no secret
         self.traceparent = b""
         self.status = 0
         self.received = 0

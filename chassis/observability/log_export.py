@@ -95,7 +95,7 @@ class OtlpLogs(logging.Handler):
             self._url, message.SerializeToString(), {"Content-Type": "application/x-protobuf"}
         )
         try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT):  # noqa: S310
+            with urllib.request.urlopen(request, timeout=_TIMEOUT):  # noqa: S310  # nosec B310 # a URL of our own settings
                 return True
         except urllib.error.HTTPError:
             return True  # refused for good: a collector that takes no logs

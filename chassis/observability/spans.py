@@ -21,11 +21,11 @@ _UNSET = Status()
 
 
 def new_trace_id() -> int:
-    return random.getrandbits(128) or 1
+    return random.getrandbits(128) or 1  # nosec B311 # an id, which is no secret
 
 
 def new_span_id() -> int:
-    return random.getrandbits(64) or 1
+    return random.getrandbits(64) or 1  # nosec B311 # an id, which is no secret
 
 
 class RecordedSpan(ReadableSpan, Span):

@@ -137,7 +137,7 @@ class Telemetry:
             origin = span.get_span_context()
         if origin.is_valid:
             return (None if origin.trace_flags & _SAMPLED else _Unsampled(_written(origin))), origin
-        if random.random() < self._sample_ratio:  # noqa: S311 - nothing to guess here
+        if random.random() < self._sample_ratio:  # noqa: S311  # nosec B311 # nothing to guess here
             return None, origin
         return _Unsampled(_new_traceparent()), origin
 

@@ -51,7 +51,7 @@ _PRODUCT = {
     "image_url": "/v1/files/keyboard",
 }
 _USER = {"name": "Ada Lovelace", "email": "ada@example.com"}
-_TOKEN = {"access_token": "eyJ…", "token_type": "Bearer", "expires_in": 900}
+_TOKEN = {"access_token": "eyJ…", "token_type": "Bearer", "expires_in": 900}  # nosec B105 # an example
 _UPDATED = "2026-01-05T09:00:00Z"
 
 
@@ -94,7 +94,7 @@ class NewOrder(Write):
 
 
 class Registration(Write):
-    model_config = ConfigDict(json_schema_extra=_example(**_USER, password="correct horse"))  # noqa: S106  # an example
+    model_config = ConfigDict(json_schema_extra=_example(**_USER, password="correct horse"))  # noqa: S106  # nosec B106 # an example
 
     name: str = Field(min_length=1, max_length=100, pattern=_WORDS)
     # Whether it is an address that mail can reach, no pattern can tell: users says so.
@@ -105,7 +105,7 @@ class Registration(Write):
 class PasswordGrant(BaseModel):
     """OAuth 2's password grant (RFC 6749, section 4.3); `username` is the email. What else a client adds is ignored."""
 
-    model_config = ConfigDict(json_schema_extra=_example(username="demo@shop.test", password="demo"))  # noqa: S106  # public
+    model_config = ConfigDict(json_schema_extra=_example(username="demo@shop.test", password="demo"))  # noqa: S106  # nosec B106 # public
 
     grant_type: Literal["password"] = "password"
     username: str = Field(max_length=254, pattern=_TEXT)

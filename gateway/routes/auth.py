@@ -29,4 +29,4 @@ async def issue_token(request: Request, grant: Annotated[PasswordGrant, Form()])
     failures: SignInFailures = request.app.state.sign_in_failures
     async with failures.attempt(grant.username):
         issued = await while_connected(request, upstreams(request).users.issue_token(grant.username, grant.password))
-    return json_response({"access_token": issued.access_token, "token_type": "Bearer", "expires_in": issued.expires_in})
+    return json_response({"access_token": issued.access_token, "token_type": "Bearer", "expires_in": issued.expires_in})  # nosec B105 # the token's type

@@ -61,4 +61,4 @@ class Teller:
 def delay_after(attempts: int) -> float:
     """Seconds to wait after so many attempts have failed: doubled each time, spread by a quarter."""
     delay = min(_FIRST_DELAY * (1 << min(attempts, 16)), MAX_DELAY)
-    return delay * random.uniform(0.75, 1.25)  # noqa: S311 - nothing to guess here
+    return delay * random.uniform(0.75, 1.25)  # noqa: S311  # nosec B311 # nothing to guess here

@@ -20,7 +20,7 @@ from services.erp_adapter.ports import Erp
 from services.erp_adapter.soap_client import Login, SoapClient, soap_client
 from services.erp_adapter.soap_erp import SoapErp
 
-DEMO_PASSWORD = "shop"  # noqa: S105 - the ERP's demo account
+DEMO_PASSWORD = "shop"  # noqa: S105  # nosec B105 # the ERP's demo account
 MIGRATIONS = Path(__file__).parent / "migrations"
 CONTRACT = Path(__file__).with_name("erp_contract.txt")
 

@@ -79,7 +79,7 @@ class Spool:
         """Every order, in the order in which they were placed, with everything about it."""
         query = "SELECT o.id, o.content, e.email FROM orders o LEFT JOIN emails e USING (user_id) ORDER BY o.rowid"
         for order_id, content, email in self._db.execute(query):
-            yield pickle.loads(content), self._traces(order_id, email)  # noqa: S301 - ours, from a moment ago
+            yield pickle.loads(content), self._traces(order_id, email)  # noqa: S301  # nosec B301 # ours, from a moment ago
 
     def strangers(self) -> Iterator[tuple[str, Traces]]:
         """Every subject that is no order, with everything about it."""
@@ -90,7 +90,7 @@ class Spool:
     def stock(self) -> Iterator[Stock]:
         """Every product's figures."""
         for (content,) in self._db.execute("SELECT content FROM stock ORDER BY rowid"):
-            yield pickle.loads(content)  # noqa: S301 - as above
+            yield pickle.loads(content)  # noqa: S301  # nosec B301 # as above
 
     def _traces(self, subject: str, email: str | None) -> Traces:
         traces = Traces(email=email)
@@ -106,7 +106,7 @@ class Spool:
             Message: traces.messages,
         }
         for (content,) in self._db.execute("SELECT content FROM traces WHERE subject = ? ORDER BY rowid", (subject,)):
-            record = pickle.loads(content)  # noqa: S301 - as above
+            record = pickle.loads(content)  # noqa: S301  # nosec B301 # as above
             places[type(record)].append(record)
         return traces
 

@@ -36,7 +36,7 @@ def live(spec: ProcessSpec, env: Mapping[str, str], *, leave: Iterable[int], com
         if command:
             for pipe in (READY, LIFELINE):
                 os.set_inheritable(int(env[pipe]), True)
-            os.execve(command[0], command, env)  # noqa: S606  # no shell is wanted
+            os.execve(command[0], command, env)  # noqa: S606  # nosec B606 # no shell is wanted
         run(spec)
         code = 0
     except SystemExit as end:

@@ -12,7 +12,7 @@ from shop.process_table import TABLE, ProcessSpec, Scheme
 from shop.supervisor import keyring, ports
 
 _ALL_SERVICE_SECRETS = "SHOP_SERVICE_SECRETS"
-_OWN_SERVICE_SECRET = "SHOP_SERVICE_SECRET"  # noqa: S105  # the setting's name
+_OWN_SERVICE_SECRET = "SHOP_SERVICE_SECRET"  # noqa: S105  # nosec B105 # the setting's name
 METRICS_PORT = "SHOP_METRICS_PORT"
 _SECRET_SETTINGS = frozenset({_ALL_SERVICE_SECRETS, *(scheme.setting for scheme in Scheme)})
 

@@ -18,7 +18,7 @@ _CHOICE = range(20_000, 32_000)
 
 def reachable(host: str) -> str:
     """The address at which to reach on this machine what listens on `host`."""
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # nosec B104 # where to connect to what listens everywhere
 
 
 def assign(table: Sequence[ProcessSpec], env: Mapping[str, str], host: str) -> dict[str, int]:
@@ -62,7 +62,7 @@ def _parse(setting: str, text: str) -> int:
 
 def any_free(host: str, taken: Collection[int]) -> int:
     """A port on which nothing listens, and none of those taken. Raises `Refused`."""
-    for number in random.sample(_CHOICE, len(_CHOICE)):
+    for number in random.sample(_CHOICE, len(_CHOICE)):  # nosec B311 # nothing to guess here
         if number not in taken and not _problem(host, number):
             return number
     raise Refused(f"no port from {_CHOICE.start} to {_CHOICE.stop - 1} is free")

@@ -51,7 +51,7 @@ class Driver:
     def __init__(self, env: Mapping[str, str]) -> None:
         self._env = env
         self._http = httpx.Client(timeout=60, trust_env=False)
-        login = {"username": "demo@shop.test", "password": "demo"}
+        login = {"username": "demo@shop.test", "password": "demo"}  # nosec B105 # the public demo account
         answer = self._http.post(f"{url_of('gateway', env)}/v1/auth/token", data=login).raise_for_status()
         self._customer = {"Authorization": f"Bearer {answer.json()['access_token']}"}
 

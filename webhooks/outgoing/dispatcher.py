@@ -104,7 +104,7 @@ class Dispatcher:
 
     async def _attempt(self, endpoint: Endpoint, delivery: Delivery) -> None:
         attempt = await self._sender.send(endpoint, delivery)
-        stretch = random.uniform(1, 1 + _JITTER)  # noqa: S311 - nothing to guess here
+        stretch = random.uniform(1, 1 + _JITTER)  # noqa: S311  # nosec B311 # nothing to guess here
         endpoint, delivery = after_attempt(endpoint, delivery, attempt, self._persistence, stretch=stretch)
         await self._store.record(endpoint, delivery, attempt)
 

@@ -173,7 +173,7 @@ def claim(connection: sqlite3.Connection, queue: str, holder: str, limit: int, n
 
 def ack(connection: sqlite3.Connection, held: Held) -> bool:
     """Forget a held row; False when it is not held any more."""
-    return _touched(connection, "DELETE FROM queued" + _HELD, *held)  # noqa: S608 - two constants
+    return _touched(connection, "DELETE FROM queued" + _HELD, *held)  # noqa: S608  # nosec B608 # two constants
 
 
 def retry(connection: sqlite3.Connection, held: Held, delay: float, now: float) -> bool:
@@ -190,7 +190,7 @@ def dead_letter(connection: sqlite3.Connection, held: Held, event_id: str, reaso
 
 def give_back(connection: sqlite3.Connection, rows: Sequence[Held]) -> None:
     """Give back some of what a subscription holds."""
-    connection.executemany("UPDATE queued SET holder = NULL" + _HELD, rows)  # noqa: S608 - two constants
+    connection.executemany("UPDATE queued SET holder = NULL" + _HELD, rows)  # noqa: S608  # nosec B608 # two constants
 
 
 def release(connection: sqlite3.Connection, holder: str) -> None:

@@ -49,7 +49,7 @@ class _Tokens:
     def __init__(self, email: str, password: str) -> None:
         self._email = email
         self._password = password
-        self._token = ""
+        self._token = ""  # nosec B105 # not signed in yet
         self._renew_at = 0.0
 
     async def __call__(self) -> str:

@@ -118,7 +118,7 @@ def _default(value: ast.expr) -> str:
         inner = value.args[0] if value.args else None
         return str(inner.value) if isinstance(inner, ast.Constant) else "{}"
     try:
-        found = eval(compile(ast.Expression(value), "<default>", "eval"), {"__builtins__": {}})  # noqa: S307 - our own source
+        found = eval(compile(ast.Expression(value), "<default>", "eval"), {"__builtins__": {}})  # noqa: S307  # nosec B307 # our own source
     except NameError:
         return ast.unparse(value)
     if isinstance(found, tuple):

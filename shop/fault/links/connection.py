@@ -145,7 +145,7 @@ class _Way:
         self._arrived, self._room = asyncio.Event(), asyncio.Event()
         # Bytes that may still pass, for each toxic that cuts.
         self._left: dict[Active, int] = {}
-        self._jitter = random.Random(f"{number}/{direction}")  # noqa: S311 - repeatable, no secret
+        self._jitter = random.Random(f"{number}/{direction}")  # noqa: S311  # nosec B311 # repeatable, no secret
 
     async def receive(self) -> None:
         """Take what arrives, up to a bound."""

@@ -146,4 +146,4 @@ def _number(text: str) -> float:
 
 
 def _draw(seed: int, connection: int) -> float:
-    return random.Random(f"{seed}/{connection}").random()  # noqa: S311 - a repeatable draw, no secret
+    return random.Random(f"{seed}/{connection}").random()  # noqa: S311  # nosec B311 # a repeatable draw, no secret

@@ -91,11 +91,11 @@ class Customer:
 
     def __init__(self, ground: Ground, load: Load, seed: int) -> None:
         self.seen = Clients()
-        self._load, self._draw = load, random.Random(seed)  # noqa: S311 - a repeatable load, no secret
+        self._load, self._draw = load, random.Random(seed)  # noqa: S311  # nosec B311 # a repeatable load, no secret
         self._gateway = ground.env["SHOP_GATEWAY_URL"]
         self._notifier = ground.env["SHOP_NOTIFIER_URL"]
         self._http: aiohttp.ClientSession | None = None
-        self._token = ""
+        self._token = ""  # nosec B105 # not signed in yet
         self._tasks: set[asyncio.Task[None]] = set()
         self._background: list[asyncio.Task[None]] = []
 

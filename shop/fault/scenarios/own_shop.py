@@ -50,7 +50,7 @@ def own_shop(env: Mapping[str, str], log: Path | None = None) -> Iterator[Mappin
         own = {**_QUICKER, **kept, **ports, "SHOP_DATA_DIR": folder}
         log = log or Path(folder) / "up.log"
         with log.open("wb") as output:
-            supervisor = subprocess.Popen(
+            supervisor = subprocess.Popen(  # nosec B603 # our own arguments
                 [sys.executable, "-m", "shop", "up", "--lab"],
                 stdin=subprocess.DEVNULL,
                 stdout=output,

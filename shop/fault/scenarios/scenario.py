@@ -120,7 +120,7 @@ class _Template:
     def values(self, seed: int) -> list[str]:
         if not self.pairs:
             return list(self.each)
-        draw = random.Random(seed)  # noqa: S311 - a repeatable draw, no secret
+        draw = random.Random(seed)  # noqa: S311  # nosec B311 # a repeatable draw, no secret
         names = [spec.name for spec in TABLE]
         return [" ".join(draw.sample(names, 2)) for _ in range(self.pairs)]
 

@@ -135,7 +135,7 @@ def _insert(db: sqlite3.Connection, group: Sequence[Webhook]) -> list[bool]:
     if _execute(db, statement, values).rowcount == len(group):
         return [True] * len(group)
     found = db.execute(
-        f"SELECT id FROM webhooks WHERE id IN ({', '.join('?' * len(group))})",  # noqa: S608  # question marks
+        f"SELECT id FROM webhooks WHERE id IN ({', '.join('?' * len(group))})",  # noqa: S608  # nosec B608 # question marks
         [webhook.id for webhook in group],
     )
     new = {row[0] for row in found}

@@ -55,7 +55,7 @@ def _own_shop(env: Mapping[str, str]) -> Iterator[None]:
     log = folder / "tour.log"
     sys.stderr.write(f"no shop runs at {url_of('gateway', env)}: starting one (its log: {log})\n")
     with log.open("wb") as output:
-        supervisor = subprocess.Popen(
+        supervisor = subprocess.Popen(  # nosec B603 # our own arguments
             [sys.executable, "-m", "shop", "up"],
             stdin=subprocess.DEVNULL,
             stdout=output,
