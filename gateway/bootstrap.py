@@ -148,6 +148,7 @@ async def run(
             port=settings.gateway_port,
             tls=s.tls,
             largest_websocket_message=LARGEST_MESSAGE,
+            telemetry=s.telemetry,
         )
         running = Running(await s.enter(serving))
         s.on_end(edge.order_news.end)

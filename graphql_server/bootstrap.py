@@ -103,6 +103,10 @@ async def run(settings: Settings | None = None) -> AsyncIterator[Running]:
         if settings.service_secret:
             await s.background(identity.keep())
         serving = serve_http(
-            boundary, host=settings.host, port=settings.graphql_port, largest_websocket_message=MAX_BODY_BYTES
+            boundary,
+            host=settings.host,
+            port=settings.graphql_port,
+            largest_websocket_message=MAX_BODY_BYTES,
+            telemetry=spans,
         )
         yield Running(await s.enter(serving))

@@ -52,4 +52,5 @@ async def run(settings: Settings | None = None) -> AsyncIterator[Running]:
         if settings.service_secret:
             await s.background(identity.keep())
         boundary = HttpBoundary(app, s.telemetry, protocol_of=lambda _: "MCP")
-        yield Running(await s.enter(serve_http(boundary, host=settings.host, port=settings.mcp_port)))
+        serving = serve_http(boundary, host=settings.host, port=settings.mcp_port, telemetry=s.telemetry)
+        yield Running(await s.enter(serving))

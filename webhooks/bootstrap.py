@@ -73,7 +73,13 @@ async def run(settings: Settings | None = None, *, intake: Intake | None = None)
         start = StartPage.of("Webhooks", ABOUT, *LINKS, example=EXAMPLE, env=settings.env)
         api = application(Receiving(intake, keys), intake.healthy, start)
         app = HttpBoundary(api, s.telemetry, protocol_of=_protocol)
-        serving = serve_http(app, host=settings.host, port=settings.webhooks_port, singular=SINGULAR_HEADERS)
+        serving = serve_http(
+            app,
+            host=settings.host,
+            port=settings.webhooks_port,
+            singular=SINGULAR_HEADERS,
+            telemetry=s.telemetry,
+        )
         yield Running(await s.enter(serving))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Collection
 from typing import Any
 
@@ -13,9 +12,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from chassis.errors import Kind, ShopError
 from chassis.http.connections import Connections, client_network
-from chassis.http.problem_details import problem
+from chassis.http.problem_details import Refused
 from chassis.http.requests import (
     HEAD_TOO_LARGE,
     HEAD_TOO_SLOW,
@@ -30,15 +28,14 @@ from chassis.http.requests import (
     head_size,
     refusal,
 )
+from chassis.observability.tracing import Telemetry
 
 log = logging.getLogger(__name__)
 
 # Of a response whose client has stopped reading; the default of 64 KiB is most of what such a client costs.
 _MAX_UNSENT_BYTES = 8 << 10
-# Seconds that a client may take for a head, and for which the rest of what was refused is read, so that its client
-# gets to see the answer.
+# Seconds that a client may take for a head.
 _HEAD_TIMEOUT = 10.0
-_LINGER = 1.0
 # Answered however much work there is.
 _PROBES = frozenset({b"/healthz", b"/readyz"})
 _OVERLOADED = Refusal(
@@ -58,9 +55,11 @@ class Protocol(HttpToolsProtocol):
         *,
         open_connections: Connections,
         singular: Collection[bytes],
+        telemetry: Telemetry | None = None,
     ) -> None:
-        """`singular`: names of header fields that may come once in a request."""
+        """`singular`: header fields that may come once in a request; with `telemetry`, refusals are recorded."""
         super().__init__(config, server_state, app_state, _loop)
+        self._telemetry = telemetry
         self._open_connections = open_connections
         self._singular = singular
         self._address = ""
@@ -246,9 +245,11 @@ class Protocol(HttpToolsProtocol):
                 return
             else:
                 waits = False
-        self._answer(_Refusing(refused, self.transport), waits=waits)
+        # What a head that has not come whole asks for is not known.
+        asked = (self.scope["method"], self.url.decode("latin-1")) if self._head_bytes is None else ("", "")
+        self._answer(Refused(refused, self.transport, self._telemetry, *asked), waits=waits)
 
-    def _answer(self, app: _Refusing, *, waits: bool) -> None:
+    def _answer(self, app: Refused, *, waits: bool) -> None:
         self._open_connections.begins(self, self._address)
         self.cycle = RequestResponseCycle(
             scope={"type": "http", "method": "GET", "headers": []},  # type: ignore[typeddict-item]  # all it looks at
@@ -273,41 +274,3 @@ async def _any_resource(scope: Any, receive: Any, send: Any) -> None:  # noqa: A
     """ASGI: `OPTIONS *`, a question to the server and to no path of any application."""
     await send({"type": "http.response.start", "status": 204, "headers": [(b"allow", METHODS.encode())]})
     await send({"type": "http.response.body"})
-
-
-class _Refusing:
-    """ASGI: a refusal as a problem, with ids to ask for.
-
-    The connection ends for the client at once and for us after a moment, in which what still comes is dropped: closing
-    on bytes that nobody has read makes the system forget the answer.
-    """
-
-    def __init__(self, refused: Refusal, transport: asyncio.Transport) -> None:
-        self._refused = refused
-        self._transport = transport
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG002 - ASGI's shape
-        refused, trace_id = self._refused, secrets.token_hex(16)
-        error = ShopError(refused.code, refused.message, Kind.INVALID)
-        _, headers, body = problem(error, status=refused.status, title=refused.title, trace_id=trace_id)
-        headers |= refused.headers
-        headers |= {
-            "x-request-id": secrets.token_hex(16),
-            "traceparent": f"00-{trace_id}-{secrets.token_hex(8)}-00",
-            "content-length": str(len(body)),
-            "connection": "close",
-        }
-        raw = [(name.encode(), value.encode()) for name, value in headers.items()]
-        await send({"type": "http.response.start", "status": refused.status, "headers": raw})
-        await send({"type": "http.response.body", "body": body, "more_body": True})
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
-        try:
-            async with asyncio.timeout(_LINGER):
-                while (await receive())["type"] != "http.disconnect":
-                    pass
-        except TimeoutError:
-            log.debug("refused request: client did not close its connection")
-            self._transport.abort()
-            while (await receive())["type"] != "http.disconnect":
-                pass

@@ -19,6 +19,7 @@ from chassis.http.protocol import Protocol
 from chassis.http.requests import SINGULAR
 from chassis.http.websocket import WebSocket
 from chassis.observability import access_log
+from chassis.observability.tracing import Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -60,17 +61,20 @@ async def serve_http(
     largest_websocket_message: int = 0,
     max_connections: int = _MAX_CONNECTIONS,
     singular: Collection[bytes] = (),
+    telemetry: Telemetry | None = None,
 ) -> AsyncIterator[int]:
     """Serve an ASGI application until the block ends, and yield the port (a free one for port 0).
 
     With `tls` it speaks HTTPS only. WebSockets are served where the bytes of their largest message are told. At the end
     no new connection is taken and requests in flight get `drain` seconds. `singular` names headers, in lower case, that
-    may come once, besides those of HTTP itself. Of more than `max_connections` idle ones are closed.
+    may come once, besides those of HTTP itself. Of more than `max_connections` idle ones are closed. What is refused
+    before the application sees it is recorded with `telemetry`.
     """
     protocol = partial(
         Protocol,
         open_connections=Connections(connections_possible(max_connections)),
         singular=SINGULAR.union(singular),
+        telemetry=telemetry,
     )
     config = uvicorn.Config(
         _cancellable(app),

@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from chassis.errors import ShopError
 from chassis.grpc.client import Client, connect
 from chassis.http.middleware import HttpBoundary
+from chassis.http.server import serve_http
 from chassis.observability.capture.capture import Capture, open_span
 from chassis.observability.capture.http import CapturedApplication, aiohttp_middlewares, httpx_hooks
 from chassis.observability.telemetry import telemetry
@@ -92,6 +93,32 @@ async def test_an_smtp_dialogue_is_kept_without_its_credentials(exporter: InMemo
     assert b"334 " in heard
     for secret in (SECRET.encode(), b"cGxhbnRlZC1TbXRwNg"):
         assert secret not in said
+
+
+@pytest.mark.parametrize(
+    ("said", "name", "status", "code"),
+    [
+        (b"GET /shown?secret=1 HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "GET /shown", 400, "REPEATED_HEADER"),
+        (b"no HTTP at all\r\n\r\n", "refused request", 400, "MALFORMED_REQUEST"),
+    ],
+)
+async def test_a_request_that_no_application_sees_is_a_span(
+    exporter: InMemorySpanExporter, said: bytes, name: str, status: int, code: str
+) -> None:
+    """What is refused by its framing alone has a span with its status and code, and the answer names its trace."""
+    process = Telemetry("gateway", exporter, capture=Capture())
+    async with serve_http(None, host="127.0.0.1", port=0, telemetry=process) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(said)
+        answer = await asyncio.wait_for(reader.read(), 10)
+        writer.close()
+    (span,) = exporter.get_finished_spans()
+    attributes = dict(span.attributes or {})
+    assert (span.name, attributes["http.response.status_code"], attributes["error.type"]) == (name, status, code)
+    assert b"traceparent: 00-%032x-%016x-01" % (span.context.trace_id, span.context.span_id) in answer
+    kept = captures(span)
+    assert code.encode() in kept["capture.sent"]
+    assert b"secret=1" not in b"".join(kept.values())
 
 
 async def test_what_a_breaker_keeps_back_is_noted(exporter: InMemorySpanExporter) -> None:
