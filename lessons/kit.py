@@ -59,6 +59,10 @@ class Shop:
             self._tokens[email] = response.raise_for_status().json()["access_token"]
         return {"Authorization": f"Bearer {self._tokens[email]}"}
 
+    def sign_out(self) -> None:
+        """Forget all tokens, so that the next request is made with a new one."""
+        self._tokens.clear()
+
     async def admin(self) -> dict[str, str]:
         return await self.bearer("admin@shop.test", "admin")
 
@@ -180,31 +184,64 @@ async def eventually(probe: Callable[[], Any], *, within: float = 5.0) -> Any:
         pause = min(pause * 1.5, 0.1)
 
 
+async def command(*words: str) -> tuple[int, str]:
+    """Run `shop …` against this shop: its exit code, and what it prints."""
+    pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+    running = await asyncio.create_subprocess_exec(sys.executable, "-m", "shop", *words, stdout=pipe, stderr=nothing)
+    try:
+        printed, _ = await running.communicate()
+    finally:
+        if running.returncode is None:
+            running.kill()
+    return running.returncode or 0, printed.decode()
+
+
 @asynccontextmanager
-async def copy_of(process: str, setting: str, http: httpx.AsyncClient, ready: str) -> AsyncIterator[str]:
-    """Another copy of a process (`shop run`), on a port of its own; its URL, once it is ready."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    env = {**os.environ, setting: str(port), f"{setting.removesuffix('_PORT')}_URL": ""}
-    command = (sys.executable, "-m", "shop", "run", process)
+async def process(name: str, **settings: str) -> AsyncIterator[None]:
+    """One more process of the shop (`shop run`), with settings of its own."""
+    command = (sys.executable, "-m", "shop", "run", name)
     nothing = asyncio.subprocess.DEVNULL
-    running = await asyncio.create_subprocess_exec(*command, env=env, stdout=nothing, stderr=nothing)
-    url = f"http://127.0.0.1:{port}"
+    running = await asyncio.create_subprocess_exec(
+        *command, env={**os.environ, **settings}, stdout=nothing, stderr=nothing
+    )
+    try:
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            running.terminate()
+        await running.wait()
+
+
+@asynccontextmanager
+async def copy_of(name: str, setting: str, http: httpx.AsyncClient, ready: str) -> AsyncIterator[str]:
+    """Another copy of a process, on a port of its own; its URL, once it is ready."""
+    url = f"http://127.0.0.1:{(port := free_port())}"
 
     async def answers() -> bool:
         with suppress(httpx.TransportError):
             return (await http.get(f"{url}{ready}")).is_success
         return False
 
-    try:
+    async with process(name, **{setting: str(port), f"{setting.removesuffix('_PORT')}_URL": ""}):
         if not await eventually(answers, within=LIMIT):
-            raise Void(f"a second copy of {process} was not ready in time; is the machine busy?")
+            raise Void(f"a second copy of {name} was not ready in time; is the machine busy?")
         yield url
-    finally:
-        with suppress(ProcessLookupError):
-            running.terminate()
-        await running.wait()
+
+
+@asynccontextmanager
+async def new_erp() -> AsyncIterator[None]:
+    """Another ERP behind a second adapter, and a second worker whose orders go there."""
+    address = f"127.0.0.1:{(port := free_port())}"
+    adapter = process("erp_adapter", SHOP_ERP="modern", SHOP_ERP_ADAPTER_PORT=str(port))
+    async with adapter, process("order_worker", SHOP_ERP_ADAPTER_ADDRESS=address):
+        yield
+
+
+def free_port() -> int:
+    """A TCP port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @asynccontextmanager
