@@ -1,0 +1,116 @@
+"""Old clients, of JSON and of protobuf, read what they always read; new ones read the same in cents."""
+
+import itertools
+import os
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+from lessons import kit
+from lessons.kit import FAULT, Broken, Shop, Void
+
+Read = Callable[[Shop, str], Awaitable[Any]]
+SOON = 3.0
+_prices = itertools.count(int(time.time()) % 100_000 + 100)
+
+OLD_APP = "An old client, on sale until March,"
+LABELS = "The label printer, built with the contract of last year,"
+NEW_APP = "The new app"
+
+
+def old_contract() -> tuple[Any, Any]:
+    """Request and answer of GetProducts, as far as the label printer knows them: its stub was generated last year."""
+    text, many = descriptor_pb2.FieldDescriptorProto.TYPE_STRING, descriptor_pb2.FieldDescriptorProto.LABEL_REPEATED
+    one = descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL
+    file = descriptor_pb2.FileDescriptorProto(name="labels/catalog.proto", package="labels", syntax="proto3")
+    product = file.message_type.add(name="Product")
+    for name, number in (("id", 1), ("name", 2), ("price", 5), ("currency", 6)):
+        product.field.add(name=name, number=number, type=text, label=one)
+    file.message_type.add(name="Request").field.add(name="ids", number=1, type=text, label=many)
+    message = descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE
+    answer = file.message_type.add(name="Answer")
+    answer.field.add(name="products", number=1, type=message, type_name=".labels.Product", label=many)
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    found = (pool.FindMessageTypeByName(f"labels.{name}") for name in ("Request", "Answer"))
+    request_class, answer_class = (message_factory.GetMessageClass(each) for each in found)
+    return request_class, answer_class
+
+
+async def printed(_: Shop, product: str) -> Any:
+    """What stands on the label."""
+    request_class, answer_class = old_contract()
+    async with grpc.aio.insecure_channel(os.environ["SHOP_CATALOG_ADDRESS"]) as channel:
+        call = channel.unary_unary(
+            "/shop.catalog.v1.CatalogService/GetProducts",
+            request_serializer=request_class.SerializeToString,
+            response_deserializer=answer_class.FromString,
+        )
+        answer = await call(request_class(ids=[product]), timeout=10)
+    return answer.products[0].price
+
+
+async def shown(shop: Shop, product: str) -> Any:
+    return (await shop.get(f"/v1/products/{product}")).raise_for_status().json()["price"]
+
+
+async def listed(shop: Shop, product: str) -> Any:
+    rows = (await shop.get("/v1/products", category="stickers", limit=100)).raise_for_status().json()["items"]
+    return next(row for row in rows if row["id"] == product)["price"]
+
+
+async def in_cents(shop: Shop, product: str) -> Any:
+    return (await shop.get(f"/v1/products/{product}")).raise_for_status().json()["unit_price"]
+
+
+CLIENTS: list[tuple[str, Read, Callable[[int], object]]] = [
+    (OLD_APP, shown, lambda cents: f"{cents // 100}.{cents % 100:02}"),
+    (OLD_APP, listed, lambda cents: f"{cents // 100}.{cents % 100:02}"),
+    (LABELS, printed, lambda cents: f"{cents // 100}.{cents % 100:02}"),
+    (NEW_APP, in_cents, lambda cents: cents),
+]
+
+
+async def reads(shop: Shop, product: str, cents: int) -> None:
+    """All clients read this price."""
+    for client, read, form in CLIENTS:
+        wanted, found = form(cents), None
+
+        async def as_wanted(read: Read = read, wanted: object = wanted) -> bool:
+            nonlocal found
+            found = await read(shop, product)
+            return bool(found == wanted and type(found) is type(wanted))
+
+        try:
+            right = await kit.eventually(as_wanted, within=SOON)
+        except KeyError as missing:
+            raise Broken(f"{client} finds no price at product {product} (KeyError: {missing})") from None
+        if not right:
+            raise Broken(f"{client} reads the price of product {product} as {found!r} instead of {wanted!r}")
+
+
+async def check(shop: Shop) -> str:
+    if not FAULT:
+        raise Void("every client was as new as the shop, so nothing is known of old ones")
+    headers, cents = await shop.admin(), next(_prices)
+    row = {"name": "Sticker", "description": "for lesson 8", "category": "stickers", "currency": "EUR", "image_url": ""}
+    # What an old client writes is what it always wrote.
+    answer = await shop.post("/v1/products", {**row, "price": f"{cents / 100:.2f}"}, headers)
+    if not answer.is_success:
+        raise Broken(f"{OLD_APP} puts a product on sale, and is answered {answer.status_code}", answer.text)
+    product = str(answer.json()["id"])
+    await reads(shop, product, cents)
+    cents = next(_prices)
+    url = f"{shop.gateway}/v1/products/{product}"
+    version = {"If-Match": (await shop.get(f"/v1/products/{product}")).headers["etag"]}
+    answer = await shop.http.patch(url, json={"price": f"{cents / 100:.2f}"}, headers=headers | version)
+    if not answer.is_success:
+        raise Broken(f"{OLD_APP} changes the price of product {product}, and is answered {answer.status_code}")
+    await reads(shop, product, cents)
+    return "Clients of last year read and write prices as ever, over JSON and protobuf; new ones read them in cents."
+
+
+kit.run(check)

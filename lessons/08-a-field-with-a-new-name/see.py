@@ -1,0 +1,22 @@
+"""A client of last year, and what the contract's own check says of another one."""
+
+import asyncio
+import sys
+
+from lessons import kit
+
+
+async def show(shop: kit.Shop) -> None:
+    row = (await shop.get("/v1/products/42")).raise_for_status().json()
+    print(f"GET /v1/products/42 answers\n  {row}")
+    print("The app of last year does this with it:  total += Decimal(row['price'])")
+    try:
+        print(f"  {row['price']}")
+    except KeyError as error:
+        print(f"  KeyError: {error}")
+    print("\n$ python -m protos check   (the catalogue's contract, against what callers rely on)", flush=True)
+    checking = await asyncio.create_subprocess_exec(sys.executable, "-m", "protos", "check")
+    print("nothing is broken" if await checking.wait() == 0 else "")
+
+
+kit.see(show)
