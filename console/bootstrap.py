@@ -25,6 +25,7 @@ from console.play.player import Play
 from console.play.streams import StreamCalls
 from console.store import Bounds, TraceStore
 from console.views.audit import Audits
+from console.views.lessons import Lessons
 
 
 class Settings(ProcessSettings):
@@ -72,7 +73,8 @@ async def run(settings: Settings | None = None) -> AsyncIterator[Running]:
         explored = settings.env == "development"
         play = await stack.enter_async_context(_playing(settings, store)) if explored else None
         audits = Audits() if explored else None
-        api = ConsoleApi(store, max_body=settings.console_max_body, play=play, audits=audits)
+        lessons = Lessons({"SHOP_DATA_DIR": str(settings.data_dir)}) if explored else None
+        api = ConsoleApi(store, max_body=settings.console_max_body, play=play, audits=audits, lessons=lessons)
         port = await stack.enter_async_context(
             serve_http(Identified(api.app()), host=settings.host, port=settings.console_port)
         )

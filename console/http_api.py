@@ -29,6 +29,7 @@ from console.play.player import Play
 from console.store import TraceStore
 from console.views.audit import Audits
 from console.views.compare import compare
+from console.views.lessons import Lessons, lesson_routes
 from console.views.live import events
 from console.views.page_files import page_routes
 from console.views.topology import topology
@@ -51,14 +52,24 @@ class ConsoleApi:
     """`max_body` bounds an export in bytes, on the wire and unpacked."""
 
     def __init__(
-        self, store: TraceStore, *, max_body: int, play: Play | None = None, audits: Audits | None = None
+        self,
+        store: TraceStore,
+        *,
+        max_body: int,
+        play: Play | None = None,
+        audits: Audits | None = None,
+        lessons: Lessons | None = None,
     ) -> None:
-        """`play` makes the page's calls, `audits` judge all orders; None in production, where the page only shows."""
+        """`play` makes the page's calls, `audits` judge all orders; None in production, where the page only shows.
+
+        `lessons` are for development, too.
+        """
         self._store = store
         self._max_body = max_body
         self._play = play
         self._traffic = TrafficHistory(store)
         self._audits = audits
+        self._lessons = lessons
 
     def app(self) -> Starlette:
         """The ASGI application."""
@@ -75,6 +86,7 @@ class ConsoleApi:
             Route("/api/play", self.play, methods=["POST"]),
             *LinesApi(self._store, LineStore(), self._export_or_refusal, self._of_order).routes(),
             Route("/api/audit", self.audit, methods=["POST"]),
+            *lesson_routes(self._lessons),
             *page_routes(),
             Route("/healthz", _healthy),
             Route("/readyz", _healthy),

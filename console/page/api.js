@@ -16,6 +16,8 @@ export const otlp = (id) => asked(`/api/traces/${encodeURIComponent(id)}/otlp`);
 export const compare = (left, right) => asked("/api/compare", json({ left, right }));
 export const call = (content) => asked("/api/play", json(content));
 export const lines = (id) => asked(`/api/traces/${encodeURIComponent(id)}/logs`).then((body) => body.items);
+export const lessons = () => asked("/api/lessons");
+export const check = (number) => asked(`/api/lessons/${number}/check`, json({}));
 export const topology = (until) => asked(`/api/topology?minutes_ago=${until}`);
 
 // Watch a trace while it grows. Returns what ends it.

@@ -2,12 +2,13 @@
 
 import { start as startCompare } from "/page/compare.js";
 import { $ } from "/page/dom.js";
+import { start as startLessons } from "/page/lessons.js";
 import { start as startMap } from "/page/map.js";
 import { start as startPlay } from "/page/play.js";
 import { start as startProtocols } from "/page/predict.js";
 import { start as startXray } from "/page/xray.js";
 
-const VIEWS = ["order", "play", "map", "compare", "protocols"];
+const VIEWS = ["order", "play", "map", "compare", "protocols", "lessons"];
 const shown = {};
 
 function route() {
@@ -28,5 +29,6 @@ shown.play = startPlay();
 shown.map = startMap();
 shown.compare = startCompare();
 shown.protocols = startProtocols();
+shown.lessons = startLessons();
 addEventListener("hashchange", route);
 route();

@@ -28,14 +28,20 @@ _OFFER_AFTER = 5
 
 
 @app.command("list")
-def list_lessons() -> None:
+def list_lessons(
+    *, json: Annotated[bool, typer.Option("--json", help="Print JSON, with all that a page shows.")] = False
+) -> None:
     """List the lessons: minutes, subject, and how far you are.
 
     Exit code 0: listed.
     """
     from shop.lessons.lesson import lessons
+    from shop.lessons.report import report
     from shop.lessons.workspace import Workspace, home
 
+    if json:
+        typer.echo(report(os.environ))
+        return
     for lesson in lessons():
         workspace = Workspace(lesson, home(os.environ) / str(lesson.number))
         typer.echo(
@@ -81,11 +87,9 @@ def check(number: _Current = None) -> None:
     Exit code 0: the promise is kept. 1: it is broken, and the first line says how. 2: void: the check's fault has met
     nothing, so that there is nothing to judge.
     """
-    from shop.lessons import checking
-
     workspace = _current(number)
     typer.echo("running your code, and looking at it from outside …", err=True)
-    result = checking.check(workspace)
+    result = _checked(workspace)
     _show(workspace, result)
     raise typer.Exit(int(result.verdict))
 
@@ -96,13 +100,13 @@ def watch(number: _Current = None) -> None:
 
     Exit code 0: stopped on request.
     """
-    from shop.lessons import checking, running
+    from shop.lessons import running
 
     workspace = _current(number)
     typer.echo(f"watching {workspace.tree}; Ctrl-C ends it")
     try:
         for _ in running.changes(workspace):
-            _show(workspace, checking.check(workspace))
+            _show(workspace, _checked(workspace))
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
 
@@ -281,15 +285,37 @@ def _predict(workspace: Workspace, guess: str) -> None:
         workspace.save(progress)
 
 
+def _checked(workspace: Workspace) -> Result:
+    """Make a check, and keep what it says; while it is made, that is kept, too. Raises `Refused`."""
+    from shop.errors import Refused
+    from shop.lessons import checking
+    from shop.lessons.checking import Verdict
+
+    progress = workspace.progress()
+    progress.checking = os.getpid()
+    workspace.save(progress)
+    verdict, said, details = "", "", ""
+    try:
+        result = checking.check(workspace)
+        verdict, said, details = result.verdict.name, result.message, result.details
+    except Refused as refused:
+        said = str(refused)
+        raise
+    finally:
+        progress = workspace.progress()
+        progress.checking, progress.verdict, progress.said, progress.details = 0, verdict, said, details
+        progress.checks += 1
+        progress.kept = verdict == Verdict.KEPT.name
+        workspace.save(progress)
+    return result
+
+
 def _show(workspace: Workspace, result: Result) -> None:
     """The verdict's sentence first, then what belongs to it."""
     from shop.lessons.board import tell
     from shop.lessons.checking import Verdict
 
     progress, lesson = workspace.progress(), workspace.lesson
-    progress.checks += 1
-    progress.kept = result.verdict is Verdict.KEPT
-    workspace.save(progress)
     typer.echo(f"{result.verdict.name}: {result.message}")
     told = {"lesson": lesson.number, "verdict": result.verdict.name, "checks": progress.checks}
     if trouble := tell(workspace.tree.parent, told):

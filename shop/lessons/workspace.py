@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from shop.errors import Refused
@@ -26,7 +26,10 @@ _SETTINGS = {"SHOP_SIGN_IN_RATE_LIMIT": "10000/minute"}
 
 @dataclass(slots=True)
 class Progress:
-    """What is kept of a lesson: `base` is the commit with the broken code, `running` the code that its shop runs."""
+    """What is kept of a lesson: `base` is the commit with the broken code, `running` the code that its shop runs.
+
+    `verdict`, `said` and `details` are those of the last check; `checking` is the process that makes one now, or 0.
+    """
 
     base: str = ""
     ports: dict[str, int] = field(default_factory=dict)
@@ -35,6 +38,16 @@ class Progress:
     hints: int = 0
     checks: int = 0
     kept: bool = False
+    verdict: str = ""
+    said: str = ""
+    details: str = ""
+    checking: int = 0
+
+    @classmethod
+    def read(cls, path: Path) -> Progress:
+        """What the file has; nothing where there is none. What another version has added is left out."""
+        content = json.loads(path.read_text()) if path.exists() else {}
+        return cls(**{each.name: content[each.name] for each in fields(cls) if each.name in content})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +70,7 @@ class Workspace:
         return (self.tree / ".git").exists()
 
     def progress(self) -> Progress:
-        path = self.tree.with_suffix(".json")
-        return Progress(**json.loads(path.read_text())) if path.exists() else Progress()
+        return Progress.read(self.tree.with_suffix(".json"))
 
     def save(self, progress: Progress) -> None:
         path = self.tree.with_suffix(".json")
@@ -79,6 +91,7 @@ class Workspace:
         git(self.tree, "commit", "--quiet", "--all", "--message", f"lesson {self.lesson.number} as delivered")
         progress = self.progress()
         progress.base, progress.running, progress.kept = git(self.tree, "rev-parse", "HEAD").strip(), "", False
+        progress.verdict = progress.said = progress.details = ""
         progress.ports = progress.ports or _free_ports()
         self.save(progress)
 

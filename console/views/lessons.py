@@ -1,0 +1,99 @@
+"""Lessons for whoever works with the page: read and checked by the operator's command, `shop lesson`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from chassis.errors import Kind, ShopError, invalid
+
+_COMMAND = (sys.executable, "-m", "shop", "lesson")
+_TIMEOUT = 20.0
+_MAX_ERROR = 500
+
+
+class Lessons:
+    """The lessons of the repository that this shop is run from, and how far the student is."""
+
+    def __init__(self, settings: Mapping[str, str], command: tuple[str, ...] = _COMMAND) -> None:
+        """`settings` say which shop this is; `command` is `shop lesson`."""
+        self._env = {**os.environ, **settings, "SHOP_OTLP_URL": ""}
+        self._command = command
+        self._reading = asyncio.Lock()
+        # Lesson -> the check that was started from here; it has told nobody of itself yet.
+        self._checks: dict[int, asyncio.Task[int]] = {}
+
+    async def all(self) -> dict[str, Any]:
+        """Every lesson with its page and the student's state. Raises NOT_FOUND where there are none."""
+        pipe = asyncio.subprocess.PIPE
+        async with self._reading:
+            child = await asyncio.create_subprocess_exec(
+                *self._command, "list", "--json", env=self._env, stdout=pipe, stderr=pipe
+            )
+            try:
+                async with asyncio.timeout(_TIMEOUT):
+                    out, err = await child.communicate()
+            except TimeoutError as error:
+                raise ShopError("DEADLINE_EXCEEDED", "the lessons took too long", Kind.TIMEOUT) from error
+            finally:
+                if child.returncode is None:
+                    child.kill()
+                    await child.wait()
+        if child.returncode:
+            reason = err.decode(errors="replace").strip().removeprefix("shop: ")[-_MAX_ERROR:]
+            raise ShopError("NOT_FOUND", reason or "there are no lessons", Kind.NOT_FOUND)
+        found: dict[str, Any] = orjson.loads(out)
+        for each in found["items"]:
+            started = self._checks.get(each["number"])
+            each["checking"] = each["checking"] or (started is not None and not started.done())
+        return found
+
+    async def check(self, number: int) -> None:
+        """Have a lesson checked. It is not waited for: where the shop is the lesson's own, it is restarted meanwhile.
+
+        Raises NOT_FOUND for a lesson that was not started, OVERLOADED while it is being checked.
+        """
+        lesson = next((each for each in (await self.all())["items"] if each["number"] == number), None)
+        if lesson is None or not lesson["started"]:
+            raise ShopError("NOT_FOUND", f"lesson {number} was not started: shop lesson start {number}", Kind.NOT_FOUND)
+        if lesson["checking"]:
+            raise ShopError("OVERLOADED", "a check is running already", Kind.UNAVAILABLE, retry_after=2.0)
+        nothing = asyncio.subprocess.DEVNULL
+        # In a session of its own, so that it outlives this process.
+        child = await asyncio.create_subprocess_exec(
+            *self._command, "check", str(number), env=self._env, stdout=nothing, stderr=nothing, start_new_session=True
+        )
+        self._checks[number] = asyncio.create_task(child.wait())
+
+
+def lesson_routes(lessons: Lessons | None) -> list[Route]:
+    """`/api/lessons`, and a check of each; refused where there are none (`lessons` is None), as in production."""
+
+    def taught() -> Lessons:
+        if lessons is None:
+            raise ShopError("FORBIDDEN", "lessons are for development only", Kind.FORBIDDEN)
+        return lessons
+
+    async def listing(_: Request) -> Response:
+        return _json(await taught().all())
+
+    async def check(request: Request) -> Response:
+        # A page of another origin cannot send this type without asking first (CORS).
+        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+            raise invalid("send application/json")
+        await taught().check(request.path_params["number"])
+        return _json({"checking": True}, 202)
+
+    return [Route("/api/lessons", listing), Route("/api/lessons/{number:int}/check", check, methods=["POST"])]
+
+
+def _json(content: Any, status: int = 200) -> Response:
+    return Response(orjson.dumps(content), status, {"cache-control": "no-store"}, "application/json")
