@@ -29,7 +29,10 @@ async function load() {
   const found = await lessons();
   const first = !items.length;
   items = found.items;
-  if (first && open === null && chosen(found.current)?.started) show(found.current);
+  if (first && open === null && chosen(found.current)?.started) {
+    open = found.current;
+    draw(chosen(open));
+  }
 }
 
 const chosen = (number) => items.find((each) => each.number === number);

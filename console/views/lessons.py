@@ -1,4 +1,4 @@
-"""Lessons for whoever works with the page: read and checked by the operator's command, `shop lesson`."""
+"""Lessons for those who work with the page: read and checked by the operator's command, `shop lesson`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Lessons:
         self._env = {**os.environ, **settings, "SHOP_OTLP_URL": ""}
         self._command = command
         self._reading = asyncio.Lock()
-        # Lesson -> the check that was started from here; it has told nobody of itself yet.
+        # Lesson -> the check that was started from here; it may not have noted yet that it runs.
         self._checks: dict[int, asyncio.Task[int]] = {}
 
     async def all(self) -> dict[str, Any]:

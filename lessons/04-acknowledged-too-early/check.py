@@ -124,7 +124,7 @@ async def maintenance(shop: Shop) -> None:
     await erp(shop, maintenance=True)
     order = await shop.place(("42", 1))
     if not await kit.eventually(lambda: met(shop), within=SOON):
-        raise Void("the ERP was in its maintenance window, and nobody has noticed")
+        raise Void("the ERP was in its maintenance window, and no worker has asked it")
 
     async def failed() -> bool:
         held, delayed = await depth()
@@ -140,7 +140,7 @@ async def maintenance(shop: Shop) -> None:
 
 
 async def poison(shop: Shop) -> None:
-    """Messages that nobody can read are put aside, and nobody waits for them."""
+    """Messages that no consumer can read are put aside, and no order waits for them."""
     # The command ends when it has seen them among the dead letters; it takes them away.
     seen = asyncio.create_task(kit.command("fault", "poison", QUEUE))
     order = await shop.place(("42", 1))
@@ -149,9 +149,9 @@ async def poison(shop: Shop) -> None:
     seen.cancel()
     await asyncio.wait([seen])
     if late:
-        raise Broken(f"Order {order[:8]} waits behind messages that nobody can read")
+        raise Broken(f"Order {order[:8]} waits behind messages that no consumer can read")
     if not done or "3 of 3 became dead letters" not in seen.result()[1]:
-        raise Broken("A message that nobody can read is not among the dead letters: it is tried for ever, or is lost")
+        raise Broken("A message that no consumer can read is not with the dead letters: it is tried for ever, or lost")
 
 
 async def check(shop: Shop) -> str:

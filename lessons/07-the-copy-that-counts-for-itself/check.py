@@ -70,7 +70,7 @@ async def never_given(shop: Shop, url: str) -> None:
         await kit.eventually(lambda: client.resyncs, within=SOON)
     if not client.resyncs:
         raise Broken(
-            f"A client came with the id {999999999}, which was never given out, and nobody told it to begin anew"
+            f"A client came with the id {999999999}, which was never given out, and it was not told to begin anew"
         )
 
 

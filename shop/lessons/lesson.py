@@ -112,7 +112,7 @@ def _read(folder: Path) -> Lesson:
 def _sections(page: Path) -> dict[str, str]:
     """Text by heading; what comes before the first, the title included, has no name."""
     parts = re.split(r"^## (.+)\n", page.read_text(), flags=re.MULTILINE)
-    return {name: text.strip() for name, text in zip(["", *parts[1::2]], parts[::2], strict=True)}
+    return {name: text.strip("\n").rstrip() for name, text in zip(["", *parts[1::2]], parts[::2], strict=True)}
 
 
 def _wrong_fix(path: Path) -> WrongFix:
