@@ -64,12 +64,13 @@ function edge(arrow) {
 }
 
 // What waits in a queue now, and what has been given up.
-const queue = ({ name, at: [x, y], ready, delayed, dead }) =>
+const queue = ({ name, at: [x, y], ready, delayed, dead, consumers }) =>
   s(
     "text",
     { x, y: y + 4, "text-anchor": "middle", class: dead ? "label dead" : "label" },
     `${name} ${ready + delayed}${dead ? ` +${dead} dead` : ""}`,
-    s("title", {}, `${name}: ${ready} ready, ${delayed} wait for a retry, ${dead} dead-lettered`),
+    consumers === null || consumers > 0 ? null : " no consumer",
+    s("title", {}, `${name}: ${ready} ready, ${delayed} wait for a retry, ${dead} dead-lettered, consumers: ${consumers ?? "not told"}`),
   );
 
 const node = ({ name, at: [x, y], role }) =>
@@ -108,6 +109,6 @@ const waiting = (queues) =>
     "table",
     {},
     h("caption", {}, "What waits in each queue now"),
-    h("thead", {}, h("tr", {}, ["Queue", "Ready", "Waits for a retry", "Dead-lettered"].map((title) => h("th", { scope: "col" }, title)))),
-    h("tbody", {}, queues.map((each) => h("tr", {}, [each.name, each.ready, each.delayed, each.dead].map((value) => h("td", {}, String(value)))))),
+    h("thead", {}, h("tr", {}, ["Queue", "Consumers", "Ready", "Waits for a retry", "Dead-lettered"].map((title) => h("th", { scope: "col" }, title)))),
+    h("tbody", {}, queues.map((each) => h("tr", {}, [each.name, each.consumers ?? "not told", each.ready, each.delayed, each.dead].map((value) => h("td", {}, String(value)))))),
   );

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from chassis.errors import Kind, ShopError, unavailable
 from chassis.observability.tracing import SpanKind, Telemetry, current_traceparent
 from chassis.settings import TOPOLOGY
 from console.play.call import Answer
+
+log = logging.getLogger(__name__)
 
 _TIMEOUT = 5.0
 _DEPTHS_EVERY = 4.0
@@ -50,9 +53,11 @@ class EventCalls:
             self._ask_again = time.monotonic() + _DEPTHS_EVERY
             self._depths = []
             if self._there():
-                with suppress(BrokerUnavailable, TimeoutError):
+                try:
                     async with asyncio.timeout(_TIMEOUT), _connected(self._url) as broker:
                         self._depths = await broker.depths()
+                except (BrokerUnavailable, TimeoutError) as error:
+                    log.warning("depths of the queues are not known", extra={"reason": repr(error)})
         return self._depths
 
     def _there(self) -> bool:

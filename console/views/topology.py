@@ -39,7 +39,7 @@ def topology(
 
     `rate` is hops a second, `p50_ms` and `p95_ms` how long they took (for the broker's arrows: how long they waited).
     `breaker_open` says that the last of these calls was not made. Arrows that the picture does not have come without
-    points. `depths` are the queues' as they are now.
+    points. `depths` are the queues' as they are now; a broker that does not tell a queue's consumers leaves null.
     """
     until = (time.time() if now is None else now) - 60 * min(max(0, minutes_ago), _MAX_MINUTES)
     traffic = history.until(until)
@@ -48,7 +48,14 @@ def topology(
     arrows += [_arrow(arrow, None, each) for arrow, each in sorted(traffic.items())]
     known = {depth.queue: depth for depth in depths}
     queues = [
-        {"name": name, "at": at, "ready": depth.ready, "delayed": depth.delayed, "dead": depth.dead}
+        {
+            "name": name,
+            "at": at,
+            "ready": depth.ready,
+            "delayed": depth.delayed,
+            "dead": depth.dead,
+            "consumers": depth.consumers,
+        }
         for name, at in drawn["queues"].items()
         if (depth := known.get(name)) is not None
     ]

@@ -16,7 +16,11 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, async_playwright, expect
 
+from chassis.broker.port import Topology
+from chassis.settings import TOPOLOGY
 from shop.process_table import TABLE
+from tests.conftest import own_postgres
+from tests.rabbitmq import own_rabbitmq
 from tests.shop import Shop, shop_in_one_loop
 from tests.waiting import eventually
 
@@ -82,7 +86,31 @@ async def test_an_order_is_seen_on_every_wire(shop: Shop) -> None:
             for tab in ("meaning", "cost", "code"):
                 await page.click(f'[data-tab="{tab}"]')
                 await expect(page.locator("#hop [role=tabpanel]")).not_to_be_empty()
+                await expect(page.locator("#hop [role=tabpanel]")).not_to_contain_text("[object ")
             await page.keyboard.press("Escape")
+
+
+@pytest.mark.rabbitmq
+@pytest.mark.postgres
+async def test_the_same_page_on_rabbitmq_and_postgresql(tmp_path: Path) -> None:
+    """The AMQP hops of an order show real AMQP frames and properties, and the map how many consumers each queue has."""
+    async with (
+        own_rabbitmq(Topology.load(TOPOLOGY)) as broker,
+        own_postgres() as databases,
+        shop_in_one_loop(tmp_path, {"SHOP_BROKER_URL": broker, "SHOP_DATABASE_URL": databases}) as shop,
+        opened(shop) as page,
+    ):
+        rows = await placed(page)
+        assert {row["protocol"] for row in rows} == PROTOCOLS - {"queue"} | {"AMQP"}
+        await page.focus('[data-hop][data-protocol="AMQP"]')
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#hop [role=tabpanel]")).to_contain_text("cloudEvents:type")
+        await page.click('[data-tab="wire"]')
+        await expect(page.locator("#hop .parts li").first).to_be_visible()
+        await page.keyboard.press("Escape")
+        await page.click('[data-view="map"]')
+        await expect(page.locator("#topology")).to_contain_text("order-mail 0")
+        await expect(page.locator("#topology tr", has_text="order-mail").locator("td").nth(1)).to_have_text("1")
 
 
 async def test_a_hop_has_an_address(shop: Shop) -> None:
