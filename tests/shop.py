@@ -47,7 +47,8 @@ def surroundings(data_dir: Path, env: Mapping[str, str] | None = None) -> Surrou
         "SHOP_DATA_DIR": str(data_dir),
         "SHOP_PAYMENT_DELAY": "0.05",
         # A noisy machine is not what these tests are about.
-        "SHOP_REQUEST_BUDGET": "10",
+        "SHOP_REQUEST_BUDGET": "60",
+        "SHOP_GRAPHQL_BUDGET": "50",
         "SHOP_RETRY_DELAYS": "[0.1, 0.3, 1, 2, 5]",
         # Tests sign in more often than people.
         "SHOP_SIGN_IN_RATE_LIMIT": "10000/minute",
@@ -120,7 +121,7 @@ async def shop_in_one_loop(
                 else:
                     await stack.enter_async_context(getattr(bootstrap, attribute)())
         gateway = around.shared["SHOP_GATEWAY_URL"]
-        http = await stack.enter_async_context(httpx.AsyncClient(base_url=gateway, timeout=10))
+        http = await stack.enter_async_context(httpx.AsyncClient(base_url=gateway, timeout=60))
         yield Shop(around, http)
 
 

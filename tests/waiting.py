@@ -12,14 +12,14 @@ T = TypeVar("T")
 
 
 @overload
-async def eventually(probe: Callable[[], Awaitable[T | None]], *, within: float = 10.0) -> T: ...
+async def eventually(probe: Callable[[], Awaitable[T | None]], *, within: float = 30.0) -> T: ...
 
 
 @overload
-async def eventually(probe: Callable[[], T | None], *, within: float = 10.0) -> T: ...
+async def eventually(probe: Callable[[], T | None], *, within: float = 30.0) -> T: ...
 
 
-async def eventually(probe: Callable[[], T | Awaitable[T | None] | None], *, within: float = 10.0) -> T:
+async def eventually(probe: Callable[[], T | Awaitable[T | None] | None], *, within: float = 30.0) -> T:
     """Ask `probe` again and again until its answer is true, and return that answer.
 
     An `AssertionError` from the probe counts as "not yet". After `within` seconds the last one is raised, or a

@@ -39,7 +39,7 @@ async def run(shop: Shop, token: str) -> tuple[int, str]:
     return process.returncode or 0, printed.decode()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 async def test_nothing_is_found(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
     """Neither as a customer nor as an admin does Schemathesis find an answer that the document does not promise."""
     tokens = await shop.token(), await shop.token("admin@shop.test", "admin")
