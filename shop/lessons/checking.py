@@ -47,7 +47,7 @@ def check(workspace: Workspace, *, fault: bool = True) -> Result:
             shop_process.restart(workspace)
     except (shop_process.DoesNotStart, Refused) as error:
         return Result(Verdict.BROKEN, f"The shop does not start with your change: {error}")
-    done = subprocess.run(  # noqa: S603  # the arguments are ours
+    done = subprocess.run(  # noqa: S603  # nosec B603 # the arguments are ours
         [sys.executable, str(workspace.lesson.check)],
         cwd=workspace.tree,
         env={**_environment(workspace), "LESSON_FAULT": "on" if fault else "off"},
@@ -66,7 +66,7 @@ def check(workspace: Workspace, *, fault: bool = True) -> Result:
 def see(workspace: Workspace) -> int:
     """Run what shows the lesson's fault; its exit code."""
     command = [sys.executable, str(workspace.lesson.folder / "see.py")]
-    return subprocess.run(  # noqa: S603  # the arguments are ours
+    return subprocess.run(  # noqa: S603  # nosec B603 # the arguments are ours
         command, cwd=workspace.tree, env=_environment(workspace), timeout=_TIMEOUT, check=False
     ).returncode
 

@@ -37,7 +37,7 @@ def start(workspace: Workspace) -> None:
     command = [sys.executable, "-m", "shop", "up", "--only", ",".join(workspace.lesson.processes)]
     (workspace.data_dir / "processes.json").unlink(missing_ok=True)
     with workspace.log.open("w") as log:
-        supervisor = subprocess.Popen(  # noqa: S603  # the arguments are ours
+        supervisor = subprocess.Popen(  # noqa: S603  # nosec B603 # the arguments are ours
             command,
             cwd=workspace.tree,
             env=workspace.environment(),

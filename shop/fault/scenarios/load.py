@@ -82,6 +82,15 @@ class Clients:
     listed: list[dict[str, Any]] | None = None
 
     @property
+    def failing(self) -> set[str]:
+        """Routes whose newest request failed: nobody knows yet whether they work again."""
+        newest: dict[str, Attempt] = {}
+        for each in self.attempts:
+            if each.route not in newest or each.due >= newest[each.route].due:
+                newest[each.route] = each
+        return {route for route, each in newest.items() if each.failed}
+
+    @property
     def accepted(self) -> list[Placed]:
         return [order for order in self.orders if order.ids]
 

@@ -34,11 +34,13 @@ _QUICKER = {
 
 
 @contextmanager
-def own_shop(env: Mapping[str, str], log: Path | None = None) -> Iterator[Mapping[str, str]]:
+def own_shop(
+    env: Mapping[str, str], log: Path | None = None, tree: Path | None = None
+) -> Iterator[Mapping[str, str]]:
     """Start it, and stop it afterwards; yields the environment that leads to it. Raises `Refused` if it does not start.
 
     `env` may say what it runs on (`SHOP_BROKER_URL`, `SHOP_DATABASE_URL`), and override the shorter waits. What the
-    shop prints goes to `log`, or is forgotten.
+    shop prints goes to `log`, or is forgotten. `tree` has other code than this one.
     """
     with (
         _ended_by(signal.SIGTERM),
@@ -56,6 +58,7 @@ def own_shop(env: Mapping[str, str], log: Path | None = None) -> Iterator[Mappin
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=own,
+                cwd=tree,
                 start_new_session=True,
             )
         try:

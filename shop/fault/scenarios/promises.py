@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from statistics import median
 
 from shop.audit import Report
 from shop.audit.findings import State
 from shop.audit.report import Entry
 from shop.fault.scenarios.load import TERMINAL, Attempt, Clients
 from shop.fault.scenarios.scenario import Scenario
+
+# Seconds until a breaker has seen enough timeouts, and that an answer may take from then on (a timeout takes 2).
+_BREAKER_OPENS_WITHIN = 3.5
+_FAST = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +123,15 @@ def _unrelated_flat(evidence: Evidence) -> Judgement:
     return Judgement("unrelated-flat", not failed, len(tried), f"{len(failed)} of {len(tried)} failed{shown}")
 
 
+def _fails_fast(evidence: Evidence) -> Judgement:
+    """While something stays silent, who needs it is soon answered at once, not after a timeout each."""
+    since = evidence.began + _BREAKER_OPENS_WITHIN
+    tried = [each for each in evidence.during if each.route in evidence.scenario.affected and each.due >= since]
+    typical = median(each.seconds for each in tried) if tried else 0.0
+    text = f"typically {typical:.2f} s, of {_FAST:g} allowed, {_BREAKER_OPENS_WITHIN:g} s after it began"
+    return Judgement("fails-fast", typical <= _FAST, len(tried), text)
+
+
 def _listeners_hear_once(evidence: Evidence) -> Judgement:
     """Every listener hears each event of each order once, whatever it had to reconnect to."""
     twice = sum(count > 1 for heard in evidence.clients.heard for count in heard.values())
@@ -143,6 +157,7 @@ PROMISES: Mapping[str, Judge] = {
     "answers-honest": _answers_honest,
     "recovers": _recovers,
     "unrelated-flat": _unrelated_flat,
+    "fails-fast": _fails_fast,
     "listeners-hear-once": _listeners_hear_once,
 }
 

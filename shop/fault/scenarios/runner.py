@@ -24,6 +24,8 @@ from shop.fault.scenarios.scenario import Planned, Scenario
 
 # Seconds of load after the last fault, and between audits.
 _AFTERWARDS = 2.0
+_MAX_AFTERWARDS = 20.0
+_POLL = 0.2
 _AUDIT_TIMEOUT = 20.0
 _XRAY = "{}/?trace={}#order"
 _NO_TRAFFIC = "the shop at {} takes no customers: {}"
@@ -75,6 +77,10 @@ async def _broken(scenario: Scenario, faults: Sequence[Fault], customer: Custome
         began, ended = (start + min(b.at_s for b in bites)), (start + max(b.until_s for b in bites))
         lasts = max(start + scenario.load.for_s, ended + _AFTERWARDS)
         await asyncio.sleep(max(0.0, lasts - time.monotonic()))
+        # What failed last is tried again for a while: a route that nobody asks has not recovered.
+        longest = ended + min(scenario.recover_within_s, _MAX_AFTERWARDS)
+        while customer.seen.failing and time.monotonic() < longest:
+            await asyncio.sleep(_POLL)
         over.set()
         await load
     finally:
@@ -109,8 +115,8 @@ def _recovered(seen: Clients, ended: float) -> float | None:
     """
     failed = [each.due + each.seconds for each in seen.attempts if each.failed and each.due + each.seconds > ended]
     waiting = [order.settled for order in seen.accepted if order.accepted is not None and order.accepted <= ended]
-    fine_after = [each for each in seen.attempts if not each.failed and each.due >= max(failed, default=ended)]
-    if any(settled is None for settled in waiting) or not fine_after:
+    fine_after = [each for each in seen.attempts if not each.failed and each.due > ended]
+    if any(settled is None for settled in waiting) or not fine_after or seen.failing:
         return None
     return max(0.0, max([ended, *failed, *(settled for settled in waiting if settled is not None)]) - ended)
 

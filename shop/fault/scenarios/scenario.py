@@ -41,7 +41,9 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One experiment. `unrelated` are routes that must not notice; `needs` is what the shop has to run on."""
+    """One experiment. `unrelated` are routes that must not notice, `affected` those that a breaker must answer for;
+    `needs` is what the shop has to run on.
+    """
 
     name: str
     sentence: str
@@ -50,6 +52,7 @@ class Scenario:
     load: Load = Load()
     promises: tuple[str, ...] = DEFAULT_PROMISES
     unrelated: tuple[str, ...] = ()
+    affected: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     recover_within_s: float = 60.0
     quick: bool = False
@@ -104,6 +107,7 @@ def _check(scenario: Scenario) -> None:
             "unrelated-flat" in scenario.promises and not scenario.unrelated,
             "unrelated-flat needs routes in `unrelated`",
         ),
+        ("fails-fast" in scenario.promises and not scenario.affected, "fails-fast needs routes in `affected`"),
     ]
     for there, problem in problems:
         if there:
