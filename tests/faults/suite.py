@@ -1,5 +1,7 @@
 """The fault suite: `make faults`, or `make faults ARGS=quick`, or with names of scenarios.
 
+With `mutants` (and names of some) it breaks the code instead, and each promise has to notice.
+
 Each shop serves many scenarios, one after the other; one in which a promise was broken is thrown away. Results go to
 `build/faults/NAME.json`, which `shop fault replay` takes. Exit code 0: all kept; 1: one was broken; 2: one was void.
 """
@@ -26,6 +28,8 @@ from shop.fault.scenarios.runner import run
 from shop.fault.scenarios.scenario import Scenario, suite
 from shop.fault.scenarios.shrink import shortest
 from tests.conftest import POSTGRES_URL, RABBITMQ_URL, own_postgres
+from tests.faults import mutation
+from tests.faults import promises_page as promises
 from tests.rabbitmq import own_rabbitmq
 
 _RESULTS = Path("build/faults")
@@ -35,6 +39,8 @@ _CONNECT_TIMEOUT = 2.0
 
 def main(arguments: Sequence[str]) -> int:
     """Run the suite, its quick part, or the scenarios named."""
+    if arguments[:1] == ["mutants"]:
+        return _mutants(arguments[1:])
     known = suite()
     names = [name for name in arguments if name != "quick"]
     if unknown := [name for name in names if name not in known]:
@@ -53,6 +59,27 @@ def main(arguments: Sequence[str]) -> int:
     told = ", ".join(f"{verdicts.count(each)} {each}" for each in Verdict if each in verdicts) or "nothing ran"
     sys.stdout.write(f"{len(verdicts)} scenarios in {time.monotonic() - began:.0f} s: {told}\n")
     return next((EXIT_CODES[each] for each in (Verdict.BROKEN, Verdict.VOID) if each in verdicts), 0)
+
+
+def _mutants(names: Sequence[str]) -> int:
+    """Try mutants on files, and those that need servers on servers; 1: one was not caught."""
+    _RESULTS.mkdir(parents=True, exist_ok=True)
+    env = {name: value for name, value in os.environ.items() if not name.startswith("SHOP_")}
+    survivors = mutation.try_all(names, env, _RESULTS, served=False)
+    if any(
+        _SERVED & set(each.scenario.needs) for name, each in mutation.mutants().items() if not names or name in names
+    ):
+        if missing := asyncio.run(_missing()):
+            sys.stdout.write(f"NOT RUN: mutants that need servers: {missing}\n")
+        else:
+            survivors += asyncio.run(_mutants_on_servers(names, env))
+    promises.write()
+    return 1 if survivors else 0
+
+
+async def _mutants_on_servers(names: Sequence[str], env: Mapping[str, str]) -> int:
+    async with _servers() as servers:
+        return await asyncio.to_thread(mutation.try_all, names, {**env, **servers}, _RESULTS, served=True)
 
 
 async def _on_servers(scenarios: Sequence[Scenario]) -> list[Verdict]:

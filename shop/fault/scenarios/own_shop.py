@@ -34,9 +34,7 @@ _QUICKER = {
 
 
 @contextmanager
-def own_shop(
-    env: Mapping[str, str], log: Path | None = None, tree: Path | None = None
-) -> Iterator[Mapping[str, str]]:
+def own_shop(env: Mapping[str, str], log: Path | None = None, tree: Path | None = None) -> Iterator[Mapping[str, str]]:
     """Start it, and stop it afterwards; yields the environment that leads to it. Raises `Refused` if it does not start.
 
     `env` may say what it runs on (`SHOP_BROKER_URL`, `SHOP_DATABASE_URL`), and override the shorter waits. What the

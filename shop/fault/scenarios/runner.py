@@ -79,7 +79,7 @@ async def _broken(scenario: Scenario, faults: Sequence[Fault], customer: Custome
         await asyncio.sleep(max(0.0, lasts - time.monotonic()))
         # What failed last is tried again for a while: a route that nobody asks has not recovered.
         longest = ended + min(scenario.recover_within_s, _MAX_AFTERWARDS)
-        while customer.seen.failing and time.monotonic() < longest:
+        while customer.seen.failing and time.monotonic() < longest:  # noqa: ASYNC110 - what clients see is no event
             await asyncio.sleep(_POLL)
         over.set()
         await load

@@ -41,8 +41,10 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One experiment. `unrelated` are routes that must not notice, `affected` those that a breaker must answer for;
-    `needs` is what the shop has to run on.
+    """One experiment.
+
+    `unrelated` are routes that must not notice, `affected` those that a breaker must answer for; `needs` is what the
+    shop has to run on.
     """
 
     name: str
