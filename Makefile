@@ -39,6 +39,10 @@ picture: setup-dev ## the README's picture: one order's X-ray, from a shop that 
 faults: setup-dev ## break the shop on purpose, scenario by scenario, with a verdict for each; ARGS=quick, or names
 	@$(BIN)/python -m tests.faults.suite $(ARGS)
 
+.PHONY: soak
+soak: setup-dev ## six protocols at once under kills, then the audit; ARGS="--minutes 120" for longer than 5 minutes
+	@$(BIN)/python -m bench.soak $(ARGS)
+
 bench-start: setup-dev ## time to ready, memory, latency of an order
 	@$(BIN)/python -m bench.start
 

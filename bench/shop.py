@@ -33,7 +33,7 @@ class RunningShop:
     def pss_mb(self) -> dict[str, float]:
         """Proportional memory of each process and the supervisor, in MB; empty where there is no /proc."""
         pids = {process.name: process.pid for process in _processes(self.env)}
-        found = {name: _pss_mb(pid) for name, pid in {"supervisor": self.supervisor, **pids}.items() if pid is not None}
+        found = {name: pss_mb(pid) for name, pid in {"supervisor": self.supervisor, **pids}.items() if pid is not None}
         return {name: pss for name, pss in found.items() if pss is not None}
 
     def pids(self) -> dict[str, int]:
@@ -94,7 +94,7 @@ def _processes(env: dict[str, str]) -> list[ProcessState]:
         return []
 
 
-def _pss_mb(pid: int) -> float | None:
+def pss_mb(pid: int) -> float | None:
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:

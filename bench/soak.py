@@ -1,0 +1,210 @@
+"""`make soak`: orders, GraphQL, WebSockets, SSE, uploads and webhooks together, with seeded kills, for minutes or hours.
+
+The load is 70 % of what the machine has been seen to carry. At the end `shop audit` judges every book; memory and tables
+are compared with the beginning. Exit code 1: something was lost, doubled or missed, answered 500, or grows: memory by over
+10 % (in runs of five minutes or more: before, it is caches that fill), or a table without a stated retention.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import random
+import sqlite3
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from bench.shop import pss_mb
+from bench.soak_clients import MIX, Crowd, internal_errors
+from shop.audit import Settings, audit_running_shop
+from shop.audit.report import Report, as_text
+from shop.errors import Refused
+from shop.fault.faults.grammar import parse
+from shop.fault.faults.ground import Ground
+from shop.fault.scenarios.own_shop import own_shop
+from shop.process_table import TABLE, Scheme
+from shop.supervisor import state
+from shop.supervisor.keyring import load as keyring
+
+_RESULTS = Path("build/soak")
+_SHARE = 0.7
+_CALIBRATION = 8.0
+_LISTENERS = 2
+_SETTLE = 120.0
+_GROWTH = 1.10
+_JUDGED_FROM = 300.0
+_STATED = (
+    ("services.catalog.sql_store", "RETENTION"),
+    ("services.erp_adapter.modern_erp", "RETENTION"),
+    ("services.inventory.sql_store.tables", "RETENTION"),
+    ("services.mailer.sql_store", "RETENTION"),
+    ("services.orders.sql_store", "RETENTION"),
+    ("services.storage.sql_store", "RETENTION"),
+    ("services.users.sql_store", "RETENTION"),
+    ("webhooks.incoming.sql_store", "RETENTION"),
+    ("webhooks.outgoing.sql_store.schema", "RETENTION"),
+    ("chassis.broker.embedded.store", "RETENTION"),
+    ("partners.payment_provider.schema", "KEPT"),
+    ("legacy_soap.tables", "KEPT"),
+)
+_PERCENTILES = (50.0, 90.0, 99.0, 99.9, 100.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Of the shop: proportional memory of its processes together in MB, and rows by file and table."""
+
+    memory_mb: float
+    tables: Mapping[str, int]
+
+    @classmethod
+    def of(cls, data_dir: Path) -> Size:
+        pids = [process.pid for process in state.read(data_dir) if process.pid is not None]
+        return cls(sum(size for pid in pids if (size := pss_mb(pid)) is not None), dict(_tables(data_dir)))
+
+
+def _tables(data_dir: Path) -> list[tuple[str, int]]:
+    found = []
+    for file in sorted(data_dir.glob("*.sqlite")):
+        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=30)) as connection:
+            names = connection.execute(
+                "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+            )
+            for (name,) in names.fetchall():
+                (rows,) = connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()  # noqa: S608 - its own names
+                found.append((f"{file.stem}.{name}", rows))
+    return found
+
+
+def stated() -> set[str]:
+    """Names of the tables whose retention is stated."""
+    return {table for module, name in _STATED for table in getattr(import_module(module), name)}
+
+
+def growing(before: Mapping[str, int], after: Mapping[str, int], known: set[str]) -> list[str]:
+    """Tables that have more rows than before, and of which no one has said how long rows stay."""
+    return [name for name, rows in after.items() if rows > before.get(name, 0) and name.partition(".")[2] not in known]
+
+
+async def _kills(ground: Ground, every: float, seed: int, over: asyncio.Event) -> list[str]:
+    """Kill a process now and then, until it is over; what was killed."""
+    draw, killed = random.Random(seed), list[str]()
+    names = [spec.name for spec in TABLE if spec.name != "console"]
+    while True:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(over.wait(), draw.uniform(0.7, 1.3) * every)
+        if over.is_set():
+            return killed
+        name = draw.choice(names)
+        with suppress(Refused):  # it is being started again just now
+            fault = parse(f"kill {name}", ground)
+            await asyncio.to_thread(fault.begin)
+            killed.append(name)
+            await asyncio.to_thread(fault.end)
+
+
+async def soak(env: Mapping[str, str], seconds: float, every: float, seed: int) -> int:
+    """One run; prints its figures and returns the exit code."""
+    ground = Ground.of(env)
+    secret = keyring(ground.data_dir, TABLE).webhooks[Scheme.SHOPIFY.value]
+    urls = (ground.env[f"SHOP_{name}_URL"] for name in ("GATEWAY", "NOTIFIER", "WEBHOOKS"))
+    crowd = Crowd(*urls, secret=secret, seed=seed)
+    await crowd.open(_LISTENERS)
+    try:
+        capacity = await crowd.capacity(_CALIBRATION)
+        rate = _SHARE * capacity
+        _say(
+            f"{capacity:.0f} operations a second at most; {rate:.0f} from here on, for {seconds:g} s, kills every {every:g} s"
+        )
+        await crowd.all_heard(_SETTLE)
+        crowd.forget()
+        before, over = Size.of(ground.data_dir), asyncio.Event()
+        killing = asyncio.create_task(_kills(ground, every, seed, over))
+        await crowd.work(rate, seconds)
+        over.set()
+        killed = await killing
+        await crowd.all_heard(_SETTLE)
+    finally:
+        await crowd.close()
+    os.environ.update(ground.env)
+    report = await audit_running_shop(Settings(), wait=_SETTLE)
+    _figures(crowd, killed)
+    return _judge(crowd, report, before, Size.of(ground.data_dir), seconds)
+
+
+def _figures(crowd: Crowd, killed: Sequence[str]) -> None:
+    _RESULTS.mkdir(parents=True, exist_ok=True)
+    _say(f"killed: {', '.join(killed) or 'none'}")
+    _say(
+        f"{'':<10} {'done':>7} "
+        + " ".join(f"{f'p{each:g}' if each < 100 else 'max':>8}" for each in _PERCENTILES)
+        + "  ms"
+    )
+    for name, tally in crowd.tallies.items():
+        times = tally.latencies
+        shown = " ".join(f"{times.get_value_at_percentile(each) / 1000:8.1f}" for each in _PERCENTILES)
+        failed = ", ".join(f"{count} x {what}" for what, count in tally.failures.most_common())
+        _say(f"{name:<10} {times.get_total_count():>7} {shown}  {failed}")
+        with (_RESULTS / f"{name}.hgrm").open("wb") as file:
+            times.output_percentile_distribution(file, 1000.0)
+
+
+def _judge(crowd: Crowd, report: Report, before: Size, after: Size, seconds: float) -> int:
+    growth = after.memory_mb / before.memory_mb if before.memory_mb else 1.0
+    _say(f"memory {before.memory_mb:.0f} MB at the start, {after.memory_mb:.0f} MB at the end")
+    for name, rows in after.tables.items():
+        if rows != before.tables.get(name, 0):
+            _say(f"  {name}: {before.tables.get(name, 0)} -> {rows} rows")
+    _say(as_text(report))
+    if seconds < _JUDGED_FROM:
+        _say(f"NOT JUDGED: memory, in less than {_JUDGED_FROM:g} s")
+    unread = [name for name, tally in crowd.tallies.items() if not tally.latencies.get_total_count()]
+    problems = [
+        (report.exit_code != 0, "the audit finds something wrong"),
+        (crowd.missed(), f"{crowd.missed()} orders of which a listener has not heard"),
+        (crowd.twice(), f"{crowd.twice()} events were heard twice"),
+        (internal_errors(crowd.tallies.values()), "something was answered 500"),
+        (unread, f"nothing was measured of {', '.join(unread)}"),
+        (seconds >= _JUDGED_FROM and growth > _GROWTH, f"memory grew by {growth - 1:.0%}"),
+        (
+            tables := growing(before.tables, after.tables, stated()),
+            f"tables grow without a retention: {', '.join(tables)}",
+        ),
+    ]
+    found = [problem for there, problem in problems if there]
+    for problem in found:
+        _say(f"PROBLEM {problem}")
+    return 1 if found else 0
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parse, start a shop, and run."""
+    parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--kill-every", type=float, default=20.0, metavar="SECONDS")
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args(arguments)
+    _say(f"seed {given.seed}; of a hundred operations: {', '.join(f'{count} {name}' for name, count in MIX.items())}")
+    plenty = {"SHOP_CLIENT_RATE_LIMIT": "10000000/minute", "SHOP_USER_RATE_LIMIT": "10000000/minute"}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("SHOP_")}
+    _RESULTS.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    with own_shop({**clean, **plenty}, _RESULTS / "shop.log") as env:
+        code = asyncio.run(soak(env, given.minutes * 60, given.kill_every, given.seed))
+    _say(f"{'PROBLEMS' if code else 'fine'} after {time.monotonic() - began:.0f} s")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
