@@ -53,9 +53,9 @@ class Life(OrderStore):
     # Kind of news, and its state in our store.
     webhooks: dict[str, str] = field(default_factory=dict)
     in_stock: bool = True
-    # Before or after its effect: the next call fails there.
-    failing: str = ""
-    meanwhile: Callable[[], None] | None = None
+    # Before or after its effect: so many calls from now, one fails there; and what happens meanwhile in another.
+    failing: tuple[str, int] = ("", 0)
+    meanwhile: tuple[Callable[[], None] | None, int] = (None, 0)
 
     @classmethod
     def begin(cls, number: int, price: Decimal, quantity: int) -> Life:
@@ -95,7 +95,7 @@ class Life(OrderStore):
             if not is_temporary(error):
                 raise
         else:
-            if not twice:
+            if not twice and message in self.messages:
                 self.messages.remove(message)
 
     def cancel(self) -> None:
@@ -105,9 +105,22 @@ class Life(OrderStore):
         except ShopError as refusal:
             assert refusal.code == "TOO_LATE_TO_CANCEL"  # noqa: PT017 - any other is a failure
 
+    def cancel_and_undo(self) -> None:
+        """The customer withdraws, and another worker has undone everything before this one goes on."""
+        self.cancel()
+        undone = [message for message in self.messages if message.queue == "order-compensation"]
+        if undone:
+            self.messages.remove(undone[0])
+            self.closed, self.sale, self.reservation = True, "cancelled", "released"
+            if self.payment == "processing":
+                self.payment = "canceled"
+            elif self.payment == "succeeded":
+                self.payment, self.refunds = "refunded", 1
+
     def collect(self, *, fails: bool) -> None:
         """The payment provider collects, and tells us."""
-        if self.payment == "processing":
+        # Also after it was cancelled: the money was on its way.
+        if self.payment == "processing" or (self.payment == "canceled" and not fails):
             self.payment = "failed" if fails else "succeeded"
             self.webhooks[f"payment_intent.{'payment_failed' if fails else 'succeeded'}"] = "received"
 
@@ -128,9 +141,10 @@ class Life(OrderStore):
 
     async def settle(self) -> None:
         """Everything that moves by itself does so, without a fault, until nothing does."""
-        self.failing, self.meanwhile = "", None
+        self.failing, self.meanwhile = ("", 0), (None, 0)
         for _ in range(50):
-            self.collect(fails=False)
+            if self.payment == "processing":
+                self.collect(fails=False)
             for kind, state in list(self.webhooks.items()):
                 if state == "received":
                     self.hear(kind)
@@ -194,14 +208,16 @@ class Life(OrderStore):
 
     def called(self, effect: Callable[[], None]) -> None:
         """A call to another system: what happens meanwhile, a failure before its effect, the effect, a lost answer."""
-        if self.meanwhile is not None:
-            happening, self.meanwhile = self.meanwhile, None
+        happening, calls = self.meanwhile
+        self.meanwhile = happening, calls - 1
+        if calls == 1 and happening is not None:
             happening()
-        failing, self.failing = self.failing, ""
-        if failing == "before":
+        where, calls = self.failing
+        self.failing = where, calls - 1
+        if calls == 1 and where == "before":
             raise unavailable("it")
         effect()
-        if failing == "after":
+        if calls == 1 and where == "after":
             raise unavailable("it")
 
     # The saga's store.

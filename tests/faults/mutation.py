@@ -107,7 +107,12 @@ def try_all(names: Sequence[str], env: Mapping[str, str], folder: Path, *, serve
         needed = bool({"rabbitmq", "postgresql"} & set(mutant.scenario.needs))
         if needed != served:
             continue
-        result, seconds = trial(mutant, env, folder / f"mutant-{name}.log")
+        try:
+            result, seconds = trial(mutant, env, folder / f"mutant-{name}.log")
+        except Refused as refusal:
+            survivors += 1
+            sys.stdout.write(f"LIVES  {name:<20} {refusal}\n")
+            continue
         broken = frozenset(each.name for each in result.promises if not each.kept)
         caught = mutant.caught(broken) and all(bite.met for bite in result.bites) and seconds <= MAX_SECONDS
         survivors += not caught

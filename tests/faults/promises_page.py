@@ -14,8 +14,8 @@ _SHOWN = 3
 _HEAD = """# Promises, and what breaks them
 
 Each promise is tried by scenarios of the [fault lab](faults.md) (`make faults`), in which it has to hold. And each has
-at least one mutant: a patch of at most ten lines with which the same check has to fail, or it would prove nothing (`make
-faults ARGS=mutants`, nightly). This page is made by `python -m tests.faults.promises_page`.
+at least one mutant: a patch of at most ten lines with which the same check has to fail, or it would prove nothing
+(`make faults ARGS=mutants`, nightly). This page is made by `python -m tests.faults.promises_page`.
 
 | promise | it holds when | tried by | mutant: what is broken | last result |
 |---|---|---|---|---|
