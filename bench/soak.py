@@ -1,8 +1,9 @@
-"""`make soak`: orders, GraphQL, WebSockets, SSE, uploads and webhooks together, with seeded kills, for minutes or hours.
+"""`make soak`: six protocols together, with seeded kills, for minutes or hours; then the audit.
 
-The load is 70 % of what the machine has been seen to carry. At the end `shop audit` judges every book; memory and tables
-are compared with the beginning. Exit code 1: something was lost, doubled or missed, answered 500, or grows: memory by over
-10 % (in runs of five minutes or more: before, it is caches that fill), or a table without a stated retention.
+Orders, reads, GraphQL, uploads, webhooks, WebSockets and event streams, at 70 % of what the machine has been seen to
+carry. Memory and tables are compared with the beginning. Exit code 1: something was lost, doubled or missed, answered
+500, or grows: memory by over 10 % (in runs of five minutes or more: before, it is caches that fill), or a table without
+a stated retention.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ def growing(before: Mapping[str, int], after: Mapping[str, int], known: set[str]
 
 async def _kills(ground: Ground, every: float, seed: int, over: asyncio.Event) -> list[str]:
     """Kill a process now and then, until it is over; what was killed."""
-    draw, killed = random.Random(seed), list[str]()
+    draw, killed = random.Random(seed), list[str]()  # noqa: S311 - repeatable kills
     names = [spec.name for spec in TABLE if spec.name != "console"]
     while True:
         with suppress(TimeoutError):
@@ -113,15 +114,13 @@ async def soak(env: Mapping[str, str], seconds: float, every: float, seed: int) 
     """One run; prints its figures and returns the exit code."""
     ground = Ground.of(env)
     secret = keyring(ground.data_dir, TABLE).webhooks[Scheme.SHOPIFY.value]
-    urls = (ground.env[f"SHOP_{name}_URL"] for name in ("GATEWAY", "NOTIFIER", "WEBHOOKS"))
-    crowd = Crowd(*urls, secret=secret, seed=seed)
+    gateway, notifier, webhooks = (ground.env[f"SHOP_{name}_URL"] for name in ("GATEWAY", "NOTIFIER", "WEBHOOKS"))
+    crowd = Crowd(gateway, notifier, webhooks, secret, seed)
     await crowd.open(_LISTENERS)
     try:
         capacity = await crowd.capacity(_CALIBRATION)
         rate = _SHARE * capacity
-        _say(
-            f"{capacity:.0f} operations a second at most; {rate:.0f} from here on, for {seconds:g} s, kills every {every:g} s"
-        )
+        _say(f"{capacity:.0f} operations a second at most, {rate:.0f} from now on for {seconds:g} s")
         await crowd.all_heard(_SETTLE)
         crowd.forget()
         before, over = Size.of(ground.data_dir), asyncio.Event()

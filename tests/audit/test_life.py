@@ -91,4 +91,4 @@ class Lives(RuleBasedStateMachine):
 
 
 TestLives = Lives.TestCase
-TestLives.settings = settings(max_examples=200, stateful_step_count=15, deadline=None, derandomize=True)
+TestLives.settings = settings(max_examples=40, stateful_step_count=12, deadline=None, derandomize=True)
