@@ -25,6 +25,7 @@ from console.play.player import Play
 from console.play.streams import StreamCalls
 from console.store import Bounds, TraceStore
 from console.views.audit import Audits
+from console.views.breaking import Breaking
 from console.views.lessons import Lessons
 
 
@@ -74,7 +75,12 @@ async def run(settings: Settings | None = None) -> AsyncIterator[Running]:
         play = await stack.enter_async_context(_playing(settings, store)) if explored else None
         audits = Audits() if explored else None
         lessons = Lessons({"SHOP_DATA_DIR": str(settings.data_dir)}) if explored else None
-        api = ConsoleApi(store, max_body=settings.console_max_body, play=play, audits=audits, lessons=lessons)
+        breaking = Breaking({"SHOP_DATA_DIR": str(settings.data_dir)}) if explored else None
+        if breaking is not None:
+            stack.push_async_callback(breaking.close)
+        api = ConsoleApi(
+            store, max_body=settings.console_max_body, play=play, audits=audits, lessons=lessons, breaking=breaking
+        )
         port = await stack.enter_async_context(
             serve_http(Identified(api.app()), host=settings.host, port=settings.console_port)
         )

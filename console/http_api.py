@@ -28,6 +28,7 @@ from console.play.call import Call
 from console.play.player import Play
 from console.store import TraceStore
 from console.views.audit import Audits
+from console.views.breaking import Breaking, break_routes
 from console.views.compare import compare
 from console.views.lessons import Lessons, lesson_routes
 from console.views.live import events
@@ -59,10 +60,11 @@ class ConsoleApi:
         play: Play | None = None,
         audits: Audits | None = None,
         lessons: Lessons | None = None,
+        breaking: Breaking | None = None,
     ) -> None:
         """`play` makes the page's calls, `audits` judge all orders; None in production, where the page only shows.
 
-        `lessons` are for development, too.
+        `lessons` and `breaking` are for development, too.
         """
         self._store = store
         self._max_body = max_body
@@ -70,6 +72,7 @@ class ConsoleApi:
         self._traffic = TrafficHistory(store)
         self._audits = audits
         self._lessons = lessons
+        self._breaking = breaking
 
     def app(self) -> Starlette:
         """The ASGI application."""
@@ -87,6 +90,7 @@ class ConsoleApi:
             *LinesApi(self._store, LineStore(), self._export_or_refusal, self._of_order).routes(),
             Route("/api/audit", self.audit, methods=["POST"]),
             *lesson_routes(self._lessons),
+            *break_routes(self._breaking),
             *page_routes(),
             Route("/healthz", _healthy),
             Route("/readyz", _healthy),

@@ -18,6 +18,9 @@ export const call = (content) => asked("/api/play", json(content));
 export const lines = (id) => asked(`/api/traces/${encodeURIComponent(id)}/logs`).then((body) => body.items);
 export const lessons = () => asked("/api/lessons");
 export const check = (number) => asked(`/api/lessons/${number}/check`, json({}));
+export const faults = () => asked("/api/break");
+export const breaking = () => asked("/api/break?part=progress");
+export const breakIt = (content) => asked("/api/break", json(content));
 export const topology = (until) => asked(`/api/topology?minutes_ago=${until}`);
 
 // Watch a trace while it grows. Returns what ends it.

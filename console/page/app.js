@@ -1,5 +1,6 @@
 // The views of the page; which one is shown is the address's hash.
 
+import { start as startBreak } from "/page/break.js";
 import { start as startCompare } from "/page/compare.js";
 import { $ } from "/page/dom.js";
 import { start as startLessons } from "/page/lessons.js";
@@ -8,7 +9,7 @@ import { start as startPlay } from "/page/play.js";
 import { start as startProtocols } from "/page/predict.js";
 import { start as startXray } from "/page/xray.js";
 
-const VIEWS = ["order", "play", "map", "compare", "protocols", "lessons"];
+const VIEWS = ["order", "play", "map", "break", "compare", "protocols", "lessons"];
 const shown = {};
 
 function route() {
@@ -27,6 +28,7 @@ function route() {
 startXray();
 shown.play = startPlay();
 shown.map = startMap();
+shown.break = startBreak();
 shown.compare = startCompare();
 shown.protocols = startProtocols();
 shown.lessons = startLessons();

@@ -40,10 +40,13 @@ def list_(*, json: _Json = False) -> None:
 
     scenarios, working = suite(), at_work(data_dir(os.environ))
     if json:
+        links, processes = _breakable()
         content = {
             "faults": {name: {"usage": usage, "does": does} for name, (usage, does) in KINDS.items()},
             "scenarios": {name: each.sentence for name, each in scenarios.items()},
             "at_work": working,
+            "links": links,
+            "processes": processes,
         }
         typer.echo(jsonlib.dumps(content, indent=2))
         return
@@ -54,6 +57,18 @@ def list_(*, json: _Json = False) -> None:
         typer.echo(f"{name}: {scenario.sentence}")
     typer.echo("")
     typer.echo("\n".join(f"at work: {words}" for words in working) or "nothing is broken on purpose just now")
+
+
+def _breakable() -> tuple[list[str], list[str]]:
+    """Links and processes of the shop that runs here; none where none does, or without a lab."""
+    from shop.fault.faults.ground import Ground
+    from shop.process_table import TABLE
+
+    try:
+        ground = Ground.of(os.environ)
+        return list(ground.links.all()), [spec.name for spec in TABLE]
+    except Refused:
+        return [], []
 
 
 @app.command()

@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 ROOT = Path(__file__).parents[2]
 PROTOCOLS = {"REST", "gRPC", "queue", "SOAP", "HTTP", "webhook", "SMTP", "WebSocket"}
 SETTLED = "#order[data-settled]"
-VIEWS = ("order", "play", "map", "compare", "protocols")
+VIEWS = ("order", "play", "map", "break", "compare", "protocols")
 # Milliseconds for what a shop does on a busy machine.
 expect.set_options(timeout=30_000)
 READ = "rows => rows.map(row => ({...row.dataset}))"

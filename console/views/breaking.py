@@ -1,0 +1,165 @@
+"""The Break view's side of `shop fault`: what can be broken, one scenario at a time, and its verdict.
+
+Run as the operator's command that it is, on the machine of the shop: the console itself can break nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from chassis.errors import Kind, ShopError, invalid
+
+_COMMAND = (sys.executable, "-m", "shop", "fault")
+_LIST_TIMEOUT = 30.0
+_RUN_TIMEOUT = 400.0
+_MAX_ERROR = 500
+_MAX_WORDS = 200
+_MAX_SECONDS = 30.0
+_MAX_BODY = 4_096
+# Of the console's own environment: which shop it is, and not the links that lead from the console.
+_KEPT = ("SHOP_DATA_DIR", "SHOP_ENV")
+
+
+class Breaking:
+    """One scenario at a time; the last verdict is kept."""
+
+    def __init__(self, settings: Mapping[str, str], command: tuple[str, ...] = _COMMAND) -> None:
+        """`settings` say which shop this is; `command` is `shop fault`."""
+        own = {name: value for name, value in os.environ.items() if not name.startswith("SHOP_") or name in _KEPT}
+        self._env = {**own, **settings, "SHOP_OTLP_URL": ""}
+        self._command = command
+        self._listing = asyncio.Lock()
+        self._running: asyncio.Task[None] | None = None
+        self._do, self._result, self._error = "", None, ""
+
+    async def state(self) -> dict[str, Any]:
+        """What can be broken, what is being broken, and the last verdict. Raises NOT_FOUND where there is no lab."""
+        async with self._listing:
+            out, err, code = await self._run("list", "--json", timeout=_LIST_TIMEOUT)
+        if code:
+            raise ShopError("NOT_FOUND", _reason(err) or "no faults can be listed", Kind.NOT_FOUND)
+        listed: dict[str, Any] = orjson.loads(out)
+        if not listed["links"]:
+            raise ShopError("NOT_FOUND", "no links to break: start the shop with `shop up --lab`", Kind.NOT_FOUND)
+        return {
+            "faults": listed["faults"],
+            "links": listed["links"],
+            "processes": listed["processes"],
+            "at_work": listed["at_work"],
+            **self.progress(),
+        }
+
+    def progress(self) -> dict[str, Any]:
+        """What is being broken now (empty for nothing), and the last verdict, or why there is none."""
+        running = self._running is not None and not self._running.done()
+        return {"running": self._do if running else "", "result": self._result, "error": self._error}
+
+    def start(self, do: str, seconds: float) -> None:
+        """Run a load with this fault beside it. Raises OVERLOADED while another one runs."""
+        if self._running is not None and not self._running.done():
+            raise ShopError("OVERLOADED", "something is being broken already", Kind.UNAVAILABLE, retry_after=2.0)
+        self._do, self._result, self._error = do, None, ""
+        self._running = asyncio.create_task(self._break(do, seconds))
+
+    async def close(self) -> None:
+        """End what is being broken; the command undoes it."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+
+    async def _break(self, do: str, seconds: float) -> None:
+        scenario = {
+            "sentence": f"{do}, while customers order.",
+            "load": {"orders_per_s": 4, "reads_per_s": 4, "for_s": seconds + 4},
+            "recover_within_s": 45,
+            "faults": [{"at_s": 2, "for_s": seconds, "do": do}],
+        }
+        with TemporaryDirectory(prefix="shop-break-") as folder:
+            file = Path(folder) / "break.json"
+            file.write_bytes(orjson.dumps(scenario))
+            try:
+                out, err, _ = await self._run("run", str(file), "--json", "--no-shrink", timeout=_RUN_TIMEOUT)
+            except ShopError as error:
+                self._error = error.message
+                return
+        try:
+            self._result = orjson.loads(out)
+        except orjson.JSONDecodeError:
+            self._error = _reason(err) or "there is no verdict"
+
+    async def _run(self, *arguments: str, timeout: float) -> tuple[bytes, bytes, int]:
+        pipe = asyncio.subprocess.PIPE
+        child = await asyncio.create_subprocess_exec(
+            *self._command, *arguments, env=self._env, stdout=pipe, stderr=pipe
+        )
+        try:
+            async with asyncio.timeout(timeout):
+                out, err = await child.communicate()
+        except TimeoutError as error:
+            raise ShopError("DEADLINE_EXCEEDED", "`shop fault` took too long", Kind.TIMEOUT) from error
+        finally:
+            if child.returncode is None:
+                child.terminate()  # it mends what it has broken
+                await child.wait()
+        return out, err, child.returncode or 0
+
+
+def break_routes(breaking: Breaking | None) -> list[Route]:
+    """`/api/break`; refused where nothing may be broken (`breaking` is None), as in production."""
+
+    def allowed() -> Breaking:
+        if breaking is None:
+            raise ShopError("FORBIDDEN", "faults are for development only", Kind.FORBIDDEN)
+        return breaking
+
+    async def show(request: Request) -> Response:
+        found = allowed()
+        return _json(found.progress() if request.query_params.get("part") == "progress" else await found.state())
+
+    async def start(request: Request) -> Response:
+        # A page of another origin cannot send this type without asking first (CORS).
+        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+            raise invalid("send application/json")
+        do, seconds = _wanted(await request.body() if _short(request) else b"")
+        allowed().start(do, seconds)
+        return _json({"running": do}, 202)
+
+    return [Route("/api/break", show), Route("/api/break", start, methods=["POST"])]
+
+
+def _short(request: Request) -> bool:
+    length = request.headers.get("content-length", "")
+    return length.isdigit() and int(length) <= _MAX_BODY
+
+
+def _wanted(body: bytes) -> tuple[str, float]:
+    """The fault's words and its seconds. Raises INVALID_INPUT."""
+    try:
+        content = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise invalid("the body must be JSON, of at most 4 KiB") from error
+    do, seconds = (content.get("do"), content.get("seconds", 4)) if isinstance(content, dict) else (None, 4)
+    if not (isinstance(do, str) and 0 < len(do) <= _MAX_WORDS and do.isprintable()):
+        raise invalid("the fault cannot be understood", do=f"must be the words of a fault, at most {_MAX_WORDS}")
+    if isinstance(seconds, bool) or not (isinstance(seconds, int | float) and 0 < seconds <= _MAX_SECONDS):
+        raise invalid("the fault cannot be understood", seconds=f"must be a number up to {_MAX_SECONDS:g}")
+    return do, float(seconds)
+
+
+def _reason(err: bytes) -> str:
+    return err.decode(errors="replace").strip().removeprefix("shop: ")[-_MAX_ERROR:]
+
+
+def _json(content: Any, status: int = 200) -> Response:
+    return Response(orjson.dumps(content), status, {"cache-control": "no-store"}, "application/json")

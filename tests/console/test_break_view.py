@@ -1,0 +1,79 @@
+"""The Break view: a fault chosen on the map, a load beside it, and the verdict; and where nothing may be broken."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import expect
+
+from shop.fault.faults.ground import Ground
+from shop.fault.scenarios.own_shop import own_shop
+from tests.console.test_lessons_view import console, opened
+
+FAULT = {"do": "kill orders", "seconds": 1}
+# Milliseconds for a load of seconds, what it leaves to be done, and reading all books, on a busy machine.
+VERDICT_WITHIN = 180_000
+
+
+@pytest.fixture
+async def lab() -> AsyncIterator[str]:
+    """The console of a shop that can be broken; its URL."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("SHOP_")}
+    async with AsyncExitStack() as stack:
+        started = own_shop(clean)
+        env = await asyncio.to_thread(started.__enter__)
+        stack.push_async_callback(asyncio.to_thread, started.__exit__, None, None, None)
+        yield Ground.of(env).env["SHOP_CONSOLE_URL"]
+
+
+@pytest.mark.browser
+@pytest.mark.system
+@pytest.mark.timeout(400)
+async def test_a_fault_is_chosen_on_the_map_and_judged(lab: str) -> None:
+    """A click on the order worker, and the verdict with its promises, and the X-rays of two orders."""
+    async with opened(lab, "break") as page:
+        await page.locator('#break-map [data-where="order_worker"]').click()
+        await expect(page.locator("#break-where")).to_have_value("order_worker")
+        await page.locator("#break-what").select_option(label="kill")
+        await page.locator("#break-seconds").fill("2")
+        await page.locator("#break-it").click()
+        await expect(page.locator("#break-it")).to_be_disabled()
+        async with httpx.AsyncClient() as http:
+            assert (await http.post(f"{lab}/api/break", json=FAULT)).status_code == 503
+        await expect(page.locator("#break-word")).to_be_visible(timeout=VERDICT_WITHIN)
+        promises = page.locator("#break-verdict table", has_text="nothing-doubled").locator("tbody tr")
+        await expect(promises).to_have_count(5)
+        await expect(promises.filter(has_text="nothing-lost")).to_contain_text("kept")
+        await expect(page.locator("#break-verdict table").first).to_contain_text("order_worker started again")
+        await expect(page.locator("#break-healthy [data-hop]").first).to_be_visible()
+        await expect(page.locator("#break-worst [data-hop]").first).to_be_visible()
+        found = await Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
+
+
+async def test_nothing_is_broken_without_a_lab_or_in_production(tmp_path: Path) -> None:
+    """And the page says how to get a shop that can be broken; only the page itself may ask."""
+    async with console(tmp_path) as url, httpx.AsyncClient() as http:
+        answer = await http.get(f"{url}/api/break")
+        assert (answer.status_code, "shop up --lab" in answer.json()["detail"]) == (404, True)
+        assert (await http.post(f"{url}/api/break", content=b'{"do": "kill orders"}')).status_code == 422
+        for wrong in (
+            {},
+            [],
+            {"do": ""},
+            {"do": "kill\norders"},
+            {**FAULT, "seconds": 1e9},
+            {**FAULT, "seconds": True},
+        ):
+            assert (await http.post(f"{url}/api/break", json=wrong)).status_code == 422, wrong
+        assert (await http.post(f"{url}/api/break", json={"do": "x" * 10_000})).status_code == 422
+    async with console(tmp_path, env="production") as url, httpx.AsyncClient() as http:
+        assert (await http.get(f"{url}/api/break")).status_code == 403
+        assert (await http.post(f"{url}/api/break", json=FAULT)).status_code == 403
