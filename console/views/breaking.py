@@ -27,6 +27,7 @@ _MAX_ERROR = 500
 _MAX_WORDS = 200
 _MAX_SECONDS = 30.0
 _MAX_BODY = 4_096
+_NO_LAB = "This shop cannot be broken from here: start one with `shop up --lab`."
 # Of the console's own environment: which shop it is, and not the links that lead from the console.
 _KEPT = ("SHOP_DATA_DIR", "SHOP_ENV")
 
@@ -44,15 +45,14 @@ class Breaking:
         self._do, self._result, self._error = "", None, ""
 
     async def state(self) -> dict[str, Any]:
-        """What can be broken, what is being broken, and the last verdict. Raises NOT_FOUND where there is no lab."""
+        """What can be broken, or `why` nothing can; what is being broken, and the last verdict."""
         async with self._listing:
             out, err, code = await self._run("list", "--json", timeout=_LIST_TIMEOUT)
         if code:
-            raise ShopError("NOT_FOUND", _reason(err) or "no faults can be listed", Kind.NOT_FOUND)
+            return {"why": _reason(err) or "no faults can be listed", **self.progress()}
         listed: dict[str, Any] = orjson.loads(out)
-        if not listed["links"]:
-            raise ShopError("NOT_FOUND", "no links to break: start the shop with `shop up --lab`", Kind.NOT_FOUND)
         return {
+            "why": "" if listed["links"] else _NO_LAB,
             "faults": listed["faults"],
             "links": listed["links"],
             "processes": listed["processes"],
