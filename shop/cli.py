@@ -6,6 +6,7 @@ Exit codes, where a command's help says nothing else: 0 done, 1 done but the ans
 from __future__ import annotations
 
 import os
+import re
 import sys
 from importlib import import_module
 from typing import Any
@@ -85,9 +86,26 @@ class ImportedCommands(TyperGroup):
         if not isinstance(found, typer.Typer):
             function, found = found, typer.Typer(add_completion=False, pretty_exceptions_enable=False)
             found.command()(function)
-        command: Any = typer.main.get_command(found)
+        command: Any = _as_written(typer.main.get_command(found))
         command.name, command.rich_help_panel = cmd_name, panel
         return command
+
+
+def _as_written(command: Any) -> Any:
+    """The command, whose help is shown as it is written: a paragraph is wrapped as one, and [brackets] stay.
+
+    Rich would keep each line break of a docstring, and take what looks like its markup for markup.
+    """
+    command.help = _escaped("\n\n".join(" ".join(each.split()) for each in (command.help or "").split("\n\n")))
+    for parameter in command.params:
+        parameter.help = _escaped(getattr(parameter, "help", None) or "")
+    for inner in getattr(command, "commands", {}).values():
+        _as_written(inner)
+    return command
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"\[(?=[a-z#/@])", r"\\[", text)
 
 
 app = typer.Typer(

@@ -59,6 +59,20 @@ class Live:
                 return str(frame.get("position", after))
         raise UnreachableError("the notifier did not answer in time")
 
+    def said(self, room: str, text: str) -> Iterator[Frame]:
+        """Say something in an order's room; yields the events of the room up to and with this one.
+
+        Needs a subscription to `chat.*`. Raises like `frame`, and `Refused` when the event does not come.
+        """
+        self._connection.send(json.dumps({"action": "chat", "room": room, "text": text}))
+        for frame in self.frames(_TIMEOUT):
+            if frame.get("type") != "chat.posted" or frame.get("subject") != room:
+                continue
+            yield frame
+            if frame["data"].get("text") == text.strip():
+                return
+        raise UnreachableError("the notifier did not answer in time")
+
     def frame(self, within: float | None = None) -> Frame | None:
         """The next frame; None when none came within so many seconds.
 
@@ -101,8 +115,10 @@ def live(notifier_url: str, token: str, *, trust: ssl.SSLContext | None = None) 
         )
     except (OSError, InvalidHandshake, TimeoutError) as error:
         raise UnreachableError(f"the notifier at {url} does not answer ({error}); is the shop up?") from error
-    with connection:
+    try:
         yield Live(connection)
+    finally:
+        connection.close()
 
 
 def _lost(closed: ConnectionClosed) -> LostError:

@@ -79,7 +79,7 @@ async def look(settings: Settings) -> Report:
         library = await read(settings, spool)
         around = library.circumstances()
         report = Report(
-            demo_orders=library.demo_orders,
+            demo_orders=len(library.demo_orders),
             unread=library.unread,
             mails_forgotten=library.mails_forgotten,
             mails_forgotten_until=library.mails_forgotten_until,
@@ -90,7 +90,7 @@ async def look(settings: Settings) -> Report:
             report.orders[verdict(findings)] += 1
             report.add(order.id, findings)
         for subject, traces in spool.strangers():
-            report.add(subject, stranger(traces, around))
+            report.add(subject, stranger(traces, around, demo=subject in library.demo_orders))
         if library.split:
             report.add("broker", [different(library.split)])
         settled = not report.found[State.IN_FLIGHT]

@@ -69,7 +69,7 @@ class Library:
     queues: dict[str, Queue] = field(default_factory=dict)
     # What to say of two clusters behind the broker's name; empty where there are not two.
     split: str = ""
-    demo_orders: int = 0
+    demo_orders: set[str] = field(default_factory=set)
     mails_forgotten: int = 0
     mails_forgotten_until: datetime | None = None
     webhooks_complete_since: datetime | None = None
@@ -161,7 +161,7 @@ class _Reader:
         async for page in self._pages("orders", "ListRecords", orders_pb2.ListRecordsRequest):
             for record in page.records:
                 if record.demo:
-                    self.library.demo_orders += 1
+                    self.library.demo_orders.add(record.order.id)
                 else:
                     self._spool.add_order(parsing.order(record))
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import json as jsonlib
 import os
+import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,11 +22,14 @@ if TYPE_CHECKING:
     from shop.fault.scenarios.result import Result
     from shop.fault.scenarios.scenario import Scenario
 
-app = typer.Typer(help="Break the shop on purpose, and get a verdict.", no_args_is_help=True)
+app = typer.Typer(help="Break the shop on purpose, and get a verdict.", no_args_is_help=True, add_completion=False)
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Words = Annotated[list[str], typer.Argument(help="What to break, and how.")]
 _For = Annotated[float, typer.Option("--for", min=0.1, max=3600, help="Seconds until it is undone.")]
+_While = Annotated[
+    str, typer.Option("--while", metavar="COMMAND", help="Run it while this is broken, then undo; instead of --for.")
+]
 _NOT_IN_PRODUCTION = "faults are refused where SHOP_ENV=production: try them on a shop of your own, `shop up --lab`"
 
 
@@ -50,11 +56,14 @@ def list_(*, json: _Json = False) -> None:
         }
         typer.echo(jsonlib.dumps(content, indent=2))
         return
+    width = get_terminal_size().columns
+    typer.echo("Break one thing (shop fault ...):")
     for usage, does in KINDS.values():
-        typer.echo(f"{usage}\n    {does}")
-    typer.echo("")
+        typer.echo(_wrapped(f"  {usage}", width, indent=8))
+        typer.echo(_wrapped(f"      {does}", width, indent=6))
+    typer.echo("\nRun a scenario, with a verdict (shop fault run NAME):")
     for name, scenario in scenarios.items():
-        typer.echo(f"{name}: {scenario.sentence}")
+        typer.echo(_wrapped(f"  {name}: {scenario.sentence}", width, indent=6))
     typer.echo("")
     typer.echo("\n".join(f"at work: {words}" for words in working) or "nothing is broken on purpose just now")
 
@@ -69,6 +78,10 @@ def _breakable() -> tuple[list[str], list[str]]:
         return list(ground.links.all()), [spec.name for spec in TABLE]
     except Refused:
         return [], []
+
+
+def _wrapped(text: str, width: int, *, indent: int) -> str:
+    return textwrap.fill(text, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
 
 
 @app.command()
@@ -118,6 +131,9 @@ def watch(
     link: Annotated[str, typer.Argument(metavar="A:B", help="The link, as in gateway:orders.")],
     *,
     seconds: _For = 10.0,
+    command: Annotated[
+        str, typer.Option("--while", metavar="COMMAND", help="Watch while it runs; instead of --for.")
+    ] = "",
     json: _Json = False,
 ) -> None:
     """Watch a link for a while, and print the frames that crossed it: heads without secrets, bodies counted.
@@ -134,7 +150,10 @@ def watch(
     name = link if "->" in link else link.replace(":", "->", 1)
     with Links(data_dir(os.environ)) as links:
         links.watch(name, seconds)
-        time.sleep(seconds)
+        if command:
+            _run_shell(command)
+        else:
+            time.sleep(seconds)
         frames = links.frames(name)
     if json:
         typer.echo(jsonlib.dumps({"frames": frames}, indent=2))
@@ -147,43 +166,59 @@ def watch(
     typer.echo(f"{len(frames)} frames crossed {name}")
 
 
-def _single(words: list[str], seconds: float) -> None:
-    """One fault, for a while or until Ctrl-C; exit code 0 when it is undone."""
+def _run_shell(command: str) -> int:
+    """The user's own command line, as the user's own shell would run it; returns its exit code."""
+    return subprocess.run(command, shell=True, check=False).returncode  # noqa: S602
+
+
+def _single(words: list[str], seconds: float, command: str) -> None:
+    """One fault, for a while, until Ctrl-C or while a command runs; exit code 0 when it is undone, or the command's."""
     from shop.fault.at_work import lasting
     from shop.fault.faults.grammar import parse
     from shop.fault.faults.ground import Ground
 
     ground = Ground.of(os.environ)
     fault = parse(" ".join(words), ground)
+    code = 0
     with lasting(ground, fault) as wait:
         typer.echo(fault.begin())
         try:
-            if not fault.momentary:
+            if command:
+                code = _run_shell(command)
+            elif not fault.momentary:
                 typer.echo(f"for {seconds:g} s; Ctrl-C ends it")
                 wait(seconds)
         finally:
             typer.echo(f"undone: {fault.end()}")
     met = fault.met()
     typer.echo("what it met is counted only with `shop up --lab`" if met is None else f"it met {met}")
+    raise typer.Exit(code)
 
 
 def _add(name: str, summary: str, usage: str) -> None:
     """A command for a kind of fault, whose words are the rest of the line."""
 
-    def command(words: _Words, *, seconds: _For = 10.0) -> None:
-        _single([name, *words], seconds)
+    def fault(words: _Words, *, seconds: _For = 10.0, command: _While = "") -> None:
+        _single([name, *words], seconds, command)
 
-    command.__doc__ = f"{summary}: {usage}.\n\nExit code 0: done, and undone. 2: refused, and nothing was broken."
-    app.command(name)(command)
+    fault.__doc__ = (
+        f"{summary}: {usage}.\n\nExit code 0: done, and undone. 2: refused, and nothing was broken. "
+        "With --while: the command's own."
+    )
+    app.command(name)(fault)
 
 
 _add("kill", "End processes at once; they are started again", "kill PROCESS… [signal=15]")
 _add("freeze", "Stop processes where they are", "freeze PROCESS…")
-_add("link", "Break one arrow", "link A:B delay=50ms|jitter=20ms|rate=10kb/s|cut=9|reset|black-hole|half-open|refuse")
-_add("broker", "Take the broker away", "broker down|slow|silent")
-_add("database", "Take databases away", "database down|slow|silent [SERVICE]")
-_add("erp", "Let the ERP misbehave", "erp delay=500ms|maintenance|html|contract-changed")
-_add("partner", "Send webhooks as nobody should", "partner duplicate|late|forged|out-of-order|slow|flood")
+_add(
+    "link",
+    "Break one arrow",
+    "link A:B delay=50ms | jitter=20ms | rate=10kb/s | cut=9 | reset | black-hole | half-open | refuse",
+)
+_add("broker", "Take the broker away", "broker down | slow | silent")
+_add("database", "Take databases away", "database down | slow | silent [SERVICE]")
+_add("erp", "Let the ERP misbehave", "erp delay=500ms | maintenance | html | contract-changed")
+_add("partner", "Send webhooks with a fault", "partner duplicate | late | forged | out-of-order | slow | flood")
 _add("poison", "Publish what no consumer can read", "poison QUEUE")
 
 

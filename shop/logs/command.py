@@ -22,8 +22,9 @@ Line = dict[str, Any]
 
 
 def logs(
+    order: Annotated[str, typer.Argument(metavar="[ORDER]", help="The order whose lines are printed.")] = "",
     *,
-    order: Annotated[str, typer.Option(metavar="ID", help="The order whose lines are printed.")] = "",
+    same_order: Annotated[str, typer.Option("--order", metavar="ID", help="The same, as an option.")] = "",
     trace: Annotated[str, typer.Option(metavar="ID", help="The trace whose lines are printed.")] = "",
     follow: Annotated[bool, typer.Option("--follow", help="Go on with the lines that come, until Ctrl-C.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print each line as JSON.")] = False,
@@ -31,11 +32,12 @@ def logs(
     """Print the log lines of one order from all processes, in causal order: what was caused stands after its cause.
 
     The console keeps them in development, for the newest traces of this run of the shop.
-    Exit code 0: printed, be it none. 2: neither or both of --order and --trace, the console does not answer, or it does
-    not know the order.
+    Exit code 0: printed, be it none. 2: not exactly one order or trace is given, the console does not answer, or it
+    does not know the order.
     """
-    if bool(order) == bool(trace):
-        raise Refused("say which lines: --order ID or --trace ID")
+    if len([each for each in (order, same_order, trace) if each]) != 1:
+        raise Refused("say which lines: shop logs ORDER, or --trace ID")
+    order = order or same_order
     path = f"/api/orders/{order}/logs" if order else f"/api/traces/{trace}/logs"
     out = typer.get_text_stream("stdout")
     try:

@@ -15,23 +15,36 @@ DOCUMENT = ROOT / "docs" / "claims.md"
 _HEAD = """# Claims
 
 What two articles ("Communication Between Systems" and "Communication Protocols Between Services") claim of each
-protocol, and how to see it in this shop. Made
-from `claims.toml` by `python -m tools.docs.claims --write`. Start the shop with `make up`, and `source
-.venv/bin/activate`; each command is run by `tests/docs/test_claims.py`, each test by `make test`. Where there is no
-command, the test shows it; a note says what this shop does not show, or how to see it by hand.
+protocol, and how to see it in this shop. Made from `claims.toml` by `python -m tools.docs.claims --write`.
+
+Start a shop whose connections can be broken, and leave it running; `make setup` comes before the first time:
+
+```sh
+.venv/bin/shop up --lab
+```
+
+In a second terminal, in this directory, `source .venv/bin/activate`; then each command below works as it is written, in
+any order and as often as you like. `--while COMMAND` runs a command as long as a fault is at work, or a second copy of
+a process. Each command is run by `tests/docs/test_claims.py` (two that take long by a test of their own), each test by
+`make test`.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """`command` prints something that matches `see`; `missing` is what is not to be seen, or only by hand."""
+    """`command` prints what matches `see`, which is `shows` in words; without one, `missing` says why.
+
+    `run_by` is the test that runs the command, where it is not that of this page.
+    """
 
     topic: str
     says: str
     command: str
     see: str
+    shows: str
     test: str
     missing: str
+    run_by: str
 
 
 def claims() -> list[Claim]:
@@ -39,7 +52,7 @@ def claims() -> list[Claim]:
     topic, found = "", []
     for each in tomllib.loads(SOURCE.read_text())["claim"]:
         topic = each.get("topic", topic)
-        texts = (each.get(name, "") for name in ("command", "see", "test", "missing"))
+        texts = (each.get(name, "") for name in ("command", "see", "shows", "test", "missing", "run_by"))
         found.append(Claim(topic, each["says"], *texts))
     return found
 
@@ -55,12 +68,11 @@ def text() -> str:
         parts.append(f" · test: [`{claim.test}`](../{claim.test})\n")
         if claim.command:
             parts.append(f"\n   ```sh\n   {claim.command}\n   ```\n")
-            if claim.see:
-                parts.append(f"\n   It prints what matches `{claim.see}`.\n")
-        if claim.missing:
-            parts.append(f"\n   {claim.missing}\n")
+            parts.append(f"\n   See: {claim.shows}.\n")
+        else:
+            parts.append(f"\n   Not for this shop: {claim.missing}\n")
     seen = sum(bool(claim.command) for claim in claims())
-    parts.append(f"\n{seen} of {len(claims())} by a command, the others by their test.\n")
+    parts.append(f"\n{seen} of {len(claims())} by a command.\n")
     return "".join(parts)
 
 

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-app = typer.Typer(help="Look at dead letters, put them back into their queues, or drop them.", no_args_is_help=True)
+app = typer.Typer(
+    help="Look at dead letters, put them back into their queues, or drop them.",
+    no_args_is_help=True,
+    add_completion=False,
+)
 
 _Queue = Annotated[str, typer.Option(metavar="QUEUE", help="Only this work queue's.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

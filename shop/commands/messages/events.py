@@ -15,8 +15,9 @@ import typer
 
 from shop.commands.showing import fitted, moment
 from shop.errors import Refused
+from shop.sign_in import CUSTOMER
 
-app = typer.Typer(help="Watch the shop's events, or read them again.", no_args_is_help=True)
+app = typer.Typer(help="Watch the shop's events, or read them again.", no_args_is_help=True, add_completion=False)
 
 _Topics = Annotated[
     list[str] | None, typer.Option("--topic", metavar="PATTERN", help="Such as 'order.*'; may be given several times.")
@@ -49,6 +50,8 @@ def tail(
     """
     from shop.notifier_client import ForgottenError
 
+    if after and not after.isdecimal():
+        raise Refused(f'invalid position "{after}". Use a number that an event came with; 0: with the oldest')
     _head(as_json=json)
     try:
         for frame in islice(_following(topic or [_EVERYTHING], after, email), count or None):
@@ -56,6 +59,33 @@ def tail(
     except ForgottenError as forgotten:
         typer.echo("position has expired: the event log does not reach back that far", err=True)
         raise typer.Exit(1) from forgotten
+
+
+@app.command()
+def say(
+    order: Annotated[str, typer.Argument(metavar="ORDER", help="The order whose room it is.")],
+    text: Annotated[str, typer.Argument(help="What to say.")],
+    *,
+    email: Annotated[str, typer.Option(help="Account to speak as: the order's customer, or an admin.")] = CUSTOMER,
+    json: _Json = False,
+) -> None:
+    """Say something in an order's room, and print the event that everybody in the room gets.
+
+    The message and the event go over one WebSocket. Others see it with `shop events tail --topic 'chat.*'`.
+    The password comes from SHOP_PASSWORD, a demo account, or a prompt.
+    Exit code 0: said. 2: the gateway or the notifier does not answer, or refuses.
+    """
+    from shop import sign_in
+    from shop.notifier_client import LostError, live
+    from shop.urls import trust, url_of
+
+    try:
+        with live(url_of("notifier", os.environ), sign_in.token(email), trust=trust(os.environ)) as connection:
+            connection.subscribe(["chat.*"])
+            for frame in connection.said(order, text):
+                _print(frame, as_json=json)
+    except LostError as lost:
+        raise Refused(f"the connection was lost: {lost}") from lost
 
 
 def _following(topics: list[str], after: str, email: str) -> Iterator[dict[str, Any]]:

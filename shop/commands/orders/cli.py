@@ -37,7 +37,7 @@ def order(
 
     story = tell(identifier, os.environ, as_json=json)
     if story is None:
-        typer.echo(f"there is no order {identifier} (demo orders have no records elsewhere)", err=True)
+        typer.echo(f"there is no order {identifier}", err=True)
         raise typer.Exit(1)
     typer.echo(story)
 

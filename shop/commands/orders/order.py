@@ -31,6 +31,8 @@ def order(order_id: str, env: Mapping[str, str], *, as_json: bool) -> str | None
         found = asyncio.run(_found(Settings(), order_id))
     except (ShopError, httpx.HTTPError) as error:
         raise Refused(f'the records cannot be read: {error}. Is the shop running? ("shop status")') from error
+    if isinstance(found, str):
+        return json.dumps({"id": order_id, "demo": True}) if as_json else found
     if found is None:
         return None
     if as_json:
@@ -38,12 +40,19 @@ def order(order_id: str, env: Mapping[str, str], *, as_json: bool) -> str | None
     return "\n".join(_lines(*found))
 
 
-async def _found(settings: Settings, order_id: str) -> tuple[Order, Traces, list[Finding], Mapping[str, str]] | None:
+async def _found(
+    settings: Settings, order_id: str
+) -> tuple[Order, Traces, list[Finding], Mapping[str, str]] | str | None:
     with spooling() as spool:
         library = await read(settings, spool)
         for each, traces in spool.orders():
             if each.id == order_id:
                 return each, traces, judge(each, traces, library.circumstances()), dict(library.unread)
+    if order_id in library.demo_orders:
+        return (
+            f"order {order_id} is demo data: the orders service has it, and no other service has heard of it.\n"
+            'An order with a story: "shop tour" places one.'
+        )
     return None
 
 

@@ -13,7 +13,7 @@ import typer
 
 from shop.errors import Refused
 
-app = typer.Typer(help="Send what partners send, with faults on demand.", no_args_is_help=True)
+app = typer.Typer(help="Send what partners send, with faults on demand.", no_args_is_help=True, add_completion=False)
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _TIMEOUT = 10.0
@@ -52,7 +52,10 @@ def send(
     ] = "",
     fault: Annotated[Fault | None, typer.Option(help="What goes wrong on the way.")] = None,
     count: Annotated[
-        int, typer.Option(min=1, max=100_000, help="Number of events [default: 1; 1000 with --fault flood].")
+        int,
+        typer.Option(
+            min=1, max=100_000, show_default=False, help="Number of events [default: 1; 1000 with --fault flood]."
+        ),
     ] = 1,
     order: Annotated[str, typer.Option(metavar="ID", help="The order that it is about.")] = "123",
     product: Annotated[str, typer.Option(metavar="ID", help="The product of a channel's order.")] = "42",
@@ -71,7 +74,8 @@ def send(
 
     wrong = senders.Fault(fault) if fault else None
     many = 1_000 if wrong is senders.Fault.FLOOD and count == 1 else count
-    content = {"event": event, "order_id": order, "product_id": product}
+    # A demo order's own payment: to be told of it again changes nothing, as with a real provider.
+    content = {"event": event, "order_id": order, "product_id": product, "payment_id": f"pi_demo_{order}"}
     try:
         webhooks = senders.examples(provider, secret=_secret(provider), count=many, fault=wrong, **content)
     except ValueError as error:

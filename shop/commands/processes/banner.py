@@ -22,8 +22,11 @@ def banner(shared: Mapping[str, str], running: Collection[str]) -> str:
     if "gateway" in running:
         lines += [
             "",
-            "  Sign in as demo@shop.test / demo (a customer) or admin@shop.test / admin. A first question:",
+            "  Sign in as demo@shop.test / demo (a customer) or admin@shop.test / admin.",
+            "",
+            "  A first question, and the way of an order, in another terminal:",
             "",
             f"    curl {shared['SHOP_GATEWAY_URL']}/v1/products/42",
+            "    make tour",
         ]
     return "\n".join(["", *lines, "", "  Ctrl-C stops everything.", "", ""])

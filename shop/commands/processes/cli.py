@@ -30,7 +30,7 @@ def up(
 ) -> None:
     """Start every process and keep it running until Ctrl-C or SIGTERM.
 
-    State lives in SHOP_DATA_DIR (.shop); SHOP_<PROCESS>_PORT moves a process; Set
+    State lives in SHOP_DATA_DIR (.shop); SHOP_<PROCESS>_PORT moves a process; set
     SHOP_START_METHOD=spawn to start each process in a fresh interpreter instead of forking a preloaded one.
 
     Exit code 0: stopped cleanly. 1: stopped, but a process had to be killed. 2: not started (port or data directory in
@@ -41,11 +41,24 @@ def up(
     raise typer.Exit(start(only=_split(only), without=_split(without), tls=tls, lab=lab))
 
 
-def run(process: str) -> None:
+def run(
+    process: Annotated[str, typer.Argument(help="Its name, as `shop status` lists it.")],
+    *,
+    command: Annotated[
+        str, typer.Option("--while", metavar="COMMAND", help="Run it once the process is ready, then stop the process.")
+    ] = "",
+) -> None:
     """Run one process here, in the foreground, until Ctrl-C or SIGTERM.
 
+    A second copy needs a port of its own: SHOP_NOTIFIER_PORT=9001 shop run notifier.
+
     Exit code 0: stopped on request. 1: the process failed. 2: no such process, or an invalid setting.
+    With --while: the command's own, and 2 where the process does not become ready.
     """
+    if command:
+        from shop.commands.processes.run_while import run_while
+
+        raise typer.Exit(run_while(process, command, os.environ))
     from shop.commands.processes.up import run as run_one
 
     run_one(process)
@@ -66,7 +79,7 @@ def status(*, json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
     raise typer.Exit(0 if healthy else 1)
 
 
-def healthy(process: str) -> None:
+def healthy(process: Annotated[str, typer.Argument(help="Its name, as `shop status` lists it.")]) -> None:
     """Ask a process on this machine whether it can take work: by gRPC's health protocol, or its `/readyz`.
 
     Exit code 0: it can. 1: it cannot, or does not answer. 2: no such process.
