@@ -5,6 +5,7 @@ Exit codes, where a command's help says nothing else: 0 done, 1 done but the ans
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -120,6 +121,8 @@ app.callback()(lambda: None)
 
 def main() -> None:
     """Run the command line; a refusal becomes one plain message and exit code 2."""
+    # A command prints its own messages; `up` and `run` configure logging, which replaces this.
+    logging.getLogger().addHandler(logging.NullHandler())
     try:
         _read_files()
         app()

@@ -296,6 +296,12 @@ def test_records_of_an_order_that_was_never_placed_are_named(traces: Traces, wor
     assert words in finding.what
 
 
+def test_webhook_about_demo_data_is_no_contradiction() -> None:
+    """The orders service has a demo order, though it is not judged: what was applied to it is on record there."""
+    assert stranger(Traces(webhooks=[WEBHOOK]), around(), demo=True) == []
+    assert [each.state for each in stranger(Traces(mails=MAILS), around(), demo=True)] == [State.DIFFERENT]
+
+
 def test_letters_and_webhooks_about_no_order_wait_too() -> None:
     """A dead letter waits for a person, whatever it is about; a webhook of another partner is judged by itself."""
     assert [each.state for each in stranger(Traces(letters=[LETTER]), around())] == [State.WAITING]

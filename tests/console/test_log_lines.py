@@ -113,7 +113,7 @@ async def test_one_trace_is_printed(console: httpx.AsyncClient) -> None:
     assert second[:3] == ["WARNING", "gateway", "orders"]
     code, out = await _shop(console, "logs", "--trace", trace_id, "--json")
     assert [json.loads(each)["service"] for each in out.splitlines()] == ["orders", "gateway"]
-    for refused in (("--order", "no-such-order"), (), ("--order", "1", "--trace", "2")):
+    for refused in (("no-such-order",), (), ("--order", "1", "--trace", "2"), ("1", "--order", "1")):
         code, out = await _shop(console, "logs", *refused)
         assert code == 2, out
 

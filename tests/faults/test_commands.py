@@ -64,12 +64,22 @@ async def test_a_killed_process_is_back_when_the_command_ends(shop: Env) -> None
 
 @with_the_shop
 async def test_a_frozen_process_goes_on_after_its_time(shop: Env) -> None:
-    """Meanwhile it is stopped, and listed as broken."""
-    freezing = await begun(shop, "freeze", "mailer", "--for", "20")
-    await eventually(lambda: process_state(shop, "mailer") == "T")
-    assert json.loads((await fault(shop, "list", "--json"))[1])["at_work"] == ["freeze mailer"]
-    output, _ = await freezing.communicate()
-    assert "undone: mailer went on" in output.decode()
+    """After `--for` it goes on, and the command says so."""
+    code, output = await fault(shop, "freeze", "mailer", "--for", "0.2")
+    assert (code, "undone: mailer went on" in output) == (0, True)
+    assert process_state(shop, "mailer") != "T"
+
+
+@with_the_shop
+async def test_a_fault_lasts_while_a_command_runs(shop: Env) -> None:
+    """With `--while` it is at work as long as the command runs, whose exit code becomes that of `shop fault`."""
+    pid = next(each.pid for each in state.read(Path(shop["SHOP_DATA_DIR"])) if each.name == "mailer")
+    look = f'"{sys.executable}" -m shop fault list --json; cat /proc/{pid}/stat; exit 3'
+    code, output = await fault(shop, "freeze", "mailer", "--while", look)
+    assert code == 3
+    assert '"freeze mailer"' in output
+    assert f"{pid} (mailer) T" in output
+    assert output.index(f"{pid} (mailer) T") < output.index("undone: mailer went on")
     assert process_state(shop, "mailer") != "T"
 
 

@@ -9,12 +9,14 @@ import os
 import pty
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 import pytest_asyncio
 
-from tests.shop import Shop
+from tests.shop import Shop, free_ports
 from tests.system.real_shop import RealShop, real_shop
 from tests.waiting import eventually
 
@@ -66,6 +68,48 @@ async def test_order_tells_its_story(shop: RealShop) -> None:
     assert (await run(shop, "order", "unknown"))[0] == 1
     _, out, _ = await run(shop, "order", order_id, "--json")
     assert json.loads(out)["order"]["status"] == "shipped"
+
+
+async def test_demo_order_is_told_apart(shop: RealShop) -> None:
+    """Of an order that was loaded as demo data, `shop order` says so; a webhook about it leaves the books in order."""
+    code, out, _ = await run(shop, "order", "123")
+    assert (code, "demo data" in out) == (0, True)
+    code, out, _ = await run(shop, "partner", "send", "stripe", "--fault", "out-of-order")
+    assert (code, "2 x 200" in out) == (0, True)
+    _, out, _ = await run(shop, "audit", "--wait", "30")
+    assert "the books agree" in out
+    assert "waits for a person" not in out
+
+
+async def test_what_is_said_comes_back_as_an_event(shop: RealShop) -> None:
+    """`shop events say` prints the event of its own message; a room that is not there is refused."""
+    code, out, err = await run(shop, "events", "say", "123", " Where is it? ", "--json")
+    assert code == 0, err
+    posted = json.loads(out.splitlines()[-1])
+    assert (posted["type"], posted["subject"], posted["data"]["text"]) == ("chat.posted", "123", "Where is it?")
+    code, _, err = await run(shop, "events", "say", "no-such-order", "Hello")
+    assert (code, "NOT_FOUND" in err) == (2, True)
+
+
+async def test_position_that_is_none_is_refused(shop: RealShop) -> None:
+    """`shop events tail --after` says what a position is."""
+    code, _, err = await run(shop, "events", "tail", "--after", "yesterday")
+    assert (code, 'invalid position "yesterday"' in err) == (2, True)
+
+
+async def test_second_copy_runs_while_a_command_does(shop: RealShop) -> None:
+    """`shop run --while` runs the command once the copy is ready, ends with its code, and leaves nothing behind."""
+    port = free_ports(1)[0]
+    look = f"curl -s -o {os.devnull} -w '%{{http_code}}' http://127.0.0.1:{port}/readyz; exit 7"
+    around = replace(shop.around, shared={**shop.around.shared, "SHOP_NOTIFIER_PORT": str(port)})
+    copy = replace(shop, around=around)
+    code, out, _ = await run(copy, "run", "notifier", "--while", look)
+    assert (code, "200" in out) == (7, True)
+    async with httpx.AsyncClient() as client:
+        with pytest.raises(httpx.ConnectError):
+            await client.get(f"http://127.0.0.1:{port}/readyz")
+    code, _, err = await run(shop, "run", "notifier", "--while", "true")
+    assert (code, "notifier ended before it was ready" in err) == (2, True), "its port is taken"
 
 
 @pytest.mark.parametrize("option", [[], ["--reject"]], ids=["shipped", "rejected"])

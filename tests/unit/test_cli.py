@@ -38,6 +38,23 @@ def test_misspelt_command_is_suggested(typed: str, meant: str) -> None:
     assert f"Did you mean '{meant}'?" in done.output
 
 
+def test_help_is_shown_as_it_is_written() -> None:
+    """Brackets are no markup, and a paragraph is wrapped as one."""
+    in_brackets = {
+        ("fault", "kill"): "PROCESS… [signal=15]",
+        ("partner", "send"): "[default: one that the shop handles]",
+        ("call",): "[default: the first that is admitted]",
+    }
+    for words, text in in_brackets.items():
+        printed = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200"}).output
+        assert text in printed, words
+    printed = CliRunner().invoke(app, ["up", "--help"], env={"COLUMNS": "80"}).output
+    paragraph = printed[printed.index("State lives") : printed.index("Exit code")].splitlines()
+    lines = [line.strip() for line in paragraph if line.strip()]
+    assert len(lines) > 1
+    assert all(len(line) > 60 for line in lines[:-1]), lines
+
+
 def test_start_imports_no_command() -> None:
     """The command line itself imports neither a command nor what commands need."""
     heavy = ("grpc", "sqlalchemy", "pydantic", "httpx", "shop.commands.processes.cli")

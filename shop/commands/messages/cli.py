@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -10,8 +11,8 @@ import typer
 def queues(*, json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Show what waits in each work queue: ready, delayed for a retry, dead; how old the oldest is, and who consumes.
 
-    Exit code 0: shown. 2: the broker cannot be reached.
+    Exit code 0: shown. 2: the broker, or its metrics (SHOP_BROKER_METRICS_URL), cannot be reached.
     """
     from shop.commands.messages.queues import queues as ask
 
-    typer.echo(ask(as_json=json))
+    typer.echo(ask(os.environ, as_json=json))

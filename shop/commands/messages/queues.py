@@ -4,22 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import json
+import textwrap
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from shutil import get_terminal_size
+
+import httpx
 
 from chassis.broker.port import QueueDepth
+from chassis.settings import ProcessSettings
+from shop.audit.queue_metrics import unsettled
 from shop.commands.messages.dead_letters import opened
+from shop.errors import Refused
 
-_HEADINGS = ("queue", "ready", "delayed", "dead", "consumers", "oldest")
-_NOTE = '"-": this broker does not tell. RabbitMQ tells no age, the embedded broker no consumers.'
+_HEADINGS = ("queue", "ready", "delayed", "held", "dead", "consumers", "oldest")
+_NOTE = (
+    '"-": nothing waits, or this broker does not tell. The embedded broker counts as ready what consumers hold, and '
+    "tells no consumers. RabbitMQ tells no age, and what consumers hold (in work, or until a retry is due) only where "
+    "SHOP_BROKER_METRICS_URL is set."
+)
+_TIMEOUT = 5.0
 
 
-def queues(*, as_json: bool) -> str:
-    """The report: a line for each queue. Raises `Refused` where the broker cannot be reached."""
+def queues(env: Mapping[str, str], *, as_json: bool) -> str:
+    """The report: a line for each queue. Raises `Refused` where the broker or its metrics cannot be reached."""
     depths = asyncio.run(_depths())
+    held = asyncio.run(_held(env.get("SHOP_BROKER_METRICS_URL", ""), depths))
     now = datetime.now(UTC)
     if as_json:
-        return json.dumps({"items": [_as_json(depth) for depth in depths]}, indent=2)
-    rows = [_HEADINGS, *(_row(depth, now) for depth in depths)]
+        return json.dumps({"items": [_as_json(depth, held.get(depth.queue)) for depth in depths]}, indent=2)
+    rows = [_HEADINGS, *(_row(depth, held.get(depth.queue), now) for depth in depths)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
     lines = [
         "  ".join(
@@ -28,7 +42,8 @@ def queues(*, as_json: bool) -> str:
         )
         for row in rows
     ]
-    return "\n".join([*lines, "", _NOTE])
+    note = textwrap.fill(_NOTE, min(get_terminal_size().columns, 120))
+    return "\n".join([*lines, "", note])
 
 
 async def _depths() -> list[QueueDepth]:
@@ -36,17 +51,33 @@ async def _depths() -> list[QueueDepth]:
         return await broker.depths()
 
 
-def _row(depth: QueueDepth, now: datetime) -> tuple[str, ...]:
+async def _held(metrics_url: str, depths: list[QueueDepth]) -> Mapping[str, int]:
+    """What consumers of each queue hold, by RabbitMQ's metrics, which are some seconds late."""
+    broker_url = ProcessSettings().broker()
+    if not metrics_url or broker_url.startswith("embedded:"):
+        return {}
+    try:
+        async with httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False) as http:
+            counted = await unsettled(http, metrics_url, broker_url, [depth.queue for depth in depths])
+    except (httpx.HTTPError, OSError) as error:
+        raise Refused(f"the broker's metrics at {metrics_url} cannot be read: {error}") from error
+    waiting = {depth.queue: depth.ready + depth.delayed for depth in depths}
+    return {queue: max(0, count - waiting[queue]) for queue, count in counted.items()}
+
+
+def _row(depth: QueueDepth, held: int | None, now: datetime) -> tuple[str, ...]:
     age = "-" if depth.oldest is None else f"{max(0.0, (now - depth.oldest).total_seconds()):.1f} s"
     consumers = "-" if depth.consumers is None else str(depth.consumers)
-    return depth.queue, str(depth.ready), str(depth.delayed), str(depth.dead), consumers, age
+    kept = "-" if held is None else str(held)
+    return depth.queue, str(depth.ready), str(depth.delayed), kept, str(depth.dead), consumers, age
 
 
-def _as_json(depth: QueueDepth) -> dict[str, object]:
+def _as_json(depth: QueueDepth, held: int | None) -> dict[str, object]:
     return {
         "queue": depth.queue,
         "ready": depth.ready,
         "delayed": depth.delayed,
+        "held": held,
         "dead": depth.dead,
         "consumers": depth.consumers,
         "oldest": depth.oldest.isoformat() if depth.oldest else None,
