@@ -13,7 +13,7 @@ import sys
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
@@ -25,7 +25,7 @@ from chassis.settings import TOPOLOGY
 from shop.process_table import TABLE
 from tests.conftest import own_postgres
 from tests.rabbitmq import own_rabbitmq
-from tests.shop import Shop, surroundings
+from tests.shop import Shop, free_ports, surroundings
 from tests.system.real_shop import RealShop, real_shop
 from tests.waiting import eventually
 
@@ -45,7 +45,10 @@ WEBSOCKET = ".venv/bin/shop events tail"
 SSE = "curl -sN"
 BREAK_IT = ".venv/bin/shop status"
 PRODUCTION = "SHOP_BROKER_URL="
-RUN = {SIGN_IN, PRODUCT, PLACE, LIST, GRAPHQL, WEBSOCKET, SSE, BREAK_IT, PRODUCTION}
+COPIES = "SHOP_NOTIFIER_PORT="
+ANEW = "SHOP_ERP="
+OVER_TLS = "curl -s --cacert"
+RUN = {SIGN_IN, PRODUCT, PLACE, LIST, GRAPHQL, WEBSOCKET, SSE, BREAK_IT, PRODUCTION, COPIES, ANEW, OVER_TLS}
 # These are not, and why:
 NOT_RUN = {
     "make up": "makes an environment; the `shop up` that it then calls is what all tests here talk to",
@@ -148,7 +151,12 @@ def translated(commands: str, shop: Shop) -> str:
     """The same for this shop, which is elsewhere."""
     for port in (port for spec in TABLE for port in spec.ports):
         commands = commands.replace(f"localhost:{port.default}", f"127.0.0.1:{shop.around.ports[port.setting]}")
-    return commands.replace(".venv/bin/", f"{BIN}/")
+    here = {
+        ".venv/bin/shop": f'"{sys.executable}" -m shop',
+        ".venv/bin/": f"{BIN}/",
+        ".shop/": f"{shop.around.data_dir}/",
+    }
+    return re.sub("|".join(map(re.escape, here)), lambda written: here[written[0]], commands)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -253,6 +261,19 @@ async def test_status_and_audit_find_nothing_wrong(terminal: Terminal) -> None:
 
 
 @in_one_shop
+async def test_second_copies_are_tried(terminal: Terminal) -> None:
+    """The second notifier sends what the first one would; the second gateway answers the sixth request with 429."""
+    await terminal.shop.place(("20", 1))
+    commands = block(COPIES)
+    for written, port in zip(("9001", "8100"), free_ports(2), strict=True):
+        assert written in commands
+        commands = commands.replace(written, str(port))
+    printed = await terminal.run(commands, within=120)
+    assert re.search(r"\b1  2.*\b2  2.*\b3  2", printed, re.DOTALL), printed
+    assert re.findall(r"^\d{3}$", printed, re.MULTILINE) == ["200"] * 5 + ["429"]
+
+
+@in_one_shop
 async def test_tour_shows_the_journey(terminal: Terminal) -> None:
     """`shop tour` travels through the shop that runs and finds every hop."""
     printed = await terminal.run(".venv/bin/shop tour", within=60)
@@ -294,13 +315,34 @@ async def test_two_settings_switch_to_rabbitmq_and_postgresql(tmp_path: Path) ->
             assert state == {"payment_provider.sqlite", "legacy_soap.sqlite"}, "only what is not ours"
 
 
+@pytest.mark.timeout(240)
+async def test_settings_change_what_is_started(tmp_path: Path) -> None:
+    """Started anew, the shop speaks TLS and has the modern ERP: the tour finds every hop, and none by SOAP."""
+    commands = block(ANEW)
+    assert ".venv/bin/shop up" in commands
+    commands = commands.replace(".venv/bin/shop up", f'exec "{sys.executable}" -m shop up')
+    async with up(commands, tmp_path, secure=True) as shop:
+        asking = translated(block(OVER_TLS), shop)
+        process = await asyncio.create_subprocess_exec(
+            *("bash", "-ec", asking), env=shop.around.shared, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        printed = (await asyncio.wait_for(process.communicate(), 120))[0].decode()
+        assert process.returncode == 0, printed
+        assert '"price":"89.00"' in printed
+        assert "0 SOAP calls" in printed
+
+
 @asynccontextmanager
-async def up(commands: str, data_dir: Path) -> AsyncIterator[RealShop]:
-    """The shop that these commands start, once it is ready."""
+async def up(commands: str, data_dir: Path, *, secure: bool = False) -> AsyncIterator[RealShop]:
+    """The shop that these commands start, once it is ready. A `secure` one makes its own addresses of HTTPS."""
     around = surroundings(data_dir)
+    if secure:
+        around = replace(
+            around, shared={name: value for name, value in around.shared.items() if not name.endswith("_URL")}
+        )
     bash = await asyncio.create_subprocess_exec("bash", "-c", commands, env=around.shared)
     try:
-        async with httpx.AsyncClient(base_url=around.shared["SHOP_GATEWAY_URL"], timeout=10) as http:
+        async with httpx.AsyncClient(base_url=around.shared.get("SHOP_GATEWAY_URL", ""), timeout=10) as http:
             shop = RealShop(around, http, supervisor=bash)
             await eventually(shop.all_ready, within=60)
             yield shop
