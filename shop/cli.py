@@ -5,6 +5,7 @@ Exit codes, where a command's help says nothing else: 0 done, 1 done but the ans
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -61,6 +62,9 @@ COMMANDS = {
         "fault": "shop.fault.command:app",
     },
 }
+
+
+_NOT_WRITABLE = (errno.EACCES, errno.EROFS, errno.ENOSPC)
 
 
 class ImportedCommands(TyperGroup):
@@ -128,6 +132,11 @@ def main() -> None:
         app()
     except Refused as refusal:
         sys.stderr.write(f"shop: {refusal}\n")
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in _NOT_WRITABLE:
+            raise
+        sys.stderr.write(f"shop: cannot write {error.filename or 'a file'}: {error.strerror}\n")
         sys.exit(2)
 
 

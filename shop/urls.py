@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from chassis.auth.tls import client_context
 from shop.commands.processes.certs import AUTHORITY
@@ -38,6 +39,12 @@ def trust(env: Mapping[str, str]) -> ssl.SSLContext | None:
 def data_dir(env: Mapping[str, str]) -> Path:
     """The shop's data directory."""
     return Path(env.get("SHOP_DATA_DIR") or ".shop").absolute()
+
+
+def elsewhere(env: Mapping[str, str]) -> str:
+    """The setting that names a gateway on another machine, as in a container; empty where the shop is on this one."""
+    url = env.get("SHOP_GATEWAY_URL", "")
+    return f"SHOP_GATEWAY_URL={url}" if urlsplit(url).hostname not in (None, "localhost", "127.0.0.1", "::1") else ""
 
 
 def _number(port: Port, env: Mapping[str, str]) -> int:

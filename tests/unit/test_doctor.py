@@ -36,6 +36,14 @@ def test_finding_says_how_to_mend_it(finding: Finding, fine: bool, fix: str) -> 
     assert (fix in finding.fix) if fix else finding.fix == ""
 
 
+def test_container_beside_the_shop_is_told_apart(tmp_path: Path) -> None:
+    """Where settings name processes elsewhere, neither ports nor a disk are looked at, and `shop status` is named."""
+    env = {"SHOP_GATEWAY_URL": "http://gateway:8000", "SHOP_DATA_DIR": str(tmp_path / "none")}
+    findings = examine(env)
+    assert any("SHOP_GATEWAY_URL=http://gateway:8000" in each.what for each in findings)
+    assert not any("port" in each.what.split() or "disk" in each.what for each in findings)
+
+
 def test_taken_port_is_told_with_its_holder(tmp_path: Path) -> None:
     """A port that another program holds is named, with that program and the setting that moves ours."""
     with socket.create_server(("127.0.0.1", 0)) as server:

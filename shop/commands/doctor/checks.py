@@ -15,7 +15,7 @@ from shop.commands.doctor.ports import holder
 from shop.errors import Refused
 from shop.process_table import TABLE
 from shop.supervisor import ports, state
-from shop.urls import data_dir
+from shop.urls import data_dir, elsewhere
 
 _PYTHONS = ((3, 11), (3, 14))
 _MIN_FILES = 1_024
@@ -39,10 +39,21 @@ class Finding:
 
 def examine(env: Mapping[str, str]) -> list[Finding]:
     """Every check, in the order in which its failure would be met."""
-    found = [python(sys.version_info[:2]), *_ports(env), files(resource.getrlimit(resource.RLIMIT_NOFILE)[0])]
-    found += [umask(_umask()), disk(data_dir(env)), clock(time.time(), _SOURCE.stat().st_mtime)]
+    setting = elsewhere(env)
+    here = [] if setting else _ports(env)
+    found = [python(sys.version_info[:2]), *here, files(resource.getrlimit(resource.RLIMIT_NOFILE)[0])]
+    found += [
+        umask(_umask()),
+        _processes_elsewhere(setting) if setting else disk(data_dir(env)),
+        clock(time.time(), _SOURCE.stat().st_mtime),
+    ]
     memory_now = _available_memory()
     return [*found, *([] if memory_now is None else [memory(memory_now)]), *_docker()]
+
+
+def _processes_elsewhere(setting: str) -> Finding:
+    """A container beside the shop: neither its ports nor its disk are the shop's."""
+    return Finding(fine=True, what=f'the processes run elsewhere ({setting}): "shop status" asks them')
 
 
 def python(version: tuple[int, ...]) -> Finding:

@@ -130,7 +130,8 @@ async def opened() -> AsyncIterator[Broker]:
         finally:
             await broker.close()
     except BrokerUnavailable as error:
-        raise Refused(f"the broker cannot be reached: {error}") from error
+        reason = str(error).removesuffix(": ")
+        raise Refused(f"the broker cannot be reached: {reason}") from error
 
 
 def _existing() -> str:

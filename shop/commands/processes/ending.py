@@ -42,7 +42,7 @@ def reset(env: Mapping[str, str]) -> str:
         raise Refused(f'a shop is running in {folder}; end it with "shop down"')
     found = state_in(folder)
     if not found:
-        return f"There is no state in {folder}."
+        return f"There is no state in {folder}. (A composed shop's is removed by `make down ARGS=-v`.)"
     for path in found:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

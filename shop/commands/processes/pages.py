@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from shop.errors import Refused, nearest
-from shop.urls import url_of
+from shop.urls import elsewhere, url_of
 
 _TIMEOUT = 2.0
 
@@ -37,6 +37,11 @@ def address(name: str, env: Mapping[str, str]) -> str:
     page = PAGES.get(name)
     if page is None:
         raise Refused(f'unknown page "{name}"{nearest(name, PAGES)}')
+    if setting := elsewhere(env):
+        raise Refused(
+            f"the shop runs elsewhere ({setting}): open its pages from your own machine, such as "
+            f"http://localhost:8000/docs and http://localhost:8003"
+        )
     base = url_of(page.process, env)
     parts = urlsplit(base)
     try:

@@ -13,7 +13,7 @@ import httpx
 
 from shop.errors import Refused
 from shop.started_shop import all_ready, stop
-from shop.urls import data_dir, trust, url_of
+from shop.urls import data_dir, elsewhere, trust, url_of
 
 START_TIMEOUT = 60.0
 READY_TIMEOUT = 15.0
@@ -26,6 +26,8 @@ _SHOWN = 2_000
 def a_running_shop(env: Mapping[str, str]) -> Iterator[None]:
     """Use the shop that runs; start one where none does, and stop it afterwards. Raises `Refused`."""
     if ready(env) is None:
+        if setting := elsewhere(env):
+            raise Refused(f"the gateway does not answer ({setting}); a shop is started by a tour only on this machine")
         with _own_shop(env):
             yield
         return
