@@ -39,7 +39,7 @@ def test_finding_says_how_to_mend_it(finding: Finding, fine: bool, fix: str) -> 
 def test_container_beside_the_shop_is_told_apart(tmp_path: Path) -> None:
     """Where settings name processes elsewhere, neither ports nor a disk are looked at, and `shop status` is named."""
     env = {"SHOP_GATEWAY_URL": "http://gateway:8000", "SHOP_DATA_DIR": str(tmp_path / "none")}
-    findings = examine(env)
+    findings = checks.examine(env)
     assert any("SHOP_GATEWAY_URL=http://gateway:8000" in each.what for each in findings)
     assert not any("port" in each.what.split() or "disk" in each.what for each in findings)
 
