@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
+import os
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +23,7 @@ from protos.shop.events.v1 import events_pb2
 from services.notifier.transports import frames
 from services.orders.events import MESSAGES
 from tests.gateway.conftest import StartShop, exported, spans, start_shop  # noqa: F401  # fixtures
+from tests.node_modules import installed
 from tests.notifier.conftest import an_event
 from tests.pages.browser import browser_page
 from tools import asyncapi_check
@@ -194,3 +197,47 @@ async def test_not_in_production(start_shop: StartShop) -> None:  # noqa: F811
     async with start_shop(env="production", demo_data=False, capture=False) as shop:
         for path in ("/asyncapi", "/asyncapi.json"):
             assert (await shop.client.get(path)).status_code == 404
+
+
+@pytest.fixture(scope="module")
+def asyncapi_tools() -> Path:
+    """AsyncAPI's own schema and parser."""
+    return installed(Path(__file__).parent / "node")
+
+
+async def found_by_the_parser(tools: Path, content: object) -> list[dict[str, Any]]:
+    """What AsyncAPI's parser has to say of a document; severity 0 is an error, 1 a warning."""
+    process = await asyncio.create_subprocess_exec(
+        *("node", str(Path(__file__).parent / "node/parse.js")),
+        env={**os.environ, "NODE_PATH": str(tools / "node_modules")},
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, errors = await asyncio.wait_for(process.communicate(json.dumps(content).encode()), 100)
+    assert process.returncode == 0, errors.decode()
+    found: list[dict[str, Any]] = json.loads(output)
+    return found
+
+
+@pytest.mark.npm
+def test_official_schema_accepts_it(asyncapi_tools: Path) -> None:
+    """AsyncAPI's JSON schema (`@asyncapi/specs`) refuses nothing in docs/asyncapi.json, and a broken operation."""
+    version = DOCUMENT["asyncapi"]
+    path = asyncapi_tools / f"node_modules/@asyncapi/specs/schemas/{version}.json"
+    schema = json.loads(path.read_text("utf-8"))
+    judge = jsonschema.validators.validator_for(schema)(schema)
+    committed = json.loads((ROOT / "docs/asyncapi.json").read_text("utf-8"))
+    assert [error.message for error in judge.iter_errors(committed)] == []
+    without = {**committed, "operations": {"broken": {"action": "shout", "channel": {"$ref": "#/channels/none"}}}}
+    assert list(judge.iter_errors(without))
+
+
+@pytest.mark.npm
+async def test_official_parser_accepts_it(asyncapi_tools: Path) -> None:
+    """AsyncAPI's parser resolves every reference, and has neither an error nor a warning; a missing channel is one."""
+    committed = json.loads((ROOT / "docs/asyncapi.json").read_text("utf-8"))
+    assert [each for each in await found_by_the_parser(asyncapi_tools, committed) if each["severity"] < 2] == []
+    broken = copy.deepcopy(committed)
+    broken["channels"].pop(next(iter(broken["channels"])))
+    assert any(each["severity"] == 0 for each in await found_by_the_parser(asyncapi_tools, broken))

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import os
 import random
 import re
-import shutil
 import signal
 import socket
-import subprocess
 import sys
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +20,7 @@ import pytest
 from legacy_soap.bootstrap import Settings, running
 from protos import contract_checks
 from shop.process_table import TABLE
+from tests.node_modules import installed
 from tests.shop import Shop, shop_in_one_loop
 
 HERE = Path(__file__).parent / "node"
@@ -33,29 +30,8 @@ MINIMAL = {"users", "catalog", "orders", "gateway", "inventory", "storage", "erp
 
 @pytest.fixture(scope="session")
 def modules() -> Path:
-    """The folder of the installed clients: pinned by package-lock.json, outside the repository, made once."""
-    npm = shutil.which("npm")
-    if npm is None or shutil.which("node") is None:
-        pytest.skip("not run: needs Node")
-    key = hashlib.sha256((HERE / "package-lock.json").read_bytes()).hexdigest()[:16]
-    home = Path(tempfile.gettempdir()) / f"polyglot-shop-node-{os.getuid()}-{key}"
-    if not home.exists():
-        with tempfile.TemporaryDirectory(dir=home.parent) as folder:
-            made = Path(folder) / "made"
-            made.mkdir()
-            for name in ("package.json", "package-lock.json"):
-                shutil.copy(HERE / name, made)
-            try:
-                subprocess.run(
-                    [npm, "ci", "--silent", "--ignore-scripts"], cwd=made, check=True, timeout=110, capture_output=True
-                )
-            except subprocess.SubprocessError as error:
-                pytest.skip(f"not run: npm could not install the clients: {error}")
-            try:
-                made.rename(home)
-            except OSError:
-                assert home.exists()  # another worker was first
-    return home
+    """The folder of the installed clients."""
+    return installed(HERE)
 
 
 async def node(modules: Path, script: str, *arguments: str) -> Any:
