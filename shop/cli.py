@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -87,13 +88,34 @@ class ImportedCommands(TyperGroup):
         if panel is None:
             return None
         module, _, attribute = COMMANDS[panel][cmd_name].partition(":")
-        found = getattr(import_module(module), attribute)
+        context: dict[str, Any] = {}
+        try:
+            found = getattr(import_module(module), attribute)
+        except ModuleNotFoundError as missing:
+            if not _is_ours(module, missing):
+                raise
+            found, context = _absent(cmd_name), {"allow_extra_args": True, "ignore_unknown_options": True}
         if not isinstance(found, typer.Typer):
             function, found = found, typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-            found.command()(function)
+            found.command(context_settings=context)(function)
         command: Any = _as_written(typer.main.get_command(found))
         command.name, command.rich_help_panel = cmd_name, panel
         return command
+
+
+def _is_ours(module: str, missing: ModuleNotFoundError) -> bool:
+    """Whether the command's own package is missing, as `bench` is in a container's image, and not one that it needs."""
+    return (missing.name or "").partition(".")[0] == module.partition(".")[0]
+
+
+def _absent(name: str) -> Callable[[], None]:
+    """The command in place of one that is not installed."""
+
+    def command() -> None:
+        """Not installed here: it needs the repository, and `make setup-dev` there."""
+        raise Refused(f'"shop {name}" is not installed here: it needs the repository, and "make setup-dev" there')
+
+    return command
 
 
 def _as_written(command: Any) -> Any:

@@ -40,9 +40,15 @@ def logs(
     order = order or same_order
     path = f"/api/orders/{order}/logs" if order else f"/api/traces/{trace}/logs"
     out = typer.get_text_stream("stdout")
+    any_line = False
     try:
         for line in lines(path, os.environ, follow=follow):
+            any_line = True
             show(line, out, json=json)
+        if not any_line:
+            typer.echo(
+                "no log lines of it are kept; SHOP_LOG_LEVEL says from which level on they are written", err=True
+            )
     except KeyboardInterrupt:
         return
 

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from shop.cli import COMMANDS, app
+from shop.errors import Refused
 
 NAMES = [name for commands in COMMANDS.values() for name in commands]
 
@@ -53,6 +54,15 @@ def test_help_is_shown_as_it_is_written() -> None:
     lines = [line.strip() for line in paragraph if line.strip()]
     assert len(lines) > 1
     assert all(len(line) > 60 for line in lines[:-1]), lines
+
+
+def test_command_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its package, as in a container, a command says what it needs, and the help lists it nevertheless."""
+    monkeypatch.setitem(sys.modules, "bench.compare.cli", None)
+    assert "Not installed here" in CliRunner().invoke(app, ["--help"]).output
+    done = CliRunner().invoke(app, ["compare", "E1", "--quick"])
+    assert isinstance(done.exception, Refused)
+    assert "make setup-dev" in str(done.exception)
 
 
 def test_start_imports_no_command() -> None:

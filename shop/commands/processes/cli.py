@@ -87,7 +87,7 @@ def healthy(process: Annotated[str, typer.Argument(help="Its name, as `shop stat
     from shop.commands.processes.healthy import healthy as ask
 
     fine = ask(process, os.environ)
-    typer.echo(f"{process} is {'healthy' if fine else 'not healthy, or does not answer'}")
+    typer.echo(f"{process} is {'healthy' if fine else 'not healthy, or does not answer on this machine'}")
     raise typer.Exit(0 if fine else 1)
 
 
