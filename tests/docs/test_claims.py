@@ -66,16 +66,17 @@ class Terminal:
         ):
             (programs / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
             (programs / name).chmod(0o755)
-        places = {port.default: shop.around.ports[port.setting] for spec in TABLE for port in spec.ports}
-        copies = dict(zip(map(int, COPIES), free_ports(len(COPIES)), strict=True))
-        self._places = {str(written): str(here) for written, here in {**places, **copies}.items()}
+        self._places = {
+            str(port.default): str(shop.around.ports[port.setting]) for spec in TABLE for port in spec.ports
+        }
         self._data_dir = str(shop.around.data_dir)
 
     def translated(self, command: str) -> str:
-        """The command for this shop."""
+        """The command for this shop; its second copies have ports of their own, for others may run meanwhile."""
+        places = {**self._places, **dict(zip(COPIES, map(str, free_ports(len(COPIES))), strict=True))}
         ports = re.compile(rf"(?<=localhost:)\d+|(?<=_PORT=)(?:{'|'.join(COPIES)})\b")
         return (
-            ports.sub(lambda found: self._places[found[0]], command)
+            ports.sub(lambda found: places[found[0]], command)
             .replace("=.shop/", f"={self._data_dir}/")
             .replace(" .shop/", f" {self._data_dir}/")
         )
