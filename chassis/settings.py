@@ -70,6 +70,7 @@ class ProcessSettings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     # Where spans go (OTLP over HTTP); empty for nowhere.
     otlp_url: str = "http://127.0.0.1:8003"
+    # The share of traces that is recorded, from 0 to 1.
     trace_sample_ratio: float = 1.0
     # Whether spans hold what crossed each boundary: heads and bodies, up to 4 KiB, without secrets; by default only in
     # development.

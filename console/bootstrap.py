@@ -41,15 +41,19 @@ class Settings(ProcessSettings):
     # The ERP, and the development's mail server; empty where they are not to be called from here.
     legacy_soap_url: str = ""
     mail_url: str = ""
-    # What the prepared calls sign in and sign with: an account at the ERP, and the first of the provider's secrets.
+    # The shop's account at the ERP.
     legacy_soap_user: str = "SHOP"
+    # The password of the shop's account at the ERP.
     legacy_soap_password: str = "shop"  # noqa: S105 - a demo account of their system
+    # Secrets that webhooks of this provider are signed with, comma-separated while one is rotated.
     webhook_secret_stripe: str = ""
     # The largest export, in bytes.
     console_max_body: int = 4 << 20
-    # What is kept in memory, at most; the oldest traces go first.
+    # The most traces that are kept in memory; the oldest go first.
     console_max_traces: int = 1_000
+    # The most spans that are kept in memory; the oldest traces go first.
     console_max_spans: int = 30_000
+    # The most bytes of spans that are kept in memory; the oldest traces go first.
     console_max_bytes: int = 64 << 20
 
 

@@ -40,16 +40,21 @@ class Settings(ProcessSettings):
     # The address by which clients know this gateway ("https://shop.example.com"), for documents that name it. In
     # development it is what the request says.
     public_url: str = ""
-    # Seconds for a request and everything done for it; for a file's whole way up or down.
+    # Seconds for a request and everything done for it.
     request_budget: float = 2.0
+    # Seconds for a file's whole way up or down.
     transfer_budget: float = 300.0
+    # The largest JSON body of a request, in bytes.
     max_json_bytes: int = 256 << 10
+    # The largest file that may be uploaded, in bytes.
     max_file_bytes: int = 100 << 20
-    # "AMOUNT/PERIOD" or "AMOUNT/COUNT PERIODs", such as "100/10 seconds".
+    # Requests of an address: "AMOUNT/PERIOD" or "AMOUNT/COUNT PERIODs", such as "100/10 seconds".
     client_rate_limit: str = "60000/minute"
+    # Requests of a user, in the form of SHOP_CLIENT_RATE_LIMIT.
     user_rate_limit: str = "30000/minute"
-    # Sign-ins and registrations of an address; failed sign-ins of an account, from whatever address.
+    # Sign-ins and registrations of an address.
     sign_in_rate_limit: str = "20/minute"
+    # Failed sign-ins of an account, from whatever address.
     sign_in_failure_limit: str = "10/5 minutes"
     # redis://… (or rediss:) where several gateways share the counts; empty for this one's memory.
     rate_limit_url: str = ""

@@ -30,18 +30,25 @@ class Settings(ProcessSettings):
     notifier_url: str = "http://127.0.0.1:8001"
     # Seconds for a whole query: less than the gateway gives, so that a partial answer still arrives.
     graphql_budget: float = 1.8
+    # The most tokens (names, numbers, signs) in a query.
     graphql_max_tokens: int = 1_000
+    # The most levels of a query.
     graphql_max_depth: int = 8
+    # The most aliases in a query.
     graphql_max_aliases: int = 15
+    # The most that a query may cost: about one for each field that can be answered.
     graphql_max_cost: int = 5_000
     # A JSON file {SHA-256: document}: then these documents are executed, and no others.
     graphql_trusted_documents: Path | None = None
-    # WebSockets at once; for each, operations at once and messages a second.
+    # The most WebSockets at once.
     graphql_max_sockets: int = 1_000
+    # The most operations at once on one WebSocket.
     graphql_max_operations: int = 20
+    # Messages a second that a WebSocket may send.
     graphql_socket_rate: float = 50.0
-    # Seconds in which a client has to say connection_init, and for which it may take nothing of what is sent.
+    # Seconds in which a WebSocket client has to send connection_init.
     graphql_init_timeout: float = 5.0
+    # Seconds for which a WebSocket client may take nothing of what is sent, before it is closed.
     graphql_send_timeout: float = 10.0
 
     def limits(self) -> Limits:

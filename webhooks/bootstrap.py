@@ -46,16 +46,18 @@ class WorkerSettings(ProcessSettings):
     webhooks_allow_private: bool = False
     # Seconds before each retry of an outgoing webhook, after the first attempt, which is made at once.
     webhooks_delivery_delays: tuple[float, ...] = (5, 300, 1_800, 7_200, 18_000, 36_000, 36_000)
-    # Seconds that an endpoint has for its answer, and after which one that only fails is disabled.
+    # Seconds that an endpoint has for its answer.
     webhooks_delivery_timeout: float = 15.0
+    # Seconds after which an endpoint that only fails is disabled.
     webhooks_disable_after: float = 5 * 86_400.0
-    # The longest that an endpoint is left alone for its Retry-After, and how long a replaced secret signs beside its
-    # successor, in seconds.
+    # The longest that an endpoint is left alone for its Retry-After, in seconds.
     webhooks_longest_pause: float = 3_600.0
+    # Seconds for which a replaced secret signs beside its successor.
     webhooks_secret_grace: float = 86_400.0
     # Seconds that what is over stays, to be replayed or sent again: received webhooks once they are processed, outgoing
-    # ones once they are delivered or given up. And how often what has become older is looked for.
+    # ones once they are delivered or given up.
     webhooks_keep: float = 30 * 86_400.0
+    # Seconds between two looks for what has become older than SHOP_WEBHOOKS_KEEP.
     webhooks_forget_every: float = 3_600.0
 
 

@@ -30,14 +30,17 @@ class Settings(ProcessSettings):
     # Comma-separated origins ("https://example.com, http://localhost:*") of pages that may connect, besides the
     # notifier's own host. Not set: any port of localhost, in development only.
     allowed_origins: Origins = None
+    # The most clients at once.
     notifier_max_clients: int = 10_000
-    # Connections beside them that are no clients yet.
+    # The most connections beside them that are no clients yet.
     notifier_max_idle: int = 1_000
-    # Bytes that may wait for one client before it is closed as too slow, and seconds for which it may take none.
+    # Bytes that may wait for one client before it is closed as too slow.
     notifier_backlog: int = 256 << 10
+    # Seconds for which a client may take nothing of what waits for it, before it is closed as too slow.
     notifier_send_timeout: float = 10.0
-    # Frames a client may send in a second, and at once.
+    # Frames a second that a client may send.
     notifier_rate: float = 20.0
+    # Frames that a client may send at once.
     notifier_burst: float = 50.0
     # Seconds between pings; who has not answered after half of that is gone.
     notifier_heartbeat: float = 20.0

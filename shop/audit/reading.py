@@ -55,8 +55,9 @@ class Settings(ProcessSettings):
     mail_url: str = "http://127.0.0.1:8026"
     # RabbitMQ's Prometheus endpoint (port 15692), which counts what consumers hold; empty where there is none.
     broker_metrics_url: str = ""
-    # The admin as whom the audit signs in, and the password.
+    # The admin as whom the audit signs in.
     audit_email: str = "admin@shop.test"
+    # The password of SHOP_AUDIT_EMAIL.
     audit_password: str = "admin"  # noqa: S105 - the demo account's, which is public
 
 

@@ -83,20 +83,16 @@ def _of_classes() -> Iterator[Setting]:
 
 
 def _fields(module: str, name: str, reader: str) -> Iterator[Setting]:
-    """The fields of a settings class, with the comment above each; a comment holds for the fields right below it."""
+    """The fields of a settings class, each with the comment above it."""
     source = (_ROOT / module.replace(".", "/")).with_suffix(".py").read_text("utf-8")
     lines = source.splitlines()
     for node in ast.parse(source).body:
         if not (isinstance(node, ast.ClassDef) and node.name == name):
             continue
-        comment = ""
         for field in node.body:
             if not (isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and field.value):
-                comment = ""
                 continue
-            above = _comment(lines, field.lineno - 2)
-            if above or not _directly_below(lines, field.lineno - 2):
-                comment = above
+            comment = _comment(lines, field.lineno - 2)
             yield Setting(f"SHOP_{field.target.id.upper()}", _default(field.value), comment, (reader,))
 
 
@@ -106,11 +102,6 @@ def _comment(lines: list[str], at: int) -> str:
         found.insert(0, lines[at].strip().removeprefix("#").strip())
         at -= 1
     return " ".join(found)
-
-
-def _directly_below(lines: list[str], at: int) -> bool:
-    """Whether the line above is a field, whose comment is about this one, too."""
-    return re.match(r"    \w+: ", lines[at]) is not None
 
 
 def _default(value: ast.expr) -> str:
