@@ -198,18 +198,30 @@ async def command(*words: str) -> tuple[int, str]:
 
 @asynccontextmanager
 async def process(name: str, **settings: str) -> AsyncIterator[None]:
-    """One more process of the shop (`shop run`), with settings of its own."""
+    """One more process of the shop (`shop run`), with settings of its own, once it says that it is ready."""
     command = (sys.executable, "-m", "shop", "run", name)
-    nothing = asyncio.subprocess.DEVNULL
-    running = await asyncio.create_subprocess_exec(
-        *command, env={**os.environ, **settings}, stdout=nothing, stderr=nothing
-    )
+    out, err = asyncio.subprocess.PIPE, asyncio.subprocess.STDOUT
+    running = await asyncio.create_subprocess_exec(*command, env={**os.environ, **settings}, stdout=out, stderr=err)
+    ready = asyncio.Event()
+
+    async def read(lines: asyncio.StreamReader) -> None:
+        async for line in lines:
+            if b"ready" in line:
+                ready.set()
+
+    assert running.stdout
+    reading = asyncio.create_task(read(running.stdout))
     try:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(ready.wait(), LIMIT)
+        if not ready.is_set():
+            raise Void(f"one more {name} was not ready in time; is the machine busy?")
         yield
     finally:
         with suppress(ProcessLookupError):
             running.terminate()
         await running.wait()
+        await reading
 
 
 @asynccontextmanager
@@ -230,7 +242,7 @@ async def copy_of(name: str, setting: str, http: httpx.AsyncClient, ready: str) 
 
 @asynccontextmanager
 async def new_erp() -> AsyncIterator[None]:
-    """Another ERP behind a second adapter, and a second worker whose orders go there."""
+    """Another ERP behind a second adapter, and a second worker whose orders go there; both are ready."""
     address = f"127.0.0.1:{(port := free_port())}"
     adapter = process("erp_adapter", SHOP_ERP="modern", SHOP_ERP_ADAPTER_PORT=str(port))
     async with adapter, process("order_worker", SHOP_ERP_ADAPTER_ADDRESS=address):
