@@ -74,6 +74,7 @@ def _run(workspace: Workspace, env: Mapping[str, str]) -> list[str]:
     return [
         f"the shop of lesson {workspace.lesson.number} is up ({len(names)} processes, {seconds:.1f} s):",
         *(f"  {name:<9} {shared[setting]}" for name, setting in urls.items() if name in names),
+        *([f"This lesson beside its X-ray: {shared[urls['console']]}/#lessons"] if "console" in names else []),
         f"Your copy of the code: cd {_short(workspace.tree)}",
         "There, `shop …` and `shop lesson check` mean this shop.",
     ]
