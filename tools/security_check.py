@@ -21,7 +21,7 @@ _AUDIT_TIMEOUT = 180.0
 # Bandit warns of each expression on a line whose comment is about another one there.
 _NOISE = re.compile(r"WARNING\s+nosec encountered .* but no failed test")
 _SHOWN_NAMES = 5
-_UNREASONED = re.compile(r"# nosec(?! B\d{3}( B\d{3})* # \S)")
+_UNREASONED = re.compile(r"[#] nosec(?! B\d{3}( B\d{3})* # \S)")
 
 
 def main() -> int:
