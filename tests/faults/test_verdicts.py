@@ -12,7 +12,7 @@ import pytest
 from shop.audit import Report
 from shop.audit.findings import State, different, lost, waiting
 from shop.errors import Refused
-from shop.fault.scenarios import load, promises
+from shop.fault.scenarios import load, promises, runner
 from shop.fault.scenarios.load import Attempt, Clients, Placed
 from shop.fault.scenarios.promises import Evidence, Judgement
 from shop.fault.scenarios.result import Bite, Result, Verdict, routes, verdict
@@ -138,6 +138,33 @@ def test_unrelated_routes_may_not_fail_while_something_is_broken() -> None:
     assert judged("unrelated-flat", fine).kept
     clients.attempts.append(Attempt(route, 11.5, 0.1, 503))
     assert not judged("unrelated-flat", fine).kept
+
+
+def test_a_silent_upstream_is_soon_answered_for_at_once() -> None:
+    """Timeouts until a breaker has opened are nobody's fault; those afterwards are."""
+    route = "GET /v1/products"
+    early = [Attempt(route, 10.5, 2.0, 504) for _ in range(9)]
+    given = {"affected": [route], "promises": ["fails-fast"]}
+    fast = Evidence(scenario("kill orders", **given), Clients(attempts=[*early]), None, frozenset(), 10.0, 18.0, 1.0)
+    assert judged("fails-fast", fast).checked == 0
+    fast.clients.attempts += [
+        Attempt(route, 15.0, 0.1, 503),
+        Attempt(route, 16.0, 0.1, 503),
+        Attempt(route, 17, 2, 504),
+    ]
+    assert (judged("fails-fast", fast).kept, judged("fails-fast", fast).checked) == (True, 3)
+    fast.clients.attempts += [Attempt(route, 17.5, 2.0, 504)] * 3
+    assert not judged("fails-fast", fast).kept
+
+
+def test_a_route_that_failed_last_has_not_recovered() -> None:
+    """Others that work say nothing about it."""
+    clients = Clients(attempts=[Attempt("a", 12.5, 0.1, 503), Attempt("b", 13, 0.1, 200)])
+    assert clients.failing == {"a"}
+    assert runner._recovered(clients, 12.0) is None
+    clients.attempts.append(Attempt("a", 14, 0.1, 200))
+    assert clients.failing == set()
+    assert runner._recovered(clients, 12.0) == pytest.approx(0.6)
 
 
 def test_listeners_miss_nothing_and_hear_nothing_twice() -> None:

@@ -1,0 +1,31 @@
+"""What `make soak` judges by: tables that may grow, answers that nothing explains, and what listeners have heard."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from bench.soak import growing, stated
+from bench.soak_clients import Crowd, Tally, internal_errors
+
+
+def test_only_tables_without_a_stated_retention_may_not_grow() -> None:
+    """By the tables' own statements."""
+    known = stated()
+    assert {"orders", "outbox", "inbox", "webhooks"} <= known
+    before, after = {"orders.orders": 1, "mailer.drafts": 0, "orders.gone": 9}, {"orders.orders": 5, "mailer.drafts": 1}
+    assert growing(before, after, known) == ["mailer.drafts"]
+    assert growing(after, after, known) == []
+
+
+def test_an_internal_error_is_counted_whatever_was_killed() -> None:
+    """Unlike a refusal, which a kill explains."""
+    tally = Tally(failures=Counter({"503": 4, "500": 2}))
+    assert internal_errors([tally, Tally()]) == 2
+
+
+def test_a_listener_has_missed_what_it_has_not_heard_of() -> None:
+    """And has heard twice what came twice under one id."""
+    crowd = Crowd("http://gateway", "http://notifier", "http://webhooks", "secret", seed=1)
+    crowd.accepted = {"a": 1.0, "b": 2.0}
+    crowd.heard = [("websocket", Counter({"7": 2, "8": 1}), {"a"}), ("sse", Counter({"7": 1}), {"a", "b"})]
+    assert (crowd.missed(), crowd.twice()) == (1, 1)
