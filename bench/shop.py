@@ -47,6 +47,22 @@ class RunningShop:
     def url(self, process: str) -> str:
         return url_of(process, self.env)
 
+    def ports(self) -> dict[str, int]:
+        """Setting -> port, of all processes."""
+        return {setting: port for process in _processes(self.env) for setting, port in process.ports.items()}
+
+    @contextmanager
+    def another(self, process: str, settings: dict[str, str], log: Path) -> Iterator[int]:
+        """One more process of this shop, with settings of its own, by `shop run`; yields its pid at once."""
+        own = {setting: str(port) for setting, port in self.ports().items()} | settings
+        command = [sys.executable, "-m", "shop", "run", process]
+        with log.open("wb") as output:
+            running = subprocess.Popen(command, env={**self.env, **own}, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            yield running.pid
+        finally:
+            _end(running)
+
 
 @contextmanager
 def fresh_shop(**settings: str) -> Iterator[RunningShop]:
@@ -68,12 +84,7 @@ def fresh_shop(**settings: str) -> Iterator[RunningShop]:
             _wait(supervisor, env, log)
             yield RunningShop(env, supervisor.pid, time.perf_counter() - began)
         finally:
-            supervisor.terminate()
-            try:
-                supervisor.wait(_STOP_TIMEOUT)
-            except subprocess.TimeoutExpired:
-                supervisor.kill()
-                supervisor.wait()
+            _end(supervisor)
 
 
 def _wait(supervisor: subprocess.Popen[bytes], env: dict[str, str], log: Path) -> None:
@@ -85,6 +96,15 @@ def _wait(supervisor: subprocess.Popen[bytes], env: dict[str, str], log: Path) -
         if supervisor.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"the shop did not become ready:\n{log.read_text(errors='replace')[-2_000:]}")
         time.sleep(_POLL)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(_STOP_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _processes(env: dict[str, str]) -> list[ProcessState]:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import random
 import sys
+import tempfile
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
 
 from bench.compare.adapters.port import Ask, Link
+from bench.compare.adapters.tls import made
 from bench.compare.measure.folder import Folder
 from bench.compare.measure.statistics import digest
 from bench.compare.measure.workers import Worker, worker
@@ -56,8 +59,10 @@ class Bench:
         self.bare = bare
         self.rounds = 2 if quick else 7
         self._stack = stack
-        self._pairs: dict[str, Pair] = {}
+        self._processes: dict[object, asyncio.Task[tuple[Worker, int, Worker | None]]] = {}
         self._shop: asyncio.Task[RunningShop] | None = None
+        self._tls = ""
+        self._once: dict[Any, asyncio.Future[Any]] = {}
         self._began = time.perf_counter()
 
     def say(self, text: str) -> None:
@@ -72,15 +77,51 @@ class Bench:
         return await self._stack.enter_async_context(worker(target, *arguments))
 
     async def pair(self, variant: Variant) -> Pair:
-        """The variant's two processes, started when first asked for."""
-        if variant.name not in self._pairs:
-            server = await self.worker(f"{SESSIONS}:Server", variant.module, variant.server_options)
-            client = await self.worker(f"{SESSIONS}:Client", variant.module)
-            self._pairs[variant.name] = Pair(variant, client, await server.ask("serve"), server)
-        return self._pairs[variant.name]
+        """The variant's two processes, started when first asked for.
+
+        Variants that only their client's options tell apart share both: one variant at a time has its turn there.
+        """
+        key = (variant.module, variant.server_options)
+        if key not in self._processes:
+            self._processes[key] = asyncio.create_task(self._start(variant))
+        client, port, server = await self._processes[key]
+        return Pair(variant, client, port, server)
+
+    async def _start(self, variant: Variant) -> tuple[Worker, int, Worker | None]:
+        server, client = await asyncio.gather(
+            self.worker(f"{SESSIONS}:Server", variant.module, variant.server_options),
+            self.worker(f"{SESSIONS}:Client", variant.module),
+        )
+        return client, await server.ask("serve"), server
 
     async def pairs(self, variants: Iterable[Variant]) -> list[Pair]:
-        return [await self.pair(variant) for variant in variants]
+        return await asyncio.gather(*(self.pair(variant) for variant in variants))
+
+    async def shop_pair(self, variant: Variant, port: int, headers: dict[str, str]) -> Pair:
+        """A client of one of the shop's processes, started when first asked for."""
+        key = f"bench.compare.shop_adapters.{variant.adapter}"
+        if key not in self._processes:
+            self._processes[key] = asyncio.create_task(self._start_client(key))
+        return Pair(variant, (await self._processes[key])[0], port, None, headers)
+
+    async def _start_client(self, module: str) -> tuple[Worker, int, Worker | None]:
+        return await self.worker(f"{SESSIONS}:Client", module), 0, None
+
+    async def once(self, start: Callable[[Bench], Awaitable[T]]) -> T:
+        """What this starts, started when first asked for."""
+        if start not in self._once:
+            self._once[start] = asyncio.ensure_future(start(self))
+        return await asyncio.shield(self._once[start])
+
+    def enter(self, manager: AbstractContextManager[T]) -> T:
+        """Enter a context that is left at the end of the run."""
+        return self._stack.enter_context(manager)
+
+    def tls(self) -> str:
+        """The adapters' option for TLS, with a certificate of this run."""
+        if not self._tls:
+            self._tls = made(Path(self.enter(tempfile.TemporaryDirectory(prefix="compare-tls-"))))
+        return self._tls
 
     async def shop(self) -> RunningShop:
         """A whole shop on ports of its own, started when first asked for."""
@@ -92,7 +133,7 @@ class Bench:
         """Begin to start the shop, and go on meanwhile: a quick run's figures are not for quoting."""
         if self._shop is None:
             self.say("starting a shop")
-            starting = fresh_shop(SHOP_SIGN_IN_RATE_LIMIT="10000/minute")
+            starting = fresh_shop(SHOP_SIGN_IN_RATE_LIMIT="10000/minute", SHOP_WEBHOOKS_ALLOW_PRIVATE="true")
             self._shop = asyncio.create_task(asyncio.to_thread(starting.__enter__))
             self._stack.push_async_callback(self._stop_shop, self._shop, starting)
 
@@ -113,10 +154,13 @@ class Bench:
 
 async def check_equal(pairs: Sequence[Pair], ask: Ask, expected: str = "") -> str:
     """The SHA-256 that all answers to this question have. Raises `Unequal`, naming the variants that differ."""
-    found: dict[str, str] = {}
-    for pair in pairs:
+
+    async def answered(pair: Pair) -> str:
         async with opened(pair) as client:
-            found[pair.variant.title] = digest((await client.ask("calls", ask=ask, count=1))["answer"])
+            return digest((await client.ask("calls", ask=ask, count=1))["answer"])
+
+    titles = [pair.variant.title for pair in pairs]
+    found = dict(zip(titles, await asyncio.gather(*map(answered, pairs)), strict=True))
     expected = expected or next(iter(found.values()))
     if wrong := [title for title, each in found.items() if each != expected]:
         raise Unequal(f"{', '.join(wrong)} answered something else than {next(iter(found))}: not timed")
@@ -125,12 +169,13 @@ async def check_equal(pairs: Sequence[Pair], ask: Ask, expected: str = "") -> st
 
 @asynccontextmanager
 async def opened(pair: Pair, *options: str, port: int = 0) -> AsyncIterator[Worker]:
-    """The pair's client with its connection open."""
-    await pair.client.ask("open", link=pair.link(*options, port=port))
-    try:
-        yield pair.client
-    finally:
-        await pair.client.ask("close")
+    """The pair's client with its connection open; no other variant has its turn there meanwhile."""
+    async with pair.client.turn:
+        await pair.client.ask("open", link=pair.link(*options, port=port))
+        try:
+            yield pair.client
+        finally:
+            await pair.client.ask("close")
 
 
 def cpu_of(pids: Iterable[int]) -> float:

@@ -26,7 +26,7 @@ EXPERIMENTS = {
     "E9": "e9_people",
 }
 # Those that measure the shop, too.
-_SHOP = {"E1", "E7"}
+_SHOP = {"E1", "E2", "E3", "E4", "E5", "E6", "E7"}
 DEFAULT_FOLDER = Path("bench/results/compare")
 _NEEDED = {"hdrh": "hdrhistogram", "connectrpc": "connectrpc"}
 

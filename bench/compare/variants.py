@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +37,27 @@ READS: tuple[Variant, ...] = (
     Variant("websocket", "WebSocket request/reply", "websocket", "websocket"),
     Variant("soap", "SOAP 1.1", "soap", "http1"),
 )
+TRUSTED = Variant("graphql-trusted", "GraphQL, trusted document", "graphql", "http1", ("trusted",))
+# The same adapters over TLS: what their rows have more than those above is TLS.
+OVER_TLS: tuple[Variant, ...] = (
+    Variant("rest-tls", "REST (JSON), TLS", "rest", "tls"),
+    Variant("grpc-tls", "gRPC in Python, TLS", "grpc_aio", "tls"),
+    Variant("websocket-tls", "WebSocket, TLS", "websocket", "tls"),
+)
 AMQP_TITLE = "AMQP request/reply by RabbitMQ"
 
 
-def reads(env: Mapping[str, str]) -> tuple[Variant, ...]:
-    """The variants of the single read: with AMQP where SHOP_BROKER_URL names a RabbitMQ.
+def reads(env: Mapping[str, str], tls: str) -> tuple[Variant, ...]:
+    """The variants of the single read: over TLS by this option, and AMQP where SHOP_BROKER_URL names a RabbitMQ.
 
     Every run has a queue of its own, which goes with its server; nothing else in the broker is touched.
     """
+    secured = (replace(each, client_options=(tls,), server_options=(tls,)) for each in OVER_TLS)
     url = env.get("SHOP_BROKER_URL", "")
-    if not url.startswith("amqp"):
-        return READS
     own = (url, f"compare-{uuid.uuid4().hex}")
-    return (*READS, Variant("amqp", AMQP_TITLE, "amqp", "amqp", own, own))
+    brokered = [Variant("amqp", AMQP_TITLE, "amqp", "amqp", own, own)] if url.startswith("amqp") else []
+    return (*READS, TRUSTED, *secured, *brokered)
 
 
 BY_NAME = {variant.name: variant for variant in READS}
-TITLES: dict[str, Any] = {**{variant.name: variant.title for variant in READS}, "amqp": AMQP_TITLE}
+TITLES: dict[str, str] = {each.name: each.title for each in (*READS, TRUSTED, *OVER_TLS)} | {"amqp": AMQP_TITLE}

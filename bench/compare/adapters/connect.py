@@ -26,6 +26,7 @@ GET_PRODUCTS = MethodInfo(
     idempotency_level=IdempotencyLevel.NO_SIDE_EFFECTS,
     stream_type=StreamType.UNARY,
 )
+_PLAIN: dict[str, Any] = dict.fromkeys(("enable_gzip", "enable_brotli", "enable_zstd", "enable_otel"), False)
 
 
 class CatalogApplication(ConnectASGIApplication[Any]):
@@ -43,18 +44,17 @@ def serve(options: Sequence[str]) -> AbstractAsyncContextManager[int]:
 
 @asynccontextmanager
 async def connect(link: Link) -> AsyncIterator[Call]:
-    """Options: "json" instead of binary protobuf; "grpc-web" instead of Connect. No compression, as elsewhere."""
+    """Options: "json" instead of binary protobuf; "grpc-web" instead of Connect. No compression and no spans."""
     codec = google_protobuf_json_codec() if "json" in link.options else google_protobuf_binary_codec()
     protocol = ProtocolType.GRPC_WEB if "grpc-web" in link.options else ProtocolType.CONNECT
-    plain: dict[str, Any] = {"accept_compression": (), "send_compression": None, "http_client": Client(HTTPTransport())}
-    async with ConnectClient(link.url, codec=codec, protocol=protocol, **plain) as client:
+    most = {"max_connections_per_address": link.connections, "pool_max_idle_per_host": link.connections}
+    plain: dict[str, Any] = {"accept_compression": (), "send_compression": None, "protocol": protocol, "codec": codec}
+    plain["http_client"] = Client(HTTPTransport(**_PLAIN, **most))
+    async with ConnectClient(link.url, **plain) as client:
 
         async def call(ask: Ask) -> Rows:
             requests = [pb.GetProductsRequest(ids=[each]) for each in ask.ids]
-            headers = link.headers
-            found = [
-                await client.execute_unary(request=each, method=GET_PRODUCTS, headers=headers) for each in requests
-            ]
-            return [briefly(each) for each in found]
+            asked: dict[str, Any] = {"method": GET_PRODUCTS, "headers": link.headers}
+            return [briefly(await client.execute_unary(request=each, **asked)) for each in requests]
 
         yield call

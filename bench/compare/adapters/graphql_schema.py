@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from typing import Any
+
 import strawberry
 from strawberry.dataloader import DataLoader
 from strawberry.extensions import ParserCache, ValidationCache
@@ -58,9 +61,21 @@ class Query:
 
 schema = strawberry.Schema(Query, extensions=[ParserCache, ValidationCache])
 
+# One document for whatever product, so its id is a variable.
+DOCUMENT = "query ($id: ID!) { product(id: $id) { id name price } }"
+DOCUMENT_ID = f"sha256:{hashlib.sha256(DOCUMENT.encode()).hexdigest()}"
+TRUSTED = {DOCUMENT_ID: DOCUMENT}
 
-def queried(ask: Ask) -> str:
-    """The query of a question: one alias for each id, or a page, or order lines with their products."""
+
+def posted(ask: Ask, *, trusted: bool = False, page: str = "catalogue") -> dict[str, Any]:
+    """The body of a request: the query's text, or for a single read the hash of a document that the server has."""
+    if trusted:
+        return {"documentId": DOCUMENT_ID, "variables": {"id": ask.ids[0]}}
+    return {"query": queried(ask, page)}
+
+
+def queried(ask: Ask, page: str = "catalogue") -> str:
+    """The query of a question: one alias for each id, or a page of the field of that name, or lines with products."""
     if not ask.limit:
         aliases = " ".join(f'p{each}: product(id: "{each}") {{ id name price }}' for each in ask.ids)
         return f"{{ {aliases} }}"
@@ -68,7 +83,7 @@ def queried(ask: Ask) -> str:
     if ask.how:
         batched = str(ask.how == "batched").lower()
         return f"{{ lines(limit: {ask.limit}, batched: {batched}) {{ product {{ {fields} }} }} }}"
-    return f"{{ catalogue(limit: {ask.limit}) {{ {fields} }} }}"
+    return f"{{ {page}(limit: {ask.limit}) {{ {fields} }} }}"
 
 
 def camel(name: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc.aio
 
-from bench.compare.adapters import rows
+from bench.compare.adapters import rows, tls
 from bench.compare.adapters.messages import briefly, fully, message, page_message
 from bench.compare.adapters.port import Ask, Call, Link, Rows
 from protos.shop.catalog.v1 import catalog_pb2 as pb
@@ -31,7 +31,7 @@ async def serve(options: Sequence[str]) -> AsyncIterator[int]:
     """Option "gzip": answers are compressed."""
     server = grpc.aio.server(compression=grpc.Compression.Gzip if "gzip" in options else None)
     stubs.add_CatalogServiceServicer_to_server(CatalogApi(), server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = tls.add_port(server, options)
     await server.start()
     try:
         yield port
@@ -42,8 +42,7 @@ async def serve(options: Sequence[str]) -> AsyncIterator[int]:
 @asynccontextmanager
 async def connect(link: Link) -> AsyncIterator[Call]:
     metadata = tuple((name.lower(), value) for name, value in link.headers.items())
-    own = [("grpc.use_local_subchannel_pool", 1)]
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{link.port}", options=own) as channel:
+    async with tls.channel(link.port, link.options) as channel:
         catalog = stubs.CatalogServiceStub(channel)
 
         async def get(product_id: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import Any, Protocol
 
 import uvicorn
 
+from bench.compare.adapters import tls
 from bench.compare.adapters.rows import BRIEF
 
 # An answer in the client's own types, already reduced to the fields that were asked for.
@@ -45,7 +47,17 @@ class Link:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{'s' if tls.folder_of(self.options) else ''}://127.0.0.1:{self.port}"
+
+    @property
+    def trust(self) -> ssl.SSLContext | None:
+        """The TLS context of the way; None: no TLS."""
+        return tls.trusting(self.options)
+
+    @property
+    def connections(self) -> int:
+        """How many connections HTTP/1.1 may have: six where the options say "pool", as browsers do, else one."""
+        return 6 if "pool" in self.options else 1
 
     @property
     def direct(self) -> str:
@@ -64,10 +76,12 @@ class Adapter(Protocol):
 
 
 @asynccontextmanager
-async def asgi(app: Any) -> AsyncIterator[int]:
+async def asgi(app: Any, options: Sequence[str] = ()) -> AsyncIterator[int]:
     """Serve an ASGI application by uvicorn, as it comes but for its logs; yields the port."""
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", access_log=False))
-    config = server.config
+    certificate, key = tls.files(options) or (None, None)
+    quiet: dict[str, Any] = {"log_level": "warning", "access_log": False}
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, ssl_certfile=certificate, ssl_keyfile=key, **quiet)
+    server = uvicorn.Server(config)
     listener = config.bind_socket()
     config.load()
     server.lifespan = config.lifespan_class(config)

@@ -15,7 +15,6 @@ from bench.compare.adapters import rows
 from bench.compare.adapters.port import Ask, Call, Link, Rows, asgi
 
 app = FastAPI(openapi_url=None)
-app.add_middleware(GZipMiddleware)  # only for clients that accept it
 
 
 @app.get("/products/{product_id}")
@@ -34,13 +33,14 @@ async def details(product_id: str) -> dict[str, str]:
 
 
 def serve(options: Sequence[str]) -> AbstractAsyncContextManager[int]:
-    return asgi(app)
+    """Option "gzip": answers are compressed."""
+    return asgi(GZipMiddleware(app) if "gzip" in options else app, options)
 
 
 @asynccontextmanager
 async def connect(link: Link) -> AsyncIterator[Call]:
-    """Options: "gzip" accepts compressed answers; "pool" has up to 6 connections, as browsers do, instead of one."""
-    connector = aiohttp.TCPConnector(limit=6 if "pool" in link.options else 1)
+    """Option "gzip": compressed answers are accepted."""
+    connector = aiohttp.TCPConnector(limit=link.connections, ssl=link.trust or True)
     headers = {"Accept-Encoding": "gzip" if "gzip" in link.options else "identity", **link.headers}
     async with aiohttp.ClientSession(link.url, connector=connector, headers=headers) as session:
 
@@ -52,7 +52,7 @@ async def connect(link: Link) -> AsyncIterator[Call]:
             if not ask.limit:
                 return list(await asyncio.gather(*(get(f"/products/{each}") for each in ask.ids)))
             if ask.how == "one by one":
-                return rows.chosen([await get(f"/catalogue/{each}") for each in rows.page_ids(ask.limit)], ask.fields)
+                return rows.chosen([await get(f"/catalogue/{each}") for each in ask.ids], ask.fields)
             return rows.chosen(await get(f"/catalogue?limit={ask.limit}"), ask.fields)
 
         yield call

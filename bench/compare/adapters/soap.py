@@ -41,9 +41,10 @@ def described(url: str) -> Document:
 async def connect(link: Link) -> AsyncIterator[Call]:
     """The WSDL is read once in each process, from the server itself: it is no part of any figure."""
     wsdl = await asyncio.to_thread(described, f"{link.direct}/?wsdl")
-    async with httpx.AsyncClient(trust_env=False) as http:
+    limits = httpx.Limits(max_connections=link.connections)
+    async with httpx.AsyncClient(trust_env=False, limits=limits) as http:
         client = zeep.AsyncClient(wsdl, transport=AsyncTransport(client=http))
-        http.headers.update(link.headers)
+        http.headers.update({"Accept-Encoding": "identity", **link.headers})
         service = AsyncServiceProxy(client, client.service._binding, address=f"{link.url}/")  # noqa: SLF001
 
         async def call(ask: Ask) -> Rows:

@@ -13,7 +13,7 @@ from typing import Any
 from websockets.asyncio import client, server
 from websockets.exceptions import ConnectionClosed
 
-from bench.compare.adapters import rows
+from bench.compare.adapters import rows, tls
 from bench.compare.adapters.port import Ask, Call, Link, Rows
 
 
@@ -26,7 +26,7 @@ async def _answer(socket: server.ServerConnection) -> None:
 
 @asynccontextmanager
 async def serve(options: Sequence[str]) -> AsyncIterator[int]:
-    async with server.serve(_answer, "127.0.0.1", 0, compression=None) as serving:
+    async with server.serve(_answer, "127.0.0.1", 0, compression=None, ssl=tls.serving(options)) as serving:
         yield next(iter(serving.sockets)).getsockname()[1]
 
 
@@ -37,6 +37,7 @@ async def _receive(socket: client.ClientConnection, waiting: dict[int, asyncio.F
             waiting.pop(answer["re"]).set_result(answer["product"])
     for each in waiting.values():
         each.set_exception(ConnectionError("the connection has ended"))
+        each.exception()  # taken here: a call that fails in sending takes no answer
 
 
 @asynccontextmanager
@@ -44,8 +45,8 @@ async def connect(link: Link) -> AsyncIterator[Call]:
     """Many calls may be on their way at once. A connection that ends fails them all."""
     waiting: dict[int, asyncio.Future[Any]] = {}
     numbers = itertools.count(1)
-    url = f"ws://127.0.0.1:{link.port}"
-    async with client.connect(url, additional_headers=link.headers, compression=None, proxy=None) as socket:
+    url, plain = link.url.replace("http", "ws", 1), {"compression": None, "proxy": None}
+    async with client.connect(url, additional_headers=link.headers, ssl=link.trust, **plain) as socket:
         receiving = asyncio.create_task(_receive(socket, waiting))
 
         async def call(ask: Ask) -> Rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 from collections.abc import Sequence
@@ -11,21 +12,21 @@ from bench.compare.adapters.port import Ask
 from bench.compare.adapters.rows import brief
 from bench.compare.bench import WARM_UP, Bench, Pair, check_equal, cpu_of, opened
 from bench.compare.experiments.e1_shop import ShopRead, shop_reads
-from bench.compare.measure.layers import Span, spans, window
+from bench.compare.measure.layers import Layer, Span, spans, window
 from bench.compare.measure.proxies import Distance, Proxy, proxy
 from bench.compare.measure.statistics import digest, percentiles
 from bench.compare.variants import reads
 
 NAME = "E1"
-# One way, in seconds: long beside the duration of a call here, so that round trips stand out from work.
-_DELAY = 0.05
+# One way, in seconds: long beside the duration of a call here, so that what does not wait is sent before.
+_DELAY = 0.03
 _CALLS = (1, 2, 100)
 
 
 async def run(bench: Bench) -> None:
     """Both levels."""
     ask = Ask()
-    pairs = await bench.pairs(reads(os.environ))
+    pairs = await bench.pairs(reads(os.environ, bench.tls()))
     expected = await check_equal(pairs, ask, digest([brief("42")]))
     await measure(bench, "bare", pairs, ask, {"answer_sha256": expected})
     if bench.bare:
@@ -37,7 +38,7 @@ async def run(bench: Bench) -> None:
 async def _measure_shop(bench: Bench, group: ShopRead) -> None:
     """A group of real routes that do the same work: the same source, the same cache state."""
     expected = await check_equal(group.pairs, group.ask)
-    facts = {"answer_sha256": expected, "group": group.name, "identity": group.identity}
+    facts = {"answer_sha256": expected, "group": group.name, "identity": group.identity, "differs": group.differs}
     await measure(bench, "shop", group.pairs, group.ask, facts, group.pids)
 
 
@@ -45,18 +46,24 @@ async def measure(
     bench: Bench, level: str, pairs: Sequence[Pair], ask: Ask, facts: dict[str, Any], pids: Sequence[int] = ()
 ) -> None:
     """Everything about these variants, whose answers have been proved equal. `pids`: the server's, where no worker."""
-    for pair in pairs:
-        bench.say(f"{NAME} {level}: bytes of {pair.variant.title}")
+    bench.say(f"{NAME} {level}: bytes of {', '.join(pair.variant.title for pair in pairs)}")
+    # All at once: bytes do not depend on what else the machine does.
+    counted = await asyncio.gather(*(count_bytes(pair, ask, bench.either(1, 5)) for pair in pairs))
+    plain = {pair.variant.name: rows for pair, rows in zip(pairs, counted, strict=True)}
+    for pair, rows in zip(pairs, counted, strict=True):
         kept = {"experiment": NAME, "level": level, "variant": pair.variant.name, **facts}
-        for row in await count_bytes(pair, ask, bench.either(1, 5)):
+        for row in rows if pair.variant.wire != "tls" else told_apart(rows, plain[_without_tls(pair)]):
             bench.folder.add({**kept, "kind": "bytes", **row})
-        if level == "bare":
-            trips = await round_trips(pair, ask, bench.either(2, 3))
-            bench.folder.add({**kept, "kind": "round trips", "round_trips": trips})
+    if level == "bare":
+        bench.say(f"{NAME} {level}: round trips")
+        trips = await asyncio.gather(*(round_trips(pair, ask, bench.either(2, 5)) for pair in pairs))
+        for pair, needed in zip(pairs, trips, strict=True):
+            names = {"experiment": NAME, "level": level, "variant": pair.variant.name, **facts}
+            bench.folder.add({**names, "kind": "round trips", "round_trips": needed})
     bench.say(f"{NAME} {level}: {bench.rounds} rounds of {', '.join(pair.variant.title for pair in pairs)}")
     samples: dict[str, list[list[float]]] = {pair.variant.name: [] for pair in pairs}
     for number, pair in bench.interleaved(pairs):
-        row, seconds = await alone(pair, ask, bench.either(8, 60), pids)
+        row, seconds = await alone(pair, ask, bench.either(5, 60), pids)
         samples[pair.variant.name].append(seconds)
         names = {"experiment": NAME, "level": level, "variant": pair.variant.name, "kind": "alone", "round": number}
         bench.folder.add({**names, **facts, **row})
@@ -83,6 +90,26 @@ async def count_bytes(pair: Pair, ask: Ask, steady: int) -> list[dict[str, Any]]
     return [{"call": call, **row} for call, row in zip(_CALLS, (first, second, middle), strict=True)]
 
 
+def told_apart(rows: Sequence[dict[str, Any]], plain: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The layers of calls over TLS: those of the same call without it, and TLS for what there is more.
+
+    Raises `ValueError` when there is less: then it was not the same call.
+    """
+    found = []
+    for row, without in zip(rows, plain, strict=True):
+        layers = {}
+        for way in ("up", "down"):
+            if (more := row[way] - without[way]) < 0:
+                raise ValueError(f"call {row['call']} has fewer bytes {way} with TLS than without")
+            layers[f"layers_{way}"] = {**without[f"layers_{way}"], Layer.TLS.value: more}
+        found.append({**row, **layers})
+    return found
+
+
+def _without_tls(pair: Pair) -> str:
+    return pair.variant.name.removesuffix("-tls")
+
+
 Offsets = list[tuple[int, int]]
 
 
@@ -103,16 +130,17 @@ def _bytes_row(read: list[tuple[list[Span], list[Span]]], start: Offsets, end: O
     return row
 
 
-async def round_trips(pair: Pair, ask: Ask, tries: int) -> int:
-    """Round trips from no connection to the first answer, by how much later it comes over a distance."""
-    async with proxy(pair.port) as near, proxy(pair.port, Distance(_DELAY)) as far:
-        close = [await _first_answer(pair, ask, near) for _ in range(tries + 1)]
-        away = [await _first_answer(pair, ask, far) for _ in range(tries)]
-    return round((min(away) - min(close)) / (2 * _DELAY))
+async def round_trips(pair: Pair, ask: Ask, tries: int) -> float:
+    """Round trips from no connection to the first answer: how often one side had to wait for the other.
 
-
-async def _first_answer(pair: Pair, ask: Ask, way: Proxy) -> float:
-    return float((await pair.client.ask("fresh", link=pair.link(port=way.port), asks=[ask]))["ends"][-1])
+    The least of some tries: a busy machine makes a side wait that need not have.
+    """
+    found = []
+    for _ in range(tries):
+        async with proxy(pair.port, Distance(_DELAY)) as far, opened(pair, port=far.port) as client:
+            await client.ask("calls", ask=ask, count=1)
+            found.append(max(clocks.client for clocks in far.clocks))
+    return min(found)
 
 
 async def alone(pair: Pair, ask: Ask, count: int, pids: Sequence[int]) -> tuple[dict[str, Any], list[float]]:

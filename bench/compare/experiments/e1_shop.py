@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from bench.compare.adapters.port import Ask
-from bench.compare.bench import SESSIONS, Bench, Pair
+from bench.compare.bench import Bench, Pair
+from bench.compare.trusted_gateway import TRUSTED_GATEWAY, trusted_gateway
 from bench.compare.variants import Variant
 from bench.shop import RunningShop
 from shop.gateway_client import Gateway
@@ -16,58 +17,101 @@ from shop.sign_in import CUSTOMER, password_of
 
 @dataclass(frozen=True, slots=True)
 class ShopRead:
-    """Variants that do the same work. `identity`: whether the caller says who they are."""
+    """Variants that do the same work. `identity`: whether the caller says who they are; `differs`: what else is not so.
+
+    `pids` are all processes that could have worked for an answer.
+    """
 
     name: str
     ask: Ask
     identity: str
+    differs: str
     pairs: list[Pair]
     pids: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Variants with the process, or the setting of its port, that each of them calls."""
+
+    name: str
+    identity: str
+    differs: str
+    ask: Ask
+    variants: tuple[tuple[Variant, str], ...]
 
 
 def _variant(name: str, title: str, adapter: str, wire: str = "http1", *options: str) -> Variant:
     return Variant(name, title, adapter, wire, options)
 
 
-# Group, identity, question, variants with the process that each of them calls.
 _PRODUCT, _STOCK = Ask(), Ask(fields=("product_id", "available"), how="availability")
-GROUPS: tuple[tuple[str, str, Ask, tuple[tuple[Variant, str], ...]], ...] = (
-    (
-        "from catalog, no cache at the gateway",
-        "none",
-        _PRODUCT,
-        (
-            (_variant("shop-rest", "REST, no-cache", "rest", "http1", "no-cache"), "gateway"),
-            (_variant("shop-grpc", "gRPC to catalog", "grpc_aio", "http2"), "SHOP_CATALOG_PORT"),
-        ),
-    ),
-    (
+REST_UNCACHED = _variant("shop-rest", "REST, no-cache", "rest", "http1", "no-cache")
+REST_HIT = _variant("shop-rest-hit", "REST, cache hit", "rest")
+GRPC = _variant("shop-grpc", "gRPC to catalog", "grpc_aio", "http2")
+GRAPHQL = _variant("shop-graphql", "GraphQL over cached REST", "graphql")
+GRAPHQL_TRUSTED = _variant("shop-graphql-trusted", "GraphQL, trusted document", "graphql", "http1", "trusted")
+CATALOG = "SHOP_CATALOG_PORT"
+_PAST_THE_GATEWAY = "gRPC goes past the gateway: no rate limits, no HTTP at the edge, one process less"
+UNCACHED = Group(
+    "from catalog, no cache at the gateway",
+    "none",
+    _PAST_THE_GATEWAY,
+    _PRODUCT,
+    ((REST_UNCACHED, "gateway"), (GRPC, CATALOG)),
+)
+CACHED = Group(
+    "from the gateway's cache",
+    "none",
+    "GraphQL's server asks the gateway in its turn, so the cache hit is two processes further away",
+    _PRODUCT,
+    ((REST_HIT, "gateway"), (GRAPHQL, "gateway"), (GRAPHQL_TRUSTED, TRUSTED_GATEWAY)),
+)
+GROUPS: tuple[Group, ...] = (
+    UNCACHED,
+    Group(
         "from catalog, no cache at the gateway, with a token",
         "token",
+        _PAST_THE_GATEWAY,
         _PRODUCT,
         (
             (_variant("shop-rest-token", "REST, no-cache, token", "rest", "http1", "no-cache"), "gateway"),
-            (_variant("shop-grpc-token", "gRPC to catalog, token", "grpc_aio", "http2"), "SHOP_CATALOG_PORT"),
+            (_variant("shop-grpc-token", "gRPC to catalog, token", "grpc_aio", "http2"), CATALOG),
         ),
     ),
-    (
-        "from the gateway's cache",
-        "none",
-        _PRODUCT,
-        (
-            (_variant("shop-rest-hit", "REST, cache hit", "rest"), "gateway"),
-            (_variant("shop-graphql", "GraphQL over cached REST", "graphql"), "gateway"),
-        ),
-    ),
-    (
+    CACHED,
+    Group(
         "revalidated: the client has the answer already",
         "none",
+        "",
         _PRODUCT,
         ((_variant("shop-rest-304", "REST, 304", "rest", "http1", "revalidate"), "gateway"),),
     ),
-    (
+    Group(
+        "an agent reads a product: the gateway's cache, with a token",
+        "token",
+        "MCP's server asks the gateway in its turn; an MCP client first asks what server it is and what tools it has, "
+        "which is in call 1",
+        _PRODUCT,
+        (
+            (_variant("shop-rest-hit-token", "REST, cache hit, token", "rest"), "gateway"),
+            (_variant("shop-mcp-resource", "MCP, resource product://42", "mcp"), "gateway"),
+        ),
+    ),
+    Group(
+        "an agent looks for products: the gateway's cache, with a token",
+        "token",
+        "as above; the tool's answer has each product twice, as text and as data, which MCP asks for",
+        Ask((), 1),
+        (
+            (_variant("shop-rest-search", "REST, a list of one, token", "rest"), "gateway"),
+            (_variant("shop-mcp-tool", "MCP, tool search_products", "mcp", "http1", "tool"), "gateway"),
+        ),
+    ),
+    Group(
         "stock, live from the ERP",
         "the ERP's own session where SOAP is spoken",
+        "REST and gRPC ask the ERP by the same SOAP call, behind three and two processes of ours",
         _STOCK,
         (
             (_variant("shop-rest-stock", "REST: availability", "rest"), "gateway"),
@@ -76,29 +120,31 @@ GROUPS: tuple[tuple[str, str, Ask, tuple[tuple[Variant, str], ...]], ...] = (
         ),
     ),
 )
-SHOP_TITLES = {variant.name: variant.title for _, _, _, variants in GROUPS for variant, _ in variants}
+SHOP_TITLES = {variant.name: variant.title for group in GROUPS for variant, _ in group.variants}
 
 
-async def shop_reads(bench: Bench) -> list[ShopRead]:
-    """All groups against a running shop."""
+async def shop_reads(bench: Bench, groups: tuple[Group, ...] = GROUPS) -> list[ShopRead]:
+    """These groups against a running shop."""
     shop = await bench.shop()
+    trusting = await trusted_gateway(bench)
     token = await asyncio.to_thread(sign_in, shop)
-    pids = list(shop.pids().values())
+    pids = [*shop.pids().values(), *trusting.pids]
     found: list[ShopRead] = []
-    for name, identity, ask, variants in GROUPS:
-        pairs = []
-        for variant, where in variants:
-            client = await bench.worker(f"{SESSIONS}:Client", f"bench.compare.shop_adapters.{variant.adapter}")
-            headers = {"Authorization": f"Bearer {token}"} if identity == "token" else {}
-            pairs.append(Pair(variant, client, port_of(shop, where), None, headers))
-        found.append(ShopRead(name, ask, identity, pairs, pids))
+    for group in groups:
+        headers = {"Authorization": f"Bearer {token}"} if group.identity == "token" else {}
+        ports = [trusting.port if where == TRUSTED_GATEWAY else port_of(shop, where) for _, where in group.variants]
+        pairs = [
+            await bench.shop_pair(variant, port, headers)
+            for (variant, _), port in zip(group.variants, ports, strict=True)
+        ]
+        found.append(ShopRead(group.name, group.ask, group.identity, group.differs, pairs, pids))
     return found
 
 
-def sign_in(shop: RunningShop) -> str:
-    """The demo customer's access token."""
+def sign_in(shop: RunningShop, email: str = CUSTOMER) -> str:
+    """A demo account's access token."""
     with Gateway(shop.url("gateway")) as gateway:
-        return gateway.sign_in(CUSTOMER, password_of(CUSTOMER))
+        return gateway.sign_in(email, password_of(email))
 
 
 def port_of(shop: RunningShop, where: str) -> int:

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from bench.compare.adapters.port import Ask, Call, Link, Rows
 from bench.compare.bench import WARM_UP, Bench, Pair, check_equal, opened
+from bench.compare.experiments.e1_shop import CACHED, UNCACHED, shop_reads
 from bench.compare.measure.sessions import failed
 from bench.compare.measure.statistics import percentiles
-from bench.compare.variants import READS, Variant
+from bench.compare.variants import READS, TRUSTED, Variant
 
 NAME = "E2"
-COMMON_RATE = 100.0
+COMMON_RATE, SHOP_COMMON_RATE = 100.0, 40.0
 SHARES = (0.2, 0.5, 0.8)
 # Callers at once when capacity is sought, and the connections that HTTP/1.1 has for it; the others have one.
 _AT_ONCE = 6
 # What the instrument itself costs: a call that does nothing, at the common rate.
 INSTRUMENT = Variant("nothing", "the instrument (a call that does nothing)", "", "http1")
-RATE_TITLES = {INSTRUMENT.name: INSTRUMENT.title, **{variant.name: variant.title for variant in READS}}
+RATE_TITLES = {
+    INSTRUMENT.name: INSTRUMENT.title,
+    **{variant.name: variant.title for variant in (*READS, TRUSTED)},
+    **{variant.name: variant.title for group in (UNCACHED, CACHED) for variant, _ in group.variants},
+}
 
 
 @asynccontextmanager
@@ -41,42 +47,72 @@ async def connect(link: Link) -> AsyncIterator[Call]:
     yield call
 
 
+@dataclass(frozen=True, slots=True)
+class Level:
+    """Variants that are measured together, and the facts about each that its rows keep."""
+
+    name: str
+    common: float
+    ask: Ask
+    pairs: list[Pair]
+    facts: dict[str, dict[str, str]]
+
+
 async def run(bench: Bench) -> None:
-    """Capacity first, then every rate in interleaved rounds."""
-    ask, seconds = Ask(), bench.either(0.15, 0.6)
-    pairs = await bench.pairs(READS)
-    expected = await check_equal(pairs, ask)
+    """Both levels: capacity first, then every rate in interleaved rounds."""
+    pairs, ask = await bench.pairs((*READS, TRUSTED)), Ask()
+    facts = {"answer_sha256": await check_equal(pairs, ask)}
+    await _measure(bench, Level("bare", COMMON_RATE, ask, pairs, {pair.variant.name: facts for pair in pairs}))
+    if not bench.bare:
+        await _measure(bench, await _shop(bench))
+
+
+async def _shop(bench: Bench) -> Level:
+    """The shop's product, uncached and cached."""
+    pairs: list[Pair] = []
+    facts: dict[str, dict[str, str]] = {}
+    for group in await shop_reads(bench, (UNCACHED, CACHED)):
+        expected = await check_equal(group.pairs, group.ask)
+        own = {"answer_sha256": expected, "group": group.name, "identity": group.identity, "differs": group.differs}
+        facts |= {pair.variant.name: own for pair in group.pairs}
+        pairs += group.pairs
+    return Level("shop", SHOP_COMMON_RATE, Ask(), pairs, facts)
+
+
+async def _measure(bench: Bench, level: Level) -> None:
+    ask, seconds = level.ask, bench.either(0.15, 0.5)
     capacities: dict[str, float] = {}
-    for pair in pairs:
+    for pair in level.pairs:
         async with opened(pair, "pool") as client:
             await client.ask("calls", ask=ask, count=WARM_UP)
             capacities[pair.variant.name] = await client.ask("capacity", ask=ask, seconds=seconds, at_once=_AT_ONCE)
-        bench.say(f"{NAME}: {pair.variant.title} does {capacities[pair.variant.name]:.0f} calls a second")
+    found = (f"{pair.variant.title} {capacities[pair.variant.name]:.0f}" for pair in level.pairs)
+    bench.say(f"{NAME} {level.name}: calls a second: {', '.join(found)}")
     nothing = Pair(INSTRUMENT, await bench.worker("bench.compare.measure.sessions:Client", __name__), 0)
     samples: dict[tuple[str, str], list[list[float]]] = {}
-    for number, pair in bench.interleaved([nothing, *pairs]):
+    for number, pair in bench.interleaved([nothing, *level.pairs]):
         capacity = capacities.get(pair.variant.name)
-        for name, rate in _rates(capacity, bench.either(SHARES[1:2], SHARES)):
-            async with opened(pair, "pool") as client:
-                await client.ask("calls", ask=ask, count=WARM_UP)
+        async with opened(pair, "pool") as client:
+            await client.ask("calls", ask=ask, count=WARM_UP)
+            for name, rate in _rates(level.common, capacity, bench.either(SHARES[1:2], SHARES)):
                 done = await client.ask("rate", ask=ask, rate=rate, seconds=seconds)
-            samples.setdefault((pair.variant.name, name), []).append(done["seconds"])
-            facts = {"rate_name": name, "rate": rate, "capacity": capacity, "round": number, "answer_sha256": expected}
-            bench.folder.add(_row(pair, facts, done))
-        if pair is pairs[-1]:
-            bench.say(f"{NAME}: round {number + 1} of {bench.rounds}")
+                samples.setdefault((pair.variant.name, name), []).append(done["seconds"])
+                facts = {"rate_name": name, "rate": rate, "capacity": capacity, "round": number}
+                row = _row(pair, level.name, facts | level.facts.get(pair.variant.name, {}), done)
+                bench.folder.add(row)
+    bench.say(f"{NAME} {level.name}: {bench.rounds} rounds")
     for (variant, name), rounds in samples.items():
-        bench.folder.sample(NAME, variant, name, rounds)
+        bench.folder.sample(NAME, f"{level.name}-{variant}", name, rounds)
 
 
-def _rates(capacity: float | None, shares: Sequence[float]) -> list[tuple[str, float]]:
+def _rates(common: float, capacity: float | None, shares: Sequence[float]) -> list[tuple[str, float]]:
     own = [] if capacity is None else [(f"{share:.0%}", share * capacity) for share in shares]
-    return [("common", COMMON_RATE), *own]
+    return [("common", common), *own]
 
 
-def _row(pair: Pair, facts: dict[str, Any], done: dict[str, Any]) -> dict[str, Any]:
+def _row(pair: Pair, level: str, facts: dict[str, Any], done: dict[str, Any]) -> dict[str, Any]:
     found = {f"{name}_ms": value for name, value in percentiles(done["seconds"]).items()}
     counts = {"n": len(done["seconds"]), "failed": failed(done["seconds"])}
     share = done["cpu"] / (counts["n"] / facts["rate"])
-    names = {"experiment": NAME, "level": "bare", "variant": pair.variant.name, "kind": "rate", "intended": True}
+    names = {"experiment": NAME, "level": level, "variant": pair.variant.name, "kind": "rate", "intended": True}
     return {**names, **facts, **counts, **found, "client_cpu_share": round(share, 3)}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bench.compare.adapters.port import Ask
 from bench.compare.adapters.rows import brief
-from bench.compare.bench import Bench, Unequal
+from bench.compare.bench import Bench, Pair, Unequal, check_equal
+from bench.compare.experiments.e1_shop import CATALOG, port_of
 from bench.compare.measure.proxies import Distance, proxy
 from bench.compare.measure.statistics import digest
 from bench.compare.variants import Variant
@@ -35,30 +37,48 @@ PAGES: tuple[Page, ...] = (
     Page(Variant("page-websocket", "WebSocket x 7", "websocket", "websocket"), tuple(_STAGES)),
     Page(Variant("page-graphql", "GraphQL, one query", "graphql", "http1"), (Ask(ids=IDS),)),
 )
-PAGE_TITLES = {page.variant.name: page.variant.title for page in PAGES}
+SHOP_PAGES: tuple[tuple[Page, str], ...] = (
+    (Page(Variant("shop-page-rest-1", "REST x 7, one connection", "rest", "http1"), tuple(_STAGES)), "gateway"),
+    (Page(Variant("shop-page-rest-6", "REST x 7, six connections", "rest", "http1", ("pool",)), tuple(_STAGES)), "gateway"),
+    (Page(Variant("shop-page-grpc", "gRPC x 7 to catalog, one connection", "grpc_aio", "http2"), tuple(_STAGES)), CATALOG),
+    (Page(Variant("shop-page-graphql", "GraphQL, one query", "graphql", "http1"), (Ask(ids=IDS),)), "gateway"),
+)
+PAGE_TITLES = {page.variant.name: page.variant.title for page in (*PAGES, *(page for page, _ in SHOP_PAGES))}
 
 
 async def run(bench: Bench) -> None:
-    """Each network in interleaved rounds, the whole page from no connection to its last row."""
-    expected = digest([brief(each) for each in IDS])
+    """Both levels, the whole page from no connection to its last row."""
     pairs = {page.variant.name: await bench.pair(page.variant) for page in PAGES}
+    await _measure(bench, "bare", PAGES, pairs, digest([brief(each) for each in IDS]))
+    if bench.bare:
+        return
+    shop = await bench.shop()
+    pairs = {page.variant.name: await bench.shop_pair(page.variant, port_of(shop, where), {}) for page, where in SHOP_PAGES}
+    # Also lets the gateway's cache know the products, as it does those of any page.
+    expected = await check_equal(list(pairs.values()), Ask(ids=IDS))
+    await _measure(bench, "shop", [page for page, _ in SHOP_PAGES], pairs, expected)
+
+
+async def _measure(bench: Bench, level: str, pages: Sequence[Page], pairs: dict[str, Pair], expected: str) -> None:
+    """Each network in interleaved rounds."""
     for milliseconds, loss in NETWORKS:
-        bench.say(f"{NAME}: {milliseconds} ms, {loss:.0%} loss")
-        for number, page in bench.interleaved(PAGES):
+        bench.say(f"{NAME} {level}: {milliseconds} ms, {loss:.0%} loss")
+        for number, page in bench.interleaved(pages):
             pair = pairs[page.variant.name]
             network = Distance(milliseconds / 2_000, loss, seed=number + 1)
-            for again in range(bench.either(1, 4 if loss else 1)):
+            for again in range(bench.either(1, 3 if loss else 1)):
                 network.seed = 100 * number + again
-                async with proxy(pair.port, network) as way:
+                async with proxy(pair.port, network) as way, pair.client.turn:
                     link = pair.link(port=way.port)
                     done = await pair.client.ask("fresh", link=link, asks=list(page.asks))
                 if digest(done["answer"]) != expected:
                     raise Unequal(f"{page.variant.title} answered something else: not shown")
-                bench.folder.add(_row(page, milliseconds, loss, number, done) | {"answer_sha256": expected})
+                row = _row(page, milliseconds, loss, number, done)
+                bench.folder.add({**row, "level": level, "answer_sha256": expected})
 
 
 def _row(page: Page, milliseconds: int, loss: float, number: int, done: dict[str, Any]) -> dict[str, Any]:
-    names = {"experiment": NAME, "level": "bare", "variant": page.variant.name, "kind": "page"}
+    names = {"experiment": NAME, "variant": page.variant.name, "kind": "page"}
     network = {"round_trip_ms": milliseconds, "loss": loss, "round": number}
     ends = [round(each * 1e3, 2) for each in done["ends"]]
     return {**names, **network, "ms": ends[-1], "ends_ms": ends}

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import httpx
 
 from bench.compare.adapters.port import Ask
 from bench.compare.adapters.rows import FULL, chosen, page
 from bench.compare.bench import Bench, Pair, Unequal, opened
+from bench.compare.experiments.e1_shop import CATALOG, port_of, sign_in
 from bench.compare.measure.proxies import proxy
 from bench.compare.measure.statistics import digest, percentiles
 from bench.compare.variants import Variant
+from bench.shop import RunningShop
+from shop.sign_in import ADMIN
 
 NAME = "E4"
 ROWS = (1, 10, 100)
+_FRESH = {"Cache-Control": "no-cache"}
 FIELDS = {2: ("name", "price"), 8: FULL}
 
 
@@ -33,55 +41,109 @@ class Shape:
 SHAPES: tuple[Shape, ...] = (
     Shape(Variant("rest-each", "REST, a request a row", "rest", "http1"), "one by one", "all eight"),
     Shape(Variant("rest-list", "REST, a list", "rest", "http1"), "", "all eight"),
-    Shape(Variant("rest-gzip", "REST, a list, gzip", "rest", "http1", ("gzip",)), "", "all eight"),
+    Shape(Variant("rest-gzip", "REST, a list, gzip", "rest", "http1", ("gzip",), ("gzip",)), "", "all eight"),
     Shape(Variant("graphql-list", "GraphQL, a list", "graphql", "http1"), "", "asked"),
     Shape(Variant("graphql-batched", "GraphQL, lines with products, batched", "graphql", "http1"), "batched", "asked"),
     Shape(Variant("graphql-n1", "GraphQL, lines with products, N+1", "graphql", "http1"), "unbatched", "asked"),
     Shape(Variant("grpc-list", "gRPC, a list", "grpc_aio", "http2"), "", "all eight"),
     Shape(Variant("grpc-gzip", "gRPC, a list, gzip", "grpc_aio", "http2", (), ("gzip",)), "", "all eight"),
 )
-SHAPE_TITLES = {shape.variant.name: shape.variant.title for shape in SHAPES}
+SHOP_SHAPES: tuple[tuple[Shape, str], ...] = (
+    (Shape(Variant("shop-each", "REST, a request a row", "rest", "http1"), "one by one", "all eight"), "gateway"),
+    (Shape(Variant("shop-list", "REST, a list", "rest", "http1"), "", "all eight"), "gateway"),
+    (Shape(Variant("shop-list-gzip", "REST, a list, gzip", "rest", "http1", ("gzip",)), "", "all eight"), "gateway"),
+    (Shape(Variant("shop-graphql-list", "GraphQL, a list", "graphql", "http1"), "", "asked"), "gateway"),
+    (Shape(Variant("shop-grpc-list", "gRPC to catalog, a list", "grpc_aio", "http2"), "", "all eight"), CATALOG),
+)
+SHAPE_TITLES = {shape.variant.name: shape.variant.title for shape in (*SHAPES, *(shape for shape, _ in SHOP_SHAPES))}
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """The shapes of one level, and the rows that they are to answer, with all eight fields."""
+
+    name: str
+    shapes: Sequence[Shape]
+    pairs: dict[str, Pair]
+    table: list[dict[str, Any]]
+
+    def ask(self, shape: Shape, rows: int, fields: int) -> Ask:
+        ids = tuple(str(row["id"]) for row in self.table[:rows]) if shape.how == "one by one" else ()
+        return Ask(ids, rows, FIELDS[fields], shape.how)
 
 
 async def run(bench: Bench) -> None:
-    """Bytes, requests and reads of each shape, then its time in interleaved rounds."""
+    """Both levels."""
     pairs = {shape.variant.name: await bench.pair(shape.variant) for shape in SHAPES}
-    for shape in SHAPES:
-        bench.say(f"{NAME}: bytes of {shape.variant.title}")
-        for fields in FIELDS:
+    await _measure(bench, Level("bare", SHAPES, pairs, [dict(row) for row in page(ROWS[-1])]))
+    if not bench.bare:
+        await _measure(bench, await _shop(bench))
+
+
+async def _shop(bench: Bench) -> Level:
+    """The shop's own products, with as many more as a page of 100 needs."""
+    shop = await bench.shop()
+    pairs = {
+        shape.variant.name: await bench.shop_pair(shape.variant, port_of(shop, where), {})
+        for shape, where in SHOP_SHAPES
+    }
+    return Level("shop", [shape for shape, _ in SHOP_SHAPES], pairs, await asyncio.to_thread(filled, shop))
+
+
+def filled(shop: RunningShop) -> list[dict[str, Any]]:
+    """Add products until there are 100; returns the first 100 as the REST API lists them."""
+    with httpx.Client(base_url=shop.url("gateway"), trust_env=False) as http:
+        headers = {"Authorization": f"Bearer {sign_in(shop, ADMIN)}"}
+        path = f"/v1/products?limit={ROWS[-1]}"
+        have = len(http.get(path, headers=_FRESH).raise_for_status().json()["items"])
+        for row in page(ROWS[-1])[have:]:
+            new = {name: value for name, value in row.items() if name not in ("id", "image_url", "updated_at")}
+            http.post("/v1/products", json=new, headers=headers).raise_for_status()
+        found: list[dict[str, Any]] = http.get(path, headers=_FRESH).raise_for_status().json()["items"]
+        return found
+
+
+async def _measure(bench: Bench, level: Level) -> None:
+    """Bytes, requests and reads of each shape, then its time in interleaved rounds."""
+    bench.say(f"{NAME} {level.name}: bytes of {', '.join(shape.variant.title for shape in level.shapes)}")
+    # All at once: bytes and reads do not depend on what else the machine does.
+    for counted in await asyncio.gather(*(_all_counted(level, shape) for shape in level.shapes)):
+        for row in counted:
+            bench.folder.add(row)
+    bench.say(f"{NAME} {level.name}: {bench.rounds} rounds of {len(level.shapes)} shapes")
+    for number, shape in bench.interleaved(level.shapes):
+        async with opened(level.pairs[shape.variant.name]) as client:
             for rows in ROWS:
-                bench.folder.add(await _counted(pairs[shape.variant.name], shape, rows, fields))
-    bench.say(f"{NAME}: {bench.rounds} rounds of {len(SHAPES)} shapes")
-    for number, shape in bench.interleaved(SHAPES):
-        async with opened(pairs[shape.variant.name]) as client:
-            for rows in ROWS:
-                done = await client.ask("calls", ask=_ask(shape, rows, 2), count=bench.either(2, 6))
-                row = _names(shape, rows, 2, "time") | {"round": number, "p50_ms": percentiles(done["seconds"])["p50"]}
-                bench.folder.add(row)
+                done = await client.ask("calls", ask=level.ask(shape, rows, 2), count=bench.either(2, 6))
+                names = _names(level, shape, rows, 2, "time")
+                bench.folder.add(names | {"round": number, "p50_ms": percentiles(done["seconds"])["p50"]})
 
 
-def _ask(shape: Shape, rows: int, fields: int) -> Ask:
-    return Ask((), rows, FIELDS[fields], shape.how)
-
-
-def _names(shape: Shape, rows: int, fields: int, kind: str) -> dict[str, Any]:
-    names = {"experiment": NAME, "level": "bare", "variant": shape.variant.name, "kind": kind}
+def _names(level: Level, shape: Shape, rows: int, fields: int, kind: str) -> dict[str, Any]:
+    names = {"experiment": NAME, "level": level.name, "variant": shape.variant.name, "kind": kind}
     return {**names, "rows": rows, "fields": fields, "sends": shape.sends}
 
 
-async def _counted(pair: Pair, shape: Shape, rows: int, fields: int) -> dict[str, Any]:
-    """The second call on a connection: bytes at the socket, requests, and reads of the server's table."""
-    ask, expected = _ask(shape, rows, fields), digest(chosen(page(rows), FIELDS[fields]))
-    if pair.server is None:
-        raise ValueError("the reads of the shop's tables are not counted here")
+async def _all_counted(level: Level, shape: Shape) -> list[dict[str, Any]]:
+    return [await _counted(level, shape, rows, fields) for fields in FIELDS for rows in ROWS]
+
+
+async def _counted(level: Level, shape: Shape, rows: int, fields: int) -> dict[str, Any]:
+    """The second call on a connection: bytes at the socket, requests, and reads of the server's table (bare only)."""
+    pair = level.pairs[shape.variant.name]
+    ask, expected = level.ask(shape, rows, fields), digest(chosen(level.table[:rows], FIELDS[fields]))
     async with proxy(pair.port) as counting, opened(pair, port=counting.port) as client:
         await client.ask("calls", ask=ask, count=1)
         await counting.settled()
-        before, reads = (counting.up, counting.down), await pair.server.ask("reads")
+        before, reads = (counting.up, counting.down), await _reads(pair)
         done = await client.ask("calls", ask=ask, count=1)
         await counting.settled()
         costs = {"up": counting.up - before[0], "down": counting.down - before[1]}
-        costs |= {"requests": shape.requests(rows), "reads": await pair.server.ask("reads") - reads}
+        costs |= {"requests": shape.requests(rows), "reads": await _reads(pair) - reads if pair.server else None}
     if digest(done["answer"]) != expected:
         raise Unequal(f"{shape.variant.title} answered something else: not shown")
-    return {**_names(shape, rows, fields, "bytes"), **costs, "answer_sha256": expected}
+    return {**_names(level, shape, rows, fields, "bytes"), **costs, "answer_sha256": expected}
+
+
+async def _reads(pair: Pair) -> int:
+    return 0 if pair.server is None else int(await pair.server.ask("reads"))

@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.compare.adapters.port import Link
 from bench.compare.bench import Bench
+from bench.compare.experiments import e5_shop
 from bench.compare.measure.proxies import Proxy, proxy
 from bench.compare.measure.statistics import percentiles
 from bench.compare.measure.workers import Worker, worker
@@ -48,7 +49,7 @@ async def run(bench: Bench) -> None:
     ways = [way for way in WAYS if not (bench.quick and way.every > 1)]
     bench.say(f"{NAME}: one watcher of each way")
     async with AsyncExitStack() as stack:
-        watched = [await _Watched.begin(stack, way) for way in ways]
+        watched = await asyncio.gather(*(_Watched.begin(stack, way) for way in ways))
         quiet, events, apart = bench.either((1.1, 4, 0.3), (4.0, 14, 0.93))
         marks = [each.counted() for each in watched]
         await asyncio.sleep(quiet)
@@ -67,6 +68,8 @@ async def run(bench: Bench) -> None:
     for way in WAYS:
         if way.crowd:
             await _crowd(bench, way, bench.either(20, 1_000))
+    if not bench.bare:
+        await e5_shop.run(bench)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,18 @@ class Recorded:
 
 
 @dataclass
+class Clocks:
+    """Round trips, from no connection, that had to pass before each side knows what it knows (Lamport's clocks).
+
+    The client knows of its connection after one round trip; what is sent arrives half a round trip later. What a side
+    sends before something reaches it does not depend on that: over a distance the clocks count what is waited for.
+    """
+
+    client: float = 1.0
+    server: float = 1.0
+
+
+@dataclass
 class Distance:
     """What the proxied network is like."""
 
@@ -50,6 +62,7 @@ class Proxy:
         self.port = 0
         self.accepted = 0
         self.recorded: list[Recorded] = []
+        self.clocks: list[Clocks] = []
         self.up = self.down = 0
         # Cut each connection after so many more bytes of answers; None: never. And: pass nothing on any more.
         self.cut_after: int | None = None
@@ -85,13 +98,14 @@ class Proxy:
             return
         ends = {writer, there_writer}
         self._connections |= ends
-        record = Recorded()
+        record, clocks = Recorded(), Clocks()
         self.recorded.append(record)
+        self.clocks.append(clocks)
         handshake = 2 * self._distance.delay
         try:
             await asyncio.gather(
-                self._forward(reader, there_writer, record.up, handshake),
-                self._forward(there_reader, writer, record.down, 0.0, answers=True),
+                self._forward(reader, there_writer, record.up, clocks, handshake),
+                self._forward(there_reader, writer, record.down, clocks, 0.0, answers=True),
             )
         finally:
             self._connections -= ends
@@ -103,13 +117,14 @@ class Proxy:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         kept: bytearray,
+        clocks: Clocks,
         handshake: float,
         *,
         answers: bool = False,
     ) -> None:
         loop = asyncio.get_running_loop()
-        queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_IN_FLIGHT)
-        sending = asyncio.create_task(self._send(queue, writer))
+        queue: asyncio.Queue[tuple[float, bytes, float]] = asyncio.Queue(_IN_FLIGHT)
+        sending = asyncio.create_task(self._send(queue, writer, clocks, answers=answers))
         not_before = loop.time() + handshake
         try:
             while data := await reader.read(_PIECE):
@@ -119,8 +134,8 @@ class Proxy:
                     due += RETRANSMISSION_TIMEOUT
                     not_before = due - self._distance.delay
                 if not (answers and self.stalled):
-                    await queue.put((due, data))
-            await queue.put((0.0, b""))
+                    await queue.put((due, data, (clocks.server if answers else clocks.client) + 0.5))
+            await queue.put((0.0, b"", 0.0))
             await sending
         except OSError:  # either end has gone
             return
@@ -143,16 +158,27 @@ class Proxy:
             kept += data
         return data
 
-    async def _send(self, queue: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter) -> None:
+    async def _send(
+        self,
+        queue: asyncio.Queue[tuple[float, bytes, float]],
+        writer: asyncio.StreamWriter,
+        clocks: Clocks,
+        *,
+        answers: bool,
+    ) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            due, data = await queue.get()
+            due, data, known = await queue.get()
             if due > loop.time():
                 await asyncio.sleep(due - loop.time())
             if not data:
                 if writer.can_write_eof():
                     writer.write_eof()
                 return
+            if answers:
+                clocks.client = max(clocks.client, known)
+            else:
+                clocks.server = max(clocks.server, known)
             writer.write(data)
             await writer.drain()
 

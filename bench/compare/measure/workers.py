@@ -42,6 +42,9 @@ class Worker:
     def __init__(self, process: BaseProcess, pipe: Connection) -> None:
         self._process = process
         self._pipe = pipe
+        self._asking = asyncio.Lock()
+        # Held by what uses the worker for several calls in a row.
+        self.turn = asyncio.Lock()
 
     @property
     def pid(self) -> int:
@@ -49,13 +52,14 @@ class Worker:
 
     async def ask(self, method: str, /, timeout: float = _ANSWER_TIMEOUT, **arguments: Any) -> Any:
         """Call a method and return what it returns. Raises `WorkerFailed`, also for no answer within `timeout` s."""
-        try:
-            self._pipe.send((method, arguments))
-            if not await asyncio.to_thread(self._pipe.poll, timeout):
-                raise WorkerFailed(f"{method}: no answer within {timeout} s")
-            fine, value = self._pipe.recv()
-        except (EOFError, ConnectionError):
-            raise WorkerFailed(f"{method}: the process has ended") from None
+        async with self._asking:
+            try:
+                self._pipe.send((method, arguments))
+                if not await asyncio.to_thread(self._pipe.poll, timeout):
+                    raise WorkerFailed(f"{method}: no answer within {timeout} s")
+                fine, value = self._pipe.recv()
+            except (EOFError, ConnectionError):
+                raise WorkerFailed(f"{method}: the process has ended") from None
         if not fine:
             raise WorkerFailed(f"{method}: {value}")
         return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -15,11 +16,11 @@ STOCK = ("product_id", "available")
 
 @asynccontextmanager
 async def connect(link: Link) -> AsyncIterator[Call]:
-    """Options: "no-cache" passes the gateway's cache by; "revalidate" sends the ETag of the last answer."""
-    headers = {"Accept-Encoding": "identity", **link.headers}
+    """Options: "no-cache" passes the gateway's cache by; "revalidate" sends the ETag of the last answer; "gzip"."""
+    headers = {"Accept-Encoding": "gzip" if "gzip" in link.options else "identity", **link.headers}
     if "no-cache" in link.options:
         headers["Cache-Control"] = "no-cache"
-    connector = aiohttp.TCPConnector(limit=1)
+    connector = aiohttp.TCPConnector(limit=link.connections)
     known: dict[str, tuple[str, Rows]] = {}
     async with aiohttp.ClientSession(link.url, connector=connector, headers=headers) as session:
 
@@ -29,7 +30,8 @@ async def connect(link: Link) -> AsyncIterator[Call]:
             async with session.get(path, headers=asked, raise_for_status=True) as answer:
                 if answer.status == 304:
                     return kept
-                found = rows.chosen([await answer.json()], fields)
+                body = await answer.json()
+                found = rows.chosen(body.get("items", [body]), fields)
                 if "revalidate" in link.options:
                     known[path] = (answer.headers["ETag"], found)
                 return found
@@ -37,6 +39,11 @@ async def connect(link: Link) -> AsyncIterator[Call]:
         async def call(ask: Ask) -> Rows:
             if ask.how == "availability":
                 return await get(f"/v1/products/{ask.ids[0]}/availability", STOCK)
-            return await get(f"/v1/products/{ask.ids[0]}", ask.fields)
+            if ask.limit and ask.how != "one by one":
+                return await get(f"/v1/products?limit={ask.limit}", ask.fields)
+            paths = [f"/v1/products/{each}" for each in ask.ids]
+            if ask.how == "one by one":
+                return [(await get(path, ask.fields))[0] for path in paths]
+            return [found[0] for found in await asyncio.gather(*(get(path, ask.fields) for path in paths))]
 
         yield call

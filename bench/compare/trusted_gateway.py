@@ -1,0 +1,66 @@
+"""A second gateway of the same shop, with a GraphQL server that executes trusted documents and no others."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from bench.compare.adapters.graphql_schema import DOCUMENT, DOCUMENT_ID
+from bench.compare.bench import Bench
+
+TRUSTED_GATEWAY = "trusted gateway"
+_TIMEOUT = 60.0
+_POLL = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedGateway:
+    """Its port, and its processes."""
+
+    port: int
+    pids: tuple[int, ...]
+
+
+async def trusted_gateway(bench: Bench) -> TrustedGateway:
+    """The gateway, started when first asked for. Its GraphQL server asks it, as the shop's asks the shop's own."""
+    return await bench.once(_start)
+
+
+async def _start(bench: Bench) -> TrustedGateway:
+    shop = await bench.shop()
+    bench.say("starting a gateway for trusted documents")
+    folder = Path(bench.enter(tempfile.TemporaryDirectory(prefix="compare-trusted-")))
+    file = folder / "documents.json"
+    file.write_text(json.dumps({DOCUMENT_ID.removeprefix("sha256:"): DOCUMENT}))
+    gateway, graphql = free_port(), free_port()
+    settings = {"SHOP_GATEWAY_PORT": str(gateway), "SHOP_GRAPHQL_PORT": str(graphql)}
+    settings["SHOP_GRAPHQL_TRUSTED_DOCUMENTS"] = str(file)
+    pids = [bench.enter(shop.another(name, settings, folder / f"{name}.log")) for name in ("gateway", "graphql_server")]
+    async with aiohttp.ClientSession() as session:
+        for port in (gateway, graphql):
+            await _ready(session, port)
+    return TrustedGateway(gateway, tuple(pids))
+
+
+async def _ready(session: aiohttp.ClientSession, port: int) -> None:
+    """Wait until the process of this port is ready. Raises `TimeoutError`."""
+    async with asyncio.timeout(_TIMEOUT):
+        while True:
+            with contextlib.suppress(aiohttp.ClientConnectionError):
+                async with session.get(f"http://127.0.0.1:{port}/readyz") as answer:
+                    if answer.status == 200:
+                        return
+            await asyncio.sleep(_POLL)
+
+
+def free_port() -> int:
+    """A port on which nothing listens now."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
