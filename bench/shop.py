@@ -17,7 +17,7 @@ from shop.supervisor import state
 from shop.supervisor.state import ProcessState, State
 from shop.urls import url_of
 
-_TIMEOUT = 60.0
+_TIMEOUT = 180.0
 _STOP_TIMEOUT = 30.0
 _POLL = 0.005
 

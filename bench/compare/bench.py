@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import psutil
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 SESSIONS = "bench.compare.measure.sessions"
 # Calls that are not timed: connections, caches of compiled queries and code paths are warm afterwards.
-WARM_UP = 10
+WARM_UP, QUICK_WARM_UP = 10, 3
 
 
 class Unequal(Exception):
@@ -58,6 +58,7 @@ class Bench:
         self.quick = quick
         self.bare = bare
         self.rounds = 2 if quick else 7
+        self.warm_up = QUICK_WARM_UP if quick else WARM_UP
         self._stack = stack
         self._processes: dict[object, asyncio.Task[tuple[Worker, int, Worker | None]]] = {}
         self._shop: asyncio.Task[RunningShop] | None = None
@@ -109,9 +110,14 @@ class Bench:
 
     async def once(self, start: Callable[[Bench], Awaitable[T]]) -> T:
         """What this starts, started when first asked for."""
+        self.begin(start)
+        return await asyncio.shield(cast("asyncio.Future[T]", self._once[start]))
+
+    def begin(self, start: Callable[[Bench], Awaitable[T]]) -> None:
+        """Begin to start it, and go on meanwhile; a failure is raised where it is asked for."""
         if start not in self._once:
             self._once[start] = asyncio.ensure_future(start(self))
-        return await asyncio.shield(self._once[start])
+            self._once[start].add_done_callback(lambda begun: begun.cancelled() or begun.exception())
 
     def enter(self, manager: AbstractContextManager[T]) -> T:
         """Enter a context that is left at the end of the run."""

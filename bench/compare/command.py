@@ -27,6 +27,8 @@ EXPERIMENTS = {
 }
 # Those that measure the shop, too.
 _SHOP = {"E1", "E2", "E3", "E4", "E5", "E6", "E7"}
+# None of these uses a server of another one, nor counts what another one does.
+_TOGETHER = (("E3", "E5"), ("E4", "E7"), ("E6", "E8", "E9"))
 DEFAULT_FOLDER = Path("bench/results/compare")
 _NEEDED = {"hdrh": "hdrhistogram", "connectrpc": "connectrpc"}
 
@@ -67,6 +69,7 @@ def _chosen(names: Sequence[str]) -> list[str]:
 async def _run(chosen: Sequence[str], *, quick: bool, bare: bool, folder: Path) -> list[str]:
     from bench.compare.bench import Bench
     from bench.compare.measure.folder import Folder
+    from bench.compare.trusted_gateway import start_trusted_gateway
 
     kept = Folder(folder)
     kept.begin(["shop", *sys.argv[1:]], {"experiments": list(chosen), "quick": quick, "bare": bare})
@@ -76,7 +79,10 @@ async def _run(chosen: Sequence[str], *, quick: bool, bare: bool, folder: Path) 
         bench.say(f"keeping everything in {folder}")
         if quick and not bare and _SHOP & set(chosen):
             bench.start_shop()
-        for name in chosen:
+        if quick and not bare and {"E1", "E2"} & set(chosen):
+            bench.begin(start_trusted_gateway)
+
+        async def carried_out(name: str) -> None:
             try:
                 await _experiment(name)(bench)
                 kept.complete(name)
@@ -85,8 +91,23 @@ async def _run(chosen: Sequence[str], *, quick: bool, bare: bool, folder: Path) 
                     raise  # Ctrl-C: what failed is what was being stopped
                 failed.append(name)
                 bench.say(f"{name} FAILED: {type(error).__name__}: {error}")
+
+        for names in turns(chosen, quick=quick):
+            async with asyncio.TaskGroup() as group:
+                for name in names:
+                    group.create_task(carried_out(name))
         bench.say("stopping")
     return failed
+
+
+def turns(chosen: Sequence[str], *, quick: bool) -> list[list[str]]:
+    """Each experiment alone; in a quick run, whose figures are for tests only, some share the time that they wait."""
+    left, found = list(chosen), []
+    while left:
+        together = next((names for names in _TOGETHER if quick and left[0] in names), left[:1])
+        found.append([name for name in left if name in together])
+        left = [name for name in left if name not in together]
+    return found
 
 
 def _experiment(name: str) -> Callable[..., Awaitable[None]]:

@@ -30,10 +30,11 @@ class TrustedGateway:
 
 async def trusted_gateway(bench: Bench) -> TrustedGateway:
     """The gateway, started when first asked for. Its GraphQL server asks it, as the shop's asks the shop's own."""
-    return await bench.once(_start)
+    return await bench.once(start_trusted_gateway)
 
 
-async def _start(bench: Bench) -> TrustedGateway:
+async def start_trusted_gateway(bench: Bench) -> TrustedGateway:
+    """Start it; `trusted_gateway` does where it has not been."""
     shop = await bench.shop()
     bench.say("starting a gateway for trusted documents")
     folder = Path(bench.enter(tempfile.TemporaryDirectory(prefix="compare-trusted-")))

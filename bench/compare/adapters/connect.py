@@ -47,7 +47,7 @@ async def connect(link: Link) -> AsyncIterator[Call]:
     """Options: "json" instead of binary protobuf; "grpc-web" instead of Connect. No compression and no spans."""
     codec = google_protobuf_json_codec() if "json" in link.options else google_protobuf_binary_codec()
     protocol = ProtocolType.GRPC_WEB if "grpc-web" in link.options else ProtocolType.CONNECT
-    most = {"max_connections_per_address": link.connections, "pool_max_idle_per_host": link.connections}
+    most: dict[str, Any] = {"max_connections_per_address": link.connections, "pool_max_idle_per_host": link.connections}
     plain: dict[str, Any] = {"accept_compression": (), "send_compression": None, "protocol": protocol, "codec": codec}
     plain["http_client"] = Client(HTTPTransport(**_PLAIN, **most))
     async with ConnectClient(link.url, **plain) as client:

@@ -9,8 +9,8 @@ from typing import Any
 
 import grpc.aio
 
-from bench.compare.adapters import rows, tls
-from bench.compare.adapters.messages import briefly, fully, message, page_message
+from bench.compare.adapters import tls
+from bench.compare.adapters.messages import briefly, message, page_message, page_rows
 from bench.compare.adapters.port import Ask, Call, Link, Rows
 from protos.shop.catalog.v1 import catalog_pb2 as pb
 from protos.shop.catalog.v1 import catalog_pb2_grpc as stubs
@@ -52,6 +52,6 @@ async def connect(link: Link) -> AsyncIterator[Call]:
             if not ask.limit:
                 return list(await asyncio.gather(*(get(each) for each in ask.ids)))
             request = pb.ListProductsRequest(page_size=ask.limit)
-            return rows.chosen(fully(await catalog.ListProducts(request, metadata=metadata)), ask.fields)
+            return page_rows(await catalog.ListProducts(request, metadata=metadata), ask.fields)
 
         yield call

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from bench.compare.adapters import rows
@@ -31,9 +32,10 @@ def briefly(answer: pb.GetProductsResponse) -> dict[str, str]:
     return {name: getattr(answer.products[0], name) for name in rows.BRIEF}
 
 
-def fully(answer: pb.ListProductsResponse) -> list[dict[str, str]]:
-    """The client's side of a page."""
-    return [
-        {name: getattr(each, name) for name in rows.FULL[:-1]} | {"updated_at": each.updated_at.ToJsonString()}
-        for each in answer.products
-    ]
+def page_rows(answer: pb.ListProductsResponse, fields: Sequence[str]) -> list[dict[str, str]]:
+    """The client's side of a page: only these fields, as a client of JSON takes only these."""
+    return [{name: _text(each, name) for name in fields} for each in answer.products]
+
+
+def _text(product: pb.Product, name: str) -> str:
+    return product.updated_at.ToJsonString() if name == "updated_at" else str(getattr(product, name))

@@ -6,11 +6,12 @@ import asyncio
 import itertools
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from bench.compare.adapters.port import Ask
 from bench.compare.adapters.rows import brief
-from bench.compare.bench import WARM_UP, Bench, Pair, check_equal, cpu_of, opened
+from bench.compare.bench import Bench, Pair, check_equal, cpu_of, opened
 from bench.compare.experiments.e1_shop import ShopRead, shop_reads
 from bench.compare.measure.layers import Layer, Span, spans, window
 from bench.compare.measure.proxies import Distance, Proxy, proxy
@@ -25,50 +26,67 @@ _CALLS = (1, 2, 100)
 
 async def run(bench: Bench) -> None:
     """Both levels."""
-    ask = Ask()
-    pairs = await bench.pairs(reads(os.environ, bench.tls()))
+    pairs, ask = await bench.pairs(reads(os.environ, bench.tls())), Ask()
     expected = await check_equal(pairs, ask, digest([brief("42")]))
-    await measure(bench, "bare", pairs, ask, {"answer_sha256": expected})
+    bare = Reads("bare", pairs, ask, {"answer_sha256": expected})
+    await _bytes(bench, [bare])
+    bench.say(f"{NAME} bare: round trips")
+    trips = await asyncio.gather(*(round_trips(pair, ask, bench.either(2, 5)) for pair in pairs))
+    for pair, needed in zip(pairs, trips, strict=True):
+        bench.folder.add(bare.names(pair, "round trips") | {"round_trips": needed})
+    await _times(bench, bare)
     if bench.bare:
         return
-    for group in await shop_reads(bench):
-        await _measure_shop(bench, group)
+    groups = [await _equal(group) for group in await shop_reads(bench)]
+    await _bytes(bench, groups)
+    for group in groups:
+        await _times(bench, group)
 
 
-async def _measure_shop(bench: Bench, group: ShopRead) -> None:
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """Variants whose answers to the same question have been proved equal. `pids`: the servers', where no worker."""
+
+    level: str
+    pairs: Sequence[Pair]
+    ask: Ask
+    facts: dict[str, Any]
+    pids: Sequence[int] = ()
+
+    def names(self, pair: Pair, kind: str) -> dict[str, Any]:
+        """What every row of a variant begins with."""
+        names = {"experiment": NAME, "level": self.level, "variant": pair.variant.name, "kind": kind}
+        return {**names, **self.facts}
+
+
+async def _equal(group: ShopRead) -> Reads:
     """A group of real routes that do the same work: the same source, the same cache state."""
     expected = await check_equal(group.pairs, group.ask)
     facts = {"answer_sha256": expected, "group": group.name, "identity": group.identity, "differs": group.differs}
-    await measure(bench, "shop", group.pairs, group.ask, facts, group.pids)
+    return Reads("shop", group.pairs, group.ask, facts, group.pids)
 
 
-async def measure(
-    bench: Bench, level: str, pairs: Sequence[Pair], ask: Ask, facts: dict[str, Any], pids: Sequence[int] = ()
-) -> None:
-    """Everything about these variants, whose answers have been proved equal. `pids`: the server's, where no worker."""
-    bench.say(f"{NAME} {level}: bytes of {', '.join(pair.variant.title for pair in pairs)}")
-    # All at once: bytes do not depend on what else the machine does.
-    counted = await asyncio.gather(*(count_bytes(pair, ask, bench.either(1, 5)) for pair in pairs))
-    plain = {pair.variant.name: rows for pair, rows in zip(pairs, counted, strict=True)}
-    for pair, rows in zip(pairs, counted, strict=True):
-        kept = {"experiment": NAME, "level": level, "variant": pair.variant.name, **facts}
+async def _bytes(bench: Bench, groups: Sequence[Reads]) -> None:
+    """All at once: bytes do not depend on what else the machine does."""
+    every = [(group, pair) for group in groups for pair in group.pairs]
+    bench.say(f"{NAME} {groups[0].level}: bytes of {', '.join(pair.variant.title for _, pair in every)}")
+    counted = await asyncio.gather(*(count_bytes(pair, group.ask, bench.either(1, 5)) for group, pair in every))
+    plain = {pair.variant.name: rows for (_, pair), rows in zip(every, counted, strict=True)}
+    for (group, pair), rows in zip(every, counted, strict=True):
         for row in rows if pair.variant.wire != "tls" else told_apart(rows, plain[_without_tls(pair)]):
-            bench.folder.add({**kept, "kind": "bytes", **row})
-    if level == "bare":
-        bench.say(f"{NAME} {level}: round trips")
-        trips = await asyncio.gather(*(round_trips(pair, ask, bench.either(2, 5)) for pair in pairs))
-        for pair, needed in zip(pairs, trips, strict=True):
-            names = {"experiment": NAME, "level": level, "variant": pair.variant.name, **facts}
-            bench.folder.add({**names, "kind": "round trips", "round_trips": needed})
-    bench.say(f"{NAME} {level}: {bench.rounds} rounds of {', '.join(pair.variant.title for pair in pairs)}")
-    samples: dict[str, list[list[float]]] = {pair.variant.name: [] for pair in pairs}
-    for number, pair in bench.interleaved(pairs):
-        row, seconds = await alone(pair, ask, bench.either(5, 60), pids)
+            bench.folder.add(group.names(pair, "bytes") | row)
+
+
+async def _times(bench: Bench, group: Reads) -> None:
+    titles = ", ".join(pair.variant.title for pair in group.pairs)
+    bench.say(f"{NAME} {group.level}: {bench.rounds} rounds of {titles}")
+    samples: dict[str, list[list[float]]] = {pair.variant.name: [] for pair in group.pairs}
+    for number, pair in bench.interleaved(group.pairs):
+        row, seconds = await alone(pair, group.ask, bench.warm_up, bench.either(5, 60), group.pids)
         samples[pair.variant.name].append(seconds)
-        names = {"experiment": NAME, "level": level, "variant": pair.variant.name, "kind": "alone", "round": number}
-        bench.folder.add({**names, **facts, **row})
+        bench.folder.add(group.names(pair, "alone") | {"round": number} | row)
     for name, rounds in samples.items():
-        bench.folder.sample(NAME, f"{level}-{name}", "alone", rounds)
+        bench.folder.sample(NAME, f"{group.level}-{name}", "alone", rounds)
 
 
 async def count_bytes(pair: Pair, ask: Ask, steady: int) -> list[dict[str, Any]]:
@@ -143,10 +161,12 @@ async def round_trips(pair: Pair, ask: Ask, tries: int) -> float:
     return min(found)
 
 
-async def alone(pair: Pair, ask: Ask, count: int, pids: Sequence[int]) -> tuple[dict[str, Any], list[float]]:
+async def alone(
+    pair: Pair, ask: Ask, warm_up: int, count: int, pids: Sequence[int]
+) -> tuple[dict[str, Any], list[float]]:
     """One call at a time on a warm connection: milliseconds, and CPU milliseconds a call on both sides."""
     async with opened(pair) as client:
-        await client.ask("calls", ask=ask, count=WARM_UP)
+        await client.ask("calls", ask=ask, count=warm_up)
         before = await _server_cpu(pair, pids)
         done = await client.ask("calls", ask=ask, count=count)
         server = await _server_cpu(pair, pids) - before

@@ -90,8 +90,7 @@ GROUPS: tuple[Group, ...] = (
     Group(
         "an agent reads a product: the gateway's cache, with a token",
         "token",
-        "MCP's server asks the gateway in its turn; an MCP client first asks what server it is and what tools it has, "
-        "which is in call 1",
+        "MCP's server asks the gateway in its turn; an MCP client first asks what the server can do, which is in call 1",
         _PRODUCT,
         (
             (_variant("shop-rest-hit-token", "REST, cache hit, token", "rest"), "gateway"),
@@ -99,9 +98,10 @@ GROUPS: tuple[Group, ...] = (
         ),
     ),
     Group(
-        "an agent looks for products: the gateway's cache, with a token",
+        "an agent lists one product: the gateway's cache, with a token",
         "token",
-        "as above; the tool's answer has each product twice, as text and as data, which MCP asks for",
+        "MCP's server asks the gateway in its turn; the tool's answer has each product twice, as text and as data, as MCP "
+        "wants it, but without its picture and date",
         Ask((), 1),
         (
             (_variant("shop-rest-search", "REST, a list of one, token", "rest"), "gateway"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.compare.adapters.port import Ask, Call, Link, Rows
-from bench.compare.bench import WARM_UP, Bench, Pair, check_equal, opened
+from bench.compare.bench import Bench, Pair, check_equal, opened
 from bench.compare.experiments.e1_shop import CACHED, UNCACHED, shop_reads
 from bench.compare.measure.sessions import failed
 from bench.compare.measure.statistics import percentiles
@@ -84,7 +84,7 @@ async def _measure(bench: Bench, level: Level) -> None:
     capacities: dict[str, float] = {}
     for pair in level.pairs:
         async with opened(pair, "pool") as client:
-            await client.ask("calls", ask=ask, count=WARM_UP)
+            await client.ask("calls", ask=ask, count=bench.warm_up)
             capacities[pair.variant.name] = await client.ask("capacity", ask=ask, seconds=seconds, at_once=_AT_ONCE)
     found = (f"{pair.variant.title} {capacities[pair.variant.name]:.0f}" for pair in level.pairs)
     bench.say(f"{NAME} {level.name}: calls a second: {', '.join(found)}")
@@ -93,7 +93,7 @@ async def _measure(bench: Bench, level: Level) -> None:
     for number, pair in bench.interleaved([nothing, *level.pairs]):
         capacity = capacities.get(pair.variant.name)
         async with opened(pair, "pool") as client:
-            await client.ask("calls", ask=ask, count=WARM_UP)
+            await client.ask("calls", ask=ask, count=bench.warm_up)
             for name, rate in _rates(level.common, capacity, bench.either(SHARES[1:2], SHARES)):
                 done = await client.ask("rate", ask=ask, rate=rate, seconds=seconds)
                 samples.setdefault((pair.variant.name, name), []).append(done["seconds"])

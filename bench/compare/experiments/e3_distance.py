@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,8 +40,14 @@ PAGES: tuple[Page, ...] = (
 )
 SHOP_PAGES: tuple[tuple[Page, str], ...] = (
     (Page(Variant("shop-page-rest-1", "REST x 7, one connection", "rest", "http1"), tuple(_STAGES)), "gateway"),
-    (Page(Variant("shop-page-rest-6", "REST x 7, six connections", "rest", "http1", ("pool",)), tuple(_STAGES)), "gateway"),
-    (Page(Variant("shop-page-grpc", "gRPC x 7 to catalog, one connection", "grpc_aio", "http2"), tuple(_STAGES)), CATALOG),
+    (
+        Page(Variant("shop-page-rest-6", "REST x 7, six connections", "rest", "http1", ("pool",)), tuple(_STAGES)),
+        "gateway",
+    ),
+    (
+        Page(Variant("shop-page-grpc", "gRPC x 7 to catalog, one connection", "grpc_aio", "http2"), tuple(_STAGES)),
+        CATALOG,
+    ),
     (Page(Variant("shop-page-graphql", "GraphQL, one query", "graphql", "http1"), (Ask(ids=IDS),)), "gateway"),
 )
 PAGE_TITLES = {page.variant.name: page.variant.title for page in (*PAGES, *(page for page, _ in SHOP_PAGES))}
@@ -53,32 +60,37 @@ async def run(bench: Bench) -> None:
     if bench.bare:
         return
     shop = await bench.shop()
-    pairs = {page.variant.name: await bench.shop_pair(page.variant, port_of(shop, where), {}) for page, where in SHOP_PAGES}
+    pairs = {
+        page.variant.name: await bench.shop_pair(page.variant, port_of(shop, where), {}) for page, where in SHOP_PAGES
+    }
     # Also lets the gateway's cache know the products, as it does those of any page.
     expected = await check_equal(list(pairs.values()), Ask(ids=IDS))
     await _measure(bench, "shop", [page for page, _ in SHOP_PAGES], pairs, expected)
 
 
 async def _measure(bench: Bench, level: str, pages: Sequence[Page], pairs: dict[str, Pair], expected: str) -> None:
-    """Each network in interleaved rounds."""
+    """Each network in interleaved rounds; a quick run loads a round's pages at the same time."""
     for milliseconds, loss in NETWORKS:
         bench.say(f"{NAME} {level}: {milliseconds} ms, {loss:.0%} loss")
-        for number, page in bench.interleaved(pages):
-            pair = pairs[page.variant.name]
-            network = Distance(milliseconds / 2_000, loss, seed=number + 1)
+
+        async def loaded(number: int, page: Page, milliseconds: int = milliseconds, loss: float = loss) -> None:
             for again in range(bench.either(1, 3 if loss else 1)):
-                network.seed = 100 * number + again
-                async with proxy(pair.port, network) as way, pair.client.turn:
-                    link = pair.link(port=way.port)
-                    done = await pair.client.ask("fresh", link=link, asks=list(page.asks))
-                if digest(done["answer"]) != expected:
-                    raise Unequal(f"{page.variant.title} answered something else: not shown")
-                row = _row(page, milliseconds, loss, number, done)
-                bench.folder.add({**row, "level": level, "answer_sha256": expected})
+                network = Distance(milliseconds / 2_000, loss, seed=100 * number + again)
+                row = await _loaded(page, pairs[page.variant.name], network, expected)
+                names = {"round_trip_ms": milliseconds, "loss": loss, "round": number, "answer_sha256": expected}
+                bench.folder.add({"experiment": NAME, "level": level, **row, **names})
+
+        if bench.quick:
+            await asyncio.gather(*(loaded(number, page) for number, page in bench.interleaved(pages)))
+        else:
+            for number, page in bench.interleaved(pages):
+                await loaded(number, page)
 
 
-def _row(page: Page, milliseconds: int, loss: float, number: int, done: dict[str, Any]) -> dict[str, Any]:
-    names = {"experiment": NAME, "variant": page.variant.name, "kind": "page"}
-    network = {"round_trip_ms": milliseconds, "loss": loss, "round": number}
+async def _loaded(page: Page, pair: Pair, network: Distance, expected: str) -> dict[str, Any]:
+    async with proxy(pair.port, network) as way, pair.client.turn:
+        done = await pair.client.ask("fresh", link=pair.link(port=way.port), asks=list(page.asks))
+    if digest(done["answer"]) != expected:
+        raise Unequal(f"{page.variant.title} answered something else: not shown")
     ends = [round(each * 1e3, 2) for each in done["ends"]]
-    return {**names, **network, "ms": ends[-1], "ends_ms": ends}
+    return {"variant": page.variant.name, "kind": "page", "ms": ends[-1], "ends_ms": ends}

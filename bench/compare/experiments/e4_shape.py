@@ -138,7 +138,7 @@ async def _counted(level: Level, shape: Shape, rows: int, fields: int) -> dict[s
         before, reads = (counting.up, counting.down), await _reads(pair)
         done = await client.ask("calls", ask=ask, count=1)
         await counting.settled()
-        costs = {"up": counting.up - before[0], "down": counting.down - before[1]}
+        costs: dict[str, int | None] = {"up": counting.up - before[0], "down": counting.down - before[1]}
         costs |= {"requests": shape.requests(rows), "reads": await _reads(pair) - reads if pair.server else None}
     if digest(done["answer"]) != expected:
         raise Unequal(f"{shape.variant.title} answered something else: not shown")

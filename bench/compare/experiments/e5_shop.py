@@ -64,8 +64,10 @@ async def run(bench: Bench) -> None:
             before = [each.counted() for each in watching]
             order = await _placed(http)
             await asyncio.gather(*(each.watcher.ask("follow", order=order) for each in watching))
-            asked = {"order": order, "status": _TOLD[-1], "within": _WITHIN}
-            seen = await asyncio.gather(*(each.watcher.ask("seen", **asked) for each in watching))
+            last, within = _TOLD[-1], _WITHIN
+            seen = await asyncio.gather(
+                *(each.watcher.ask("seen", order=order, status=last, within=within) for each in watching)
+            )
             happened = await _happened(http, order)
             for each, known, bytes_before, opened in zip(watching, seen, before, opening, strict=True):
                 row = {"round": number, "bytes": each.counted() - bytes_before, "opening_bytes": opened}

@@ -11,6 +11,7 @@ from bench.compare.adapters.port import Link
 from bench.compare.adapters.rows import PLACES
 from bench.compare.bench import Bench, Unequal
 from bench.compare.bulk.content import hash_of
+from bench.compare.experiments import e6_shop
 from bench.compare.measure.workers import worker
 
 NAME = "E6"
@@ -55,6 +56,8 @@ async def run(bench: Bench) -> None:
             raise Unequal(f"{transfer.title} moved something else: not shown")
         names = {"experiment": NAME, "level": "bare", "variant": transfer.name, "kind": "bulk", "round": number}
         bench.folder.add({**names, "group": transfer.group, "amount": amount, **row})
+    if not bench.bare:
+        await e6_shop.run(bench)
 
 
 def _rows_hash(count: int) -> str:

@@ -8,7 +8,7 @@ import signal
 from typing import Any
 
 from bench.compare.adapters.port import Ask
-from bench.compare.bench import WARM_UP, Bench, Pair, opened
+from bench.compare.bench import Bench, Pair, opened
 from bench.compare.measure.statistics import percentiles
 from bench.compare.measure.workers import Worker
 from bench.compare.variants import BY_NAME
@@ -37,7 +37,7 @@ async def run(bench: Bench) -> None:
 async def _lies(bench: Bench, pair: Pair) -> dict[str, dict[str, Any]]:
     seconds = bench.either(0.6, 1.0)
     async with opened(pair) as client:
-        await client.ask("calls", ask=Ask(), count=WARM_UP)
+        await client.ask("calls", ask=Ask(), count=bench.warm_up)
         kept = percentiles((await client.ask("calls", ask=Ask(), count=50))["seconds"])["p50"]
         rate = 0.3 * await client.ask("capacity", ask=Ask(), seconds=0.3, at_once=1)
         open_ = await _stalled(pair, client.ask("rate", ask=Ask(), rate=rate, seconds=seconds))

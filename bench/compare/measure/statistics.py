@@ -19,9 +19,9 @@ PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 RESAMPLES = 2_000
 
 
-def histogram(seconds: Sequence[float]) -> HdrHistogram:
-    """All of these latencies; failures, which are infinite, as the highest value."""
-    found = HdrHistogram(1, MAX_MICROSECONDS, 3)
+def histogram(seconds: Sequence[float], most: int = MAX_MICROSECONDS) -> HdrHistogram:
+    """All of these latencies, up to `most` microseconds; failures, which are infinite, as the highest value."""
+    found = HdrHistogram(1, most, 3)
     for each in seconds:
         found.record_value(MAX_MICROSECONDS if math.isinf(each) else min(max(1, round(each * 1e6)), MAX_MICROSECONDS))
     return found
@@ -38,8 +38,10 @@ def percentiles(seconds: Sequence[float]) -> dict[str, float | None]:
 
 def write_hgrm(seconds: Sequence[float], path: Path) -> None:
     """The percentile distribution in milliseconds, in the format that HdrHistogram's plotters read."""
+    # A histogram is written bucket by bucket, and most of those up to a minute would be empty.
+    most = max(MAX_MICROSECONDS if math.isinf(each) else round(each * 1e6) for each in seconds)
     with path.open("wb") as file:
-        histogram(seconds).output_percentile_distribution(file, 1000.0)
+        histogram(seconds, max(2_000, 2 * most)).output_percentile_distribution(file, 1000.0)
 
 
 def interval(

@@ -28,6 +28,9 @@ PRELOADED = [
     *(f"bench.compare.news.{name}" for name in ("polling", "sse", "websocket", "subscription", "webhook", "sessions")),
     "bench.compare.bulk.http",
     "bench.compare.bulk.grpc_stream",
+    "bench.compare.bulk.shop_sessions",
+    "bench.compare.news.shop_sessions",
+    *(f"bench.compare.shop_adapters.{name}" for name in ("rest", "graphql", "grpc_aio", "soap", "mcp")),
     "bench.compare.work.sessions",
 ]
 

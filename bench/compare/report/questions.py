@@ -47,10 +47,10 @@ def _times(rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def _others(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    pages = {PAGE_TITLES[name]: e3.page(rows, name, 80, 0.0).median for name in variants(rows, "E3")}
+    pages = {PAGE_TITLES[name]: e3.page(rows, name, 80, 0.0).median for name in variants(rows, "E3", level="bare")}
     lists = {
         SHAPE_TITLES[name]: float(row["up"] + row["down"])
-        for name in variants(rows, "E4")
+        for name in variants(rows, "E4", level="bare")
         for row in rows_of(rows, "E4", kind="bytes", variant=name, rows=100, fields=2)
     }
     news = {NEWS_TITLES[name]: e5.hourly(rows, name, 60) for name in variants(rows, "E5", kind="one")}

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from bench.compare.adapters import rows, tls
-from bench.compare.adapters.messages import briefly, fully
+from bench.compare.adapters import tls
+from bench.compare.adapters.messages import briefly, page_rows
 from bench.compare.adapters.port import Ask, Call, Link, Rows
 from protos.shop.catalog.v1 import catalog_pb2 as pb
 from protos.shop.catalog.v1.catalog_pb2_grpc import CatalogServiceStub
@@ -31,7 +31,7 @@ async def connect(link: Link) -> AsyncIterator[Call]:
                 return [{"product_id": each.product_id, "available": each.available} for each in found.items]
             if ask.limit:
                 page = await catalog.ListProducts(pb.ListProductsRequest(page_size=ask.limit), metadata=metadata)
-                return rows.chosen(fully(page), ask.fields)
+                return page_rows(page, ask.fields)
             return list(await asyncio.gather(*(get(each) for each in ask.ids)))
 
         yield call

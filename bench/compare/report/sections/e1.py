@@ -23,12 +23,19 @@ def tables(rows: Sequence[Row]) -> dict[str, str]:
     for number, group in enumerate(_groups(rows), 1):
         names = variants(rows, "E1", level="shop", group=group)
         found.setdefault("e1-shop", "")
-        found["e1-shop"] += f"{'' if number == 1 else chr(10)}*{group}*\n\n" + _shop(rows, names)
+        found["e1-shop"] += f"{'' if number == 1 else chr(10)}{_title(rows, group)}\n\n" + _shop(rows, names)
     return found
 
 
 def _groups(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(str(row["group"]) for row in rows_of(rows, "E1", level="shop")))
+
+
+def _title(rows: Sequence[Row], group: str) -> str:
+    """The group, who asks, and in what its rows differ beside their protocol."""
+    own = rows_of(rows, "E1", level="shop", group=group)[0]
+    differs = f" Differs: {own['differs']}." if own["differs"] else ""
+    return f"**{group}**. Identity: {own['identity']}.{differs}"
 
 
 def _byte_cells(rows: Sequence[Row], variant: str) -> list[str]:
@@ -46,7 +53,7 @@ def _bytes(rows: Sequence[Row], names: Sequence[str], level: str) -> str:
     body = []
     for name in names:
         trips = rows_of(rows, "E1", kind="round trips", variant=name, level=level)
-        body.append([ALL_TITLES[name], *_byte_cells(rows, name), _body(rows, name), trips[0]["round_trips"]])
+        body.append([ALL_TITLES[name], *_byte_cells(rows, name), _body(rows, name), f"{trips[0]['round_trips']:g}"])
     return table(
         ["up / down, bytes", "call 1", "call 2", "call 100", "body's share of call 100", "round trips to first answer"],
         body,

@@ -5,20 +5,27 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from bench.compare.experiments.e2_rate import COMMON_RATE, RATE_TITLES
+from bench.compare.experiments.e2_rate import COMMON_RATE, RATE_TITLES, SHOP_COMMON_RATE
 from bench.compare.measure.folder import Row, rows_of
 from bench.compare.report.dots import Dots, draw_dots
 from bench.compare.report.figures import digits, measured, over_rounds, table, variants
 
 _BUSY = 0.8
+_RATES = {"bare": COMMON_RATE, "shop": SHOP_COMMON_RATE}
 
 
 def tables(rows: Sequence[Row]) -> dict[str, str]:
-    names = [name for name in RATE_TITLES if name in variants(rows, "E2")]
-    if not names:
-        return {}
+    return {"e2" if level == "bare" else "e2-shop": _table(rows, level) for level in _RATES if _names(rows, level)}
+
+
+def _names(rows: Sequence[Row], level: str) -> list[str]:
+    return [name for name in RATE_TITLES if name in variants(rows, "E2", level=level)]
+
+
+def _table(every: Sequence[Row], level: str) -> str:
+    rows = rows_of(every, "E2", level=level)
     body = []
-    for name in names:
+    for name in _names(rows, level):
         common = rows_of(rows, "E2", variant=name, rate_name="common")
         capacity = common[0]["capacity"]
         cells = [_percentile(common, each) for each in ("p50_ms", "p90_ms", "p99_ms", "p99.9_ms")]
@@ -30,9 +37,9 @@ def tables(rows: Sequence[Row]) -> dict[str, str]:
         busy = max(row["client_cpu_share"] for row in everything)
         note = f"{busy:.0%}" + (" (its client is the bottleneck)" if busy > _BUSY else "")
         body.append([RATE_TITLES[name], "-" if capacity is None else digits(capacity), *cells, *own, lost, note])
-    head = ["ms from the intended start", "capacity, calls/s", f"p50 at {COMMON_RATE:g}/s", "p90", "p99", "p99.9"]
+    head = ["ms from the intended start", "capacity, calls/s", f"p50 at {_RATES[level]:g}/s", "p90", "p99", "p99.9"]
     tail = ["p99 at 20 % of its own", "at 50 %", "at 80 %", "failed", "most CPU of its client, of one core"]
-    return {"e2": table([*head, *tail], body)}
+    return table([*head, *tail], body)
 
 
 def _percentile(rows: Sequence[Row], name: str) -> str:
@@ -46,14 +53,19 @@ def _percentile(rows: Sequence[Row], name: str) -> str:
 
 
 def pictures(rows: Sequence[Row]) -> dict[str, str]:
-    names = [name for name in RATE_TITLES if name in variants(rows, "E2")]
-    if not names:
-        return {}
-    lines = []
-    for name in names:
-        common = rows_of(rows, "E2", variant=name, rate_name="common")
-        if all(row["p99_ms"] is not None for row in common):
-            lines.append(Dots(RATE_TITLES[name].partition(" (a ")[0], over_rounds(common, "p99_ms")))
     return {
-        "e2-rate.svg": draw_dots(f"p99 at {COMMON_RATE:g} calls a second, from the intended start, ms", lines, "ms")
+        "e2-rate.svg" if level == "bare" else "e2-rate-shop.svg": _picture(rows, level)
+        for level in _RATES
+        if _names(rows, level)
     }
+
+
+def _picture(rows: Sequence[Row], level: str) -> str:
+    lines = []
+    for name in _names(rows, level):
+        common = rows_of(rows, "E2", level=level, variant=name, rate_name="common")
+        if all(row["p99_ms"] is not None for row in common):
+            group = str(common[0].get("group", ""))
+            lines.append(Dots(RATE_TITLES[name].partition(" (a ")[0], over_rounds(common, "p99_ms"), group))
+    title = f"p99 at {_RATES[level]:g} calls a second, {level}, from the intended start, ms"
+    return draw_dots(title, lines, "ms")

@@ -10,17 +10,24 @@ from bench.compare.measure.folder import Row, rows_of
 from bench.compare.report.figures import Measured, measured, table, variants
 from bench.compare.report.svg import Picture, legend
 
+_LEVELS = {"bare": "e3", "shop": "e3-shop"}
 _STAGES = (("a", "first product"), ("c", "second"), ("d", "five more"))
 _LEFT, _ROW, _TOP, _WIDTH = 230, 34, 76, 860
 
 
 def tables(rows: Sequence[Row]) -> dict[str, str]:
-    names = variants(rows, "E3")
-    if not names:
-        return {}
+    return {name: _table(rows, level) for level, name in _LEVELS.items() if variants(rows, "E3", level=level)}
+
+
+def _table(rows: Sequence[Row], level: str) -> str:
+    names = _ordered(rows, level)
     head = ["ms until the page is complete", *(_network(*each) for each in NETWORKS)]
     body = [[PAGE_TITLES[name], *(page(rows, name, *each) for each in NETWORKS)] for name in names]
-    return {"e3": table(head, body)}
+    return table(head, body)
+
+
+def _ordered(rows: Sequence[Row], level: str) -> list[str]:
+    return [name for name in PAGE_TITLES if name in variants(rows, "E3", level=level)]
 
 
 def _network(milliseconds: int, loss: float) -> str:
@@ -35,11 +42,17 @@ def page(rows: Sequence[Row], name: str, milliseconds: int, loss: float) -> Meas
 
 
 def pictures(rows: Sequence[Row]) -> dict[str, str]:
-    names = variants(rows, "E3")
-    if not names:
-        return {}
+    return {
+        "e3-waterfall.svg" if level == "bare" else "e3-waterfall-shop.svg": _picture(rows, level)
+        for level in _LEVELS
+        if variants(rows, "E3", level=level)
+    }
+
+
+def _picture(rows: Sequence[Row], level: str) -> str:
+    names = _ordered(rows, level)
     ends = {name: _median_ends(rows_of(rows, "E3", variant=name, round_trip_ms=80, loss=0.0)) for name in names}
-    title = "The page at 80 ms: what is waited for"
+    title = f"The page at 80 ms, {level}: what is waited for"
     said = "; ".join(f"{PAGE_TITLES[name]}: complete after {each[-1]:.0f} ms" for name, each in ends.items())
     picture = Picture(_WIDTH, _TOP + len(names) * _ROW + 40, title, f"From no connection to the last row. {said}.")
     picture.text(16, 26, title, size="big")
@@ -58,7 +71,7 @@ def pictures(rows: Sequence[Row]) -> dict[str, str]:
             picture.rect(_LEFT + start * scale, y + 4, max(1.0, (end - start) * scale - 1), _ROW - 14, colour)
             start = end
         picture.text(_LEFT + start * scale + 8, y + 18, f"{start:.0f} ms", colour="quiet", size="small")
-    return {"e3-waterfall.svg": picture.svg()}
+    return picture.svg()
 
 
 def _median_ends(rows: Sequence[Row]) -> list[float]:

@@ -6,8 +6,10 @@ import math
 from collections.abc import Sequence
 
 from bench.compare.experiments.e5_news import NEWS_TITLES
+from bench.compare.experiments.e5_shop import SHOP_NEWS_TITLES
 from bench.compare.measure.folder import Row, rows_of
-from bench.compare.report.figures import digits, table, variants
+from bench.compare.report.dots import Dots, draw_dots
+from bench.compare.report.figures import digits, measured, table, variants
 from bench.compare.report.svg import Picture
 
 # Events an hour, and what that is called.
@@ -44,7 +46,28 @@ def tables(rows: Sequence[Row]) -> dict[str, str]:
         for row in rows_of(rows, "E5", kind="crowd")
     ]
     head = ["many watchers", "watchers", "server memory each, KiB", "server CPU an event and watcher, µs"]
-    return {"e5": one, "e5-crowd": table([*head, "news late by, ms (p50)", "p99", "seen"], crowd)}
+    found = {"e5": one, "e5-crowd": table([*head, "news late by, ms (p50)", "p99", "seen"], crowd)}
+    return found | ({"e5-shop": _shop(rows)} if variants(rows, "E5", level="shop") else {})
+
+
+def _shop(rows: Sequence[Row]) -> str:
+    body = []
+    for name, own in _of_the_shop(rows).items():
+        late = [_late(own, status) for status in ("confirmed", "paid", "shipped")]
+        seen = f"{sum(row['seen'] for row in own)} of {sum(row['events'] for row in own)}"
+        moved = measured([float(row["bytes"]) for row in own])
+        body.append([SHOP_NEWS_TITLES[name], *late, seen, digits(own[0]["opening_bytes"]), moved])
+    head = ["late by, ms: confirmed", "paid", "shipped", "seen", "bytes to connect", "bytes an order"]
+    return table(["one customer, one order a round", *head], body)
+
+
+def _of_the_shop(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    return {name: rows_of(rows, "E5", level="shop", variant=name) for name in variants(rows, "E5", level="shop")}
+
+
+def _late(rows: Sequence[Row], status: str) -> str:
+    values = [row["late_ms"][status] for row in rows if status in row["late_ms"]]
+    return str(measured(values)) if values else "never seen"
 
 
 def _ms(value: float | None) -> str:
@@ -70,6 +93,19 @@ def pictures(rows: Sequence[Row]) -> dict[str, str]:
     names = [name for name in variants(rows, "E5", kind="one") if _delay(rows, name)]
     if not names:
         return {}
+    return {"e5-plane.svg": _plane(rows, names), **_shop_picture(rows)}
+
+
+def _shop_picture(rows: Sequence[Row]) -> dict[str, str]:
+    found = {
+        name: measured([max(0.1, row["late_ms"]["shipped"]) for row in own]) for name, own in _of_the_shop(rows).items()
+    }
+    lines = [Dots(SHOP_NEWS_TITLES[name], late, "") for name, late in found.items()]
+    title = "An order is shipped, in the shop: its customer knows after, ms"
+    return {"e5-shop.svg": draw_dots(title, lines, "ms")} if lines else {}
+
+
+def _plane(rows: Sequence[Row], names: Sequence[str]) -> str:
     points = {name: [hourly(rows, name, each) for each, _ in EVENT_RATES] for name in names}
     delays = {name: _delay(rows, name) for name in names}
     title = "News: what a watcher costs, and how late the news is"
@@ -116,7 +152,7 @@ def pictures(rows: Sequence[Row]) -> dict[str, str]:
         picture.text(
             _WIDTH - 160, label, f"{NEWS_TITLES[name]}: {digits(delays[name])} ms", colour=colour, size="small"
         )
-    return {"e5-plane.svg": picture.svg()}
+    return picture.svg()
 
 
 def _delay(rows: Sequence[Row], name: str) -> float:
