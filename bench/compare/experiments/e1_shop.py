@@ -90,7 +90,7 @@ GROUPS: tuple[Group, ...] = (
     Group(
         "an agent reads a product: the gateway's cache, with a token",
         "token",
-        "MCP's server asks the gateway in its turn; an MCP client first asks what the server can do, which is in call 1",
+        "MCP's server asks the gateway in its turn; an MCP client first asks what it can do, which is in call 1",
         _PRODUCT,
         (
             (_variant("shop-rest-hit-token", "REST, cache hit, token", "rest"), "gateway"),
@@ -100,8 +100,8 @@ GROUPS: tuple[Group, ...] = (
     Group(
         "an agent lists one product: the gateway's cache, with a token",
         "token",
-        "MCP's server asks the gateway in its turn; the tool's answer has each product twice, as text and as data, as MCP "
-        "wants it, but without its picture and date",
+        "MCP's server asks the gateway in its turn; a tool's answer has each product twice, as text and data, as MCP "
+        "wants it, and here without its picture and date",
         Ask((), 1),
         (
             (_variant("shop-rest-search", "REST, a list of one, token", "rest"), "gateway"),

@@ -1,7 +1,8 @@
 """A TCP proxy on the loopback that counts every byte, and can stand for a distance or break a connection.
 
 It does not touch what it passes on. `delay` is one way, in seconds; a connection's first bytes wait for a TCP
-handshake too (one round trip), since the loopback's own takes no time. `loss` is the share of pieces that come late
+handshake too, since the loopback's own takes no time: a client may send after one round trip, and a server that speaks
+first after one and a half. `loss` is the share of pieces that come late
 by a retransmission timeout, with all that is behind them: TCP keeps the order.
 """
 
@@ -32,12 +33,13 @@ class Recorded:
 class Clocks:
     """Round trips, from no connection, that had to pass before each side knows what it knows (Lamport's clocks).
 
-    The client knows of its connection after one round trip; what is sent arrives half a round trip later. What a side
-    sends before something reaches it does not depend on that: over a distance the clocks count what is waited for.
+    The client knows of its connection after one round trip, the server after one and a half; what is sent arrives half
+    a round trip later. What a side sends before something reaches it does not depend on that: over a distance the
+    clocks count what is waited for.
     """
 
     client: float = 1.0
-    server: float = 1.0
+    server: float = 1.5
 
 
 @dataclass
@@ -101,11 +103,11 @@ class Proxy:
         record, clocks = Recorded(), Clocks()
         self.recorded.append(record)
         self.clocks.append(clocks)
-        handshake = 2 * self._distance.delay
+        delay = self._distance.delay
         try:
             await asyncio.gather(
-                self._forward(reader, there_writer, record.up, clocks, handshake),
-                self._forward(there_reader, writer, record.down, clocks, 0.0, answers=True),
+                self._forward(reader, there_writer, record.up, clocks, 2 * delay),
+                self._forward(there_reader, writer, record.down, clocks, 3 * delay, answers=True),
             )
         finally:
             self._connections -= ends
