@@ -29,7 +29,7 @@ async def serve(options: Sequence[str]) -> AsyncIterator[int]:
         async def answer(message: AbstractIncomingMessage) -> None:
             body = json.dumps(rows.brief(json.loads(message.body)["product"])).encode()
             reply = aio_pika.Message(body, correlation_id=message.correlation_id)
-            await channel.default_exchange.publish(reply, message.reply_to or "")
+            await channel.default_exchange.publish(reply, message.reply_to or "", mandatory=False)
 
         await (await channel.declare_queue(name, auto_delete=True)).consume(answer, no_ack=True)
         yield URL(url).port or 5672
