@@ -60,4 +60,6 @@ def reads(env: Mapping[str, str], tls: str) -> tuple[Variant, ...]:
 
 
 BY_NAME = {variant.name: variant for variant in READS}
-TITLES: dict[str, str] = {each.name: each.title for each in (*READS, TRUSTED, *OVER_TLS)} | {"amqp": AMQP_TITLE}
+# In the order in which tables show them: relatives beside each other, TLS and the broker last.
+TITLES: dict[str, str] = {each.name: each.title for each in (*READS[:2], TRUSTED, *READS[2:], *OVER_TLS)}
+TITLES["amqp"] = AMQP_TITLE

@@ -7,8 +7,10 @@ export function start() {
   return async () => {
     asked ??= fetch("/page/measured.json").then((answer) => answer.json());
     try {
-      const questions = await asked;
-      if (!$("#questions").children.length) $("#questions").replaceChildren(...questions.map(card));
+      const { questions, words } = await asked;
+      if ($("#questions").children.length) return;
+      $("#questions").replaceChildren(...questions.map(card));
+      $("#words").replaceChildren(...words.map(verdict));
     } catch (error) {
       asked = undefined;
       $("#questions").replaceChildren(h("p", { role: "alert" }, `The measurements could not be read: ${error.message}`));
@@ -38,6 +40,16 @@ function card(question, number) {
     h("p", { class: "quiet" }, question.where),
     h("div", { class: "bar", role: "group", "aria-labelledby": title }, buttons),
     answer,
+  );
+}
+
+function verdict({ said, ours, so, verdict }) {
+  return h(
+    "tr",
+    { "data-word": verdict },
+    h("th", { scope: "row" }, said),
+    h("td", {}, ours),
+    h("td", {}, h("strong", {}, so)),
   );
 }
 

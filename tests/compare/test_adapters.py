@@ -13,10 +13,10 @@ pytest.importorskip("connectrpc", reason="not run: needs connectrpc, of the deve
 from bench.compare.adapters.port import Ask
 from bench.compare.adapters.rows import brief
 from bench.compare.bench import Bench, Unequal, check_equal
-from bench.compare.experiments.e1_read import count_bytes
+from bench.compare.experiments.e1_read import count_bytes, round_trips, told_apart
 from bench.compare.measure.folder import Folder
 from bench.compare.measure.statistics import digest
-from bench.compare.variants import READS, reads
+from bench.compare.variants import reads
 from tests.conftest import RABBITMQ_URL
 
 ADAPTERS = Path(__file__).parents[2] / "bench" / "compare" / "adapters"
@@ -28,12 +28,32 @@ async def test_every_variant_answers_the_same(tmp_path: Path) -> None:
     """One product and three at once: the same canonical form over every protocol; and one that differs is named."""
     async with AsyncExitStack() as stack:
         bench = Bench(Folder(tmp_path), stack, quick=True, bare=True)
-        pairs = await bench.pairs(READS)
+        pairs = await bench.pairs(reads({}, bench.tls()))
         assert await check_equal(pairs, Ask()) == digest([brief("42")])
         ids = ("1", "2", "3")
-        assert await check_equal(pairs, Ask(ids=ids)) == digest([brief(each) for each in ids])
+        # A trusted document is one for a single product.
+        several = [pair for pair in pairs if pair.variant.name != "graphql-trusted"]
+        assert await check_equal(several, Ask(ids=ids)) == digest([brief(each) for each in ids])
         with pytest.raises(Unequal, match="REST"):
             await check_equal(pairs[:1], Ask(), digest([brief("43")]))
+
+
+@pytest.mark.timeout(240)
+async def test_tls_is_what_a_call_has_more_with_it(tmp_path: Path) -> None:
+    """Its answer is the same, and of its bytes all that are not TLS are those of the call without it."""
+    async with AsyncExitStack() as stack:
+        bench = Bench(Folder(tmp_path), stack, quick=True, bare=True)
+        plain, secured = await bench.pairs([each for each in reads({}, bench.tls()) if each.adapter == "rest"])
+        without = await count_bytes(plain, Ask(), steady=1)
+        rows = told_apart(await count_bytes(secured, Ask(), steady=1), without)
+        for row, other in zip(rows, without, strict=True):
+            for way in ("up", "down"):
+                layers = dict(row[f"layers_{way}"])
+                assert layers.pop("TLS") >= 22  # a record's head and its tag, once the connection is there
+                assert layers == other[f"layers_{way}"]
+        assert await round_trips(secured, Ask(), 2) == await round_trips(plain, Ask(), 2) + 1 == 3
+        with pytest.raises(ValueError, match="fewer bytes up with TLS than without"):
+            told_apart(without, rows)
 
 
 @pytest.mark.rabbitmq
@@ -41,7 +61,7 @@ async def test_amqp_answers_the_same_where_there_is_a_rabbitmq(tmp_path: Path) -
     """Request and reply over the broker have the same answer, and each of its bytes belongs to a layer."""
     async with AsyncExitStack() as stack:
         bench = Bench(Folder(tmp_path), stack, quick=True, bare=True)
-        pair = await bench.pair(reads({"SHOP_BROKER_URL": RABBITMQ_URL})[-1])
+        pair = await bench.pair(reads({"SHOP_BROKER_URL": RABBITMQ_URL}, "")[-1])
         assert await check_equal([pair], Ask()) == digest([brief("42")])
         for row in await count_bytes(pair, Ask(), steady=1):
             assert row["up"] > row["layers_up"]["body"] > 0

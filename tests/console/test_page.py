@@ -160,6 +160,8 @@ async def test_a_prediction_reveals_what_was_measured(shop: Shop) -> None:
         shown = await first.locator("tbody th").all_text_contents()
         assert {"gRPC-Web", "Connect (JSON)", "Connect (protobuf)", "REST (JSON)"} <= set(shown)
         assert await first.locator("button:not([disabled])").count() == 0
+        verdicts = await page.eval_on_selector_all("#words tr", "rows => rows.map(row => row.dataset.word)")
+        assert set(verdicts) == {"supported", "qualified", "contradicted"}
 
 
 STATUSES = {

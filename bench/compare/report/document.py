@@ -8,6 +8,7 @@ page gets what it shows from the same rows.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,8 +43,26 @@ def keep(runs: Sequence[Path]) -> None:
 def written() -> dict[Path, str]:
     """Every file that is made of the kept run, with its content."""
     made = {KEPT / name: svg for name, svg in pictures(rows(KEPT)).items()}
-    page = json.dumps(questions(rows(KEPT)), indent=1) + "\n"
-    return {**made, DOCUMENT: filled(DOCUMENT.read_text(), blocks(KEPT)), PAGE: page}
+    text = filled(DOCUMENT.read_text(), blocks(KEPT))
+    page = {"questions": questions(rows(KEPT)), "words": words(text)}
+    return {**made, DOCUMENT: text, PAGE: json.dumps(page, indent=1, ensure_ascii=False) + "\n"}
+
+
+def words(text: str) -> list[dict[str, str]]:
+    """The document's last table as the console's page shows it: what the articles say, our cells, and the verdict.
+
+    Raises `ValueError` for a row without a verdict.
+    """
+    found = []
+    for line in text.partition("## The articles' words")[2].splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("|") and len(cells) == 3 and cells[0] not in ("the articles say", "---"):
+            verdict = re.search(r"\*\*(supported|qualified|contradicted)\*\*", cells[2])
+            if verdict is None:
+                raise ValueError(f"no verdict in: {line}")
+            said, ours, so = (re.sub(r"[*`]", "", cell) for cell in cells)
+            found.append({"said": said, "ours": ours, "so": so, "verdict": verdict[1]})
+    return found
 
 
 def main() -> None:

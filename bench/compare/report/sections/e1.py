@@ -9,7 +9,7 @@ from bench.compare.measure.folder import Row, rows_of
 from bench.compare.report.dots import Dots, draw_dots
 from bench.compare.report.figures import LAYERS, over_rounds, ratio, table, variants
 from bench.compare.report.svg import Picture, legend
-from bench.compare.variants import TITLES
+from bench.compare.variants import OVER_TLS, TITLES
 
 ALL_TITLES = {**TITLES, **SHOP_TITLES}
 
@@ -17,7 +17,7 @@ ALL_TITLES = {**TITLES, **SHOP_TITLES}
 def tables(rows: Sequence[Row]) -> dict[str, str]:
     """Name -> Markdown: bytes and times of both levels."""
     found: dict[str, str] = {}
-    if bare := variants(rows, "E1", level="bare"):
+    if bare := ordered(rows, "bare"):
         found["e1-bytes"] = _bytes(rows, bare, "bare")
         found["e1-time"] = _times(rows, bare, "bare")
     for number, group in enumerate(_groups(rows), 1):
@@ -82,33 +82,62 @@ def _shop(rows: Sequence[Row], names: Sequence[str]) -> str:
     return table(["", "call 1, bytes", "call 100, bytes", "p50, ms", "CPU of the whole shop, ms"], body)
 
 
+def ordered(rows: Sequence[Row], level: str) -> list[str]:
+    """The variants of a level, as tables show them."""
+    return [name for name in ALL_TITLES if name in variants(rows, "E1", level=level)]
+
+
+_SECURED = {variant.name: variant.name.removesuffix("-tls") for variant in OVER_TLS}
+
+
 def pictures(rows: Sequence[Row]) -> dict[str, str]:
-    """File name -> SVG."""
-    found: dict[str, str] = {}
-    for level in ("bare", "shop"):
-        if names := variants(rows, "E1", level=level):
-            found[f"e1-bytes-{level}.svg"] = _strips(rows, names, level)
-            found[f"e1-time-{level}.svg"] = _dots(rows, names, level)
+    """File name -> SVG. TLS and agents have pictures of their own: beside their bars the others' could not be read."""
+    if not rows_of(rows, "E1"):
+        return {}
+    names = ordered(rows, "bare")
+    found = {
+        "e1-bytes-bare.svg": _strips(rows, [name for name in names if name not in _SECURED], "bare"),
+        "e1-bytes-tls.svg": _strips(
+            rows, [each for pair in _SECURED.items() for each in pair[::-1]], "bare, and with TLS"
+        ),
+        "e1-time-bare.svg": _dots(rows, names, "bare"),
+    }
+    if names := ordered(rows, "shop"):
+        agents = [name for name in names if _group(rows, name).startswith("an agent")]
+        others = [name for name in names if name not in agents]
+        found["e1-bytes-shop.svg"] = _strips(rows, others, "shop")
+        found["e1-bytes-agents.svg"] = _strips(rows, agents, "shop, by an agent")
+        found["e1-time-shop.svg"] = _dots(rows, names, "shop")
     return found
 
 
-_LEFT, _BAR, _GAP, _TOP = 190, 14, 14, 70
+def _group(rows: Sequence[Row], name: str) -> str:
+    return str(rows_of(rows, "E1", variant=name)[0].get("group", ""))
+
+
+_LEFT, _BAR, _GAP, _TOP, _HEAD = 210, 14, 14, 70, 24
 
 
 def _strips(rows: Sequence[Row], names: Sequence[str], level: str) -> str:
     """For each variant call 1 above call 100: how long the bar is, and what it is made of."""
     shown = [row for name in names for row in rows_of(rows, "E1", kind="bytes", variant=name) if row["call"] != 2]
     most = max(row["up"] + row["down"] for row in shown)
-    height = _TOP + len(names) * (2 * _BAR + _GAP + 4) + 20
+    groups = {name: _group(rows, name) for name in names}
+    heads = len({group for group in groups.values() if group})
+    height = _TOP + len(names) * (2 * _BAR + _GAP + 8) + heads * _HEAD + 10
     title = f"Bytes of one read at the socket, {level}: call 1 above call 100"
     said = "; ".join(f"{ALL_TITLES[row['variant']]} call {row['call']}: {row['up'] + row['down']}" for row in shown)
     picture = Picture(860, height, title, f"Bytes up and down together. {said}.")
     picture.text(16, 26, title, size="big")
     present = [layer for layer in LAYERS if any(layer in {**row["layers_up"], **row["layers_down"]} for row in shown)]
     legend(picture, 16, 50, [(layer, layer) for layer in present])
-    y = float(_TOP)
+    y, group = float(_TOP), ""
     scale = (860 - _LEFT - 70) / most
     for name in names:
+        if groups[name] != group:
+            group = groups[name]
+            picture.text(16, y + 14, group, colour="quiet")
+            y += _HEAD
         picture.text(_LEFT - 12, y + _BAR + 5, ALL_TITLES[name], anchor="end")
         for row in rows_of(rows, "E1", kind="bytes", variant=name):
             if row["call"] != 2:

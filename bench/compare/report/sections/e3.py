@@ -20,13 +20,14 @@ def tables(rows: Sequence[Row]) -> dict[str, str]:
 
 
 def _table(rows: Sequence[Row], level: str) -> str:
-    names = _ordered(rows, level)
+    names = ordered(rows, level)
     head = ["ms until the page is complete", *(_network(*each) for each in NETWORKS)]
     body = [[PAGE_TITLES[name], *(page(rows, name, *each) for each in NETWORKS)] for name in names]
     return table(head, body)
 
 
-def _ordered(rows: Sequence[Row], level: str) -> list[str]:
+def ordered(rows: Sequence[Row], level: str) -> list[str]:
+    """The pages of a level, as tables show them."""
     return [name for name in PAGE_TITLES if name in variants(rows, "E3", level=level)]
 
 
@@ -50,7 +51,7 @@ def pictures(rows: Sequence[Row]) -> dict[str, str]:
 
 
 def _picture(rows: Sequence[Row], level: str) -> str:
-    names = _ordered(rows, level)
+    names = ordered(rows, level)
     ends = {name: _median_ends(rows_of(rows, "E3", variant=name, round_trip_ms=80, loss=0.0)) for name in names}
     title = f"The page at 80 ms, {level}: what is waited for"
     said = "; ".join(f"{PAGE_TITLES[name]}: complete after {each[-1]:.0f} ms" for name, each in ends.items())

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from bench.compare.experiments.e5_news import NEWS_TITLES
-from bench.compare.experiments.e5_shop import SHOP_NEWS_TITLES
+from bench.compare.experiments.e5_shop import SHOP_NEWS_TITLES, SHOP_WAYS
 from bench.compare.measure.folder import Row, rows_of
 from bench.compare.report.dots import Dots, draw_dots
 from bench.compare.report.figures import digits, measured, table, variants
@@ -16,6 +16,8 @@ from bench.compare.report.svg import Picture
 EVENT_RATES = ((3600, "1 a second"), (60, "1 a minute"), (1, "1 an hour"))
 # RFC 6455: each side of websockets' connection pings every 20 s; a ping and its pong are 16 bytes (4 of data, a mask).
 _PINGS_PER_HOUR, _PING_BYTES = 2 * 180, 16
+_TOLD = "is told, over a connection that it keeps"
+_HOW = {"polling": "asks", "sse": _TOLD, "websocket": _TOLD, "subscription": _TOLD, "webhooks": "is called"}
 _PINGED = {"websocket", "subscription"}
 _LONG_POLLS_PER_HOUR = 3600 / 25
 _LEFT, _TOP, _WIDTH, _HEIGHT = 80, 64, 860, 460
@@ -52,7 +54,7 @@ def tables(rows: Sequence[Row]) -> dict[str, str]:
 
 def _shop(rows: Sequence[Row]) -> str:
     body = []
-    for name, own in _of_the_shop(rows).items():
+    for name, own in of_the_shop(rows).items():
         late = [_late(own, status) for status in ("confirmed", "paid", "shipped")]
         seen = f"{sum(row['seen'] for row in own)} of {sum(row['events'] for row in own)}"
         moved = measured([float(row["bytes"]) for row in own])
@@ -61,7 +63,8 @@ def _shop(rows: Sequence[Row]) -> str:
     return table(["one customer, one order a round", *head], body)
 
 
-def _of_the_shop(rows: Sequence[Row]) -> dict[str, list[Row]]:
+def of_the_shop(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Way -> its rows, a row an order."""
     return {name: rows_of(rows, "E5", level="shop", variant=name) for name in variants(rows, "E5", level="shop")}
 
 
@@ -98,9 +101,10 @@ def pictures(rows: Sequence[Row]) -> dict[str, str]:
 
 def _shop_picture(rows: Sequence[Row]) -> dict[str, str]:
     found = {
-        name: measured([max(0.1, row["late_ms"]["shipped"]) for row in own]) for name, own in _of_the_shop(rows).items()
+        name: measured([max(0.1, row["late_ms"]["shipped"]) for row in own]) for name, own in of_the_shop(rows).items()
     }
-    lines = [Dots(SHOP_NEWS_TITLES[name], late, "") for name, late in found.items()]
+    groups = {way.name: _HOW[way.way] for way in SHOP_WAYS}
+    lines = [Dots(SHOP_NEWS_TITLES[name], late, groups[name]) for name, late in found.items()]
     title = "An order is shipped, in the shop: its customer knows after, ms"
     return {"e5-shop.svg": draw_dots(title, lines, "ms")} if lines else {}
 
@@ -128,7 +132,7 @@ def _plane(rows: Sequence[Row], names: Sequence[str]) -> str:
     def at(value: float, delay: float) -> tuple[float, float]:
         across = (math.log10(value) - left) / (right - left or 1)
         up = (math.log10(delay) - low) / (high - low or 1)
-        return _LEFT + across * (_WIDTH - _LEFT - 170), _HEIGHT - 50 - up * (_HEIGHT - _TOP - 70)
+        return _LEFT + across * (_WIDTH - _LEFT - 200), _HEIGHT - 50 - up * (_HEIGHT - _TOP - 70)
 
     for power in range(left, right + 1):
         x, _ = at(10.0**power, 10.0**low)
@@ -136,7 +140,7 @@ def _plane(rows: Sequence[Row], names: Sequence[str]) -> str:
         picture.text(x, _HEIGHT - 26, f"{10.0**power:,.0f}", colour="quiet", anchor="middle", size="small")
     for power in range(low, high + 1):
         _, y = at(10.0**left, 10.0**power)
-        picture.line(_LEFT, y, _WIDTH - 170, y)
+        picture.line(_LEFT, y, _WIDTH - 200, y)
         picture.text(_LEFT - 8, y + 4, f"{10.0**power:g}", colour="quiet", anchor="end", size="small")
     picture.text(_WIDTH / 2 - 60, _HEIGHT - 8, "bytes of a watcher in an hour", colour="quiet", anchor="middle")
     label = 0.0
@@ -150,7 +154,7 @@ def _plane(rows: Sequence[Row], names: Sequence[str]) -> str:
         picture.dot(x, y, colour, 6)
         label = max(label + 15, y + 4)
         picture.text(
-            _WIDTH - 160, label, f"{NEWS_TITLES[name]}: {digits(delays[name])} ms", colour=colour, size="small"
+            _WIDTH - 190, label, f"{NEWS_TITLES[name]}: {digits(delays[name])} ms", colour=colour, size="small"
         )
     return picture.svg()
 
