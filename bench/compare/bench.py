@@ -16,10 +16,10 @@ from typing import Any, TypeVar, cast
 import psutil
 
 from bench.compare.adapters.port import Ask, Link
-from bench.compare.adapters.tls import made
 from bench.compare.measure.folder import Folder
 from bench.compare.measure.statistics import digest
 from bench.compare.measure.workers import Worker, worker
+from bench.compare.tls import made
 from bench.compare.variants import Variant
 from bench.shop import RunningShop, fresh_shop
 

@@ -68,8 +68,8 @@ def _chosen(names: Sequence[str]) -> list[str]:
 
 async def _run(chosen: Sequence[str], *, quick: bool, bare: bool, folder: Path) -> list[str]:
     from bench.compare.bench import Bench
+    from bench.compare.experiments.shop.trusted_gateway import start_trusted_gateway
     from bench.compare.measure.folder import Folder
-    from bench.compare.trusted_gateway import start_trusted_gateway
 
     kept = Folder(folder)
     kept.begin(["shop", *sys.argv[1:]], {"experiments": list(chosen), "quick": quick, "bare": bare})

@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc.aio
 
-from bench.compare.adapters import tls
+from bench.compare import tls
 from bench.compare.adapters.messages import briefly, message, page_message, page_rows
 from bench.compare.adapters.port import Ask, Call, Link, Rows
 from protos.shop.catalog.v1 import catalog_pb2 as pb

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import uvicorn
 
-from bench.compare.adapters import tls
+from bench.compare import tls
 from bench.compare.adapters.rows import BRIEF
 
 # An answer in the client's own types, already reduced to the fields that were asked for.

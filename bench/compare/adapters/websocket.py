@@ -13,7 +13,8 @@ from typing import Any
 from websockets.asyncio import client, server
 from websockets.exceptions import ConnectionClosed
 
-from bench.compare.adapters import rows, tls
+from bench.compare import tls
+from bench.compare.adapters import rows
 from bench.compare.adapters.port import Ask, Call, Link, Rows
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 
-from bench.compare.adapters import tls
+from bench.compare import tls
 from bench.compare.adapters.port import Link
 from bench.compare.bulk.content import sending
 from protos.shop.storage.v1 import storage_pb2 as pb

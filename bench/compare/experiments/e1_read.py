@@ -12,7 +12,7 @@ from typing import Any
 from bench.compare.adapters.port import Ask
 from bench.compare.adapters.rows import brief
 from bench.compare.bench import Bench, Pair, check_equal, cpu_of, opened
-from bench.compare.experiments.e1_shop import ShopRead, shop_reads
+from bench.compare.experiments.shop.reads import ShopRead, shop_reads
 from bench.compare.measure.layers import Layer, Span, spans, window
 from bench.compare.measure.proxies import Distance, Proxy, proxy
 from bench.compare.measure.statistics import digest, percentiles

@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.compare.adapters.port import Ask, Call, Link, Rows
 from bench.compare.bench import Bench, Pair, check_equal, opened
-from bench.compare.experiments.e1_shop import CACHED, UNCACHED, shop_reads
+from bench.compare.experiments.shop.reads import CACHED, UNCACHED, shop_reads
 from bench.compare.measure.sessions import failed
 from bench.compare.measure.statistics import percentiles
 from bench.compare.variants import READS, TRUSTED, Variant

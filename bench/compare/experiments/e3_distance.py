@@ -10,7 +10,7 @@ from typing import Any
 from bench.compare.adapters.port import Ask
 from bench.compare.adapters.rows import brief
 from bench.compare.bench import Bench, Pair, Unequal, check_equal
-from bench.compare.experiments.e1_shop import CATALOG, port_of
+from bench.compare.experiments.shop.reads import CATALOG, port_of
 from bench.compare.measure.proxies import Distance, proxy
 from bench.compare.measure.statistics import digest
 from bench.compare.variants import Variant

@@ -12,7 +12,7 @@ import httpx
 from bench.compare.adapters.port import Ask
 from bench.compare.adapters.rows import FULL, chosen, page
 from bench.compare.bench import Bench, Pair, Unequal, opened
-from bench.compare.experiments.e1_shop import CATALOG, port_of, sign_in
+from bench.compare.experiments.shop.reads import CATALOG, port_of, sign_in
 from bench.compare.measure.proxies import proxy
 from bench.compare.measure.statistics import digest, percentiles
 from bench.compare.variants import Variant

@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.compare.adapters.port import Link
 from bench.compare.bench import Bench
-from bench.compare.experiments import e5_shop
+from bench.compare.experiments.shop import news
 from bench.compare.measure.proxies import Proxy, proxy
 from bench.compare.measure.statistics import percentiles
 from bench.compare.measure.workers import Worker, worker
@@ -72,7 +72,7 @@ async def run(bench: Bench) -> None:
         for way in crowds:
             await _crowd(bench, way, 1_000)
     if not bench.bare:
-        await e5_shop.run(bench)
+        await news.run(bench)
 
 
 @dataclass(frozen=True, slots=True)

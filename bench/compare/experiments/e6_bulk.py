@@ -11,7 +11,7 @@ from bench.compare.adapters.port import Link
 from bench.compare.adapters.rows import PLACES
 from bench.compare.bench import Bench, Unequal
 from bench.compare.bulk.content import hash_of
-from bench.compare.experiments import e6_shop
+from bench.compare.experiments.shop import bulk
 from bench.compare.measure.workers import worker
 
 NAME = "E6"
@@ -57,7 +57,7 @@ async def run(bench: Bench) -> None:
         names = {"experiment": NAME, "level": "bare", "variant": transfer.name, "kind": "bulk", "round": number}
         bench.folder.add({**names, "group": transfer.group, "amount": amount, **row})
     if not bench.bare:
-        await e6_shop.run(bench)
+        await bulk.run(bench)
 
 
 def _rows_hash(count: int) -> str:

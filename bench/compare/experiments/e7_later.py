@@ -8,7 +8,7 @@ import signal
 from typing import Any
 
 from bench.compare.bench import Bench
-from bench.compare.experiments.e1_shop import sign_in
+from bench.compare.experiments.shop.reads import sign_in
 from bench.compare.measure.workers import WorkerFailed, worker
 
 NAME = "E7"

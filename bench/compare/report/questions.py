@@ -8,7 +8,7 @@ from typing import Any
 from bench.compare.experiments.e3_distance import PAGE_TITLES
 from bench.compare.experiments.e4_shape import SHAPE_TITLES
 from bench.compare.experiments.e5_news import NEWS_TITLES
-from bench.compare.experiments.e5_shop import SHOP_NEWS_TITLES
+from bench.compare.experiments.shop.news import SHOP_NEWS_TITLES
 from bench.compare.measure.folder import Row, rows_of
 from bench.compare.measure.layers import Layer
 from bench.compare.report.figures import digits, measured, over_rounds, variants

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from bench.compare.adapters import tls
+from bench.compare import tls
 from bench.compare.adapters.messages import briefly, page_rows
 from bench.compare.adapters.port import Ask, Call, Link, Rows
 from protos.shop.catalog.v1 import catalog_pb2 as pb

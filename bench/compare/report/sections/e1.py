@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.compare.experiments.e1_shop import SHOP_TITLES
+from bench.compare.experiments.shop.reads import SHOP_TITLES
 from bench.compare.measure.folder import Row, rows_of
 from bench.compare.report.dots import Dots, draw_dots
 from bench.compare.report.figures import LAYERS, over_rounds, ratio, table, variants

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from bench.compare.experiments.e5_news import NEWS_TITLES
-from bench.compare.experiments.e5_shop import SHOP_NEWS_TITLES, SHOP_WAYS
+from bench.compare.experiments.shop.news import SHOP_NEWS_TITLES, SHOP_WAYS
 from bench.compare.measure.folder import Row, rows_of
 from bench.compare.report.dots import Dots, draw_dots
 from bench.compare.report.figures import digits, measured, table, variants

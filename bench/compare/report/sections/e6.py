@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from bench.compare.experiments.e6_bulk import TRANSFERS, Transfer
-from bench.compare.experiments.e6_shop import SHOP_TRANSFERS, ShopTransfer
+from bench.compare.experiments.shop.bulk import SHOP_TRANSFERS, ShopTransfer
 from bench.compare.measure.folder import Row, rows_of
 from bench.compare.report.dots import Dots, draw_dots
 from bench.compare.report.figures import Measured, measured, table, variants

@@ -13,7 +13,7 @@ import httpx
 
 from bench.compare.adapters.port import Link
 from bench.compare.bench import Bench
-from bench.compare.experiments.e1_shop import port_of, sign_in
+from bench.compare.experiments.shop.reads import port_of, sign_in
 from bench.compare.measure.proxies import Proxy, proxy
 from bench.compare.measure.workers import Worker, worker
 from bench.shop import RunningShop

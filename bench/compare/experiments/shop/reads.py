@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from bench.compare.adapters.port import Ask
 from bench.compare.bench import Bench, Pair
-from bench.compare.trusted_gateway import TRUSTED_GATEWAY, trusted_gateway
+from bench.compare.experiments.shop.trusted_gateway import TRUSTED_GATEWAY, trusted_gateway
 from bench.compare.variants import Variant
 from bench.shop import RunningShop
 from shop.gateway_client import Gateway

@@ -10,7 +10,7 @@ from typing import Any
 from bench.compare.adapters.port import Link
 from bench.compare.bench import Bench, Unequal, cpu_of
 from bench.compare.bulk.content import hash_of
-from bench.compare.experiments.e1_shop import port_of, sign_in
+from bench.compare.experiments.shop.reads import port_of, sign_in
 from bench.compare.measure.workers import worker
 
 _SESSION = "bench.compare.bulk.shop_sessions:FileClient"
