@@ -44,8 +44,7 @@ async def _receive(socket: client.ClientConnection, waiting: dict[int, asyncio.F
 @asynccontextmanager
 async def connect(link: Link) -> AsyncIterator[Call]:
     """Many calls may be on their way at once. A connection that ends fails them all."""
-    waiting: dict[int, asyncio.Future[Any]] = {}
-    numbers = itertools.count(1)
+    waiting, numbers = dict[int, asyncio.Future[Any]](), itertools.count(1)
     url, plain = link.url.replace("http", "ws", 1), dict[str, Any](compression=None, proxy=None)
     async with client.connect(url, additional_headers=link.headers, ssl=link.trust, **plain) as socket:
         receiving = asyncio.create_task(_receive(socket, waiting))

@@ -82,12 +82,14 @@ async def _shop(bench: Bench) -> Level:
 async def _measure(bench: Bench, level: Level) -> None:
     ask, seconds = level.ask, bench.either(0.15, 0.5)
     capacities: dict[str, float] = {}
-    for pair in level.pairs:
+    # The most of some tries, in turn: whatever else the machine does can only take from it.
+    for pair in (*level.pairs,) * bench.either(1, 3):
         async with opened(pair, "pool") as client:
             await client.ask("calls", ask=ask, count=bench.warm_up)
-            capacities[pair.variant.name] = await client.ask("capacity", ask=ask, seconds=seconds, at_once=_AT_ONCE)
-    found = (f"{pair.variant.title} {capacities[pair.variant.name]:.0f}" for pair in level.pairs)
-    bench.say(f"{NAME} {level.name}: calls a second: {', '.join(found)}")
+            found = await client.ask("capacity", ask=ask, seconds=seconds, at_once=_AT_ONCE)
+        capacities[pair.variant.name] = max(found, capacities.get(pair.variant.name, 0.0))
+    said = (f"{pair.variant.title} {capacities[pair.variant.name]:.0f}" for pair in level.pairs)
+    bench.say(f"{NAME} {level.name}: calls a second: {', '.join(said)}")
     nothing = Pair(INSTRUMENT, await bench.worker("bench.compare.measure.sessions:Client", __name__), 0)
     samples: dict[tuple[str, str], list[list[float]]] = {}
     for number, pair in bench.interleaved([nothing, *level.pairs]):
@@ -102,6 +104,9 @@ async def _measure(bench: Bench, level: Level) -> None:
                 bench.folder.add(row)
     bench.say(f"{NAME} {level.name}: {bench.rounds} rounds")
     for (variant, name), rounds in samples.items():
+        every = [seconds for each in rounds for seconds in each]
+        pooled = {"kind": "all rounds", "rate_name": name, "n": len(every), "p99.9_ms": percentiles(every)["p99.9"]}
+        bench.folder.add({"experiment": NAME, "level": level.name, "variant": variant, **pooled})
         bench.folder.sample(NAME, f"{level.name}-{variant}", name, rounds)
 
 

@@ -13,7 +13,8 @@ from bench.compare.adapters.port import Adapter, Ask, Call, Link, Rows
 from bench.compare.adapters.rows import READS
 from bench.compare.measure.open_loop import open_loop
 
-_CALL_TIMEOUT = 10.0
+# In an open loop a call that takes longer has failed; others may take as long as a busy machine needs.
+_CALL_TIMEOUT, _PATIENCE = 10.0, 60.0
 
 
 def adapter(module: str) -> Adapter:
@@ -60,7 +61,7 @@ class Client:
         cpu = time.process_time()
         for _ in range(count):
             began = time.perf_counter()
-            async with asyncio.timeout(_CALL_TIMEOUT):
+            async with asyncio.timeout(_PATIENCE):
                 answer = await call(ask)
             seconds.append(time.perf_counter() - began)
         return {"seconds": seconds, "cpu": time.process_time() - cpu, "answer": answer}
@@ -84,7 +85,7 @@ class Client:
                 done += 1
 
         began = time.perf_counter()
-        async with asyncio.timeout(seconds + _CALL_TIMEOUT):
+        async with asyncio.timeout(seconds + _PATIENCE):
             await asyncio.gather(*(caller() for _ in range(at_once)))
         return done / (time.perf_counter() - began)
 
@@ -93,7 +94,7 @@ class Client:
         ends: list[float] = []
         answer: Rows = []
         began = time.perf_counter()
-        async with asyncio.timeout(_CALL_TIMEOUT * len(asks)), self._adapter.connect(link) as call:
+        async with asyncio.timeout(_PATIENCE * len(asks)), self._adapter.connect(link) as call:
             for ask in asks:
                 answer += await call(ask)
                 ends.append(time.perf_counter() - began)

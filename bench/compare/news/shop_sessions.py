@@ -9,7 +9,7 @@ from bench.compare.adapters.port import Link
 from bench.compare.news import webhook
 from bench.compare.news.shop_ways import WAYS, Orders
 
-_READY_TIMEOUT = 30.0
+_READY_TIMEOUT = 90.0
 
 
 class OrderWatcher:

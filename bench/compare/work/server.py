@@ -1,10 +1,10 @@
-"""A bench-only server whose work takes 50 ms: done before the answer, or queued in this process's memory."""
+"""A bench-only server of work that takes a while: done before the answer, or queued in this process's memory."""
 
 from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -16,8 +16,11 @@ WORK_SECONDS = 0.05
 
 
 @asynccontextmanager
-async def serve(options: Sequence[str]) -> AsyncIterator[int]:
-    """`POST /orders?how=sync|queue|webhook`, and `GET /orders/{id}`: whether it is done."""
+async def serve(received: list[str], seconds: float) -> AsyncIterator[int]:
+    """`POST /orders?how=sync|queue|webhook`, and `GET /orders/{id}`: whether it is done.
+
+    The work takes so many `seconds`; each order's id is added to `received` before it begins.
+    """
     app = FastAPI(openapi_url=None)
     done: set[str] = set()
     queue: asyncio.Queue[tuple[str, str]] = asyncio.Queue(10_000)
@@ -26,7 +29,7 @@ async def serve(options: Sequence[str]) -> AsyncIterator[int]:
         async with aiohttp.ClientSession() as session:
             while True:
                 order, callback = await queue.get()
-                await asyncio.sleep(WORK_SECONDS)
+                await asyncio.sleep(seconds)
                 done.add(order)
                 if callback:
                     async with session.post(callback, json={"id": order}, raise_for_status=True):
@@ -35,8 +38,9 @@ async def serve(options: Sequence[str]) -> AsyncIterator[int]:
     @app.post("/orders")
     async def place(how: str, callback: str = "") -> dict[str, str]:
         order = uuid.uuid4().hex
+        received.append(order)
         if how == "sync":
-            await asyncio.sleep(WORK_SECONDS)
+            await asyncio.sleep(seconds)
             done.add(order)
             return {"id": order, "status": "done"}
         queue.put_nowait((order, callback))

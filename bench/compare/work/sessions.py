@@ -12,19 +12,27 @@ import aiohttp
 from fastapi import FastAPI
 
 from bench.compare.adapters.port import asgi
-from bench.compare.work.server import serve
+from bench.compare.work.server import WORK_SECONDS, serve
 
 _POLL = 0.005
 _TIMEOUT = 30.0
 
 
 class WorkServer:
-    def __init__(self) -> None:
+    """Serves work that takes so many seconds."""
+
+    def __init__(self, seconds: float = WORK_SECONDS) -> None:
         self._stack = AsyncExitStack()
+        self._received: list[str] = []
+        self._seconds = seconds
 
     async def serve(self) -> int:
         """Begin to serve; returns the port."""
-        return await self._stack.enter_async_context(serve(()))
+        return await self._stack.enter_async_context(serve(self._received, self._seconds))
+
+    async def received(self) -> list[str]:
+        """The ids of all orders that have come so far."""
+        return self._received
 
 
 class Customer:
@@ -67,6 +75,11 @@ class Customer:
             own = {**headers, "Idempotency-Key": uuid.uuid4().hex}
             async with session.post(path, json=body, headers=own, raise_for_status=True) as answer:
                 return {"id": (await answer.json())["id"], "answer": time.perf_counter() - began}
+
+    async def done(self, url: str, order: str) -> bool:
+        """Whether the bench's server has done this order."""
+        async with aiohttp.ClientSession(url) as session, session.get(f"/orders/{order}") as answer:
+            return bool(await answer.json())
 
     async def reached(self, url: str, headers: dict[str, str], order: str, status: str, within: float) -> float | None:
         """Seconds until the shop's order has this status; None when it has not within so many seconds."""

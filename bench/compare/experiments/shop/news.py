@@ -21,7 +21,7 @@ from bench.shop import RunningShop
 _SESSION = "bench.compare.news.shop_sessions:OrderWatcher"
 _ORDER = {"items": [{"product_id": "42", "quantity": 1}]}
 _TOLD = ("confirmed", "paid", "shipped")
-_WITHIN = 40.0
+_WITHIN = 120.0
 
 
 @dataclass(frozen=True, slots=True)

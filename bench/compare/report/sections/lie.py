@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.compare.measure.folder import Row, rows_of
-from bench.compare.report.figures import digits, measured, table
+from bench.compare.report.figures import measured, table
 from bench.compare.variants import TITLES
 
 # Lie -> what is told, and why it is wrong.
@@ -26,7 +26,7 @@ def tables(rows: Sequence[Row]) -> dict[str, str]:
         for name in dict.fromkeys(str(row["variant"]) for row in rows_of(rows, "lie", kind=lie)):
             own = rows_of(rows, "lie", kind=lie, variant=name)
             right, wrong = (measured([row[each] for row in own]) for each in ("right", "wrong"))
-            body.append([lie, TITLES[name], what, right, wrong, f"x {digits(wrong.median / right.median)}", why])
+            body.append([lie, TITLES[name], what, right, wrong, f"x {wrong.median / right.median:.2g}", why])
     if not body:
         return {}
     return {
