@@ -44,7 +44,7 @@ OVER_TLS: tuple[Variant, ...] = (
     Variant("grpc-tls", "gRPC in Python, TLS", "grpc_aio", "tls"),
     Variant("websocket-tls", "WebSocket, TLS", "websocket", "tls"),
 )
-AMQP_TITLE = "AMQP request/reply by RabbitMQ"
+AMQP_TITLE = "AMQP over RabbitMQ"
 
 
 def reads(env: Mapping[str, str], tls: str) -> tuple[Variant, ...]:

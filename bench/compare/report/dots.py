@@ -10,6 +10,8 @@ from bench.compare.report.figures import Measured, digits
 from bench.compare.report.svg import Picture
 
 _LEFT, _RIGHT, _ROW, _TOP, _WIDTH = 210, 130, 30, 64, 860
+# Decades in which 2 and 5 have room for their labels, too.
+_LABELLED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,8 @@ def draw_dots(title: str, rows: Sequence[Dots], unit: str) -> str:
     for value in (factor * 10.0**power for power in range(low, high + 1) for factor in (1, 2, 5)):
         if value <= 10.0**high:
             picture.line(x(value), _TOP, x(value), height - 30)
-            picture.text(x(value), height - 12, f"{value:g}", colour="quiet", anchor="middle", size="small")
+            if high - low <= _LABELLED or value in (10.0**power for power in range(low, high + 1)):
+                picture.text(x(value), height - 12, f"{value:g}", colour="quiet", anchor="middle", size="small")
     y = float(_TOP)
     for group in groups:
         if group:
