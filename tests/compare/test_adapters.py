@@ -44,8 +44,8 @@ async def test_tls_is_what_a_call_has_more_with_it(tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         bench = Bench(Folder(tmp_path), stack, quick=True, bare=True)
         plain, secured = await bench.pairs([each for each in reads({}, bench.tls()) if each.adapter == "rest"])
-        without = await count_bytes(plain, Ask(), steady=1)
-        rows = told_apart(await count_bytes(secured, Ask(), steady=1), without)
+        without = await count_bytes(plain, Ask(), steady=3)
+        rows = told_apart(await count_bytes(secured, Ask(), steady=3), without)
         for row, other in zip(rows, without, strict=True):
             for way in ("up", "down"):
                 layers = dict(row[f"layers_{way}"])
@@ -63,7 +63,7 @@ async def test_amqp_answers_the_same_where_there_is_a_rabbitmq(tmp_path: Path) -
         bench = Bench(Folder(tmp_path), stack, quick=True, bare=True)
         pair = await bench.pair(reads({"SHOP_BROKER_URL": RABBITMQ_URL}, "")[-1])
         assert await check_equal([pair], Ask()) == digest([brief("42")])
-        for row in await count_bytes(pair, Ask(), steady=1):
+        for row in await count_bytes(pair, Ask(), steady=3):
             assert row["up"] > row["layers_up"]["body"] > 0
             assert row["down"] > row["layers_down"]["body"] > 0
 
