@@ -21,6 +21,8 @@ from shop.sign_in import ADMIN
 
 NAME = "E4"
 ROWS = (1, 10, 100)
+# Seconds within which every cache has heard of a new product.
+_HEARD, _POLL = 120.0, 0.1
 _FRESH = {"Cache-Control": "no-cache"}
 FIELDS = {2: ("name", "price"), 8: FULL}
 
@@ -87,7 +89,18 @@ async def _shop(bench: Bench) -> Level:
         shape.variant.name: await bench.shop_pair(shape.variant, port_of(shop, where), {})
         for shape, where in SHOP_SHAPES
     }
-    return Level("shop", [shape for shape, _ in SHOP_SHAPES], pairs, await asyncio.to_thread(filled, shop))
+    level = Level("shop", [shape for shape, _ in SHOP_SHAPES], pairs, await asyncio.to_thread(filled, shop))
+    await asyncio.gather(*(_known(level, shape) for shape in level.shapes))
+    return level
+
+
+async def _known(level: Level, shape: Shape) -> None:
+    """Wait until the caches on a shape's way have heard of the products that were added. Raises `TimeoutError`."""
+    async with asyncio.timeout(_HEARD), opened(level.pairs[shape.variant.name]) as client:
+        for rows in ROWS:
+            expected = digest(chosen(level.table[:rows], FULL))
+            while digest((await client.ask("calls", ask=level.ask(shape, rows, 8), count=1))["answer"]) != expected:
+                await asyncio.sleep(_POLL)
 
 
 def filled(shop: RunningShop) -> list[dict[str, Any]]:
