@@ -100,7 +100,7 @@ async def _known(level: Level, shape: Shape) -> None:
         for rows in ROWS:
             expected = digest(chosen(level.table[:rows], FULL))
             ask, found = level.ask(shape, rows, 8), ""
-            while found != expected:  # noqa: ASYNC110 - caches of other processes
+            while found != expected:
                 found = digest((await client.ask("calls", ask=ask, count=1))["answer"])
                 await asyncio.sleep(_POLL)
 
