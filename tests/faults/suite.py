@@ -48,6 +48,8 @@ def main(arguments: Sequence[str]) -> int:
     chosen = [each for each in known.values() if each.name in names or not names]
     if "quick" in arguments:
         chosen = [each for each in chosen if each.quick]
+    if not chosen:
+        raise Refused("no scenario is both: `quick` and named")
     on_files = [each for each in chosen if not _SERVED & set(each.needs)]
     on_servers = [each for each in chosen if _SERVED & set(each.needs)]
     began = time.monotonic()
