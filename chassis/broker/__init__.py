@@ -1,4 +1,4 @@
-"""The broker: one port, two adapters, and the consumer loop that runs on either."""
+"""The broker: work queues and the event log, each a port with its adapters, and the consumer loop."""
 
 from __future__ import annotations
 
@@ -10,22 +10,34 @@ if TYPE_CHECKING:
     from chassis.broker.port import Broker, Topology
 
 
-async def connect(url: str, topology: Topology, *, retention: Retention | None = None) -> Broker:
+async def connect(url: str, topology: Topology, *, retention: Retention | None = None, log_url: str = "") -> Broker:
     """Connect to the broker that `url` names, with every queue of the topology declared.
 
     `embedded:/path/to/broker.sqlite`, or `amqp://user:password@host:5672/vhost` (`amqps:` with TLS), where the query
     parameter `prefix` goes before the name of every exchange, queue and stream. With `topology=declared` nothing is
     declared: whoever runs the broker has done so, and has given us no permission to.
-    A RabbitMQ that is away is connected to once it is back. Raises `ValueError` for another scheme.
+    `log_url`: where the event log is, if it is not the broker's own: `kafka://host:9092/topic`.
+    A RabbitMQ or a Kafka that is away is connected to once it is back. Raises `ValueError` for another scheme.
     """
+    if not log_url:
+        return await _connect(url, topology, retention or Retention(), logged=True)
+    # Imported here, as below: aiokafka costs those nothing who do not use it.
+    from chassis.broker.kafka.adapter import KafkaLog
+    from chassis.broker.separate_log import BrokerWithLog
+
+    log = KafkaLog(log_url, retention or Retention())
+    return BrokerWithLog(await _connect(url, topology, retention or Retention(), logged=False), log)
+
+
+async def _connect(url: str, topology: Topology, retention: Retention, *, logged: bool) -> Broker:
     scheme, _, path = url.partition(":")
     # Imported here because aio_pika costs a process 0.18 s and 6 MB, for which the embedded default has no use.
     if scheme == "embedded":
         from chassis.broker.embedded.adapter import EmbeddedBroker
 
-        return await EmbeddedBroker.open(path, topology, retention or Retention())
+        return await EmbeddedBroker.open(path, topology, retention, logged=logged)
     if scheme in {"amqp", "amqps"}:
         from chassis.broker.rabbitmq.adapter import RabbitBroker
 
-        return await RabbitBroker.open(url, topology, retention or Retention())
+        return await RabbitBroker.open(url, topology, retention, logged=logged)
     raise ValueError(f"no broker speaks {scheme!r}: use embedded: or amqp:")

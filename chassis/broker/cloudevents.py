@@ -1,7 +1,9 @@
-"""Events as CloudEvents 1.0 in the AMQP binary content mode: attributes are headers, the data is the body.
+"""Events as CloudEvents 1.0 in binary content mode: attributes are headers, the data is the body.
 
-Every attribute is a header `cloudEvents:<name>` with a string value; `time` is RFC 3339, the data JSON.
+Every attribute is a header with a string value, `cloudEvents:<name>` over AMQP and `ce_<name>` over Kafka; `time` is
+RFC 3339, the data JSON.
 https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md
+https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from chassis.broker.port import Event
 CONTENT_TYPE = "application/json"
 MAX_DATA_BYTES = 1 << 20
 PREFIX = "cloudEvents:"
+KAFKA = "ce_"
 
 _REQUIRED = ("specversion", "id", "source", "type", "subject", "time")
 _EXTENSION_NAME = re.compile(r"[a-z0-9]{1,20}")
@@ -24,8 +27,8 @@ class InvalidEvent(ValueError):
     """An event that cannot be sent, or a message that is no CloudEvent of ours."""
 
 
-def headers(event: Event) -> dict[str, str]:
-    """The event's attributes as AMQP headers. Raises `InvalidEvent` when a receiver could not read it back."""
+def headers(event: Event, *, prefix: str = PREFIX) -> dict[str, str]:
+    """The event's attributes as headers. Raises `InvalidEvent` when a receiver could not read it back."""
     if len(event.data) > MAX_DATA_BYTES:
         raise InvalidEvent(f"event {event.id} has {len(event.data)} bytes of data, more than {MAX_DATA_BYTES}")
     if not (event.id and event.source and event.type):
@@ -44,12 +47,12 @@ def headers(event: Event) -> dict[str, str]:
         if name in attributes or not _EXTENSION_NAME.fullmatch(name):
             raise InvalidEvent(f"{name!r} cannot name a CloudEvents extension attribute")
         attributes[name] = value
-    return {PREFIX + name: value for name, value in attributes.items()}
+    return {prefix + name: value for name, value in attributes.items()}
 
 
-def event(headers: Mapping[str, object], data: bytes) -> Event:
+def event(headers: Mapping[str, object], data: bytes, *, prefix: str = PREFIX) -> Event:
     """The event in a message; headers that are not CloudEvents' are passed over. Raises `InvalidEvent`."""
-    attributes = {name.removeprefix(PREFIX): value for name, value in headers.items() if name.startswith(PREFIX)}
+    attributes = {name.removeprefix(prefix): value for name, value in headers.items() if name.startswith(prefix)}
     missing = [name for name in _REQUIRED if not isinstance(attributes.get(name), str)]
     if missing:
         raise InvalidEvent(f"no CloudEvent: {', '.join(missing)} missing")

@@ -3,11 +3,12 @@
 Two adapters keep these promises, and one suite (`tests/contract/test_broker.py`) holds both to them:
 `rabbitmq.py` for production and `embedded.py` for one machine.
 
-* `publish` returns once every event is durably in the log and in each queue bound to its type.
+* `publish` returns once every event is durably in the event log and in each queue bound to its type.
 * A work queue's deliveries are shared among its consumers; each is held by one of them until it is settled.
 * What a dead consumer held is delivered again. A delivery is gone only after `ack` or `dead_letter`.
 * Events published one after the other about one subject reach one consumer in that order (a retried one may fall back).
-* The log keeps every event for a while and can be read from any position that is still there.
+
+The event log is a port of its own (`event_log.py`): the broker's own log, or another system's.
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from chassis.errors import BrokerUnavailable as BrokerUnavailable  # noqa: PLC0414 - what this port raises
 from chassis.observability.capture.messages import Message
+
+if TYPE_CHECKING:
+    from chassis.broker.event_log import EventLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +110,6 @@ class QueuedEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class LogEntry:
-    """An event in the retained log; positions start at 1 and grow."""
-
-    position: int
-    event: Event
-
-
-@dataclass(frozen=True, slots=True)
 class QueueDepth:
     """Depth of a queue: deliveries that are `ready` now, `delayed` for a retry, `dead` for good.
 
@@ -130,27 +126,19 @@ class QueueDepth:
     consumers: int | None = field(default=None, compare=False)
 
 
-class LogReader(Protocol):
-    """Reads the log, entry by entry. Raises `PositionExpired` when it cannot go on from what it has read."""
-
-    trouble: str
-    """Why nothing can be read now; empty while it can."""
-
-    def __aiter__(self) -> LogReader: ...
-
-    async def __anext__(self) -> LogEntry: ...
-
-
-class PositionExpired(Exception):
-    """The log does not hold what came right after a position: retention has passed it, or the log began anew."""
-
-
 class Broker(Protocol):
     system: str
     """`messaging.system` of the OpenTelemetry semantic conventions: "rabbitmq" or "embedded"."""
 
+    @property
+    def log(self) -> EventLog:
+        """The event log, which has every event that was published."""
+
     async def publish(self, events: Sequence[Event]) -> None:
-        """Persist the events in this order. Raises `BrokerUnavailable`; then any of them may be published or not."""
+        """Persist the events in this order, in the queues and in the log.
+
+        Raises `BrokerUnavailable`; then any of them may be published or not, in either.
+        """
 
     def deliveries(self, queue: str, *, prefetch: int = 16) -> AbstractAsyncContextManager[AsyncIterator[Delivery]]:
         """Compete for a queue's deliveries, holding at most `prefetch` unsettled ones.
@@ -158,16 +146,6 @@ class Broker(Protocol):
         Leaving the context stops receiving; what is then still unsettled is delivered again to whoever is there.
         The iterator survives a lost connection: it goes on once the broker is back.
         """
-
-    def tail(self, after: int | None = None) -> AbstractAsyncContextManager[LogReader]:
-        """Read the log after a position (0: all that is retained; None: what comes from now on), then live.
-
-        Raises `PositionExpired` on entering. The iterator survives a lost connection without a gap or a repeat, and
-        raises `PositionExpired` when the log that is there afterwards ends before what was read.
-        """
-
-    async def last_position(self) -> int:
-        """The newest position in the log; 0 when it is empty."""
 
     async def dead_letters(self, queue: str, *, limit: int = 100) -> list[DeadLetter]:
         """The oldest dead letters of a work queue; they stay where they are."""

@@ -13,7 +13,8 @@ from pathlib import Path
 import orjson
 
 from chassis.broker import connect
-from chassis.broker.port import Broker, BrokerUnavailable, Event, PositionExpired, QueueDepth, Topology
+from chassis.broker.event_log import PositionExpired
+from chassis.broker.port import Broker, BrokerUnavailable, Event, QueueDepth, Topology
 from chassis.errors import Kind, ShopError, unavailable
 from chassis.observability.tracing import SpanKind, Telemetry, current_traceparent
 from chassis.settings import TOPOLOGY
@@ -30,8 +31,9 @@ _LOOK_BACK = 500
 class EventCalls:
     """Connects to the broker for each event: nobody else here needs it."""
 
-    def __init__(self, broker_url: str, telemetry: Telemetry) -> None:
+    def __init__(self, broker_url: str, event_log_url: str, telemetry: Telemetry) -> None:
         self._url = broker_url
+        self._log_url = event_log_url
         self._telemetry = telemetry
         self._depths: list[QueueDepth] = []
         self._ask_again = 0.0
@@ -41,7 +43,7 @@ class EventCalls:
         if not self._there():
             raise ShopError("NO_BROKER", "the console knows no broker: set SHOP_BROKER_URL for it", Kind.PRECONDITION)
         try:
-            async with asyncio.timeout(_TIMEOUT), _connected(self._url) as broker:
+            async with asyncio.timeout(_TIMEOUT), _connected(self._url, self._log_url) as broker:
                 event = await _newest(broker, event_type)
                 return await self._publish(broker, event)
         except (BrokerUnavailable, TimeoutError) as error:
@@ -54,7 +56,7 @@ class EventCalls:
             self._depths = []
             if self._there():
                 try:
-                    async with asyncio.timeout(_TIMEOUT), _connected(self._url) as broker:
+                    async with asyncio.timeout(_TIMEOUT), _connected(self._url, self._log_url) as broker:
                         self._depths = await broker.depths()
                 except (BrokerUnavailable, TimeoutError) as error:
                     log.warning("depths of the queues are not known", extra={"reason": repr(error)})
@@ -89,8 +91,8 @@ class EventCalls:
 
 
 @asynccontextmanager
-async def _connected(url: str) -> AsyncIterator[Broker]:
-    broker = await connect(url, Topology.load(TOPOLOGY))
+async def _connected(url: str, log_url: str) -> AsyncIterator[Broker]:
+    broker = await connect(url, Topology.load(TOPOLOGY), log_url=log_url)
     try:
         yield broker
     finally:
@@ -98,18 +100,15 @@ async def _connected(url: str) -> AsyncIterator[Broker]:
 
 
 async def _newest(broker: Broker, event_type: str) -> Event:
-    last = await broker.last_position()
+    last = await broker.log.last_position()
     found: Event | None = None
-    if last:
-        try:
-            async with broker.tail(max(0, last - _LOOK_BACK)) as log:
-                async for entry in log:
-                    if entry.event.type == event_type:
-                        found = entry.event
-                    if entry.position >= last:
-                        break
-        except PositionExpired as error:
-            raise unavailable("the event log") from error
+    try:
+        async with broker.log.tail(last.rewound(_LOOK_BACK), upto=last) as log:
+            async for entry in log:
+                if entry.event.type == event_type:
+                    found = entry.event
+    except PositionExpired as error:
+        raise unavailable("the event log") from error
     if found is None:
         message = f"the event log has no {event_type} among its last {_LOOK_BACK} events: place an order first"
         raise ShopError("NO_SUCH_EVENT", message, Kind.PRECONDITION)

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from chassis.background import forever
-from chassis.broker.port import Broker, Event, PositionExpired
+from chassis.broker.event_log import EventLog, PositionExpired
+from chassis.broker.port import Event
 from gateway.cache.cache import EdgeCache
 
 MAX_WAITING = 1_000
@@ -58,7 +59,7 @@ class OrderNews:
                 event.set()
 
 
-async def follow_log(broker: Broker, cache: EdgeCache | None, news: OrderNews) -> None:
+async def follow_log(event_log: EventLog, cache: EdgeCache | None, news: OrderNews) -> None:
     """Pass the log's events on to the cache and to those who wait for an order, as long as the process lives.
 
     While the broker is away, what is stored lasts as long as it is fresh, as in any shared cache; those who wait are
@@ -73,7 +74,7 @@ async def follow_log(broker: Broker, cache: EdgeCache | None, news: OrderNews) -
 
     async def follow() -> None:
         with suppress(PositionExpired):  # the log began anew: so do we
-            async with broker.tail() as entries:
+            async with event_log.tail() as entries:
                 if cache is not None:
                     cache.forget()  # what has changed until now is not known
                 async for entry in entries:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 from chassis.auth.identity import Principal
+from chassis.broker.event_log import Position
 from chassis.broker.port import Event
 from chassis.broker.topics import matches as topic_matches
 from chassis.errors import Kind, ShopError
@@ -66,9 +67,11 @@ def check_text(text: str) -> str:
     return stripped
 
 
-def wanted(since_by_topic: Mapping[str, int], event_type: str, position: int) -> bool:
-    """Whether a client wants what happened at a position: each topic counts from where it was subscribed."""
-    return any(since < position and matches(topic, event_type) for topic, since in since_by_topic.items())
+def wanted(since_by_topic: Mapping[str, Position], event_type: str, partition: int, offset: int) -> bool:
+    """Whether a client wants an entry of the log: each topic counts from where it was subscribed."""
+    return any(
+        not since.has(partition, offset) and matches(topic, event_type) for topic, since in since_by_topic.items()
+    )
 
 
 class TokenBucket:

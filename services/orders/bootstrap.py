@@ -70,7 +70,7 @@ async def run(settings: Settings | None = None, *, catalog: Catalog | None = Non
         placement = OrderPlacement(store, catalog)
         if settings.max_backlog_age > 0:
             placement = Admission(placement, store, db, max_age=timedelta(seconds=settings.max_backlog_age))
-        changes = LogChanges(broker)
+        changes = LogChanges(broker.log)
         await s.background(out.relay(), changes.follow())
         port = await s.serve(
             (add_OrderServiceServicer_to_server, OrderApi(placement, Orders(store, changes))),

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 
 from chassis.background import forever, wait
-from chassis.broker.port import Broker, PositionExpired
+from chassis.broker.event_log import EventLog, PositionExpired
 
 log = logging.getLogger(__name__)
 
@@ -18,8 +18,8 @@ _PAUSE = 1.0
 
 
 class LogChanges:
-    def __init__(self, broker: Broker) -> None:
-        self._broker = broker
+    def __init__(self, event_log: EventLog) -> None:
+        self._event_log = event_log
         self._watchers: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
 
     async def follow(self) -> None:
@@ -28,7 +28,7 @@ class LogChanges:
 
     async def _follow(self) -> None:
         with suppress(PositionExpired):  # the log began anew: so do we
-            async with self._broker.tail() as entries:
+            async with self._event_log.tail() as entries:
                 async for entry in entries:
                     for watcher in self._watchers.get(entry.event.subject, ()):
                         watcher.set()

@@ -225,7 +225,7 @@ class _Reader:
         scheme, _, path = url.partition(":")
         if scheme == "embedded" and not await asyncio.to_thread(Path(path).exists):
             raise BrokerUnavailable(f"no broker found in {path}")  # connecting would make one
-        broker = await connect_broker(url, topology)
+        broker = await connect_broker(url, topology, log_url=self._settings.event_log_url)
         try:
             depths = {depth.queue: depth.ready + depth.delayed for depth in await broker.depths()}
             counts = await self._counts(url, list(topology.queues))

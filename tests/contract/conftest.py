@@ -11,9 +11,11 @@ import aio_pika
 import pytest
 
 from chassis.broker import connect
+from chassis.broker.event_log import EventLog
 from chassis.broker.port import Broker
 from chassis.broker.retention import Retention
 from tests.contract.events import TOPOLOGY
+from tests.contract.logs import LOGS, LogUnderTest, log_under_test
 
 RABBITMQ_URL = os.environ.get("TEST_RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672/")
 
@@ -51,6 +53,19 @@ async def connected(broker_url: str) -> AsyncIterator[Connect]:
 async def broker(connected: Connect) -> Broker:
     """One connection to the test's broker."""
     return await connected()
+
+
+@pytest.fixture(params=LOGS)
+async def logs(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[LogUnderTest]:
+    """Each event log in turn."""
+    async with log_under_test(request.param, tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
+async def log(logs: LogUnderTest) -> EventLog:
+    """One connection to the test's event log."""
+    return await logs.open()
 
 
 async def remove(prefix: str) -> None:

@@ -1,6 +1,7 @@
 """A process of its own that relays an outbox: `python -m tests.contract.relay_process DATABASE_URL BROKER_URL ROLE`.
 
 As `relay` it publishes; as `hang` it stops in the middle of its first publishing. Either says "relaying" first.
+A fourth argument is the URL of an event log that is not the broker's own.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ class HangingBroker:
         await asyncio.Event().wait()
 
 
-async def relay(database_url: str, broker_url: str, role: str) -> None:
-    broker = cast("Broker", HangingBroker()) if role == "hang" else await connect(broker_url, TOPOLOGY)
+async def relay(database_url: str, broker_url: str, role: str, log_url: str = "") -> None:
+    hangs = role == "hang"
+    broker = cast("Broker", HangingBroker()) if hangs else await connect(broker_url, TOPOLOGY, log_url=log_url)
     async with opened("catalog", database_url) as db:
         sys.stdout.write("relaying\n")
         sys.stdout.flush()

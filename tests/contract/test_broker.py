@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing, suppress
-from itertools import islice
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,21 +19,12 @@ import pytest
 from chassis.broker import connect
 from chassis.broker.cloudevents import MAX_DATA_BYTES, InvalidEvent
 from chassis.broker.consumer import consuming
-from chassis.broker.port import (
-    Broker,
-    BrokerUnavailable,
-    Delivery,
-    Event,
-    LogEntry,
-    PositionExpired,
-    QueueDepth,
-)
-from chassis.broker.retention import Retention
+from chassis.broker.event_log import START, LogEntry
+from chassis.broker.port import Broker, BrokerUnavailable, Delivery, Event, QueueDepth
 from chassis.observability.tracing import Telemetry
 from tests.contract.conftest import RABBITMQ_URL, Connect
 from tests.contract.events import TOPOLOGY, an_event
 from tests.contract.proxy import proxy
-from tests.rabbitmq import lose
 from tests.waiting import eventually
 
 REPOSITORY = Path(__file__).parents[2]
@@ -408,105 +398,15 @@ class TestDeadLetters:
 
 
 class TestLog:
-    async def test_all_that_is_retained_is_read_from_zero(self, broker: Broker) -> None:
-        """From position 0 on, the log has every event in order, whether a queue wants it or not, and then goes on."""
+    async def test_what_is_published_is_in_the_log(self, broker: Broker) -> None:
+        """The log has every published event, whether a queue wants it or not; what is only appended is in no queue."""
         events = [an_event(type_) for type_ in ("order.placed", "stock.changed", "chat.posted")]
         await broker.publish(events)
-        async with broker.tail(0) as entries:
-            read_back = await read(entries, 3)
-            later = an_event()
-            await broker.publish([later])
-            (live,) = await read(entries, 1)
-        assert [entry.event for entry in read_back] == events
-        assert live.event == later
-        positions = [entry.position for entry in (*read_back, live)]
-        assert positions == sorted(set(positions))
-        assert positions[0] >= 1
-
-    async def test_only_what_comes_from_now_on_is_read(self, broker: Broker) -> None:
-        """Without a position, everything published after entering comes, and nothing from before."""
-        await broker.publish([an_event() for _ in range(5)])
-        for _ in range(5):
-            async with broker.tail() as entries:
-                event = an_event()
-                await broker.publish([event])
-                (entry,) = await read(entries, 1)
-                assert entry.event == event
-
-    async def test_an_empty_log_is_waited_at(self, broker: Broker) -> None:
-        """Entering an empty log does not wait for its first event."""
-        assert await broker.last_position() == 0
-        for after in (None, 0):
-            async with asyncio.timeout(5), broker.tail(after):
-                pass
-
-    async def test_reading_goes_on_after_a_position(self, connected: Connect) -> None:
-        """Whoever comes back with the last position gets exactly what was missed."""
-        one, two = await connected(), await connected()
-        events = [an_event() for _ in range(10)]
-        await one.publish(events)
-        async with one.tail(0) as entries:
-            seen = (await read(entries, 4))[-1].position
-        async with two.tail(seen) as entries:
-            assert [entry.event for entry in await read(entries, 6)] == events[4:]
-
-    async def test_the_last_position_is_where_to_go_on(self, broker: Broker) -> None:
-        """What is published after asking for the last position comes after it."""
-        await broker.publish([an_event() for _ in range(10)])
-        last = await broker.last_position()
-        event = an_event()
-        await broker.publish([event])
-        async with broker.tail(last) as entries:
-            (entry,) = await read(entries, 1)
-            assert entry.event == event
-
-    async def test_a_log_that_began_anew_is_not_read_on(self, connected: Connect, broker_url: str) -> None:
-        """A reader whose log was lost, as with the broker's disk, is told so, and goes on in the new one."""
-        broker = await connected()
-        await broker.publish([an_event() for _ in range(10)])
-        async with broker.tail(0) as entries:
-            await read(entries, 10)
-            assert not entries.trouble
-            reading = asyncio.create_task(anext(entries))
-            await lose(broker_url, TOPOLOGY)
-            other = await connected()
-            await other.publish([an_event() for _ in range(3)])
-            with pytest.raises(PositionExpired, match="began anew"):
-                await asyncio.wait_for(reading, 20)
-        assert await broker.last_position() == 3
-        event = an_event()
-        async with broker.tail(3) as entries:
-            await other.publish([event])
-            assert [entry.event for entry in await read(entries, 1)] == [event]
-
-    async def test_a_position_that_retention_has_passed_is_refused(self, connected: Connect) -> None:
-        """A reader that comes back too late is told so; one from 0 on gets what is left."""
-        broker = await connected(retention=Retention(events=50, size=20_000, segment=5_000))
-        events = (an_event("stock.changed", data=b"x" * 500) for _ in range(1_200))
-        while batch := list(islice(events, 10)):
-            await broker.publish(batch)
-
-        async def expired() -> bool:
-            try:
-                async with broker.tail(1):
-                    return False
-            except PositionExpired:
-                return True
-
-        await eventually(expired)
-        async with broker.tail(0) as entries:
-            (first,) = await read(entries, 1)
-            assert first.position > 2
-        async with broker.tail(first.position) as entries:
-            (second,) = await read(entries, 1)
-            assert second.position > first.position
-
-    async def test_a_position_of_another_log_is_refused(self, broker: Broker) -> None:
-        """A position beyond the end cannot have come from this log."""
-        await broker.publish([an_event()])
-        with pytest.raises(PositionExpired):
-            async with broker.tail(1_000):
-                pass
+        logged = an_event("order.placed")
+        await broker.log.append([logged])
+        async with broker.log.tail(START) as entries:
+            assert [entry.event for entry in await read(entries, 4)] == [*events, logged]
+        await holds(broker, "everything", ready=3)
 
 
 class TestDepths:
@@ -576,7 +476,7 @@ class TestLostConnection:
         address = urlsplit(broker_url)
         async with proxy(address.hostname or "", address.port or 5672) as network:
             broker = await connected(broker_url.replace(f":{address.port}", f":{network.port}"))
-            async with broker.deliveries("processing", prefetch=1) as deliveries, broker.tail(0) as entries:
+            async with broker.deliveries("processing", prefetch=1) as deliveries, broker.log.tail(START) as entries:
                 first, second, third = an_event(), an_event(), an_event()
                 await broker.publish([first, second])
                 (held,) = await take(deliveries, 1)
@@ -607,7 +507,7 @@ class TestLostConnection:
             network.cut()
             outcomes = await asyncio.gather(*publishing, return_exceptions=True)
             assert {type(outcome) for outcome in outcomes} == {type(None), BrokerUnavailable}
-            async with broker.tail(0) as entries:
+            async with broker.log.tail(START) as entries:
                 logged: set[str] = set()
                 while not logged >= set(confirmed):
                     logged |= {entry.event.id for entry in await read(entries, 1)}

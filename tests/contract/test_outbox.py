@@ -18,12 +18,14 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from chassis.background import background
 from chassis.broker import connect
+from chassis.broker.event_log import START
 from chassis.broker.inbox import Inbox
 from chassis.broker.outbox import Outbox
 from chassis.broker.port import Broker, BrokerUnavailable, Event
 from chassis.database.database import Database
 from chassis.observability.tracing import SpanKind, Telemetry, current_trace_id
 from services.catalog.sql_store import inbox, outbox
+from tests import kafka
 from tests.contract.databases import opened, url_of
 from tests.contract.events import TOPOLOGY, an_event
 from tests.waiting import eventually
@@ -100,7 +102,7 @@ class TestPublishing:
         try:
             async with background(out.relay()), asyncio.timeout(10):
                 await commit(db, out, event)
-                async with real.tail(0) as entries:
+                async with real.log.tail(START) as entries:
                     found = (await anext(entries)).event
         finally:
             await real.close()
@@ -182,7 +184,7 @@ class TestFailures:
         await commit(db, outbox_of(db, real), event := an_event())
         async with relaying(url, broker_url, "hang") as hanging:
             assert await said(hanging) == ["relaying", "hanging"]
-            async with background(outbox_of(db, real).relay()), asyncio.timeout(10), real.tail(0) as entries:
+            async with background(outbox_of(db, real).relay()), asyncio.timeout(10), real.log.tail(START) as entries:
                 hanging.kill()
                 assert (await anext(entries)).event.id == event.id
         await real.close()
@@ -281,13 +283,67 @@ class TestTwoRelays:
                 await commit(db, outbox_of(db, real), *events[begin : begin + 5])
             await all_marked(db)
         found: list[Event] = []
-        async with asyncio.timeout(10), real.tail(0) as entries:
+        async with asyncio.timeout(10), real.log.tail(START) as entries:
             while len(found) < len(events):
                 found.append((await anext(entries)).event)
         await real.close()
         for subject in {event.subject for event in events}:
             ids = [[event.id for event in these if event.subject == subject] for these in (found, events)]
             assert ids[0] == ids[1]
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("seen", [1, 150, 390])
+async def test_relay_killed_between_queues_and_log(url: str, db: Database, tmp_path: Path, seen: int) -> None:
+    """Wherever a relay is killed, neither the queues nor a log of another system misses an event.
+
+    Those who drop repeats have each event once, each subject's in order.
+    """
+    broker_url = f"embedded:{tmp_path / 'broker.sqlite'}"
+    events = [an_event("order.placed", subject=f"s{number % 7}") for number in range(400)]
+    async with kafka.own_topic("tansu") as topic:
+        both = await connect(broker_url, TOPOLOGY, log_url=topic.url)
+        try:
+            await commit(db, outbox_of(db, both), *events)
+            async with (
+                asyncio.timeout(60),
+                both.log.tail(START) as entries,
+                relaying(url, broker_url, "relay", topic.url) as relay,
+            ):
+                for _ in range(seen):
+                    await anext(entries)
+                relay.kill()
+                await relay.wait()
+            async with background(outbox_of(db, both).relay()):
+                await all_marked(db)
+            logged, queued = await everything_logged(both), await everything_queued(both, len(events))
+        finally:
+            await both.close()
+    for found in (logged, queued):
+        assert found.keys() == {event.id for event in events}
+        for subject in {event.subject for event in events}:
+            ids = [[event.id for event in these if event.subject == subject] for these in (found.values(), events)]
+            assert ids[0] == ids[1]
+
+
+async def everything_logged(broker: Broker) -> dict[str, Event]:
+    """What the log has, without repeats."""
+    found: dict[str, Event] = {}
+    async with broker.log.tail(START, upto=await broker.log.last_position()) as entries, asyncio.timeout(30):
+        async for entry in entries:
+            found.setdefault(entry.event.id, entry.event)
+    return found
+
+
+async def everything_queued(broker: Broker, count: int) -> dict[str, Event]:
+    """What the queue has, without repeats, once it is so many."""
+    found: dict[str, Event] = {}
+    async with broker.deliveries("processing", prefetch=1_000) as deliveries, asyncio.timeout(30):
+        while len(found) < count:
+            delivery = await anext(deliveries)
+            found.setdefault(delivery.event.id, delivery.event)
+    return found
 
 
 class TestTracing:

@@ -10,7 +10,8 @@ import pytest
 import pytest_asyncio
 
 from chassis.broker import connect
-from chassis.broker.port import Broker, BrokerUnavailable, Delivery, Event, LogReader
+from chassis.broker.event_log import START, LogReader
+from chassis.broker.port import Broker, BrokerUnavailable, Delivery, Event
 from chassis.broker.rabbitmq import connection
 from tests.contract.events import TOPOLOGY, an_event
 from tests.own_rabbitmq import OwnRabbitMQ, own_rabbitmq_node
@@ -62,7 +63,7 @@ async def working(broker: Broker) -> AsyncIterator[tuple[dict[str, int], list[st
         async for entry in log:
             read.append(entry.event.id)  # noqa: PERF401 - seen by the test as it comes
 
-    async with broker.deliveries("mail") as deliveries, broker.tail() as log:
+    async with broker.deliveries("mail") as deliveries, broker.log.tail() as log:
         tasks = [asyncio.create_task(consume(deliveries)), asyncio.create_task(follow(log))]
         try:
             yield handled, read
@@ -133,15 +134,15 @@ async def test_alarm(node: OwnRabbitMQ, broker: Broker, begin: tuple[str, ...], 
 
 async def test_stream_that_is_missing(node: OwnRabbitMQ, broker: Broker) -> None:
     """A log that was deleted is told as such, and is there again once a connection is made anew."""
-    await broker.last_position()  # with a connection, which lives on
+    await broker.log.last_position()  # with a connection, which lives on
     node.control("delete_queue", TOPOLOGY.log)
     with pytest.raises(BrokerUnavailable):
-        await broker.last_position()
+        await broker.log.last_position()
     node.control("close_all_connections", "maintenance")
 
     async def there() -> bool:
         with suppress(BrokerUnavailable):
-            return await broker.last_position() == 0
+            return await broker.log.last_position() == START
         return False
 
     await eventually(there, within=30)
@@ -158,7 +159,12 @@ async def test_node_that_is_down(node: OwnRabbitMQ, broker: Broker) -> None:
         await publish(broker, kept)
         node.kill()
         waiting = an_event("order.shipped")
-        for ask in (broker.publish([waiting]), broker.last_position(), broker.depths(), broker.dead_letters("mail")):
+        for ask in (
+            broker.publish([waiting]),
+            broker.log.last_position(),
+            broker.depths(),
+            broker.dead_letters("mail"),
+        ):
             with pytest.raises(BrokerUnavailable):
                 await ask
         assert not await broker.healthy()

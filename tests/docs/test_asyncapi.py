@@ -16,7 +16,7 @@ import pytest
 from google.protobuf.json_format import MessageToJson
 from playwright.async_api import expect
 
-from chassis.broker.port import LogEntry
+from chassis.broker.event_log import LogEntry, Position
 from protos.asyncapi.document import document
 from protos.asyncapi.payloads import event_messages
 from protos.shop.events.v1 import events_pb2
@@ -127,10 +127,10 @@ def test_payloads_are_what_is_sent(type_: str) -> None:
 
 def test_frames_are_what_is_sent() -> None:
     """What the notifier puts on the wire is valid by the document."""
-    notice = frames.Notice(LogEntry(31, an_event()))
+    notice = frames.Notice(LogEntry(Position.at(31), an_event()))
     sent = [
         ("notification", notice.frame.payload),
-        ("subscribed", frames.subscribed(("order.*",), 31).payload),
+        ("subscribed", frames.subscribed(("order.*",), Position.at(31)).payload),
         ("unsubscribed", frames.unsubscribed(("order.*",)).payload),
         ("posted", frames.posted("123").payload),
         ("resync", frames.RESYNC.payload),

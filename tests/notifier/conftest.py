@@ -144,6 +144,7 @@ class Stage:
     data_dir: Path
     broker_url: str
     broker: Broker
+    log_url: str = ""
     users_address: str = ""
     orders_address: str = ""
     orders: FakeOrders = field(default_factory=FakeOrders)
@@ -156,6 +157,7 @@ class Stage:
                 "data_dir": self.data_dir,
                 "otlp_url": "",
                 "broker_url": self.broker_url,
+                "event_log_url": self.log_url,
                 "notifier_port": 0,
                 "users_address": self.users_address,
                 "orders_address": self.orders_address,
@@ -170,9 +172,11 @@ class Stage:
 
 
 @asynccontextmanager
-async def staged(data_dir: Path, broker_url: str, retention: Retention | None = None) -> AsyncIterator[Stage]:
-    broker = await connect(broker_url, TOPOLOGY, retention=retention)
-    stage = Stage(data_dir, broker_url, broker)
+async def staged(
+    data_dir: Path, broker_url: str, retention: Retention | None = None, *, log_url: str = ""
+) -> AsyncIterator[Stage]:
+    broker = await connect(broker_url, TOPOLOGY, retention=retention, log_url=log_url)
+    stage = Stage(data_dir, broker_url, broker, log_url)
     spans = Telemetry("test")
 
     async def jwks() -> str:

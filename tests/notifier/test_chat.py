@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chassis.broker.event_log import START
 from tests.notifier.conftest import Stage, token
 
 
@@ -43,7 +44,7 @@ async def test_stranger_may_not_chat(stage: Stage) -> None:
             await client.send(action="chat", room=room, text="hello")
             answer = await client.receive()
             assert (answer["type"], answer["code"]) == ("error", "NOT_FOUND")
-    assert await stage.broker.last_position() == 0
+    assert await stage.broker.log.last_position() == START
 
 
 async def test_orders_is_asked_once_per_room_and_connection(stage: Stage) -> None:

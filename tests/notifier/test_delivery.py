@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from chassis.broker.embedded.adapter import PRUNE_EVERY
+from chassis.broker.embedded.event_log import PRUNE_EVERY
 from tests.notifier.conftest import Client, Stage, an_event, numbered, token
 
 
@@ -30,7 +30,7 @@ async def test_event_reaches_a_subscriber_as_the_surface_says(any_stage: Stage) 
         await any_stage.broker.publish([event])
         frame = await client.receive()
     assert set(frame) == {"id", "type", "time", "subject", "data"}
-    assert frame["id"] == str(await any_stage.broker.last_position())
+    assert frame["id"] == str(await any_stage.broker.log.last_position())
     assert (frame["type"], frame["subject"]) == ("order.paid", "o1")
     assert frame["time"] == event.time.isoformat().replace("+00:00", "Z")
     assert frame["data"] == {"order_id": "o1", "payment_id": "p1"}

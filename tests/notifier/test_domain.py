@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from chassis.broker.event_log import Position
 from chassis.errors import ShopError
 from chassis.http.origin_check import origin_allowed
 from services.notifier.domain import TokenBucket, check_topics, matches, wanted
@@ -31,10 +32,10 @@ def test_topics_match_as_in_amqp(pattern: str, event_type: str, expected: bool) 
 
 def test_topic_counts_from_where_it_was_subscribed() -> None:
     """An event is wanted when one of the topics that take it was subscribed before it."""
-    topics = {"order.*": 10, "order.paid": 5}
-    assert wanted(topics, "order.paid", 6)
-    assert not wanted(topics, "order.shipped", 10)
-    assert wanted(topics, "order.shipped", 11)
+    topics = {"order.*": Position.at(10), "order.paid": Position.at(5)}
+    assert wanted(topics, "order.paid", 0, 6)
+    assert not wanted(topics, "order.shipped", 0, 10)
+    assert wanted(topics, "order.shipped", 0, 11)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,10 @@ def test_bucket_refills_with_time() -> None:
 
 def test_client_frames() -> None:
     """The surface's four frames are understood; what they hold besides is passed over."""
-    assert parse('{"action":"subscribe","topics":["order.*"],"after":"7"}') == Subscribe(("order.*",), 7)
+    assert parse('{"action":"subscribe","topics":["order.*"],"after":"7"}') == Subscribe(("order.*",), Position.at(7))
+    assert parse('{"action":"subscribe","topics":["order.*"],"after":"k3.0.5"}') == Subscribe(
+        ("order.*",), Position((3, 0, 5), "k")
+    )
     assert parse('{"action":"subscribe","topics":["order.*"],"ref":1}') == Subscribe(("order.*",), None)
     assert parse('{"action":"unsubscribe","topics":["order.*"]}') == Unsubscribe(("order.*",))
     assert parse('{"action":"chat","room":"o1","text":" hi "}') == Chat("o1", "hi")
@@ -95,6 +99,6 @@ def test_websocket_frame_has_the_shortest_length_field(size: int, header: int) -
 
 def test_event_stream_block() -> None:
     """A block has the position and the data; a silent one only moves the position; a chunk wraps it."""
-    assert Frame(b"{}", position=7).event_stream == b"id: 7\ndata: {}\n\n"
-    assert Frame(b"{}", position=7, silent=True).event_stream == b"id: 7\n\n"
+    assert Frame(b"{}", position=Position.at(7)).event_stream == b"id: 7\ndata: {}\n\n"
+    assert Frame(b"{}", position=Position.at(7), silent=True).event_stream == b"id: 7\n\n"
     assert Frame(b"{}").event_stream_chunk == b"a\r\ndata: {}\n\n\r\n"

@@ -15,7 +15,8 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from chassis.auth.identity import Principal
 from chassis.background import background
-from chassis.broker.port import BrokerUnavailable, Event, LogEntry, PositionExpired
+from chassis.broker.event_log import LogEntry, Position, PositionExpired
+from chassis.broker.port import BrokerUnavailable, Event
 from chassis.observability.tracing import SpanKind, Telemetry
 from services.notifier.delivery.hub import Hub
 from services.notifier.metrics import Metrics
@@ -82,7 +83,7 @@ class FakeBroker:
 
     def append(self, *events: Event) -> None:
         for event in events:
-            self.entries.append(LogEntry(len(self.entries) + 1, event))
+            self.entries.append(LogEntry(Position.at(len(self.entries) + 1), event))
         self._wake()
 
     def forget_and_break(self, first: int) -> None:
@@ -95,25 +96,26 @@ class FakeBroker:
         self._news.set()
         self._news = asyncio.Event()
 
-    async def last_position(self) -> int:
+    async def last_position(self) -> Position:
         if self.away:
             raise BrokerUnavailable("away")
-        return len(self.entries)
+        return Position.at(len(self.entries))
 
     @asynccontextmanager
-    async def tail(self, after: int = 0) -> AsyncIterator[FakeReader]:
+    async def tail(self, after: Position, *, upto: Position | None = None) -> AsyncIterator[FakeReader]:
+        del upto  # the hub reads on
         if self.away:
             raise BrokerUnavailable("away")
-        if after + 1 < self.first:
+        if after.offset(0) + 1 < self.first:
             raise PositionExpired(str(after))
-        yield FakeReader(self._read(after))
+        yield FakeReader(self._read(after.offset(0)))
 
     async def _read(self, after: int) -> AsyncIterator[LogEntry]:
         while True:
             if self.away:
                 raise BrokerUnavailable("away")
             for entry in self.entries[after:]:
-                after = entry.position
+                after = entry.offset
                 yield entry
             await self._news.wait()
 
@@ -219,7 +221,7 @@ async def test_copy_starts_without_the_broker() -> None:
             arriving = asyncio.create_task(hub.position())
             assert not hub.following
             broker.away = False
-            assert await arriving == 1
+            assert await arriving == Position.at(1)
             await session.subscribe(["order.*"], None)
             assert outlet.received[0]["position"] == "1"
 

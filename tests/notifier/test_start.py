@@ -9,6 +9,7 @@ import httpx
 import pytest
 import websockets
 
+from chassis.broker.event_log import START, Position
 from chassis.broker.port import Broker
 from tests.notifier.conftest import Client, Copy, Stage, numbered, token
 from tests.notifier.processes import process
@@ -23,13 +24,20 @@ class UnreadLog:
         self._broker = broker
         self.asked, self.may = asyncio.Event(), asyncio.Event()
 
+    @property
+    def log(self) -> UnreadLog:
+        return self
+
+    def tail(self, after: Position | None = None, *, upto: Position | None = None) -> Any:
+        return self._broker.log.tail(after, upto=upto)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._broker, name)
 
-    async def last_position(self) -> int:
+    async def last_position(self) -> Position:
         self.asked.set()
         await self.may.wait()
-        return await self._broker.last_position()
+        return await self._broker.log.last_position()
 
 
 async def first_by_event_stream(stage: Stage, copy: Copy) -> int:
@@ -69,7 +77,7 @@ async def test_client_waits_for_the_log(any_stage: Stage, first: Any) -> None:
             for _ in range(5):
                 assert (await http.get(f"http://127.0.0.1:{copy.port}/readyz")).status_code == 503
         # None of its events is in the log: it has had no answer.
-        assert await any_stage.broker.last_position() == 0
+        assert await any_stage.broker.log.last_position() == START
         unread.may.set()
         assert await task == 1
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from chassis.broker import connect
+from chassis.broker.event_log import START
 from chassis.broker.port import Event, Topology
 from chassis.errors import Kind, ShopError, not_found, unavailable
 from chassis.settings import TOPOLOGY
@@ -234,12 +235,9 @@ async def test_stored_announced_and_processed_once(start: Start, database_url: s
 
 async def _log(broker: Any) -> Any:
     """The events in the broker's log so far."""
-    async with broker.tail(0) as entries:
-        last = await broker.last_position()
+    async with broker.log.tail(START, upto=await broker.log.last_position()) as entries:
         async for entry in entries:
             yield entry.event
-            if entry.position >= last:
-                return
 
 
 def _fields(event: Event) -> dict[str, Any]:

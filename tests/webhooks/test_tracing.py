@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from chassis.broker import connect
+from chassis.broker.event_log import START
 from chassis.broker.port import Topology
 from chassis.settings import TOPOLOGY
 from partners import senders
@@ -27,7 +28,7 @@ async def test_each_announcement_belongs_to_its_request(start: Start) -> None:
         subjects = {row["id"]: row["provider_event_id"] for row in await receiver.rows()}
         announced: dict[str, str] = {}
         broker = await connect(receiver.settings.broker(), Topology.load(TOPOLOGY))
-        async with asyncio.timeout(10), broker.tail(after=0) as entries:
+        async with asyncio.timeout(10), broker.log.tail(START) as entries:
             async for entry in entries:
                 traceparent = entry.event.extensions["traceparent"]
                 announced[subjects[entry.event.subject]] = traceparent.split("-")[1]

@@ -1,4 +1,4 @@
-"""The broker port on one machine: durable queues and a retained log in one SQLite file."""
+"""The broker port on one machine: durable queues in one SQLite file, beside the event log."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ from pathlib import Path
 from chassis.background import forever
 from chassis.broker import cloudevents
 from chassis.broker.embedded import peers, store
-from chassis.broker.embedded.subscriptions import LOG, LogSubscription, QueueSubscription
+from chassis.broker.embedded.event_log import LOG, EmbeddedLog, LogSubscription
+from chassis.broker.embedded.subscriptions import QueueSubscription
 from chassis.broker.embedded.writer import Writer
 from chassis.broker.port import (
     BrokerUnavailable,
     DeadLetter,
     Delivery,
     Event,
-    LogReader,
-    PositionExpired,
     QueueDepth,
     QueuedEvent,
     Topology,
@@ -38,8 +37,6 @@ logger = logging.getLogger(__name__)
 
 # Seconds: each look knocks at every neighbour.
 WATCH_INTERVAL = 0.5
-PRUNE_EVERY = 500
-HEALTH_TIMEOUT = 2.0
 
 
 class EmbeddedBroker:
@@ -47,9 +44,9 @@ class EmbeddedBroker:
 
     system = "embedded"
 
-    def __init__(self, path: Path, topology: Topology, retention: Retention) -> None:
+    def __init__(self, path: Path, topology: Topology, retention: Retention, *, logged: bool) -> None:
         self._topology = topology
-        self._retention = retention
+        self._logged = logged
         # The types that this process publishes, of which there are few.
         self._routes: dict[str, list[str]] = {}
         self._folder = path.with_name(path.name + ".sessions")
@@ -58,17 +55,20 @@ class EmbeddedBroker:
         self._writer = Writer(path, store.prepare, tell=self._wake, notify=self._notify)
         self._subscriptions: set[QueueSubscription | LogSubscription] = set()
         self._numbers = itertools.count(1)
-        self._unpruned = PRUNE_EVERY  # so that a process that publishes little prunes too
+        self.log = EmbeddedLog(self._writer, retention, self._subscribed)
 
     @classmethod
-    async def open(cls, path: str, topology: Topology, retention: Retention) -> EmbeddedBroker:
-        """Open or create the file at `path`. Raises `BrokerUnavailable`."""
+    async def open(cls, path: str, topology: Topology, retention: Retention, *, logged: bool = True) -> EmbeddedBroker:
+        """Open or create the file at `path`. Raises `BrokerUnavailable`.
+
+        `logged`: what is published goes into its log, too; not where the event log is another system's.
+        """
         file = Path(path)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise BrokerUnavailable(str(error)) from error
-        broker = cls(file, topology, retention)
+        broker = cls(file, topology, retention, logged=logged)
         await broker._writer.open()
         return broker
 
@@ -80,15 +80,11 @@ class EmbeddedBroker:
             if (span := capture.open_span(event.extensions.get("traceparent", ""))) is not None:
                 attributes = json.dumps(cloudevents.headers(event))
                 capture.sent(span, sqlite_row((None, attributes, event.data, time.time())))
-        self._unpruned += len(events)
-        prune = self._unpruned >= PRUNE_EVERY
-        if prune:
-            self._unpruned = 0
+        prune = self.log.pruning(len(events))
 
         def write(connection: sqlite3.Connection) -> None:
-            store.publish(connection, routed, time.time())
-            if prune:
-                store.prune(connection, self._retention, time.time())
+            store.publish(connection, routed, time.time(), logged=self._logged)
+            prune(connection)
 
         news = frozenset((LOG, *(queue for event in routed for queue in event.queues)))
         await self._writer.write(write, durable=True, news=news)
@@ -112,20 +108,6 @@ class EmbeddedBroker:
             subscription.start()
             yield subscription
 
-    @asynccontextmanager
-    async def tail(self, after: int | None = None) -> AsyncIterator[LogReader]:
-        self._listen()
-        first, last = await self._writer.read(store.bounds)
-        if after and not first <= after + 1 <= last + 1:
-            raise PositionExpired(f"position {after} is not in the log, which holds {first} to {last}")
-        subscription = LogSubscription(self._writer, last if after is None else after or first - 1)
-        async with self._subscribed(subscription):
-            yield subscription
-
-    async def last_position(self) -> int:
-        _, last = await self._writer.read(store.bounds)
-        return last
-
     async def dead_letters(self, queue: str, *, limit: int = 100) -> list[DeadLetter]:
         self._check(queue)
         return await self._writer.read(partial(store.dead_letters, queue=queue, limit=limit))
@@ -147,12 +129,7 @@ class EmbeddedBroker:
         return await self._writer.read(partial(store.queued, queue=queue, limit=limit))
 
     async def healthy(self) -> bool:
-        try:
-            async with asyncio.timeout(HEALTH_TIMEOUT):
-                await self._writer.read(store.bounds)
-        except (BrokerUnavailable, TimeoutError):
-            return False
-        return True
+        return await self.log.healthy()
 
     async def close(self) -> None:
         if self._watcher is not None:
@@ -181,6 +158,7 @@ class EmbeddedBroker:
 
     @asynccontextmanager
     async def _subscribed(self, subscription: QueueSubscription | LogSubscription) -> AsyncIterator[None]:
+        self._listen()
         self._subscriptions.add(subscription)
         try:
             yield

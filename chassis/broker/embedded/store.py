@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from chassis.broker import cloudevents
-from chassis.broker.port import DeadLetter, Event, LogEntry, QueueDepth, QueuedEvent
+from chassis.broker.event_log import LogEntry, Position
+from chassis.broker.port import DeadLetter, Event, QueueDepth, QueuedEvent
 from chassis.broker.retention import Retention
 from chassis.retention import Deleted, Kept
 from chassis.retention import Retention as TableRetention
@@ -102,8 +103,8 @@ def _upgrade(connection: sqlite3.Connection) -> None:
         connection.execute("ALTER TABLE queued ADD COLUMN waiting_since REAL")
 
 
-def publish(connection: sqlite3.Connection, routed: Sequence[Routed], now: float) -> None:
-    """Append events to the log and to the queues that each is routed to."""
+def publish(connection: sqlite3.Connection, routed: Sequence[Routed], now: float, *, logged: bool = True) -> None:
+    """Append events to the log, unless it is elsewhere, and to the queues that each is routed to."""
     for event in routed:
         attributes = json.dumps(event.attributes)
         position = connection.execute(
@@ -113,6 +114,8 @@ def publish(connection: sqlite3.Connection, routed: Sequence[Routed], now: float
             "INSERT INTO queued (queue, position, attributes, data) VALUES (?, ?, ?, ?)",
             [(queue, position, attributes, event.data) for queue in event.queues],
         )
+        if not logged:  # its number stays used
+            connection.execute("DELETE FROM log WHERE position = ?", (position,))
 
 
 def due(connection: sqlite3.Connection, queue: str, now: float) -> float | None:
@@ -227,7 +230,7 @@ def entries(connection: sqlite3.Connection, after: int, limit: int) -> list[LogE
     rows = connection.execute(
         "SELECT position, attributes, data FROM log WHERE position > ? ORDER BY position LIMIT ?", (after, limit)
     )
-    return [LogEntry(position, _event(attributes, data)) for position, attributes, data in rows]
+    return [LogEntry(Position.at(offset), _event(attributes, data)) for offset, attributes, data in rows]
 
 
 def prune(connection: sqlite3.Connection, retention: Retention, now: float) -> None:

@@ -1,4 +1,4 @@
-"""A consumer's place at a queue, and a reader's in the log."""
+"""A consumer's place at a queue."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import logging
 import sqlite3
 import time
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 
@@ -15,21 +14,17 @@ from chassis.background import forever
 from chassis.broker import cloudevents
 from chassis.broker.embedded import store
 from chassis.broker.embedded.writer import NOTHING, Writer
-from chassis.broker.port import BrokerUnavailable, Event, LogEntry, PositionExpired
+from chassis.broker.port import BrokerUnavailable, Event
 from chassis.observability.capture.messages import Message, sqlite_row
 
 logger = logging.getLogger(__name__)
 
 Settlement = Callable[[sqlite3.Connection, store.Held], bool]
 
-RETRY_PAUSE = 0.5
 # Between two looks where neither it is woken nor anything is known to become due.
 _LOOK_SECONDS = 60.0
 # A consumer that holds all it may claims its next deliveries together, when half are settled, or after so long.
 _GATHER_SECONDS = 0.005
-READ_BATCH_SIZE = 64
-# What news calls the log; no queue is called so.
-LOG = "/log"
 
 
 class QueueSubscription:
@@ -154,58 +149,3 @@ class HeldDelivery:
     async def dead_letter(self, reason: str) -> None:
         settle = partial(store.dead_letter, event_id=self.event.id, reason=reason, now=time.time())
         await self._subscription.settle(self._claim.held, settle)
-
-
-class LogSubscription:
-    """Reads the log from right after a position."""
-
-    source = LOG
-
-    def __init__(self, writer: Writer, after: int) -> None:
-        self.wake = asyncio.Event()
-        self._writer = writer
-        self.trouble = ""
-        self._after = after
-        self._read: deque[LogEntry] = deque()
-        self._stopped = False
-
-    def __aiter__(self) -> LogSubscription:
-        return self
-
-    async def __anext__(self) -> LogEntry:
-        while not self._read:
-            if self._stopped:
-                raise StopAsyncIteration
-            self.wake.clear()
-            try:
-                self._read.extend(
-                    await self._writer.read(partial(store.entries, after=self._after, limit=READ_BATCH_SIZE))
-                )
-                if not self._read:
-                    await self._check_end()
-            except BrokerUnavailable as error:
-                self.trouble = str(error)
-                logger.warning("event log unavailable, retrying in %.1f s: %s", RETRY_PAUSE, error)
-                await asyncio.sleep(RETRY_PAUSE)
-                continue
-            self.trouble = ""
-            if not self._read:
-                await self.wake.wait()
-        entry = self._read.popleft()
-        if entry.position != self._after + 1:
-            raise PositionExpired(f"the log begins at position {entry.position}: the reader fell behind")
-        self._after = entry.position
-        return entry
-
-    async def _check_end(self) -> None:
-        """Raise `PositionExpired` for a log that ends before what was read: it is not the one that was read."""
-        _, last = await self._writer.read(store.bounds)
-        if last < self._after:
-            raise PositionExpired(
-                f"the log ends at position {last}, before {self._after}, which was read: it began anew"
-            )
-
-    async def stop(self) -> None:
-        """End the iteration."""
-        self._stopped = True
-        self.wake.set()

@@ -17,7 +17,6 @@ from chassis.broker.port import (
     DeadLetter,
     Delivery,
     Event,
-    LogReader,
     QueueDepth,
     QueuedEvent,
     Topology,
@@ -28,6 +27,7 @@ from chassis.broker.rabbitmq.dead_letters import DeadLetterQueues
 from chassis.broker.rabbitmq.queues import QueueSubscription
 from chassis.broker.rabbitmq.topology import Names, confirm, declare
 from chassis.broker.retention import Retention
+from chassis.broker.topics import matches
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +35,13 @@ HEARTBEAT = "20"
 
 
 class RabbitBroker:
-    """The port's promises over RabbitMQ. Positions grow but have gaps."""
+    """The port's promises over RabbitMQ. Positions in its log grow but have gaps."""
 
     system = "rabbitmq"
 
-    def __init__(self, url: str, names: Names, prepare: Prepare) -> None:
+    def __init__(self, url: str, names: Names, prepare: Prepare, *, logged: bool) -> None:
         self._names = names
+        self._logged = logged
         # One connection each way: RabbitMQ slows a publishing connection down by not reading it, and settlements must
         # not wait behind that.
         self._outbound = ReopeningConnection(url, prepare)
@@ -48,14 +49,19 @@ class RabbitBroker:
         self._publisher = Publisher(self._outbound)
         self._dead_letters = DeadLetterQueues(self._inbound, self._publisher, names)
         self._subscriptions: set[QueueSubscription | event_log.LogSubscription] = set()
+        self.log = event_log.RabbitLog(self._inbound, self._publisher, names.log, self._subscribed, self.healthy)
 
     @classmethod
-    async def open(cls, url: str, topology: Topology, retention: Retention) -> RabbitBroker:
-        """Connect and declare the topology, now if the broker is there, else as soon as it is."""
+    async def open(cls, url: str, topology: Topology, retention: Retention, *, logged: bool = True) -> RabbitBroker:
+        """Connect and declare the topology, now if the broker is there, else as soon as it is.
+
+        `logged`: there is a stream, which has what is published; not where the event log is another system's.
+        """
         server, options = split_options(url)
         names = Names(options.prefix, topology)
-        declaring = partial(declare, names=names, retention=retention)
-        broker = cls(server, names, partial(confirm, names=names) if options.declared else declaring)
+        declaring = partial(declare, names=names, retention=retention if logged else None)
+        confirming = partial(confirm, names=names, logged=logged)
+        broker = cls(server, names, confirming if options.declared else declaring, logged=logged)
         try:
             await broker._outbound.connection()
         except BrokerUnavailable as error:
@@ -66,8 +72,16 @@ class RabbitBroker:
     async def publish(self, events: Sequence[Event]) -> None:
         exchange = self._names.exchange
         await self._publisher.publish(
-            [Outgoing(exchange, event.type, cloudevents.headers(event), event.data) for event in events]
+            [
+                Outgoing(exchange, event.type, cloudevents.headers(event), event.data)
+                for event in events
+                if self._logged or self._is_queued(event.type)
+            ]
         )
+
+    def _is_queued(self, type_: str) -> bool:
+        """Whether a work queue takes events of a type: without a stream, RabbitMQ returns one that none takes."""
+        return any(matches(pattern, type_) for patterns in self._names.topology.queues.values() for pattern in patterns)
 
     @asynccontextmanager
     async def deliveries(self, queue: str, *, prefetch: int = 16) -> AsyncIterator[AsyncIterator[Delivery]]:
@@ -75,16 +89,6 @@ class RabbitBroker:
         async with self._subscribed(subscription):
             subscription.start()
             yield subscription
-
-    @asynccontextmanager
-    async def tail(self, after: int | None = None) -> AsyncIterator[LogReader]:
-        subscription = event_log.LogSubscription(self._inbound, self._names.log)
-        async with self._subscribed(subscription):
-            await subscription.start(after)
-            yield subscription
-
-    async def last_position(self) -> int:
-        return await event_log.last_position(self._inbound, self._names.log)
 
     async def dead_letters(self, queue: str, *, limit: int = 100) -> list[DeadLetter]:
         return await self._dead_letters.list(queue, limit)

@@ -1,4 +1,4 @@
-"""Reading the retained log: a RabbitMQ stream, whose offsets count from 0 where our positions count from 1.
+"""The event log as a RabbitMQ stream, whose offsets count from 0 where our positions count from 1.
 
 Offsets grow but have gaps, since the stream spends some on its own notes whenever it begins a new segment file. So a
 gap alone does not tell that retention has passed a reader; that the stream now begins behind it does.
@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
 from chassis.broker import cloudevents
-from chassis.broker.port import BrokerUnavailable, LogEntry, PositionExpired
-from chassis.broker.rabbitmq.connection import ReopeningConnection, translated
+from chassis.broker.event_log import LogEntry, LogReader, Position, PositionExpired
+from chassis.broker.port import BrokerUnavailable, Event
+from chassis.broker.rabbitmq.connection import Outgoing, Publisher, ReopeningConnection, translated
 from chassis.broker.rabbitmq.queues import RECONNECT_PAUSES
 
 logger = logging.getLogger(__name__)
@@ -26,6 +27,52 @@ ENTRY_TIMEOUT = 2.0
 # A stream does not say where it ends. What was confirmed before we ask arrives at once, but for a busy server.
 EMPTY_TIMEOUT = 1.0
 QUIET = 0.05
+
+
+class RabbitLog:
+    """The log port's promises over one stream, which is one partition. It is closed with its broker."""
+
+    system = "rabbitmq"
+
+    def __init__(
+        self,
+        link: ReopeningConnection,
+        publisher: Publisher,
+        stream: str,
+        subscribed: Callable[[LogSubscription], AbstractAsyncContextManager[None]],
+        healthy: Callable[[], Awaitable[bool]],
+    ) -> None:
+        """`subscribed`: keeps a subscription until its context, or the broker, is left."""
+        self._link = link
+        self._publisher = publisher
+        self._stream = stream
+        self._subscribed = subscribed
+        self._healthy = healthy
+
+    async def append(self, events: Sequence[Event]) -> None:
+        # By the default exchange: the shop's own would take them to the work queues, too.
+        messages = [Outgoing("", self._stream, cloudevents.headers(event), event.data) for event in events]
+        await self._publisher.publish(messages)
+
+    @asynccontextmanager
+    async def tail(self, after: Position | None = None, *, upto: Position | None = None) -> AsyncIterator[LogReader]:
+        begin = None if after is None else after.in_one_partition()
+        subscription = LogSubscription(self._link, self._stream, None if upto is None else upto.in_one_partition())
+        async with self._subscribed(subscription):
+            await subscription.start(begin)
+            yield subscription
+
+    async def last_position(self) -> Position:
+        return Position.at(await last_position(self._link, self._stream))
+
+    async def partitions(self) -> int:
+        return 1
+
+    async def healthy(self) -> bool:
+        return await self._healthy()
+
+    async def close(self) -> None:
+        """Nothing of its own is open."""
 
 
 class Reader:
@@ -109,11 +156,12 @@ async def last_position(link: ReopeningConnection, log: str) -> int:
 
 
 class LogSubscription:
-    """Reads the log on from a position, across lost connections."""
+    """Reads the log on from a position, up to another one if there is one, across lost connections."""
 
-    def __init__(self, link: ReopeningConnection, log: str) -> None:
+    def __init__(self, link: ReopeningConnection, log: str, upto: int | None) -> None:
         self._link = link
         self._log = log
+        self._upto = upto
         self._seen = 0
         self._next: tuple[int, AbstractIncomingMessage] | None = None
         self._reader: Reader | None = None
@@ -147,11 +195,11 @@ class LogSubscription:
 
     async def __anext__(self) -> LogEntry:
         failures = 0
-        while not self._stopped:
+        while not (self._stopped or (self._upto is not None and self._seen >= self._upto)):
             try:
                 position, message = await self._peek()
                 self._next, self._seen = None, position
-                return LogEntry(position, cloudevents.event(message.headers, message.body))
+                return LogEntry(Position.at(position), cloudevents.event(message.headers, message.body))
             except cloudevents.InvalidEvent as error:
                 logger.warning("event log: skipped invalid event at position %d: %s", self._seen, error)
             except (BrokerUnavailable, TimeoutError) as error:

@@ -48,17 +48,21 @@ class Names:
         return self.queue(queue) + ".dead"
 
 
-async def declare(channel: AbstractChannel, names: Names, retention: Retention) -> None:
-    """Create what is missing. Raises `BrokerUnavailable` for a queue that exists with other arguments."""
+async def declare(channel: AbstractChannel, names: Names, retention: Retention | None) -> None:
+    """Create what is missing, without a stream where there is no `retention`.
+
+    Raises `BrokerUnavailable` for a queue that exists with other arguments.
+    """
     exchange = await channel.declare_exchange(names.exchange, ExchangeType.TOPIC, durable=True)
-    stream: FieldTable = {
-        "x-queue-type": "stream",
-        "x-max-age": f"{retention.age // timedelta(seconds=1)}s",
-        "x-max-length-bytes": retention.size,
-        "x-stream-max-segment-size-bytes": retention.segment,
-    }
-    log = await _declare_queue(channel, names.log, stream)
-    await log.bind(exchange, "#")
+    if retention is not None:
+        stream: FieldTable = {
+            "x-queue-type": "stream",
+            "x-max-age": f"{retention.age // timedelta(seconds=1)}s",
+            "x-max-length-bytes": retention.size,
+            "x-stream-max-segment-size-bytes": retention.segment,
+        }
+        log = await _declare_queue(channel, names.log, stream)
+        await log.bind(exchange, "#")
     for name, patterns in names.topology.queues.items():
         queue = await _declare_queue(channel, names.queue(name), _QUORUM)
         for pattern in patterns:
@@ -79,12 +83,12 @@ async def _declare_queue(channel: AbstractChannel, name: str, arguments: FieldTa
         raise BrokerUnavailable(message) from error
 
 
-async def confirm(channel: AbstractChannel, names: Names) -> None:
+async def confirm(channel: AbstractChannel, names: Names, *, logged: bool) -> None:
     """See that everything is there, where whoever runs the broker has declared it and we may not.
 
     What is missing is an error of the channel. How queues are bound is not asked: that, too, would take the permission.
     """
     await channel.declare_exchange(names.exchange, ExchangeType.TOPIC, passive=True)
     queues = [each(name) for name in names.topology.queues for each in (names.queue, names.retry, names.dead)]
-    for queue in (names.log, *queues):
+    for queue in ([names.log] if logged else []) + queues:
         await channel.declare_queue(queue, passive=True)

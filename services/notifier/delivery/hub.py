@@ -14,7 +14,8 @@ from contextlib import contextmanager
 
 from chassis.auth.identity import Principal
 from chassis.background import forever, wait
-from chassis.broker.port import Broker, BrokerUnavailable, LogEntry, LogReader, PositionExpired
+from chassis.broker.event_log import EventLog, LogEntry, LogReader, Position, PositionExpired
+from chassis.broker.port import BrokerUnavailable
 from chassis.errors import Kind, ShopError
 from chassis.observability.capture import capture
 from chassis.observability.capture.messages import Form, Message
@@ -36,14 +37,14 @@ _START_TIMEOUT = 4.0
 
 
 class Hub:
-    def __init__(self, broker: Broker, telemetry: Telemetry, metrics: Metrics, *, send_timeout: float) -> None:
+    def __init__(self, event_log: EventLog, telemetry: Telemetry, metrics: Metrics, *, send_timeout: float) -> None:
         """`send_timeout`: the seconds after which a client that takes nothing of what waits for it is closed."""
-        self._broker = broker
+        self._event_log = event_log
         self._telemetry = telemetry
         self._metrics = metrics
         self._send_timeout = send_timeout
         self._captured = telemetry.capture is not None
-        self._history = History(broker)
+        self._history = History(event_log)
         self._entries: LogReader | None = None
         self._reason = "it has not been reached yet"
         self._audience = Audience()
@@ -60,7 +61,7 @@ class Hub:
         """Whether the event log is connected."""
         return not self.trouble
 
-    async def position(self) -> int:
+    async def position(self) -> Position:
         """The position up to which the log has been served; waits while a copy that has just started finds it out.
 
         A client that is answered afterwards misses nothing that happens from then on. Raises NOT_READY.
@@ -93,7 +94,7 @@ class Hub:
     async def _follow(self) -> None:
         try:
             await self._find_out()
-            async with self._broker.tail(self._history.position) as entries:
+            async with self._event_log.tail(self._history.position) as entries:
                 self._entries = entries
                 async for entry in entries:
                     self._serve(entry)
@@ -128,7 +129,8 @@ class Hub:
     def _serve(self, entry: LogEntry) -> None:
         """Hand an event to its receivers. Never waits, so that a slow client does not slow down others."""
         notice = Notice(entry)
-        self._history.append(notice)
+        if not self._history.append(notice):
+            return
         event = entry.event
         audience = list(self._audience.of(event))
         if not audience:
@@ -160,7 +162,7 @@ class Hub:
     async def _find_out(self) -> None:
         """Start live delivery at the log's position when this copy starts."""
         if not self._history.known.is_set():
-            self._history.begin(await self._broker.last_position())
+            self._history.begin(await self._event_log.last_position())
 
     def _stopped(self, error: Exception) -> None:
         self._entries = None
@@ -169,7 +171,7 @@ class Hub:
     async def _skip(self) -> None:
         """Go on with what the log has now: it does not hold what came after this copy's position."""
         try:
-            self._history.begin(await self._broker.last_position())
+            self._history.begin(await self._event_log.last_position())
         except BrokerUnavailable:
             return
         log.error("notifier missed events: resync sent to all clients", extra={"reason": self._reason})

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from chassis.broker.port import Broker, BrokerUnavailable
-from services.notifier.delivery.replay_buffer import Recent
+from chassis.broker.event_log import EventLog, Position
+from chassis.broker.port import BrokerUnavailable
+from services.notifier.delivery.replay_buffer import Recent, Repeats
 from services.notifier.transports.frames import Notice
 
 log = logging.getLogger(__name__)
@@ -26,28 +27,33 @@ _PAUSE = 0.5
 class History:
     """`position` is the one up to which every live client of this copy has been served, once that is `known`."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, event_log: EventLog) -> None:
         self.known = asyncio.Event()
-        self._broker = broker
+        self._event_log = event_log
         self._recent = Recent(events=_RECENT_EVENTS, size=_RECENT_BYTES)
+        self._repeats = Repeats(_RECENT_EVENTS)
         self._places = asyncio.Semaphore(_READERS)
         self._loading = asyncio.Lock()
         self._turns = asyncio.Lock()
 
     @property
-    def position(self) -> int:
+    def position(self) -> Position:
         return self._recent.end
 
-    def begin(self, position: int) -> None:
+    def begin(self, position: Position) -> None:
         """Go on after a position, whatever came before."""
         self._recent.begin(position)
         self.known.set()
 
-    def append(self, notice: Notice) -> None:
-        """Remember what happens."""
+    def append(self, notice: Notice) -> bool:
+        """Remember what happens; False for a repeat, which clients do not get."""
+        if self._repeats.has(notice.event.id):
+            self._recent.skip(notice.position)
+            return False
         self._recent.append(notice)
+        return True
 
-    async def read(self, after: int) -> tuple[list[Notice], int]:
+    async def read(self, after: Position) -> tuple[list[Notice], Position]:
         """The first part of what comes after a position, and the position up to which that is everything.
 
         It is the caller's turn when this returns: of all who catch up, as everybody does after a restart, one is
@@ -71,30 +77,37 @@ class History:
         async with self._turns:
             await asyncio.sleep(0)
 
-    async def _load(self, after: int) -> None:
+    async def _load(self, after: Position) -> None:
         """Read what lies between a position and the recent part: once, for all who come back together."""
         async with self._loading:
             start = self._recent.start
-            if start <= after:
+            if after.includes(start):
                 return
-            missed = await self._from_log(after, start, _RECENT_EVENTS, _RECENT_BYTES)
+            earlier = after.intersection(start)
+            missed, reached = await self._from_log(earlier, start, _RECENT_EVENTS, _RECENT_BYTES)
             if self._recent.start == start:
                 # What was too much to be read whole does not fit either.
-                self._recent.prepend(after, [notice for notice in missed if notice.position <= start])
+                self._recent.prepend(earlier, missed, whole=reached.includes(start))
 
-    async def _read_log(self, after: int) -> tuple[list[Notice], int]:
+    async def _read_log(self, after: Position) -> tuple[list[Notice], Position]:
         async with self._places:
-            found = await self._from_log(after, self.position, _BATCH_SIZE, _BATCH_BYTES)
+            found, reached = await self._from_log(after, self.position, _BATCH_SIZE, _BATCH_BYTES)
             await self._turn()
-            return found, found[-1].position
+            return found, reached
 
-    async def _from_log(self, after: int, upto: int, limit: int, size: int) -> list[Notice]:
-        """At least one event. Raises `PositionExpired`, `BrokerUnavailable` and `TimeoutError`."""
+    async def _from_log(self, after: Position, upto: Position, limit: int, size: int) -> tuple[list[Notice], Position]:
+        """Entries up to a position that this copy has reached, and the position up to which that is everything.
+
+        Raises `PositionExpired`, `BrokerUnavailable` and `TimeoutError`.
+        """
         found: list[Notice] = []
-        async with asyncio.timeout(_TIMEOUT), self._broker.tail(after) as entries:
+        repeats = Repeats(limit)
+        async with asyncio.timeout(_TIMEOUT), self._event_log.tail(after, upto=upto) as entries:
             async for entry in entries:
+                if repeats.has(entry.event.id):
+                    continue
                 found.append(Notice(entry))
                 size -= found[-1].size
-                if entry.position >= upto or len(found) >= limit or size < 0:
-                    return found
-        raise BrokerUnavailable("the log ended before it was read")
+                if len(found) >= limit or size < 0:
+                    return found, entry.position
+        return found, after.union(upto)

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from chassis.auth.identity import Principal
-from chassis.broker.port import PositionExpired
+from chassis.broker.event_log import Position, PositionExpired
 from services.notifier.delivery.replay import History
 from services.notifier.delivery.subscription_index import Audience, Topics
 from services.notifier.domain import channel_of, may_see, wanted
@@ -36,7 +36,7 @@ class Session:
         self._audience = audience
         self._metrics = metrics
         # Topic -> the position after which it counts.
-        self._topics: dict[str, int] = {}
+        self._topics: dict[str, Position] = {}
         # The topics that come live; none while the client catches up.
         self._joined: Topics = ()
 
@@ -54,7 +54,7 @@ class Session:
         self._join()
         self.outlet.push(frames.unsubscribed(topics))
 
-    async def subscribe(self, topics: Sequence[str], after: int | None) -> None:
+    async def subscribe(self, topics: Sequence[str], after: Position | None) -> None:
         """Serve these topics too: from now on, or everything after a position and then live. One call at a time.
 
         A position that the log cannot continue from is answered with resync. Raises `ConnectionError` when the client
@@ -79,15 +79,18 @@ class Session:
             self._joined = tuple(sorted(self._topics))
             self._audience.join(channel_of(self.principal), self._joined, self.outlet)
 
-    def _add(self, topics: Sequence[str], since: int) -> None:
-        self._topics = self._topics | {topic: min(since, self._topics.get(topic, since)) for topic in topics}
+    def _add(self, topics: Sequence[str], since: Position) -> None:
+        earlier = {topic: since.intersection(self._topics.get(topic, since)) for topic in topics}
+        self._topics = self._topics | earlier
         self.outlet.push(frames.subscribed(topics, since))
 
-    async def _catch_up(self, topics: Sequence[str], after: int) -> None:
+    async def _catch_up(self, topics: Sequence[str], after: Position) -> None:
         before, since = self._topics, self._history.position
         try:
             await self._wait_for(after)
-            missed, reached = await self._history.read(cursor := min(after, since))
+            # What was live until now for other topics goes on from where that was.
+            cursor = after.intersection(since) if before else after
+            missed, reached = await self._history.read(cursor)
         except PositionExpired:
             self._resync()
             after = cursor = reached = self._history.position
@@ -95,7 +98,7 @@ class Session:
         self._add(topics, after)
         while True:
             cursor = self._replay(missed, cursor, reached, before, since)
-            if cursor >= self._history.position:
+            if cursor.includes(self._history.position):
                 return  # and be live: nothing can have happened since the last look
             missed = []  # so that a slow client holds no more than what waits for it
             await self.outlet.ready()
@@ -106,29 +109,35 @@ class Session:
                 reached = self._history.position
 
     def _replay(
-        self, missed: Sequence[Notice], cursor: int, reached: int, before: Mapping[str, int], since: int
-    ) -> int:
+        self,
+        missed: Sequence[Notice],
+        cursor: Position,
+        reached: Position,
+        before: Mapping[str, Position],
+        since: Position,
+    ) -> Position:
         """Write what the client wants of it until the client is behind, and say how far that was."""
         written = 0
         for notice in missed:
             if self.outlet.behind:
                 reached = cursor
                 break
-            cursor, event_type = notice.position, notice.event.type
+            frame, cursor = notice.frame_for(cursor)
+            entry = (notice.event.type, notice.partition, notice.offset)
             # What was live for another topic has been sent already.
-            sent = cursor <= since and wanted(before, event_type, cursor)
-            if not sent and wanted(self._topics, event_type, cursor) and may_see(self.principal, notice.event):
-                written += self.outlet.push(notice.frame)
+            sent = since.has(notice.partition, notice.offset) and wanted(before, *entry)
+            if not sent and wanted(self._topics, *entry) and may_see(self.principal, notice.event):
+                written += self.outlet.push(frame)
         self._metrics.deliveries.labels(self.outlet.encoding.protocol).inc(written)
         return reached
 
-    async def _wait_for(self, position: int) -> None:
+    async def _wait_for(self, position: Position) -> None:
         """Wait until this copy has reached a position. Raises `PositionExpired` when it never does."""
         if position == UNKNOWN_POSITION:
             raise PositionExpired("the position is not one of this log")
         try:
             async with asyncio.timeout(_BEHIND_SECONDS):
-                while self._history.position < position:  # noqa: ASYNC110 - rare, and a signal would cost every event
+                while not self._history.position.includes(position):  # noqa: ASYNC110 - rare, and a signal would cost every event
                     await asyncio.sleep(0.02)
         except TimeoutError:
             raise PositionExpired(f"the log has not reached position {position}") from None

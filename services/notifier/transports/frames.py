@@ -12,14 +12,15 @@ from typing import Any
 import orjson
 import websockets.frames
 
-from chassis.broker.port import Event, LogEntry
+from chassis.broker.event_log import LogEntry, Position
+from chassis.broker.port import Event
 from chassis.errors import ShopError
 
 
 class Frame:
     """A JSON message. `position` is where a client that has received it can go on."""
 
-    def __init__(self, payload: bytes, *, position: int | None = None, silent: bool = False) -> None:
+    def __init__(self, payload: bytes, *, position: Position | None = None, silent: bool = False) -> None:
         """`silent`: an event stream gets only the position, since it carries events and nothing else."""
         self.payload = payload
         self._position = position
@@ -33,7 +34,7 @@ class Frame:
     @cached_property
     def event_stream(self) -> bytes:
         """One block of an event stream (WHATWG HTML, 9.2). One without data moves the last event id and is no event."""
-        position = b"" if self._position is None else b"id: %d\n" % self._position
+        position = b"" if self._position is None else b"id: %b\n" % str(self._position).encode()
         payload = b"" if self._silent else b"data: %b\n" % self.payload
         return position + payload + b"\n"
 
@@ -59,12 +60,18 @@ EVENT_STREAM_CHUNKS = Encoding("SSE", attrgetter("event_stream_chunk"))
 class Notice:
     """An event of the log as clients get it."""
 
-    __slots__ = ("_frame", "event", "position")
+    __slots__ = ("_frame", "event", "partition", "position")
 
     def __init__(self, entry: LogEntry) -> None:
         self.position = entry.position
+        self.partition = entry.partition
         self.event: Event = entry.event
         self._frame: Frame | None = None
+
+    @property
+    def offset(self) -> int:
+        """The entry's number in its partition."""
+        return self.position.offset(self.partition)
 
     @property
     def size(self) -> int:
@@ -75,15 +82,26 @@ class Notice:
     def frame(self) -> Frame:
         """Made when the first client needs it, and kept: clients that come back together miss the same events."""
         if self._frame is None:
-            payload = {
-                "id": str(self.position),
-                "type": self.event.type,
-                "time": self.event.time.astimezone(UTC),
-                "subject": self.event.subject,
-                "data": _parsed(self.event.data),
-            }
-            self._frame = Frame(orjson.dumps(payload, option=orjson.OPT_UTC_Z), position=self.position)
+            self._frame = self._framed(self.position)
         return self._frame
+
+    def frame_for(self, cursor: Position) -> tuple[Frame, Position]:
+        """The frame for a client that has everything up to a cursor, and its cursor then, which is the frame's id.
+
+        That is this notice's own position unless the client's other partitions were read further than this copy's.
+        """
+        position = cursor.union(self.position)
+        return (self.frame if position == self.position else self._framed(position)), position
+
+    def _framed(self, position: Position) -> Frame:
+        payload = {
+            "id": str(position),
+            "type": self.event.type,
+            "time": self.event.time.astimezone(UTC),
+            "subject": self.event.subject,
+            "data": _parsed(self.event.data),
+        }
+        return Frame(orjson.dumps(payload, option=orjson.OPT_UTC_Z), position=position)
 
 
 def _parsed(data: bytes) -> Any:
@@ -102,7 +120,7 @@ class _Comment(Frame):
         return b": still here\n\n"
 
 
-def subscribed(topics: Sequence[str], position: int) -> Frame:
+def subscribed(topics: Sequence[str], position: Position) -> Frame:
     """Everything on these topics after the position will come."""
     payload = {"type": "subscribed", "topics": topics, "position": str(position)}
     return Frame(orjson.dumps(payload), position=position, silent=True)

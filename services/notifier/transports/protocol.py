@@ -7,13 +7,13 @@ from typing import Any
 
 import orjson
 
+from chassis.broker.event_log import InvalidPosition, Position
 from chassis.errors import Kind, ShopError
 from services.notifier.domain import check_text, check_topics
 
 MAX_FRAME = 64 << 10
-_MAX_POSITION_DIGITS = 18
-# Before every position of every log: nothing can be said to have come after it.
-UNKNOWN_POSITION = -1
+# Of no log: nothing can be said to have come after it.
+UNKNOWN_POSITION = Position((0,), log="unknown")
 _MAX_ROOM = 128
 
 
@@ -25,7 +25,7 @@ class Subscribe:
     """
 
     topics: tuple[str, ...]
-    after: int | None
+    after: Position | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def parse(text: str) -> Command:
             raise ShopError("UNKNOWN_ACTION", "actions are subscribe, unsubscribe, chat and ping", Kind.INVALID)
 
 
-def position(text: str | None) -> int | None:
+def position(text: str | None) -> Position | None:
     """A position as clients write it, None for none, `UNKNOWN_POSITION` for what is no position of ours.
 
     That is no error: a client that comes back with the id of another server, or of an earlier version, has done nothing
@@ -79,12 +79,13 @@ def position(text: str | None) -> int | None:
     """
     if text is None:
         return None
-    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_POSITION_DIGITS):
+    try:
+        return Position.parse(text)
+    except InvalidPosition:
         return UNKNOWN_POSITION
-    return int(text)
 
 
-def _after(frame: dict[str, Any]) -> int | None:
+def _after(frame: dict[str, Any]) -> Position | None:
     after = frame.get("after")
     if isinstance(after, int) and not isinstance(after, bool):
         after = str(after)

@@ -10,6 +10,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.base_protocol import BaseProtocol
 
 from chassis.auth.identity import Principal
+from chassis.broker.event_log import Position
 from services.notifier.auth import Authenticator
 from services.notifier.delivery.hub import Hub
 from services.notifier.domain import TRY_AGAIN_LATER, check_topics
@@ -77,7 +78,7 @@ class EventStreamApi:
         return response
 
     async def _serve(
-        self, outlet: EventStreamOutlet, principal: Principal, topics: tuple[str, ...], after: int
+        self, outlet: EventStreamOutlet, principal: Principal, topics: tuple[str, ...], after: Position
     ) -> None:
         with self._hub.connected(principal, outlet) as session:
             await session.subscribe(topics, after)

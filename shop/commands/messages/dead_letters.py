@@ -121,10 +121,11 @@ async def opened() -> AsyncIterator[Broker]:
     """The shop's broker, by the same settings as the processes have. Raises `Refused` when it cannot be reached."""
     from chassis.broker import connect
     from chassis.broker.port import BrokerUnavailable, Topology
-    from chassis.settings import TOPOLOGY
+    from chassis.settings import TOPOLOGY, ProcessSettings
 
     try:
-        broker = await connect(_existing(), Topology.load(TOPOLOGY))
+        log_url = ProcessSettings().event_log_url
+        broker = await connect(_existing(), Topology.load(TOPOLOGY), log_url=log_url)
         try:
             yield broker
         finally:

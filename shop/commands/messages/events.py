@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from itertools import islice
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,13 +17,16 @@ from shop.commands.showing import fitted, moment
 from shop.errors import Refused
 from shop.sign_in import CUSTOMER
 
+if TYPE_CHECKING:
+    from chassis.broker.event_log import Position
+
 app = typer.Typer(help="Watch the shop's events, or read them again.", no_args_is_help=True, add_completion=False)
 
 _Topics = Annotated[
     list[str] | None, typer.Option("--topic", metavar="PATTERN", help="Such as 'order.*'; may be given several times.")
 ]
 _From = Annotated[
-    int, typer.Option("--after", min=0, metavar="POSITION", help="Begin after this position; 0: with the oldest.")
+    str, typer.Option("--after", metavar="POSITION", help="Begin after this position; 0: with the oldest.")
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
 _Count = Annotated[int, typer.Option(min=0, metavar="N", help="Stop after so many; 0: go on until Ctrl-C.")]
@@ -128,33 +131,35 @@ def _following(topics: list[str], after: str, email: str) -> Iterator[dict[str, 
 
 
 @app.command()
-def replay(*, after: _From = 0, topic: _Topics = None, json: _Json = False) -> None:
+def replay(*, after: _From = "0", topic: _Topics = None, json: _Json = False) -> None:
     """Print from the broker's log what happened after a position until now. It changes nothing.
 
     Exit code 0: printed. 1: the log no longer holds what came right after the position. 2: there is no such position
     yet, or the broker cannot be reached.
     """
-    from chassis.broker.port import PositionExpired
+    from chassis.broker.event_log import InvalidPosition, Position, PositionExpired
 
     try:
-        asyncio.run(_replay(after, topic or [_EVERYTHING], as_json=json))
+        begin = Position.parse(after)
+    except InvalidPosition as invalid:
+        raise Refused(f"{after!r} is not a position: take it from an event's id") from invalid
+    try:
+        asyncio.run(_replay(begin, topic or [_EVERYTHING], as_json=json))
     except PositionExpired as expired:
         typer.echo(str(expired), err=True)
         raise typer.Exit(1) from expired
 
 
-async def _replay(after: int, topics: list[str], *, as_json: bool) -> None:
+async def _replay(after: Position, topics: list[str], *, as_json: bool) -> None:
     from chassis.broker.topics import matches
     from shop.commands.messages.dead_letters import opened
 
     _head(as_json=as_json)
     async with opened() as broker:
-        last = await broker.last_position()
-        if after > last:
+        last = await broker.log.last_position()
+        if not last.includes(after):
             raise Refused(f"the log ends at position {last}")
-        if after == last:
-            return
-        async with broker.tail(after) as entries:
+        async with broker.log.tail(after, upto=last) as entries:
             async for entry in entries:
                 event = entry.event
                 if any(matches(pattern, event.type) for pattern in topics):
@@ -166,8 +171,6 @@ async def _replay(after: int, topics: list[str], *, as_json: bool) -> None:
                         "data": jsonlib.loads(event.data),
                     }
                     _print(frame, as_json=as_json)
-                if entry.position >= last:
-                    return
 
 
 def _head(*, as_json: bool) -> None:

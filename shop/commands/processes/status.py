@@ -50,6 +50,12 @@ def status(env: Mapping[str, str], *, as_json: bool) -> tuple[str, bool]:
     return "\n".join([*lines, *([f"broker: {broker}"] if broker else []), *waiting]), healthy
 
 
+def _configured(env: Mapping[str, str], name: str) -> str:
+    """A setting, or what the file holds that is named in its place."""
+    file = env.get(f"{name}_FILE")
+    return env.get(name) or (Path(file).read_text().strip() if file else "")
+
+
 def _queues(env: Mapping[str, str], data_dir: Path) -> list[dict[str, Any]] | None:
     """The backlog of each work queue; None where no broker is named or there, or it does not answer."""
     # Imported here, as below: what only says whether processes are there needs no broker.
@@ -58,13 +64,12 @@ def _queues(env: Mapping[str, str], data_dir: Path) -> list[dict[str, Any]] | No
     from chassis.settings import TOPOLOGY
 
     file = data_dir / "broker.sqlite"
-    secret = env.get("SHOP_BROKER_URL_FILE")
-    url = env.get("SHOP_BROKER_URL") or (Path(secret).read_text().strip() if secret else "")
+    url, log_url = (_configured(env, name) for name in ("SHOP_BROKER_URL", "SHOP_EVENT_LOG_URL"))
     if not url and not file.exists():
         return None
 
     async def ask() -> list[dict[str, Any]]:
-        broker = await connect(url or f"embedded:{file}", Topology.load(TOPOLOGY))
+        broker = await connect(url or f"embedded:{file}", Topology.load(TOPOLOGY), log_url=log_url)
         try:
             async with asyncio.timeout(_BROKER_TIMEOUT):
                 return [_backlog(depth) for depth in await broker.depths()]

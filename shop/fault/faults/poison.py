@@ -33,8 +33,10 @@ class Poison:
         settings = ProcessSettings(
             data_dir=ground.data_dir,
             broker_url=ground.env.get("SHOP_BROKER_URL", ""),
+            event_log_url=ground.env.get("SHOP_EVENT_LOG_URL", ""),
         )
         self._url = settings.broker()
+        self._log_url = settings.event_log_url
         self._ids = {uuid.uuid4().hex for _ in range(_COUNT)}
         self._met = 0
 
@@ -73,7 +75,7 @@ class Poison:
 
     def _with_broker(self, ask: object) -> str:
         async def run() -> str:
-            broker = await connect(self._url, self._topology)
+            broker = await connect(self._url, self._topology, log_url=self._log_url)
             try:
                 return str(await ask(broker))  # type: ignore[operator]
             finally:

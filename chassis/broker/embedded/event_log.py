@@ -1,0 +1,151 @@
+"""The event log in the broker's SQLite file: one partition, whose positions have no gaps."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+
+from chassis.broker import cloudevents
+from chassis.broker.embedded import store
+from chassis.broker.embedded.writer import Writer
+from chassis.broker.event_log import LogEntry, LogReader, Position, PositionExpired
+from chassis.broker.port import BrokerUnavailable, Event
+from chassis.broker.retention import Retention
+
+logger = logging.getLogger(__name__)
+
+# What news calls the log; no queue is called so.
+LOG = "/log"
+PRUNE_EVERY = 500
+RETRY_PAUSE = 0.5
+READ_BATCH_SIZE = 64
+HEALTH_TIMEOUT = 2.0
+
+
+class EmbeddedLog:
+    """The log port's promises for the processes of one machine. It is closed with its broker."""
+
+    system = "embedded"
+
+    def __init__(
+        self,
+        writer: Writer,
+        retention: Retention,
+        subscribed: Callable[[LogSubscription], AbstractAsyncContextManager[None]],
+    ) -> None:
+        """`subscribed`: has a subscription woken by what other processes append."""
+        self._writer = writer
+        self._retention = retention
+        self._subscribed = subscribed
+        self._unpruned = PRUNE_EVERY  # so that a process that publishes little prunes too
+
+    async def append(self, events: Sequence[Event]) -> None:
+        routed = [store.Routed(cloudevents.headers(event), event.data, ()) for event in events]
+        prune = self.pruning(len(events))
+
+        def write(connection: sqlite3.Connection) -> None:
+            store.publish(connection, routed, time.time())
+            prune(connection)
+
+        await self._writer.write(write, durable=True, news=frozenset([LOG]))
+
+    def pruning(self, added: int) -> Callable[[sqlite3.Connection], None]:
+        """What a transaction that adds so many entries does beside it: drop the oldest ones, from time to time."""
+        self._unpruned += added
+        if self._unpruned < PRUNE_EVERY:
+            return lambda _: None
+        self._unpruned = 0
+        return lambda connection: store.prune(connection, self._retention, time.time())
+
+    @asynccontextmanager
+    async def tail(self, after: Position | None = None, *, upto: Position | None = None) -> AsyncIterator[LogReader]:
+        first, last = await self._writer.read(store.bounds)
+        begin = last if after is None else after.in_one_partition()
+        if begin and not first <= begin + 1 <= last + 1:
+            raise PositionExpired(f"position {begin} is not in the log, which holds {first} to {last}")
+        end = None if upto is None else upto.in_one_partition()
+        subscription = LogSubscription(self._writer, begin if after is None else begin or first - 1, end)
+        async with self._subscribed(subscription):
+            yield subscription
+
+    async def last_position(self) -> Position:
+        _, last = await self._writer.read(store.bounds)
+        return Position.at(last)
+
+    async def partitions(self) -> int:
+        return 1
+
+    async def healthy(self) -> bool:
+        try:
+            async with asyncio.timeout(HEALTH_TIMEOUT):
+                await self._writer.read(store.bounds)
+        except (BrokerUnavailable, TimeoutError):
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Nothing of its own is open."""
+
+
+class LogSubscription:
+    """Reads the log from right after an entry's number, up to another one's if there is one."""
+
+    source = LOG
+
+    def __init__(self, writer: Writer, after: int, upto: int | None) -> None:
+        self.wake = asyncio.Event()
+        self._writer = writer
+        self.trouble = ""
+        self._after = after
+        self._upto = upto
+        self._read: deque[LogEntry] = deque()
+        self._stopped = False
+
+    def __aiter__(self) -> LogSubscription:
+        return self
+
+    async def __anext__(self) -> LogEntry:
+        if self._upto is not None and self._after >= self._upto:
+            raise StopAsyncIteration
+        while not self._read:
+            if self._stopped:
+                raise StopAsyncIteration
+            self.wake.clear()
+            try:
+                self._read.extend(
+                    await self._writer.read(partial(store.entries, after=self._after, limit=READ_BATCH_SIZE))
+                )
+                if not self._read:
+                    await self._check_end()
+            except BrokerUnavailable as error:
+                self.trouble = str(error)
+                logger.warning("event log unavailable, retrying in %.1f s: %s", RETRY_PAUSE, error)
+                await asyncio.sleep(RETRY_PAUSE)
+                continue
+            self.trouble = ""
+            if not self._read:
+                await self.wake.wait()
+        entry = self._read.popleft()
+        if entry.offset != self._after + 1:
+            raise PositionExpired(f"the log begins at position {entry.position}: the reader fell behind")
+        self._after = entry.offset
+        return entry
+
+    async def _check_end(self) -> None:
+        """Raise `PositionExpired` for a log that ends before what was read: it is not the one that was read."""
+        _, last = await self._writer.read(store.bounds)
+        if last < self._after:
+            raise PositionExpired(
+                f"the log ends at position {last}, before {self._after}, which was read: it began anew"
+            )
+
+    async def stop(self) -> None:
+        """End the iteration."""
+        self._stopped = True
+        self.wake.set()

@@ -1,0 +1,232 @@
+"""Reading the topic: a consumer without a group, which reads all partitions and knows its own position.
+
+Kafka's offsets count from 0 where our positions count from 1: the offset of the next record is the number of those that
+were read. The brokers are not asked to remember it, so any number of readers may be anywhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+import time
+from collections import deque
+from contextlib import suppress
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import ConsumerStoppedError, KafkaError, OffsetOutOfRangeError
+
+from chassis.broker import cloudevents
+from chassis.broker.event_log import LogEntry, Position, PositionExpired
+from chassis.broker.kafka.address import Address
+from chassis.broker.kafka.failures import translated
+from chassis.broker.kafka.topic import Topic
+from chassis.broker.port import BrokerUnavailable, Event
+
+logger = logging.getLogger(__name__)
+
+LOG = "k"
+READ_BATCH_SIZE = 500
+ATTACH_TIMEOUT = 15.0
+# aiokafka's fetcher misses being told to end while it takes a new assignment; told a second time, it ends.
+CLOSE_TIMEOUT = 1.0
+# Milliseconds for which the brokers let a fetch wait for records, and we for the fetch.
+FETCH_WAIT_MS = 250
+POLL_MS = 500
+# Milliseconds without an answer to a fetch after which the log counts as away.
+LATE_MS = 5_000
+_PAUSE = 0.5
+
+
+class LogSubscription:
+    """Reads the log on from a position, up to another one if there is one, across lost connections."""
+
+    def __init__(self, address: Address, topic: Topic, upto: Position | None) -> None:
+        self.trouble = ""
+        self.position = Position((), LOG)
+        self._address = address
+        self._topic = topic
+        self._upto = upto
+        self._consumer = AIOKafkaConsumer(
+            **address.client(),
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+            metadata_max_age_ms=1_000,
+        )
+        self._records: deque[ConsumerRecord[bytes, bytes]] = deque()
+        # Per partition, the offset of the next record to be fetched.
+        self._next: list[int] = []
+        self._began = 0.0
+        self._stopped = False
+
+    async def start(self, after: Position | None) -> None:
+        """Begin after a position. Raises `PositionExpired` and `BrokerUnavailable`."""
+        with translated():
+            async with asyncio.timeout(ATTACH_TIMEOUT):
+                await self._start(after)
+
+    async def _start(self, after: Position | None) -> None:
+        if after is not None and not after.is_start and after.log != LOG:
+            raise PositionExpired(f"{after} is not a position of a Kafka topic")
+        count = await self._topic.partitions(at_least=0 if after is None else len(after.offsets))
+        if after is not None and len(after.offsets) > count:
+            raise PositionExpired(f"the log has {count} partitions, and the position is one of {len(after.offsets)}")
+        await self._consumer.start()
+        self._began = time.time() * 1000
+        partitions = [self._partition(index) for index in range(count)]
+        first = await self._consumer.beginning_offsets(partitions)
+        if after is None:
+            ends = await self._consumer.end_offsets(partitions)
+            self._assign([ends[each] for each in partitions])
+            # The end as the answer to a fetch has it: what was appended before this was called is before it.
+            await self._see_ends()
+            self._records.clear()
+            self._next = [self._consumer.highwater(each) or 0 for each in partitions]
+            for each in partitions:
+                self._consumer.seek(each, self._next[each.partition])
+        elif after.is_start:
+            self._assign([first[each] for each in partitions])
+        else:
+            for each in partitions:
+                if first[each] > after.offset(each.partition):
+                    raise _passed(each.partition, first[each], after.offset(each.partition))
+            self._assign([after.offset(each.partition) for each in partitions])
+            self.position = Position(tuple(self._next), LOG)
+            await self._see_ends()
+            return
+        self.position = Position(tuple(self._next), LOG)
+
+    async def stop(self) -> None:
+        """Detach, and end the iteration."""
+        self._stopped = True
+        with suppress(BrokerUnavailable), translated():
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                await self._consumer.stop()
+
+    def __aiter__(self) -> LogSubscription:
+        return self
+
+    async def __anext__(self) -> LogEntry:
+        while not (self._stopped or self._is_finished()):
+            while self._records:
+                if (entry := self._entry(self._records.popleft())) is not None:
+                    return entry
+            if not self._is_finished():
+                await self._fetch()
+        raise StopAsyncIteration
+
+    def _is_finished(self) -> bool:
+        return self._upto is not None and self.position.includes(self._upto)
+
+    def _entry(self, record: ConsumerRecord[bytes, bytes]) -> LogEntry | None:
+        """The record as an entry; None for one beyond the end, and for what is no event."""
+        number = record.offset + 1
+        if self._upto is not None and not self._upto.has(record.partition, number):
+            return None
+        self.position = self.position.advanced(record.partition, number)
+        try:
+            return LogEntry(self.position, event_of(record), record.partition)
+        except cloudevents.InvalidEvent as error:
+            logger.warning("event log: skipped invalid event %d of partition %d: %s", number, record.partition, error)
+            return None
+
+    async def _fetch(self) -> None:
+        """Take what has come, or wait for it for a moment. What was taken stays here when this is cancelled."""
+        try:
+            batches = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=READ_BATCH_SIZE)
+        except OffsetOutOfRangeError as error:
+            raise await self._out_of_range() from error
+        except ConsumerStoppedError:
+            self._stopped = True
+            return
+        except KafkaError as error:
+            self._is_away(f"{type(error).__name__}: {error}")
+            await asyncio.sleep(_PAUSE)
+            return
+        # Each partition's records stay in their order; beside one another they come as they were appended.
+        self._records.extend(heapq.merge(*batches.values(), key=lambda record: record.timestamp))
+        for partition, records in batches.items():
+            self._next[partition.partition] = records[-1].offset + 1
+        if batches:
+            self.trouble = ""
+        else:
+            await self._look()
+        if self._upto is None:
+            await self._take_new_partitions()
+
+    async def _look(self) -> None:
+        """What silence means: nothing was appended, the brokers are away, or the log began anew."""
+        answered = []
+        for partition in self._consumer.assignment():
+            index = partition.partition
+            end = self._consumer.highwater(partition)
+            if end is not None and end < self._next[index]:
+                raise PositionExpired(
+                    f"partition {index} ends at {end}, before {self._next[index]}, which was read: the log began anew"
+                )
+            answered.append(self._consumer.last_poll_timestamp(partition) or self._began)
+            if not self._records:
+                # Past what is no record: a transaction's end has an offset, too.
+                self._next[index] = max(self._next[index], await self._consumer.position(partition))
+                self.position = self.position.advanced(index, self._next[index])
+        late = time.time() * 1000 - min(answered, default=self._began)
+        if late > LATE_MS:
+            self._is_away(f"no answer for {late / 1000:.0f} s")
+        else:
+            self.trouble = ""
+
+    def _is_away(self, reason: str) -> None:
+        if not self.trouble:
+            logger.warning("event log unavailable: %s", reason)
+        self.trouble = reason
+
+    async def _take_new_partitions(self) -> None:
+        with suppress(BrokerUnavailable):
+            count = await self._topic.partitions()
+            if count > len(self._next):
+                logger.info("event log has more partitions", extra={"partitions": count})
+                # From their beginning: whatever they hold came after what was read.
+                self._assign([*self._next, *[0] * (count - len(self._next))])
+
+    def _assign(self, offsets: list[int]) -> None:
+        self._next = offsets
+        wanted = [
+            self._partition(index)
+            for index, offset in enumerate(offsets)
+            if self._upto is None or offset < self._upto.offset(index)
+        ]
+        self._consumer.assign(wanted)
+        for each in wanted:
+            self._consumer.seek(each, offsets[each.partition])
+
+    async def _see_ends(self) -> None:
+        """Fetch until each partition's end is known. Raises `PositionExpired` for one before where we begin."""
+        while any(self._consumer.highwater(each) is None for each in self._consumer.assignment()):
+            await self._fetch()
+        await self._look()
+
+    async def _out_of_range(self) -> PositionExpired:
+        partitions = list(self._consumer.assignment())
+        with translated():
+            first = await self._consumer.beginning_offsets(partitions)
+        for each in partitions:
+            if first[each] > self._next[each.partition]:
+                return _passed(each.partition, first[each], self._next[each.partition])
+        return PositionExpired("the log ends before what was read: it began anew")
+
+    def _partition(self, index: int) -> TopicPartition:
+        return TopicPartition(self._address.topic, index)
+
+
+def event_of(record: ConsumerRecord[bytes, bytes]) -> Event:
+    """The event in a record. Raises `InvalidEvent`."""
+    try:
+        headers = {name: value.decode() for name, value in record.headers if value is not None}
+    except UnicodeDecodeError as error:
+        raise cloudevents.InvalidEvent("a header is not UTF-8") from error
+    return cloudevents.event(headers, record.value or b"", prefix=cloudevents.KAFKA)
+
+
+def _passed(partition: int, first: int, seen: int) -> PositionExpired:
+    return PositionExpired(f"partition {partition} begins at {first + 1}, after {seen} was read")

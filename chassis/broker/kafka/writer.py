@@ -1,0 +1,110 @@
+"""Appending to the topic: an idempotent producer that waits for all in-sync replicas.
+
+The key is the event's subject, so that all about one aggregate is in one partition, in order. The producer numbers what
+it sends, so that a broker drops what reaches it twice; over the producer's own death that does not reach, and the
+outbox relay's next attempt leaves a repeat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+
+from aiokafka import AIOKafkaProducer
+
+from chassis.broker import cloudevents
+from chassis.broker.kafka.address import REQUEST_TIMEOUT_MS, Address
+from chassis.broker.kafka.failures import translated
+from chassis.broker.kafka.topic import MAX_MESSAGE_BYTES, Topic
+from chassis.broker.port import BrokerUnavailable, Event
+
+# The producer gives a batch up after REQUEST_TIMEOUT_MS: so this ends only what it has lost track of.
+APPEND_TIMEOUT = REQUEST_TIMEOUT_MS / 1000 + 5
+CLOSE_TIMEOUT = 5.0
+BATCH_BYTES = 256 << 10
+
+Headers = list[tuple[str, bytes]]
+
+
+class Writer:
+    """One producer at a time, opened when it is needed and there is none."""
+
+    def __init__(self, address: Address, topic: Topic) -> None:
+        self._address = address
+        self._topic = topic
+        self._opening = asyncio.Lock()
+        self._producer: AIOKafkaProducer | None = None
+        self._closed = False
+
+    async def append(self, events: Sequence[Event]) -> None:
+        """Returns once every event is on all in-sync replicas. Raises `BrokerUnavailable` and `InvalidEvent`."""
+        messages = [(event.subject.encode() or None, event.data, message_headers(event)) for event in events]
+        if not messages:
+            return
+        with translated():
+            producer = await self._open()
+            try:
+                async with asyncio.timeout(APPEND_TIMEOUT):
+                    sent = [
+                        await producer.send(self._address.topic, value, key=key, headers=headers)
+                        for key, value, headers in messages
+                    ]
+                    # All of them: what is still under way would overtake the next attempt.
+                    outcomes = await asyncio.gather(*sent, return_exceptions=True)
+            except Exception:
+                await self._drop(producer)
+                raise
+            for outcome in outcomes:
+                if isinstance(outcome, BaseException):
+                    # Its numbering has a gap now, which the broker would not accept.
+                    await self._drop(producer)
+                    raise outcome
+
+    async def close(self) -> None:
+        """Give the producer up, for good."""
+        self._closed = True
+        if self._producer is not None:
+            await self._drop(self._producer)
+
+    async def _open(self) -> AIOKafkaProducer:
+        async with self._opening:
+            if self._closed:
+                raise BrokerUnavailable("the event log is closed")
+            if self._producer is None:
+                await self._topic.there()
+                producer = AIOKafkaProducer(
+                    **self._address.client(),
+                    acks="all",
+                    enable_idempotence=self._address.idempotent,
+                    max_request_size=MAX_MESSAGE_BYTES,
+                    max_batch_size=BATCH_BYTES,
+                )
+                try:
+                    await producer.start()
+                except BaseException:
+                    await _stopped(producer)
+                    raise
+                self._producer = producer
+            return self._producer
+
+    async def _drop(self, producer: AIOKafkaProducer) -> None:
+        if self._producer is producer:
+            self._producer = None
+        await _stopped(producer)
+
+
+def message_headers(event: Event) -> Headers:
+    """An event's attributes as CloudEvents' Kafka binding has them, and its trace as W3C Trace Context has it."""
+    headers = [(name, value.encode()) for name, value in cloudevents.headers(event, prefix=cloudevents.KAFKA).items()]
+    headers.append(("content-type", cloudevents.CONTENT_TYPE.encode()))
+    # Once more under its own name, where those look for it who know nothing of CloudEvents.
+    if traceparent := event.extensions.get("traceparent"):
+        headers.append(("traceparent", traceparent.encode()))
+    return headers
+
+
+async def _stopped(producer: AIOKafkaProducer) -> None:
+    with suppress(BrokerUnavailable), translated():
+        async with asyncio.timeout(CLOSE_TIMEOUT):
+            await producer.stop()
