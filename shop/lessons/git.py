@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from shop.errors import Refused
@@ -35,6 +37,17 @@ def git(folder: Path, *arguments: str, check: bool = True) -> str:
     if check and done.returncode:
         raise Refused(f"git {arguments[0]} failed: {done.stderr.strip()}")
     return done.stdout
+
+
+@contextmanager
+def alone(root: Path) -> Iterator[None]:
+    """Change the repository's worktrees while no other lesson does: git prunes what another git has half made."""
+    import fcntl
+
+    folder = git(root, "rev-parse", "--path-format=absolute", "--git-common-dir").strip()
+    with (Path(folder) / "lessons.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def applies(folder: Path, patch: Path) -> bool:

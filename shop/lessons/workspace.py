@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from shop.errors import Refused
-from shop.lessons.git import applies, ensure_repository, git
+from shop.lessons.git import alone, applies, ensure_repository, git
 from shop.lessons.lesson import ROOT, Lesson, lesson
 from shop.process_table import TABLE
 from shop.supervisor import ports
@@ -82,8 +82,9 @@ class Workspace:
         """Check out the last commit, break it, and choose ports. Raises `Refused`."""
         self.tree.parent.mkdir(parents=True, exist_ok=True)
         ensure_repository(ROOT)
-        git(ROOT, "worktree", "prune")
-        git(ROOT, "worktree", "add", "--quiet", "--detach", str(self.tree), "HEAD")
+        with alone(ROOT):
+            git(ROOT, "worktree", "prune")
+            git(ROOT, "worktree", "add", "--quiet", "--detach", str(self.tree), "HEAD")
         if not applies(self.tree, self.lesson.break_patch):
             self.remove()
             raise Refused(f"lesson {self.lesson.number} does not fit the code of the last commit (git log -1)")
@@ -140,9 +141,10 @@ class Workspace:
 
     def remove(self) -> None:
         """Delete the worktree; what is known of the student's way stays."""
-        git(ROOT, "worktree", "remove", "--force", str(self.tree), check=False)
-        shutil.rmtree(self.tree, ignore_errors=True)
-        git(ROOT, "worktree", "prune")
+        with alone(ROOT):
+            git(ROOT, "worktree", "remove", "--force", str(self.tree), check=False)
+            shutil.rmtree(self.tree, ignore_errors=True)
+            git(ROOT, "worktree", "prune")
 
     def environment(self) -> dict[str, str]:
         """Environment of the lesson's shop: nothing of another shop's, the lesson's settings, and its ports."""
