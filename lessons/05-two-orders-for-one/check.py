@@ -23,8 +23,12 @@ GRACE = 1.0
 
 
 class Order:
-    """An order at the channel. Its quantity is its own, so that its orders here can be told from all others."""
+    """An order at the channel. Its quantity is its own, so that its orders here can be told from all others.
 
+    `before` are those that were here when the check began: an earlier one may have had the same quantity.
+    """
+
+    before: frozenset[str] = frozenset()
     quantities = random.sample(range(100, 1_000), 20)
 
     def __init__(self, quantity: int = 0) -> None:
@@ -69,9 +73,18 @@ class Order:
 
     async def placed(self, shop: Shop) -> list[str]:
         """Our orders for it, by id."""
-        mine = await shop.bearer("channel@shop.test")
-        newest = (await shop.get("/v1/orders", mine, limit=100)).raise_for_status().json()["items"]
-        return [order["id"] for order in newest if order["items"][0]["quantity"] == self.quantity]
+        return [
+            order["id"]
+            for order in await newest(shop)
+            if order["items"][0]["quantity"] == self.quantity and order["id"] not in Order.before
+        ]
+
+
+async def newest(shop: Shop) -> list[kit.Hop]:
+    """The channel's newest orders."""
+    mine = await shop.bearer("channel@shop.test")
+    found: list[kit.Hop] = (await shop.get("/v1/orders", mine, limit=100)).raise_for_status().json()["items"]
+    return found
 
 
 async def processed(shop: Shop) -> None:
@@ -97,6 +110,7 @@ async def not_twice(shop: Shop, order: Order, sentence: str, *, within: float = 
 
 
 async def check(shop: Shop) -> str:
+    Order.before = frozenset(order["id"] for order in await newest(shop))
     order, event = Order(), secrets.token_hex(16)
     answers = [await order.deliver(shop, event) for _ in range(COPIES)]
     if len(answers) < COPIES or COPIES == 1:

@@ -15,11 +15,11 @@ from lessons.link import Link
 WATCH = Path("lessons/10-are-we-there-yet/watch.py")
 ORDERS, TRIES = 3, 3
 # Seconds without news, and without a connection.
-QUIET, AWAY = 2.5, 2.0
+QUIET, AWAY = 1.5, 1.5
 # Requests for which there may be a reason: a token, and a look at what there is at the beginning.
 MAX_ASKED, MAX_ATTEMPTS = 8, 4
 SOON = LIMIT / 3
-TOKEN = float(os.environ.get("SHOP_TOKEN_LIFETIME") or 6)
+TOKEN = float(os.environ.get("SHOP_TOKEN_LIFETIME") or 5)
 
 
 class Watch:
@@ -104,7 +104,7 @@ async def cut_off(shop: Shop) -> Watch:
             order = await placed_and_cancelled(shop)
             await kit.eventually(lambda watch=watch: watch.notifier.refused > MAX_ATTEMPTS, within=AWAY)  # type: ignore[misc]
             if (attempts := watch.notifier.refused) > MAX_ATTEMPTS:
-                raise Broken(f"The notifier was away, and watch.py tried {attempts} connections within {AWAY:.0f} s")
+                raise Broken(f"The notifier was away, and watch.py tried {attempts} connections within {AWAY} s")
             watch.notifier.mend()
             if watch.age < TOKEN - 1:
                 await said(watch, order, "while watch.py was cut off")
