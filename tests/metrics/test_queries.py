@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,11 @@ OF_RABBITMQ = "rabbitmq_"
 
 
 @asynccontextmanager
-async def shop_with_metrics(folder: Path, **options: Any) -> AsyncIterator[Shop]:
+async def shop_with_metrics(folder: Path, env: Mapping[str, str] | None = None, **options: Any) -> AsyncIterator[Shop]:
     """A shop whose processes show their metrics, each at a port of a run, and whose clients are soon refused."""
     first = free_ports(1)[0]
-    env = {"SHOP_METRICS_PORT": str(first), "SHOP_CLIENT_RATE_LIMIT": "500/minute"}
-    async with shop_in_one_loop(folder, env, **options) as shop:
+    metrics = {"SHOP_METRICS_PORT": str(first), "SHOP_CLIENT_RATE_LIMIT": "500/minute"}
+    async with shop_in_one_loop(folder, {**metrics, **(env or {})}, **options) as shop:
         yield shop
 
 

@@ -1,0 +1,141 @@
+"""Each deployed alert fires when its fault is there: a real Prometheus, real shops, and the minutes that it takes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from partners import senders
+from shop.process_table import TABLE
+from tests.metrics.scraping import prometheus, rules
+from tests.metrics.test_queries import shop_with_metrics
+from tests.shop import Shop, free_ports
+from tests.waiting import eventually
+
+pytestmark = [
+    pytest.mark.prometheus,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(not os.environ.get("TEST_NIGHTLY"), reason="not run: alerts wait for minutes, TEST_NIGHTLY=1"),
+]
+FREELY = {"SHOP_CLIENT_RATE_LIMIT": "100000/minute", "SHOP_USER_RATE_LIMIT": "100000/minute"}
+# How often what has to go on for an alert's whole `for` is done.
+_PAUSE = 0.2
+
+
+async def fires(http: httpx.AsyncClient, names: set[str], within: float = 200) -> None:
+    """Wait until all of these alerts fire, whatever else does."""
+
+    async def firing() -> bool:
+        alerts = (await http.get("/api/v1/alerts")).json()["data"]["alerts"]
+        assert {each["labels"]["alertname"] for each in alerts if each["state"] == "firing"} >= names
+        return True
+
+    await eventually(firing, within=within)
+
+
+@asynccontextmanager
+async def meanwhile(shop: Shop, *paths: str) -> AsyncIterator[None]:
+    """Read these pages again and again, whatever comes of it."""
+
+    async def reading() -> None:
+        async with httpx.AsyncClient(base_url=shop.http.base_url, timeout=60) as http:
+            while True:
+                await asyncio.gather(*(http.get(path) for path in paths))
+                await asyncio.sleep(_PAUSE)
+
+    task = asyncio.create_task(reading())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_without_the_erp(tmp_path: Path) -> None:
+    """Orders wait, ever longer; its breaker opens, its hops fail; and an event that no order knows is a dead letter."""
+    async with (
+        shop_with_metrics(tmp_path, FREELY, without=("legacy_soap", "mailer")) as shop,
+        prometheus(shop, tmp_path) as http,
+        meanwhile(shop, *(f"/v1/products/{number}/availability" for number in (1, 2, 3))),
+    ):
+        for _ in range(120):
+            assert (await shop.place(("42", 1))).status_code == 202
+        secret = shop.around.of(next(spec for spec in TABLE if spec.name == "webhooks"))["SHOP_WEBHOOK_SECRET_STRIPE"]
+        webhook = senders.example("stripe", secret=secret, order_id="no-such-order")
+        url = f"{shop.address('SHOP_WEBHOOKS_URL')}/webhooks/stripe"
+        assert (await shop.http.post(url, content=webhook.body, headers=webhook.headers)).status_code == 200
+        await fires(http, {"QueueBacklog", "QueueTooOld", "DeadLetters", "ProcessDown", "BreakerOpen", "HopErrors"})
+
+
+async def test_with_a_catalog_that_never_answers(tmp_path: Path) -> None:
+    """Reads end in errors, late: the edge is told to be slow and to fail."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(1_000)
+        env = {**FREELY, "SHOP_CATALOG_ADDRESS": f"127.0.0.1:{silent.getsockname()[1]}", "SHOP_REQUEST_BUDGET": "2"}
+        async with (
+            shop_with_metrics(tmp_path, env, without=("catalog",)) as shop,
+            prometheus(shop, tmp_path) as http,
+            meanwhile(shop, "/v1/products/42"),
+        ):
+            await fires(http, {"GatewayErrors", "GatewaySlow"})
+
+
+async def test_without_the_broker(tmp_path: Path) -> None:
+    """What was accepted waits in the outbox, and that is told."""
+    (port,) = free_ports(1)
+    env = {**FREELY, "SHOP_BROKER_URL": f"amqp://guest:guest@127.0.0.1:{port}/"}
+    async with shop_with_metrics(tmp_path, env) as shop, prometheus(shop, tmp_path) as http:
+        assert (await shop.place(("42", 1))).status_code == 202
+        await fires(http, {"OutboxLag"})
+
+
+async def test_with_readers_that_have_stopped(tmp_path: Path) -> None:
+    """Clients that take nothing are closed, and when there are many of them, that is told."""
+    env = {**FREELY, "SHOP_NOTIFIER_SEND_TIMEOUT": "1", "SHOP_PAYMENT_DELAY": "3600"}
+    async with (
+        shop_with_metrics(tmp_path, env) as shop,
+        prometheus(shop, tmp_path) as http,
+        AsyncExitStack() as stack,
+    ):
+        token = await shop.token("admin@shop.test", "admin")
+        loop = asyncio.get_running_loop()
+        for _ in range(200):
+            assert (await shop.place(("42", 1))).status_code == 202
+        head = (
+            "GET /notifications/stream?after=0 HTTP/1.1\r\nHost: shop\r\n"
+            f"Authorization: Bearer {token}\r\nAccept: text/event-stream\r\n\r\n"
+        )
+
+        async def stopped() -> None:
+            connection = stack.enter_context(socket.socket())
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 10)
+            connection.setblocking(False)
+            address = shop.address("SHOP_NOTIFIER_URL").rpartition(":")[2]
+            await loop.sock_connect(connection, ("127.0.0.1", int(address)))
+            await loop.sock_sendall(connection, head.encode())
+
+        async def flooded() -> None:
+            while True:
+                await asyncio.gather(*(stopped() for _ in range(20)))
+                await asyncio.sleep(_PAUSE)
+
+        flood = asyncio.create_task(flooded())
+        try:
+            await fires(http, {"SlowReaders"})
+        finally:
+            flood.cancel()
+            await asyncio.gather(flood, return_exceptions=True)
+
+
+def test_all_alerts_are_tried() -> None:
+    """No deployed alert is left out above."""
+    text = Path(__file__).read_text()
+    assert [rule["alert"] for rule in rules() if f'"{rule["alert"]}"' not in text] == []
