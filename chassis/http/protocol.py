@@ -13,7 +13,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from chassis.http.connections import Connections, client_network
-from chassis.http.problem_details import Refused
 from chassis.http.requests import (
     HEAD_TOO_LARGE,
     HEAD_TOO_SLOW,
@@ -23,6 +22,7 @@ from chassis.http.requests import (
     NOT_HTTP,
     TARGET_TOO_LONG,
     Refusal,
+    Refused,
     combined,
     has_body,
     head_size,

@@ -1,13 +1,29 @@
-"""Validation of request heads: pure rules for every HTTP server."""
+"""Validation of request heads: rules for every HTTP server, and the answer to what breaks them."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import re
+import secrets
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from typing import Any
+
+from chassis.errors import Kind, ShopError
+from chassis.http.problem_details import problem
+from chassis.observability.capture.http import CapturedApplication
+from chassis.observability.tracing import SpanKind, Telemetry, current_traceparent
+
+log = logging.getLogger(__name__)
 
 Header = tuple[bytes, bytes]
 
+# Seconds for which the rest of what was refused is read, so that its client gets to see the answer.
+_LINGER = 1.0
+# Characters of what was asked for in a trace; a target may have 16 KiB.
+_MAX_SHOWN = 200
 # Bytes of a request's target, and of its line and header together.
 MAX_TARGET_BYTES = 16 << 10
 MAX_HEAD_BYTES = 64 << 10
@@ -142,3 +158,74 @@ def has_body(headers: Iterable[Header]) -> bool:
 def head_size(target: bytes, headers: Iterable[Header]) -> int:
     """Bytes of a request's line and header, without spaces that mean nothing."""
     return len(target) + sum(len(name) + len(value) + 4 for name, value in headers)
+
+
+class Refused:
+    """ASGI: the refusal of what no application has seen, as a problem with ids to ask for, and a span if it can be one.
+
+    The connection ends for the client at once and for us after a moment, in which what still comes is dropped: closing
+    on bytes that nothing has read makes the system forget the answer.
+    """
+
+    def __init__(
+        self,
+        refusal: Refusal,
+        transport: asyncio.Transport,
+        telemetry: Telemetry | None,
+        method: str = "",
+        target: str = "",
+    ) -> None:
+        """`method` and `target` are empty where the head of the request was not read to its end."""
+        self._refusal = refusal
+        self._transport = transport
+        self._telemetry = telemetry
+        self._method = method
+        self._target = target.partition("?")[0][:_MAX_SHOWN]
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        with self._span():
+            answering = self._answer
+            if self._telemetry is not None and self._telemetry.capture is not None:
+                asked = {"method": self._method or "?", "path": self._target, "raw_path": self._target.encode()}
+                await CapturedApplication(answering)({**scope, **asked}, receive, send)
+            else:
+                await answering(scope, receive, send)
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        try:
+            async with asyncio.timeout(_LINGER):
+                while (await receive())["type"] != "http.disconnect":
+                    pass
+        except TimeoutError:
+            log.debug("refused request: client did not close its connection")
+            self._transport.abort()
+            while (await receive())["type"] != "http.disconnect":
+                pass
+
+    def _span(self) -> Any:
+        if self._telemetry is None:
+            return nullcontext()
+        return self._telemetry.span(
+            f"{self._method} {self._target}" if self._method else "refused request",
+            SpanKind.SERVER,
+            protocol="HTTP",
+            attributes={"http.response.status_code": self._refusal.status, "error.type": self._refusal.code},
+        )
+
+    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG002 - ASGI's shape
+        refused = self._refusal
+        traceparent = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-00"
+        if self._telemetry is not None:
+            traceparent = current_traceparent()
+        error = ShopError(refused.code, refused.message, Kind.INVALID)
+        _, headers, body = problem(error, status=refused.status, title=refused.title, trace_id=traceparent[3:35])
+        headers |= refused.headers
+        headers |= {
+            "x-request-id": secrets.token_hex(16),
+            "traceparent": traceparent,
+            "content-length": str(len(body)),
+            "connection": "close",
+        }
+        raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": refused.status, "headers": raw})
+        await send({"type": "http.response.body", "body": body, "more_body": True})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -13,6 +13,8 @@ import httpx
 import pytest
 
 from partners import senders
+from shop.fault.links.proxy import LinkSpec, proxying
+from shop.fault.links.toxics import parse
 from shop.process_table import TABLE
 from tests.metrics.scraping import prometheus, rules
 from tests.metrics.test_queries import shop_with_metrics
@@ -41,11 +43,11 @@ async def fires(http: httpx.AsyncClient, names: set[str], within: float = 200) -
 
 
 @asynccontextmanager
-async def meanwhile(shop: Shop, *paths: str) -> AsyncIterator[None]:
+async def meanwhile(shop: Shop, *paths: str, headers: Mapping[str, str] | None = None) -> AsyncIterator[None]:
     """Read these pages again and again, whatever comes of it."""
 
     async def reading() -> None:
-        async with httpx.AsyncClient(base_url=shop.http.base_url, timeout=60) as http:
+        async with httpx.AsyncClient(base_url=shop.http.base_url, timeout=60, headers=headers) as http:
             while True:
                 await asyncio.gather(*(http.get(path) for path in paths))
                 await asyncio.sleep(_PAUSE)
@@ -74,18 +76,34 @@ async def test_without_the_erp(tmp_path: Path) -> None:
         await fires(http, {"QueueBacklog", "QueueTooOld", "DeadLetters", "ProcessDown", "BreakerOpen", "HopErrors"})
 
 
-async def test_with_a_catalog_that_never_answers(tmp_path: Path) -> None:
-    """Reads end in errors, late: the edge is told to be slow and to fail."""
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))
-        silent.listen(1_000)
-        env = {**FREELY, "SHOP_CATALOG_ADDRESS": f"127.0.0.1:{silent.getsockname()[1]}", "SHOP_REQUEST_BUDGET": "2"}
-        async with (
-            shop_with_metrics(tmp_path, env, without=("catalog",)) as shop,
-            prometheus(shop, tmp_path) as http,
-            meanwhile(shop, "/v1/products/42"),
-        ):
-            await fires(http, {"GatewayErrors", "GatewaySlow"})
+async def test_with_a_slow_way_to_the_catalog(tmp_path: Path) -> None:
+    """Reads are answered late: the edge is told to be slow."""
+    listen, behind = free_ports(2)
+    link = LinkSpec("gateway->catalog", "gateway", "catalog", "gRPC", ("127.0.0.1", listen), ("127.0.0.1", behind))
+    env = {
+        **FREELY,
+        "SHOP_CATALOG_PORT": str(behind),
+        "SHOP_CATALOG_ADDRESS": f"127.0.0.1:{listen}",
+        "SHOP_EDGE_CACHE_BYTES": "0",
+    }
+    async with (
+        proxying([link]) as proxy,
+        shop_with_metrics(tmp_path, env) as shop,
+        prometheus(shop, tmp_path) as http,
+        meanwhile(shop, "/v1/products/42"),
+    ):
+        proxy.set([link.name], parse(["delay=700ms"]), 600)
+        await fires(http, {"GatewaySlow"})
+
+
+async def test_without_orders(tmp_path: Path) -> None:
+    """Its routes fail, and the edge is told to."""
+    async with (
+        shop_with_metrics(tmp_path, FREELY, without=("orders",)) as shop,
+        prometheus(shop, tmp_path) as http,
+        meanwhile(shop, "/v1/orders", headers=await shop.bearer()),
+    ):
+        await fires(http, {"GatewayErrors"})
 
 
 async def test_without_the_broker(tmp_path: Path) -> None:

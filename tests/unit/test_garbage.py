@@ -10,6 +10,7 @@ from functools import partial
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chassis.broker.event_log import Position
 from chassis.errors import Kind, ShopError
 from legacy_soap.http.wsgi import reason_to_refuse
 from services.notifier.transports import protocol
@@ -68,7 +69,7 @@ def test_a_clients_frame_is_a_command_or_refused(frame: object) -> None:
 @ANY
 def test_any_position_can_be_asked_for(text: str | None) -> None:
     """One that is none of ours is answered with resync, and is no error."""
-    assert isinstance(protocol.position(text), int | None)
+    assert isinstance(protocol.position(text), Position | None)
 
 
 @given(body=st.binary(max_size=200))
