@@ -1,7 +1,7 @@
 """The lessons' checks, on real shops: the broken code is judged broken, the solution kept.
 
-Of the first two lessons, once: `make lessons-check` tries all of them every night, each wrong fix, and the solution three
-times.
+Of the first two lessons, once: `make lessons-check` tries all of them every night, with each wrong fix, and each
+solution three times.
 """
 
 from __future__ import annotations
