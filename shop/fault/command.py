@@ -168,7 +168,7 @@ def watch(
 
 def _run_shell(command: str) -> int:
     """The user's own command line, as the user's own shell would run it; returns its exit code."""
-    return subprocess.run(command, shell=True, check=False).returncode  # noqa: S602
+    return subprocess.run(command, shell=True, check=False).returncode  # noqa: S602  # nosec B602 # the user's own
 
 
 def _single(words: list[str], seconds: float, command: str) -> None:

@@ -23,7 +23,7 @@ def run_while(name: str, command: str, env: Mapping[str, str], *, table: Sequenc
     readable, writable = os.pipe()
     with open(readable, "rb", buffering=0) as ready:  # noqa: PTH123 - a descriptor
         try:
-            process = subprocess.Popen(  # noqa: S603 - our own program
+            process = subprocess.Popen(  # noqa: S603  # nosec B603 # our own program
                 [*RUN_COMMAND, name], env={**env, child.READY: str(writable)}, pass_fds=[writable]
             )
         finally:
@@ -32,7 +32,7 @@ def run_while(name: str, command: str, env: Mapping[str, str], *, table: Sequenc
             if not ready.read(1):
                 raise Refused(f"{name} ended before it was ready")
             # The user's own command line, as the user's own shell would run it.
-            return subprocess.run(command, shell=True, env=env, check=False).returncode  # noqa: S602
+            return subprocess.run(command, shell=True, env=env, check=False).returncode  # noqa: S602  # nosec B602 # the user's own
         finally:
             process.terminate()
             process.wait()
