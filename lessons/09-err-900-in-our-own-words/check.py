@@ -11,7 +11,7 @@ from lessons.kit import FAULT, LIMIT, Broken, Process, Shop, Void
 ERP = os.environ["SHOP_LEGACY_SOAP_URL"]
 SOON = LIMIT / 4
 # What is theirs: codes, names of fields, numbers of nine digits, tags.
-THEIRS = re.compile(r"ERR-\d|CustRef|AltRef|\b\d{9}-?\b|[<>]|\b[A-Z]{3,} [A-Z]{3,}")
+THEIRS = re.compile(r"ERR-\d|CustRef|AltRef|\b\d{9}-?\b|[<>]|\b[A-Z]{3,20} [A-Z]{3}")
 
 
 class Case(NamedTuple):
