@@ -25,7 +25,7 @@ const OF_THE_WORLD = [
   ["the ERP answers with HTML", () => "erp html"],
   ["a partner sends everything twice", () => "partner duplicate"],
   ["the broker is down", () => "broker down"],
-  ["messages that nobody can read", () => "poison order-processing"],
+  ["messages that no consumer can read", () => "poison order-processing"],
 ];
 const WORLD = "the world outside";
 // Without these there is no page, no tap and no load.

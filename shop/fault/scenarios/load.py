@@ -83,7 +83,7 @@ class Clients:
 
     @property
     def failing(self) -> set[str]:
-        """Routes whose newest request failed: nobody knows yet whether they work again."""
+        """Routes whose newest request failed: whether they work again is not known yet."""
         newest: dict[str, Attempt] = {}
         for each in self.attempts:
             if each.route not in newest or each.due >= newest[each.route].due:

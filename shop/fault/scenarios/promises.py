@@ -98,7 +98,7 @@ def _all_settle(evidence: Evidence) -> Judgement:
 
 
 def _answers_honest(evidence: Evidence) -> Judgement:
-    """Who cannot be served is told so: 429, 503 or 504 with a problem's code, and when to come again."""
+    """A request that cannot be served gets 429, 503 or 504 with a problem's code, and when to come again."""
     answers = [each for each in evidence.clients.attempts if each.status]
     wrong = [each for each in answers if not each.honest]
     shown = f": {wrong[0].route} was answered {wrong[0].status} {wrong[0].note}" if wrong else ""
@@ -124,7 +124,7 @@ def _unrelated_flat(evidence: Evidence) -> Judgement:
 
 
 def _fails_fast(evidence: Evidence) -> Judgement:
-    """While something stays silent, who needs it is soon answered at once, not after a timeout each."""
+    """While a process stays silent, requests that need it are soon refused at once, not after a timeout each."""
     since = evidence.began + _BREAKER_OPENS_WITHIN
     tried = [each for each in evidence.during if each.route in evidence.scenario.affected and each.due >= since]
     typical = median(each.seconds for each in tried) if tried else 0.0

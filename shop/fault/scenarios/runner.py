@@ -77,7 +77,7 @@ async def _broken(scenario: Scenario, faults: Sequence[Fault], customer: Custome
         began, ended = (start + min(b.at_s for b in bites)), (start + max(b.until_s for b in bites))
         lasts = max(start + scenario.load.for_s, ended + _AFTERWARDS)
         await asyncio.sleep(max(0.0, lasts - time.monotonic()))
-        # What failed last is tried again for a while: a route that nobody asks has not recovered.
+        # What failed last is tried again for a while: a route without requests has not recovered.
         longest = ended + min(scenario.recover_within_s, _MAX_AFTERWARDS)
         while customer.seen.failing and time.monotonic() < longest:  # noqa: ASYNC110 - what clients see is no event
             await asyncio.sleep(_POLL)

@@ -14,7 +14,7 @@ LIES = {
         "p99, ms, while the server stops once for 250 ms",
         "a stall delays one call, and hides those that were due",
     ),
-    "new connection each": ("p50, ms", "it measures TCP, and whoever keeps a socket wins"),
+    "new connection each": ("p50, ms", "it measures TCP, and the one that keeps its socket wins"),
     "one start for all": ("p50, ms, of 200 calls", "it measures the place in a queue"),
     "publishes counted as done": ("calls a second", "written is not answered"),
 }
