@@ -5,9 +5,11 @@ Both use the supervisor's own table and environment, so a test runs what `make u
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import socket
+from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -21,23 +23,47 @@ from shop.process_table import TABLE
 from shop.supervisor.environment import Surroundings, survey
 from tests.waiting import eventually
 
-# Below what the kernel hands out for outgoing connections, so that none of those takes a port between look and use.
-_PORTS = range(12_000, 30_000)
+log = logging.getLogger(__name__)
+
+# Of four processes that run tests at once each has ports of its own: between look and use another could take them.
+_WORKERS, _EACH = 4, 4_500
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _WORKERS
+# Below what the kernel hands out for outgoing connections, so that none of those takes a port in between either.
+_PORTS = range(12_000 + _WORKER * _EACH, 12_000 + (_WORKER + 1) * _EACH)
+# Those that were handed out last and may not be in use yet.
+_newest: deque[int] = deque(maxlen=1_000)
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports on which nothing listens."""
+    """Ports on which nothing listens, and which are not handed out again soon."""
     found: list[int] = []
     for port in random.sample(_PORTS, len(_PORTS)):
+        if port in _newest:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
         found.append(port)
+        _newest.append(port)
         if len(found) == count:
             return found
     raise RuntimeError("no free ports left")
+
+
+def run_of_ports(count: int) -> int:
+    """The first of so many free ports in a row, where `free_ports` takes none."""
+    ours = range(30_000 + _WORKER * 500, 30_500 + _WORKER * 500 - count)
+    for first in random.sample(ours, len(ours)):
+        if all(_is_free(first + step) for step in range(count)):
+            return first
+    raise RuntimeError(f"no {count} free ports in a row left")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 def surroundings(data_dir: Path, env: Mapping[str, str] | None = None) -> Surroundings:
@@ -119,7 +145,12 @@ async def shop_in_one_loop(
                 if spec.plain:
                     stack.enter_context(bootstrap.running(bootstrap.Settings.from_environment(os.environ)))
                 else:
-                    await stack.enter_async_context(getattr(bootstrap, attribute)())
+                    try:
+                        await stack.enter_async_context(getattr(bootstrap, attribute)())
+                    except Exception:
+                        # What the exits of those before it make of it is too deep for pytest to show.
+                        log.exception("%s did not start", spec.name)
+                        raise
         gateway = around.shared["SHOP_GATEWAY_URL"]
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=gateway, timeout=60))
         yield Shop(around, http)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import random
 import re
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -21,7 +19,7 @@ from legacy_soap.bootstrap import Settings, running
 from protos import contract_checks
 from shop.process_table import TABLE
 from tests.node_modules import installed
-from tests.shop import Shop, shop_in_one_loop
+from tests.shop import Shop, run_of_ports, shop_in_one_loop
 
 HERE = Path(__file__).parent / "node"
 DOCS = Path(__file__).parents[2] / "docs/grpc.md"
@@ -56,17 +54,6 @@ async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
     env = {"SHOP_OTLP_URL": "", "SHOP_METRICS_PORT": str(run_of_ports(len(TABLE)))}
     async with shop_in_one_loop(tmp_path, env, without=without) as running_shop:
         yield running_shop
-
-
-def run_of_ports(count: int) -> int:
-    """The first of so many free ports in a row; above those of `free_ports`, from which the shop takes its others."""
-    candidates = random.sample(range(30_000, 32_000), 200)
-    return next(first for first in candidates if all(free(first + step) for step in range(count)))
-
-
-def free(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 @pytest.mark.npm

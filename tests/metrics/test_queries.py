@@ -11,10 +11,11 @@ from typing import Any
 import httpx
 import pytest
 
+from shop.process_table import TABLE
 from tests.compose.metrics import expressions
 from tests.compose.stack import ROOT
 from tests.metrics.scraping import ALERTS, answer, compared, prometheus, rules
-from tests.shop import Shop, free_ports, shop_in_one_loop
+from tests.shop import Shop, run_of_ports, shop_in_one_loop
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.timeout(300)
@@ -27,8 +28,7 @@ OF_RABBITMQ = "rabbitmq_"
 @asynccontextmanager
 async def shop_with_metrics(folder: Path, env: Mapping[str, str] | None = None, **options: Any) -> AsyncIterator[Shop]:
     """A shop whose processes show their metrics, each at a port of a run, and whose clients are soon refused."""
-    first = free_ports(1)[0]
-    metrics = {"SHOP_METRICS_PORT": str(first), "SHOP_CLIENT_RATE_LIMIT": "500/minute"}
+    metrics = {"SHOP_METRICS_PORT": str(run_of_ports(len(TABLE))), "SHOP_CLIENT_RATE_LIMIT": "500/minute"}
     async with shop_in_one_loop(folder, {**metrics, **(env or {})}, **options) as shop:
         yield shop
 
