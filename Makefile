@@ -43,6 +43,10 @@ faults: setup-dev ## break the shop on purpose, scenario by scenario, with a ver
 soak: setup-dev ## six protocols at once under kills, then the audit; ARGS="--minutes 120" for longer than 5 minutes
 	@$(BIN)/python -m bench.soak $(ARGS)
 
+.PHONY: alerts
+alerts: setup-dev ## each deployed alert, fired by its fault in a real Prometheus (some minutes)
+	@TEST_NIGHTLY=1 REQUIRE=prometheus $(BIN)/pytest -n $${TEST_WORKERS:-2} tests/metrics $(ARGS)
+
 bench-start: setup-dev ## time to ready, memory, latency of an order
 	@$(BIN)/python -m bench.start
 
