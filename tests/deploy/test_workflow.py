@@ -67,7 +67,7 @@ def test_gate_tries_a_fresh_machine_first() -> None:
 
 
 def test_what_takes_long_runs_every_night() -> None:
-    """Faults, mutants, lessons, a soak and the alerts run by themselves, by the Makefile's commands, and end in time."""
+    """Faults, mutants, lessons, a soak and the alerts run by the commands of the Makefile, and end in time."""
     nightly: dict[Any, Any] = yaml.safe_load((ROOT / ".github/workflows/nightly.yml").read_text())
     makefile = (ROOT / "Makefile").read_text()
     assert nightly["permissions"] == {"contents": "read"}
