@@ -25,8 +25,8 @@ from tests.waiting import eventually
 
 log = logging.getLogger(__name__)
 
-# Of four processes that run tests at once each has ports of its own: between look and use another could take them. What a
-# test starts in its turn, outside the workers, has the last of these ranges.
+# Of four processes that run tests at once each has ports of its own: between look and use another could take them.
+# Tests that a test starts, outside the workers, have the last of these ranges.
 _WORKERS, _EACH = 4, 4_500
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw3").removeprefix("gw")) % _WORKERS
 # Below what the kernel hands out for outgoing connections, so that none of those takes a port in between either.
