@@ -13,7 +13,7 @@ pytest.importorskip("connectrpc", reason="not run: needs connectrpc, of the deve
 from bench.compare.adapters.port import Ask
 from bench.compare.adapters.rows import brief
 from bench.compare.bench import Bench, Unequal, check_equal
-from bench.compare.experiments.e1_read import count_bytes, round_trips, told_apart
+from bench.compare.experiments.e1_read import count_bytes, distinguished, round_trips
 from bench.compare.measure.folder import Folder
 from bench.compare.measure.statistics import digest
 from bench.compare.variants import reads
@@ -45,7 +45,7 @@ async def test_tls_is_what_a_call_has_more_with_it(tmp_path: Path) -> None:
         bench = Bench(Folder(tmp_path), stack, quick=True, bare=True)
         plain, secured = await bench.pairs([each for each in reads({}, bench.tls()) if each.adapter == "rest"])
         without = await count_bytes(plain, Ask(), steady=3)
-        rows = told_apart(await count_bytes(secured, Ask(), steady=3), without)
+        rows = distinguished(await count_bytes(secured, Ask(), steady=3), without)
         for row, other in zip(rows, without, strict=True):
             for way in ("up", "down"):
                 layers = dict(row[f"layers_{way}"])
@@ -53,7 +53,7 @@ async def test_tls_is_what_a_call_has_more_with_it(tmp_path: Path) -> None:
                 assert layers == other[f"layers_{way}"]
         assert await round_trips(secured, Ask(), 2) == await round_trips(plain, Ask(), 2) + 1 == 3
         with pytest.raises(ValueError, match="fewer bytes up with TLS than without"):
-            told_apart(without, rows)
+            distinguished(without, rows)
 
 
 @pytest.mark.rabbitmq

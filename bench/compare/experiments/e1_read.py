@@ -73,7 +73,7 @@ async def _bytes(bench: Bench, groups: Sequence[Reads]) -> None:
     counted = await asyncio.gather(*(count_bytes(pair, group.ask, bench.either(3, 5)) for group, pair in every))
     plain = {pair.variant.name: rows for (_, pair), rows in zip(every, counted, strict=True)}
     for (group, pair), rows in zip(every, counted, strict=True):
-        for row in rows if pair.variant.wire != "tls" else told_apart(rows, plain[_without_tls(pair)]):
+        for row in rows if pair.variant.wire != "tls" else distinguished(rows, plain[_without_tls(pair)]):
             bench.folder.add(group.names(pair, "bytes") | row)
 
 
@@ -108,7 +108,7 @@ async def count_bytes(pair: Pair, ask: Ask, steady: int) -> list[dict[str, Any]]
     return [{"call": call, **row} for call, row in zip(_CALLS, (first, second, hundredth), strict=True)]
 
 
-def told_apart(rows: Sequence[dict[str, Any]], plain: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def distinguished(rows: Sequence[dict[str, Any]], plain: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The layers of calls over TLS: those of the same call without it, and TLS for what there is more.
 
     Raises `ValueError` when there is less: then it was not the same call.

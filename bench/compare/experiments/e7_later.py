@@ -75,14 +75,14 @@ async def _bench_kept(name: str) -> str:
             path = "/orders?how=queue"
             order = (await customer.ask("accepted", url=url, headers={}, body={}, path=path))["id"]
         server.kill()
-        told = "the answer had said that it was accepted"
+        answered = "the answer had said that it was accepted"
         if name == "sync":
-            told = await _told(answer)
+            answered = await _outcome_of(answer)
         url = f"http://127.0.0.1:{await after.ask('serve')}"
-        return f"{'yes' if await customer.ask('done', url=url, order=order) else 'no'}; {told}"
+        return f"{'yes' if await customer.ask('done', url=url, order=order) else 'no'}; {answered}"
 
 
-async def _told(answer: asyncio.Task[Any]) -> str:
+async def _outcome_of(answer: asyncio.Task[Any]) -> str:
     try:
         await answer
     except WorkerFailed:
