@@ -7,8 +7,9 @@ its end can be made to try for ever.
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 # Parts of names; a token's type is none.
 _WORDS = (
@@ -17,16 +18,24 @@ _WORDS = (
 )
 _SECRET_NAME_PATTERN = rb"(?i)" + _WORDS
 _SECRET_NAME = re.compile(_SECRET_NAME_PATTERN)
+# How every name of a secret begins, and a line that signs in, in lower case. A pattern that begins with a set of bytes
+# skips to them, which those that take any case do not: they are tried only where this one has found something.
+_HINT = re.compile(rb"[acpst](?=ass[wp]|ecret|oken|pi|uth|ookie|redential|ession|rivate|ard|v[cv])")
 # JSON, JSON within JSON, forms, queries, GraphQL: a name, a colon or an equals sign, and a value.
 _NAMED_PATTERN = rb"(?i)" + _WORDS + rb"[\w.-]{0,64}\\{0,9}[\"']?\s{0,8}[:=]\s{0,8}"
 _NAMED = re.compile(_NAMED_PATTERN)
 _HEAD_NAME = re.compile(rb"(?i)authorization|cookie|token|secret|password|api-key")
 # What a secret begins with or follows, wherever it stands.
-_CREDENTIALS = re.compile(rb"(?i)\b(?:bearer[ .]|basic )")
-_TELLING = re.compile(rb"\b(?:eyJ|whsec|sk_live|sk_test|rk_live|ghp|gho|github_pat|xox[bp])")
+_CREDENTIALS = re.compile(rb"b(?<!\w.)(?:earer[ .]|asic )")  # in lower case
+_TELLING = re.compile(
+    rb"[egrswx](?<!\w.)(?:(?<=e)yJ|(?<=w)hsec|(?<=s)k_(?:live|test)|(?<=r)k_live"
+    rb"|(?<=g)(?:hp|ho|ithub_pat)|(?<=x)ox[bp])"
+)
 _END_OF_TOKEN = re.compile(rb"[^\w+/=~.-]")
 _SHORTEST = 4
-_CARD = re.compile(rb"(?<![0-9A-Za-z])[2-6](?:[ +-]?\d){12,18}(?![0-9A-Za-z])")
+_LONGEST_NAME = 200
+# The digit is looked for first, as the engine skips to it.
+_CARD = re.compile(rb"[2-6](?<![0-9A-Za-z].)(?:[ +-]?\d){12,18}(?![0-9A-Za-z])")
 _DIGIT = re.compile(rb"\d")
 
 _SCHEME = re.compile(rb"(?i)(?:bearer|basic|digest) ")
@@ -39,13 +48,15 @@ Span = tuple[int, int]
 
 def masked(text: bytes) -> bytes:
     """The same bytes, with each secret's replaced; as many as before."""
-    found = bytearray(text)
-    for looking in (_in_lines, _named, _in_elements, _tokens, _keys, _in_addresses):
-        for start, end in looking(text):
-            found[start:end] = b"*" * (end - start)
-    return _CARD.sub(_without_card, bytes(found))
+    if found := list(_secrets(text)):
+        changed = bytearray(text)
+        for start, end in found:
+            changed[start:end] = b"*" * (end - start)
+        text = bytes(changed)
+    return _CARD.sub(_without_card, text)
 
 
+@functools.lru_cache(1024)
 def is_secret(name: str) -> bool:
     """Whether a field, header or parameter of this name holds a secret."""
     return _SECRET_NAME.search(name.encode(errors="replace")) is not None
@@ -56,6 +67,17 @@ def masked_value(name: str, value: str) -> str:
     if is_secret(name):
         return "*" * len(value.encode(errors="surrogateescape"))
     return masked(value.encode(errors="surrogateescape")).decode(errors="surrogateescape")
+
+
+def _secrets(text: bytes) -> Iterator[Span]:
+    lower = text.lower()
+    if hints := [hint.start() for hint in _HINT.finditer(lower)]:
+        yield from _in_lines(text)
+        yield from _named(text, hints)
+        yield from _in_elements(text, hints)
+    yield from _tokens(text, lower)
+    yield from _keys(text)
+    yield from _in_addresses(text)
 
 
 def _in_lines(text: bytes) -> Iterator[Span]:
@@ -74,12 +96,13 @@ def _in_lines(text: bytes) -> Iterator[Span]:
         start += len(line)
 
 
-def _named(text: bytes) -> Iterator[Span]:
+def _named(text: bytes, hints: Sequence[int]) -> Iterator[Span]:
     at = 0
-    while (name := _NAMED.search(text, at)) is not None:
-        start, at = _value(text, name.end())
-        yield start, max(start, at)
-        at = max(at, name.end())
+    for hint in hints:
+        if hint >= at and (name := _NAMED.match(text, hint)) is not None:
+            start, at = _value(text, name.end())
+            yield start, max(start, at)
+            at = max(at, name.end())
 
 
 def _value(text: bytes, at: int) -> Span:
@@ -110,21 +133,24 @@ def _end_of_text(text: bytes, at: int, slashes: int) -> int:
     return len(text)
 
 
-def _in_elements(text: bytes) -> Iterator[Span]:
+def _in_elements(text: bytes, hints: Sequence[int]) -> Iterator[Span]:
     """What stands in XML elements of such names."""
     at = 0
-    while (opening := text.find(b"<", at)) >= 0:
+    for hint in hints:
+        opening = text.rfind(b"<", max(at, hint - _LONGEST_NAME), hint)
+        if opening < 0:
+            continue
         at = _find(text, b">", opening) + 1
-        name = text[opening + 1 : min(at, opening + 200)].split(None, 1)[:1]
+        name = text[opening + 1 : min(at, opening + _LONGEST_NAME)].split(None, 1)[:1]
         if name and not name[0].startswith(b"/") and _SECRET_NAME.search(name[0]):
             yield min(at, len(text)), _find(text, b"<", at)
 
 
-def _tokens(text: bytes) -> Iterator[Span]:
+def _tokens(text: bytes, lower: bytes) -> Iterator[Span]:
     """Credentials after the name of their scheme, and keys that one can tell by how they begin."""
-    for pattern, included in ((_CREDENTIALS, False), (_TELLING, True)):
+    for pattern, where, included in ((_CREDENTIALS, lower, False), (_TELLING, text, True)):
         at = 0
-        while (begin := pattern.search(text, at)) is not None:
+        while (begin := pattern.search(where, at)) is not None:
             end = _END_OF_TOKEN.search(text, begin.end())
             at = end.start() if end else len(text)
             if at - begin.end() >= _SHORTEST:
