@@ -12,9 +12,9 @@ from typing import Any
 
 import aiohttp
 
-# As much as one reading of the socket can bring: it is parsed at once, however small the messages are. The kernel
-# doubles it for its own bookkeeping.
-_RECEIVE_BUFFER_BYTES = 16 << 10
+# As much as one reading of the socket can bring: it is parsed at once, and many small messages cost several times
+# their bytes as objects. The kernel doubles it for its own bookkeeping.
+_RECEIVE_BUFFER_BYTES = 4 << 10
 
 
 class ReadOnDemand(aiohttp.ClientWebSocketResponse[Any]):

@@ -31,15 +31,24 @@ pytestmark = [
 ]
 
 NEEDED = ("users", "notifier", "graphql_server", "gateway")
-EVENTS, EVENT_BYTES = 800, 16 << 10
+# How many events wait, and the bytes of each: few that are large, or many that are small.
+LARGE, SMALL = (800, 16 << 10), (20_000, 50)
 LISTENERS, BEFORE_THEM = 30, 5
 TICKS = os.sysconf("SC_CLK_TCK")
 # As much as a subscription may ask for makes each of its messages as large as it gets.
 ALIASES = " ".join(f"{'a' * 1000}{number}: position" for number in range(15))
-SUBSCRIPTION = f'subscription {{ orderUpdates(after: "0") {{ {ALIASES} }} }}'
+SUBSCRIPTION = 'subscription { orderUpdates(after: "0") { %s } }'
+
+
+def subscribed(fields: str) -> list[dict[str, Any]]:
+    """What a GraphQL client says to subscribe to these fields."""
+    query = SUBSCRIPTION % fields
+    return [{"type": "connection_init"}, {"type": "subscribe", "id": "1", "payload": {"query": query}}]
+
 
 # The setting with the port, the path, the subprotocol, and what is said once the handshake is done.
-WAYS: dict[str, tuple[str, str, str, list[dict[str, Any]]]] = {
+Way = tuple[str, str, str, list[dict[str, Any]]]
+WAYS: dict[str, Way] = {
     "notifier's WebSocket": (
         "SHOP_NOTIFIER_PORT",
         "/notifications",
@@ -51,24 +60,30 @@ WAYS: dict[str, tuple[str, str, str, list[dict[str, Any]]]] = {
         "SHOP_GRAPHQL_PORT",
         "/graphql",
         "graphql-transport-ws",
-        [{"type": "connection_init"}, {"type": "subscribe", "id": "1", "payload": {"query": SUBSCRIPTION}}],
+        subscribed(ALIASES),
     ),
 }
 # What shows, by subprotocol, that the events have begun to come.
 FIRST_OF_MANY = {"": b"order.paid", "graphql-transport-ws": b'"next"'}
 WAYS["GraphQL through the gateway"] = ("SHOP_GATEWAY_PORT", *WAYS["GraphQL"][1:])
+SMALL_OVER_GRAPHQL = (*WAYS["GraphQL"][:3], subscribed("position"))
+CASES = [
+    *(pytest.param(way, LARGE, id=name) for name, way in WAYS.items()),
+    pytest.param(SMALL_OVER_GRAPHQL, SMALL, id="small events, GraphQL"),
+]
 
 
 @asynccontextmanager
-async def processes(data_dir: Path) -> AsyncIterator[tuple[Shop, dict[str, int]]]:
+async def processes(data_dir: Path, events: tuple[int, int]) -> AsyncIterator[tuple[Shop, dict[str, int]]]:
     """The processes that listeners need, with more events on record than any buffer holds."""
     # Listeners that are slow are kept, so that what they cost can be seen.
     kept = {"SHOP_NOTIFIER_SEND_TIMEOUT": "300", "SHOP_GRAPHQL_SEND_TIMEOUT": "300", "SHOP_NOTIFIER_HEARTBEAT": "300"}
     around = surroundings(data_dir, {**kept, "SHOP_OTLP_URL": ""})
     with environment(around.of(next(spec for spec in TABLE if spec.name == "notifier"))):
         broker = await connect_broker(ProcessSettings().broker(), Topology.load(TOPOLOGY))
-    for _ in range(EVENTS // 100):
-        await broker.publish([an_event(text="x" * EVENT_BYTES) for _ in range(100)])
+    count, size = events
+    for _ in range(count // 100):
+        await broker.publish([an_event(text="x" * size) for _ in range(100)])
     await broker.close()
     async with AsyncExitStack() as stack:
         pids = {}
@@ -125,11 +140,11 @@ async def at_rest(done: Callable[[], float]) -> None:
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("way", WAYS)
-async def test_little_waits_for_listeners_that_have_stopped(tmp_path: Path, way: str) -> None:
+@pytest.mark.parametrize(("way", "events"), CASES)
+async def test_little_waits_for_listeners_that_have_stopped(tmp_path: Path, way: Way, events: tuple[int, int]) -> None:
     """At most 256 KiB wait for each in any process on the way."""
-    setting, path, subprotocol, said = WAYS[way]
-    async with processes(tmp_path) as (shop, pids), AsyncExitStack() as stack:
+    setting, path, subprotocol, said = way
+    async with processes(tmp_path, events) as (shop, pids), AsyncExitStack() as stack:
         loop = asyncio.get_running_loop()
         token = await shop.token("admin@shop.test", "admin")
         upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
