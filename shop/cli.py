@@ -12,12 +12,14 @@ import re
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 from shop.errors import Refused
+from shop.supervisor import state
 
 # Panel of the help page -> command -> where it is: a function, or a Typer application with commands of its own.
 COMMANDS = {
@@ -64,6 +66,9 @@ COMMANDS = {
     },
 }
 
+
+# These start a shop of their own, as its own settings say.
+_WITH_A_SHOP_OF_THEIR_OWN = {"up", "lesson", "compare"}
 
 _NOT_WRITABLE = (errno.EACCES, errno.EROFS, errno.ENOSPC)
 
@@ -151,6 +156,7 @@ def main() -> None:
     logging.getLogger().addHandler(logging.NullHandler())
     try:
         _read_files()
+        _as_started()
         app()
     except Refused as refusal:
         sys.stderr.write(f"shop: {refusal}\n")
@@ -176,3 +182,10 @@ def _read_files() -> None:
     for name in os.environ.keys() - given.keys():
         del os.environ[name]
     os.environ.update(given)
+
+
+def _as_started() -> None:
+    """Take over how the shop in this data directory was started, where this process's own environment does not say."""
+    if not _WITH_A_SHOP_OF_THEIR_OWN.intersection(sys.argv[1:2]):
+        running = state.settings_of_running(Path(os.environ.get("SHOP_DATA_DIR") or ".shop"))
+        os.environ.update({name: value for name, value in running.items() if name not in os.environ})

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 _FILE = "processes.json"
+
+# How the shop was started, as far as commands beside it have to do the same.
+SHARED_SETTINGS = ("SHOP_ERP", "SHOP_TLS_DIR")
 
 
 class State(StrEnum):
@@ -33,9 +36,13 @@ class ProcessState:
     ports: dict[str, int] = field(default_factory=dict)
 
 
-def write(data_dir: Path, processes: Iterable[ProcessState]) -> None:
+def write(data_dir: Path, processes: Iterable[ProcessState], settings: Mapping[str, str] | None = None) -> None:
     """Replace the file at once, so that a reader sees either the old or the new."""
-    content = {"supervisor": os.getpid(), "processes": [asdict(process) for process in processes]}
+    content = {
+        "supervisor": os.getpid(),
+        "settings": dict(settings or {}),
+        "processes": [asdict(process) for process in processes],
+    }
     draft = data_dir / f"{_FILE}.draft"
     draft.write_text(json.dumps(content, indent=1))
     draft.replace(data_dir / _FILE)
@@ -50,3 +57,13 @@ def read(data_dir: Path) -> list[ProcessState]:
 def supervisor(data_dir: Path) -> int:
     """The supervisor's pid, by the state written last. Raises `FileNotFoundError` where no shop was ever started."""
     return int(json.loads((data_dir / _FILE).read_text())["supervisor"])
+
+
+def settings_of_running(data_dir: Path) -> dict[str, str]:
+    """`SHARED_SETTINGS` of the shop that runs in this data directory; empty where none runs."""
+    try:
+        content = json.loads((data_dir / _FILE).read_text())
+        os.kill(int(content["supervisor"]), 0)
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return {}
+    return dict(content.get("settings", {}))

@@ -58,7 +58,8 @@ class Supervisor:
     """Keeps the children running until a signal says stop.
 
     `on_ready` is called once, when all are ready for the first time. Where `command` gives
-    one, a child executes it instead of running its entry in the forked copy.
+    one, a child executes it instead of running its entry in the forked copy. `settings` are
+    published with the states, for commands beside the shop.
     """
 
     def __init__(
@@ -68,12 +69,14 @@ class Supervisor:
         *,
         on_ready: Callable[[], None],
         command: Callable[[ProcessSpec], tuple[str, ...]] = lambda _: (),
+        settings: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._children = children
         self._data_dir = data_dir
         self._on_ready = on_ready
         self._command = command
+        self._settings = settings
         self._clock = clock
         self._all_were_ready = False
         self._stopping = False
@@ -247,7 +250,7 @@ class Supervisor:
         if current == self._saved or self._clock() < self._save_at:
             return
         try:
-            state.write(self._data_dir, current)
+            state.write(self._data_dir, current, self._settings)
         except OSError as error:
             if not self._save_at:
                 log.warning("process state file not written", extra={"reason": str(error)})

@@ -16,6 +16,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from shop.commands.processes.certs import ensure
+from shop.process_table import TABLE
 from tests.shop import Shop, free_ports
 from tests.system.real_shop import RealShop, real_shop
 from tests.waiting import eventually
@@ -213,3 +215,19 @@ async def test_down_ends_it_and_reset_removes_its_state(tmp_path: Path) -> None:
         assert (code, "No shop is running" in out) == (0, True)
         code, _, err = await run(shop, "audit")
         assert (code, "no shop is running here" in err) == (2, True), err
+
+
+async def test_commands_know_how_the_shop_was_started(tmp_path: Path) -> None:
+    """A tour in another terminal finds the modern ERP and whom to trust by itself; its own environment comes first."""
+    certificates = tmp_path / "certs"
+    ensure(certificates, TABLE)
+    given = {"SHOP_ERP": "modern", "SHOP_TLS_DIR": str(certificates)}
+    async with real_shop(tmp_path, given) as shop:
+        terminal = {"PATH": os.environ["PATH"], "SHOP_DATA_DIR": str(tmp_path)}
+        other = Shop(replace(shop.around, shared=terminal), shop.http)
+        code, out, err = await run(other, "tour")
+        assert code == 0, out + err
+        assert "this shop runs on the modern ERP" in out
+        terminal["SHOP_TLS_DIR"] = ""
+        code, _, err = await run(other, "tour")
+        assert code != 0

@@ -61,7 +61,7 @@ def test_a_whole_journey_has_no_problems() -> None:
         ("REST", "no hop is a REST call"),
         ("gRPC", "no hop is a gRPC call"),
         ("queue", "no hop is an event through the broker"),
-        ("SOAP", "no hop is a SOAP call; where the shop runs with SHOP_ERP=modern, set it here, too"),
+        ("SOAP", "no hop is a SOAP call"),
         ("HTTP", "no hop is an HTTP call to the payment provider"),
         ("webhook", "no hop is a webhook"),
         ("SMTP", "no hop is a mail (SMTP)"),
@@ -155,10 +155,9 @@ def test_every_line_fits_eighty_columns() -> None:
 
 
 def test_modern_erp_needs_no_soap() -> None:
-    """With SHOP_ERP=modern a journey without SOAP is whole; without it, the problem names the setting."""
+    """Where the shop runs on the modern ERP, a journey without SOAP is whole."""
     hops = [hop for hop in _whole() if hop["protocol"] != "SOAP"]
     assert DELIVERED.without_soap().problems(_journey(hops)) == []
-    assert "SHOP_ERP=modern" in DELIVERED.problems(_journey(hops))[0]
 
 
 def test_the_json_has_everything() -> None:

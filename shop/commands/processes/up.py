@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from chassis.observability import logs
 from shop.commands.processes import certs, settings_list
@@ -14,7 +15,7 @@ from shop.commands.processes.banner import banner
 from shop.errors import Refused
 from shop.fault.links.plan import LINK_PROXY, routed
 from shop.process_table import TABLE, ProcessSpec, select
-from shop.supervisor import child, lock, ports
+from shop.supervisor import child, lock, ports, state
 from shop.supervisor.environment import METRICS_PORT, survey
 from shop.supervisor.migrations import migrate_apart
 from shop.supervisor.preload import preload
@@ -72,14 +73,22 @@ def up(
         Child(spec, around.of(spec), {port.setting: around.ports[port.setting] for port in spec.ports})
         for spec in chosen
     ]
+    shared = _shared(env)
     if forking:
 
         def prepare() -> None:
             preload(chosen)
             migrate_apart(chosen, around.shared)
 
-        return Supervisor(children, around.data_dir, on_ready=welcome).run(prepare)
-    return Supervisor(children, around.data_dir, on_ready=welcome, command=lambda spec: (*run_command, spec.name)).run()
+        return Supervisor(children, around.data_dir, on_ready=welcome, settings=shared).run(prepare)
+    execute = Supervisor(
+        children,
+        around.data_dir,
+        on_ready=welcome,
+        settings=shared,
+        command=lambda spec: (*run_command, spec.name),
+    )
+    return execute.run()
 
 
 def run(name: str, *, table: Sequence[ProcessSpec] = TABLE, env: Mapping[str, str] | None = None) -> None:
@@ -91,6 +100,12 @@ def run(name: str, *, table: Sequence[ProcessSpec] = TABLE, env: Mapping[str, st
     own = {name: given[name] for name in (METRICS_PORT,) if name in given}  # no run of ports: it is one process
     os.environ.update({**survey(table, given).of(spec), **own})
     child.run(spec)
+
+
+def _shared(env: Mapping[str, str]) -> dict[str, str]:
+    """What commands beside this shop take over, whatever folder they run in."""
+    given = {name: env[name] for name in state.SHARED_SETTINGS if env.get(name)}
+    return given | {name: str(Path(given[name]).absolute()) for name in given if name.endswith("_DIR")}
 
 
 def _with_tls(env: Mapping[str, str], table: Sequence[ProcessSpec]) -> Mapping[str, str]:

@@ -43,8 +43,7 @@ class Expected:
         found = sum(hop["protocol"] in self.protocols for hop in hops)
         if found >= self.at_least:
             return ""
-        hint = "; where the shop runs with SHOP_ERP=modern, set it here, too" if self is SOAP else ""
-        return f"no hop is {self.what}{hint}" if not found else f"only {found} of {self.at_least} hops are {self.what}"
+        return f"no hop is {self.what}" if not found else f"only {found} of {self.at_least} hops are {self.what}"
 
 
 REST = Expected("a REST call", frozenset({"REST"}))
