@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.clients.services import upstreams
+from gateway.http.json_route import JsonRoute
 from gateway.http.schemas import PasswordGrant, Token
 from gateway.http.serializers import json_response
 from gateway.middleware.auth import PUBLIC
@@ -16,7 +17,9 @@ from gateway.middleware.disconnects import while_connected
 from gateway.middleware.sign_in_failures import SignInFailures
 from gateway.openapi import operation_id, problems
 
-router = APIRouter(dependencies=[PUBLIC], tags=["auth"], generate_unique_id_function=operation_id)
+router = APIRouter(
+    route_class=JsonRoute, dependencies=[PUBLIC], tags=["auth"], generate_unique_id_function=operation_id
+)
 
 
 @router.post(

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from gateway.clients.services import upstreams
 from gateway.http import serializers
+from gateway.http.json_route import JsonRoute
 from gateway.http.parameters import REPLAYED, IdempotencyKey
 from gateway.http.schemas import IdInPath, NewOrder, Order
 from gateway.http.serializers import json_response
@@ -18,7 +19,9 @@ from gateway.middleware.auth import SIGNED_IN
 from gateway.openapi import operation_id, problems
 from protos.shop.orders.v1 import orders_pb2 as pb
 
-router = APIRouter(tags=["orders"], dependencies=[SIGNED_IN], generate_unique_id_function=operation_id)
+router = APIRouter(
+    route_class=JsonRoute, tags=["orders"], dependencies=[SIGNED_IN], generate_unique_id_function=operation_id
+)
 
 
 @router.post(

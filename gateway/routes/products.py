@@ -14,6 +14,7 @@ from chassis.grpc.timestamps import timestamp
 from gateway.clients.services import CatalogClient, upstreams
 from gateway.http import serializers
 from gateway.http.etags import content_etag, none_match, version_etag, versions_wanted
+from gateway.http.json_route import JsonRoute
 from gateway.http.parameters import ID_LIST, Cursor, Limit, id_list
 from gateway.http.schemas import Availability as AvailabilityModel
 from gateway.http.schemas import AvailabilityPage, IdInPath, Product, ProductPage, ProductPatch, ProductWrite
@@ -23,7 +24,7 @@ from gateway.openapi import operation_id, problems
 from protos.shop.catalog.v1 import catalog_pb2 as pb
 from protos.shop.inventory.v1.inventory_pb2 import Availability
 
-router = APIRouter(tags=["products"], generate_unique_id_function=operation_id)
+router = APIRouter(route_class=JsonRoute, tags=["products"], generate_unique_id_function=operation_id)
 
 # Caches may answer for this long, shared ones longer; afterwards they ask again, which a 304 makes cheap.
 _PUBLIC = "public, max-age=30, s-maxage=60"

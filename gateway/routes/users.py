@@ -12,6 +12,7 @@ from chassis.auth.identity import current_principal
 from chassis.errors import not_found
 from gateway.clients.services import upstreams
 from gateway.http import serializers
+from gateway.http.json_route import JsonRoute
 from gateway.http.parameters import ID_LIST, id_list
 from gateway.http.schemas import IdInPath, Registration, User, UserPage
 from gateway.http.serializers import json_response
@@ -19,7 +20,7 @@ from gateway.middleware.auth import PUBLIC, SIGNED_IN
 from gateway.middleware.disconnects import while_connected
 from gateway.openapi import operation_id, problems
 
-router = APIRouter(tags=["users"], generate_unique_id_function=operation_id)
+router = APIRouter(route_class=JsonRoute, tags=["users"], generate_unique_id_function=operation_id)
 
 
 @router.post(

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.clients.services import upstreams
+from gateway.http.json_route import JsonRoute
 from gateway.http.parameters import Cursor, Limit
 from gateway.http.schemas import IdInPath, Write
 from gateway.http.serializers import Json, json_response, page
@@ -19,7 +20,9 @@ from gateway.middleware.auth import SIGNED_IN
 from gateway.openapi import operation_id, problems
 from protos.shop.webhooks.v1 import webhooks_pb2 as pb
 
-router = APIRouter(tags=["webhooks"], dependencies=[SIGNED_IN], generate_unique_id_function=operation_id)
+router = APIRouter(
+    route_class=JsonRoute, tags=["webhooks"], dependencies=[SIGNED_IN], generate_unique_id_function=operation_id
+)
 
 EventType = Annotated[
     str,

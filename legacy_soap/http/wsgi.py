@@ -61,7 +61,7 @@ class Faults:
     seconds: int = 0
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> Faults:
+    def from_json(cls, text: str) -> Faults:
         """Read them from a JSON object. Raises `ValueError` saying what is wrong."""
         content = json.loads(text)
         if not isinstance(content, dict) or content.keys() - {field.name for field in fields(cls)}:
@@ -172,7 +172,7 @@ class FrontDoor:
             if environ.get("CONTENT_TYPE", "").partition(";")[0].strip() != "application/json":
                 return _problem(start_response, "415 Unsupported Media Type", "send application/json")
             try:
-                self._set = Faults.from_json(environ["wsgi.input"].read(MAX_BYTES))
+                self._set = Faults.from_json(environ["wsgi.input"].read(MAX_BYTES).decode())
             except ValueError as error:
                 return _problem(start_response, "400 Bad Request", str(error))
             self._until = time.monotonic() + self._set.seconds if self._set.seconds else float("inf")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -8,6 +9,7 @@ from chassis.errors import Kind, ShopError, timed_out, unavailable
 from gateway.errors import answer, field_path
 from tests.gateway.conftest import StartShop
 from tests.gateway.fakes import Shop
+from tools.openapi_check import DOCUMENT
 
 MEMBERS = {"type", "title", "status", "detail", "code", "trace_id"}
 
@@ -54,6 +56,23 @@ async def test_bad_json(shop: Shop, path: str, body: bytes) -> None:
     response = await shop.client.post(path, content=body, headers=headers)
     assert (response.status_code, response.json()["code"]) == (422, "INVALID_INPUT")
     assert response.json()["errors"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+async def test_json_is_utf_8(shop: Shop, encoding: str) -> None:
+    """Every route that takes JSON takes it as UTF-8 without a byte order mark (RFC 8259, section 8.1)."""
+    headers = {**await shop.admin(), "content-type": "application/json"}
+    taking = [
+        (method, path)
+        for path, operations in json.loads(DOCUMENT.read_text())["paths"].items()
+        for method, operation in operations.items()
+        if "application/json" in operation.get("requestBody", {}).get("content", {})
+    ]
+    assert len(taking) >= 7
+    for method, path in taking:
+        url = re.sub(r"\{\w+\}", "1", path)
+        response = await shop.client.request(method, url, content='{"name": "x"}'.encode(encoding), headers=headers)
+        assert (response.status_code, response.json()["errors"][0]["field"]) == (422, "body"), (method, path)
 
 
 @pytest.mark.parametrize("path", ["/v1/users", "/v1/orders"])

@@ -127,7 +127,7 @@ def test_faults_are_bounded(erp: Running, text: str) -> None:
     """What is no set of faults is refused and changes nothing, and so is what a web page could have sent."""
     assert http_call(erp.port, "POST", "/_faults", text.encode(), "application/json")[0] == 400
     assert http_call(erp.port, "POST", "/_faults", b'{"maintenance":true}', "text/plain")[0] == 415
-    assert Faults.from_json(http_call(erp.port, "GET", "/_faults")[2]) == Faults()
+    assert Faults.from_json(http_call(erp.port, "GET", "/_faults")[2].decode()) == Faults()
 
 
 def test_the_wsdl_says_what_the_formats_are(customer: Customer) -> None:

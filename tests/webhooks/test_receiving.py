@@ -112,6 +112,7 @@ async def test_a_malformed_signature_header_is_a_bad_request(receiver: Receiver)
         pytest.param(b"", id="empty"),
         pytest.param(b"{", id="broken off"),
         pytest.param(b"[]", id="a list"),
+        pytest.param('{"id": "evt_1", "type": "payment.succeeded"}'.encode("utf-16"), id="UTF-16"),
         pytest.param(b"\xff\xfe", id="no text"),
         pytest.param(b'{"data":{}}', id="no type"),
         pytest.param(b'{"type":1}', id="a number for a type"),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from chassis import json_text
 from chassis.errors import Kind, ShopError
 from webhooks import signatures
 
@@ -129,7 +129,7 @@ PROVIDERS: Mapping[str, Provider] = {
 def parse(body: bytes) -> Payload:
     """The body's JSON object. Raises MALFORMED_WEBHOOK."""
     try:
-        payload = json.loads(body)
+        payload = json_text.parsed(body)
     except (ValueError, RecursionError) as error:
         if body.startswith(_FORM):
             raise malformed(
