@@ -27,6 +27,7 @@ from console.store import Bounds, TraceStore
 from console.views.audit import Audits
 from console.views.breaking import Breaking
 from console.views.lessons import Lessons
+from console.views.link_tap import LinkTap
 
 
 class Settings(ProcessSettings):
@@ -47,6 +48,8 @@ class Settings(ProcessSettings):
     legacy_soap_password: str = "shop"  # noqa: S105 - a demo account of their system
     # Secrets that webhooks of this provider are signed with, comma-separated while one is rotated.
     webhook_secret_stripe: str = ""
+    # Control socket of the lab's links, to show what crossed them; empty without a lab (`shop up --lab` sets it).
+    link_proxy_socket: str = ""
     # The largest export, in bytes.
     console_max_body: int = 4 << 20
     # The most traces that are kept in memory; the oldest go first.
@@ -80,10 +83,17 @@ async def run(settings: Settings | None = None) -> AsyncIterator[Running]:
         audits = Audits() if explored else None
         lessons = Lessons({"SHOP_DATA_DIR": str(settings.data_dir)}) if explored else None
         breaking = Breaking({"SHOP_DATA_DIR": str(settings.data_dir)}) if explored else None
+        tap = LinkTap(settings.link_proxy_socket) if explored else None
         if breaking is not None:
             stack.push_async_callback(breaking.close)
         api = ConsoleApi(
-            store, max_body=settings.console_max_body, play=play, audits=audits, lessons=lessons, breaking=breaking
+            store,
+            max_body=settings.console_max_body,
+            play=play,
+            audits=audits,
+            lessons=lessons,
+            breaking=breaking,
+            tap=tap,
         )
         port = await stack.enter_async_context(
             serve_http(Identified(api.app()), host=settings.host, port=settings.console_port)

@@ -18,7 +18,7 @@ OUTSIDE = "client"
 EVENT_LOG = "event-log"
 BROKER = "broker"
 # AMQP, and the embedded broker's queues.
-_QUEUES = ("AMQP", "queue")
+QUEUES = ("AMQP", "queue")
 _ASKING = (Kind.CLIENT, Kind.PRODUCER)
 _ANSWERING = (Kind.SERVER, Kind.CONSUMER)
 
@@ -184,7 +184,7 @@ def _call(sides: _Sides, asking: Span, answering: Span | None, began: int) -> Ho
 
 def _untaken(asking: Span) -> str:
     """Where a call or a message went whose other side tells no span: an event is with the broker until it is taken."""
-    queued = asking.kind is Kind.PRODUCER and asking.protocol in _QUEUES
+    queued = asking.kind is Kind.PRODUCER and asking.protocol in QUEUES
     return BROKER if queued else asking.peer or "unknown"
 
 

@@ -31,6 +31,7 @@ from console.views.audit import Audits
 from console.views.breaking import Breaking, break_routes
 from console.views.compare import compare
 from console.views.lessons import Lessons, lesson_routes
+from console.views.link_tap import LinkTap, tap_routes
 from console.views.live import events
 from console.views.page_files import page_routes
 from console.views.topology import topology
@@ -61,10 +62,11 @@ class ConsoleApi:
         audits: Audits | None = None,
         lessons: Lessons | None = None,
         breaking: Breaking | None = None,
+        tap: LinkTap | None = None,
     ) -> None:
         """`play` makes the page's calls, `audits` judge all orders; None in production, where the page only shows.
 
-        `lessons` and `breaking` are for development, too.
+        `lessons`, `breaking` and `tap` are for development, too.
         """
         self._store = store
         self._max_body = max_body
@@ -73,6 +75,7 @@ class ConsoleApi:
         self._audits = audits
         self._lessons = lessons
         self._breaking = breaking
+        self._tap = tap
 
     def app(self) -> Starlette:
         """The ASGI application."""
@@ -91,6 +94,7 @@ class ConsoleApi:
             Route("/api/audit", self.audit, methods=["POST"]),
             *lesson_routes(self._lessons),
             *break_routes(self._breaking),
+            *tap_routes(self._store, self._tap),
             *page_routes(),
             Route("/healthz", _healthy),
             Route("/readyz", _healthy),

@@ -16,6 +16,8 @@ export const otlp = (id) => asked(`/api/traces/${encodeURIComponent(id)}/otlp`);
 export const compare = (left, right) => asked("/api/compare", json({ left, right }));
 export const call = (content) => asked("/api/play", json(content));
 export const lines = (id) => asked(`/api/traces/${encodeURIComponent(id)}/logs`).then((body) => body.items);
+export const crossed = (id, hop) => asked(`/api/traces/${encodeURIComponent(id)}/link?hop=${encodeURIComponent(hop)}`);
+export const watchLinks = () => asked("/api/links/watch", json({}));
 export const lessons = () => asked("/api/lessons");
 export const check = (number) => asked(`/api/lessons/${number}/check`, json({}));
 export const faults = () => asked("/api/break");

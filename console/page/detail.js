@@ -1,16 +1,11 @@
 // The selected hop: its meaning, its bytes, its cost, its code.
 
 import * as api from "/page/api.js";
+import { wire } from "/page/crossed.js";
 import { bytes, h, ms } from "/page/dom.js";
 import { NOTES, protocolOf } from "/page/protocols.js";
-import { hexView } from "/page/wire.js";
 
 const TABS = { meaning: "Meaning", wire: "Wire", cost: "Cost", code: "Code", logs: "Logs" };
-const SOURCES = {
-  capture: "Kept at the process's own boundary: what it handed to its transport or took from it. Frames and TLS are below this.",
-  link: "Read from the link between the two processes: what really crossed it.",
-  "sqlite row": "The embedded broker has no wire: one process wrote this row, and another read it from the same file.",
-};
 
 export function show(place, hop, hops, { id, tab, choose, close }) {
   const focused = place.contains(document.activeElement) ? document.activeElement.dataset.tab : null;
@@ -84,18 +79,6 @@ function decoded(title, content) {
   if (content === null || content === undefined) return null;
   const text = typeof content === "string" ? content : JSON.stringify(content, null, 2);
   return [h("h4", {}, title), h("pre", { tabindex: "0", "aria-label": `${title}, decoded` }, text)];
-}
-
-function wire(hop) {
-  const { sent, received, source } = hop.wire ?? {};
-  if (!sent && !received) {
-    return h("p", {}, "Nothing was kept of this hop: capture is off, or its other side is not ours and sent nothing through us.");
-  }
-  return [
-    h("p", { class: "quiet" }, SOURCES[source] ?? ""),
-    sent && hexView(`Sent by ${hop.from}`, sent),
-    received && hexView(`Answered by ${hop.to}`, received),
-  ];
 }
 
 function cost(hop, hops) {

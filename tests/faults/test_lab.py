@@ -17,7 +17,7 @@ from chassis.settings import TOPOLOGY
 from shop.errors import Refused
 from shop.fault.links import plan
 from shop.fault.links.client import Links
-from shop.fault.links.control import socket_path
+from shop.fault.links.plan import socket_path
 from shop.fault.links.toxics import parse
 from shop.process_table import TABLE
 from tests.conftest import own_postgres

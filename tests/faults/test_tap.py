@@ -9,11 +9,12 @@ import h2.connection
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pamqp import commands, header
+from pamqp import body, commands, header
 from pamqp import frame as amqp_frame
 
 from shop.fault.links.toxics import Direction
-from shop.fault.tap.capture import MAX_FRAMES, Seen, Tap
+from shop.fault.tap.capture import MAX_BYTES, MAX_FRAMES, Seen, Tap
+from shop.fault.tap.hpack_fields import written
 from shop.fault.tap.http1 import Http1
 from shop.fault.tap.smtp import Smtp
 
@@ -53,6 +54,97 @@ def test_grpc_frames_are_told_apart_however_they_are_cut(size: int) -> None:
     assert "DATA stream 3 (10 bytes, END_STREAM)" in told(tap)
     assert sum(each.frame.size for each in tap.seen()) == len(sent)
     assert "secret-token" not in json.dumps([each.as_dict() for each in tap.seen()])
+
+
+def test_each_byte_of_a_frame_is_a_piece_and_no_secret_is_kept() -> None:
+    """HPACK field by field: a literal, then its index alone; a secret's literal is asterisks, as many as it had."""
+    client = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+    client.initiate_connection()
+    for stream in (1, 3):
+        head = [(":method", "POST"), (":path", "/shop.orders.v1.OrderService/PlaceOrder"), (":scheme", "http")]
+        head += [(":authority", "o"), ("authorization", "Bearer secret-token"), ("traceparent", TRACEPARENT)]
+        client.send_headers(stream, head)
+        client.send_data(stream, b"\0\0\0\0\5hello", end_stream=True)
+    sent, tap = client.data_to_send(), Tap("gRPC", 60)
+    tap.saw(1, REQUEST, sent)
+    for each in tap.seen()[1:]:
+        ends = [0, *(piece.end for piece in each.frame.pieces)]
+        assert [piece.start for piece in each.frame.pieces] == ends[:-1]
+        assert ends[-1] == each.frame.size == len(each.frame.content)
+    first, second = (each.frame for each in tap.seen() if each.frame.what.startswith("HEADERS"))
+    path, repeated = (
+        next(piece for piece in found.pieces if piece.name == "header :path") for found in (first, second)
+    )
+    assert "Huffman" in path.meaning
+    assert (repeated.end - repeated.start, path.end - path.start > 20) == (1, True)
+    secret = next(piece for piece in first.pieces if piece.name == "header authorization")
+    # All but how it is written: its name's index, and the length of what follows.
+    assert set(first.content[secret.start + 3 : secret.end]) == set(b"*")
+    assert b"hello" in tap.seen()[-1].frame.content
+
+
+@pytest.mark.parametrize("block", [b"\x40", b"\x40\x01", b"\xff", b"\xff" + b"\xff" * 20, b"\x00\x7f\x00"])
+def test_a_block_that_does_not_end_is_no_hpack(block: bytes) -> None:
+    """A number, a text, or the block itself."""
+    with pytest.raises(ValueError, match="no HPACK"):
+        list(written(block))
+
+
+def test_no_secret_is_kept_of_any_protocol() -> None:
+    """Nor of a body that came in pieces, of what signs in to the broker, or behind a WebSocket's mask."""
+    rest, amqp, smtp = Tap("REST", 60), Tap("AMQP", 60), Tap("SMTP", 60)
+    rest.saw(1, REQUEST, b"GET /notifications?token=s3cret-1 HTTP/1.1\r\nCookie: s3cret-2\r\n\r\n")
+    rest.saw(1, REQUEST, b'POST / HTTP/1.1\r\nContent-Length: 23\r\n\r\n{"password": "s3cret-3"}')
+    rest.saw(1, REQUEST, b'POST / HTTP/1.1\r\nContent-Length: 30\r\n\r\n{"password": "s3c')
+    rest.saw(1, REQUEST, b'ret-4ret-4ret-"}')
+    rest.saw(2, REQUEST, b"GET / HTTP/1.1\r\n\r\n")
+    rest.saw(2, ANSWER, b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+    key = b"abcd"
+    payload = bytes(byte ^ key[at % 4] for at, byte in enumerate(b'{"token": "s3cret-5"}'))
+    rest.saw(2, REQUEST, b"\x81" + bytes([0x80 | len(payload)]) + key + payload)
+    started = commands.Connection.StartOk(mechanism="PLAIN", response="\0guest\0s3cret-6")
+    amqp.saw(1, REQUEST, amqp_frame.marshal(started, 0))
+    smtp.saw(1, REQUEST, b"AUTH LOGIN\r\nczNjcmV0LTc=\r\nczNjcmV0LTg=\r\nMAIL FROM:<a@b>\r\n")
+    kept = json.dumps([each.as_dict() for tap in (rest, amqp, smtp) for each in tap.seen()])
+    contents = b"".join(each.frame.content for tap in (rest, amqp, smtp) for each in tap.seen())
+    unmasked = bytes(byte ^ key[at % 4] for at, byte in enumerate(rest.seen()[-1].frame.content[6:]))
+    for text in (kept.encode(), contents, unmasked):
+        assert b"cret-" not in text
+        assert b"czNj" not in text
+    assert unmasked == b'{"token": "********"}'
+    assert told(smtp) == ["AUTH ***", "AUTH ***", "AUTH ***", "MAIL FROM:<a@b>"]
+
+
+def test_contents_are_bounded_on_each_link() -> None:
+    """The oldest go first."""
+    tap = Tap("REST", 60)
+    for number in range(MAX_BYTES // 4_000 + 10):
+        tap.saw(number, REQUEST, b"POST / HTTP/1.1\r\nContent-Length: 4000\r\n\r\n" + b"x" * 4_000)
+    assert sum(len(each.frame.content) for each in tap.seen()) <= MAX_BYTES
+    assert tap.seen()[-1].connection == MAX_BYTES // 4_000 + 9
+
+
+def test_the_frames_of_one_exchange_are_its_own() -> None:
+    """On a connection that is kept alive, and on a channel of AMQP with other messages before and after."""
+    rest, amqp = Tap("REST", 60), Tap("AMQP", 60)
+    for number in range(3):
+        parent = TRACEPARENT if number == 1 else TRACEPARENT.replace("0af", "fff")
+        rest.saw(1, REQUEST, b"GET /%d HTTP/1.1\r\ntraceparent: %b\r\n\r\n" % (number, parent.encode()))
+        rest.saw(1, ANSWER, b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d" % number)
+        properties = commands.Basic.Properties(headers={"cloudEvents:traceparent": parent})
+        publish = commands.Basic.Publish(exchange="shop.events", routing_key=str(number))
+        for made in (publish, header.ContentHeader(0, 1, properties), body.ContentBody(b"%d" % number)):
+            amqp.saw(1, REQUEST, amqp_frame.marshal(made, 3))
+    found = [each.frame for each in rest.seen(TRACE)]
+    assert [each.what for each in found] == [
+        "GET /1 HTTP/1.1",
+        "HTTP/1.1 100 Continue",
+        "HTTP/1.1 200 OK",
+        "body, 1 bytes",
+    ]
+    assert found[-1].content == b"1"
+    assert [each.frame.what.split(",")[0] for each in amqp.seen(TRACE)] == ["Basic.Publish", "header", "body"]
+    assert amqp.seen(TRACE)[-1].frame.content[7:-1] == b"1"
 
 
 def test_the_frames_of_one_trace_are_those_of_its_stream() -> None:
@@ -96,6 +188,15 @@ def test_http_heads_bodies_chunks_and_a_websocket() -> None:
     ]
     first = tap.seen()[0]
     assert (first.frame.traceparent, fields(first)["Cookie"]) == (TRACEPARENT, "***")
+
+
+def test_a_websocket_that_was_open_before_is_read() -> None:
+    """From a chunk that begins with a frame; on no other link is such a byte taken for one."""
+    socket, other = Tap("WebSocket", 60), Tap("REST", 60)
+    for tap in (socket, other):
+        tap.saw(1, ANSWER, b"\x81\x02hi\x89\x00")
+    assert told(socket) == ["WebSocket text (2 bytes)", "WebSocket ping (0 bytes)"]
+    assert told(other) == ["6 bytes"]
 
 
 def test_amqp_methods_headers_and_bodies() -> None:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from shop.fault.links import plan
-from shop.fault.links.control import controlled, socket_path
+from shop.fault.links.control import controlled
 from shop.fault.links.proxy import Proxy, proxying
 
 # Less than the supervisor's grace.
@@ -19,6 +19,6 @@ _DRAIN_SECONDS = 8.0
 async def run() -> AsyncIterator[Proxy]:
     """Serve the links that SHOP_LAB_PLAN names, and their control socket, while the block runs."""
     path = Path(os.environ[plan.PLAN])
-    async with proxying(plan.read(path)) as proxy, controlled(proxy, socket_path(path.parent)):
+    async with proxying(plan.read(path)) as proxy, controlled(proxy, plan.socket_path(path.parent)):
         yield proxy
         await proxy.drained(_DRAIN_SECONDS)

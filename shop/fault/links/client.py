@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 
 from shop.errors import Refused
-from shop.fault.links.control import socket_path
+from shop.fault.links.plan import socket_path
 from shop.fault.links.toxics import Toxic
 
 _TIMEOUT = 10.0

@@ -4,17 +4,16 @@ GET    /links                   every link, with addresses, toxics and counts; `
 POST   /faults                  {"links": [...], "toxics": [...], "seconds": 10} -> {"id": ..., "met": {...}}
 GET    /faults  /faults/{id}    those at work; one, with what it has met
 DELETE /faults/{id}             ends one
-PUT    /taps/{link}             watches a link; `?seconds=60`
+PUT    /taps  /taps/{link}      watches every link, or one; `?seconds=60`
 GET    /taps/{link}             {"watching": true, "frames": [...]}; `?trace=ID` for one trace's
 """
 
 from __future__ import annotations
 
-import hashlib
+import asyncio
 import json
 import os
 import socket
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -26,18 +25,7 @@ from shop.fault.links.proxy import Fault, Proxy
 from shop.fault.links.toxics import Toxic
 
 _MAX_BODY = 64 * 1024
-# A Unix socket's address has at most 108 bytes on Linux, 104 on macOS.
-_MAX_PATH = 100
 _PROXY: web.AppKey[Proxy] = web.AppKey("proxy", Proxy)
-
-
-def socket_path(data_dir: Path) -> Path:
-    """Where the control socket of the shop in this data directory is."""
-    path = data_dir.absolute() / "links.sock"
-    if len(os.fsencode(path)) <= _MAX_PATH:
-        return path
-    name = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"shop-{os.getuid()}-{name}.sock"
 
 
 @asynccontextmanager
@@ -52,6 +40,7 @@ async def controlled(proxy: Proxy, path: Path) -> AsyncIterator[None]:
             web.post("/faults", _set),
             web.get("/faults/{id}", _fault),
             web.delete("/faults/{id}", _end),
+            web.put("/taps", _watch_all),
             web.put("/taps/{link}", _watch),
             web.get("/taps/{link}", _seen),
         ]
@@ -121,6 +110,12 @@ async def _watch(request: web.Request) -> web.Response:
     link = request.app[_PROXY].links[request.match_info["link"]]
     await link.watch(float(request.query.get("seconds", "60")))
     return web.json_response({"watching": link.spec.name})
+
+
+async def _watch_all(request: web.Request) -> web.Response:
+    links, seconds = request.app[_PROXY].links, float(request.query.get("seconds", "60"))
+    await asyncio.gather(*(link.watch(seconds) for link in links.values()))
+    return web.json_response({"watching": list(links)})
 
 
 async def _seen(request: web.Request) -> web.Response:

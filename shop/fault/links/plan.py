@@ -7,7 +7,10 @@ is known to them: there the link listens, and the process behind it moves.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import tempfile
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -34,6 +37,12 @@ _SERVERS = {
     "redis": ("SHOP_RATE_LIMIT_URL", "redis", 6379),
 }
 
+
+# A Unix socket's address has at most 108 bytes on Linux, 104 on macOS.
+_MAX_PATH = 100
+# The console shows what crossed a link, and asks for it there.
+_SOCKET = "SHOP_LINK_PROXY_SOCKET"
+_SHOWING = "console"
 
 LINK_PROXY = ProcessSpec(
     "link_proxy", "shop.fault.links.bootstrap:run", "the lab's links, which can be broken", identity=False
@@ -183,6 +192,15 @@ def _once(links: Sequence[LinkSpec]) -> Iterator[LinkSpec]:
         yield replace(link, name=name)
 
 
+def socket_path(data_dir: Path) -> Path:
+    """Where the control socket of the shop in this data directory is."""
+    path = data_dir.absolute() / "links.sock"
+    if len(os.fsencode(path)) <= _MAX_PATH:
+        return path
+    name = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"shop-{os.getuid()}-{name}.sock"
+
+
 def write(links: Sequence[LinkSpec], data_dir: Path) -> Path:
     """Write the links down for the proxy; returns the file."""
     path = data_dir / _FILE
@@ -207,4 +225,5 @@ def routed(chosen: Sequence[ProcessSpec], around: Surroundings) -> Surroundings:
         raise Refused("--lab is refused where SHOP_ENV=production: it is there to break the shop")
     made = plan(chosen, around)
     file = write(made.links, around.data_dir)
-    return replace(around, own={**made.own, LINK_PROXY.name: {PLAN: str(file)}})
+    showing = {**made.own.get(_SHOWING, {}), _SOCKET: str(socket_path(around.data_dir))}
+    return replace(around, own={**made.own, _SHOWING: showing, LINK_PROXY.name: {PLAN: str(file)}})

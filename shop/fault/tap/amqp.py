@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pamqp import frame as amqp_frame
 from pamqp import heartbeat
+from pamqp.base import Frame as Method
 from pamqp.body import ContentBody
 from pamqp.exceptions import PAMQPException, UnmarshalingException
 from pamqp.header import ContentHeader, ProtocolHeader
@@ -19,6 +22,9 @@ class Amqp:
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+        # Channel -> its latest method; the header and the body after it belong to that.
+        self._methods: dict[int, str] = {}
+        self._count = 0
 
     def feed(self, chunk: bytes) -> list[Frame]:
         """The frames that are complete now. Raises `ValueError`."""
@@ -31,7 +37,10 @@ class Amqp:
                 _, channel, value = amqp_frame.unmarshal(taken)
             except (PAMQPException, UnmarshalingException, ValueError) as error:
                 raise ValueError(f"no AMQP: {error}") from error
-            found.append(_frame(channel, value, size))
+            if isinstance(value, Method):
+                self._count += 1
+                self._methods[channel] = f"channel {channel}, {value.name} {self._count}"
+            found.append(replace(_frame(channel, value, taken), stream=self._methods.get(channel, "")))
         return found
 
     def _size(self) -> int:
@@ -41,19 +50,22 @@ class Amqp:
         return _HEAD + int.from_bytes(self._buffer[3:7], "big") + 1 if len(self._buffer) >= _HEAD else 0
 
 
-def _frame(channel: int, value: object, size: int) -> Frame:
+def _frame(channel: int, value: object, taken: bytes) -> Frame:
+    size = len(taken)
     if isinstance(value, ProtocolHeader):
-        return frame("protocol header", size)
+        return frame("protocol header", size, content=taken)
     if isinstance(value, heartbeat.Heartbeat):
-        return frame("heartbeat", size)
+        return frame("heartbeat", size, content=taken)
     if isinstance(value, ContentBody):
-        return frame(f"body, channel {channel} ({len(value)} bytes)", size)
+        return frame(f"body, channel {channel} ({len(value)} bytes)", size, content=taken)
     if isinstance(value, ContentHeader):
         headers = value.properties.headers or {}
         fields = [("content-type", str(value.properties.content_type or ""))]
         fields += [(str(name), str(given)) for name, given in headers.items()]
-        return frame(f"header, channel {channel} (a body of {value.body_size} bytes)", size, fields)
+        return frame(f"header, channel {channel} (a body of {value.body_size} bytes)", size, fields, content=taken)
     name = str(getattr(value, "name", type(value).__name__))
     shown = ("exchange", "routing_key", "queue", "delivery_tag", "redelivered", "multiple", "requeue")
     fields = [(each, str(getattr(value, each))) for each in shown if getattr(value, each, None) not in (None, "")]
-    return frame(f"{name}, channel {channel}", size, fields)
+    # What signs in to the broker is not kept: its secret has no name beside it.
+    content = b"" if name.startswith("Connection.") else taken
+    return frame(f"{name}, channel {channel}", size, fields, content=content)

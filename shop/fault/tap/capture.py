@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from shop.fault.links.toxics import Direction
@@ -17,6 +17,8 @@ from shop.fault.tap.messages import Frame, Reader, frame
 from shop.fault.tap.smtp import Smtp
 
 MAX_FRAMES = 2_000
+# Of the frames' contents, on one link.
+MAX_BYTES = 2 << 20
 MAX_SECONDS = 600.0
 _MAX_CONNECTIONS = 200
 
@@ -38,7 +40,7 @@ class Seen:
             "direction": self.direction.value,
             "at": self.at,
             "protocol": self.protocol,
-            **asdict(self.frame),
+            **self.frame.as_dict(),
         }
 
 
@@ -51,7 +53,8 @@ class Tap:
             raise ValueError(f"a link is watched for up to {MAX_SECONDS:g} s")
         self._protocol, self._clock = protocol, clock
         self.until = clock() + seconds
-        self._frames: deque[Seen] = deque(maxlen=MAX_FRAMES)
+        self._frames: deque[Seen] = deque()
+        self._bytes = 0
         self._readers: dict[int, _Connection] = {}
 
     @property
@@ -62,6 +65,7 @@ class Tap:
     def forget(self) -> None:
         """Drop what was seen so far, of connections that could not be read from their first byte."""
         self._frames.clear()
+        self._bytes = 0
 
     def saw(self, connection: int, direction: Direction, chunk: bytes) -> None:
         """Take what was passed on."""
@@ -74,15 +78,21 @@ class Tap:
                 del self._readers[next(iter(self._readers))]
         now = self._clock()
         for made in reader.feed(direction, chunk):
-            self._frames.append(Seen(connection, direction, now, reader.protocol, made))
+            self._keep(Seen(connection, direction, now, reader.protocol, made))
+
+    def _keep(self, seen: Seen) -> None:
+        self._frames.append(seen)
+        self._bytes += len(seen.frame.content)
+        while len(self._frames) > MAX_FRAMES or self._bytes > MAX_BYTES:
+            self._bytes -= len(self._frames.popleft().frame.content)
 
     def seen(self, trace: str = "") -> list[Seen]:
         """The frames; with a trace's id, those of the connections and streams around a `traceparent` of it."""
         frames = list(self._frames)
         if not trace:
             return frames
-        named = {(each.connection, _stream(each)) for each in frames if trace in each.frame.traceparent}
-        return [each for each in frames if (each.connection, _stream(each)) in named]
+        named = {(each.connection, each.frame.stream) for each in frames if trace in each.frame.traceparent}
+        return [each for each in frames if (each.connection, each.frame.stream) in named]
 
 
 class _Connection:
@@ -118,17 +128,12 @@ class _Connection:
         elif direction is Direction.REQUEST and chunk.startswith(http1.METHODS):
             self.protocol = "HTTP/1.1"
             self._readers = {way: Http1(self._upgraded) for way in both}
+        elif self._expected == "WebSocket" and chunk[:1] in http1.FIRST_BYTES:
+            # It was upgraded before it was watched; a frame seldom begins elsewhere than a chunk.
+            self.protocol, self._upgraded = "HTTP/1.1", [True]
+            self._readers = {way: Http1(self._upgraded) for way in both}
         elif self._expected == "SMTP":
             self.protocol = "SMTP"
             self._readers = {way: Smtp(client=way is Direction.REQUEST) for way in both}
         else:
             self.protocol = "bytes"
-
-
-def _stream(seen: Seen) -> str:
-    """What ties frames of a connection together: a stream, a channel, or the whole connection."""
-    words = seen.frame.what.replace(",", " ").split()
-    for mark in ("stream", "channel"):
-        if mark in words[:-1]:
-            return f"{mark} {words[words.index(mark) + 1]}"
-    return ""

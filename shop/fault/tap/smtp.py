@@ -5,6 +5,7 @@ from __future__ import annotations
 from shop.fault.tap.messages import Frame, frame
 
 _MAX_LINE = 64 * 1024
+_COMMANDS = ("EHLO", "HELO", "MAIL", "RCPT", "DATA", "QUIT", "RSET", "NOOP", "STARTTLS")
 
 
 class Smtp:
@@ -14,6 +15,7 @@ class Smtp:
         self._client = client
         self._buffer = bytearray()
         self._mail: list[bytes] | None = None
+        self._signing_in = False
 
     def feed(self, chunk: bytes) -> list[Frame]:
         """The lines and mails that are complete now. Raises `ValueError`."""
@@ -33,17 +35,22 @@ class Smtp:
             if text != ".":
                 self._mail.append(line)
                 return []
-            mail, self._mail = self._mail, None
-            return [_mail(mail, len(line))]
+            mail, self._mail = [*self._mail, line], None
+            return [_mail(mail)]
         if self._client and text.upper() == "DATA":
             self._mail = []
-        if self._client and text.upper().startswith("AUTH"):
+        # What signs in may go on in lines of its own, which begin with no command (RFC 4954).
+        self._signing_in = self._client and (
+            text.upper().startswith("AUTH") or (self._signing_in and not text.upper().startswith(_COMMANDS))
+        )
+        if self._signing_in:
             return [frame("AUTH ***", len(line))]
-        return [frame(text, len(line))]
+        return [frame(text, len(line), content=line)]
 
 
-def _mail(lines: list[bytes], end: int) -> Frame:
-    size = sum(map(len, lines)) + end
+def _mail(lines: list[bytes]) -> Frame:
+    content = b"".join(lines)
     head = lines[: next((at for at, line in enumerate(lines) if not line.strip()), len(lines))]
     pairs = (line.decode("utf-8", "replace").rstrip("\r\n").partition(":") for line in head)
-    return frame(f"a mail of {size} bytes", size, [(name, value.strip()) for name, _, value in pairs])
+    fields = [(name, value.strip()) for name, _, value in pairs]
+    return frame(f"a mail of {len(content)} bytes", len(content), fields, content=content)
