@@ -17,6 +17,7 @@ from grpc_health.v1.health import aio as health_aio
 from chassis.auth.identity import ANONYMOUS, Rule, TokenVerifier, act_as, bearer, check
 from chassis.auth.tls import Tls
 from chassis.errors import Kind, ShopError, unavailable
+from chassis.grpc.decoding import Unreadable, readable, reading
 from chassis.grpc.errors import STATUS_DETAILS, STATUS_OF, status_of
 from chassis.observability.capture import rpc
 from chassis.observability.capture.places import handler_place
@@ -82,7 +83,7 @@ class Boundary:
         if self._captured:
             facts.attributes |= handler_place(behaviour)
         deserialize = self._deserializers.get(method, handler.request_deserializer)
-        return make(wrap(behaviour, facts), deserialize, handler.response_serializer)
+        return make(wrap(behaviour, facts), reading(deserialize), handler.response_serializer)
 
     # What is done for each call is written out, not stacked in context managers: each of those costs 2 us, and
     # everything together must cost less than a third of what gRPC itself does.
@@ -99,6 +100,7 @@ class Boundary:
                         if self._captured:
                             request = _kept(span, request)
                         await self._admit(facts, context, authorization)
+                        request = readable(request)
                         response = await behaviour(request, context)
                     except ShopError as error:
                         self._refused(span, error)
@@ -136,6 +138,7 @@ class Boundary:
                         if self._captured:
                             request = _kept(span, request)
                         await self._admit(facts, context, authorization)
+                        request = readable(request)
                         async with aclosing(self._responses(behaviour, request, context, span)) as responses:
                             async for response in responses:
                                 await context.write(response)
@@ -207,10 +210,11 @@ class Boundary:
 
 
 def _kept(span: Span, request: Any) -> Any:
-    """The request, once it is kept with the span; of a stream the first one."""
+    """The request, once it is kept with the span; of a stream the first one. One that cannot be read is not kept."""
     if isinstance(request, AsyncIterator):
-        return rpc.first_received(span, request)
-    rpc.keep_received(span, request)
+        return rpc.first_received(span, readable(request))
+    if not isinstance(request, Unreadable):
+        rpc.keep_received(span, request)
     return request
 
 
