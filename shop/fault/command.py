@@ -216,7 +216,7 @@ _add(
     "link A:B delay=50ms | jitter=20ms | rate=10kb/s | cut=9 | reset | black-hole | half-open | refuse",
 )
 _add("broker", "Take the broker away", "broker down | slow | silent")
-_add("database", "Take databases away", "database down | slow | silent [SERVICE]")
+_add("database", "Take databases away", "database down | slow | silent | full [SERVICE]")
 _add("erp", "Let the ERP misbehave", "erp delay=500ms | maintenance | html | contract-changed")
 _add("partner", "Send webhooks with a fault", "partner duplicate | late | forged | out-of-order | slow | flood")
 _add("poison", "Publish what no consumer can read", "poison QUEUE")

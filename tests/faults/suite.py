@@ -1,5 +1,7 @@
 """The fault suite: `make faults`, or `make faults ARGS=quick`, or with names of scenarios.
 
+`lanes=2` shares the scenarios out to that many shops side by side: most of a scenario is waiting, not work.
+
 With `mutants` (and names of some) it breaks the code instead, and each promise has to notice.
 
 Each shop serves many scenarios, one after the other; one in which a promise was broken is thrown away. Results go to
@@ -11,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -35,6 +38,9 @@ from tests.rabbitmq import own_rabbitmq
 _RESULTS = Path("build/faults")
 _SERVED = {"rabbitmq", "postgresql"}
 _CONNECT_TIMEOUT = 2.0
+_LANES = "lanes="
+# Seconds that a scenario goes on after its last fault, and that its audits and the last orders take.
+_AFTER_A_FAULT, _BEFORE_AND_AFTER = 2.0, 6.0
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -42,6 +48,8 @@ def main(arguments: Sequence[str]) -> int:
     if arguments[:1] == ["mutants"]:
         return _mutants(arguments[1:])
     known = suite()
+    lanes = next((int(word.removeprefix(_LANES)) for word in arguments if word.startswith(_LANES)), 1)
+    arguments = [word for word in arguments if not word.startswith(_LANES)]
     names = [name for name in arguments if name != "quick"]
     if unknown := [name for name in names if name not in known]:
         raise Refused(f"unknown scenarios {', '.join(unknown)}; known: {', '.join(known)}")
@@ -50,6 +58,8 @@ def main(arguments: Sequence[str]) -> int:
         chosen = [each for each in chosen if each.quick]
     if not chosen:
         raise Refused("no scenario is both: `quick` and named")
+    if lanes > 1:
+        return _side_by_side(_shared_out(chosen, lanes))
     on_files = [each for each in chosen if not _SERVED & set(each.needs)]
     on_servers = [each for each in chosen if _SERVED & set(each.needs)]
     began = time.monotonic()
@@ -61,6 +71,38 @@ def main(arguments: Sequence[str]) -> int:
     told = ", ".join(f"{verdicts.count(each)} {each}" for each in Verdict if each in verdicts) or "nothing ran"
     sys.stdout.write(f"{len(verdicts)} scenarios in {time.monotonic() - began:.0f} s: {told}\n")
     return next((EXIT_CODES[each] for each in (Verdict.BROKEN, Verdict.VOID) if each in verdicts), 0)
+
+
+def _shared_out(scenarios: Sequence[Scenario], lanes: int) -> list[list[str]]:
+    """Names for each lane: those on servers stay together, so that one lane alone starts a shop there."""
+    shares: list[list[Scenario]] = [[] for _ in range(lanes)]
+    served = [each for each in scenarios if _SERVED & set(each.needs)]
+    shares[-1] += served
+    for each in sorted((each for each in scenarios if each not in served), key=_expected, reverse=True):
+        min(shares, key=lambda share: sum(map(_expected, share))).append(each)
+    return [[each.name for each in share] for share in shares if share]
+
+
+def _expected(scenario: Scenario) -> float:
+    """Seconds that a scenario takes when all goes well: its load or its last fault, and what comes after."""
+    faults = max(each.at_s + each.for_s for each in scenario.faults)
+    return max(scenario.load.for_s, faults + _AFTER_A_FAULT) + _BEFORE_AND_AFTER
+
+
+def _side_by_side(shares: Sequence[Sequence[str]]) -> int:
+    """Run each share in a process of its own; the worst exit code, for BROKEN is worse than VOID."""
+    began = time.monotonic()
+    command = [sys.executable, "-m", "tests.faults.suite"]
+    running = [subprocess.Popen([*command, *share]) for share in shares]
+    try:
+        codes = [each.wait() for each in running]
+    except BaseException:
+        for each in running:
+            each.terminate()
+            each.wait()
+        raise
+    sys.stdout.write(f"{len(shares)} lanes in {time.monotonic() - began:.0f} s\n")
+    return next((code for code in (1, 2) if code in codes), max(codes))
 
 
 def _mutants(names: Sequence[str]) -> int:

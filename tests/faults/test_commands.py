@@ -7,13 +7,16 @@ import json
 import os
 import signal
 import sys
+import uuid
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
+import httpx
 import pytest
 import pytest_asyncio
 
 from shop.fault.faults.grammar import KINDS
+from shop.fault.faults.ground import Ground
 from shop.fault.scenarios.own_shop import own_shop
 from shop.supervisor import state
 from tests.waiting import eventually
@@ -45,10 +48,19 @@ async def begun(env: Env, *words: str) -> asyncio.subprocess.Process:
     )
 
 
+def gateway_of(env: Env) -> str:
+    return Ground.of(env).env["SHOP_GATEWAY_URL"]
+
+
 def process_state(env: Env, name: str) -> str:
     """The letter that the kernel has for a process: T is stopped."""
     pid = next(each.pid for each in state.read(Path(env["SHOP_DATA_DIR"])) if each.name == name)
     return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+
+
+def limits(pid: int | None) -> str:
+    """What the kernel allows a process."""
+    return Path(f"/proc/{pid}/limits").read_text()
 
 
 @with_the_shop
@@ -92,6 +104,39 @@ async def test_whatever_ends_the_command_ends_the_freeze(shop: Env, number: sign
     freezing.send_signal(number)
     await freezing.communicate()
     await eventually(lambda: process_state(shop, "mailer") != "T")
+
+
+@with_the_shop
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs prlimit (Linux)")
+async def test_a_full_database_takes_no_byte_more(shop: Env) -> None:
+    """Orders get 503 and when to come again; afterwards they are accepted, and the limits are as before."""
+    order = {"items": [{"product_id": "3", "quantity": 1}]}
+    pids = {each.name: each.pid for each in state.read(Path(shop["SHOP_DATA_DIR"]))}
+    before = limits(pids["orders"])
+    async with httpx.AsyncClient(base_url=gateway_of(shop), timeout=60) as http:
+        form = {"username": "demo@shop.test", "password": "demo"}
+        token = (await http.post("/v1/auth/token", data=form)).json()["access_token"]
+
+        async def placed() -> httpx.Response:
+            headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": uuid.uuid4().hex}
+            return await http.post("/v1/orders", json=order, headers=headers)
+
+        assert (await placed()).status_code == 202
+        filling = await begun(shop, "database", "full", "orders", "--for", "300")
+
+        async def refused() -> bool:
+            answer = await placed()
+            return answer.status_code == 503 and "retry-after" in answer.headers
+
+        await eventually(refused, within=60)
+        filling.send_signal(signal.SIGKILL)
+        await filling.communicate()
+
+        async def accepted() -> bool:
+            return (await placed()).status_code == 202
+
+        await eventually(accepted, within=60)
+    assert limits(pids["orders"]) == before
 
 
 @with_the_shop

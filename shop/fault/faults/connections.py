@@ -10,7 +10,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from shop.errors import Refused
-from shop.fault.faults.ground import Ground
+from shop.fault.faults.full import full
+from shop.fault.faults.ground import Fault, Ground
 from shop.fault.links.toxics import Toxic, parse
 
 _MAX_SECONDS = 3_600.0
@@ -77,12 +78,15 @@ def link(ground: Ground, words: Sequence[str]) -> LinkFault:
     return LinkFault(ground, f"link {name} {' '.join(words[1:])}", [name], toxics)
 
 
-def server(ground: Ground, kind: str, words: Sequence[str]) -> LinkFault | FileLock:
-    """`broker down|slow|silent`, `database down|slow|silent [SERVICE]`: the links there, or the lock of its file."""
+def server(ground: Ground, kind: str, words: Sequence[str]) -> Fault:
+    """`broker down|slow|silent`, `database down|slow|silent|full [SERVICE]`: links there, or its file."""
     setting, scheme, manners = _SERVERS[kind]
     how, service = words[0] if words else "", words[1] if len(words) > 1 else ""
-    if how not in manners or len(words) > 2 or (service and kind == "broker"):
-        raise Refused(f"say {kind} {'|'.join(manners)}" + (" [SERVICE]" if kind == "database" else ""))
+    known = [*manners, *(["full"] if kind == "database" else [])]
+    if how not in known or len(words) > 2 or (service and kind == "broker"):
+        raise Refused(f"say {kind} {'|'.join(known)}" + (" [SERVICE]" if kind == "database" else ""))
+    if how == "full":
+        return full(ground, service)
     text = " ".join([kind, *words])
     if ground.env.get(setting, "").startswith(scheme):
         return LinkFault(ground, text, [f"{service or '*'}->{kind}"], parse(manners[how]))

@@ -21,7 +21,10 @@ KINDS: Mapping[str, tuple[str, str]] = {
         "one arrow",
     ),
     "broker": ("broker down|slow|silent", "all links to RabbitMQ, or the embedded broker's file"),
-    "database": ("database down|slow|silent [SERVICE]", "links to PostgreSQL, or a service's SQLite file"),
+    "database": (
+        "database down|slow|silent|full [SERVICE]",
+        "links to PostgreSQL, or a service's SQLite file; full: nothing can be written there any more",
+    ),
     "erp": ("erp delay[=800ms]|maintenance|html|contract-changed", "the legacy ERP misbehaves"),
     "partner": ("partner duplicate|late|forged|out-of-order|slow|flood [provider=…] [count=…]", "bad webhooks"),
     "poison": ("poison QUEUE", "events that no consumer can read"),

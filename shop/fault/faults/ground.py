@@ -69,6 +69,10 @@ class Ground:
             raise Refused(f"{name} is not running just now (it is {known[name].state})")
         return known[name]
 
+    def pids(self) -> dict[int, str]:
+        """The processes that run just now: pid -> name."""
+        return {each.pid: each.name for each in _running(self.data_dir) if each.pid is not None}
+
     def supervised(self) -> bool:
         """Whether the shop's supervisor still lives."""
         try:
