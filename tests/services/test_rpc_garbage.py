@@ -40,6 +40,7 @@ def value(field: FieldDescriptor, source: random.Random, depth: int) -> Any:
         case FieldDescriptor.CPPTYPE_FLOAT | FieldDescriptor.CPPTYPE_DOUBLE:
             return source.choice([0.0, -1.5, float("nan"), float("inf"), 1e308 if "DOUBLE" in str(field) else 1e30])
         case FieldDescriptor.CPPTYPE_MESSAGE:
+            assert field.message_type is not None
             return message(field.message_type, source, depth + 1)
         case FieldDescriptor.CPPTYPE_UINT32 | FieldDescriptor.CPPTYPE_UINT64:
             return source.choice([0, 1, 2**32 - 1])
