@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
@@ -25,6 +26,9 @@ log = logging.getLogger(__name__)
 # Seconds for which spans are gathered: half a one, not five as the SDK does, for somebody is watching.
 _GATHER = 0.5
 _GATHER_LIVE = 0.1
+# Exports in a row with hardly a pause, after which half a second is gathered there, too: one order's hops are watched
+# as they come, a busy shop's are too many for that, and an export costs both ends as much as several spans.
+_MOST_LIVE = 10
 _TIMEOUT = 2.0
 # Spans and their bytes that wait while the collector is away; of more, the oldest are forgotten.
 _MOST = 4_096
@@ -36,6 +40,11 @@ _EXPORT_BYTES = 1 << 20
 
 # Answers after which one may try again (OTLP/HTTP, "Retryable Response Codes").
 _COME_BACK = frozenset({429, 502, 503, 504})
+
+
+def gathering(live: bool, in_a_row: int) -> float:
+    """Seconds for which spans are gathered, after so many exports in a row."""
+    return _GATHER_LIVE if live and in_a_row < _MOST_LIVE else _GATHER
 
 
 class OtlpSpans(SpanProcessor):
@@ -51,7 +60,7 @@ class OtlpSpans(SpanProcessor):
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._counting = threading.Lock()
-        self._gather = _GATHER_LIVE if live else _GATHER
+        self._live = live
         # Open spans that nobody has been told of yet.
         self._begun: dict[int, SdkSpan] | None = {} if live else None
         self._something = threading.Event()
@@ -88,9 +97,12 @@ class OtlpSpans(SpanProcessor):
         self._collector.close()
 
     def _run(self) -> None:
+        in_a_row = 0
         while not self._closing.is_set():
+            idle_since = time.monotonic()
             self._something.wait()
-            self._closing.wait(self._gather)
+            in_a_row = in_a_row + 1 if time.monotonic() - idle_since < _GATHER_LIVE else 0
+            self._closing.wait(gathering(self._live, in_a_row))
             self._something.clear()
             if not self._send():
                 self._something.set()
