@@ -27,6 +27,11 @@ from chassis.database.locks import advisory_lock, file_lock
 # How long SQLite waits for another process's transaction.
 _BUSY_MILLISECONDS = 5_000
 
+# How SQLite commits, and how when it need not wait for the disk. Moving the log into the file waits, so it is left to
+# the next commit of the first kind.
+_DURABLE = ("synchronous = FULL", "wal_autocheckpoint = 1000")
+_NOT_DURABLE = ("synchronous = NORMAL", "wal_autocheckpoint = 0")
+
 T = TypeVar("T")
 Work = Callable[[Connection], T]
 
@@ -38,8 +43,8 @@ class Direct(Protocol):
     def version(self) -> int | None:
         """See `Database.version`."""
 
-    async def write(self, work: Work[T]) -> T:
-        """Run a transaction of its own, durably and all or nothing; `work` may be run twice."""
+    async def write(self, work: Work[T], *, durable: bool = True) -> T:
+        """Run a transaction of its own, all or nothing, and as durably as `Database.write` says; twice, perhaps."""
 
     def try_lock(self, name: str) -> AbstractAsyncContextManager[bool]:
         """See `Database.try_lock`."""
@@ -64,6 +69,7 @@ class _Sqlite:
         self._reading: Connection | None = None
         self._writing: Connection | None = None
         self._waited_for: asyncio.Future[Any] | None = None
+        self._durable = True
 
     async def read(self, work: Work[T]) -> T:
         if self._reading is None:
@@ -77,23 +83,30 @@ class _Sqlite:
         found: int = driver.execute("PRAGMA data_version").fetchone()[0]
         return found
 
-    async def write(self, work: Work[T]) -> T:
+    async def write(self, work: Work[T], *, durable: bool = True) -> T:
         # The caller before may have given up, but not its commit.
         if self._waited_for is not None:
             await asyncio.wait([self._waited_for])
-        transaction = self._begun_at_once()
+        transaction = self._begun_at_once(durable)
         if transaction is None:
             return await self._in_thread(copy_context().run, self._write, work)
         with self._undone_if_it_fails(transaction):
             result = work(transaction.connection)
-        await self._in_thread(self._commit, transaction)
+        if durable:
+            await self._in_thread(self._commit, transaction)
+        else:
+            self._commit(transaction)
         return result
 
-    def _begun_at_once(self) -> RootTransaction | None:
+    def _begun_at_once(self, durable: bool) -> RootTransaction | None:
         """A transaction; None where it may have to wait: for a new connection, or for another process."""
         if self._writing is None:
             return None
         driver: Any = self._writing.connection.driver_connection
+        if durable != self._durable:
+            for pragma in _DURABLE if durable else _NOT_DURABLE:
+                driver.execute(f"PRAGMA {pragma}")
+            self._durable = durable
         driver.execute("PRAGMA busy_timeout = 0")
         try:
             return self._writing.begin()
@@ -181,7 +194,7 @@ class _Postgresql:
     def version(self) -> int | None:
         return None
 
-    async def write(self, work: Work[T]) -> T:
+    async def write(self, work: Work[T], *, durable: bool = True) -> T:  # noqa: ARG002 - saying it would be a statement
         committing = False
         try:
             async with self._engine.connect() as connection, connection.begin():

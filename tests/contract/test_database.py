@@ -187,6 +187,37 @@ class TestShortWork:
         await asyncio.gather(*(db.write(_count_up) if number % 2 else in_a_transaction() for number in range(100)))
         assert await db.read(_revision) == "100"
 
+    async def test_only_a_write_that_may_be_lost_does_not_wait_for_the_disk(self, db: Database) -> None:
+        """A write that need not survive a power failure is seen and undone like any; the next one survives again."""
+
+        def counted(connection: Connection) -> tuple[int, int]:
+            _count_up(connection)
+            return connection.scalar(text("PRAGMA synchronous")), connection.scalar(text("PRAGMA wal_autocheckpoint"))
+
+        def failing(connection: Connection) -> None:
+            _count_up(connection)
+            raise LookupError
+
+        await db.write(lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = '0'")))
+        if db.is_sqlite:
+            found = [await db.write(counted, durable=durable) for durable in (True, False, False, True)]
+            assert found == [(2, 1000), (1, 0), (1, 0), (2, 1000)]
+        else:  # PostgreSQL commits each alike
+            for durable in (True, False, False, True):
+                await db.write(_count_up, durable=durable)
+        with pytest.raises(LookupError):
+            await db.write(failing, durable=False)
+        assert await db.read(_revision) == "4"
+
+    async def test_writes_share_a_commit_where_they_cannot_wait_for_each_other(self, db: Database) -> None:
+        """Grouped writes that lock rows share one transaction on SQLite, and each has its own on PostgreSQL."""
+
+        def transaction(connection: Connection) -> object:
+            return connection.get_transaction()
+
+        asked = [asyncio.create_task(db.write(transaction, grouped=True, locks=True)) for _ in range(3)]
+        assert len({id(each) for each in await asyncio.gather(*asked)}) == (1 if db.is_sqlite else 3)
+
     async def test_cancelled_write_blocks_nobody(self, db: Database) -> None:
         """A caller who gives up on a write leaves no lock held."""
         started, loop = asyncio.Event(), asyncio.get_running_loop()

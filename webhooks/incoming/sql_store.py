@@ -132,7 +132,8 @@ class SqlWebhookStore:
     async def mark_published(self, published: Sequence[Webhook]) -> None:
         now = datetime.now(UTC)
         marks = [{"at": webhook.id, "after_replays": webhook.replays, "now": now} for webhook in published]
-        await self._database.write(lambda rows: rows.execute(_MARK_PUBLISHED, marks))
+        # After a power failure they are published again, as after a death before this.
+        await self._database.write(lambda rows: rows.execute(_MARK_PUBLISHED, marks), durable=False)
 
     async def page(self, selection: Selection, *, after: tuple[datetime, str] | None, size: int) -> Page:
         newest_first = (webhooks.c.received_at.desc(), webhooks.c.id.desc())
