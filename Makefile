@@ -36,8 +36,12 @@ picture: setup-dev ## the README's picture: one order's X-ray, from a shop that 
 	@$(BIN)/python -m tools.picture
 
 .PHONY: faults
-faults: setup-dev ## break the shop on purpose, scenario by scenario, with a verdict for each; ARGS=quick, or names
+faults: setup-dev ## break the shop on purpose, scenario by scenario, with a verdict for each; ARGS=quick, or names, or lanes=2
 	@$(BIN)/python -m tests.faults.suite $(ARGS)
+
+.PHONY: mutation
+mutation: setup-dev ## small changes in modules that decide: their unit tests have to notice; ARGS="orders saga" for these
+	@$(BIN)/python -m tests.mutation $(ARGS)
 
 .PHONY: soak
 soak: setup-dev ## six protocols at once under kills, then the audit; ARGS="--minutes 120" for longer than 5 minutes

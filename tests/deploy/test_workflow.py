@@ -74,6 +74,13 @@ def test_what_takes_long_runs_every_night() -> None:
     assert "schedule" in nightly[True]
     steps = [step["run"] for job in nightly["jobs"].values() for step in job["steps"] if "run" in step]
     ran = [command for command in steps if command.startswith("make ")]
-    assert ran == ["make faults", "make lessons-check", "make faults ARGS=mutants", "make soak", "make alerts"]
+    assert ran == [
+        "make faults ARGS=lanes=2",
+        "make lessons-check",
+        "make faults ARGS=mutants",
+        "make mutation",
+        "make soak",
+        "make alerts",
+    ]
     assert all(f"\n{command.split()[1]}:" in makefile for command in ran)
     assert all(job["timeout-minutes"] <= 60 for job in nightly["jobs"].values())

@@ -13,7 +13,7 @@ from google.protobuf.json_format import MessageToJson, Parse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chassis.errors import ShopError
+from chassis.errors import Kind, ShopError
 from services.orders import domain
 from services.orders.demo import demo_orders
 from services.orders.domain import Item, Order, OrderEvent, Outcome, Status
@@ -198,6 +198,119 @@ def test_basket_has_bounds(basket: list[tuple[str, int]]) -> None:
     """An order has at least one item and at most fifty."""
     with pytest.raises(ShopError, match="INVALID_INPUT"):
         domain.check_basket(basket)
+
+
+def test_the_bounds_of_a_basket_belong_to_it() -> None:
+    """One item and fifty, an id of 64 characters, a quantity of 1 and of the most: one more is refused."""
+    most = domain.MAX_QUANTITY
+    for basket in ([("42", 1)], [("42", most)], [("x" * 64, 1)], [("42", 1)] * domain.MAX_ITEMS):
+        domain.check_basket(basket)
+    for wrong in ([], [("42", most + 1)], [("x" * 65, 1)], [("42", 1)] * (domain.MAX_ITEMS + 1)):
+        with pytest.raises(ShopError):
+            domain.check_basket(wrong)
+
+
+PAID = in_status(Status.PAID)
+REFUSALS: list[tuple[Callable[[], object], str, str, Kind, dict[str, str], dict[str, str]]] = [
+    (
+        lambda: domain.check_basket([]),
+        "INVALID_INPUT",
+        "order must have 1 to 50 items",
+        Kind.INVALID,
+        {"items": "must be 1 to 50 items"},
+        {},
+    ),
+    (
+        lambda: domain.check_basket([("", 0)]),
+        "INVALID_INPUT",
+        "the order cannot be accepted",
+        Kind.INVALID,
+        {"items[0].product_id": "must have 1 to 64 characters", "items[0].quantity": "must be 1 to 1000"},
+        {},
+    ),
+    (
+        lambda: domain.mark_paid(NEW, "pi_1"),
+        "ORDER_NOT_CONFIRMED",
+        "order o1 is not confirmed yet",
+        Kind.PRECONDITION,
+        {},
+        {},
+    ),
+    (
+        lambda: domain.mark_paid(PAID, "pi_2"),
+        "WRONG_PAYMENT",
+        "order o1 has another payment",
+        Kind.PRECONDITION,
+        {},
+        {},
+    ),
+    (
+        lambda: domain.fail_payment(NEW, "pi_1", ""),
+        "ORDER_NOT_CONFIRMED",
+        "order o1 is not confirmed yet",
+        Kind.PRECONDITION,
+        {},
+        {},
+    ),
+    (
+        lambda: domain.deliver(in_status(Status.REJECTED), "DHL", PLACED_AT),
+        "ORDER_ENDED",
+        "order o1 is rejected: nothing is shipped",
+        Kind.PRECONDITION,
+        {},
+        {},
+    ),
+    (
+        lambda: domain.deliver(PAID, "DHL", PLACED_AT),
+        "ORDER_NOT_SHIPPED",
+        "order o1 has not been shipped",
+        Kind.PRECONDITION,
+        {},
+        {},
+    ),
+    (
+        lambda: domain.cancel(PAID),
+        "TOO_LATE_TO_CANCEL",
+        "the order is paid already",
+        Kind.PRECONDITION,
+        {},
+        {"status": "paid"},
+    ),
+    (
+        lambda: raised(domain.key_reused()),
+        "IDEMPOTENCY_KEY_REUSED",
+        "this Idempotency-Key was used for another order",
+        Kind.PRECONDITION,
+        {},
+        {},
+    ),
+]
+
+
+def raised(error: ShopError) -> None:
+    raise error
+
+
+@pytest.mark.parametrize(("refused", "code", "message", "kind", "fields", "details"), REFUSALS)
+def test_a_refusal_says_what_and_why(
+    refused: Callable[[], object], code: str, message: str, kind: Kind, fields: dict[str, str], details: dict[str, str]
+) -> None:
+    """Its code, its kind, its words, the fields that are wrong: all of it reaches the client."""
+    with pytest.raises(ShopError) as refusal:
+        refused()
+    error = refusal.value
+    assert (error.code, error.message, error.kind) == (code, message, kind)
+    assert (error.fields, error.details) == (fields, details)
+
+
+def test_what_happened_is_in_the_event() -> None:
+    """The shipment, the carrier and the time, and why it was cancelled."""
+    assert domain.ship(PAID, "S-1")[1] == domain.OrderShipped("S-1")
+    delivered = domain.deliver(in_status(Status.SHIPPED), "DHL", PLACED_AT)
+    assert delivered[1] == domain.OrderDelivered("DHL", PLACED_AT)
+    order, event = domain.cancel(NEW)
+    assert event == domain.OrderCancelled("cancelled by the customer")
+    assert order.status_reason == "cancelled by the customer"
 
 
 def test_fingerprint_tells_baskets_apart() -> None:

@@ -13,7 +13,7 @@ import pytest
 from chassis.broker.consumer import is_temporary
 from chassis.errors import Kind, ShopError, not_found, unavailable
 from services.orders import domain
-from services.orders.domain import Item, Order, Outcome, Status
+from services.orders.domain import Item, Order, OrderEvent, Outcome, Status
 from services.orders.ports import OrderStore
 from services.orders.saga import Saga
 
@@ -34,6 +34,7 @@ class FakeStore:
     def __init__(self, order: Order) -> None:
         self.order, placed = domain.place(order)
         self.history = [placed.type] if placed else []
+        self.events: list[OrderEvent] = []
 
     async def get(self, order_id: str) -> Order | None:
         return self.order if order_id == self.order.id else None
@@ -44,6 +45,7 @@ class FakeStore:
         self.order, happened = decide(self.order)
         if happened is not None:
             self.history.append(happened.type)
+            self.events.append(happened)
         return self.order
 
 
@@ -62,7 +64,8 @@ class World:
     sold_out: bool = False
     now: datetime = PLACED_AT
 
-    async def call(self, name: str, effect: Callable[[], None]) -> None:
+    async def call(self, name: str, order_id: str, effect: Callable[[], None]) -> None:
+        assert order_id == "o1", f"{name} of another order"
         self.calls.append(name)
         if name in self.before:
             await self.before.pop(name)()
@@ -83,7 +86,7 @@ class FakeInventory:
                 raise ShopError("OUT_OF_STOCK", "not enough of 42 in stock", Kind.PRECONDITION)
             self.world.state["reserved"] = "held"
 
-        await self.world.call("reserve", effect)
+        await self.world.call("reserve", order.id, effect)
 
     async def confirm(self, order_id: str) -> None:
         def effect() -> None:
@@ -92,13 +95,13 @@ class FakeInventory:
                 code = "RESERVATION_EXPIRED" if expired else "RESERVATION_NOT_HELD"
                 raise ShopError(code, "they will not have it", Kind.PRECONDITION)
 
-        await self.world.call("confirm", effect)
+        await self.world.call("confirm", order_id, effect)
 
     async def release(self, order_id: str) -> None:
-        await self.world.call("release", lambda: self.world.state.update(reserved="released"))
+        await self.world.call("release", order_id, lambda: self.world.state.update(reserved="released"))
 
     async def ship(self, order_id: str) -> None:
-        await self.world.call("ship", lambda: self.world.state.update(reserved="shipped"))
+        await self.world.call("ship", order_id, lambda: self.world.state.update(reserved="shipped"))
 
 
 class FakeErp:
@@ -106,17 +109,17 @@ class FakeErp:
         self.world = world
 
     async def register(self, order: Order) -> None:
-        await self.world.call("register", lambda: self.world.state.update(erp="open"))
+        await self.world.call("register", order.id, lambda: self.world.state.update(erp="open"))
 
     async def cancel(self, order_id: str) -> None:
         def effect() -> None:
             if "erp" in self.world.state:
                 self.world.state["erp"] = "cancelled"
 
-        await self.world.call("cancel_erp", effect)
+        await self.world.call("cancel_erp", order_id, effect)
 
     async def create_shipment(self, order_id: str) -> str:
-        await self.world.call("create_shipment", lambda: self.world.state.update(erp="shipped"))
+        await self.world.call("create_shipment", order_id, lambda: self.world.state.update(erp="shipped"))
         return "S-1"
 
 
@@ -128,7 +131,7 @@ class FakePayments:
         def effect() -> None:
             self.world.state.setdefault("payment", f"pi_{order.id}")
 
-        await self.world.call("pay", effect)
+        await self.world.call("pay", order.id, effect)
         return f"pi_{order.id}"
 
     async def cancel(self, order_id: str) -> None:
@@ -136,7 +139,7 @@ class FakePayments:
             if "payment" in self.world.state:
                 self.world.state["payment"] = "cancelled"
 
-        await self.world.call("cancel_payment", effect)
+        await self.world.call("cancel_payment", order_id, effect)
 
 
 @dataclass
@@ -394,5 +397,23 @@ async def test_unpaid_order_is_not_shipped(scene: Scene) -> None:
 
 async def test_event_without_an_order_is_a_failure(scene: Scene) -> None:
     """An event about an order that has no row is not acknowledged as if it were done."""
-    with pytest.raises(LookupError):
+    with pytest.raises(LookupError, match="order unknown has an event but no row"):
         await scene.saga.process("unknown")
+
+
+async def test_each_queue_has_its_step(scene: Scene) -> None:
+    """The queues' names are the topology's, and no step is without one."""
+    saga = scene.saga
+    assert saga.steps() == {
+        "order-processing": saga.process,
+        "order-fulfilment": saga.fulfil,
+        "order-compensation": saga.compensate,
+    }
+
+
+async def test_the_shipment_is_in_the_event(scene: Scene) -> None:
+    """By the number that the ERP gave it."""
+    await scene.saga.process("o1")
+    await scene.paid()
+    await scene.saga.fulfil("o1")
+    assert scene.store.events[-1] == domain.OrderShipped("S-1")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chassis.errors import ShopError
+from chassis.errors import Kind, ShopError
 from partners import senders
 from webhooks import signatures
 from webhooks.incoming.domain import PROVIDERS
@@ -175,6 +175,77 @@ def test_what_has_not_the_form_of_a_signature_is_malformed(provider: str, header
     assert verdict(provider, STANDARD_BODY, headers, now=STANDARD_TIME) == "MALFORMED_SIGNATURE"
 
 
+def refusal(provider: str, headers: Mapping[str, str], now: float = STANDARD_TIME) -> ShopError:
+    with pytest.raises(ShopError) as raised:
+        PROVIDERS[provider].verify(STANDARD_BODY, lowered(headers), keys(provider, SECRETS[provider]), now)
+    return raised.value
+
+
+MALFORMED = [
+    ("stripe", {"Stripe-Signature": "v1=00"}, "stripe-signature needs one t="),
+    ("stripe", {"Stripe-Signature": "t=now,v1=00"}, "stripe-signature needs a time in Unix seconds"),
+    ("stripe", {"Stripe-Signature": "t=1=2,v1=00"}, "stripe-signature needs a time in Unix seconds"),
+    ("stripe", {"Stripe-Signature": f"t={NOW}"}, "stripe-signature needs a v1="),
+    ("github", {"X-Hub-Signature-256": "sha1=00"}, "x-hub-signature-256 begins with sha256="),
+    (
+        "standard",
+        {**STANDARD_HEADERS, "webhook-signature": "rubbish"},
+        "webhook-signature is a list of <version>,<signature>",
+    ),
+    (
+        "standard",
+        {name: value for name, value in STANDARD_HEADERS.items() if name != "webhook-id"},
+        "webhook-id is missing",
+    ),
+    (
+        "standard",
+        {name: value for name, value in STANDARD_HEADERS.items() if name != "webhook-timestamp"},
+        "webhook-timestamp needs a time in Unix seconds",
+    ),
+]
+
+
+@pytest.mark.parametrize(("provider", "headers", "why"), MALFORMED)
+def test_a_malformed_signature_says_what_it_lacks(provider: str, headers: dict[str, str], why: str) -> None:
+    """The header and the form that it needs; a client's fault."""
+    error = refusal(provider, headers)
+    assert (error.code, error.message, error.kind) == ("MALFORMED_SIGNATURE", why, Kind.INVALID)
+
+
+@EVERY_SCHEME
+def test_a_signature_that_does_not_match_says_so(provider: str) -> None:
+    """None at all, and one of another secret: the caller is not known."""
+    missing = refusal(provider, {"webhook-id": "1", "webhook-timestamp": "1"})
+    assert (missing.code, missing.kind) == ("BAD_SIGNATURE", Kind.UNAUTHENTICATED)
+    assert missing.message.startswith("the request has no ")
+    foreign = BUILD[provider](OTHER, STANDARD_TIME)
+    error = refusal(provider, foreign.headers)
+    assert (error.code, error.kind) == ("BAD_SIGNATURE", Kind.UNAUTHENTICATED)
+    assert error.message == "the signature was not made with a secret that we share"
+
+
+@TIMED_SCHEME
+def test_an_old_signature_says_how_old(provider: str) -> None:
+    """In seconds, with what is tolerated."""
+    signed = BUILD[provider](SECRETS[provider], NOW)
+    with pytest.raises(ShopError) as raised:
+        PROVIDERS[provider].verify(
+            signed.body, lowered(signed.headers), keys(provider, SECRETS[provider]), NOW + signatures.TOLERANCE + 1
+        )
+    error = raised.value
+    assert (error.code, error.kind) == ("STALE_SIGNATURE", Kind.UNAUTHENTICATED)
+    assert error.message == "signed 301 seconds before it came; 300 either way are tolerated"
+
+
+def test_the_form_of_a_signature_is_strict() -> None:
+    """What follows the first "=" is the signature, only a blank ends one, and a time may have twelve digits."""
+    assert verdict("github", b"", {"X-Hub-Signature-256": "sha256=0=0"}) == "BAD_SIGNATURE"
+    assert verdict("stripe", b"", {"Stripe-Signature": f"t={'9' * 12},v1=00"}) == "BAD_SIGNATURE"
+    assert verdict("stripe", b"", {"Stripe-Signature": f"t={'9' * 13},v1=00"}) == "MALFORMED_SIGNATURE"
+    tabbed = {**STANDARD_HEADERS, "webhook-signature": f"v1,AAAA\t{STANDARD_HEADERS['webhook-signature']}"}
+    assert verdict("standard", STANDARD_BODY, tabbed, now=STANDARD_TIME) == "BAD_SIGNATURE"
+
+
 @EVERY_SCHEME
 @given(header=st.text(st.characters(max_codepoint=255)), body=st.binary())
 def test_nothing_but_a_signature_is_authentic(provider: str, header: str, body: bytes) -> None:
@@ -184,8 +255,8 @@ def test_nothing_but_a_signature_is_authentic(provider: str, header: str, body: 
     assert verdict(provider, body, headers) in {"MALFORMED_SIGNATURE", "BAD_SIGNATURE"}
 
 
-@pytest.mark.parametrize("secret", ["whsec_not base64", "whsec_abc"])
+@pytest.mark.parametrize("secret", ["whsec_not base64", "whsec_abc", f"{SECRETS['standard']}!"])
 def test_a_standard_secret_is_base64(secret: str) -> None:
     """A secret that cannot be one is refused when it is read, not at the first webhook."""
-    with pytest.raises(ValueError, match="base64"):
+    with pytest.raises(ValueError, match=r"^a Standard Webhooks secret is base64, after an optional whsec_$"):
         signatures.standard_key(secret)
