@@ -417,3 +417,14 @@ async def test_the_shipment_is_in_the_event(scene: Scene) -> None:
     await scene.paid()
     await scene.saga.fulfil("o1")
     assert scene.store.events[-1] == domain.OrderShipped("S-1")
+
+
+async def test_by_its_own_clock_an_old_order_is_delayed(scene: Scene) -> None:
+    """Without another one it is the time of now in UTC, which orders are placed in, too."""
+    fakes = (FakeInventory(scene.world), FakeErp(scene.world), FakePayments(scene.world))
+    saga = Saga(cast("OrderStore", scene.store), *fakes)
+    scene.store.order = replace(scene.store.order, placed_at=datetime(2020, 1, 1, tzinfo=UTC))
+    scene.world.before["reserve"] = dies
+    with pytest.raises(ShopError, match="UNAVAILABLE"):
+        await saga.process("o1")
+    assert scene.store.history[-1] == "order.delayed"
