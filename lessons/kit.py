@@ -81,6 +81,19 @@ class Shop:
     async def status(self, order: str) -> str:
         return str((await self.get(f"/v1/orders/{order}", await self.bearer())).raise_for_status().json()["status"])
 
+    async def frees(self, product: str, count: int) -> bool:
+        """Cancel the demo customer's pending orders, which hold stock; whether so many of a product are there then."""
+        mine = await self.bearer()
+        for order in (await self.get("/v1/orders", mine, limit=100)).raise_for_status().json()["items"]:
+            if order["status"] == "pending":
+                await self.post(f"/v1/orders/{order['id']}/cancel", {}, mine)
+
+        async def enough() -> bool:
+            answer = await self.get(f"/v1/products/{product}/availability")
+            return bool(answer.raise_for_status().json()["available"] >= count)
+
+        return await eventually(enough, within=LIMIT / 3)
+
     async def order_hops(self, order: str) -> list[Hop]:
         """The hops of an order so far, those under way included."""
         answer = await self.http.get(f"{os.environ['SHOP_CONSOLE_URL']}/api/orders/{order}/xray")

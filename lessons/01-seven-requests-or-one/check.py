@@ -39,11 +39,11 @@ async def products(shop: Shop, count: int) -> list[str]:
     return found + list(await asyncio.gather(*(make(number) for number in range(count - len(found)))))
 
 
-def shown(answer: httpx.Response) -> Sequence[object]:
+def shown(answer: httpx.Response, wanted: int) -> Sequence[object]:
     """The products in the answer. Raises `Broken` where an error came instead."""
     body = answer.json()
     if errors := body.get("errors"):
-        raise Broken(f"The query over many products was refused: {errors[0]['message']}")
+        raise Broken(f"A query over {wanted} products was refused: {errors[0]['message']}")
     orders = body["data"]["user"]["orders"]
     return [item["product"] for order in orders for item in order["items"]]
 
@@ -71,7 +71,7 @@ async def calls_of(shop: Shop, wanted: Sequence[str], allowed: int) -> None:
     answer = await ask(
         shop, f'{{ user(id: "{user}") {{ orders {{ items {{ product {{ id name }} }} }} }} }}', **as_user
     )
-    rows = shown(answer)
+    rows = shown(answer, len(wanted))
     made = (await shop.calls() - before)[ROUTE]
     if not rows:
         raise Void("the query showed no product, so it says nothing about calls for products")
