@@ -29,7 +29,7 @@ BEGIN
   END IF;
   RETURN NULL;
 END $$
-"""  # noqa: S608  # numbers and a name of ours alone go in
+"""  # noqa: S608  # nosec B608 # numbers and a name of ours alone go in
 _TABLES = "SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = current_schema()"
 
 
