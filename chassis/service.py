@@ -69,7 +69,8 @@ class Service:
         from chassis.broker.port import Topology
 
         settings = self._settings
-        broker = await connect(settings.broker(), Topology.load(TOPOLOGY), log_url=settings.event_log_url)
+        topology, log_url = Topology.load(TOPOLOGY), settings.event_log_url
+        broker = await connect(settings.broker(), topology, log_url=log_url, telemetry=self.telemetry)
         self.on_end(broker.close)
         if self.telemetry.metrics is not None:
             from chassis.broker.queue_gauges import QueueGauges

@@ -17,8 +17,8 @@ from console.notes import attempt_of, failed, note_of, replayed
 OUTSIDE = "client"
 EVENT_LOG = "event-log"
 BROKER = "broker"
-# AMQP, and the embedded broker's queues.
-QUEUES = ("AMQP", "queue")
+# AMQP, the embedded broker's queues, and the topic of an event log that is not the broker's own.
+QUEUES = ("AMQP", "queue", "Kafka")
 _ASKING = (Kind.CLIENT, Kind.PRODUCER)
 _ANSWERING = (Kind.SERVER, Kind.CONSUMER)
 
@@ -166,7 +166,7 @@ def _call(sides: _Sides, asking: Span, answering: Span | None, began: int) -> Ho
         protocol=asking.protocol or (answering.protocol if answering else ""),
         origin=asking.service,
         target=answering.service if answering else _untaken(asking),
-        operation=asking.text("messaging.destination.name") or asking.name,
+        operation=_operation(asking),
         duration_ms=asking.duration_ms,
         bytes_sent=sent,
         bytes_received=received,
@@ -180,6 +180,11 @@ def _call(sides: _Sides, asking: Span, answering: Span | None, began: int) -> Ho
         received=asking.received or (answering.sent if answering else None),
         method=asking.method or (answering.method if answering else ""),
     )
+
+
+def _operation(span: Span) -> str:
+    """What was asked for or published; of an event its type, wherever it went."""
+    return span.text("cloudevents.event_type") or span.text("messaging.destination.name") or span.name
 
 
 def _untaken(asking: Span) -> str:
@@ -199,7 +204,7 @@ def _message(published: Span, taken: Span, began: int) -> Hop:
         protocol=published.protocol,
         origin=published.service,
         target=taken.service,
-        operation=published.text("messaging.destination.name") or published.name,
+        operation=_operation(published),
         duration_ms=taken.duration_ms if processed else published.duration_ms,
         bytes_sent=published.bytes_sent,
         bytes_received=None,

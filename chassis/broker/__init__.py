@@ -8,15 +8,24 @@ from chassis.broker.retention import Retention
 
 if TYPE_CHECKING:
     from chassis.broker.port import Broker, Topology
+    from chassis.observability.tracing import Telemetry
 
 
-async def connect(url: str, topology: Topology, *, retention: Retention | None = None, log_url: str = "") -> Broker:
+async def connect(
+    url: str,
+    topology: Topology,
+    *,
+    retention: Retention | None = None,
+    log_url: str = "",
+    telemetry: Telemetry | None = None,
+) -> Broker:
     """Connect to the broker that `url` names, with every queue of the topology declared.
 
     `embedded:/path/to/broker.sqlite`, or `amqp://user:password@host:5672/vhost` (`amqps:` with TLS), where the query
     parameter `prefix` goes before the name of every exchange, queue and stream. With `topology=declared` nothing is
     declared: whoever runs the broker has done so, and has given us no permission to.
-    `log_url`: where the event log is, if it is not the broker's own: `kafka://host:9092/topic`.
+    `log_url`: where the event log is, if it is not the broker's own: `kafka://host:9092/topic`. Appending to that has
+    spans in `telemetry`; appending to the broker's own log is part of publishing.
     A RabbitMQ or a Kafka that is away is connected to once it is back. Raises `ValueError` for another scheme.
     """
     if not log_url:
@@ -25,7 +34,7 @@ async def connect(url: str, topology: Topology, *, retention: Retention | None =
     from chassis.broker.kafka.adapter import KafkaLog
     from chassis.broker.separate_log import BrokerWithLog
 
-    log = KafkaLog(log_url, retention or Retention())
+    log = KafkaLog(log_url, retention or Retention(), telemetry)
     return BrokerWithLog(await _connect(url, topology, retention or Retention(), logged=False), log)
 
 

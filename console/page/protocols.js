@@ -31,6 +31,11 @@ export const PROTOCOLS = {
     shape: "diamond",
     about: "Message queue: something has happened, and whoever wants to know takes the event when it can. The embedded broker keeps its queues in a file instead of speaking AMQP.",
   },
+  Kafka: {
+    name: "kafka",
+    shape: "log",
+    about: "Event log: every event is kept for days, in order by its key, and each reader knows for itself how far it has read. It fits what many read and what is read again; it delivers no task and retries none.",
+  },
   SOAP: {
     name: "soap",
     shape: "triangle",
@@ -73,6 +78,7 @@ const PATHS = {
   cross: "M-2-6H2V-2H6V2H2V6H-2V2H-6V-2H-2z",
   square: "M-4.5-4.5h9v9h-9z",
   diamond: "M0-6L6 0L0 6L-6 0z",
+  log: "M-6-4H-3V4H-6zM-1.5-4H1.5V4H-1.5zM3-4H6V4H3z",
   triangle: "M0-6L6 5H-6z",
   hexagon: "M-3-5.2H3L6 0L3 5.2H-3L-6 0z",
   star: "M0-6.5L1.8-2H6.2L2.7 1L4 5.6L0 3L-4 5.6L-2.7 1L-6.2-2H-1.8z",

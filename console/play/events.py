@@ -43,7 +43,7 @@ class EventCalls:
         if not self._there():
             raise ShopError("NO_BROKER", "the console knows no broker: set SHOP_BROKER_URL for it", Kind.PRECONDITION)
         try:
-            async with asyncio.timeout(_TIMEOUT), _connected(self._url, self._log_url) as broker:
+            async with asyncio.timeout(_TIMEOUT), self._connected() as broker:
                 event = await _newest(broker, event_type)
                 return await self._publish(broker, event)
         except (BrokerUnavailable, TimeoutError) as error:
@@ -56,11 +56,20 @@ class EventCalls:
             self._depths = []
             if self._there():
                 try:
-                    async with asyncio.timeout(_TIMEOUT), _connected(self._url, self._log_url) as broker:
+                    async with asyncio.timeout(_TIMEOUT), self._connected() as broker:
                         self._depths = await broker.depths()
                 except (BrokerUnavailable, TimeoutError) as error:
                     log.warning("depths of the queues are not known", extra={"reason": repr(error)})
         return self._depths
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[Broker]:
+        topology = Topology.load(TOPOLOGY)
+        broker = await connect(self._url, topology, log_url=self._log_url, telemetry=self._telemetry)
+        try:
+            yield broker
+        finally:
+            await broker.close()
 
     def _there(self) -> bool:
         """Whether there is a broker: an embedded one must not be made here."""
@@ -88,15 +97,6 @@ class EventCalls:
         told = {"id": event.id, "type": event.type, "source": event.source, "subject": event.subject}
         text = orjson.dumps({**told, "data": orjson.loads(event.data)}, option=orjson.OPT_INDENT_2).decode()
         return Answer("published", "confirmed by the broker", [], text, len(event.data), 0, took)
-
-
-@asynccontextmanager
-async def _connected(url: str, log_url: str) -> AsyncIterator[Broker]:
-    broker = await connect(url, Topology.load(TOPOLOGY), log_url=log_url)
-    try:
-        yield broker
-    finally:
-        await broker.close()
 
 
 async def _newest(broker: Broker, event_type: str) -> Event:

@@ -103,7 +103,7 @@ def _crossings(trace: Trace) -> Iterable[_Crossing]:
 
 
 def _arrows_of(hop: Hop) -> Iterable[Arrow]:
-    """A message goes over two arrows of the picture: to the broker and from it."""
+    """A message goes over two arrows of the picture: to the broker and from it, whose log may be Kafka's."""
     if hop.kind is HopKind.MESSAGE and (hop.queue or hop.target in (BROKER, EVENT_LOG)):
         yield hop.origin, "AMQP", BROKER
         if hop.queue:

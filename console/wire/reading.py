@@ -9,11 +9,12 @@ from google.protobuf.descriptor import Descriptor
 
 from chassis.observability.capture.messages import Form
 from console.domain import Captured
-from console.wire import amqp, http, protobuf, smtp, sqlite_row, websocket
+from console.wire import amqp, http, kafka, protobuf, smtp, sqlite_row, websocket
 from console.wire.parts import CutOffError, Part, Reader
 
 _READINGS: dict[str, Callable[[bytes], tuple[list[Part], Any]]] = {
     Form.AMQP: amqp.read,
+    Form.KAFKA: kafka.read,
     Form.SQLITE_ROW: sqlite_row.read,
     Form.WEBSOCKET: websocket.read,
     Form.EVENT_STREAM: websocket.read_event_stream,

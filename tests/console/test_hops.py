@@ -44,6 +44,26 @@ def test_a_request_from_nobody_is_from_the_client() -> None:
     assert (hop.origin, hop.target, hop.bytes_sent, hop.bytes_received) == ("client", "orders", 7, 8)
 
 
+def test_an_append_to_a_log_is_a_hop_of_its_own() -> None:
+    """What goes to queues and to Kafka's topic are two hops; the second one leads to its reader, once there is one."""
+    facts = {
+        "shop.protocol": "queue",
+        "messaging.destination.name": "order.paid",
+        "cloudevents.event_type": "order.paid",
+    }
+    to_log = {**facts, "shop.protocol": "Kafka", "shop.peer": "kafka", "messaging.destination.name": "shop.events"}
+    published = span("publish", Kind.PRODUCER, attributes=facts)
+    appended = span("append", Kind.PRODUCER, parent="publish", at=0.1, attributes=to_log)
+    told = span("notify", Kind.PRODUCER, parent="append", service="notifier", at=3, attributes={"shop.peer": "client"})
+    found = hops([published, appended, told])
+    assert [(hop.protocol, hop.origin, hop.target, hop.operation, hop.queue) for hop in found[:2]] == [
+        ("queue", "orders", "broker", "order.paid", ""),
+        ("Kafka", "orders", "notifier", "order.paid", "event-log"),
+    ]
+    assert found[2].parent == found[1].id
+    assert [hop.target for hop in hops([published, appended])] == ["broker", "broker"]
+
+
 def test_an_event_is_one_hop_for_each_queue_with_the_time_it_waited() -> None:
     """A PRODUCER span and each of its CONSUMER children are a hop with the queue, the waiting time and the attempt."""
     published = span(

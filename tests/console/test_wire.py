@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pamqp.commands import Basic
 
+from chassis.broker.kafka import records as kafka
+from chassis.broker.port import Event
 from chassis.broker.rabbitmq import captured as amqp
 from chassis.observability.capture.messages import Form, Message, grpc, http_request, sqlite_row
 from console.domain import Captured
@@ -98,6 +102,32 @@ def test_an_amqp_message_is_three_frames() -> None:
         },
         "body": {"order_id": "7"},
     }
+
+
+def _record() -> kafka.Record:
+    at = datetime(2026, 1, 5, 9, tzinfo=UTC)
+    return kafka.Record.of(Event("e-1", "order.placed", "/orders", "7", at, b'{"order_id":"7"}', {"userid": "123"}))
+
+
+def test_a_kafka_record_has_a_key_a_value_and_headers() -> None:
+    """The key that decides the partition, the value, and the event's attributes as headers."""
+    message = kafka.captured(_record())
+    parts, meaning = _read(message)
+    told = _texts(message, parts)
+    assert told["key"] == b"7"
+    assert told["value"] == b'{"order_id":"7"}'
+    assert told["header ce_type"] == b"order.placed"
+    assert (meaning["key"], meaning["value"]) == ("7", {"order_id": "7"})
+    assert meaning["headers"]["ce_userid"] == "123"
+    assert meaning["headers"]["content-type"] == "application/json"
+
+
+def test_a_kafka_record_is_what_the_library_writes() -> None:
+    """The bytes of a captured record are in a batch that the library's own encoder makes of it."""
+    record = _record()
+    batch = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1 << 16)
+    batch.append(0, 1_700_000_000_000, record.key, record.value, record.headers)
+    assert bytes(batch.build()).endswith(kafka.captured(record).content)
 
 
 def test_a_row_of_the_embedded_broker_is_read_column_by_column() -> None:
@@ -202,6 +232,7 @@ REAL = (
         Basic.Properties(content_type="application/json", headers={"a": "b", "n": 2, "t": {"x": 1}}, message_id="m"),
         b'{"order_id":"7"}',
     ),
+    kafka.captured(_record()),
     sqlite_row((None, '{"a": "b"}', b'{"order_id":"7"}', 1.5)),
     grpc(Form.GRPC, PlaceOrderRequest(items=[NewItem(product_id="42", quantity=300)] * 2).SerializeToString()),
     Message(Form.GRPC_STATUS, b"\x08\x05\x12\x01a\x1a\x05\n\x01x\x12\x00", 12),

@@ -16,6 +16,8 @@ import pytest
 from chassis.broker import connect
 from chassis.broker.port import Event, Topology
 from chassis.settings import TOPOLOGY
+from tests import kafka
+from tests.docs.test_architecture import following
 from tests.rabbitmq import own_rabbitmq
 from tests.shop import Shop, shop_in_one_loop
 from tests.waiting import eventually
@@ -117,6 +119,32 @@ async def test_on_rabbitmq_the_amqp_hops_have_amqp_properties(tmp_path: Path) ->
     assert received["properties"]["delivery_mode"] == 2
     assert received["delivery_tag"] >= 1
     assert sent["body"] == received["body"]
+
+
+@pytest.mark.kafka
+async def test_with_a_log_on_kafka_its_hops_are_there(tmp_path: Path) -> None:
+    """An order's events go to the topic and from it to the notifier in hops of their own, with the bytes of a record."""
+    async with (
+        kafka.own_topic("tansu") as topic,
+        shop_in_one_loop(tmp_path, {"SHOP_EVENT_LOG_URL": topic.url}) as shop,
+        following(shop),
+    ):
+        hops = await shipped(shop, await shop.place(("42", 1)))
+    assert_whole(hops)
+    appended = [hop for hop in hops if hop["protocol"] == "Kafka"]
+    published = {hop["operation"] for hop in hops if hop["protocol"] == "queue"}
+    assert {"order.placed", "order.paid", "order.shipped"} <= {hop["operation"] for hop in appended} <= published
+    hop = next(hop for hop in appended if hop["operation"] == "order.paid")
+    assert (hop["from"], hop["to"], hop["queue"]) == ("orders", "notifier", "event-log")
+    assert (hop["kind"], hop["state"], hop["wire"]["source"]) == ("message", "landed", "capture")
+    sent = hop["decoded"]["sent"]
+    assert sent["key"] == sent["value"]["order_id"]
+    assert sent["headers"]["ce_type"] == "order.paid"
+    # What the reader goes on from is the append, in the order's trace.
+    assert sent["headers"]["traceparent"] == sent["headers"]["ce_traceparent"]
+    assert sent["headers"]["traceparent"].split("-")[2] == hop["id"].split("-")[0]
+    heard = [each for each in hops if each["protocol"] == "SSE" and each["parent"] == hop["id"]]
+    assert [each["operation"] for each in heard] == ["notify order.paid"]
 
 
 async def test_a_repeated_request_is_a_replay(shop: Shop) -> None:

@@ -6,10 +6,13 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind, StatusCode
 
 from chassis.broker import connect
 from chassis.broker.event_log import START, LogReader, Position
@@ -20,6 +23,7 @@ from chassis.broker.kafka.adapter import KafkaLog
 from chassis.broker.kafka.address import Address
 from chassis.broker.port import BrokerUnavailable, Event
 from chassis.broker.retention import Retention
+from chassis.observability.tracing import Telemetry
 from tests import kafka
 from tests.contract.events import TOPOLOGY, an_event
 from tests.contract.proxy import proxy
@@ -124,6 +128,47 @@ class TestOnTheWire:
         await log.append([second := an_event(subject="one")])
         async with log.tail(START) as entries:
             assert await read(entries, 2) == [first, second]
+
+
+async def test_an_append_has_a_span_that_its_reader_goes_on_from(topic: kafka.OwnTopic) -> None:
+    """Each event of a trace is appended in a producer's span, which the record names; others begin no trace."""
+    exported = InMemorySpanExporter()
+    log = KafkaLog(topic.url, Retention(), Telemetry("orders", exported))
+    traced, untraced = an_event(subject="one"), replace(an_event(subject="one"), extensions={})
+    unsampled = replace(traced, id="unsampled", extensions={"traceparent": f"00-{'a' * 32}-{'b' * 16}-00"})
+    try:
+        await log.append([traced, untraced, unsampled])
+        async with log.tail(START) as entries:
+            found = await read(entries, 3)
+    finally:
+        await log.close()
+    (span,) = exported.get_finished_spans()
+    _, trace_id, parent_id, _ = traced.extensions["traceparent"].split("-")
+    assert (span.name, span.kind) == (f"append {traced.type}", SpanKind.PRODUCER)
+    assert span.parent is not None
+    assert (f"{span.context.trace_id:032x}", f"{span.parent.span_id:016x}") == (trace_id, parent_id)
+    facts = dict(span.attributes or {})
+    assert facts["messaging.system"] == "kafka"
+    assert facts["messaging.destination.name"] == Address.parse(topic.url).topic
+    assert facts["messaging.kafka.message.key"] == "one"
+    assert 0 <= int(str(facts["messaging.destination.partition.id"])) < kafka.PARTITIONS
+    assert facts["messaging.kafka.offset"] == 0
+    named = {**traced.extensions, "traceparent": f"00-{trace_id}-{span.context.span_id:016x}-01"}
+    assert found == [replace(traced, extensions=named), untraced, unsampled]
+
+
+async def test_an_append_that_fails_is_a_failed_span() -> None:
+    """A topic that cannot be reached is an error of the span, too."""
+    exported = InMemorySpanExporter()
+    (port,) = free_ports(1)
+    log = KafkaLog(f"kafka://127.0.0.1:{port}/shop.events", Retention(), Telemetry("orders", exported))
+    try:
+        with pytest.raises(BrokerUnavailable):
+            await log.append([an_event()])
+    finally:
+        await log.close()
+    (span,) = exported.get_finished_spans()
+    assert span.status.status_code is StatusCode.ERROR
 
 
 @pytest.mark.parametrize("topic", [kind for kind in kafka.KINDS if kind != "mock"], indirect=True)

@@ -9,21 +9,26 @@ from chassis.broker.event_log import LogReader, Position
 from chassis.broker.kafka.address import Address
 from chassis.broker.kafka.reader import LogSubscription
 from chassis.broker.kafka.topic import Topic
+from chassis.broker.kafka.traced import SYSTEM, Tracer
 from chassis.broker.kafka.writer import Writer
 from chassis.broker.port import Event
 from chassis.broker.retention import Retention
+from chassis.observability.tracing import Telemetry
 
 
 class KafkaLog:
     """The log port's promises over one topic, whose partitions a position covers all."""
 
-    system = "kafka"
+    system = SYSTEM
 
-    def __init__(self, url: str, retention: Retention) -> None:
-        """Connects to nothing yet: a process that has an outbox can start without its log. Raises `ValueError`."""
+    def __init__(self, url: str, retention: Retention, telemetry: Telemetry | None = None) -> None:
+        """Connects to nothing yet: a process that has an outbox can start without its log. Raises `ValueError`.
+
+        `telemetry`: has a span for each event that is appended and belongs to a trace.
+        """
         self._address = Address.parse(url)
         self._topic = Topic(self._address, retention)
-        self._writer = Writer(self._address, self._topic)
+        self._writer = Writer(self._address, self._topic, Tracer(self._address.topic, telemetry))
         self._subscriptions: set[LogSubscription] = set()
 
     async def append(self, events: Sequence[Event]) -> None:

@@ -20,8 +20,9 @@ from chassis.broker import cloudevents
 from chassis.broker.event_log import LogEntry, Position, PositionExpired
 from chassis.broker.kafka.address import Address
 from chassis.broker.kafka.failures import translated
+from chassis.broker.kafka.records import event_of
 from chassis.broker.kafka.topic import Topic
-from chassis.broker.port import BrokerUnavailable, Event
+from chassis.broker.port import BrokerUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -217,15 +218,6 @@ class LogSubscription:
 
     def _partition(self, index: int) -> TopicPartition:
         return TopicPartition(self._address.topic, index)
-
-
-def event_of(record: ConsumerRecord[bytes, bytes]) -> Event:
-    """The event in a record. Raises `InvalidEvent`."""
-    try:
-        headers = {name: value.decode() for name, value in record.headers if value is not None}
-    except UnicodeDecodeError as error:
-        raise cloudevents.InvalidEvent("a header is not UTF-8") from error
-    return cloudevents.event(headers, record.value or b"", prefix=cloudevents.KAFKA)
 
 
 def _passed(partition: int, first: int, seen: int) -> PositionExpired:

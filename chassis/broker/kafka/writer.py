@@ -12,11 +12,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.structs import RecordMetadata
 
-from chassis.broker import cloudevents
 from chassis.broker.kafka.address import REQUEST_TIMEOUT_MS, Address
 from chassis.broker.kafka.failures import translated
+from chassis.broker.kafka.records import Record
 from chassis.broker.kafka.topic import MAX_MESSAGE_BYTES, Topic
+from chassis.broker.kafka.traced import Tracer
 from chassis.broker.port import BrokerUnavailable, Event
 
 # The producer gives a batch up after REQUEST_TIMEOUT_MS: so this ends only what it has lost track of.
@@ -24,42 +26,45 @@ APPEND_TIMEOUT = REQUEST_TIMEOUT_MS / 1000 + 5
 CLOSE_TIMEOUT = 5.0
 BATCH_BYTES = 256 << 10
 
-Headers = list[tuple[str, bytes]]
-
 
 class Writer:
     """One producer at a time, opened when it is needed and there is none."""
 
-    def __init__(self, address: Address, topic: Topic) -> None:
+    def __init__(self, address: Address, topic: Topic, tracer: Tracer) -> None:
         self._address = address
         self._topic = topic
+        self._tracer = tracer
         self._opening = asyncio.Lock()
         self._producer: AIOKafkaProducer | None = None
         self._closed = False
 
     async def append(self, events: Sequence[Event]) -> None:
         """Returns once every event is on all in-sync replicas. Raises `BrokerUnavailable` and `InvalidEvent`."""
-        messages = [(event.subject.encode() or None, event.data, message_headers(event)) for event in events]
-        if not messages:
+        if not events:
             return
-        with translated():
-            producer = await self._open()
-            try:
-                async with asyncio.timeout(APPEND_TIMEOUT):
-                    sent = [
-                        await producer.send(self._address.topic, value, key=key, headers=headers)
-                        for key, value, headers in messages
-                    ]
-                    # All of them: what is still under way would overtake the next attempt.
-                    outcomes = await asyncio.gather(*sent, return_exceptions=True)
-            except Exception:
+        with self._tracer.appending(events) as appending, translated():
+            appending.done(await self._send(appending.records))
+
+    async def _send(self, records: Sequence[Record]) -> Sequence[RecordMetadata]:
+        """Where each record is, once all are on all in-sync replicas."""
+        producer = await self._open()
+        try:
+            async with asyncio.timeout(APPEND_TIMEOUT):
+                sent = [
+                    await producer.send(self._address.topic, record.value, key=record.key, headers=record.headers)
+                    for record in records
+                ]
+                # All of them: what is still under way would overtake the next attempt.
+                outcomes = await asyncio.gather(*sent, return_exceptions=True)
+        except Exception:
+            await self._drop(producer)
+            raise
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                # Its numbering has a gap now, which the broker would not accept.
                 await self._drop(producer)
-                raise
-            for outcome in outcomes:
-                if isinstance(outcome, BaseException):
-                    # Its numbering has a gap now, which the broker would not accept.
-                    await self._drop(producer)
-                    raise outcome
+                raise outcome
+        return outcomes
 
     async def close(self) -> None:
         """Give the producer up, for good."""
@@ -92,16 +97,6 @@ class Writer:
         if self._producer is producer:
             self._producer = None
         await _stopped(producer)
-
-
-def message_headers(event: Event) -> Headers:
-    """An event's attributes as CloudEvents' Kafka binding has them, and its trace as W3C Trace Context has it."""
-    headers = [(name, value.encode()) for name, value in cloudevents.headers(event, prefix=cloudevents.KAFKA).items()]
-    headers.append(("content-type", cloudevents.CONTENT_TYPE.encode()))
-    # Once more under its own name, where those look for it who know nothing of CloudEvents.
-    if traceparent := event.extensions.get("traceparent"):
-        headers.append(("traceparent", traceparent.encode()))
-    return headers
 
 
 async def _stopped(producer: AIOKafkaProducer) -> None:

@@ -25,6 +25,7 @@ class Form(StrEnum):
     GRPC = "grpc"
     GRPC_STATUS = "grpc-status"
     AMQP = "amqp"
+    KAFKA = "kafka"
     SQLITE_ROW = "sqlite-row"
     WEBSOCKET = "websocket"
     EVENT_STREAM = "event-stream"

@@ -19,7 +19,7 @@ log   the event log: every reader reads each event
 broker  published, and no consumer wants it
 """
 _EVENT_LOG = "event-log"
-_THROUGH_THE_BROKER = ("queue", "AMQP")
+_THROUGH_THE_BROKER = ("queue", "AMQP", "Kafka")
 
 
 class Page:
