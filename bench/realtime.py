@@ -26,35 +26,17 @@ from pathlib import Path
 
 from bench.realtime_crowd import Crowd, crowd, event_stream, silence, websocket
 from bench.realtime_roles import an_event
+from bench.roles import Role, role
 from chassis.broker.event_log import LogEntry, Position
 from services.notifier.transports.frames import Frame, Notice
 
+ROLES = "bench.realtime_roles"
 RESULTS = Path(__file__).parent / "results"
 RATE_BAR = 0.6
 SSE_BAR = 0.5
 P99_BAR = 2.0
 IDLE_BAR_KIB = 20.0
 _PAUSE = 0.05
-
-
-class Role:
-    """Another process that is told numbers and answers with a line."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.pid = process.pid
-        self._process = process
-
-    def hear(self) -> str:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError("a process of the benchmark has ended")
-        return line.strip()
-
-    def tell(self, number: int) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{number}\n")
-        self._process.stdin.flush()
 
 
 @dataclass
@@ -115,7 +97,7 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-realtime-")))
-        users_port, token = stack.enter_context(_role("identity")).hear().split()
+        users_port, token = stack.enter_context(role(ROLES, "identity")).hear().split()
         idle_kib = _idle_kib(folder / "idle", users_port, token, arguments.idle)
         contenders = _contenders(stack, folder, users_port, token, arguments.connections)
         _measure(contenders, arguments.rounds, arguments.events, arguments.singles)
@@ -128,15 +110,15 @@ def main() -> int:
 def _contenders(stack: ExitStack, folder: Path, users_port: str, token: str, count: int) -> dict[str, Contender]:
     frame = _frame(1).websocket
     (folder / "frame").write_bytes(frame)
-    floor = stack.enter_context(_role("floor", str(folder / "frame")))
+    floor = stack.enter_context(role(ROLES, "floor", str(folder / "frame")))
     bare = stack.enter_context(crowd(count, int(floor.hear()), silence))
     found = {"floor": Contender(bare, floor.pid, floor, lambda _: len(frame))}
     for name, greet, size in (
         ("websocket", websocket(token), lambda position: len(_frame(position).websocket)),
         ("sse", event_stream(token), lambda position: len(_frame(position).event_stream_chunk)),
     ):
-        port, pid = stack.enter_context(_notifier(folder / name, users_port))
-        publisher = stack.enter_context(_role("publisher", f"embedded:{folder / name / 'broker.sqlite'}"))
+        port, pid = stack.enter_context(notifier(folder / name, users_port))
+        publisher = stack.enter_context(role(ROLES, "publisher", f"embedded:{folder / name / 'broker.sqlite'}"))
         publisher.hear()
         found[name] = Contender(stack.enter_context(crowd(count, port, greet)), pid, publisher, size)
     return found
@@ -187,7 +169,7 @@ def _print(contenders: dict[str, Contender], result: dict[str, object]) -> int:
 
 def _idle_kib(folder: Path, users_port: str, token: str, count: int) -> float:
     """What a connection that is open, subscribed and silent adds to the process's proportional memory."""
-    with _notifier(folder, users_port) as (port, pid):
+    with notifier(folder, users_port) as (port, pid):
         with crowd(10, port, websocket(token)):
             pass  # what is imported and cached at the first connection is no connection's
         before = _pss_kib(pid)
@@ -196,13 +178,13 @@ def _idle_kib(folder: Path, users_port: str, token: str, count: int) -> float:
 
 
 @contextmanager
-def _notifier(folder: Path, users_port: str) -> Iterator[tuple[int, int]]:
-    """A real notifier on an embedded broker of its own; its port and process id."""
-    folder.mkdir()
-    port = _free_port()
+def notifier(folder: Path, users_port: str, **settings: str) -> Iterator[tuple[int, int]]:
+    """A real notifier, on an embedded broker of its own unless the settings say otherwise; its port and process id."""
+    folder.mkdir(exist_ok=True)
+    port = free_port()
     ready, write = os.pipe()
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("SHOP_")}
-    settings = {
+    own = {
         "SHOP_DATA_DIR": str(folder),
         "SHOP_OTLP_URL": "",
         "SHOP_LOG_LEVEL": "warning",
@@ -213,7 +195,7 @@ def _notifier(folder: Path, users_port: str) -> Iterator[tuple[int, int]]:
         "SHOP_READY_FD": str(write),
     }
     process = subprocess.Popen(
-        [sys.executable, "-m", "services.notifier"], env={**inherited, **settings}, pass_fds=(write,)
+        [sys.executable, "-m", "services.notifier"], env={**inherited, **own, **settings}, pass_fds=(write,)
     )
     os.close(write)
     try:
@@ -226,22 +208,7 @@ def _notifier(folder: Path, users_port: str) -> Iterator[tuple[int, int]]:
         process.wait()
 
 
-@contextmanager
-def _role(*arguments: str) -> Iterator[Role]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bench.realtime_roles", *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield Role(process)
-    finally:
-        process.terminate()
-        process.communicate()
-
-
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

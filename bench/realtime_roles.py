@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import uvloop
 
+from bench.roles import heard, say
 from chassis.auth.identity import TokenVerifier, anyone
 from chassis.broker import connect
 from chassis.broker.port import Event, Topology
@@ -25,10 +26,9 @@ _TIME = datetime(2026, 1, 5, 9, 0, 0, 123456, tzinfo=UTC)
 _DATA = b'{"order_id":"0190b2a4-1c5e-7d3a-9f10-2b6c8d4e5f60","user_id":"123","total":"129.90","currency":"EUR"}'
 
 
-def an_event(number: int) -> Event:
+def an_event(number: int, subject: str = "0190b2a4-1c5e-7d3a-9f10-2b6c8d4e5f60") -> Event:
     """What orders would publish for customer 123."""
-    order_id = "0190b2a4-1c5e-7d3a-9f10-2b6c8d4e5f60"
-    return Event(f"event-{number:08}", "order.paid", "/orders", order_id, _TIME, _DATA, {"userid": "123"})
+    return Event(f"event-{number:08}", "order.paid", "/orders", subject, _TIME, _DATA, {"userid": "123"})
 
 
 async def floor(frame: bytes) -> None:
@@ -40,10 +40,10 @@ async def floor(frame: bytes) -> None:
             transports.add(cast("asyncio.Transport", transport))
 
     server = await asyncio.get_running_loop().create_server(Bare, "127.0.0.1", 0, backlog=1024)
-    _say(server.sockets[0].getsockname()[1])
-    async for count in _orders():
-        _say(time.monotonic())
-        for _ in range(count):
+    say(server.sockets[0].getsockname()[1])
+    async for (count,) in heard():
+        say(time.monotonic())
+        for _ in range(int(count)):
             for transport in transports:
                 transport.write(frame)
             # Let the sockets take it: what is not sent one by one would be another exercise.
@@ -54,13 +54,13 @@ async def publisher(broker_url: str) -> None:
     """Publishes as many events as a line on stdin says, and says when it began."""
     broker = await connect(broker_url, Topology.load(TOPOLOGY))
     number = 0
-    _say("ready")
-    async for count in _orders():
-        events = [an_event(number + each) for each in range(count)]
-        number += count
+    say("ready")
+    async for (count,) in heard():
+        events = [an_event(number + each) for each in range(int(count))]
+        number += len(events)
         began = time.monotonic()
         await broker.publish(events)
-        _say(began)
+        say(began)
     await broker.close()
 
 
@@ -85,22 +85,9 @@ async def identity() -> None:
         verifier=TokenVerifier(jwks),
         reflection=False,
     ) as port:
-        _say(f"{port} {signer.sign('123', 'customer')[0]}")
-        async for _ in _orders():
+        say(f"{port} {signer.sign('123', 'customer')[0]}")
+        async for _ in heard():
             pass
-
-
-async def _orders() -> Any:
-    """The numbers on stdin, one a line, until it ends."""
-    reader = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    while line := await reader.readline():
-        yield int(line)
-
-
-def _say(something: object) -> None:
-    sys.stdout.write(f"{something}\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -52,18 +52,36 @@ def headers(event: Event, *, prefix: str = PREFIX) -> dict[str, str]:
 
 def event(headers: Mapping[str, object], data: bytes, *, prefix: str = PREFIX) -> Event:
     """The event in a message; headers that are not CloudEvents' are passed over. Raises `InvalidEvent`."""
-    attributes = {name.removeprefix(prefix): value for name, value in headers.items() if name.startswith(prefix)}
-    missing = [name for name in _REQUIRED if not isinstance(attributes.get(name), str)]
-    if missing:
-        raise InvalidEvent(f"no CloudEvent: {', '.join(missing)} missing")
-    text = {name: str(value) for name, value in attributes.items()}
-    if text.pop("specversion") != "1.0":
+    begin = len(prefix)
+    text = {name[begin:]: value for name, value in headers.items() if name.startswith(prefix)}
+    take = text.pop
+    version, id_, source, type_, subject, when = (
+        take("specversion", None),
+        take("id", None),
+        take("source", None),
+        take("type", None),
+        take("subject", None),
+        take("time", None),
+    )
+    if not (
+        isinstance(version, str)
+        and isinstance(id_, str)
+        and isinstance(source, str)
+        and isinstance(type_, str)
+        and isinstance(subject, str)
+        and isinstance(when, str)
+    ):
+        raise InvalidEvent(f"no CloudEvent: {', '.join(_missing(headers, prefix))} missing")
+    if version != "1.0":
         raise InvalidEvent("no CloudEvent of version 1.0")
     try:
-        time = datetime.fromisoformat(text.pop("time"))
+        time = datetime.fromisoformat(when)
     except ValueError as error:
         raise InvalidEvent("the time is not in RFC 3339") from error
     if time.tzinfo is None:
         raise InvalidEvent("the time has no time zone")
-    id_, type_, source, subject = (text.pop(name) for name in ("id", "type", "source", "subject"))
-    return Event(id_, type_, source, subject, time, data, extensions=text)
+    return Event(id_, type_, source, subject, time, data, {name: str(value) for name, value in text.items()})
+
+
+def _missing(headers: Mapping[str, object], prefix: str) -> list[str]:
+    return [name for name in _REQUIRED if not isinstance(headers.get(prefix + name), str)]

@@ -123,7 +123,7 @@ async def test_on_rabbitmq_the_amqp_hops_have_amqp_properties(tmp_path: Path) ->
 
 @pytest.mark.kafka
 async def test_with_a_log_on_kafka_its_hops_are_there(tmp_path: Path) -> None:
-    """An order's events go to the topic and from it to the notifier in hops of their own, with the bytes of a record."""
+    """An order's events go to the topic and from it to the notifier in hops of their own, with a record's bytes."""
     async with (
         kafka.own_topic("tansu") as topic,
         shop_in_one_loop(tmp_path, {"SHOP_EVENT_LOG_URL": topic.url}) as shop,

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 LOG = "/log"
 PRUNE_EVERY = 500
 RETRY_PAUSE = 0.5
-READ_BATCH_SIZE = 64
+READ_BATCH_SIZE = 500
 HEALTH_TIMEOUT = 2.0
 
 

@@ -5,12 +5,13 @@ The log and each queue have their own copy of an event, as on RabbitMQ: pruning 
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
+
+import orjson
 
 from chassis.broker import cloudevents
 from chassis.broker.event_log import LogEntry, Position
@@ -105,11 +106,14 @@ def _upgrade(connection: sqlite3.Connection) -> None:
 
 def publish(connection: sqlite3.Connection, routed: Sequence[Routed], now: float, *, logged: bool = True) -> None:
     """Append events to the log, unless it is elsewhere, and to the queues that each is routed to."""
+    insert = "INSERT INTO log (attributes, data, stored_at) VALUES (?, ?, ?)"
+    if logged and not any(event.queues for event in routed):
+        # No queue asks for an entry's number: SQLite takes them all in one call.
+        connection.executemany(insert, [(_text(event.attributes), event.data, now) for event in routed])
+        return
     for event in routed:
-        attributes = json.dumps(event.attributes)
-        position = connection.execute(
-            "INSERT INTO log (attributes, data, stored_at) VALUES (?, ?, ?)", (attributes, event.data, now)
-        ).lastrowid
+        attributes = _text(event.attributes)
+        position = connection.execute(insert, (attributes, event.data, now)).lastrowid
         connection.executemany(
             "INSERT INTO queued (queue, position, attributes, data) VALUES (?, ?, ?, ?)",
             [(queue, position, attributes, event.data) for queue in event.queues],
@@ -318,7 +322,11 @@ def depths(connection: sqlite3.Connection, queues: Iterable[str]) -> list[QueueD
 
 
 def _event(attributes: str, data: bytes) -> Event:
-    return cloudevents.event(json.loads(attributes), data)
+    return cloudevents.event(orjson.loads(attributes), data)
+
+
+def _text(attributes: Mapping[str, str]) -> str:
+    return orjson.dumps(attributes).decode()
 
 
 def _touched(connection: sqlite3.Connection, statement: str, *values: object) -> bool:

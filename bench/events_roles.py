@@ -1,0 +1,136 @@
+"""A process of `bench.events`: `log ours|bare URL` appends and reads as told, `client TOKEN PORT…` counts frames.
+
+A log hears `append COUNT BATCH`, `tail COUNT` (answered with a line once it is attached) and `read COUNT` (from the
+beginning), and says when that began and ended, in monotonic seconds, which all processes of a machine share. A client
+hears `take COUNT` and says when each of its connections had so many more events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import aiohttp
+import uvloop
+
+from bench.events_bare import Log, Take, bare
+from bench.realtime_roles import an_event
+from bench.roles import heard, say
+from chassis.broker import connect
+from chassis.broker.event_log import START
+from chassis.broker.port import Broker, Event, Topology
+from chassis.broker.retention import Retention
+
+# No queues: what is measured is the log.
+TOPOLOGY = Topology("bench.events", "event-log", {})
+# Nothing is pruned while it is measured.
+RETENTION = Retention(events=10_000_000)
+ORDERS = 1_000
+
+
+class Ours:
+    """An adapter of the event log port."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+
+    @classmethod
+    async def open(cls, url: str, folder: str) -> Ours:
+        kafka = url.startswith("kafka:")
+        broker_url = f"embedded:{folder}/queues.sqlite" if kafka else url
+        return cls(await connect(broker_url, TOPOLOGY, retention=RETENTION, log_url=url if kafka else ""))
+
+    async def append(self, events: Sequence[Event]) -> None:
+        await self._broker.log.append(events)
+
+    @asynccontextmanager
+    async def reading(self, *, live: bool) -> AsyncIterator[Take]:
+        async with self._broker.log.tail(None if live else START) as entries:
+
+            async def take(count: int) -> None:
+                for _ in range(count):
+                    await anext(entries)
+
+            yield take
+
+    async def close(self) -> None:
+        await self._broker.close()
+
+
+def events(first: int, count: int) -> list[Event]:
+    """Events of customer 123 about so many orders that every partition has some."""
+    return [an_event(number, subject=f"order-{number % ORDERS:04}") for number in range(first, first + count)]
+
+
+async def log(side: str, url: str, folder: str) -> None:
+    """Append and read as the lines say."""
+    opened: Log = bare(url) if side == "bare" else await Ours.open(url, folder)
+    number = 1
+    try:
+        await opened.append(events(0, 1))  # creates what is missing
+        say("ready")
+        async for command, *numbers in heard():
+            count = int(numbers[0])
+            if command == "append":
+                made = events(number, count)
+                number += count
+                say(*await _append(opened, made, int(numbers[1])))
+            else:
+                await _read(opened, count, live=command == "tail")
+            # Between two measurements, and not within one.
+            gc.collect()
+    finally:
+        await opened.close()
+
+
+async def _append(opened: Log, made: Sequence[Event], batch: int) -> tuple[float, float]:
+    began = time.monotonic()
+    for start in range(0, len(made), batch):
+        await opened.append(made[start : start + batch])
+    return began, time.monotonic()
+
+
+async def _read(opened: Log, count: int, *, live: bool) -> None:
+    began = time.monotonic()
+    async with opened.reading(live=live) as take:
+        if live:
+            say("attached")
+        await take(count)
+        say(began, time.monotonic())
+
+
+async def client(token: str, ports: Sequence[str]) -> None:
+    """One WebSocket to each notifier."""
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        sockets = []
+        for port in ports:
+            url = f"ws://127.0.0.1:{port}/notifications?token={token}"
+            socket = await stack.enter_async_context(session.ws_connect(url))
+            await socket.send_json({"action": "subscribe", "topics": ["order.*"]})
+            assert (await socket.receive_json())["type"] == "subscribed"
+            sockets.append(socket)
+        say("subscribed")
+        async for _, count in heard():
+            say(*await asyncio.gather(*(_taken(socket, int(count)) for socket in sockets)))
+
+
+async def _taken(socket: aiohttp.ClientWebSocketResponse, count: int) -> float:
+    for _ in range(count):
+        message = await socket.receive()
+        assert message.type is aiohttp.WSMsgType.TEXT, message
+    return time.monotonic()
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["log", side, url, folder]:
+            uvloop.run(log(side, url, folder))
+        case ["client", token, *ports]:
+            uvloop.run(client(token, ports))
+        case _:
+            sys.exit("log ours|bare URL FOLDER | client TOKEN PORT…")
