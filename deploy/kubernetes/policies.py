@@ -2,7 +2,8 @@
 
 Who may open a connection to whom is what the picture shows, docs/architecture.toml, and nothing else: each arrow is a
 rule at both of its ends. The base has the arrows among our own processes and the broker; an overlay those to what is
-elsewhere: in pods of the development cluster, at addresses outside in production.
+elsewhere: in pods of the development cluster, at addresses outside in production. The component `kafka` has an arrow to
+Kafka beside each to the broker: who has the broker has the event log, wherever that is.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ OUTSIDE = {
     "postgres": ("192.0.2.40/32", 5432),
     "redis": ("192.0.2.50/32", 6379),
 }
+# Of Strimzi's pods, by their `app.kubernetes.io/name`, and where its operator runs.
+KAFKA, KAFKA_CLIENTS, ENTITY_OPERATOR, STRIMZI = "kafka", 9093, "entity-operator", "strimzi"
 STORES = {"broker": 5672, "postgres": 5432, "redis": 6379}
 # Outgoing webhooks go to whoever asked for them, by HTTPS, and never into a private network.
 ANYWHERE = {
@@ -97,6 +100,33 @@ def production(found: Iterable[Flow]) -> list[Policy]:
         cidr, port = OUTSIDE[flow.target]
         rules.setdefault(flow.source, []).append({"to": [{"ipBlock": {"cidr": cidr}}], "ports": [_tcp(port)]})
     return [_policy(f"{_pod(name)}-elsewhere", _is([name]), egress=egress) for name, egress in rules.items()]
+
+
+def kafka(found: Iterable[Flow]) -> list[Policy]:
+    """The arrows to the event log where it is on Kafka, and what Strimzi's pods need among themselves."""
+    clients = sorted({flow.source for flow in found if flow.target == "broker"})
+    nodes, entities = {"podSelector": _is([KAFKA])}, {"podSelector": _is([ENTITY_OPERATOR])}
+    operator = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": STRIMZI}}}
+    control, replication, agent = _tcp(9090), _tcp(9091), _tcp(8443)
+    return [
+        *_policies([Flow(name, KAFKA, KAFKA_CLIENTS) for name in clients], "-event-log"),
+        _policy(
+            "kafka-nodes",
+            _is([KAFKA]),
+            ingress=[
+                {"from": [nodes, operator], "ports": [control, replication]},
+                {"from": [entities], "ports": [replication]},
+                {"from": [operator], "ports": [agent]},
+            ],
+            egress=[{"to": [nodes], "ports": [control, replication]}],
+        ),
+        # It turns KafkaTopic and KafkaUser into what they say, and is told of them by the API server.
+        _policy(
+            "entity-operator",
+            _is([ENTITY_OPERATOR]),
+            egress=[{"to": [nodes], "ports": [replication]}, {"ports": [_tcp(443), _tcp(6443)]}],
+        ),
+    ]
 
 
 def _policies(found: Iterable[Flow], suffix: str) -> Iterator[Policy]:
@@ -187,6 +217,7 @@ def files() -> dict[Path, str]:
     found = flows(tomllib.loads(ARCHITECTURE.read_text()))
     made = {
         HERE / "base/network-policies.yaml": base(found),
+        HERE / "components/kafka/network-policies.yaml": kafka(found),
         HERE / "overlays/dev/network-policies.yaml": development(found),
         HERE / "overlays/production/network-policies.yaml": production(found),
     }

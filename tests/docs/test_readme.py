@@ -59,6 +59,7 @@ NOT_RUN = {
     "make down": "likewise",
     "docker compose --env-file deploy/compose/second/env": "its settings are checked by tests/compose",
     "docker compose --profile scale": "likewise",
+    "docker compose --env-file deploy/compose/kafka/env": "needs images; tests/compose/test_kafka.py reads its files",
     "docker compose --env-file deploy/compose/observability/env": "needs images; `make compose-test` checks its files",
 }
 

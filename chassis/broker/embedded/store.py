@@ -234,7 +234,7 @@ def entries(connection: sqlite3.Connection, after: int, limit: int) -> list[LogE
     rows = connection.execute(
         "SELECT position, attributes, data FROM log WHERE position > ? ORDER BY position LIMIT ?", (after, limit)
     )
-    return [LogEntry(Position.at(offset), _event(attributes, data)) for offset, attributes, data in rows]
+    return [LogEntry(Position((offset,)), _event(attributes, data)) for offset, attributes, data in rows]
 
 
 def prune(connection: sqlite3.Connection, retention: Retention, now: float) -> None:

@@ -94,15 +94,8 @@ class Topic:
     async def _create(self, admin: AIOKafkaAdminClient) -> None:
         brokers = len((await admin.describe_cluster())["brokers"])
         replicas = max(1, min(self._address.replicas, brokers))
-        retention, partitions = self._retention, self._address.partitions
-        config = {
-            "retention.ms": str(retention.age // timedelta(milliseconds=1)),
-            "retention.bytes": str(max(1, retention.size // partitions)),
-            "segment.bytes": str(retention.segment),
-            "max.message.bytes": str(MAX_MESSAGE_BYTES),
-            # One replica may be away without stopping those who append.
-            "min.insync.replicas": str(max(1, replicas - 1)),
-        }
+        partitions = self._address.partitions
+        config = configuration(self._retention, partitions, replicas)
         answer = await admin.create_topics(
             [NewTopic(self._address.topic, partitions, replicas, topic_configs=config)],
             timeout_ms=int(OPEN_TIMEOUT * 1000),
@@ -128,6 +121,18 @@ class Topic:
         admin, self._admin = self._admin, None
         if admin is not None:
             await _closed(admin)
+
+
+def configuration(retention: Retention, partitions: int, replicas: int) -> dict[str, str]:
+    """What the topic is configured with: the log's retention, spread over its partitions, and room for an event."""
+    return {
+        "retention.ms": str(retention.age // timedelta(milliseconds=1)),
+        "retention.bytes": str(max(1, retention.size // partitions)),
+        "segment.bytes": str(retention.segment),
+        "max.message.bytes": str(MAX_MESSAGE_BYTES),
+        # One replica may be away without stopping those who append.
+        "min.insync.replicas": str(max(1, replicas - 1)),
+    }
 
 
 async def _closed(admin: AIOKafkaAdminClient) -> None:
