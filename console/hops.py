@@ -17,8 +17,10 @@ from console.notes import attempt_of, failed, note_of, replayed
 OUTSIDE = "client"
 EVENT_LOG = "event-log"
 BROKER = "broker"
-# AMQP, the embedded broker's queues, and the topic of an event log that is not the broker's own.
-QUEUES = ("AMQP", "queue", "Kafka")
+# AMQP, and the embedded broker's queues.
+QUEUES = ("AMQP", "queue")
+# Of an event log that is not the broker's own.
+KAFKA = "Kafka"
 _ASKING = (Kind.CLIENT, Kind.PRODUCER)
 _ANSWERING = (Kind.SERVER, Kind.CONSUMER)
 
@@ -189,7 +191,7 @@ def _operation(span: Span) -> str:
 
 def _untaken(asking: Span) -> str:
     """Where a call or a message went whose other side tells no span: an event is with the broker until it is taken."""
-    queued = asking.kind is Kind.PRODUCER and asking.protocol in QUEUES
+    queued = asking.kind is Kind.PRODUCER and asking.protocol in (*QUEUES, KAFKA)
     return BROKER if queued else asking.peer or "unknown"
 
 

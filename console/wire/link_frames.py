@@ -11,7 +11,7 @@ from google.protobuf.descriptor import Descriptor
 
 from chassis.observability.capture.messages import Form
 from console.domain import Captured
-from console.hops import BROKER, OUTSIDE, QUEUES, Hop
+from console.hops import BROKER, KAFKA, OUTSIDE, QUEUES, Hop
 from console.wire.parts import CutOffError, Part, Reader
 from console.wire.protobuf import methods, read_grpc
 from console.wire.reading import read
@@ -42,6 +42,8 @@ def legs(hop: Hop, links: Iterable[Mapping[str, Any]]) -> list[Leg]:
         sources = (source, _PAGE) if source == OUTSIDE else (source,)
         return [str(link["name"]) for link in there if link["from"] in sources and link["to"] == target]
 
+    if hop.protocol == KAFKA:
+        return []  # the lab has no proxy there
     if hop.protocol in QUEUES:
         published = [Leg(name, "request") for name in between(hop.origin, BROKER)]
         return published + [Leg(name, "answer") for name in between(hop.target, BROKER)]

@@ -65,6 +65,8 @@ def test_a_message_has_two_links_and_a_push_its_clients() -> None:
     assert legs(hop("orders", "mailer", "AMQP"), LINKS) == through
     # Two that call each other send messages through the broker's file all the same.
     assert legs(hop("gateway", "orders", "queue"), LINKS) == [Leg("orders->broker", "answer")]
+    # An event log on Kafka is on no link: the lab has no proxy there.
+    assert legs(hop("orders", "notifier", "Kafka"), LINKS) == []
     assert legs(hop("orders", "catalog"), LINKS) == []
 
 
