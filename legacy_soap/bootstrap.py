@@ -10,10 +10,11 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from wsgiref.types import WSGIApplication
 
 from waitress.server import BaseWSGIServer
 from waitress.wasyncore import close_all, dispatcher
@@ -65,9 +66,16 @@ class Running:
     port: int
 
 
+def _alone(application: WSGIApplication) -> WSGIApplication:
+    return application
+
+
 @contextmanager
-def running(settings: Settings) -> Iterator[Running]:
-    """Serve the ERP while the block runs, then finish the calls in flight. Raises `OSError` for a taken port."""
+def running(settings: Settings, *, around: Callable[[WSGIApplication], WSGIApplication] = _alone) -> Iterator[Running]:
+    """Serve the ERP while the block runs, then finish the calls in flight. Raises `OSError` for a taken port.
+
+    `around` puts WSGI middleware of the house that runs it around its application.
+    """
     # Here, because Spyne takes a tenth of a second that whoever only reads settings need not pay.
     from legacy_soap.soap_api import soap_application
 
@@ -78,7 +86,7 @@ def running(settings: Settings) -> Iterator[Running]:
         # A socket of our own: waitress would open one for each address that a name has, and start its threads first.
         family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
         listener = socket.create_server((settings.host, settings.port), family=family)
-        server = Server(front, listener, max_body=MAX_BYTES + 1)
+        server = Server(around(front), listener, max_body=MAX_BYTES + 1)
         loop = threading.Thread(target=server.run, name="waitress")
         loop.start()
         try:
@@ -108,7 +116,7 @@ def _busy(server: BaseWSGIServer) -> bool:
     return any(channel.requests or channel.total_outbufs_len for channel in channels)
 
 
-def main() -> None:
+def main(serve: Callable[[Settings], AbstractContextManager[Running]] = running) -> None:
     """Serve until SIGTERM or SIGINT. Configured by environment variables; tells SHOP_READY_FD once it listens."""
     log_to_stdout(os.environ.get("SHOP_LOG_FORMAT", ""))
     # Spyne logs every refused call with its traceback, waitress every client that leaves.
@@ -119,7 +127,7 @@ def main() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     settings = Settings.from_environment(os.environ)
     try:
-        with running(settings) as server:
+        with serve(settings) as server:
             _tell_ready()
             log.info("listening on port %s", server.port)
             signal.sigwait(signals)

@@ -125,7 +125,7 @@ TABLE: tuple[ProcessSpec, ...] = (
     ProcessSpec("mailer", "services.mailer.bootstrap:run", "mails to customers"),
     ProcessSpec(
         "legacy_soap",
-        "legacy_soap.bootstrap:main",
+        "partners.observed_erp.bootstrap:main",
         "their ERP of 2004 (SOAP)",
         (Port("SHOP_LEGACY_SOAP_PORT", 8020, ("SHOP_LEGACY_SOAP_URL",)),),
         plain=True,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from chassis.errors import Kind, ShopError, timed_out
 from chassis.http.middleware import Application, Message, Receive, Scope, Send
+from chassis.observability.tracing import note
 from chassis.resilience.deadlines import time_left
 from gateway.cache.rules import Wanted, is_current, lifetime, varies_by
 from gateway.cache.store import CacheStore, Header, Stored
@@ -119,6 +120,7 @@ class EdgeCache:
             stored, waited = self._store.get(uri, selecting), True
         if stored is not None and _usable(stored, wanted):
             self._seen("hit")
+            note("cache_hit")
             status = f"gateway;hit;ttl={stored.lifetime - stored.age(time.monotonic()):.0f}"
             await _send_stored(stored, status + (";collapsed" if waited else ""), request, scope, send)
         elif wanted.only_stored:

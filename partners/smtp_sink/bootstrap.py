@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from chassis.http.middleware import Identified, serve_http
+from chassis.observability.telemetry import telemetry
 from chassis.settings import ProcessSettings
 from chassis.webpages.start_page import StartPage
 from partners.smtp_sink.http_view import ABOUT, LINKS, application
@@ -37,7 +38,10 @@ async def run(settings: Settings | None = None) -> AsyncIterator[Listening]:
     mailbox = await asyncio.to_thread(Mailbox.open, settings.data_dir / "mails", keep=settings.mail_keep)
     start = StartPage.of("Mails", ABOUT, *LINKS, env=settings.env)
     async with (
+        telemetry(
+            "smtp_sink", settings.otlp_url, sample_ratio=settings.trace_sample_ratio, capture=settings.captures()
+        ) as spans,
         serve_http(Identified(application(mailbox, start)), host=settings.host, port=settings.mail_port) as mail_port,
-        serve_smtp(mailbox, host=settings.host, port=settings.smtp_port) as smtp_port,
+        serve_smtp(mailbox, spans, host=settings.host, port=settings.smtp_port) as smtp_port,
     ):
         yield Listening(smtp_port, mail_port)

@@ -6,11 +6,15 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from email.parser import BytesHeaderParser
 from typing import Any
 from weakref import WeakSet
 
 from aiosmtpd.smtp import SMTP, Envelope
 
+from chassis.observability.capture.places import handler_place
+from chassis.observability.capture.smtp_lines import ServerDialogue
+from chassis.observability.tracing import SpanKind, Telemetry
 from partners.smtp_sink.mailbox import Mailbox
 
 log = logging.getLogger(__name__)
@@ -38,25 +42,69 @@ class Receiver:
         return "250 OK"
 
 
+class RecordingReceiver(Receiver):
+    """The handler where messages are captured: each mail is a span of the trace that its head names."""
+
+    def __init__(self, mailbox: Mailbox, telemetry: Telemetry, dialogue: ServerDialogue) -> None:
+        super().__init__(mailbox)
+        self._telemetry = telemetry
+        self._dialogue = dialogue
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
+        """Keep the mail, and with its span what was said until then."""
+        content = envelope.original_content or b""
+        parent = BytesHeaderParser().parsebytes(content)["traceparent"]
+        with self._telemetry.span(
+            "SMTP receive",
+            SpanKind.SERVER,
+            protocol="SMTP",
+            parent=parent,
+            attributes={"shop.bytes.received": len(content), **handler_place(Receiver.handle_DATA)},
+        ) as span:
+            reply = await super().handle_DATA(server, session, envelope)
+            self._dialogue.keep(span, reply)
+            return reply
+
+
+class RecordingSmtp(SMTP):
+    """aiosmtpd's server, which lets a dialogue hear what is said on its connection."""
+
+    def __init__(self, handler: Receiver, dialogue: ServerDialogue, **options: Any) -> None:
+        self._dialogue = dialogue
+        super().__init__(handler, **options)
+
+    def data_received(self, data: bytes) -> None:
+        self._dialogue.hear(data)
+        super().data_received(data)
+
+    async def push(self, status: str | bytes) -> None:
+        self._dialogue.say(status.encode() if isinstance(status, str) else status)
+        await super().push(status)
+
+
 @asynccontextmanager
-async def serve_smtp(mailbox: Mailbox, *, host: str, port: int) -> AsyncIterator[int]:
+async def serve_smtp(mailbox: Mailbox, telemetry: Telemetry, *, host: str, port: int) -> AsyncIterator[int]:
     """Serve SMTP until the block ends, and yield the port (a free one for port 0).
 
-    At the end connections are broken off: who has no answer yet sends again.
+    At the end connections are broken off: who has no answer yet sends again. Mails are recorded where the telemetry
+    captures messages, and only there.
     """
     loop = asyncio.get_running_loop()
     connections: WeakSet[Any] = WeakSet()
 
     def connection() -> Any:
-        receiver = Receiver(mailbox)
-        protocol = SMTP(
-            receiver,
-            hostname="smtp-sink.test",
-            data_size_limit=MAX_MAIL,
-            enable_SMTPUTF8=True,
-            timeout=_IDLE_SECONDS,
-            loop=loop,
-        )
+        options: dict[str, Any] = {
+            "hostname": "smtp-sink.test",
+            "data_size_limit": MAX_MAIL,
+            "enable_SMTPUTF8": True,
+            "timeout": _IDLE_SECONDS,
+            "loop": loop,
+        }
+        if telemetry.capture is None:
+            protocol = SMTP(Receiver(mailbox), **options)
+        else:
+            dialogue = ServerDialogue()
+            protocol = RecordingSmtp(RecordingReceiver(mailbox, telemetry, dialogue), dialogue, **options)
         connections.add(protocol)
         return protocol
 

@@ -13,7 +13,7 @@ import aiohttp
 
 from chassis.errors import timed_out, unavailable
 from chassis.observability.capture.http import aiohttp_middlewares, keep_aiohttp_response
-from chassis.observability.tracing import NOTE, SpanKind, Telemetry, current_span, note
+from chassis.observability.tracing import NOTE, SpanKind, Telemetry, current_span, current_traceparent, note
 from chassis.resilience.deadlines import CircuitBreaker, time_left
 from services.erp_adapter.translation import SESSION_ENDED, ErpFault, session_id
 from services.erp_adapter.wsdl import Wsdl
@@ -112,7 +112,11 @@ class SoapClient:
         request = envelopes.request(operation, session, body)
         with self._telemetry.span(**_span(operation)) as span:
             span.set_attribute("shop.bytes.sent", len(request))
-            headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": f'"{operation}"'}
+            headers = {
+                "Content-Type": "text/xml; charset=utf-8",
+                "SOAPAction": f'"{operation}"',
+                "traceparent": current_traceparent(),
+            }
             status, content = await self._http_call("POST", self._url, request, headers)
             span.set_attribute("shop.bytes.received", len(content))
             return envelopes.result(operation, status, content)

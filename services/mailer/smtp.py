@@ -17,7 +17,7 @@ import aiosmtplib
 from chassis.email_addresses import canonical_email
 from chassis.errors import Kind, ShopError, unavailable
 from chassis.observability.capture.smtp import CapturedSmtp
-from chassis.observability.tracing import SpanKind, Telemetry
+from chassis.observability.tracing import SpanKind, Telemetry, current_traceparent
 from services.mailer.domain import Customer, Mail
 
 _SENDER = Address("Polyglot Shop", "shop", "shop.test")
@@ -42,14 +42,19 @@ class SmtpPostman:
 
     async def send(self, mail: Mail) -> None:
         recipient = _address(mail.recipient)
-        content = _message(mail, recipient).as_bytes()
+        message = _message(mail, recipient)
         with self._telemetry.span(
             "SMTP send",
             SpanKind.CLIENT,
             protocol="SMTP",
             peer="smtp_sink",
-            attributes={"shop.bytes.sent": len(content), "server.address": self._host, "server.port": self._port},
+            attributes={"server.address": self._host, "server.port": self._port},
         ) as span:
+            if self._captured:
+                # SMTP has no place for it but the mail; a customer's mail server is not to see it.
+                message["traceparent"] = current_traceparent()
+            content = message.as_bytes()
+            span.set_attribute("shop.bytes.sent", len(content))
             sender, recipients = _SENDER.addr_spec, [recipient.addr_spec]
             options = () if recipient.addr_spec.isascii() else ("SMTPUTF8", "BODY=8BITMIME")
             try:

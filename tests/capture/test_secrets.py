@@ -53,15 +53,18 @@ class Collector:
         self.bodies.append(await request.read())
         return web.Response()
 
-    def captured(self) -> list[tuple[str, bytes]]:
-        """The form and the bytes of each captured message."""
+    def captured(self) -> list[tuple[str, str, bytes]]:
+        """The process, the form and the bytes of each captured message."""
         found = []
         for body in self.bodies:
             for of_resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+                (service,) = (
+                    pair.value.string_value for pair in of_resource.resource.attributes if pair.key == "service.name"
+                )
                 for span in of_resource.scope_spans[0].spans:
                     for event in span.events:
                         facts = {pair.key: pair.value.string_value for pair in event.attributes}
-                        found.append((facts["capture.form"], b64decode(facts["capture.bytes"])))
+                        found.append((service, facts["capture.form"], b64decode(facts["capture.bytes"])))
         return found
 
 
@@ -129,12 +132,14 @@ async def test_no_secret_leaves_a_process(
         await asyncio.wait_for(hooked.wait(), 20)
 
     def everywhere() -> bool:
-        seen = {form for form, _ in collector.captured()}
+        seen = {form for _, form, _ in collector.captured()}
         assert sorted(EVERYWHERE - seen) == []
+        # The far sides of SOAP and SMTP, too.
+        assert {service for service, _, _ in collector.captured()} >= {"legacy_soap", "smtp_sink"}
         return bool(seen & {Form.AMQP, Form.SQLITE_ROW})
 
     await eventually(everywhere, within=20)
-    texts = [content for _, content in collector.captured()] + collector.bodies
+    texts = [content for _, _, content in collector.captured()] + collector.bodies
     texts += [caplog.text.encode(), "".join(capfd.readouterr()).encode()]
     assert b"order.shipped" in b"".join(texts)
     for secret in secrets:

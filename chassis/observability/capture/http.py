@@ -93,7 +93,8 @@ class _Body:
         return Message(form, head + self._kept, len(head) + self._size, self._content_type)
 
 
-def _whole(form: Form, head: bytes, headers: Any, body: bytes) -> Message:
+def whole_message(form: Form, head: bytes, headers: Any, body: bytes) -> Message:
+    """A request or response whose body is there as a whole, by its head and its body."""
     kept = _Body(headers)
     kept.add(body)
     return kept.message(form, head)
@@ -130,7 +131,9 @@ async def _keep_request(
     head = http_request(request.method, target, version, headers)
     # What is sent as a stream passes only once.
     body = getattr(request.body, "_value", b"")
-    capture.sent(current_span(), _whole(Form.HTTP_REQUEST, head, headers, body if isinstance(body, bytes) else b""))
+    capture.sent(
+        current_span(), whole_message(Form.HTTP_REQUEST, head, headers, body if isinstance(body, bytes) else b"")
+    )
     return await handler(request)
 
 
@@ -138,7 +141,7 @@ def keep_aiohttp_response(span: Span, response: aiohttp.ClientResponse, body: by
     """Keep an answer, with as much of its body as was read."""
     version = "{}.{}".format(*response.version) if response.version else "1.1"
     head = http_response(response.status, response.reason or "", version, response.raw_headers)
-    capture.received(span, _whole(Form.HTTP_RESPONSE, head, response.raw_headers, body))
+    capture.received(span, whole_message(Form.HTTP_RESPONSE, head, response.raw_headers, body))
 
 
 def httpx_hooks(telemetry: Telemetry) -> dict[str, list[Callable[..., Any]]]:
@@ -149,11 +152,11 @@ def httpx_hooks(telemetry: Telemetry) -> dict[str, list[Callable[..., Any]]]:
 async def _httpx_request(request: httpx.Request) -> None:
     target = request.url.raw_path.decode("ascii")
     head = http_request(request.method, target, "1.1", request.headers.raw)
-    capture.sent(current_span(), _whole(Form.HTTP_REQUEST, head, request.headers.raw, request.content))
+    capture.sent(current_span(), whole_message(Form.HTTP_REQUEST, head, request.headers.raw, request.content))
 
 
 async def _httpx_response(response: httpx.Response) -> None:
     version = response.http_version.removeprefix("HTTP/")
     head = http_response(response.status_code, response.reason_phrase, version, response.headers.raw)
     body = await response.aread()
-    capture.received(current_span(), _whole(Form.HTTP_RESPONSE, head, response.headers.raw, body))
+    capture.received(current_span(), whole_message(Form.HTTP_RESPONSE, head, response.headers.raw, body))

@@ -9,10 +9,8 @@ from aiosmtplib.response import SMTPResponse
 
 from chassis.observability.capture import capture
 from chassis.observability.capture.masking import masked
-from chassis.observability.capture.messages import LOOKED_AT_BYTES, Form, Message
+from chassis.observability.capture.smtp_lines import GO_ON, Lines, hidden
 from chassis.observability.tracing import Span
-
-_GO_ON = 334  # a server asks for more credentials (RFC 4954)
 
 
 class CapturedSmtp(aiosmtplib.SMTP):
@@ -20,15 +18,15 @@ class CapturedSmtp(aiosmtplib.SMTP):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._said = _Lines()
-        self._heard = _Lines()
+        self._said = Lines()
+        self._heard = Lines()
         self._credentials_asked = False
 
     def keep(self, span: Span) -> None:
         """Put what was said with a span, and begin anew: the connection may carry the next mail."""
         capture.sent(span, self._said.message())
         capture.received(span, self._heard.message())
-        self._said, self._heard = _Lines(), _Lines()
+        self._said, self._heard = Lines(), Lines()
 
     async def _create_connection(self, timeout: float | None) -> SMTPResponse:
         greeting = await super()._create_connection(timeout)
@@ -38,9 +36,9 @@ class CapturedSmtp(aiosmtplib.SMTP):
     async def execute_command(self, *args: bytes, **options: Any) -> SMTPResponse:
         line = b" ".join(args)
         secret = self._credentials_asked
-        self._said.add((b"*" * len(line) if secret else masked(line)) + b"\r\n")
+        self._said.add((hidden(line) if secret else masked(line)) + b"\r\n")
         response = await super().execute_command(*args, **options)
-        self._credentials_asked = response.code == _GO_ON
+        self._credentials_asked = response.code == GO_ON
         self._hear(response)
         return response
 
@@ -55,16 +53,3 @@ class CapturedSmtp(aiosmtplib.SMTP):
         *before, last = response.message.split("\n")
         lines = [f"{response.code}-{line}\r\n" for line in before] + [f"{response.code} {last}\r\n"]
         self._heard.add("".join(lines).encode(errors="replace"))
-
-
-class _Lines:
-    def __init__(self) -> None:
-        self._kept = bytearray()
-        self._size = 0
-
-    def add(self, lines: bytes) -> None:
-        self._size += len(lines)
-        self._kept += lines[: max(0, LOOKED_AT_BYTES - len(self._kept))]
-
-    def message(self) -> Message:
-        return Message(Form.SMTP, bytes(self._kept), self._size)
