@@ -74,7 +74,8 @@ build/autobahn:
 	@mv $@.new $@
 
 bench-edge: setup-dev ## what the gateway's and GraphQL's policies cost, each beside a floor without any
-	@$(BIN)/python -m bench.edge; edge=$$?; $(BIN)/python -m bench.graphql && exit $$edge
+	@$(BIN)/python -m bench.edge; edge=$$?; $(BIN)/python -m bench.edge_recording || edge=$$?; \
+	$(BIN)/python -m bench.graphql && exit $$edge
 
 bench-internal: setup-dev ## interceptors, streams, the ERP's adapter and reservations, each beside its floor
 	@$(BIN)/python -m bench.internal

@@ -42,7 +42,16 @@ def hop_json(hop: Hop) -> dict[str, Any]:
         "note": hop.note,
         "error": hop.error or None,
         "code": {"origin": _place(hop.code_origin), "target": _place(hop.code_target)},
-        "wire": {"source": _source(hop), "sent": sent, "received": received},
+        "wire": {
+            "source": _source(hop),
+            "sent": sent,
+            "received": received,
+            # As the other process kept it; null where it tells nothing.
+            "far_side": {
+                "received": hop.taken and _bytes(hop.taken),
+                "sent": hop.answered and _bytes(hop.answered),
+            },
+        },
         "decoded": {"sent": sent_meaning, "received": received_meaning},
     }
 
@@ -53,7 +62,12 @@ def _message(message: Captured | None, schema: Descriptor | None) -> tuple[dict[
         return None, None
     parts, meaning = read(message, schema)
     told = [{"name": part.name, "start": part.start, "end": part.end, "meaning": part.meaning} for part in parts]
-    return {"base64": b64encode(message.content).decode(), "size": message.size, "parts": told}, meaning
+    return {**_bytes(message), "parts": told}, meaning
+
+
+def _bytes(message: Captured) -> dict[str, Any]:
+    """A captured message without what its parts mean."""
+    return {"base64": b64encode(message.content).decode(), "size": message.size}
 
 
 def _place(place: CodePlace | None) -> dict[str, Any] | None:

@@ -1,7 +1,7 @@
 """From a trace's spans to its hops: each time something went from one process to another, as one line. Pure.
 
-The two sides of a boundary have a span each; a hop is both together. Where one side tells no spans (the browser, the
-ERP, a mail server), the other one's word is taken.
+The two sides of a boundary have a span each; a hop is both together. Where one side tells no spans (a browser, a
+mail server elsewhere), the other one's word is taken.
 """
 
 from __future__ import annotations
@@ -52,6 +52,9 @@ class Hop:
     `id` names it within its trace: the asking span, and for an event the taking one too, since several take it; until
     then the event's hop to the broker has the publishing span's alone. `parent` is the hop in whose work this one
     began, and `links` are those that it has to do with otherwise; `note` is what else is to be said of it.
+
+    `sent` and `received` are what `origin` kept, or `target` where `origin` tells nothing; `taken` and `answered` are
+    the same as `target` kept them, where both sides told.
     """
 
     span_id: str
@@ -77,6 +80,8 @@ class Hop:
     code_target: CodePlace | None = None
     sent: Captured | None = None
     received: Captured | None = None
+    taken: Captured | None = None
+    answered: Captured | None = None
     method: str = ""
 
 
@@ -180,6 +185,8 @@ def _call(sides: _Sides, asking: Span, answering: Span | None, began: int) -> Ho
         code_target=answering.code if answering else None,
         sent=asking.sent or (answering.received if answering else None),
         received=asking.received or (answering.sent if answering else None),
+        taken=answering.received if answering and asking.sent else None,
+        answered=answering.sent if answering and asking.received else None,
         method=asking.method or (answering.method if answering else ""),
     )
 

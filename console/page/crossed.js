@@ -59,15 +59,24 @@ function choose(name, place, hop, id, answer) {
 }
 
 function process(hop) {
-  const { sent, received, source } = hop.wire ?? {};
+  const { sent, received, source, far_side: far } = hop.wire ?? {};
   if (!sent && !received) {
     return [h("p", {}, "Nothing was kept of this hop: capture is off, or its other side is not ours and sent nothing through us.")];
   }
   return [
     h("p", { class: "quiet" }, KEPT[source] ?? ""),
     sent && hexView(`Sent by ${hop.from}`, sent),
+    farSide(`As ${hop.to} received it`, sent, far?.received),
     received && hexView(`Answered by ${hop.to}`, received),
+    farSide(`As ${hop.to} sent it`, received, far?.sent),
   ].filter(Boolean);
+}
+
+// What the other process kept of the same message: libraries write heads in an order and a case of their own.
+function farSide(title, near, far) {
+  if (!far || !near) return null;
+  if (far.base64 === near.base64) return h("p", { class: "quiet" }, `${title}: the same bytes.`);
+  return h("details", {}, h("summary", {}, `${title}: other bytes, as its library shows them`), hexView(title, far));
 }
 
 function link(hop, id, answer, place) {

@@ -99,6 +99,7 @@ export const NOTES = {
   dead_letter: "dead-lettered",
   dead_letter_replay: "put back from the dead letters",
   webhook_refused: "webhook refused",
+  cache_hit: "answered from the edge cache",
 };
 
 // From left to right: clients, the edge, the services, what is not ours.

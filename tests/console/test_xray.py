@@ -156,6 +156,33 @@ async def test_a_repeated_request_is_a_replay(shop: Shop) -> None:
     assert (hop["to"], hop["state"]) == ("orders", "landed")
 
 
+async def test_both_sides_show_what_crossed_to_what_is_not_ours(shop: Shop) -> None:
+    """The ERP and the mail server kept, too, what they received and what they answered, without its secrets."""
+    hops = await shipped(shop, await shop.place(("42", 1)))
+    for protocol, target, begins in (("SOAP", "legacy_soap", b"POST / HTTP/1.1\r\n"), ("SMTP", "smtp_sink", b"EHLO ")):
+        hop = next(hop for hop in hops if hop["protocol"] == protocol)
+        assert (hop["from"] in ("erp_adapter", "mailer"), hop["to"]) == (True, target)
+        far = {side: b64decode(hop["wire"]["far_side"][side]["base64"]) for side in ("received", "sent")}
+        assert far["received"].startswith(begins)
+        near = {side: b64decode(hop["wire"][side]["base64"]) for side in ("received", "sent")}
+        assert far["received"][-40:] == near["sent"][-40:]
+        assert far["sent"][-10:] == near["received"][-10:]
+        assert hop["code"]["target"]["file"].startswith(("legacy_soap/", "partners/smtp_sink/"))
+    login = next(hop for hop in hops if hop["operation"] == "SOAP Login")
+    assert b"<ns0:Password>****<" in b64decode(login["wire"]["far_side"]["received"]["base64"])
+
+
+async def test_an_answer_from_the_edge_cache_is_a_hop(shop: Shop) -> None:
+    """A read that no service was asked for is one hop, with its bytes and where the answer came from."""
+    await shop.http.get("/v1/products/42")
+    again = await shop.http.get("/v1/products/42")
+    assert again.headers["cache-status"].startswith("gateway;hit")
+    hop = await noted(shop, again, "cache_hit")
+    assert (hop["from"], hop["to"], hop["state"]) == ("client", "gateway", "landed")
+    assert hop["decoded"]["received"]["body"]["id"] == "42"
+    assert [each["id"] for each in await hops_of(shop, trace_of(again))] == [hop["id"]]
+
+
 async def test_what_is_refused_is_a_hop(shop: Shop) -> None:
     """A request that validation, the gateway or a service refuses is there, failed, with what was sent."""
     unknown = await shop.place(("no-such-product", 1))

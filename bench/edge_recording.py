@@ -1,0 +1,128 @@
+"""Part of `make bench-edge`: what recording costs, against the same shop that records nothing.
+
+Two shops are compared with one whose spans go nowhere: *full* records every trace and captures the messages, as in
+development; *production* records one trace in ten and captures nothing. Each reads a product, places an order and
+delivers the order's event to an event stream, in turns in one run. Bar: in production's settings 95 % of the rate. Of a
+delivery it is the processor time of the notifier for each order that counts, since its rate is that of the orders.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from bench.edge import (
+    ORDER,
+    PRODUCT,
+    RESULTS,
+    SIGN_IN,
+    UNLIMITED,
+    Bench,
+    Comparison,
+    Contender,
+    Process,
+    compare,
+    rendered,
+    show,
+)
+
+_LIMITS = {"client_rate_limit": UNLIMITED, "user_rate_limit": UNLIMITED, "sign_in_rate_limit": UNLIMITED}
+# By what is recorded and what is done.
+_BARS: Mapping[str, Mapping[str, dict[str, float]]] = {
+    "production": {"read": {"rate": 0.95}, "order": {"rate": 0.95}, "delivery": {"cpu_us": 1.05}},
+    "full": {},
+}
+_OFF: Mapping[str, Any] = {"otlp_url": ""}
+
+
+@dataclass
+class Shop:
+    """The part of the shop that an order crosses, and the notifier with one client that hears of it."""
+
+    processes: dict[str, Process]
+    headers: dict[str, str]
+
+    def contenders(self, name: str) -> dict[str, Contender]:
+        """By what is done."""
+        gateway = self.processes["gateway"]
+        reading = {"url": gateway.url + PRODUCT, "headers": self.headers}
+        ordering = {
+            "url": f"{gateway.url}/v1/orders",
+            "method": "POST",
+            "body": ORDER,
+            "headers": {**self.headers, "Idempotency-Key": "{n}"},
+        }
+        inside = [self.processes[each] for each in ("gateway", "users", "inventory", "catalog", "orders")]
+        return {
+            "read": Contender(f"GET a product, {name}", reading, inside),
+            "order": Contender(f"POST an order, {name}", ordering, inside, "202"),
+            "delivery": Contender(f"its event to a client, {name}", ordering, [self.processes["notifier"]], "202"),
+        }
+
+
+def _shop(bench: Bench, stack: ExitStack, folder: Path, recording: Mapping[str, Any]) -> Shop:
+    folder.mkdir()
+    found: dict[str, Process] = {}
+    for name in ("users", "inventory", "catalog", "orders", "notifier", "gateway"):
+        known = {f"{other}_address": process.address for other, process in found.items()}
+        own = {**_LIMITS, "edge_cache_bytes": 0} if name == "gateway" else {}
+        found[name] = bench.service(name, folder, **recording, **known, **own)
+    response = httpx.post(f"{found['gateway'].url}/v1/auth/token", data=SIGN_IN)
+    response.raise_for_status()
+    headers = {"Authorization": f"Bearer {response.json()['access_token']}"}
+    _hear(stack, found["notifier"], headers)
+    return Shop(found, headers)
+
+
+def _hear(stack: ExitStack, notifier: Process, headers: Mapping[str, str]) -> None:
+    """A client that is sent every event of its orders, and reads them in a process of its own."""
+    lines = [argument for name, value in headers.items() for argument in ("-H", f"{name}: {value}")]
+    client = subprocess.Popen(
+        ["curl", "-sN", *lines, f"{notifier.url}/notifications/stream?topics=%23", "-o", "/dev/null"]
+    )
+    stack.callback(client.wait)
+    stack.callback(client.terminate)
+
+
+def main() -> int:
+    """Measure, print, write `bench/results/edge-recording.json`, and return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7, help="turns that each of two gets")
+    parser.add_argument("--seconds", type=float, default=2.0, help="length of a turn")
+    arguments = parser.parse_args()
+    with ExitStack() as stack, tempfile.TemporaryDirectory(prefix="bench-recording-") as folder:
+        bench = Bench(stack, Path(folder))
+        spans = bench.start("collector").url
+        shops = {
+            "off": _OFF,
+            "production": {"otlp_url": spans},
+            "full": {"otlp_url": spans, "trace_sample_ratio": 1.0, "capture": True},
+        }
+        found = {name: _shop(bench, stack, Path(folder) / name, recording) for name, recording in shops.items()}
+        comparisons = [_comparison(found, done, name) for done in ("read", "order", "delivery") for name in _BARS]
+        for comparison in comparisons:
+            compare(bench, comparison, arguments.rounds, arguments.seconds)
+        stack.close()
+    held = [show(comparison) for comparison in comparisons]
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "edge-recording.json").write_text(json.dumps(rendered(comparisons), indent=2) + "\n")
+    return 0 if all(held) else 1
+
+
+def _comparison(shops: Mapping[str, Shop], done: str, name: str) -> Comparison:
+    ours, off = (shops[each].contenders(each)[done] for each in (name, "off"))
+    return Comparison(f"{done}, {name}", ours, off, _BARS[name].get(done, {}))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
