@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from email.parser import BytesHeaderParser
-from typing import Any
+from typing import Any, AnyStr
 from weakref import WeakSet
 
 from aiosmtpd.smtp import SMTP, Envelope
@@ -77,7 +77,7 @@ class RecordingSmtp(SMTP):
         self._dialogue.hear(data)
         super().data_received(data)
 
-    async def push(self, status: str | bytes) -> None:
+    async def push(self, status: AnyStr) -> None:
         self._dialogue.say(status.encode() if isinstance(status, str) else status)
         await super().push(status)
 
