@@ -12,7 +12,7 @@ Three adapters keep these promises, and one suite (`tests/contract/test_event_lo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -131,7 +131,14 @@ class LogEntry:
 
 
 class PositionExpired(Exception):
-    """The log does not hold what came right after a position: retention has passed it, or the log began anew."""
+    """The log does not hold what came right after a position: retention has passed it, or the log began anew.
+
+    `partition` is where that is so; None where it is not known, or the whole position is another log's.
+    """
+
+    def __init__(self, reason: str, *, partition: int | None = None) -> None:
+        super().__init__(reason)
+        self.partition = partition
 
 
 class LogReader(Protocol):
@@ -139,6 +146,10 @@ class LogReader(Protocol):
 
     trouble: str
     """Why nothing can be read now; empty while it can."""
+
+    @property
+    def position(self) -> Position:
+        """How far the log was read; in Kafka also past what is no event, such as a transaction's end."""
 
     def __aiter__(self) -> LogReader: ...
 
@@ -163,6 +174,13 @@ class EventLog(Protocol):
         With `upto`, which the log has reached, only entries up to there are read, and then the iteration ends.
         Raises `PositionExpired` on entering. The iterator survives a lost connection without a gap or a repeat, and
         raises `PositionExpired` when the log that is there afterwards ends before what was read.
+        """
+
+    def read_partitions(self, after: Mapping[int, int]) -> AbstractAsyncContextManager[LogReader]:
+        """Read these partitions and no others, then live: a consumer group's share of the log.
+
+        `after` has, for each, the number of its newest entry that was read; 0 for all that is retained of it. Else as
+        `tail`, but that partitions which are added are left to the caller.
         """
 
     async def last_position(self) -> Position:

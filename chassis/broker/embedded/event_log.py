@@ -7,7 +7,7 @@ import logging
 import sqlite3
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 
@@ -74,6 +74,9 @@ class EmbeddedLog:
         async with self._subscribed(subscription):
             yield subscription
 
+    def read_partitions(self, after: Mapping[int, int]) -> AbstractAsyncContextManager[LogReader]:
+        return self.tail(Position.at(after[0]))
+
     async def last_position(self) -> Position:
         _, last = await self._writer.read(store.bounds)
         return Position.at(last)
@@ -106,6 +109,10 @@ class LogSubscription:
         self._upto = upto
         self._read: deque[LogEntry] = deque()
         self._stopped = False
+
+    @property
+    def position(self) -> Position:
+        return Position.at(self._after)
 
     def __aiter__(self) -> LogSubscription:
         return self

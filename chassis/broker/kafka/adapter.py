@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from chassis.broker.event_log import LogReader, Position
@@ -37,10 +37,21 @@ class KafkaLog:
     @asynccontextmanager
     async def tail(self, after: Position | None = None, *, upto: Position | None = None) -> AsyncIterator[LogReader]:
         subscription = LogSubscription(self._address, self._topic, upto)
+        async with self._kept(subscription, lambda: subscription.start(after)):
+            yield subscription
+
+    @asynccontextmanager
+    async def read_partitions(self, after: Mapping[int, int]) -> AsyncIterator[LogReader]:
+        subscription = LogSubscription(self._address, self._topic, None)
+        async with self._kept(subscription, lambda: subscription.start_share(after)):
+            yield subscription
+
+    @asynccontextmanager
+    async def _kept(self, subscription: LogSubscription, start: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
         self._subscriptions.add(subscription)
         try:
-            await subscription.start(after)
-            yield subscription
+            await start()
+            yield
         finally:
             self._subscriptions.discard(subscription)
             await subscription.stop()

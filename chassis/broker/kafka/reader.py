@@ -11,6 +11,7 @@ import heapq
 import logging
 import time
 from collections import deque
+from collections.abc import Mapping
 from contextlib import suppress
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -58,6 +59,8 @@ class LogSubscription:
         self._records: deque[ConsumerRecord[bytes, bytes]] = deque()
         # Per partition, the offset of the next record to be fetched.
         self._next: list[int] = []
+        # The partitions of a share of the log; None for all, with those that are added.
+        self._share: Mapping[int, int] | None = None
         self._began = 0.0
         self._stopped = False
 
@@ -97,6 +100,33 @@ class LogSubscription:
             await self._see_ends()
             return
         self.position = Position(tuple(self._next), LOG)
+
+    async def start_share(self, after: Mapping[int, int]) -> None:
+        """Begin in these partitions alone, each after an entry's number; for 0 from the oldest entry on.
+
+        Raises `PositionExpired` and `BrokerUnavailable`.
+        """
+        self._share = after
+        with translated():
+            async with asyncio.timeout(ATTACH_TIMEOUT):
+                await self._start_share(after)
+
+    async def _start_share(self, after: Mapping[int, int]) -> None:
+        count = await self._topic.partitions(at_least=max(after) + 1)
+        if max(after) >= count:
+            raise PositionExpired(f"the log has {count} partitions, and this is one of {max(after) + 1}")
+        await self._consumer.start()
+        self._began = time.time() * 1000
+        first = await self._consumer.beginning_offsets([self._partition(index) for index in after])
+        begin = [0] * count
+        for each, oldest in first.items():
+            seen = after[each.partition]
+            if seen and oldest > seen:
+                raise _passed(each.partition, oldest, seen)
+            begin[each.partition] = seen or oldest
+        self._assign(begin)
+        self.position = Position(tuple(begin), LOG)
+        await self._see_ends()
 
     async def stop(self) -> None:
         """Detach, and end the iteration."""
@@ -153,7 +183,7 @@ class LogSubscription:
             self.trouble = ""
         else:
             await self._look()
-        if self._upto is None:
+        if self._upto is None and self._share is None:
             await self._take_new_partitions()
 
     async def _look(self) -> None:
@@ -163,9 +193,8 @@ class LogSubscription:
             index = partition.partition
             end = self._consumer.highwater(partition)
             if end is not None and end < self._next[index]:
-                raise PositionExpired(
-                    f"partition {index} ends at {end}, before {self._next[index]}, which was read: the log began anew"
-                )
+                reason = f"partition {index} ends at {end}, before {self._next[index]}, which was read"
+                raise PositionExpired(f"{reason}: the log began anew", partition=index)
             answered.append(self._consumer.last_poll_timestamp(partition) or self._began)
             if not self._records:
                 # Past what is no record: a transaction's end has an offset, too.
@@ -195,7 +224,8 @@ class LogSubscription:
         wanted = [
             self._partition(index)
             for index, offset in enumerate(offsets)
-            if self._upto is None or offset < self._upto.offset(index)
+            if (self._upto is None or offset < self._upto.offset(index))
+            and (self._share is None or index in self._share)
         ]
         self._consumer.assign(wanted)
         for each in wanted:
@@ -221,4 +251,5 @@ class LogSubscription:
 
 
 def _passed(partition: int, first: int, seen: int) -> PositionExpired:
-    return PositionExpired(f"partition {partition} begins at {first + 1}, after {seen} was read")
+    reason = f"partition {partition} begins at {first + 1}, after {seen} was read"
+    return PositionExpired(reason, partition=partition)

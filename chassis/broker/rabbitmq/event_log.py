@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
@@ -61,6 +61,9 @@ class RabbitLog:
         async with self._subscribed(subscription):
             await subscription.start(begin)
             yield subscription
+
+    def read_partitions(self, after: Mapping[int, int]) -> AbstractAsyncContextManager[LogReader]:
+        return self.tail(Position.at(after[0]))
 
     async def last_position(self) -> Position:
         return Position.at(await last_position(self._link, self._stream))
@@ -189,6 +192,10 @@ class LogSubscription:
         """Detach, and end the iteration."""
         self._stopped = True
         await self._detach()
+
+    @property
+    def position(self) -> Position:
+        return Position.at(self._seen)
 
     def __aiter__(self) -> LogSubscription:
         return self

@@ -1,0 +1,74 @@
+"""The log's entries as facts about orders; a batch of them is one transaction of the store."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Protocol
+
+from google.protobuf.json_format import Parse, ParseError
+
+from chassis.broker.consumer_group import Batch
+from chassis.broker.port import Event
+from chassis.currency import to_minor
+from protos.shop.events.v1.events_pb2 import OrderLine, OrderPlaced
+from services.reports.domain import Ended, Fact, Line, Paid, Placed
+
+log = logging.getLogger(__name__)
+
+
+class Effects(Protocol):
+    async def apply(self, batch: Batch, facts: Sequence[Fact]) -> None:
+        """Store what the facts change, and how far the log was read, in one transaction. Raises `LeaseLost`."""
+
+
+class SalesConsumer:
+    def __init__(self, effects: Effects) -> None:
+        self._effects = effects
+
+    async def handle(self, batch: Batch) -> None:
+        await self._effects.apply(batch, list(_facts(batch)))
+
+
+def _facts(batch: Batch) -> Iterator[Fact]:
+    for entry in batch.entries:
+        event = entry.event
+        try:
+            fact = fact_of(event)
+        except ValueError as error:
+            # No retry would make it readable, and what follows must not wait for it.
+            log.error("not an %s, so it is not counted", event.type, extra={"event": event.id, "reason": str(error)})  # noqa: TRY400
+            continue
+        if fact is not None:
+            yield fact
+
+
+def fact_of(event: Event) -> Fact | None:
+    """What an event says about sales; None for nothing. Raises `ValueError` for one that breaks its contract.
+
+    An event's subject is the order's id, and its time the moment when it happened: only what was ordered is read.
+    """
+    match event.type:
+        case "order.placed":
+            return _placed(event)
+        case "order.paid":
+            return Paid(event.subject, event.time)
+        case "order.rejected" | "order.cancelled":
+            return Ended(event.subject, event.time)
+        case _:
+            return None
+
+
+def _placed(event: Event) -> Placed:
+    try:
+        payload = Parse(event.data, OrderPlaced(), ignore_unknown_fields=True)
+        lines = [_line(line, payload.currency) for line in payload.items]
+    except (ParseError, InvalidOperation) as error:
+        raise ValueError(str(error)) from error
+    return Placed(event.subject, payload.user_id, payload.currency, lines)
+
+
+def _line(line: OrderLine, currency: str) -> Line:
+    amount = to_minor(Decimal(line.unit_price) * line.quantity, currency)
+    return Line(line.product_id, line.name, line.quantity, amount)

@@ -1,0 +1,67 @@
+"""The ports of the use cases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Protocol
+
+from services.reports.domain import By
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Sales of a day, a product or a customer in one currency; `revenue` in minor units."""
+
+    key: str
+    name: str
+    currency: str
+    orders: int
+    quantity: int
+    revenue: int
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What the figures are made of: from when on events were read, until when, and when some were found missing."""
+
+    since: datetime | None
+    as_of: datetime | None
+    gap_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Rows, what they cover, and how many paid orders are not in them. `last` is the last row if more follow it."""
+
+    rows: Sequence[Row]
+    last: Row | None
+    coverage: Coverage
+    unknown_orders: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuild:
+    """A reading of the log from its beginning; `remaining` entries are to be read, as the log was when it began."""
+
+    generation: int
+    complete: bool
+    started_at: datetime
+    remaining: int
+
+
+class SalesStore(Protocol):
+    async def sales(self, by: By, first: date, last: date, after: tuple[str, int, str] | None, size: int) -> Report:
+        """At most `size` rows, from one state of the figures.
+
+        `after`: currency, revenue and key of the last row of the page before; by day, only currency and key count.
+        """
+
+
+class Rebuilds(Protocol):
+    async def start(self) -> Rebuild:
+        """Begin a rebuild; the one that is under way, if one is. Raises BROKER_UNAVAILABLE while the log is away."""
+
+    async def newest(self) -> Rebuild:
+        """The newest rebuild, which may be complete."""

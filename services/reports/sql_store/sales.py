@@ -1,0 +1,259 @@
+"""Figures: a batch of the log adds to them, a report reads them, and their changes are told."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from typing import Any
+
+import orjson
+from google.protobuf.json_format import MessageToJson
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy import Row as SqlRow
+
+from chassis.broker.consumer_group import Batch, ConsumerGroup, LeaseLost
+from chassis.broker.outbox import Outbox
+from chassis.broker.port import Event
+from chassis.currency import from_minor
+from chassis.database.database import Database, insert_missing
+from protos.shop.events.v1.events_pb2 import DaySales, SalesReported
+from services.reports.domain import By, Ended, Fact, Figures, Line, Paid, Placed, Sale, added, figures_of, learned
+from services.reports.ports import Coverage, Report, Row
+from services.reports.sql_store.generations import DAYS_TOLD, Generations
+from services.reports.sql_store.tables import (
+    SERVED,
+    State,
+    changed_days,
+    figures,
+    generations,
+    group,
+    group_of,
+    orders,
+    served_generation,
+)
+
+_EVENT = "report.sales"
+_partitions = group[0]
+_columns = figures.c
+_HERE = (orders.c.generation == bindparam("of"), orders.c.order_id == bindparam("order"))
+_ORDER = select(orders).where(*_HERE)
+_NAME = update(orders).where(*_HERE).values(placed=bindparam("what"))
+_PAY = update(orders).where(*_HERE).values(paid_at=bindparam("moment"), settled_at=bindparam("moment"))
+_END = update(orders).where(*_HERE).values(settled_at=bindparam("moment"))
+_ADD = (
+    update(figures)
+    .where(
+        _columns.generation == bindparam("of"),
+        _columns.dimension == bindparam("by"),
+        _columns.day == bindparam("on"),
+        _columns.key == bindparam("about"),
+        _columns.currency == bindparam("in_currency"),
+    )
+    .values(
+        name=bindparam("called"),
+        orders=_columns.orders + bindparam("more_orders"),
+        quantity=_columns.quantity + bindparam("more_quantity"),
+        revenue_minor=_columns.revenue_minor + bindparam("more_revenue"),
+    )
+)
+
+
+class SqlSalesStore:
+    def __init__(self, database: Database, consumers: ConsumerGroup, rebuilds: Generations, events: Outbox) -> None:
+        self._database = database
+        self._consumers = consumers
+        self._generations = rebuilds
+        self._events = events
+
+    async def apply(self, batch: Batch, facts: Sequence[Fact]) -> None:
+        """Add the facts to the generation of the batch's group, and store how far it was read. Raises `LeaseLost`."""
+        generation = int(batch.group.removeprefix(group_of(0)[:-1]))
+
+        def applying(connection: Connection) -> None:
+            self._consumers.commit(connection, batch)
+            changes = added(_changes(connection, generation, fact) for fact in facts)
+            _add(connection, generation, changes)
+            state = connection.execute(select(generations.c.state).where(generations.c.id == generation)).scalar()
+            if state not in (*SERVED, State.BUILDING):
+                raise LeaseLost(f"{batch.group} is over")
+            if state == State.BUILDING:
+                self._generations.advance(connection, generation)
+            elif changes:
+                days = [{"day": day} for day in sorted({key.day for key in changes})]
+                connection.execute(insert_missing(connection, changed_days), days)
+
+        await self._database.write(applying)
+
+    async def sales(self, by: By, first: date, last: date, after: tuple[str, int, str] | None, size: int) -> Report:
+        async with self._database.reading() as connection:
+            rows = [_row(each, by) for each in await connection.execute(_page(by, first, last, after, size + 1))]
+            served = (await connection.execute(select(served_generation))).scalar() or 0
+            of_served = _partitions.c.consumer_group == group_of(served)
+            columns = _partitions.c
+            times = select(func.min(columns.first_at), func.max(columns.last_at), func.max(columns.gap_at))
+            covered = (await connection.execute(times.where(of_served))).one()
+            unknown = await connection.scalar(
+                select(func.coalesce(func.sum(_columns.orders), 0)).where(*_within(By.UNKNOWN, first, last))
+            )
+        more = rows[size - 1] if len(rows) > size else None
+        return Report(rows[:size], more, Coverage(*covered), int(unknown or 0))
+
+    async def tell(self) -> None:
+        """Publish the days that have changed, with their figures; only the copy that leads does."""
+
+        def telling(connection: Connection) -> None:
+            days = connection.execute(select(changed_days.c.day).with_for_update()).scalars().all()
+            if not days:
+                return
+            connection.execute(delete(changed_days).where(changed_days.c.day.in_(days)))
+            newest = sorted(days, reverse=True)[:DAYS_TOLD]
+            of_these = (*_within(By.DAY, newest[-1], newest[0]), _columns.day.in_(newest))
+            rows = connection.execute(select(figures).where(*of_these).order_by(_columns.day.desc(), _columns.currency))
+            self._events.add(connection, _told(rows.all()))
+
+        if await self._database.read(self._has_to_tell):
+            await self._database.write(telling)
+
+    def _has_to_tell(self, connection: Connection) -> bool:
+        if connection.execute(select(changed_days).limit(1)).first() is None:
+            return False
+        served = connection.execute(select(served_generation)).scalar()
+        return served is not None and self._consumers.leads(connection, group_of(served))
+
+
+def _changes(connection: Connection, generation: int, fact: Fact) -> Figures:
+    """What a fact changes; nothing for one that is known. What is known of its order is stored."""
+    here = {"of": generation, "order": fact.order_id}
+    known = connection.execute(_ORDER, here).first()
+    if known is None:
+        row = {"generation": generation, "order_id": fact.order_id, "placed": "", "paid_at": None, "settled_at": None}
+        connection.execute(insert(orders), row)
+    match fact:
+        case Placed() if known is None or not known.placed:
+            connection.execute(_NAME, {**here, "what": orjson.dumps(fact).decode()})
+            return learned(Sale(known.paid_at, fact)) if known is not None and known.paid_at else {}
+        case Paid(_, at) if known is None or known.paid_at is None:
+            connection.execute(_PAY, {**here, "moment": at})
+            return figures_of(Sale(at, _placed(known.placed) if known is not None and known.placed else None))
+        case Ended(_, at) if known is None or known.settled_at is None:
+            connection.execute(_END, {**here, "moment": at})
+    return {}
+
+
+def _placed(text: str) -> Placed:
+    content = orjson.loads(text)
+    return Placed(**content | {"lines": [Line(**line) for line in content["lines"]]})
+
+
+def _add(connection: Connection, generation: int, changes: Figures) -> None:
+    if not changes:
+        return
+    rows = [
+        {
+            "generation": generation,
+            "dimension": key.by,
+            "day": key.day,
+            "key": key.key,
+            "currency": key.currency,
+            "name": amounts.name,
+            "orders": 0,
+            "quantity": 0,
+            "revenue_minor": 0,
+        }
+        for key, amounts in changes.items()
+    ]
+    connection.execute(insert_missing(connection, figures), rows)
+    for key, amounts in changes.items():
+        values = {
+            "of": generation,
+            "by": key.by,
+            "on": key.day,
+            "about": key.key,
+            "in_currency": key.currency,
+            "called": amounts.name,
+            "more_orders": amounts.orders,
+            "more_quantity": amounts.quantity,
+            "more_revenue": amounts.revenue,
+        }
+        connection.execute(_ADD, values)
+
+
+def _within(by: By, first: date, last: date) -> tuple[Any, ...]:
+    return (
+        _columns.generation == served_generation,
+        _columns.dimension == by,
+        _columns.day >= first,
+        _columns.day <= last,
+    )
+
+
+def _page(by: By, first: date, last: date, after: tuple[str, int, str] | None, size: int) -> Select[Any]:
+    if by is By.DAY:
+        statement = select(
+            _columns.day, _columns.name, _columns.currency, _columns.orders, _columns.quantity, _columns.revenue_minor
+        ).where(*_within(by, first, last))
+        if after is not None:
+            currency, _, day = after
+            later = _columns.day > date.fromisoformat(day)
+            statement = statement.where(
+                or_(later, and_(_columns.day == date.fromisoformat(day), _columns.currency > currency))
+            )
+        return statement.order_by(_columns.day, _columns.currency).limit(size)
+    revenue = func.sum(_columns.revenue_minor)
+    statement = (
+        select(
+            _columns.key,
+            func.max(_columns.name).label("name"),
+            _columns.currency,
+            func.sum(_columns.orders).label("orders"),
+            func.sum(_columns.quantity).label("quantity"),
+            revenue.label("revenue_minor"),
+        )
+        .where(*_within(by, first, last))
+        .group_by(_columns.key, _columns.currency)
+    )
+    if after is not None:
+        currency, amount, key = after
+        same = _columns.currency == currency
+        statement = statement.having(
+            or_(
+                _columns.currency > currency,
+                and_(same, revenue < literal(amount, BigInteger)),
+                and_(same, revenue == literal(amount, BigInteger), _columns.key > key),
+            )
+        )
+    return statement.order_by(_columns.currency, revenue.desc(), _columns.key).limit(size)
+
+
+def _row(row: Any, by: By) -> Row:
+    key = row.day.isoformat() if by is By.DAY else row.key
+    return Row(key, row.name, row.currency, int(row.orders), int(row.quantity), int(row.revenue_minor))
+
+
+def _told(rows: Sequence[SqlRow[Any]]) -> Event:
+    days = [
+        DaySales(
+            day=row.day.isoformat(),
+            currency=row.currency,
+            orders=row.orders,
+            quantity=row.quantity,
+            revenue=str(from_minor(row.revenue_minor, row.currency)),
+        )
+        for row in rows
+    ]
+    data = MessageToJson(SalesReported(days=days), preserving_proto_field_name=True, indent=None).encode()
+    return Event(uuid.uuid4().hex, _EVENT, "/reports", "sales", datetime.now(UTC), data)

@@ -1,0 +1,27 @@
+"""The use cases of reports, in plain types."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+from services.reports.domain import By, period
+from services.reports.ports import Rebuild, Rebuilds, Report, SalesStore
+
+
+class Reports:
+    def __init__(self, store: SalesStore, rebuilds: Rebuilds) -> None:
+        self._store = store
+        self._rebuilds = rebuilds
+
+    async def sales(
+        self, by: By, first: str, last: str, *, after: tuple[str, int, str] | None, size: int
+    ) -> tuple[Report, date, date]:
+        """What was sold from the first day to the last. Raises INVALID_INPUT for days that make no report."""
+        since, until = period(first, last, datetime.now(UTC).date())
+        return await self._store.sales(by, since, until, after, size), since, until
+
+    async def rebuild(self) -> Rebuild:
+        return await self._rebuilds.start()
+
+    async def newest_rebuild(self) -> Rebuild:
+        return await self._rebuilds.newest()
