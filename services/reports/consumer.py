@@ -55,7 +55,7 @@ def fact_of(event: Event) -> Fact | None:
         case "order.paid":
             return Paid(event.subject, event.time)
         case "order.rejected" | "order.cancelled":
-            return Ended(event.subject, event.time)
+            return Ended(event.subject)
         case _:
             return None
 

@@ -60,7 +60,6 @@ class Ended:
     """An order was rejected or cancelled."""
 
     order_id: str
-    at: datetime
 
 
 Fact = Placed | Paid | Ended

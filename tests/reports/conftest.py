@@ -52,10 +52,12 @@ class Copy:
         return sum(row.orders for row in rows), sum((Decimal(row.revenue) for row in rows), Decimal("0.00"))
 
     async def rebuild(self) -> pb.Rebuild:
-        return (await self.api.admin.call("StartRebuild", pb.StartRebuildRequest())).rebuild
+        answer: pb.StartRebuildResponse = await self.api.admin.call("StartRebuild", pb.StartRebuildRequest())
+        return answer.rebuild
 
     async def newest(self) -> pb.Rebuild:
-        return (await self.api.admin.call("GetRebuild", pb.GetRebuildRequest())).rebuild
+        answer: pb.GetRebuildResponse = await self.api.admin.call("GetRebuild", pb.GetRebuildRequest())
+        return answer.rebuild
 
     async def kill(self) -> None:
         self.process.kill()

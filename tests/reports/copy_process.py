@@ -1,4 +1,4 @@
-"""A copy of reports as a process of its own: `python -m tests.reports.copy_process [hang]`, with SHOP_… in its environment.
+"""A copy of reports as a process of its own: `python -m tests.reports.copy_process [hang]`; settings are SHOP_….
 
 It prints its port once it serves. One that is to `hang` stops between its first effect and the commit, and says so.
 """
@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from chassis.observability import logs
 from services.reports import bootstrap
 from services.reports.sql_store import sales
 
@@ -38,4 +39,5 @@ async def serve() -> None:
 if __name__ == "__main__":
     if "hang" in sys.argv:
         sales._add = hang_before_commit(sales._add)
+    logs.configure("reports", log_format="text", level="info")
     asyncio.run(serve())

@@ -52,8 +52,8 @@ _columns = figures.c
 _HERE = (orders.c.generation == bindparam("of"), orders.c.order_id == bindparam("order"))
 _ORDER = select(orders).where(*_HERE)
 _NAME = update(orders).where(*_HERE).values(placed=bindparam("what"))
-_PAY = update(orders).where(*_HERE).values(paid_at=bindparam("moment"), settled_at=bindparam("moment"))
-_END = update(orders).where(*_HERE).values(settled_at=bindparam("moment"))
+_PAY = update(orders).where(*_HERE).values(paid_at=bindparam("moment"), settled_at=bindparam("now"))
+_END = update(orders).where(*_HERE).values(settled_at=bindparam("now"))
 _ADD = (
     update(figures)
     .where(
@@ -147,10 +147,10 @@ def _changes(connection: Connection, generation: int, fact: Fact) -> Figures:
             connection.execute(_NAME, {**here, "what": orjson.dumps(fact).decode()})
             return learned(Sale(known.paid_at, fact)) if known is not None and known.paid_at else {}
         case Paid(_, at) if known is None or known.paid_at is None:
-            connection.execute(_PAY, {**here, "moment": at})
+            connection.execute(_PAY, {**here, "moment": at, "now": datetime.now(UTC)})
             return figures_of(Sale(at, _placed(known.placed) if known is not None and known.placed else None))
-        case Ended(_, at) if known is None or known.settled_at is None:
-            connection.execute(_END, {**here, "moment": at})
+        case Ended() if known is None or known.settled_at is None:
+            connection.execute(_END, {**here, "now": datetime.now(UTC)})
     return {}
 
 

@@ -47,7 +47,7 @@ orders = Table(
     # What was ordered, as JSON; empty until it is known.
     Column("placed", Text, nullable=False),
     Column("paid_at", UtcTime),
-    # When it was paid, rejected or cancelled.
+    # When it was read that it was paid, rejected or cancelled.
     Column("settled_at", UtcTime),
     Index("orders_by_settling", "settled_at"),
 )
@@ -72,7 +72,7 @@ RETENTION: Retention = {
     **GROUP_RETENTION,
     "generations": Deleted("once all that belongs to a retired one is deleted, by Generations.sweep"),
     "orders": Deleted(
-        f"{SETTLED_KEEP.days} days after the order was paid or ended, and with its generation, by Generations.sweep; "
+        f"{SETTLED_KEEP.days} days after it was read that the order was paid or ended, and with its generation, by Generations.sweep; "
         "one that waits for its payment is kept"
     ),
     "figures": Kept("they are the report: one for each day, product and customer; a retired generation's are deleted"),
