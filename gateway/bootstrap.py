@@ -33,6 +33,7 @@ class Settings(ProcessSettings):
     inventory_address: str = "127.0.0.1:50054"
     storage_address: str = "127.0.0.1:50055"
     webhooks_address: str = "127.0.0.1:50057"
+    reports_address: str = "127.0.0.1:50058"
     graphql_url: str = "http://127.0.0.1:8010"
     mcp_url: str = "http://127.0.0.1:8011"
     # Where an order's X-ray is read for administrators; empty where there is no console.
@@ -98,6 +99,7 @@ class Settings(ProcessSettings):
             "inventory": self.inventory_address,
             "storage": self.storage_address,
             "webhooks": self.webhooks_address,
+            "reports": self.reports_address,
         }
 
 

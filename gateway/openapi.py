@@ -35,6 +35,7 @@ _PLAIN = {
     "integer": 1,
     "number": 1.0,
     "boolean": True,
+    "date": "2026-01-05",
     "date-time": "2026-01-05T09:00:00Z",
     "binary": "the bytes of the file",
 }

@@ -211,6 +211,38 @@ class User:
         return await connection(page, _page_size("first", first), after)
 
 
+@strawberry.enum(description="What sales are added up by.")
+class SalesBy(Enum):
+    day = "day"
+    product = "product"
+    customer = "customer"
+
+
+@strawberry.type(description="Orders that were paid on a day, had a product or were a customer's, in one currency.")
+class Sales:
+    key: str = strawberry.field(description="The day, the product's id or the customer's.")
+    name: str | None = strawberry.field(description="What the product was called when it was ordered.")
+    currency: str
+    orders: int
+    quantity: int
+    revenue: DecimalString
+
+
+@strawberry.type(description="Sales as the event log tells of them.")
+class SalesReport:
+    by: SalesBy
+    since: Timestamp | None = strawberry.field(
+        description="The oldest event that was read: sales before it are not counted."
+    )
+    as_of: Timestamp | None = strawberry.field(description="The newest event that was read.")
+    gap_at: Timestamp | None = strawberry.field(description="When events were last found to be missing; null if never.")
+    unknown_orders: int = strawberry.field(
+        description="Paid orders that are not counted: the log lacks what was in them."
+    )
+    items: list[Sales]
+    next_cursor: str | None
+
+
 @strawberry.type
 class Query:
     @strawberry.field(graphql_type=User | None, description="The caller.")
@@ -251,6 +283,22 @@ class Query:
     @strawberry.field(graphql_type=Order | None)
     async def order(self, info: Info, id: strawberry.ID) -> Any:  # noqa: A002
         return await info.context.loaders.order.load(id)
+
+    @strawberry.field(graphql_type=SalesReport | None, description="What was sold; for admins.")
+    async def sales_report(
+        self,
+        info: Info,
+        first_day: Annotated[str | None, strawberry.argument(name="from", description="Such as 2026-01-01.")] = None,
+        last_day: Annotated[str | None, strawberry.argument(name="to", description="Such as 2026-01-31.")] = None,
+        by: SalesBy = SalesBy.day,
+        limit: First = LARGEST_PAGE,
+        cursor: After = None,
+    ) -> Any:
+        days = {"from": first_day or None, "to": last_day or None}
+        size = LARGEST_PAGE if limit is None else _limited(limit)
+        return await info.context.gateway.get(
+            "/v1/reports/sales", **days, by=by.value, limit=size, cursor=cursor or None
+        )
 
 
 @strawberry.input

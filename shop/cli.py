@@ -47,6 +47,7 @@ COMMANDS = {
     "Messages": {
         "events": "shop.commands.messages.events:app",
         "queues": "shop.commands.messages.cli:queues",
+        "reports": "shop.commands.messages.reports:app",
         "call": "shop.rpc.command:call",
         "dead-letters": "shop.commands.messages.dead_letters:app",
     },

@@ -105,6 +105,6 @@ export const NOTES = {
 // From left to right: clients, the edge, the services, what is not ours.
 export const COLUMNS = [
   "client", "partners", "gateway", "graphql_server", "mcp_server", "users", "orders", "catalog", "inventory", "broker", "order_worker",
-  "erp_adapter", "legacy_soap", "payment_provider", "webhooks", "webhook_worker", "storage", "mailer", "smtp_sink",
+  "erp_adapter", "legacy_soap", "payment_provider", "webhooks", "webhook_worker", "storage", "mailer", "smtp_sink", "reports",
   "notifier",
 ];

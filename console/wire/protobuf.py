@@ -17,11 +17,12 @@ from protos.shop.catalog.v1 import catalog_pb2
 from protos.shop.erp.v1 import erp_pb2
 from protos.shop.inventory.v1 import inventory_pb2
 from protos.shop.orders.v1 import orders_pb2
+from protos.shop.reports.v1 import reports_pb2
 from protos.shop.storage.v1 import storage_pb2
 from protos.shop.users.v1 import users_pb2
 from protos.shop.webhooks.v1 import webhooks_pb2
 
-_FILES = (catalog_pb2, erp_pb2, inventory_pb2, orders_pb2, storage_pb2, users_pb2, webhooks_pb2)
+_FILES = (catalog_pb2, erp_pb2, inventory_pb2, orders_pb2, reports_pb2, storage_pb2, users_pb2, webhooks_pb2)
 STATUS: Descriptor = status_pb2.Status.DESCRIPTOR
 # What a status' details are made of; importing it makes them known.
 _DETAILS = error_details_pb2.DESCRIPTOR.package

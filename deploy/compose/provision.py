@@ -21,7 +21,7 @@ from deploy.compose.rabbitmq.definitions import USERS, definitions
 from shop.process_table import Scheme
 
 # Services with a database of their own; processes of one service share its role.
-DATABASES = ("users", "catalog", "orders", "inventory", "storage", "mailer", "webhooks")
+DATABASES = ("users", "catalog", "orders", "inventory", "storage", "mailer", "reports", "webhooks")
 # Processes that call others in their own name, not in a customer's: each signs in at `users` with a secret.
 SIGNING_IN = ("order_worker", "inventory", "storage", "mailer", "webhook_worker", "graphql_server", "mcp_server")
 

@@ -15,6 +15,8 @@ from chassis.auth.tls import Tls
 from chassis.grpc.client import CallObserver, Client, connect
 from chassis.observability.tracing import Telemetry
 from gateway.clients.http_upstream import HttpUpstream
+from gateway.clients.reports import IDEMPOTENT as REPORTS
+from gateway.clients.reports import ReportsClient
 from gateway.clients.webhook_endpoints import IDEMPOTENT as WEBHOOK_ENDPOINTS
 from gateway.clients.webhook_endpoints import WebhookEndpointsClient
 from protos.shop.catalog.v1 import catalog_pb2
@@ -46,9 +48,10 @@ IDEMPOTENT = {
     "inventory": ["shop.inventory.v1.InventoryService/CheckAvailability"],
     "storage": ["shop.storage.v1.StorageService/StatFile"],
     "webhooks": WEBHOOK_ENDPOINTS,
+    "reports": REPORTS,
 }
 # Without these the shop still sells, so the edge is ready without them.
-_OPTIONAL = frozenset({"webhooks"})
+_OPTIONAL = frozenset({"webhooks", "reports"})
 
 
 class UsersClient:
@@ -204,6 +207,7 @@ class Upstreams:
     inventory: InventoryClient
     storage: StorageClient
     webhook_endpoints: WebhookEndpointsClient
+    reports: ReportsClient
     http: HttpServers
     health: dict[str, HealthStub]
 
@@ -238,6 +242,7 @@ async def connected(
             InventoryClient(channels["inventory"], clients["inventory"]),
             StorageClient(channels["storage"], clients["storage"], transfer_budget=transfer_budget),
             WebhookEndpointsClient(channels["webhooks"], telemetry),
+            ReportsClient(channels["reports"], clients["reports"]),
             http,
             {name: HealthStub(channel) for name, channel in channels.items() if name not in _OPTIONAL},
         )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 IDENTIFIER = r"^[A-Za-z0-9._~-]{1,64}$"
+# A day such as 2026-01-31.
+DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 # No NUL: PostgreSQL's text cannot hold it.
 _TEXT = r"^[^\x00]*$"
 
@@ -223,6 +225,36 @@ class AvailabilityPage(BaseModel):
 
 class OrderPage(BaseModel):
     items: list[Order]
+    next_cursor: str | None
+
+
+class Sales(BaseModel):
+    """Orders that were paid on some day, had some product, or were some customer's, in one currency."""
+
+    model_config = ConfigDict(
+        json_schema_extra=_example(key="2026-01-05", name=None, currency="EUR", orders=3, quantity=5, revenue="245.00")
+    )
+
+    key: str = Field(description="The day, the product's id or the customer's.")
+    name: str | None = Field(description="What the product was called when it was ordered.")
+    currency: Currency
+    orders: int = Field(description="Of a product: those that had it.")
+    quantity: int = Field(description="Pieces.")
+    revenue: Money
+
+
+class SalesReport(BaseModel):
+    """Sales as the event log tells of them."""
+
+    by: Literal["day", "product", "customer"]
+    # What `from` and `to` are called in Python.
+    first_day: date = Field(alias="from")
+    last_day: date = Field(alias="to")
+    since: datetime | None = Field(description="The oldest event that was read: sales before it are not counted.")
+    as_of: datetime | None = Field(description="The newest event that was read.")
+    gap_at: datetime | None = Field(description="When events were last found to be missing in the log; null if never.")
+    unknown_orders: int = Field(description="Paid orders that are not counted: the log lacks what was in them.")
+    items: list[Sales] = Field(description="Days in their order, else the highest revenue of each currency first.")
     next_cursor: str | None
 
 

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from protos.shop.catalog.v1.catalog_pb2 import Product
 from protos.shop.inventory.v1.inventory_pb2 import Availability
 from protos.shop.orders.v1.orders_pb2 import Order, OrderEvent
+from protos.shop.reports.v1.reports_pb2 import GetSalesResponse
 from protos.shop.storage.v1.storage_pb2 import FileInfo
 from protos.shop.users.v1.users_pb2 import User
 
@@ -87,6 +88,30 @@ def event(message: OrderEvent) -> Json:
 
 def file(message: FileInfo) -> Json:
     return {"id": message.id, "size": message.size, "sha256": message.sha256, "content_type": message.content_type}
+
+
+def sales(message: GetSalesResponse, by: str) -> Json:
+    rows = [
+        {
+            "key": row.key,
+            "name": row.name or None,
+            "currency": row.currency,
+            "orders": row.orders,
+            "quantity": row.quantity,
+            "revenue": row.revenue,
+        }
+        for row in message.rows
+    ]
+    return {
+        "by": by,
+        "from": message.first_day,
+        "to": message.last_day,
+        "since": _time(message.since) if message.HasField("since") else None,
+        "as_of": _time(message.as_of) if message.HasField("as_of") else None,
+        "gap_at": _time(message.gap_at) if message.HasField("gap_at") else None,
+        "unknown_orders": message.unknown_orders,
+        **page(rows, message.next_cursor),
+    }
 
 
 def _time(moment: Timestamp) -> datetime:

@@ -22,6 +22,7 @@ _PUBLISHER = {
     "stock": "inventory, by its outbox",
     "webhook": "webhook_worker, by the store of webhooks",
     "chat": "notifier",
+    "report": "reports, by its outbox",
 }
 _CONSUMER = {
     "order-processing": "order_worker: reserve, register with the ERP, ask for the payment, confirm",
@@ -181,7 +182,7 @@ def _queue_operations(topology: Json, events: dict[str, str]) -> Json:
         f"follow-{log}": {
             "action": "receive",
             "channel": {"$ref": f"#/channels/{log}"},
-            "summary": "notifier, gateway and orders read it, each from its own position",
+            "summary": "notifier, gateway, orders and reports read it, each from its own position",
             "messages": [{"$ref": f"#/channels/{log}/messages/{name}"} for name in events.values()],
         },
     }

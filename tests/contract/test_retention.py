@@ -22,6 +22,7 @@ from services.erp_adapter import modern_erp
 from services.inventory.sql_store import tables as inventory
 from services.mailer import sql_store as mailer
 from services.orders import sql_store as orders
+from services.reports.sql_store import tables as reports
 from services.storage import sql_store as storage
 from services.users import sql_store as users
 from tests.contract.databases import url_of
@@ -34,6 +35,7 @@ STATED: dict[str, Retention] = {
     "services.inventory": inventory.RETENTION,
     "services.mailer": mailer.RETENTION,
     "services.orders": orders.RETENTION,
+    "services.reports": reports.RETENTION,
     "services.storage": storage.RETENTION,
     "services.users": users.RETENTION,
     "webhooks": {**webhooks.incoming.sql_store.RETENTION, **webhooks.outgoing.sql_store.schema.RETENTION},

@@ -26,6 +26,7 @@ from chassis.broker.port import Topology
 from chassis.settings import TOPOLOGY
 from partners import senders
 from shop.audit import Settings, audit_running_shop
+from shop.commands.messages import reports
 from shop.commands.partners import webhooks
 from shop.process_table import TABLE
 from tests.shop import Shop, environment, shop_in_one_loop
@@ -111,11 +112,14 @@ async def live_through_everything(shop: Shop) -> None:
     await let_partners_call(shop)
     await let_an_agent_look(shop)
     await change_a_product(shop)
+    headers = await shop.bearer("admin@shop.test", "admin")
+    assert (await shop.http.get("/v1/reports/sales", headers=headers)).status_code == 200
     with environment(shop.around.shared):
         settings = Settings()
     await audit_running_shop(settings, wait=10)
     with environment(shop.around.shared):
         await asyncio.to_thread(webhooks.list_)
+        await asyncio.to_thread(reports.sales)
 
 
 async def ends(shop: Shop, item: tuple[str, int], status: str) -> str:

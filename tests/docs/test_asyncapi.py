@@ -114,7 +114,9 @@ def test_payloads_are_what_is_sent(type_: str) -> None:
     checked.validate(json.loads(MessageToJson(message, preserving_proto_field_name=True)))
     for field in message.DESCRIPTOR.fields[1:]:
         if field.is_repeated:
-            getattr(message, field.name).add(product_id="42", quantity=1, unit_price="1.00")
+            one = getattr(message, field.name).add()
+            for inner in one.DESCRIPTOR.fields:
+                setattr(one, inner.name, "1.00" if inner.type == inner.TYPE_STRING else 1)
         elif field.message_type is not None:
             getattr(message, field.name).GetCurrentTime()
         else:

@@ -26,6 +26,7 @@ from gateway import bootstrap as gateway
 from protos.shop.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 from protos.shop.inventory.v1 import inventory_pb2, inventory_pb2_grpc
 from protos.shop.orders.v1 import orders_pb2, orders_pb2_grpc
+from protos.shop.reports.v1 import reports_pb2, reports_pb2_grpc
 from protos.shop.storage.v1 import storage_pb2, storage_pb2_grpc
 from protos.shop.users.v1 import users_pb2
 from protos.shop.users.v1.users_pb2_grpc import UserServiceStub
@@ -251,6 +252,20 @@ class FakeStorage(storage_pb2_grpc.StorageServiceServicer):
         return self.files[file_id]
 
 
+class FakeReports(reports_pb2_grpc.ReportServiceServicer):
+    POLICY: ClassVar[Policy] = {"GetSales": admin}
+
+    def __init__(self) -> None:
+        self.behaviour = Behaviour()
+
+    async def GetSales(self, request: Any, context: Any) -> reports_pb2.GetSalesResponse:
+        await self.behaviour.note(request)
+        row = reports_pb2.SalesRow(key="2026-01-05", currency="EUR", orders=3, quantity=5, revenue="245.00")
+        return reports_pb2.GetSalesResponse(
+            rows=[row], next_cursor="bmV4dA", first_day="2026-01-01", last_day="2026-01-31", since=NOON, as_of=NOON
+        )
+
+
 @dataclass
 class Shop:
     """A running gateway with everything behind it."""
@@ -262,6 +277,7 @@ class Shop:
     orders: FakeOrders
     inventory: FakeInventory
     storage: FakeStorage
+    reports: FakeReports
 
     async def token(self, email: str = "demo@shop.test", password: str = "demo") -> str:
         response = await self.client.post("/v1/auth/token", data={"username": email, "password": password})
@@ -292,8 +308,8 @@ async def running_shop(
 ) -> AsyncIterator[Shop]:
     """The gateway on a free port, the real users service, and fakes of the rest."""
     # Abstract, mypy says: they have only the methods that the gateway calls.
-    fakes = FakeCatalog(), FakeOrders(), FakeInventory(), FakeStorage()  # type: ignore[abstract]
-    catalog, orders, inventory, storage = fakes
+    fakes = FakeCatalog(), FakeOrders(), FakeInventory(), FakeStorage(), FakeReports()  # type: ignore[abstract]
+    catalog, orders, inventory, storage, reports = fakes
     # Without the cache, which would hide from most tests what they look at; its own turn it on.
     quiet = {"otlp_url": "", "data_dir": folder, "edge_cache_bytes": 0}
     # A noisy machine is not what most tests are about.
@@ -330,6 +346,9 @@ async def running_shop(
             ),
             "storage_address": await behind(
                 storage_pb2_grpc.add_StorageServiceServicer_to_server, storage, storage.POLICY
+            ),
+            "reports_address": await behind(
+                reports_pb2_grpc.add_ReportServiceServicer_to_server, reports, reports.POLICY
             ),
             "users_address": users_address,
             "graphql_url": "http://127.0.0.1:1",

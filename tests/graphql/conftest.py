@@ -86,6 +86,17 @@ class FakeGateway:
                 return paged(call, numbers, lambda number: product(str(number)))
             case "GET", ["availability"]:
                 return listed(availability(each) for each in ids(call, "product_ids") if each not in self.gone)
+            case "GET", ["reports", "sales"]:
+                row = {
+                    "key": "42",
+                    "name": "Product 42",
+                    "currency": "EUR",
+                    "orders": 2,
+                    "quantity": 3,
+                    "revenue": "36.00",
+                }
+                covered = {"since": TIME, "as_of": TIME, "gap_at": None, "unknown_orders": 0}
+                return web.json_response({"by": call.query["by"], **covered, "items": [row], "next_cursor": None})
             case "POST", ["orders"]:
                 key = call.headers.get("Idempotency-Key", "")
                 replayed = {"Idempotency-Replayed": "true"} if key in self.keys else {}

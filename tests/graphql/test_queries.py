@@ -331,3 +331,22 @@ async def test_unforeseen_failure(client: Client, monkeypatch: pytest.MonkeyPatc
     assert [error["extensions"]["code"] for error in answer["errors"]] == ["INTERNAL"]
     assert answer["errors"][0]["extensions"]["trace_id"] in client.headers["traceparent"]
     assert "secret" not in str(answer)
+
+
+async def test_the_sales_report(client: Client, gateway: FakeGateway) -> None:
+    """The report is the gateway's, asked with the same days and grouping."""
+    query = """{ salesReport(from: "2026-01-01", to: "2026-01-31", by: product) {
+        by since gapAt unknownOrders items { key name orders quantity revenue currency } nextCursor } }"""
+    answer = await client.ask(query)
+    assert "errors" not in answer
+    assert answer["data"]["salesReport"] == {
+        "by": "product",
+        "since": "2026-01-05T09:00:00Z",
+        "gapAt": None,
+        "unknownOrders": 0,
+        "items": [
+            {"key": "42", "name": "Product 42", "orders": 2, "quantity": 3, "revenue": "36.00", "currency": "EUR"}
+        ],
+        "nextCursor": None,
+    }
+    assert dict(gateway.calls[-1].query) == {"from": "2026-01-01", "to": "2026-01-31", "by": "product", "limit": "100"}

@@ -18,6 +18,7 @@ SERVICES = {
     "inventory": "InventoryService",
     "storage": "StorageService",
     "erp": "ErpService",
+    "reports": "ReportService",
 }
 CALLERS = {
     "nobody": ANONYMOUS,
@@ -75,6 +76,7 @@ ALLOWED: dict[str, dict[str, frozenset[str]]] = {
         ),
         "ListSalesOrders": frozenset({"admin"}),
     },
+    "reports": dict.fromkeys(["GetSales", "StartRebuild", "GetRebuild"], frozenset({"admin"})),
 }
 
 

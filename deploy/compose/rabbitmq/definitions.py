@@ -45,6 +45,7 @@ USERS: Mapping[str, User] = {
     "inventory": User(publishes="stock"),
     "storage": User(consumes=["order-invoice"]),
     "mailer": User(consumes=["order-mail"]),
+    "reports": User(publishes="report", reads_log=True),
     # A person at the command line, who replays and drops dead letters of any queue.
     "operator": User(consumes=["[a-z-]+"], reads_log=True, tags=["monitoring"]),
 }

@@ -47,6 +47,7 @@ from services.reports.sql_store.tables import (
 )
 
 _EVENT = "report.sales"
+_REPORT = "sales"
 _partitions = group[0]
 _columns = figures.c
 _HERE = (orders.c.generation == bindparam("of"), orders.c.order_id == bindparam("order"))
@@ -255,5 +256,7 @@ def _told(rows: Sequence[SqlRow[Any]]) -> Event:
         )
         for row in rows
     ]
-    data = MessageToJson(SalesReported(days=days), preserving_proto_field_name=True, indent=None).encode()
-    return Event(uuid.uuid4().hex, _EVENT, "/reports", "sales", datetime.now(UTC), data)
+    data = MessageToJson(
+        SalesReported(report=_REPORT, days=days), preserving_proto_field_name=True, indent=None
+    ).encode()
+    return Event(uuid.uuid4().hex, _EVENT, "/reports", _REPORT, datetime.now(UTC), data)

@@ -72,8 +72,8 @@ RETENTION: Retention = {
     **GROUP_RETENTION,
     "generations": Deleted("once all that belongs to a retired one is deleted, by Generations.sweep"),
     "orders": Deleted(
-        f"{SETTLED_KEEP.days} days after it was read that the order was paid or ended, and with its generation, by Generations.sweep; "
-        "one that waits for its payment is kept"
+        f"{SETTLED_KEEP.days} days after it was read that the order was paid or ended, and with its generation, by "
+        "Generations.sweep; one that waits for its payment is kept"
     ),
     "figures": Kept("they are the report: one for each day, product and customer; a retired generation's are deleted"),
     "changed_days": Deleted("when they are told, at most a second later, by the copy that leads"),

@@ -215,7 +215,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 class Settings(ProcessSettings):
-    reviews_port: int = 50058
+    reviews_port: int = 50059
 
 
 @asynccontextmanager

@@ -24,7 +24,7 @@ _SECRET = "SHOP_SECRETS:-./deploy/compose/secrets"
 # Its manifests are those of `catalog`, which has an API and a database too, but asks no other service and no broker.
 _CATALOG = (ROOT / "deploy/kubernetes/base/catalog.yaml").read_text()
 MANIFEST = "\n".join(
-    line.replace("catalog", "reviews").replace("50052", "50058")
+    line.replace("catalog", "reviews").replace("50052", "50059")
     for line in _CATALOG.splitlines()
     if "SHOP_INVENTORY_ADDRESS" not in line and "SHOP_BROKER_URL" not in line
 )
@@ -128,7 +128,7 @@ async def test_a_review_needs_a_token(reviews: Service) -> None:
 
 CHANGED: Mapping[str, Sequence[tuple[str, str]]] = {
     "shop/process_table.py": [
-        ('    _grpc("inventory",', '    _grpc("reviews", 50058, "reviews of products"),\n    _grpc("inventory",')
+        ('    _grpc("inventory",', '    _grpc("reviews", 50059, "reviews of products"),\n    _grpc("inventory",')
     ],
     "pyproject.toml": [
         (
@@ -136,8 +136,8 @@ CHANGED: Mapping[str, Sequence[tuple[str, str]]] = {
             '"services.erp_adapter", "services.reviews", "services.notifier",',
         ),
         (
-            '"services.storage", "services.mailer",\n]',
-            '"services.storage", "services.mailer",\n  "services.reviews",\n]',
+            '  "services.reports",\n]',
+            '  "services.reports", "services.reviews",\n]',
         ),
         (
             '  "services.erp_adapter.domain", "services',
@@ -167,13 +167,13 @@ CHANGED: Mapping[str, Sequence[tuple[str, str]]] = {
             "  service_secrets: {file:",
             f'  reviews_database_url: {{file: "${{{_SECRET}}}/reviews/database_url"}}\n  service_secrets: {{file:',
         ),
-        ("  SHOP_GATEWAY_URL:", "  SHOP_REVIEWS_ADDRESS: reviews:50058\n  SHOP_GATEWAY_URL:"),
+        ("  SHOP_GATEWAY_URL:", "  SHOP_REVIEWS_ADDRESS: reviews:50059\n  SHOP_GATEWAY_URL:"),
     ],
     "tests/compose/test_files.py": [
-        ("stay below 2.75 GiB", "stay below 2,896 MiB"),
-        ("< 2816", "< 2896"),
+        ("stay below 2.875 GiB", "stay below 3,024 MiB"),
+        ("< 2944", "< 3024"),
     ],
-    "deploy/compose/provision.py": [('"mailer", "webhooks")', '"mailer", "reviews", "webhooks")')],
+    "deploy/compose/provision.py": [('"mailer", "reports"', '"mailer", "reviews", "reports"')],
     "deploy/compose/observability/prometheus.yml": [("names: [users, catalog,", "names: [users, catalog, reviews,")],
     "deploy/kubernetes/base/kustomization.yaml": [("  - mailer.yaml\n", "  - mailer.yaml\n  - reviews.yaml\n")],
     "deploy/kubernetes/base/migrations.yaml": [
@@ -183,11 +183,13 @@ CHANGED: Mapping[str, Sequence[tuple[str, str]]] = {
     "deploy/kubernetes/overlays/dev/kustomization.yaml": [
         ("  - {name: storage, envs:", "  - {name: reviews, envs: [secrets/reviews.env]}\n  - {name: storage, envs:")
     ],
-    "deploy/kubernetes/overlays/dev/stores/databases.sh": [(" mailer webhooks;", " mailer reviews webhooks;")],
-    "README.md": [("then eighteen processes", "then nineteen processes")],
+    "deploy/kubernetes/overlays/dev/stores/databases.sh": [
+        (" mailer reports webhooks;", " mailer reports reviews webhooks;")
+    ],
+    "README.md": [("then nineteen processes", "then twenty processes")],
     "docs/kubernetes.md": [
         ("| `storage` |", "| `reviews` | `SHOP_DATABASE_PASSWORD` |\n| `storage` |"),
-        ("storage, mailer and webhooks", "storage, mailer, reviews and webhooks"),
+        ("mailer, reports and webhooks", "mailer, reports, reviews and webhooks"),
     ],
     "docs/architecture.toml": [
         (

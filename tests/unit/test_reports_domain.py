@@ -1,0 +1,140 @@
+"""What counts as a sale, and what sales add up to."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta, timezone
+
+import pytest
+
+from chassis.broker.consumer_group import Lease, share
+from chassis.errors import ShopError
+from services.reports.consumer import fact_of
+from services.reports.domain import (
+    Amounts,
+    By,
+    Ended,
+    Key,
+    Line,
+    Paid,
+    Placed,
+    Sale,
+    added,
+    figures_of,
+    learned,
+    period,
+)
+from tests.reports.orders import Order, event, life
+
+NOW = datetime(2026, 3, 5, 12, 0, tzinfo=UTC)
+DAY = NOW.date()
+LINES = [Line("42", "Keyboard", 1, 8_900), Line("7", "Plane", 2, 69_800), Line("42", "Keyboard", 2, 17_800)]
+PLACED = Placed("o1", "123", "EUR", LINES)
+
+
+def test_a_sale_adds_to_its_day_its_products_and_its_customer() -> None:
+    """Each has the order once, however many lines it has, and the pieces and amounts of its own lines."""
+    assert figures_of(Sale(NOW, PLACED)) == {
+        Key(By.DAY, DAY, "", "EUR"): Amounts(1, 5, 96_500),
+        Key(By.CUSTOMER, DAY, "123", "EUR"): Amounts(1, 5, 96_500),
+        Key(By.PRODUCT, DAY, "42", "EUR"): Amounts(1, 3, 26_700, "Keyboard"),
+        Key(By.PRODUCT, DAY, "7", "EUR"): Amounts(1, 2, 69_800, "Plane"),
+    }
+
+
+def test_the_day_of_a_sale_is_that_of_its_payment_in_utc() -> None:
+    """Wherever the clock that tells it stands."""
+    late = datetime(2026, 3, 6, 0, 30, tzinfo=timezone(timedelta(hours=2)))
+    assert Sale(late, PLACED).day == DAY
+
+
+def test_an_order_whose_content_comes_later_moves_from_unknown_to_its_figures() -> None:
+    """Before and after, and in sum, it is one order."""
+    before, change = figures_of(Sale(NOW, None)), learned(Sale(NOW, PLACED))
+    after = {key: amounts for key, amounts in added([before, change]).items() if amounts != Amounts(0, 0, 0)}
+    assert before == {Key(By.UNKNOWN, DAY, "", ""): Amounts(1, 0, 0)}
+    assert after == added([figures_of(Sale(NOW, PLACED))])
+
+
+def test_the_log_tells_of_sales_by_three_kinds_of_events() -> None:
+    """Placed says what is in an order, paid that it is sold, rejected and cancelled that it never will be."""
+    placed, _, paid, _ = (fact_of(each) for each in life(Order("42", 2, id="o2", at=NOW)))
+    assert placed == Placed("o2", "123", "EUR", [Line("42", "Product 42", 2, 17_800)])
+    assert paid == Paid("o2", NOW)
+    for kind in ("rejected", "cancelled"):
+        assert fact_of(event(kind, "o2", NOW)) == Ended("o2")
+
+
+@pytest.mark.parametrize("kind", ["confirmed", "delayed", "shipped", "delivered", "refund_due"])
+def test_the_others_say_nothing_of_sales(kind: str) -> None:
+    """Money that is given back is that of an order which was never counted."""
+    assert fact_of(event(kind, "o3", NOW)) is None
+
+
+@pytest.mark.parametrize(
+    "facts", [{"items": 5}, {"items": [{"unit_price": "much"}]}, {"items": [{"unit_price": "0.001", "quantity": 1}]}]
+)
+def test_an_order_that_breaks_its_contract_is_none(facts: dict[str, object]) -> None:
+    """It is told from one that says nothing of sales."""
+    with pytest.raises(ValueError, match=r"."):
+        fact_of(event("placed", "o4", NOW, currency="EUR", **facts))
+
+
+def test_the_days_of_a_report() -> None:
+    """Today and the 29 days before, unless days are named; as many as a year has."""
+    today = date(2026, 3, 5)
+    assert period("", "", today) == (date(2026, 2, 4), today)
+    assert period("", "2026-01-31", today) == (date(2026, 1, 2), date(2026, 1, 31))
+    assert period("2025-03-05", "2026-03-05", today) == (date(2025, 3, 5), today)
+    assert period("", "0001-01-02", today) == (date.min, date(1, 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "field"),
+    [
+        ("2026-03-06", "2026-03-05", "from"),
+        ("2025-03-04", "2026-03-05", "from"),
+        ("2026-02-30", "", "from"),
+        ("20260301", "", "from"),
+        ("", "2026-W01-1", "to"),
+    ],
+)
+def test_days_that_make_no_report_are_named(first: str, last: str, field: str) -> None:
+    """Out of order, too many, or none at all."""
+    with pytest.raises(ShopError) as refused:
+        period(first, last, date(2026, 3, 5))
+    assert list(refused.value.fields) == [field]
+
+
+def settled(partitions: int, copies: list[str], *, held: dict[int, str] | None = None) -> tuple[dict[int, str], int]:
+    """Who has which partition once nothing moves any more, and how many moves that took."""
+    owners, moves = dict(held or {}), 0
+    until = NOW + timedelta(seconds=6)
+    for _ in range(20):
+        before = dict(owners)
+        for me in copies:
+            leases = [Lease(each, owners.get(each, ""), until) for each in range(partitions)]
+            claimed, given_up = share(leases, me, len(copies), NOW)
+            moves += len(claimed)
+            owners |= dict.fromkeys(claimed, me)
+            owners = {each: owner for each, owner in owners.items() if each not in given_up}
+        if owners == before:
+            return owners, moves
+    raise AssertionError(f"partitions keep moving: {owners}")
+
+
+@pytest.mark.parametrize("partitions", [1, 2, 5, 12])
+@pytest.mark.parametrize("copies", [["a"], ["a", "b"], ["a", "b", "c"], list("abcde")])
+def test_copies_end_with_equally_many_partitions(partitions: int, copies: list[str]) -> None:
+    """Give or take one, whoever had all of them before; and then nothing moves."""
+    for held in ({}, dict.fromkeys(range(partitions), copies[0])):
+        owners, _ = settled(partitions, copies, held=held)
+        counts = [list(owners.values()).count(each) for each in copies]
+        assert sum(counts) == partitions
+        assert max(counts) - min(counts) <= 1
+
+
+def test_the_only_partition_stays_where_it_is() -> None:
+    """Another copy waits for it, and takes it when its lease has ended."""
+    assert settled(1, ["b", "a"], held={0: "a"}) == ({0: "a"}, 0)
+    ended = [Lease(0, "a", NOW - timedelta(seconds=1))]
+    assert share(ended, "b", 1, NOW) == ([0], [])
