@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from itertools import islice
 
 import pytest
@@ -122,6 +123,52 @@ class TestReading:
         async with log.tail(START) as entries:
             (entry,) = await read(entries, 1)
         assert entry.event == event
+
+
+class TestShares:
+    async def test_partitions_are_read_by_themselves(self, log: EventLog) -> None:
+        """Readers that share the partitions get every event once between them, those of a subject in their order."""
+        events = about_many(60)
+        await log.append(events[:30])
+        count = await log.partitions()
+        shares = [{each for each in range(count) if each % 2 == odd} for odd in (0, 1)]
+        async with AsyncExitStack() as stack:
+            readers = [
+                await stack.enter_async_context(log.read_partitions(dict.fromkeys(share, 0)))
+                for share in shares
+                if share
+            ]
+            await log.append(events[30:])
+            last = await log.last_position()
+            found = [
+                entry
+                for reader, share in zip(readers, shares, strict=False)
+                for entry in await read(reader, 60 if count == 1 else sum(last.offset(each) for each in share))
+            ]
+        assert all(entry.partition in shares[entry.partition % 2] for entry in found)
+        assert by_subject([entry.event for entry in found]) == by_subject(events)
+
+    async def test_a_share_is_read_on(self, log: EventLog, logs: LogUnderTest) -> None:
+        """Another process that is given the numbers of the last entries gets exactly what follows them."""
+        events = about_many(40)
+        await log.append(events)
+        partitions = range(await log.partitions())
+        async with log.read_partitions(dict.fromkeys(partitions, 0)) as entries:
+            first = await read(entries, 17)
+            seen = {each: entries.position.offset(each) for each in partitions}
+        other = await logs.open()
+        async with other.read_partitions(seen) as entries:
+            rest = await read(entries, 23)
+            assert entries.position.includes(rest[-1].position)
+        assert sorted(entry.event.id for entry in (*first, *rest)) == sorted(event.id for event in events)
+
+    async def test_beyond_the_end_of_a_partition_is_nothing(self, log: EventLog) -> None:
+        """An entry that the log does not have cannot have been read from it."""
+        await log.append([an_event(subject="one")])
+        (partition,) = [each for each, end in enumerate((await log.last_position()).offsets) if end]
+        with pytest.raises(PositionExpired):
+            async with asyncio.timeout(20), log.read_partitions({partition: 1_001}):
+                pass
 
 
 class TestPositions:
