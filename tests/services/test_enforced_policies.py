@@ -26,6 +26,7 @@ SERVERS = [
     ("inventory", "SHOP_INVENTORY_ADDRESS", "services.inventory.grpc_api"),
     ("storage", "SHOP_STORAGE_ADDRESS", "services.storage.grpc_api"),
     ("erp", "SHOP_ERP_ADAPTER_ADDRESS", "services.erp_adapter.grpc_api"),
+    ("reports", "SHOP_REPORTS_ADDRESS", "services.reports.grpc_api"),
     ("webhooks", "SHOP_WEBHOOKS_ADDRESS", "webhooks.incoming.grpc_api"),
     ("webhooks", "SHOP_WEBHOOKS_ADDRESS", "webhooks.outgoing.grpc_api"),
 ]
