@@ -179,7 +179,7 @@ async def test_an_answer_from_the_edge_cache_is_a_hop(shop: Shop) -> None:
     assert again.headers["cache-status"].startswith("gateway;hit")
     hop = await noted(shop, again, "cache_hit")
     assert (hop["from"], hop["to"], hop["state"]) == ("client", "gateway", "landed")
-    assert hop["decoded"]["received"]["body"]["id"] == "42"
+    assert hop["decoded"]["received"]["id"] == "42"
     assert [each["id"] for each in await hops_of(shop, trace_of(again))] == [hop["id"]]
 
 
