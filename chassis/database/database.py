@@ -86,16 +86,15 @@ class Database:
         with _explained():
             return self._direct.version()
 
-    async def write(self, work: Work[T], *, grouped: bool = False, locks: bool = False, durable: bool = True) -> T:
+    async def write(self, work: Work[T], *, grouped: bool = False, durable: bool = True) -> T:
         """Run `work`, a plain function of a connection, in a transaction: durably and all or nothing.
 
         Then run what it left with `after_commit`. When its connection turns out to be dead, `work` is run once more.
         `grouped`: it may share its commit with others that are written at the same time, which is faster when many
-        come and slower when one of them fails. `locks`: it locks rows, so it shares a commit only where there is one
-        writer, on SQLite; elsewhere two groups could wait for each other in a circle. Not `durable`: what is done again
-        if a power failure undoes it, so that SQLite does not wait for the disk. Raises `StoreUnavailable`.
+        come and slower when one of them fails. Not `durable`: what is done again if a power failure undoes it, so that
+        SQLite does not wait for the disk. Raises `StoreUnavailable`.
         """
-        if grouped and (self.is_sqlite or not locks):
+        if grouped:
             return await self._group_commit.write(work)
         callbacks: list[Callable[[], None]] = []
 

@@ -209,15 +209,6 @@ class TestShortWork:
             await db.write(failing, durable=False)
         assert await db.read(_revision) == "4"
 
-    async def test_writes_share_a_commit_where_they_cannot_wait_for_each_other(self, db: Database) -> None:
-        """Grouped writes that lock rows share one transaction on SQLite, and each has its own on PostgreSQL."""
-
-        def transaction(connection: Connection) -> object:
-            return connection.get_transaction()
-
-        asked = [asyncio.create_task(db.write(transaction, grouped=True, locks=True)) for _ in range(3)]
-        assert len({id(each) for each in await asyncio.gather(*asked)}) == (1 if db.is_sqlite else 3)
-
     async def test_cancelled_write_blocks_nobody(self, db: Database) -> None:
         """A caller who gives up on a write leaves no lock held."""
         started, loop = asyncio.Event(), asyncio.get_running_loop()
