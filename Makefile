@@ -103,7 +103,8 @@ environment:
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing $(REQUIREMENTS) into $(VENV) (once)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(REQUIREMENTS)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . --config-settings editable_mode=compat
+	@# "compat" is a path in a file, the quickest to start from; that setuptools means to give it up is no news for a reader.
+	@PYTHONWARNINGS=ignore::UserWarning $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . --config-settings editable_mode=compat
 	@$(BIN)/python -m compileall -q chassis console gateway graphql_server legacy_soap mcp_server partners services shop webhooks
 
 lock: ## bring the lock files up to date (needs uv)
