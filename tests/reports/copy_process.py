@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from chassis.observability import logs
 from services.reports import bootstrap
 from services.reports.sql_store import sales
 
@@ -39,5 +38,4 @@ async def serve() -> None:
 if __name__ == "__main__":
     if "hang" in sys.argv:
         sales._add = hang_before_commit(sales._add)
-    logs.configure("reports", log_format="text", level="info")
     asyncio.run(serve())
