@@ -6,7 +6,8 @@ from lessons import kit
 
 
 def shown(how: str, answer: httpx.Response, price: str) -> None:
-    print(f"{how:<38} {price:>7}   {answer.headers.get('cache-status', '')}")
+    age = f"   Age: {answer.headers['age']}" if "age" in answer.headers else ""
+    print(f"{how:<38} {price:>7}   {answer.headers.get('cache-status', '')}{age}")
 
 
 async def show(shop: kit.Shop) -> None:
