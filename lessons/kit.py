@@ -292,7 +292,7 @@ async def _judged(check: Callable[[Shop], Awaitable[str]]) -> tuple[str, str, st
     except Void as void:
         return "VOID", str(void), ""
     except TimeoutError:
-        return "VOID", f"the check was not through after {LIMIT:.0f} s; is the machine busy?", ""
+        return "VOID", f"the check was not through after {LIMIT:.0f} s; LESSON_SECONDS=60 gives a busy machine more", ""
     except (httpx.TransportError, httpx.HTTPStatusError) as error:
         where = error.request.url.path
         return (

@@ -160,7 +160,7 @@ def main() -> None:
         _as_started()
         app()
     except Refused as refusal:
-        sys.stderr.write(f"shop: {refusal}\n")
+        sys.stderr.write(f"shop: {refusal}\n{_elsewhere()}")
         sys.exit(2)
     except OSError as error:
         if error.errno not in _NOT_WRITABLE:
@@ -183,6 +183,16 @@ def _read_files() -> None:
     for name in os.environ.keys() - given.keys():
         del os.environ[name]
     os.environ.update(given)
+
+
+def _elsewhere() -> str:
+    """A line for those who mean a lesson's shop and are not in its folder; empty where no such shop runs."""
+    if _WITH_A_SHOP_OF_THEIR_OWN.intersection(sys.argv[1:2]):
+        return ""
+    from shop.lessons.running import elsewhere
+
+    hint = elsewhere(os.environ)
+    return f"({hint})\n" if hint else ""
 
 
 def _as_started() -> None:

@@ -69,8 +69,11 @@ async def conditions(shop: Shop, url: str, product_id: str) -> None:
     await shows(shop, url, product_id, price, "Product {product} is {new}, and is sold for {old} after a second change")
     new = (await shop.http.get(url)).headers["etag"]
     answers = [(await shop.http.get(url, headers={"If-None-Match": etag})).status_code for etag in (old, new)]
-    if answers != [200, 304]:
-        raise Broken(f"A browser with the old version of product {product_id} was answered {answers[0]} instead of 200")
+    for which, answered, right in zip(("old", "new"), answers, (200, 304), strict=True):
+        if answered != right:
+            raise Broken(
+                f"A browser with the {which} version of product {product_id} was answered {answered} instead of {right}"
+            )
 
 
 async def check(shop: Shop) -> str:

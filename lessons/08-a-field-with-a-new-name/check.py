@@ -1,16 +1,13 @@
 """Old clients, of JSON and of protobuf, read what they always read; new ones read the same in cents."""
 
 import itertools
-import os
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import grpc
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-
 from lessons import kit
 from lessons.kit import FAULT, Broken, Shop, Void
+from lessons.label_printer import printed
 
 Read = Callable[[Shop, str], Awaitable[Any]]
 SOON = 3.0
@@ -21,36 +18,8 @@ LABELS = "The label printer, built with the contract of last year,"
 NEW_APP = "The new app"
 
 
-def old_contract() -> tuple[Any, Any]:
-    """Request and answer of GetProducts, as far as the label printer knows them: its stub was generated last year."""
-    text, many = descriptor_pb2.FieldDescriptorProto.TYPE_STRING, descriptor_pb2.FieldDescriptorProto.LABEL_REPEATED
-    one = descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL
-    file = descriptor_pb2.FileDescriptorProto(name="labels/catalog.proto", package="labels", syntax="proto3")
-    product = file.message_type.add(name="Product")
-    for name, number in (("id", 1), ("name", 2), ("price", 5), ("currency", 6)):
-        product.field.add(name=name, number=number, type=text, label=one)
-    file.message_type.add(name="Request").field.add(name="ids", number=1, type=text, label=many)
-    message = descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE
-    answer = file.message_type.add(name="Answer")
-    answer.field.add(name="products", number=1, type=message, type_name=".labels.Product", label=many)
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    found = (pool.FindMessageTypeByName(f"labels.{name}") for name in ("Request", "Answer"))
-    request_class, answer_class = (message_factory.GetMessageClass(each) for each in found)
-    return request_class, answer_class
-
-
-async def printed(_: Shop, product: str) -> Any:
-    """What stands on the label."""
-    request_class, answer_class = old_contract()
-    async with grpc.aio.insecure_channel(os.environ["SHOP_CATALOG_ADDRESS"]) as channel:
-        call = channel.unary_unary(
-            "/shop.catalog.v1.CatalogService/GetProducts",
-            request_serializer=request_class.SerializeToString,
-            response_deserializer=answer_class.FromString,
-        )
-        answer = await call(request_class(ids=[product]), timeout=10)
-    return answer.products[0].price
+async def on_the_label(_: Shop, product: str) -> Any:
+    return await printed(product)
 
 
 async def shown(shop: Shop, product: str) -> Any:
@@ -69,7 +38,7 @@ async def in_cents(shop: Shop, product: str) -> Any:
 CLIENTS: list[tuple[str, Read, Callable[[int], object]]] = [
     (OLD_APP, shown, lambda cents: f"{cents // 100}.{cents % 100:02}"),
     (OLD_APP, listed, lambda cents: f"{cents // 100}.{cents % 100:02}"),
-    (LABELS, printed, lambda cents: f"{cents // 100}.{cents % 100:02}"),
+    (LABELS, on_the_label, lambda cents: f"{cents // 100}.{cents % 100:02}"),
     (NEW_APP, in_cents, lambda cents: cents),
 ]
 

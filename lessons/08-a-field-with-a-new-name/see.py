@@ -1,9 +1,10 @@
-"""A client of last year, and what the contract's own check says of another one."""
+"""Two clients of last year, and what the contract's own check says of the second."""
 
 import asyncio
 import sys
 
 from lessons import kit
+from lessons.label_printer import printed
 
 
 async def show(shop: kit.Shop) -> None:
@@ -14,6 +15,7 @@ async def show(shop: kit.Shop) -> None:
         print(f"  {row['price']}")
     except KeyError as error:
         print(f"  KeyError: {error}")
+    print(f"The label printer, with field 5 of the contract of last year, prints\n  {await printed('42')!r}")
     print("\n$ python -m protos check   (the catalogue's contract, against what callers rely on)", flush=True)
     checking = await asyncio.create_subprocess_exec(sys.executable, "-m", "protos", "check")
     print("nothing is broken" if await checking.wait() == 0 else "")

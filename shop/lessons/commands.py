@@ -73,11 +73,17 @@ def start(
 def see(number: _Current = None) -> None:
     """Make the fault visible: what this lesson's page tells you to look at.
 
+    It looks at the shop as it runs; what you have changed since is in it after the next check.
     Exit code 0: shown. 1: the lesson's shop does not answer.
     """
-    from shop.lessons import checking
+    from shop.lessons import checking, shop_process
 
-    raise typer.Exit(checking.see(_current(number)))
+    workspace = _current(number)
+    # What is under lessons/ (a client, say) is not the shop's.
+    changed = [name for name in workspace.changed_files() if not name.startswith("lessons/")]
+    if changed and not shop_process.runs(workspace):
+        typer.echo("(The lesson's shop does not run your latest change: `shop lesson check` starts it anew.)", err=True)
+    raise typer.Exit(checking.see(workspace))
 
 
 @app.command()
@@ -332,6 +338,8 @@ def _show(workspace: Workspace, result: Result) -> None:
             right = "that was right" if progress.guess == lesson.answer else f"the answer is {lesson.answer}"
             typer.echo(f"You predicted {progress.guess}: {right}.\n")
         _page(lesson.explanation)
+    elif result.verdict is Verdict.VOID:
+        typer.echo("(Nothing was judged: try again with `shop lesson check`. Help: shop lesson hint)")
     elif progress.checks >= _OFFER_AFTER:
         typer.echo("(Help: shop lesson hint; and `shop lesson solution` shows one way to do it.)")
     else:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from shop.errors import Refused
 from shop.lessons import shop_process
-from shop.lessons.workspace import Workspace, home
+from shop.lessons.workspace import Workspace, current, home
 from shop.process_table import TABLE
+from shop.supervisor import state
 from shop.supervisor.environment import survey
-from shop.supervisor.state import read
+from shop.urls import data_dir
 
 _PAUSE = 0.5
 
@@ -69,15 +73,33 @@ def _run(workspace: Workspace, env: Mapping[str, str]) -> list[str]:
             return [f"The shop does not start: {error}"]
     seconds = time.monotonic() - began
     shared = survey(TABLE, workspace.environment()).shared
-    names = {process.name for process in read(workspace.data_dir)}
-    urls = {"gateway": "SHOP_GATEWAY_URL", "webhooks": "SHOP_WEBHOOKS_URL", "console": "SHOP_CONSOLE_URL"}
+    names = {process.name for process in state.read(workspace.data_dir)}
+    urls = {name: f"SHOP_{name.upper()}_URL" for name in ("gateway", "webhooks", "notifier", "console")}
     return [
         f"the shop of lesson {workspace.lesson.number} is up ({len(names)} processes, {seconds:.1f} s):",
         *(f"  {name:<9} {shared[setting]}" for name, setting in urls.items() if name in names),
         *([f"This lesson beside its X-ray: {shared[urls['console']]}/#lessons"] if "console" in names else []),
         f"Your copy of the code: cd {_short(workspace.tree)}",
-        "There, `shop …` and `shop lesson check` mean this shop.",
+        f"There, `{_program()} …` and `{_program()} lesson check` mean this shop.",
     ]
+
+
+def elsewhere(env: Mapping[str, str]) -> str:
+    """What to do where a command found no shop, because the one that runs is a lesson's; empty where it is not."""
+    try:
+        workspace = current(None, env)
+    except Refused:
+        return ""
+    own = data_dir(env)
+    here = own.resolve() == workspace.data_dir.resolve()
+    if here or state.runs(own) or shop_process.supervisor_pid(workspace) is None:
+        return ""
+    return f"the shop of lesson {workspace.tree.name} runs: for that one, cd {_short(workspace.tree)} first"
+
+
+def _program() -> str:
+    """How to start `shop` in any folder."""
+    return "shop" if shutil.which("shop") else str(Path(sys.executable).with_name("shop"))
 
 
 def _short(path: Path) -> str:

@@ -61,9 +61,15 @@ def supervisor(data_dir: Path) -> int:
 
 def settings_of_running(data_dir: Path) -> dict[str, str]:
     """`SHARED_SETTINGS` of the shop that runs in this data directory; empty where none runs."""
-    try:
-        content = json.loads((data_dir / _FILE).read_text())
-        os.kill(int(content["supervisor"]), 0)
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
+    if not runs(data_dir):
         return {}
-    return dict(content.get("settings", {}))
+    return dict(json.loads((data_dir / _FILE).read_text()).get("settings", {}))
+
+
+def runs(data_dir: Path) -> bool:
+    """Whether the shop that was last started in this data directory is still there."""
+    try:
+        os.kill(supervisor(data_dir), 0)
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return False
+    return True
