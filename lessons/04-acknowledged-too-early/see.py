@@ -13,7 +13,11 @@ async def said_of(command: str, wanted: tuple[str, ...], *, but: str = "none of 
     """Those lines of a command that have one of the wanted words; no mail is sent in this lesson's shop."""
     lines = (await kit.command(command))[1].splitlines()
     found = [line for line in lines if any(word in line for word in wanted) and but not in line]
-    print(f"$ shop {command}\n" + "\n".join(found or [f"  nothing is wrong with {wanted[0]}"]) + "\n")
+    print(
+        f"$ shop {command}\n"
+        + "\n".join(found or [f"  nothing of {wanted[0]}, but that this lesson has no mail server"])
+        + "\n"
+    )
 
 
 async def show(shop: kit.Shop) -> None:

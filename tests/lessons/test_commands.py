@@ -54,6 +54,9 @@ def test_a_way_through_a_lesson(student: Student, tree: Path) -> None:
     assert wanted.sections["Why"] not in started.stdout
     seen = student("see", cwd=copy)
     assert "5 x GET /v1/products" in seen.stdout, seen.stdout + seen.stderr
+    trace = [sys.executable, "-m", "shop", "trace", "1"]
+    astray = subprocess.run(trace, cwd=tree, check=False, capture_output=True, text=True)
+    assert "(the shop of lesson 1 runs: for that one, cd .shop/lessons/1 first)" in astray.stderr
     broken = student("check", cwd=copy)
     assert broken.returncode == 1, broken.stdout + broken.stderr
     assert broken.stdout.startswith("BROKEN: One query over 5 products")
