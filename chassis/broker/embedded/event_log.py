@@ -24,7 +24,9 @@ logger = logging.getLogger(__name__)
 LOG = "/log"
 PRUNE_EVERY = 500
 RETRY_PAUSE = 0.5
+# What one reading of the log brings at most: many events that are small, or few that are large.
 READ_BATCH_SIZE = 500
+READ_BATCH_BYTES = 128 << 10
 HEALTH_TIMEOUT = 2.0
 
 
@@ -125,9 +127,8 @@ class LogSubscription:
                 raise StopAsyncIteration
             self.wake.clear()
             try:
-                self._read.extend(
-                    await self._writer.read(partial(store.entries, after=self._after, limit=READ_BATCH_SIZE))
-                )
+                read = partial(store.entries, after=self._after, limit=READ_BATCH_SIZE, max_bytes=READ_BATCH_BYTES)
+                self._read.extend(await self._writer.read(read))
                 if not self._read:
                     await self._check_end()
             except BrokerUnavailable as error:

@@ -229,12 +229,19 @@ def bounds(connection: sqlite3.Connection) -> tuple[int, int]:
     return first, last
 
 
-def entries(connection: sqlite3.Connection, after: int, limit: int) -> list[LogEntry]:
-    """The log from right after a position, oldest first."""
+def entries(connection: sqlite3.Connection, after: int, limit: int, max_bytes: int) -> list[LogEntry]:
+    """The log from right after a position, oldest first: up to so many entries, and no more after so many bytes."""
     rows = connection.execute(
         "SELECT position, attributes, data FROM log WHERE position > ? ORDER BY position LIMIT ?", (after, limit)
     )
-    return [LogEntry(Position((offset,)), _event(attributes, data)) for offset, attributes, data in rows]
+    found: list[LogEntry] = []
+    size = 0
+    for offset, attributes, data in rows:
+        found.append(LogEntry(Position((offset,)), _event(attributes, data)))
+        size += len(data)
+        if size >= max_bytes:
+            break
+    return found
 
 
 def prune(connection: sqlite3.Connection, retention: Retention, now: float) -> None:

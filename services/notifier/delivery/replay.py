@@ -15,9 +15,10 @@ log = logging.getLogger(__name__)
 # What is kept in memory: events, and bytes of their data.
 _RECENT_EVENTS = 4_096
 _RECENT_BYTES = 8 << 20
-# What one client is given at once: it delays every other client by as long as it takes to write it.
+# What one client is given at once: it delays every other client by as long as it takes to write it, and a client that
+# stops reading keeps it in memory.
 _BATCH_SIZE = 200
-_BATCH_BYTES = 256 << 10
+_BATCH_BYTES = 128 << 10
 # Those who come from far back are read for one by one, since each such read may be a channel at the broker.
 _READERS = 16
 _TIMEOUT = 10.0
