@@ -18,8 +18,17 @@ from webhooks.incoming import http_api
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("chassis", "gateway", "graphql_server", "services", "webhooks", "console", "partners")
 CODE = re.compile(r"[A-Z]{2,}(_[A-Z0-9]+)+|INTERNAL|FORBIDDEN|OVERLOADED|UNAUTHENTICATED")
-# What looks like a code and is none: names of other people's.
-OTHERS = {"CONTENT_TYPE_LATEST", "TCP_USER_TIMEOUT"}
+# What looks like a code and is none: names of other people's, those of a WSGI request (PEP 3333) among them.
+WSGI = {
+    "CONTENT_LENGTH",
+    "CONTENT_TYPE",
+    "HTTP_TRACEPARENT",
+    "PATH_INFO",
+    "QUERY_STRING",
+    "REQUEST_METHOD",
+    "SERVER_PROTOCOL",
+}
+OTHERS = {"CONTENT_TYPE_LATEST", "TCP_USER_TIMEOUT", *WSGI}
 CODES = {each.code: each for each in error_codes().values()}
 
 

@@ -179,7 +179,7 @@ CHANGED: Mapping[str, Sequence[tuple[str, str]]] = {
     "deploy/kubernetes/base/migrations.yaml": [
         (f"{_JOB}\n---\n", f"{_JOB}\n---\n{_JOB.replace('catalog', 'reviews')}\n---\n")
     ],
-    "deploy/kubernetes/components/monitoring/monitors.yaml": [("orders, storage,", "orders, reviews, storage,")],
+    "deploy/kubernetes/components/monitoring/monitors.yaml": [("reports, storage,", "reports, reviews, storage,")],
     "deploy/kubernetes/overlays/dev/kustomization.yaml": [
         ("  - {name: storage, envs:", "  - {name: reviews, envs: [secrets/reviews.env]}\n  - {name: storage, envs:")
     ],
