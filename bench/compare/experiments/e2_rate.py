@@ -80,7 +80,7 @@ async def _shop(bench: Bench) -> Level:
 
 
 async def _measure(bench: Bench, level: Level) -> None:
-    ask, seconds = level.ask, bench.either(0.08, 0.5)
+    ask, seconds = level.ask, bench.either(0.15, 0.5)
     capacities: dict[str, float] = {}
     # The most of some tries, in turn: whatever else the machine does can only take from it.
     for pair in (*level.pairs,) * bench.either(1, 3):
