@@ -26,4 +26,7 @@ async def stack() -> AsyncIterator[Stack]:
 async def scaled(stack: Stack) -> Stack:
     """The same shop, grown: two gateways, three notifiers and a cluster of three brokers."""
     await stack.up("scale")
+    # Once, and before a test uses up the sign-ins of a minute.
+    await stack.bearer()
+    await stack.bearer("admin@shop.test", "admin")
     return stack
