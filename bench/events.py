@@ -223,11 +223,11 @@ def _copies(server: Server, folder: Path, name: str, amounts: Amounts) -> dict[s
             ports.append(str(stack.enter_context(copy)[0]))
             with role(ROLES, "client", token, *ports) as client:
                 client.hear()
-                found[str(count)] = [_told(writer, client, amounts) for _ in range(READS + 1)][1:]
+                found[str(count)] = [_delivered(writer, client, amounts) for _ in range(READS + 1)][1:]
     return found
 
 
-def _told(writer: Role, client: Role, amounts: Amounts) -> float:
+def _delivered(writer: Role, client: Role, amounts: Amounts) -> float:
     """Events a second from the first append until every connection has the last."""
     client.tell("take", amounts.copies)
     writer.tell("append", amounts.copies, amounts.batch)
@@ -236,8 +236,8 @@ def _told(writer: Role, client: Role, amounts: Amounts) -> float:
 
 
 def _print_copies(name: str, found: dict[str, list[float]]) -> None:
-    told = ", ".join(f"{count}: {statistics.median(rates):.0f}/s" for count, rates in found.items())
-    print(f"{name:<22} events to a client at each of so many notifiers: {told}", flush=True)
+    rates_by_count = ", ".join(f"{count}: {statistics.median(rates):.0f}/s" for count, rates in found.items())
+    print(f"{name:<22} events to a client at each of so many notifiers: {rates_by_count}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What an event log costs at least: SQLite, aio-pika and aiokafka as they come, with the durability of our adapters.
 
-The same events in the same batches; whoever reads is handed each event's attributes by name, and its data. There is no
+The same events in the same batches; a reader gets each event's attributes by name, and its data. There is no
 check, no position, no retention and no second attempt.
 """
 

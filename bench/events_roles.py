@@ -1,4 +1,4 @@
-"""A process of `bench.events`: `log ours|bare URL` appends and reads as told, `client TOKEN PORT…` counts frames.
+"""A process of `bench.events`: `log ours|bare URL` appends and reads on command, `client TOKEN PORT…` counts frames.
 
 A log hears `append COUNT BATCH`, `tail COUNT` (answered with a line once it is attached) and `read COUNT` (from the
 beginning), and says when that began and ended, in monotonic seconds, which all processes of a machine share. A client

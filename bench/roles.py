@@ -1,4 +1,4 @@
-"""Processes beside a benchmark that are told lines and answer with lines, and what such a process says and hears."""
+"""Processes beside a benchmark that read commands and answer, a line each, and what such a process reads and writes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 
 class Role:
-    """Another process that is told lines and answers with lines."""
+    """Another process that reads commands and answers, a line each."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.pid = process.pid

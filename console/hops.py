@@ -54,7 +54,7 @@ class Hop:
     began, and `links` are those that it has to do with otherwise; `note` is what else is to be said of it.
 
     `sent` and `received` are what `origin` kept, or `target` where `origin` tells nothing; `taken` and `answered` are
-    the same as `target` kept them, where both sides told.
+    the same as `target` kept them, where both sides captured it.
     """
 
     span_id: str

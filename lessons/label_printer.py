@@ -1,4 +1,4 @@
-"""A client of the catalogue whose code was generated from the contract of last year: it knows field 5 as the price."""
+"""A client of the catalogue whose code was generated from the contract of last year: in it, field 5 is the price."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 
 def old_contract() -> tuple[Any, Any]:
-    """Request and answer of GetProducts, as far as the label printer knows them: its stub was generated last year."""
+    """Request and answer of GetProducts, as the label printer's stub has them, which was generated last year."""
     text, many = descriptor_pb2.FieldDescriptorProto.TYPE_STRING, descriptor_pb2.FieldDescriptorProto.LABEL_REPEATED
     one = descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL
     file = descriptor_pb2.FileDescriptorProto(name="labels/catalog.proto", package="labels", syntax="proto3")

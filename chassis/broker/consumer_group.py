@@ -96,7 +96,7 @@ def share(leases: Sequence[Lease], me: str, members: int, now: datetime) -> tupl
     fewest, most = len(leases) // members, -(-len(leases) // members)
     mine = sorted(partition for partition, owner in held.items() if owner == me)
     free = sorted({lease.partition for lease in leases} - held.keys())
-    # Those who have too few wait for somebody's surplus, unless what is free is enough for them.
+    # A copy with too few waits for another's surplus, unless what is free is enough for it.
     hungry = len(counts.keys() | {me}) < members or any(count < fewest for count in counts.values())
     keep = fewest if hungry and not free and fewest else most
     return free[: max(0, most - len(mine))], mine[keep:]

@@ -1,7 +1,7 @@
 """Requests that are no message of their type: refused as the client's fault, before a method sees them.
 
 grpc.aio answers what a deserializer raises with UNKNOWN or INTERNAL, as if the server had failed. Here the deserializer
-hands on what it could not read, and the boundary refuses it, once it knows its caller.
+hands on what it could not read, and the boundary refuses it, once the caller is authenticated.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ export const PROTOCOLS = {
   Kafka: {
     name: "kafka",
     shape: "log",
-    about: "Event log: every event is kept for days, in order by its key, and each reader knows for itself how far it has read. It fits what many read and what is read again; it delivers no task and retries none.",
+    about: "Event log: every event is kept for days, in order by its key, and each reader keeps its own position. It fits what many read and what is read again; it delivers no task and retries none.",
   },
   SOAP: {
     name: "soap",

@@ -120,7 +120,7 @@ def kafka(found: Iterable[Flow]) -> list[Policy]:
             ],
             egress=[{"to": [nodes], "ports": [control, replication]}],
         ),
-        # It turns KafkaTopic and KafkaUser into what they say, and is told of them by the API server.
+        # It carries out KafkaTopic and KafkaUser, which the API server sends to it.
         _policy(
             "entity-operator",
             _is([ENTITY_OPERATOR]),

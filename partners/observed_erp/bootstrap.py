@@ -1,6 +1,6 @@
 """Runs the ERP; in development with a probe around it, which records the SOAP calls that it answers.
 
-The ERP is another company's program and knows nothing of ours, so this is how one sees the far side of such a hop: as
+The ERP is another company's program without any code of ours, so this is how one sees the far side of such a hop: as
 monitoring agents do, by middleware around an application that is not asked.
 """
 

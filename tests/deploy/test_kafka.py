@@ -77,7 +77,7 @@ def test_whoever_has_the_broker_reaches_the_log() -> None:
 @pytest.mark.kubectl
 class TestBuilt:
     def test_it_is_valid(self, tmp_path: Path) -> None:
-        """With the component, every object of Kubernetes' own has the fields that it knows, and no others."""
+        """With the component, every object of Kubernetes' own has fields of its schema, and no others."""
         for each in with_component("kafka", tmp_path):
             if each["kind"] not in FOREIGN:
                 kubernetes_validate.validate(each, "1.34", strict=True)

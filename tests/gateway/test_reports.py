@@ -1,4 +1,4 @@
-"""What administrators are told of sales."""
+"""The sales report, for administrators only."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def test_what_is_wrong_is_named(shop: Shop, query: dict[str, Any]) -> None
 
 
 async def test_an_unchanged_report_is_not_sent_again(shop: Shop) -> None:
-    """A client that shows the tag of what it has is answered 304; nobody else may keep it."""
+    """A client that shows the tag of what it has is answered 304; no shared cache may keep it."""
     headers = await shop.admin()
     first = await shop.client.get(PATH, headers=headers)
     again = await shop.client.get(PATH, headers={**headers, "if-none-match": first.headers["etag"]})

@@ -1,4 +1,4 @@
-"""The dashboard: what is sold reaches the report, GraphQL, and everybody who watches as an admin."""
+"""The dashboard: what is sold reaches the report, GraphQL, and every admin who is connected."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ async def test_graphql_has_the_same_report(shop: Shop) -> None:
 
 
 async def test_many_sales_are_few_events_for_admins_alone(shop: Shop) -> None:
-    """However many orders are paid at once, the dashboard is told at most once a second; a customer is told nothing."""
+    """However many orders are paid at once, the dashboard gets at most one event a second; a customer gets none."""
     before = await report(shop)
     async with watching(shop) as socket, watching(shop, ("demo@shop.test", "demo")) as customer:
         answers = await asyncio.gather(*(shop.place(("42", 1)) for _ in range(12)))

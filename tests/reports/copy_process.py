@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +23,7 @@ def hang_before_commit(add: Callable[..., None]) -> Callable[..., None]:
         if changes:
             sys.stdout.write("hanging\n")
             sys.stdout.flush()
-            time.sleep(600)
+            threading.Event().wait()  # until the process is killed
 
     return adding
 

@@ -1,4 +1,4 @@
-"""A producer span for each event that is appended, which who reads the event from the log goes on from."""
+"""A producer span for each event that is appended; a reader of the log continues its trace."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ from services.reports.sql_store.tables import (
 
 log = logging.getLogger(__name__)
 
-# Days that are told when all figures may have changed.
+# Days that are published when all figures may have changed.
 DAYS_TOLD = 31
 _LOCK = "generations"
 _SWEEP_SECONDS = 10.0

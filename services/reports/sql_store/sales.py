@@ -1,4 +1,4 @@
-"""Figures: a batch of the log adds to them, a report reads them, and their changes are told."""
+"""Figures: a batch of the log adds to them, a report reads them, and their changes are published."""
 
 from __future__ import annotations
 

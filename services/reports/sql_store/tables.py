@@ -76,7 +76,7 @@ RETENTION: Retention = {
         "Generations.sweep; one that waits for its payment is kept"
     ),
     "figures": Kept("they are the report: one for each day, product and customer; a retired generation's are deleted"),
-    "changed_days": Deleted("when they are told, at most a second later, by the copy that leads"),
+    "changed_days": Deleted("when they are published, at most a second later, by the copy that leads"),
     "outbox": OUTBOX_RETENTION,
 }
 
