@@ -43,10 +43,12 @@ def once_in_order(client: Listener, orders: list[str], how: str) -> None:
 
 async def moves(shop: Shop, copies: tuple[str, str]) -> None:
     """A client comes and goes; orders are placed while it is there, and while it is not."""
-    client, orders = Listener(shop), [*await place(shop)]
+    client = Listener(shop)
     async with client.at(copies[0], within=SOON):
         orders = await place(shop)
         await arrived(client, orders, "SSE")
+    # An order accepted just before the client came may be published just after: what is expected begins with its own.
+    del client.seen[: client.subjects.index(orders[0])]
     for number, missed in enumerate(MISSED, start=1):
         if copies[number % 2] == copies[number % 2 - 1]:
             raise Void("the client was always at the same copy, so nothing is known of others")
