@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from tests.compose.stack import Stack, composed, engine
+from tests.compose.stack import Stack, composed, engine, own_stack
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -18,7 +18,7 @@ async def stack() -> AsyncIterator[Stack]:
         pytest.skip("not run: needs a container engine and minutes, make compose-test")
     if reason := engine():
         pytest.fail(reason)
-    async with composed() as stack:
+    async with composed(own_stack()) as stack:
         yield stack
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 
+from tests.deploy.manifests import variables
 from tests.shop import free_ports
 from tests.waiting import eventually
 
@@ -59,24 +60,25 @@ class Stack:
 
     project: str
     ports: Mapping[str, int]
+    # Variables of the composition beside those of a test, and files of such variables, as `--env-file` takes them.
+    settings: Mapping[str, str] = field(default_factory=dict)
+    env_files: tuple[str, ...] = ()
     tokens: dict[str, str] = field(default_factory=dict)
 
     def environment(self) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SHOP_", "COMPOSE_"))}
-        own = {setting: str(port) for setting, port in self.ports.items()}
         return {
             **inherited,
-            **own,
-            "COMPOSE_PROJECT_NAME": self.project,
-            "SHOP_SUBNET": "10.213.214.0/24",
+            **self.settings,
             "SHOP_SIGN_IN_RATE_LIMIT": f"{SIGN_INS}/minute",
             "SHOP_LOG_LEVEL": "warning",
         }
 
     async def compose(self, *arguments: str, within: float = 60, failing: bool = False) -> str:
         """Run docker compose and return what it prints. Raises `AssertionError` when it fails, unless it may."""
+        files = [argument for file in self.env_files for argument in ("--env-file", file)]
         process = await asyncio.create_subprocess_exec(
-            "docker", "compose", *arguments,
+            "docker", "compose", *files, *arguments,
             cwd=ROOT, env=self.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         try:
@@ -170,18 +172,31 @@ class Stack:
         assert report["orders"] > 0
 
 
-@asynccontextmanager
-async def composed() -> AsyncIterator[Stack]:
-    """A shop of its own, from nothing, and nothing left of it; its logs are in build/compose.log if it fails."""
+def own_stack() -> Stack:
+    """A project with a name, a network and free ports of its own."""
+    project = f"polyglot-shop-test-{uuid.uuid4().hex[:8]}"
     ports = dict(zip(PUBLISHED, free_ports(len(PUBLISHED)), strict=True))
-    stack = Stack(f"polyglot-shop-test-{uuid.uuid4().hex[:8]}", ports)
+    own = {setting: str(port) for setting, port in ports.items()}
+    return Stack(project, ports, {**own, "COMPOSE_PROJECT_NAME": project, "SHOP_SUBNET": "10.213.214.0/24"})
+
+
+def configured_stack(*env_files: str) -> Stack:
+    """The project that files of variables describe, with their name, network and ports."""
+    found = {name: value for file in env_files for name, value in variables(ROOT / file).items()}
+    ports = {setting: int(found[setting]) for setting in PUBLISHED}
+    return Stack(found["COMPOSE_PROJECT_NAME"], ports, env_files=env_files)
+
+
+@asynccontextmanager
+async def composed(stack: Stack, *profiles: str) -> AsyncIterator[Stack]:
+    """A shop of its own, from nothing, and nothing left of it; its logs are in build/PROJECT.log if it fails."""
     try:
-        await stack.up()
+        await stack.up(*profiles)
         yield stack
     finally:
-        log = ROOT / "build/compose.log"
+        log = ROOT / "build" / f"{stack.project}.log"
         log.parent.mkdir(exist_ok=True)
-        everything = ["--profile", "scale", "--profile", "tools"]
+        everything = [argument for profile in ("scale", "tools", *profiles) for argument in ("--profile", profile)]
         log.write_text(await stack.compose(*everything, "logs", "--no-color", failing=True))
 
         async def removed() -> bool:

@@ -57,9 +57,9 @@ NOT_RUN = {
     "docker compose up": "needs a container engine; `make compose-test` runs it",
     "docker compose run": "likewise",
     "make down": "likewise",
-    "docker compose --env-file deploy/compose/second/env": "its settings are checked by tests/compose",
-    "docker compose --profile scale": "likewise",
-    "docker compose --env-file deploy/compose/kafka/env": "needs images; tests/compose/test_kafka.py reads its files",
+    "docker compose --env-file deploy/compose/second/env": "nightly; tests/compose/test_second.py runs it",
+    "docker compose --profile scale": "needs a container engine; `make compose-test` runs it",
+    "docker compose --env-file deploy/compose/kafka/env": "nightly; tests/compose/test_second.py runs it",
     "docker compose --env-file deploy/compose/observability/env": "needs images; `make compose-test` checks its files",
 }
 
