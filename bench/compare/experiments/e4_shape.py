@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,14 +96,23 @@ async def _shop(bench: Bench) -> Level:
 
 
 async def _known(level: Level, shape: Shape) -> None:
-    """Wait until the caches on a shape's way have heard of the products that were added. Raises `TimeoutError`."""
-    async with asyncio.timeout(_HEARD), opened(level.pairs[shape.variant.name]) as client:
+    """Wait until the caches on a shape's way have heard of the products that were added. Raises `Unequal`."""
+    async with opened(level.pairs[shape.variant.name]) as client:
         for rows in ROWS:
-            expected = digest(chosen(level.table[:rows], FULL))
-            ask, found = level.ask(shape, rows, 8), ""
-            while found != expected:
-                found = digest((await client.ask("calls", ask=ask, count=1))["answer"])
-                await asyncio.sleep(_POLL)
+            expected, answer = chosen(level.table[:rows], FULL), None
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_HEARD):
+                    while answer is None or digest(answer) != digest(expected):
+                        answer = (await client.ask("calls", ask=level.ask(shape, rows, 8), count=1))["answer"]
+                        await asyncio.sleep(_POLL)
+            if answer is None:
+                raise Unequal(f"{shape.variant.title} did not answer for {_HEARD:.0f} s when asked for {rows} rows")
+            if digest(answer) != digest(expected):
+                wrong = [got for got, row in zip(answer, expected, strict=False) if got != row]
+                raise Unequal(
+                    f"{shape.variant.title} answers {len(answer)} of {rows} rows, {len(wrong)} of them otherwise than "
+                    f"the REST API {_HEARD:.0f} s before, such as {wrong[:1]}"
+                )
 
 
 def filled(shop: RunningShop) -> list[dict[str, Any]]:
