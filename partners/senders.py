@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from chassis import wall_clock
+
 
 @dataclass(frozen=True, slots=True)
 class SignedWebhook:
@@ -37,7 +39,7 @@ def stripe(
     at: float | None = None,
 ) -> SignedWebhook:
     """A Stripe event about `obj`, created at `created` and signed at `at` (Unix seconds, now by default)."""
-    now = int(time.time() if at is None else at)
+    now = int(wall_clock.seconds() if at is None else at)
     event = {
         "id": event_id or f"evt_{uuid.uuid4().hex}",
         "object": "event",
@@ -80,7 +82,7 @@ def standard(
     event_type: str, data: Mapping[str, Any], *, secret: str, webhook_id: str = "", at: float | None = None
 ) -> SignedWebhook:
     """An event by the Standard Webhooks specification, signed at `at` (Unix seconds, now by default)."""
-    now = int(time.time() if at is None else at)
+    now = int(wall_clock.seconds() if at is None else at)
     webhook_id = webhook_id or f"msg_{uuid.uuid4().hex}"
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
     body = _json({"type": event_type, "timestamp": stamp, "data": dict(data)})
@@ -154,7 +156,7 @@ def examples(
     else:
         told = [content] * max(count, 2 if fault is Fault.OUT_OF_ORDER else 1)
     signing = _wrong(secret) if fault is Fault.FORGED else secret
-    at = time.time() - _LATE_SECONDS if fault is Fault.LATE else None
+    at = wall_clock.seconds() - _LATE_SECONDS if fault is Fault.LATE else None
     made = [_example(provider, signing, at, facts) for facts in told]
     if fault is Fault.OUT_OF_ORDER:
         return made[::-1]

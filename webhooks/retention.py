@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
+from chassis import wall_clock
 from chassis.background import forever
 from chassis.database.database import Database
 
@@ -35,7 +36,7 @@ class Retention:
     async def _round(self) -> None:
         async with self._database.try_lock("retention") as alone:
             if alone:
-                await self.forget(datetime.now(UTC))
+                await self.forget(wall_clock.now())
 
     async def forget(self, now: datetime) -> int:
         """Delete every record that ended longer ago than the retention period; returns their number."""

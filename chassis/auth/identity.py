@@ -14,6 +14,7 @@ from typing import Any
 
 import jwt
 
+from chassis import wall_clock
 from chassis.errors import Kind, ShopError
 
 ISSUER = "https://shop.test"
@@ -128,7 +129,7 @@ class TokenVerifier:
         self,
         fetch_jwks: Callable[[], Awaitable[str]],
         *,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = wall_clock.seconds,
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
         """`clock` is the wall clock, for expiry times; `steady` measures elapsed time and is never set back."""
@@ -174,11 +175,14 @@ class TokenVerifier:
                 algorithms=[ALGORITHM],
                 audience=AUDIENCE,
                 issuer=ISSUER,
-                options={"require": ["exp", "iat", "sub"]},
+                # `expires_at` is judged each time the token is shown. When it was issued decides nothing (RFC 7519,
+                # section 4.1.6): refused by a clock that was set back, each new token would be.
+                options={"require": ["exp", "iat", "sub"], "verify_exp": False, "verify_iat": False},
             )
-        except jwt.PyJWTError as error:
+            expires_at = float(claims["exp"])
+        except (jwt.PyJWTError, TypeError, ValueError) as error:
             raise _refused(f"the token is not valid: {error}") from error
-        return Principal(claims["sub"], str(claims.get("role", "")), token, float(claims["exp"]))
+        return Principal(claims["sub"], str(claims.get("role", "")), token, expires_at)
 
     async def _refresh(self) -> None:
         async with self._fetching:
@@ -218,8 +222,8 @@ class ServiceToken:
                 if self._due():
                     self._token, lifetime = await self._issue()
                     self._renew_at = time.monotonic() + lifetime * 0.8
-                    self._issued_at, self._expires_at = time.time(), time.time() + lifetime
+                    self._issued_at, self._expires_at = wall_clock.seconds(), wall_clock.seconds() + lifetime
         return self._token
 
     def _due(self) -> bool:
-        return time.monotonic() >= self._renew_at or not self._issued_at <= time.time() < self._expires_at
+        return time.monotonic() >= self._renew_at or not self._issued_at <= wall_clock.seconds() < self._expires_at

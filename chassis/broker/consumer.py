@@ -49,7 +49,9 @@ class NotYet(Exception):
     """The event is early: it can be handled once something else has happened, however long that takes."""
 
 
-_TEMPORARY_KINDS = frozenset({Kind.UNAVAILABLE, Kind.TIMEOUT, Kind.EXHAUSTED})
+# A handler calls others as its own process: refused is that process's token (by a clock that is wrong, or a secret
+# that is being replaced), whatever the event says.
+_TEMPORARY_KINDS = frozenset({Kind.UNAVAILABLE, Kind.TIMEOUT, Kind.EXHAUSTED, Kind.UNAUTHENTICATED})
 
 
 def is_temporary(error: Exception) -> bool:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -20,8 +19,10 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Column, Connection, Integer, MetaData, Table, Text, bindparam, func, or_, select
 
+from chassis import wall_clock
 from chassis.background import background, forever
 from chassis.broker.event_log import EventLog, LogEntry, LogReader, PositionExpired
+from chassis.broker.leases import Lease, Unchanged, share
 from chassis.broker.port import BrokerUnavailable
 from chassis.database.database import Database, UtcTime, insert_missing
 from chassis.retention import Deleted, Kept, Retention
@@ -79,29 +80,6 @@ class Batch:
     read: Mapping[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
-    partition: int
-    owner: str
-    until: datetime
-
-
-def share(leases: Sequence[Lease], me: str, members: int, now: datetime) -> tuple[list[int], list[int]]:
-    """The partitions to claim and those to give up, so that `members` copies end with equally many, give or take one.
-
-    A partition stays where it is unless its owner has too many or has let its lease end.
-    """
-    held = {lease.partition: lease.owner for lease in leases if lease.owner and lease.until >= now}
-    counts = Counter(held.values())
-    fewest, most = len(leases) // members, -(-len(leases) // members)
-    mine = sorted(partition for partition, owner in held.items() if owner == me)
-    free = sorted({lease.partition for lease in leases} - held.keys())
-    # A copy with too few waits for another's surplus, unless what is free is enough for it.
-    hungry = len(counts.keys() | {me}) < members or any(count < fewest for count in counts.values())
-    keep = fewest if hungry and not free and fewest else most
-    return free[: max(0, most - len(mine))], mine[keep:]
-
-
 class ConsumerGroup:
     """One copy's part in the consumer groups of a service, of which there may be several over the same log."""
 
@@ -113,6 +91,8 @@ class ConsumerGroup:
         self._database = database
         self._log = log
         self._lease = lease
+        # Of others: a stamp that is in the future, by a clock that was set since, ends like any other.
+        self._unchanged = Unchanged(lease.total_seconds())
         self._beat = lease.total_seconds() / _BEATS
         self._readers: dict[str, tuple[frozenset[int], AsyncExitStack]] = {}
         self.member = uuid.uuid4().hex
@@ -188,7 +168,7 @@ class ConsumerGroup:
         count = await self._log.partitions()
 
         def balancing(connection: Connection) -> Mapping[str, Mapping[int, int]]:
-            now = datetime.now(UTC)
+            now = wall_clock.now()
             members = self._alive(connection, now)
             return {group: self._share(connection, group, count, members, now) for group in sorted(groups)}
 
@@ -200,6 +180,10 @@ class ConsumerGroup:
         connection.execute(insert_missing(connection, members), {"member": self.member, "seen_at": now})
         connection.execute(members.update().where(members.c.member == self.member).values(seen_at=now))
         connection.execute(members.delete().where(members.c.seen_at < now - self._lease))
+        for row in connection.execute(select(members).where(members.c.member != self.member)).all():
+            if self._unchanged(row.member, row.seen_at):
+                gone = (members.c.member == row.member, members.c.seen_at == row.seen_at)
+                connection.execute(members.delete().where(*gone))
         return connection.execute(select(func.count()).select_from(members)).scalar_one()
 
     def _share(self, connection: Connection, group: str, count: int, members: int, now: datetime) -> Mapping[int, int]:
@@ -210,6 +194,12 @@ class ConsumerGroup:
             connection.execute(insert_missing(connection, table), [self._row(group, each) for each in range(count)])
         of_another_log = of_group & (columns.log != self._log.system)
         connection.execute(table.update().where(of_another_log).values(log=self._log.system, read=0, gap_at=now))
+        for row in connection.execute(rows).all():
+            held_elsewhere = row.owner not in ("", self.member)
+            if held_elsewhere and self._unchanged((group, row.partition), (row.owner, row.leased_until)):
+                ended = (columns.owner == row.owner, columns.leased_until == row.leased_until)
+                free_again = {"of": group, "at": row.partition}
+                connection.execute(table.update().where(*self._here, *ended).values(owner=""), free_again)
         leases = [Lease(row.partition, row.owner, row.leased_until) for row in connection.execute(rows)]
         claimed, given_up = share(leases, self.member, members, now)
         until = now + self._lease
@@ -266,7 +256,7 @@ class ConsumerGroup:
     async def _begin_again(self, group: str, partitions: Iterable[int], why: PositionExpired) -> None:
         """Read all that is left of these partitions, and remember that something is missing before it."""
         log.warning("the event log has lost what was not read yet", extra={"group": group, "reason": str(why)})
-        marks = [{"of": group, "at": partition, "now": datetime.now(UTC)} for partition in sorted(partitions)]
+        marks = [{"of": group, "at": partition, "now": wall_clock.now()} for partition in sorted(partitions)]
         await self._database.write(lambda connection: connection.execute(self._mark_gap, marks))
 
 

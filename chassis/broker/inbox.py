@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import Column, Connection, Index, MetaData, Table, Text, bindparam, select, tuple_
 
+from chassis import wall_clock
 from chassis.background import forever
 from chassis.database.database import Database, UtcTime, insert_missing
 from chassis.observability.tracing import note
@@ -46,7 +47,7 @@ class Inbox:
 
     def first_time(self, connection: Connection, consumer: str, event_id: str) -> bool:
         """Record that `consumer` handles the event in this transaction; False when it has done so already."""
-        row = {"consumer": consumer, "event_id": event_id, "handled_at": datetime.now(UTC)}
+        row = {"consumer": consumer, "event_id": event_id, "handled_at": wall_clock.now()}
         first = connection.execute(insert_missing(connection, self._table), row).rowcount == 1
         if not first:
             note("duplicate_dropped")
@@ -58,7 +59,7 @@ class Inbox:
         async def once() -> None:
             async with database.try_lock("inbox-retention") as alone:
                 if alone:
-                    await self.prune(database, datetime.now(UTC) - INBOX_KEEP)
+                    await self.prune(database, wall_clock.now() - INBOX_KEEP)
 
         await forever(once, name="inbox retention", every=_PRUNE_SECONDS)
 

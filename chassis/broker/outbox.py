@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -31,6 +31,7 @@ from sqlalchemy import (
     text,
 )
 
+from chassis import wall_clock
 from chassis.background import background, forever
 from chassis.broker.port import Broker, BrokerUnavailable, Event
 from chassis.database.database import Database, UtcTime, after_commit
@@ -155,7 +156,7 @@ class Outbox:
         async def measure() -> None:
             row = await self._database.read(lambda connection: connection.execute(self._select_lag).one())
             pending.set(row.pending)
-            oldest.set((datetime.now(UTC) - row.oldest).total_seconds() if row.oldest else 0)
+            oldest.set((wall_clock.now() - row.oldest).total_seconds() if row.oldest else 0)
 
         await forever(measure, name="outbox metrics", every=_MEASURE_SECONDS)
 
@@ -211,7 +212,7 @@ class Outbox:
         """Publish, and mark what was confirmed."""
         with ExitStack() as spans:
             await self._broker.publish([self._event(row, spans) for row in rows])
-        now = datetime.now(UTC)
+        now = wall_clock.now()
         marks = [{"at": row.position, "now": now} for row in rows]
         # After a power failure they are published again, as after a death before this.
         await self._database.write(lambda connection: connection.execute(self._mark, marks), durable=False)
@@ -247,7 +248,7 @@ class Outbox:
         if self._keep is None or time.monotonic() < self._prune_at:
             return
         self._prune_at = time.monotonic() + _PRUNE_SECONDS
-        before = {"before": datetime.now(UTC) - self._keep}
+        before = {"before": wall_clock.now() - self._keep}
         while True:
             found = await self._database.write(
                 lambda connection: connection.execute(self._delete_expired, before).rowcount

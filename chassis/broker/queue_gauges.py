@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 
+from chassis import wall_clock
 from chassis.background import forever
 from chassis.broker.port import Broker
 from chassis.observability.metrics import Metrics
@@ -43,5 +44,5 @@ class QueueGauges:
                 for state, number in (("ready", depth.ready), ("delayed", depth.delayed), ("dead", depth.dead)):
                     self._messages.labels(depth.queue, state).set(number)
                 known = [at for at in (depth.oldest, self._queues[depth.queue]()) if at is not None]
-                age = (datetime.now(UTC) - min(known)).total_seconds() if known else 0.0
+                age = (wall_clock.now() - min(known)).total_seconds() if known else 0.0
                 self._oldest.labels(depth.queue).set(max(0.0, age))

@@ -10,6 +10,8 @@ const OF_A_PROCESS = [
   ["kill", (name) => `kill ${name}`],
   ["ask to stop", (name) => `kill ${name} signal=15`],
   ["freeze", (name) => `freeze ${name}`],
+  ["clock an hour ahead", (name) => `clock ${name} ahead=1h`],
+  ["clock ten minutes behind", (name) => `clock ${name} behind=10min`],
 ];
 const OF_A_LINK = [
   ["300 ms late", "delay=300ms"],
@@ -25,6 +27,7 @@ const OF_THE_WORLD = [
   ["the ERP answers with HTML", () => "erp html"],
   ["a partner sends everything twice", () => "partner duplicate"],
   ["the broker is down", () => "broker down"],
+  ["all clocks jump an hour ahead", () => "clock ahead=1h"],
   ["messages that no consumer can read", () => "poison order-processing"],
 ];
 const WORLD = "the world outside";

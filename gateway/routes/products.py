@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from chassis import wall_clock
 from chassis.errors import not_found
 from chassis.grpc.timestamps import timestamp
 from gateway.clients.services import CatalogClient, upstreams
@@ -191,7 +191,7 @@ async def _availability(request: Request, product_ids: list[str]) -> list[Availa
     missing = [each for each in product_ids if each not in found]
     if missing:
         # Never stocked, or never heard of: the catalogue knows.
-        now = timestamp(datetime.now(UTC))
+        now = timestamp(wall_clock.now())
         for product in await upstreams(request).catalog.products(missing):
             found[product.id] = Availability(product_id=product.id, available=0, as_of=now)
     return [found[each] for each in product_ids if each in found]

@@ -29,6 +29,7 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
 from strawberry.types.execution import ExecutionResult
 from strawberry.types.graphql import OperationType
 
+from chassis import wall_clock
 from chassis.auth.identity import bearer
 from chassis.errors import Kind, ShopError
 from chassis.observability.tracing import SpanKind
@@ -217,7 +218,7 @@ class SocketHandler(BaseGraphQLTransportWSHandler[SocketContext, None]):
             await asyncio.sleep(self._paced - now)
 
     async def _expire(self, at: float) -> None:
-        await asyncio.sleep(max(0.0, at - time.time()))
+        await asyncio.sleep(max(0.0, at - wall_clock.seconds()))
         await self.websocket.close(FORBIDDEN, "Forbidden: the token has expired")
 
 

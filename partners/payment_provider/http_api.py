@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -19,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from chassis import wall_clock
 from chassis.http.app import http_app, start_route
 from chassis.observability.tracing import current_traceparent
 from chassis.webpages.start_page import Link, StartPage
@@ -60,7 +60,7 @@ class PaymentApi:
                 domain.check_card(asked[0])
             except Refused as refusal:
                 return Answer(refusal.status, {"error": refusal.fields}), None
-            now = time.time()
+            now = wall_clock.seconds()
             identity = f"pi_{uuid.uuid4().hex}"
             intent = PaymentIntent(identity, *asked, Status.PROCESSING, now, now + self._delay, traceparent)
             return Answer(200, as_json(intent)), intent

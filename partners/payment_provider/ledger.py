@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from chassis import wall_clock
 from partners.payment_provider import domain
 from partners.payment_provider.domain import PaymentIntent, Refund, Status, as_json, event_for, key_reused, unknown
 from partners.payment_provider.schema import SCHEMA, upgrade
@@ -82,7 +82,7 @@ class Ledger:
             after, given = domain.refund(before, amount)
             _write(db, before, after)
             identity = f"re_{uuid.uuid4().hex}"
-            refund = Refund(identity, intent_id, given, before.currency, before.order_id, time.time())
+            refund = Refund(identity, intent_id, given, before.currency, before.order_id, wall_clock.seconds())
             values = (refund.id, intent_id, given, refund.currency, refund.order_id, refund.created)
             db.execute("INSERT INTO refunds VALUES (?, ?, ?, ?, ?, ?)", values)
             return Answer(200, domain.refund_as_json(refund))
@@ -117,10 +117,10 @@ class Ledger:
         """
 
         def step(db: sqlite3.Connection) -> float | None:
-            latest = (time.time() + longest_wait,)
+            latest = (wall_clock.seconds() + longest_wait,)
             db.execute("UPDATE intents SET due = ?1 WHERE status = 'processing' AND due > ?1", latest)
             due = "SELECT * FROM intents WHERE status = 'processing' AND due <= ? ORDER BY due"
-            for row in db.execute(due, (time.time(),)).fetchall():
+            for row in db.execute(due, (wall_clock.seconds(),)).fetchall():
                 _change(db, _intent(row), change)
             next_due = "SELECT min(due) FROM intents WHERE status = 'processing'"
             moment: float | None = db.execute(next_due).fetchone()[0]
@@ -154,10 +154,10 @@ class Ledger:
         excluded = json.dumps(list(besides))
 
         def step(db: sqlite3.Connection) -> tuple[list[PendingEvent], float | None]:
-            latest = (time.time() + longest_wait,)
+            latest = (wall_clock.seconds() + longest_wait,)
             db.execute("UPDATE events SET next_attempt = ?1 WHERE delivered IS NULL AND next_attempt > ?1", latest)
             due = f"SELECT * {others} AND next_attempt <= ? ORDER BY next_attempt LIMIT ?"
-            events = [_event(row) for row in db.execute(due, (excluded, time.time(), limit))]
+            events = [_event(row) for row in db.execute(due, (excluded, wall_clock.seconds(), limit))]
             known = json.dumps([*besides, *(event.id for event in events)])
             return events, db.execute(f"SELECT min(next_attempt) {others}", (known,)).fetchone()[0]
 
@@ -165,11 +165,11 @@ class Ledger:
 
     async def delivered(self, event_id: str) -> None:
         """Mark an event as delivered to the shop."""
-        await self._note(event_id, "delivered", time.time())
+        await self._note(event_id, "delivered", wall_clock.seconds())
 
     async def postpone(self, event_id: str, delay: float) -> None:
         """Try again in `delay` seconds."""
-        await self._note(event_id, "next_attempt", time.time() + delay)
+        await self._note(event_id, "next_attempt", wall_clock.seconds() + delay)
 
     async def _note(self, event_id: str, column: str, moment: float) -> None:
         statement = f"UPDATE events SET {column} = ?, attempts = attempts + 1 WHERE id = ?"  # noqa: S608  # nosec B608 # ours, above
@@ -266,7 +266,7 @@ def _write(db: sqlite3.Connection, before: PaymentIntent, after: PaymentIntent) 
     event_type = event_for(before, after)
     if event_type:
         shown = domain.charge_as_json(after) if event_type == "charge.refunded" else as_json(after)
-        now = time.time()
+        now = wall_clock.seconds()
         event = (f"evt_{uuid.uuid4().hex}", event_type, json.dumps(shown), now, after.traceparent, 0, now)
         db.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, NULL)", event)
 

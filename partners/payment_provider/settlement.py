@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from functools import partial
 
+from chassis import wall_clock
 from chassis.background import Backoff, forever
 from partners.payment_provider.domain import collected
 from partners.payment_provider.ledger import Ledger, PendingEvent
@@ -35,11 +35,11 @@ class Collector:
         async with asyncio.TaskGroup() as tasks:
             await forever(partial(self._work, tasks), name="payment collection", every=_LOOK_SECONDS, on=self._news)
 
-    async def _work(self, tasks: asyncio.TaskGroup) -> float | None:
+    async def _work(self, tasks: asyncio.TaskGroup) -> float:
         """Do what is due; the seconds until something else is, unless there is news before."""
         self._news.clear()
         # Before the looks: should the clock be set back during them, this only makes the wait shorter.
-        now = time.time()
+        now = wall_clock.seconds()
         next_due = await self._ledger.collect_due(collected, longest_wait=self._delay)
         room = _BATCH_SIZE - len(self._telling)
         events, next_attempt = await self._ledger.untold(room, besides=self._telling, longest_wait=MAX_DELAY)
@@ -49,7 +49,8 @@ class Collector:
         # Without room, the end of one that is being told is the next thing to wait for.
         moments = (next_due, next_attempt if len(self._telling) < _BATCH_SIZE else None)
         waits = [max(0.0, moment - now) for moment in moments if moment is not None]
-        return min(waits, default=None)
+        # Never for long: set forward during the looks, the clock would make the wait longer.
+        return min([*waits, _LOOK_SECONDS])
 
     async def _tell(self, event: PendingEvent) -> None:
         try:

@@ -15,6 +15,7 @@ from email.parser import BytesHeaderParser
 from pathlib import Path
 from weakref import WeakValueDictionary
 
+from chassis import wall_clock
 from partners.smtp_sink.envelope import opened, sealed
 
 _UNFINISHED = ".unfinished"
@@ -81,7 +82,7 @@ class Mailbox:
 
     async def add(self, content: bytes, recipients: Sequence[str]) -> None:
         """Keep a mail durably, unless it is a repeat. Raises `OSError` when it cannot be written."""
-        mail = _described(content, tuple(recipients), datetime.now(UTC))
+        mail = _described(content, tuple(recipients), wall_clock.now())
         name = self._path(mail.message_id).name
         async with self._adding.setdefault(name, asyncio.Lock()):
             await self._add(content, mail)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from google.protobuf.json_format import MessageToJson
@@ -22,6 +21,7 @@ from sqlalchemy import (
     update,
 )
 
+from chassis import wall_clock
 from chassis.broker.inbox import INBOX_RETENTION, Inbox, inbox_table
 from chassis.broker.outbox import OUTBOX_RETENTION, Outbox, outbox_table
 from chassis.broker.port import Event
@@ -129,7 +129,7 @@ def _locked(connection: Connection, product_id: str) -> Product:
 def _changed_event(product: Product, *, deleted: bool = False) -> Event:
     payload = ProductChanged(product_id=product.id, version=product.version, deleted=deleted)
     data = MessageToJson(payload, preserving_proto_field_name=True, indent=None).encode()
-    return Event(uuid.uuid4().hex, "product.changed", "/catalog", product.id, datetime.now(UTC), data)
+    return Event(uuid.uuid4().hex, "product.changed", "/catalog", product.id, wall_clock.now(), data)
 
 
 def _row(product: Product) -> dict[str, object]:

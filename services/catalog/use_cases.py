@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from chassis import wall_clock
 from chassis.errors import Kind, ShopError, invalid
 from services.catalog.domain import Product, Quote, changed, quote, version_mismatch
 from services.catalog.ports import Inventory, ProductStore
@@ -55,7 +56,7 @@ class Catalog:
         missing = {field: "is required" for field in _REQUIRED if field not in fields}
         if missing:
             raise invalid("the product cannot be accepted", **missing)
-        product = replace(changed(_BLANK, fields, datetime.now(UTC)), id=uuid.uuid4().hex)
+        product = replace(changed(_BLANK, fields, wall_clock.now()), id=uuid.uuid4().hex)
         await self._store.add(product)
         return product
 
@@ -64,7 +65,7 @@ class Catalog:
 
         def change(product: Product) -> Product:
             _check_version(product, if_version)
-            return changed(product, fields, datetime.now(UTC))
+            return changed(product, fields, wall_clock.now())
 
         return await self._store.change(product_id, change)
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import BigInteger, Column, Date, Integer, MetaData, Table, Text, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from chassis import wall_clock
 from chassis.currency import from_minor
 from chassis.database.database import Database, insert_missing
 from chassis.errors import Kind, ShopError, invalid, not_found
@@ -79,7 +80,7 @@ _POSITION = re.compile(r"[0-9]{10}")
 class ModernErp:
     """Implements `ports.Erp`. `now` is the clock."""
 
-    def __init__(self, database: Database, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(self, database: Database, now: Callable[[], datetime] = wall_clock.now) -> None:
         self._database = database
         self._now = now
 

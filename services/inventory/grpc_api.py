@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+from chassis import wall_clock
 from chassis.auth.identity import admin, anyone, current_principal, service
 from chassis.errors import Kind, ShopError
 from chassis.grpc.timestamps import timestamp
@@ -77,7 +77,7 @@ class InventoryApi(InventoryServiceServicer):
         """
         caller = current_principal()
         async for adjustment in request_iterator:
-            if caller.expires_at <= time.time():
+            if caller.expires_at <= wall_clock.seconds():
                 # A scanner's stream may last a day; its token does not.
                 raise ShopError("INVALID_TOKEN", "the token has expired", Kind.UNAUTHENTICATED)
             level = pb.StockLevel(adjustment_id=adjustment.id, product_id=adjustment.product_id)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
+from chassis import wall_clock
 from chassis.errors import Kind, ShopError, invalid
 from services.inventory.domain import Adjustment, Availability, Line, Reservation, Stock, availability
 from services.inventory.ports import Erp, StockStore
@@ -21,7 +22,7 @@ _NOTE_EVERY = timedelta(seconds=10)
 
 
 def _now() -> datetime:
-    return datetime.now(UTC)
+    return wall_clock.now()
 
 
 class Inventory:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from google.protobuf.json_format import MessageToJson
 
+from chassis import wall_clock
 from chassis.broker.port import Broker, BrokerUnavailable, Event
 from chassis.errors import unavailable
 from chassis.grpc.client import Client
@@ -35,7 +35,7 @@ class BrokerChatLog:
         self._telemetry = telemetry
 
     async def post(self, *, order_id: str, owner: str, author: str, text: str) -> None:
-        now = datetime.now(UTC)
+        now = wall_clock.now()
         message = ChatPosted(order_id=order_id, user_id=owner, author_id=author, text=text)
         message.posted_at.FromDatetime(now)
         data = MessageToJson(message, preserving_proto_field_name=True, indent=None).encode()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 
+from chassis import wall_clock
 from chassis.errors import Kind, ShopError
 from services.orders import domain
 from services.orders.domain import Order, Status
@@ -54,5 +54,5 @@ def _new_order(user_id: str, quote: Quote) -> Order:
         items=quote.items,
         total=quote.total,
         currency=quote.currency,
-        placed_at=datetime.now(UTC),
+        placed_at=wall_clock.now(),
     )

@@ -8,8 +8,9 @@ own row decides at the end; whoever finds it rejected or cancelled undoes whatev
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
+from chassis import wall_clock
 from chassis.broker.consumer import NotYet
 from chassis.errors import Kind, ShopError
 from services.orders import domain
@@ -23,7 +24,7 @@ _REFUSALS = (Kind.PRECONDITION, Kind.INVALID, Kind.NOT_FOUND)
 
 
 def _now() -> datetime:
-    return datetime.now(UTC)
+    return wall_clock.now()
 
 
 class Saga:

@@ -6,7 +6,7 @@ import json
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -30,6 +30,7 @@ from sqlalchemy import (
     update,
 )
 
+from chassis import wall_clock
 from chassis.broker.outbox import Outbox, outbox_table
 from chassis.broker.port import Event
 from chassis.currency import from_minor, to_minor
@@ -185,7 +186,7 @@ class SqlOrderStore:
         await self._database.write(adding)
 
     def _record(self, connection: Connection, order: Order, happened: OrderEvent) -> None:
-        self._events.add(connection, _event(order, happened, order.version, datetime.now(UTC)))
+        self._events.add(connection, _event(order, happened, order.version, wall_clock.now()))
 
     async def _rows(self, statement: Select[Any]) -> Sequence[Row[Any]]:
         return await self._database.read(lambda connection: connection.execute(statement).all())

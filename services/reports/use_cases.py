@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import date
 
+from chassis import wall_clock
 from services.reports.domain import By, period
 from services.reports.ports import Rebuild, Rebuilds, Report, SalesStore
 
@@ -17,7 +18,7 @@ class Reports:
         self, by: By, first: str, last: str, *, after: tuple[str, int, str] | None, size: int
     ) -> tuple[Report, date, date]:
         """What was sold from the first day to the last. Raises INVALID_INPUT for days that make no report."""
-        since, until = period(first, last, datetime.now(UTC).date())
+        since, until = period(first, last, wall_clock.now().date())
         return await self._store.sales(by, since, until, after, size), since, until
 
     async def rebuild(self) -> Rebuild:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from math import inf
@@ -23,6 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
+from chassis import wall_clock
 from chassis.database.database import Database, UtcTime, insert_missing
 from chassis.retention import MIGRATED, Deleted, Kept, Retention
 from services.users.domain import Role, User, email_taken
@@ -122,7 +122,7 @@ def _key(row: Any) -> SigningKey:
 
 
 def _too_old(key: SigningKey, max_age: float) -> bool:
-    return time.time() - key.made_at > max_age
+    return wall_clock.seconds() - key.made_at > max_age
 
 
 def _row(user: User) -> dict[str, object]:

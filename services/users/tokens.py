@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from chassis import wall_clock
 from chassis.auth.identity import ALGORITHM, AUDIENCE, ISSUER
 
 # Seconds for which a new key is published before anything is signed with it: by then every copy of this service
@@ -33,7 +33,9 @@ def new_signing_key() -> SigningKey:
     """A fresh key, named by the beginning of its public key's SHA-256."""
     private = Ed25519PrivateKey.generate()
     public = private.public_key().public_bytes_raw()
-    return SigningKey(hashlib.sha256(public).hexdigest()[:16], private.private_bytes_raw(), round(time.time(), 3))
+    return SigningKey(
+        hashlib.sha256(public).hexdigest()[:16], private.private_bytes_raw(), round(wall_clock.seconds(), 3)
+    )
 
 
 class JwtSigner:
@@ -56,8 +58,10 @@ class JwtSigner:
         self._jwks = json.dumps({"keys": [_public_jwk(key) for key in keys]})
 
     def sign(self, subject: str, role: str) -> tuple[str, int]:
-        now = int(time.time())
-        key_id = next((key.id for key in self._keys if time.time() - key.made_at >= PUBLISHED_FIRST), self._keys[-1].id)
+        now = int(wall_clock.seconds())
+        key_id = next(
+            (key.id for key in self._keys if wall_clock.seconds() - key.made_at >= PUBLISHED_FIRST), self._keys[-1].id
+        )
         claims = {
             "iss": ISSUER,
             "aud": AUDIENCE,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hmac
 import uuid
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 
+from chassis import wall_clock
 from chassis.auth.identity import Principal
 from chassis.email_addresses import canonical_email, known_forms
 from chassis.errors import invalid
@@ -58,7 +58,7 @@ class Users:
             email=canonical_email(email),
             role=Role.CUSTOMER,
             password_hash=await self._passwords.hash(password),
-            registered_at=datetime.now(UTC),
+            registered_at=wall_clock.now(),
         )
         await self._store.add(user)
         return user

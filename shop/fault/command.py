@@ -213,12 +213,13 @@ _add("freeze", "Stop processes where they are", "freeze PROCESS…")
 _add(
     "link",
     "Break one arrow",
-    "link A:B delay=50ms | jitter=20ms | rate=10kb/s | cut=9 | reset | black-hole | half-open | refuse",
+    "link A:B delay=50ms | jitter=20ms | rate=10kb/s | cut=9 | reset | black-hole | half-open | refuse | alarm",
 )
-_add("broker", "Take the broker away", "broker down | slow | silent")
+_add("broker", "Take the broker away", "broker down | slow | silent | alarm")
 _add("database", "Take databases away", "database down | slow | silent | full [SERVICE]")
 _add("erp", "Let the ERP misbehave", "erp delay=500ms | maintenance | html | contract-changed")
 _add("partner", "Send webhooks with a fault", "partner duplicate | late | forged | out-of-order | slow | flood")
+_add("clock", "Set the clock of processes, or of all", "clock [PROCESS…] ahead=1h | behind=10min")
 _add("poison", "Publish what no consumer can read", "poison QUEUE")
 
 

@@ -22,6 +22,8 @@ from shop.supervisor import signals
 # The settings that name two inherited pipes: one to say "ready" on, one that ends when the supervisor does.
 READY = "SHOP_READY_FD"
 LIFELINE = "SHOP_LIFELINE_FD"
+# The setting by which a fault lab sets the process's clock.
+CLOCK = "SHOP_LAB_CLOCK"
 TIMEOUT = 10.0
 
 
@@ -66,7 +68,18 @@ def run(spec: ProcessSpec) -> None:
         return
     from chassis.process import main
 
+    if clock := os.environ.get(CLOCK):
+        _follow(clock)
     main(spec.name, entry)
+
+
+def _follow(clock: str) -> None:
+    """Have the wall clock of a lab: right, or as wrong as its fault says."""
+    from chassis import wall_clock
+
+    if os.environ.get("SHOP_ENV") == "production":
+        raise SystemExit(f"{CLOCK} is refused where SHOP_ENV=production: it is there to break the shop; unset it")
+    wall_clock.follow(Path(clock))
 
 
 def _leave_supervisor(env: Mapping[str, str], leave: Iterable[int]) -> None:

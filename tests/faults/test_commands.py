@@ -9,6 +9,7 @@ import signal
 import sys
 import uuid
 from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -104,6 +105,50 @@ async def test_whatever_ends_the_command_ends_the_freeze(shop: Env, number: sign
     freezing.send_signal(number)
     await freezing.communicate()
     await eventually(lambda: process_state(shop, "mailer") != "T")
+
+
+@with_the_shop
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+async def test_a_clock_that_is_set_is_right_again(shop: Env, number: signal.Signals) -> None:
+    """Orders are placed at the time that their process has, an hour ahead; however the command ends, it is right."""
+    async with httpx.AsyncClient(base_url=gateway_of(shop), timeout=60) as http:
+        form = {"username": "demo@shop.test", "password": "demo"}
+        token = (await http.post("/v1/auth/token", data=form)).json()["access_token"]
+
+        async def ahead() -> float:
+            """Seconds by which an order is placed after now."""
+            headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": uuid.uuid4().hex}
+            order = {"items": [{"product_id": "3", "quantity": 1}]}
+            answer = await http.post("/v1/orders", json=order, headers=headers)
+            assert answer.status_code == 202, answer.text
+            placed_at = datetime.fromisoformat(answer.json()["placed_at"])
+            return (placed_at - datetime.now(UTC)).total_seconds()
+
+        assert abs(await ahead()) < 60
+        # The token outlives half of that.
+        setting = await begun(shop, "clock", "orders", "ahead=10min", "--for", "300")
+
+        async def wrong() -> bool:
+            return await ahead() > 500
+
+        await eventually(wrong, within=60)
+        setting.send_signal(number)
+        output, _ = await setting.communicate()
+
+        async def right() -> bool:
+            return abs(await ahead()) < 60
+
+        await eventually(right, within=60)
+    if number == signal.SIGINT:
+        assert "undone: orders: the clock is right; it was read " in output.decode()
+
+
+@with_the_shop
+async def test_a_clock_that_none_has_is_refused(shop: Env) -> None:
+    """The legacy ERP's clock is its own; a jump has one direction and a unit."""
+    for words in (["legacy_soap", "ahead=1h"], ["orders"], ["ahead=1h", "behind=1h"], ["ahead=soon"], ["ahead=400d"]):
+        code, output = await fault(shop, "clock", *words)
+        assert (code, "clock" in output or "time" in output) == (2, True), output
 
 
 @with_the_shop

@@ -20,6 +20,7 @@ from chassis.observability.tracing import SpanKind, Telemetry
 from tests.waiting import eventually
 
 DELAYS = (0.5, 2.0, 8.0)
+_PASSING = {Kind.UNAVAILABLE, Kind.TIMEOUT, Kind.EXHAUSTED, Kind.UNAUTHENTICATED}
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
@@ -45,6 +46,7 @@ class TestDeciding:
             ShopError("AWAY", "away", Kind.UNAVAILABLE),
             ShopError("SLOW", "slow", Kind.TIMEOUT),
             ShopError("BUSY", "busy", Kind.EXHAUSTED),
+            ShopError("INVALID_TOKEN", "the token has expired", Kind.UNAUTHENTICATED),
             BrokerUnavailable("away"),
             ConnectionRefusedError("away"),
             TimeoutError(),
@@ -53,13 +55,13 @@ class TestDeciding:
         ids=repr,
     )
     def test_what_passes_by_itself_is_retried_without_end(self, error: Exception) -> None:
-        """An outage or early news never becomes a dead letter; the delay stops growing at the last one."""
+        """An outage, early news or a refused token never becomes a dead letter; the delay stops at the last one."""
         for attempt, delay in ((1, 0.5), (3, 8.0), (4, 8.0), (1_000, 8.0)):
             decision = decide(error, attempt, DELAYS)
             assert isinstance(decision, Retry)
             assert decision.delay == delay
 
-    @pytest.mark.parametrize("kind", sorted(set(Kind) - {Kind.UNAVAILABLE, Kind.TIMEOUT, Kind.EXHAUSTED}, key=str))
+    @pytest.mark.parametrize("kind", sorted(set(Kind) - _PASSING, key=str))
     def test_what_is_refused_ends_in_the_dead_letters(self, kind: Kind) -> None:
         """A refusal or a fault of our own is tried a few times, not for ever."""
         assert isinstance(decide(ShopError("NO", "no", kind), 4, DELAYS), DeadLetter)

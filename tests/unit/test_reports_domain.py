@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
 
-from chassis.broker.consumer_group import Lease, share
+from chassis.broker.leases import Lease, Unchanged, share
 from chassis.errors import ShopError
 from services.reports.consumer import fact_of
 from services.reports.domain import (
@@ -138,3 +138,27 @@ def test_the_only_partition_stays_where_it_is() -> None:
     assert settled(1, ["b", "a"], held={0: "a"}) == ({0: "a"}, 0)
     ended = [Lease(0, "a", NOW - timedelta(seconds=1))]
     assert share(ended, "b", 1, NOW) == ([0], [])
+
+
+def test_a_stamp_that_is_not_renewed_ends_whatever_time_it_says() -> None:
+    """Written by a clock that was an hour ahead, it ends like any other, by a clock that is never set."""
+    passed = [0.0]
+    unchanged = Unchanged(6.0, steady=lambda: passed[0])
+    future = NOW + timedelta(hours=1)
+    assert not unchanged("a", future)
+    passed[0] = 5.9
+    assert not unchanged("a", future)
+    assert not unchanged("b", future)
+    passed[0] = 6.0
+    assert unchanged("a", future)
+    # Should it be there again, it is new.
+    assert not unchanged("a", future)
+
+
+def test_a_stamp_that_is_renewed_does_not_end() -> None:
+    """However late each renewal is seen."""
+    passed = [0.0]
+    unchanged = Unchanged(6.0, steady=lambda: passed[0])
+    for beat in range(5):
+        passed[0] = 100.0 * beat
+        assert not unchanged("a", NOW + timedelta(seconds=beat))

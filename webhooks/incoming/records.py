@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
+from chassis import wall_clock
 from chassis.errors import ShopError
 from webhooks.incoming.domain import Webhook, parse
 from webhooks.incoming.ports import WebhookStore
@@ -48,7 +49,7 @@ class Records:
         self._keep = keep
 
     async def page(self, *, after: tuple[datetime, str] | None, size: int) -> RecordPage:
-        since = datetime.now(UTC) - self._keep
+        since = wall_clock.now() - self._keep
         found = await self._store.records(PAYMENT_PROVIDER, after=after, size=size + 1)
         page = [WebhookRecord(webhook, published, payment_news(webhook)) for webhook, published in found[:size]]
         last = page[-1].webhook if len(found) > size else None

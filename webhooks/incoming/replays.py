@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
+from chassis import wall_clock
 from chassis.auth.identity import Principal
 from chassis.broker.port import Broker, BrokerUnavailable
 from chassis.errors import invalid, not_found
@@ -55,7 +56,7 @@ class Replays:
         return replayed, page.next is not None
 
     async def _replay(self, ids: Sequence[str], caller: Principal, reason: str) -> list[Webhook]:
-        before = await self._store.replay(ids, by=caller.subject, reason=reason, at=datetime.now(UTC))
+        before = await self._store.replay(ids, by=caller.subject, reason=reason, at=wall_clock.now())
         for webhook in before:
             if webhook.status is Status.FAILED:
                 await self._dead_letters.drop(webhook.announcement_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -29,6 +29,7 @@ from sqlalchemy import (
     update,
 )
 
+from chassis import wall_clock
 from chassis.broker.inbox import inbox_table
 from chassis.database.batching import Batcher
 from chassis.database.database import Database, UtcTime
@@ -130,7 +131,7 @@ class SqlWebhookStore:
         return [_summary(row) for row in found]
 
     async def mark_published(self, published: Sequence[Webhook]) -> None:
-        now = datetime.now(UTC)
+        now = wall_clock.now()
         marks = [{"at": webhook.id, "after_replays": webhook.replays, "now": now} for webhook in published]
         # After a power failure they are published again, as after a death before this.
         await self._database.write(lambda rows: rows.execute(_MARK_PUBLISHED, marks), durable=False)

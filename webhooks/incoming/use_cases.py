@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
+from chassis import wall_clock
 from chassis.errors import Kind, ShopError, not_found
 from webhooks.incoming import handlers
 from webhooks.incoming.domain import PROVIDERS, Headers, Outcome, Status, Webhook, name_event, parse
@@ -21,7 +21,7 @@ class Receiving:
         intake: Intake,
         keys: Mapping[str, Sequence[bytes]],
         *,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = wall_clock.seconds,
     ) -> None:
         """`keys`: provider -> its keys, the ones being rotated out included."""
         self._intake = intake

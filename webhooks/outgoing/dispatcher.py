@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
-from chassis import background
+from chassis import background, wall_clock
 from chassis.background import Backoff, forever
 from chassis.database.database import Database
 from webhooks.outgoing.domain import Delivery, Endpoint, Persistence, after_attempt
@@ -58,7 +58,7 @@ class Dispatcher:
             while True:
                 self._news.clear()
                 await self._check_clock()
-                for endpoint_id in await self._store.endpoints_due(datetime.now(UTC)):
+                for endpoint_id in await self._store.endpoints_due(wall_clock.now()):
                     if endpoint_id not in self._lanes and len(self._lanes) < _MAX_LANES:
                         self._open_lane(endpoint_id)
                 await self._rest()
@@ -75,7 +75,7 @@ class Dispatcher:
             return
         waits = [timedelta(0), *(timedelta(seconds=delay * (1 + _JITTER)) for delay in self._persistence.delays)]
         longest_pause = timedelta(seconds=self._persistence.longest_pause)
-        await self._store.shorten_waits(datetime.now(UTC), waits, longest_pause)
+        await self._store.shorten_waits(wall_clock.now(), waits, longest_pause)
         self._clock_check_at = now + _CLOCK_SECONDS
 
     def _open_lane(self, endpoint_id: str) -> None:
@@ -93,7 +93,7 @@ class Dispatcher:
         """Send what is due for an endpoint until nothing is; after a failure of ours, once more after a pause."""
         try:
             while True:
-                endpoint, deliveries = await self._store.due(endpoint_id, datetime.now(UTC), _MAX_CONCURRENT)
+                endpoint, deliveries = await self._store.due(endpoint_id, wall_clock.now(), _MAX_CONCURRENT)
                 if endpoint is None or not deliveries:
                     return
                 await asyncio.gather(*(self._attempt(endpoint, delivery) for delivery in deliveries))
@@ -110,10 +110,10 @@ class Dispatcher:
 
     async def _rest(self) -> None:
         """Sleep until the next delivery is due, or until there is news; never long, for the sake of other processes."""
-        due = await self._store.next_due(datetime.now(UTC))
+        due = await self._store.next_due(wall_clock.now())
         wait = _LOOK_SECONDS
         if due is not None:
-            wait = min(wait, max(0.02, (due - datetime.now(UTC)).total_seconds()))
+            wait = min(wait, max(0.02, (due - wall_clock.now()).total_seconds()))
         if self._lanes:
             wait = max(wait, 0.1)  # most likely a busy lane's; its end is news
         await background.wait(self._news, wait)

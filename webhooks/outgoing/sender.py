@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import aiohttp
 
+from chassis import wall_clock
 from chassis.observability.capture.http import aiohttp_middlewares, keep_aiohttp_response
 from chassis.observability.tracing import SpanKind, Telemetry, current_traceparent
 from webhooks.outgoing.addresses import guarded_socket
@@ -28,7 +28,7 @@ class HttpSender:
         self._telemetry = telemetry
 
     async def send(self, endpoint: Endpoint, delivery: Delivery) -> Attempt:
-        at, began = datetime.now(UTC), time.perf_counter()
+        at, began = wall_clock.now(), time.perf_counter()
         status, error, response, later = 0, "", "", None
         try:
             status, response, later = await self._post(endpoint, delivery)
@@ -56,7 +56,7 @@ class HttpSender:
                 "shop.bytes.sent": len(delivery.body),
             },
         ) as span:
-            now = datetime.now(UTC)
+            now = wall_clock.now()
             headers = {**signed_headers(delivery, endpoint, now), "traceparent": current_traceparent()}
             async with self._session.post(
                 endpoint.url, data=delivery.body, headers=headers, allow_redirects=False

@@ -5,8 +5,9 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
+from chassis import wall_clock
 from chassis.auth.identity import Principal
 from chassis.errors import not_found
 from webhooks.outgoing import domain
@@ -49,7 +50,7 @@ class Endpoints:
             event_types=types,
             description=description,
             secret=domain.new_secret(),
-            created_at=datetime.now(UTC),
+            created_at=wall_clock.now(),
         )
         if not await self._endpoints.add(endpoint, most=domain.MAX_ENDPOINTS):
             raise domain.too_many()
@@ -101,7 +102,7 @@ class Endpoints:
         Raises NOT_FOUND, TOO_MANY_SECRETS, or ROTATED_MEANWHILE: of two callers at once, one gets a secret.
         """
         endpoint = await self.get(endpoint_id, caller)
-        anew = domain.rotated(endpoint, datetime.now(UTC), self._grace)
+        anew = domain.rotated(endpoint, wall_clock.now(), self._grace)
         if not await self._endpoints.replace_secret(anew, endpoint.secret):
             raise domain.rotated_meanwhile(endpoint)
         return anew
@@ -128,7 +129,7 @@ class Endpoints:
             raise not_found("delivery", delivery_id)
         if not endpoint.enabled:
             raise domain.is_disabled(endpoint)
-        again = domain.asked_again(delivery, datetime.now(UTC))
+        again = domain.asked_again(delivery, wall_clock.now())
         if not await self._deliveries.ask_again(again):
             raise not_found("delivery", delivery_id)
         self._wake()

@@ -7,12 +7,12 @@ import itertools
 import json
 import logging
 import sqlite3
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
+from chassis import wall_clock
 from chassis.background import forever
 from chassis.broker import cloudevents
 from chassis.broker.embedded import peers, store
@@ -79,11 +79,11 @@ class EmbeddedBroker:
         for event in events:
             if (span := capture.open_span(event.extensions.get("traceparent", ""))) is not None:
                 attributes = json.dumps(cloudevents.headers(event))
-                capture.sent(span, sqlite_row((None, attributes, event.data, time.time())))
+                capture.sent(span, sqlite_row((None, attributes, event.data, wall_clock.seconds())))
         prune = self.log.pruning(len(events))
 
         def write(connection: sqlite3.Connection) -> None:
-            store.publish(connection, routed, time.time(), logged=self._logged)
+            store.publish(connection, routed, wall_clock.seconds(), logged=self._logged)
             prune(connection)
 
         news = frozenset((LOG, *(queue for event in routed for queue in event.queues)))

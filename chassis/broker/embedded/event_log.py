@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 
+from chassis import wall_clock
 from chassis.broker import cloudevents
 from chassis.broker.embedded import store
 from chassis.broker.embedded.writer import Writer
@@ -52,7 +52,7 @@ class EmbeddedLog:
         prune = self.pruning(len(events))
 
         def write(connection: sqlite3.Connection) -> None:
-            store.publish(connection, routed, time.time())
+            store.publish(connection, routed, wall_clock.seconds())
             prune(connection)
 
         await self._writer.write(write, durable=True, news=frozenset([LOG]))
@@ -63,7 +63,7 @@ class EmbeddedLog:
         if self._unpruned < PRUNE_EVERY:
             return lambda _: None
         self._unpruned = 0
-        return lambda connection: store.prune(connection, self._retention, time.time())
+        return lambda connection: store.prune(connection, self._retention, wall_clock.seconds())
 
     @asynccontextmanager
     async def tail(self, after: Position | None = None, *, upto: Position | None = None) -> AsyncIterator[LogReader]:

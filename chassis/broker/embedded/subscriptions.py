@@ -6,10 +6,10 @@ import asyncio
 import json
 import logging
 import sqlite3
-import time
 from collections.abc import Callable
 from functools import partial
 
+from chassis import wall_clock
 from chassis.background import forever
 from chassis.broker import cloudevents
 from chassis.broker.embedded import store
@@ -101,7 +101,7 @@ class QueueSubscription:
             await self._give_back()
         if not self._free:
             return None
-        now = time.time()
+        now = wall_clock.seconds()
         claim = partial(store.claim, queue=self._queue, holder=self._holder, limit=self._free, now=now)
         look = await self._writer.write(claim, unless=partial(store.nothing_due, queue=self._queue, now=now))
         for claimed in look.claims:
@@ -143,9 +143,9 @@ class HeldDelivery:
 
     async def retry(self, delay: float, reason: str) -> None:
         logger.debug("event %s is retried in %.1f s: %s", self.event.id, delay, reason)
-        retry = partial(store.retry, delay=delay, now=time.time())
+        retry = partial(store.retry, delay=delay, now=wall_clock.seconds())
         await self._subscription.settle(self._claim.held, retry, news=True)
 
     async def dead_letter(self, reason: str) -> None:
-        settle = partial(store.dead_letter, event_id=self.event.id, reason=reason, now=time.time())
+        settle = partial(store.dead_letter, event_id=self.event.id, reason=reason, now=wall_clock.seconds())
         await self._subscription.settle(self._claim.held, settle)

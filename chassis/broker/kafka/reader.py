@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
-import time
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
@@ -17,6 +16,7 @@ from contextlib import suppress
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import ConsumerStoppedError, KafkaError, OffsetOutOfRangeError
 
+from chassis import wall_clock
 from chassis.broker import cloudevents
 from chassis.broker.event_log import LogEntry, Position, PositionExpired
 from chassis.broker.kafka.address import Address
@@ -77,7 +77,7 @@ class LogSubscription:
         if after is not None and len(after.offsets) > count:
             raise PositionExpired(f"the log has {count} partitions, and the position is one of {len(after.offsets)}")
         await self._consumer.start()
-        self._began = time.time() * 1000
+        self._began = wall_clock.seconds() * 1000
         partitions = [self._partition(index) for index in range(count)]
         first = await self._consumer.beginning_offsets(partitions)
         if after is None:
@@ -116,7 +116,7 @@ class LogSubscription:
         if max(after) >= count:
             raise PositionExpired(f"the log has {count} partitions, and this is one of {max(after) + 1}")
         await self._consumer.start()
-        self._began = time.time() * 1000
+        self._began = wall_clock.seconds() * 1000
         first = await self._consumer.beginning_offsets([self._partition(index) for index in after])
         begin = [0] * count
         for each, oldest in first.items():
@@ -200,7 +200,7 @@ class LogSubscription:
                 # Past what is no record: a transaction's end has an offset, too.
                 self._next[index] = max(self._next[index], await self._consumer.position(partition))
                 self.position = self.position.advanced(index, self._next[index])
-        late = time.time() * 1000 - min(answered, default=self._began)
+        late = wall_clock.seconds() * 1000 - min(answered, default=self._began)
         if late > LATE_MS:
             self._is_away(f"no answer for {late / 1000:.0f} s")
         else:

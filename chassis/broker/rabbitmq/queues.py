@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from uuid import uuid4
@@ -15,6 +14,7 @@ from aio_pika.exceptions import ChannelInvalidStateError
 from aiormq.abc import AbstractChannel as UnderlayChannel
 from pamqp.common import FieldValue
 
+from chassis import wall_clock
 from chassis.background import forever
 from chassis.broker import cloudevents
 from chassis.broker.port import BrokerUnavailable, Event
@@ -227,4 +227,4 @@ def _left_to_wait(message: AbstractIncomingMessage) -> float:
 
 
 def _milliseconds(from_now: float = 0) -> int:
-    return int((time.time() + from_now) * 1000)
+    return int((wall_clock.seconds() + from_now) * 1000)

@@ -7,11 +7,12 @@ rows, `available - n WHERE available >= n`, and may not fall below zero.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Select, bindparam, select, update
 
+from chassis import wall_clock
 from chassis.broker.outbox import Outbox
 from chassis.broker.port import Event
 from chassis.database.batching import Batcher
@@ -171,7 +172,7 @@ class SqlStockStore:
         return [Adjustment(row.id, row.product_id, row.quantity, row.counted_at) for row in rows]
 
     async def note_booked(self, adjustment_ids: Sequence[str]) -> None:
-        statement = update(adjustments).where(adjustments.c.id.in_(adjustment_ids)).values(booked_at=datetime.now(UTC))
+        statement = update(adjustments).where(adjustments.c.id.in_(adjustment_ids)).values(booked_at=wall_clock.now())
         await self._database.write(lambda connection: connection.execute(statement))
 
     async def note_erp_levels(self, levels: Mapping[str, int], as_of: datetime) -> None:
@@ -211,7 +212,7 @@ class SqlStockStore:
 
 
 def _add_missing(connection: Connection, received: Mapping[str, int]) -> None:
-    now = datetime.now(UTC)
+    now = wall_clock.now()
     rows = [
         {
             "product_id": key,
@@ -233,5 +234,5 @@ def _locked(connection: Connection, order_id: str) -> Reservation | None:
 
 
 def _change_state(connection: Connection, order_id: str, state: State, expires_at: datetime | None = None) -> None:
-    values = {"state": state.value, "changed_at": datetime.now(UTC), "expires_at": expires_at}
+    values = {"state": state.value, "changed_at": wall_clock.now(), "expires_at": expires_at}
     connection.execute(_CHANGE_STATE, values | {"order": order_id})

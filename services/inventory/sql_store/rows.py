@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from chassis import wall_clock
 from chassis.broker.port import Event
 from services.inventory.domain import Line, Reservation, State, Stock
 
@@ -18,7 +19,7 @@ def stock_changed(product_id: str, available: int, reserved: int, shipped: int) 
     # What MessageToJson makes of a StockChanged, in a twentieth of the time; a test compares the two.
     payload = {"product_id": product_id} | {name: str(figure) for name, figure in figures.items() if figure}
     data = json.dumps(payload, ensure_ascii=False).encode()
-    return Event(uuid.uuid4().hex, "stock.changed", "/inventory", product_id, datetime.now(UTC), data)
+    return Event(uuid.uuid4().hex, "stock.changed", "/inventory", product_id, wall_clock.now(), data)
 
 
 def read_stock(row: Any) -> Stock:
@@ -40,6 +41,6 @@ def reservation_row(
         "order_id": order_id,
         "state": state.value,
         "lines": json.dumps([[line.product_id, line.quantity] for line in lines]),
-        "changed_at": datetime.now(UTC),
+        "changed_at": wall_clock.now(),
         "expires_at": expires_at,
     }

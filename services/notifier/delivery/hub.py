@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from chassis import wall_clock
 from chassis.auth.identity import Principal
 from chassis.background import forever, wait
 from chassis.broker.event_log import EventLog, LogEntry, LogReader, Position, PositionExpired
@@ -114,7 +114,7 @@ class Hub:
         await forever(self._sweep, name="client sweep", every=_SWEEP_SECONDS, first=_SWEEP_SECONDS)
 
     async def _sweep(self) -> None:
-        now = time.time()
+        now = wall_clock.seconds()
         for session in self._sessions:
             if session.principal.expires_at <= now:
                 session.outlet.close(UNAUTHENTICATED, "TOKEN_EXPIRED")

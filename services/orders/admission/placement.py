@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import false, func, select
 
+from chassis import wall_clock
 from chassis.database.database import Database
 from chassis.resilience.request_coalescing import SharedReads
 from services.orders.admission.fair_share import Backlog, refusal
@@ -36,7 +37,7 @@ class Admission(OrderPlacement):
         database: Database,
         *,
         max_age: timedelta,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = wall_clock.now,
     ) -> None:
         self._placement = placement
         self._known = store

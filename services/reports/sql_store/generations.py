@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, tuple_, update
 
+from chassis import wall_clock
 from chassis.background import forever
 from chassis.broker.event_log import START, EventLog, Position
 from chassis.database.database import Database, after_commit, insert_missing, lock_in_transaction
@@ -55,7 +55,7 @@ class Generations:
             building = connection.execute(select(generations).where(generations.c.state == State.BUILDING)).first()
             if building is None:
                 newest = connection.execute(select(func.max(generations.c.id))).scalar() or 0
-                row = {"id": newest + 1, "state": State.BUILDING, "started_at": datetime.now(UTC), "upto": upto}
+                row = {"id": newest + 1, "state": State.BUILDING, "started_at": wall_clock.now(), "upto": upto}
                 connection.execute(insert(generations), row)
                 building = connection.execute(select(generations).where(generations.c.id == newest + 1)).one()
             return _rebuild(connection, building)
@@ -134,7 +134,7 @@ class Generations:
 
     async def _sweep_once(self) -> None:
         key = (orders.c.generation, orders.c.order_id)
-        await self._delete_all(orders, key, orders.c.settled_at < datetime.now(UTC) - SETTLED_KEEP)
+        await self._delete_all(orders, key, orders.c.settled_at < wall_clock.now() - SETTLED_KEEP)
         retired = select(generations.c.id).where(generations.c.state == State.RETIRED)
         over = await self._database.read(lambda connection: connection.execute(retired).scalars().all())
         for generation in over:
@@ -158,7 +158,7 @@ class Generations:
 
 def _begin(connection: Connection) -> None:
     """The first generation is served while it is filled."""
-    first = {"id": 1, "state": State.SERVING, "started_at": datetime.now(UTC), "upto": str(START)}
+    first = {"id": 1, "state": State.SERVING, "started_at": wall_clock.now(), "upto": str(START)}
     connection.execute(insert_missing(connection, generations), first)
 
 

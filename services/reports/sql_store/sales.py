@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any
 
 import orjson
@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy import Row as SqlRow
 
+from chassis import wall_clock
 from chassis.broker.consumer_group import Batch, ConsumerGroup, LeaseLost
 from chassis.broker.outbox import Outbox
 from chassis.broker.port import Event
@@ -148,10 +149,10 @@ def _changes(connection: Connection, generation: int, fact: Fact) -> Figures:
             connection.execute(_NAME, {**here, "what": orjson.dumps(fact).decode()})
             return learned(Sale(known.paid_at, fact)) if known is not None and known.paid_at else {}
         case Paid(_, at) if known is None or known.paid_at is None:
-            connection.execute(_PAY, {**here, "moment": at, "now": datetime.now(UTC)})
+            connection.execute(_PAY, {**here, "moment": at, "now": wall_clock.now()})
             return figures_of(Sale(at, _placed(known.placed) if known is not None and known.placed else None))
         case Ended() if known is None or known.settled_at is None:
-            connection.execute(_END, {**here, "now": datetime.now(UTC)})
+            connection.execute(_END, {**here, "now": wall_clock.now()})
     return {}
 
 
@@ -259,4 +260,4 @@ def _told(rows: Sequence[SqlRow[Any]]) -> Event:
     data = MessageToJson(
         SalesReported(report=_REPORT, days=days), preserving_proto_field_name=True, indent=None
     ).encode()
-    return Event(uuid.uuid4().hex, _EVENT, "/reports", _REPORT, datetime.now(UTC), data)
+    return Event(uuid.uuid4().hex, _EVENT, "/reports", _REPORT, wall_clock.now(), data)

@@ -25,6 +25,7 @@ _OTHERS = {
     "SHOP_KEYRING": ("", "off: make no secrets in the data directory; each must be set", "shop up"),
     "SHOP_PASSWORD": ("", "password of the account that a command signs in as", "shop"),
     "SHOP_LAB_PLAN": ("", "links between processes; `shop up --lab` sets it", "link_proxy"),
+    "SHOP_LAB_CLOCK": ("", "file with the error of the clock; `shop up --lab` sets it", "all processes"),
     "SHOP_LEGACY_SOAP_USER": ("SHOP", "account of the ERP that sessions are opened with", "legacy_soap"),
     "SHOP_LEGACY_SOAP_PASSWORD": ("shop", "its password", "legacy_soap"),
     "SHOP_LEGACY_SOAP_SESSION_SECONDS": ("900", "seconds until a session of the ERP ends", "legacy_soap"),

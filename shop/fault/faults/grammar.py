@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from shop.errors import Refused
 from shop.fault.faults import connections
+from shop.fault.faults.clock import Clock
 from shop.fault.faults.ground import Fault, Ground
 from shop.fault.faults.partners import ErpFault, PartnerFault
 from shop.fault.faults.poison import Poison
@@ -17,16 +18,23 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "kill": ("kill PROCESS… [signal=15]", "ends processes at once; they are started again"),
     "freeze": ("freeze PROCESS…", "stops processes where they are: alive, connected and silent"),
     "link": (
-        "link A:B delay=50ms|jitter=…|rate=…|cut=N|reset|black-hole|half-open|refuse [direction=answer]",
+        "link A:B delay=50ms|jitter=…|rate=…|cut=N|reset|black-hole|half-open|refuse|alarm [direction=answer]",
         "one arrow",
     ),
-    "broker": ("broker down|slow|silent", "all links to RabbitMQ, or the embedded broker's file"),
+    "broker": (
+        "broker down|slow|silent|alarm",
+        "all links to RabbitMQ, or the embedded broker's file; alarm: as for want of memory or disk, nothing is taken",
+    ),
     "database": (
         "database down|slow|silent|full [SERVICE]",
         "links to PostgreSQL, or a service's SQLite file; full: nothing can be written there any more",
     ),
     "erp": ("erp delay[=800ms]|maintenance|html|contract-changed", "the legacy ERP misbehaves"),
     "partner": ("partner duplicate|late|forged|out-of-order|slow|flood [provider=…] [count=…]", "bad webhooks"),
+    "clock": (
+        "clock [PROCESS…] ahead=1h|behind=10min",
+        "the wall clock of processes (or of all) is wrong, and right again; monotonic clocks stay as they are",
+    ),
     "poison": ("poison QUEUE", "events that no consumer can read"),
 }
 
@@ -50,6 +58,7 @@ def parse(text: str, ground: Ground) -> Fault:
         "freeze": lambda: Freeze(ground, plain),
         "erp": lambda: ErpFault(ground, plain),
         "partner": lambda: PartnerFault(ground, plain, options),
+        "clock": lambda: Clock(ground, plain, options),
         "poison": lambda: Poison(ground, plain),
     }
     fault = build[kind]()

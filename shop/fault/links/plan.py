@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from chassis.wall_clock import LabClock
 from shop.errors import Refused
 from shop.fault.links.proxy import Address, LinkSpec
 from shop.process_table import Port, ProcessSpec
 from shop.supervisor import ports
+from shop.supervisor.child import CLOCK
 from shop.supervisor.environment import Surroundings
 
 PLAN = "SHOP_LAB_PLAN"
@@ -201,6 +203,16 @@ def socket_path(data_dir: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"shop-{os.getuid()}-{name}.sock"
 
 
+def clock_file(data_dir: Path, process: str) -> Path:
+    """Where the lab says how wrong the clock of a process is to be."""
+    return data_dir.absolute() / "clocks" / process
+
+
+def follows_clock(spec: ProcessSpec) -> bool:
+    """Whether a process takes the time from `chassis.wall_clock`: the legacy ERP, another system's, does not."""
+    return not spec.plain
+
+
 def write(links: Sequence[LinkSpec], data_dir: Path) -> Path:
     """Write the links down for the proxy; returns the file."""
     path = data_dir / _FILE
@@ -225,5 +237,11 @@ def routed(chosen: Sequence[ProcessSpec], around: Surroundings) -> Surroundings:
         raise Refused("--lab is refused where SHOP_ENV=production: it is there to break the shop")
     made = plan(chosen, around)
     file = write(made.links, around.data_dir)
-    showing = {**made.own.get(_SHOWING, {}), _SOCKET: str(socket_path(around.data_dir))}
-    return replace(around, own={**made.own, _SHOWING: showing, LINK_PROXY.name: {PLAN: str(file)}})
+    own = {name: dict(settings) for name, settings in made.own.items()}
+    own.setdefault(_SHOWING, {})[_SOCKET] = str(socket_path(around.data_dir))
+    for spec in filter(follows_clock, chosen):
+        clock = clock_file(around.data_dir, spec.name)
+        clock.parent.mkdir(exist_ok=True)
+        LabClock.create(clock)
+        own.setdefault(spec.name, {})[CLOCK] = str(clock)
+    return replace(around, own={**own, LINK_PROXY.name: {PLAN: str(file)}})

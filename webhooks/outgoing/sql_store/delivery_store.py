@@ -5,11 +5,12 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, bindparam, delete, func, insert, select, update
 
+from chassis import wall_clock
 from chassis.broker.inbox import Inbox
 from chassis.broker.port import Event
 from chassis.database.database import Database, insert_missing
@@ -39,7 +40,7 @@ class SqlDeliveryStore:
     def _fan_out(self, connection: Connection, event: Event, owner_id: str, body: bytes) -> int:
         if not self._inbox.first_time(connection, QUEUE, event.id):
             return 0
-        now = datetime.now(UTC)
+        now = wall_clock.now()
         new = [_new_row(event, endpoint, body, now) for endpoint in _told(connection, event, owner_id, locked=True)]
         if new:
             connection.execute(insert_missing(connection, deliveries), new)
@@ -161,7 +162,7 @@ def _progress(delivery: Delivery) -> Any:
             attempts=delivery.attempts,
             retries=delivery.retries,
             next_attempt_at=delivery.next_attempt_at,
-            settled_at=None if delivery.next_attempt_at else datetime.now(UTC),
+            settled_at=None if delivery.next_attempt_at else wall_clock.now(),
         )
     )
 
