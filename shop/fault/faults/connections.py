@@ -16,7 +16,11 @@ from shop.fault.links.toxics import Toxic, parse
 
 _MAX_SECONDS = 3_600.0
 _SERVERS = {
-    "broker": ("SHOP_BROKER_URL", "amqp", {"down": ["refuse"], "slow": ["delay=200ms"], "silent": ["black-hole"]}),
+    "broker": (
+        "SHOP_BROKER_URL",
+        "amqp",
+        {"down": ["refuse"], "slow": ["delay=200ms"], "silent": ["black-hole"], "alarm": ["alarm"]},
+    ),
     "database": (
         "SHOP_DATABASE_URL",
         "postgres",
@@ -79,7 +83,7 @@ def link(ground: Ground, words: Sequence[str]) -> LinkFault:
 
 
 def server(ground: Ground, kind: str, words: Sequence[str]) -> Fault:
-    """`broker down|slow|silent`, `database down|slow|silent|full [SERVICE]`: links there, or its file."""
+    """`broker down|slow|silent|alarm`, `database down|slow|silent|full [SERVICE]`: links there, or its file."""
     setting, scheme, manners = _SERVERS[kind]
     how, service = words[0] if words else "", words[1] if len(words) > 1 else ""
     known = [*manners, *(["full"] if kind == "database" else [])]
@@ -90,6 +94,8 @@ def server(ground: Ground, kind: str, words: Sequence[str]) -> Fault:
     text = " ".join([kind, *words])
     if ground.env.get(setting, "").startswith(scheme):
         return LinkFault(ground, text, [f"{service or '*'}->{kind}"], parse(manners[how]))
+    if how == "alarm":
+        raise Refused("an alarm is one of RabbitMQ's; the embedded broker has none: try `database full orders`")
     if kind == "broker":
         return FileLock(ground, text, [ground.data_dir / "broker.sqlite"], slow=how == "slow")
     if not service:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from shop.fault.links import alarm
 from shop.fault.links.toxics import Direction, Kind, Toxic
 
 _CHUNK = 64 * 1024
@@ -54,8 +55,10 @@ class _Ended(Exception):
 class Connection:
     """A connection of a link, from being accepted until both ends are closed."""
 
-    def __init__(self, number: int, state: State, saw: Saw) -> None:
+    def __init__(self, number: int, state: State, saw: Saw, *, amqp: bool = False) -> None:
+        """`amqp`: its frames are followed, for an alarm of RabbitMQ's."""
         self.number = number
+        self._amqp = amqp
         self._state = state
         self._saw = saw
         self._ends: list[asyncio.StreamWriter] = []
@@ -78,10 +81,12 @@ class Connection:
     ) -> None:
         """Pass bytes both ways until both directions have ended, or one is cut."""
         self._ends = [client[1], server[1]]
-        ways = [
-            _Way(self.number, self._state, Direction.REQUEST, client[0], server[1], self.passed),
-            _Way(self.number, self._state, Direction.ANSWER, server[0], client[1], self.passed),
-        ]
+        request = _Way(self.number, self._state, Direction.REQUEST, client[0], server[1], self.passed)
+        answer = _Way(self.number, self._state, Direction.ANSWER, server[0], client[1], self.passed)
+        if self._amqp:
+            request.frames = alarm.Frames()
+            request.answers = answer.frames = alarm.Answers(client[1])
+        ways = [request, answer]
         tasks = [asyncio.ensure_future(step) for way in ways for step in (way.receive(), way.send())]
         both = asyncio.ensure_future(_passed(tasks))
         try:
@@ -145,6 +150,9 @@ class _Way:
         self._arrived, self._room = asyncio.Event(), asyncio.Event()
         # Bytes that may still pass, for each toxic that cuts.
         self._left: dict[Active, int] = {}
+        # Of AMQP: this direction's, and the other's where that is the server's answers.
+        self.frames: alarm.Frames | None = None
+        self.answers: alarm.Answers | None = None
         self._jitter = random.Random(f"{number}/{direction}")  # noqa: S311  # nosec B311 # repeatable, no secret
 
     async def receive(self) -> None:
@@ -201,6 +209,7 @@ class _Way:
         if resetting := self._toxics(Kind.RESET):
             resetting[0].met += 1
             raise _Ended
+        chunk = await self._under_alarm(chunk)
         cut, passing = self._cut(chunk)
         await self._write(passing)
         if cut is not None:
@@ -217,6 +226,22 @@ class _Way:
                     hole.met += 1
                     counted.add(hole)
             await self._state.changed.wait()
+
+    async def _under_alarm(self, chunk: bytes) -> bytes:
+        """Pass on what comes before a publication, and hold the rest for as long as there is an alarm."""
+        alarms = self._toxics(Kind.ALARM)
+        if not alarms or self.frames is None or self.answers is None:
+            return chunk
+        before = self.frames.before_publish(chunk)
+        if before == len(chunk):
+            return chunk
+        await self._write(chunk[:before])
+        alarms[0].met += 1
+        self.answers.say(alarm.BLOCKED)
+        while self._toxics(Kind.ALARM):
+            await self._state.changed.wait()
+        self.answers.say(alarm.UNBLOCKED)
+        return chunk[before:]
 
     async def _delayed(self, arrived: float) -> None:
         """Wait until the chunk is due; what changes meanwhile holds at once."""
@@ -267,4 +292,6 @@ class _Way:
                 raise _Ended  # the receiver has gone meanwhile
             self._writer.write(piece)
             self._saw(self._direction, piece)
+            if self.frames is not None:
+                self.frames.passed(piece)
             await self._writer.drain()

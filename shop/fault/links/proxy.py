@@ -193,7 +193,7 @@ class Link:
             if self.tap is not None:
                 self.tap.saw(number, direction, chunk)
 
-        connection = Connection(number, self.state, saw)
+        connection = Connection(number, self.state, saw, amqp=self.spec.protocol == "AMQP")
         self._open[connection] = asyncio.ensure_future(self._lead(connection, reader, writer))
 
     async def _lead(self, connection: Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -236,6 +236,9 @@ class Proxy:
             raise ValueError(f"name at least one link and one toxic, for at most {MAX_SECONDS:g} s")
         if running := [fault.id for fault in self._faults.values() if not fault.ended][_MAX_FAULTS:]:
             raise ValueError(f"{_MAX_FAULTS} faults are at work; end one, such as {running[0]}")
+        wrong = [name for name in names if self.links[name].spec.protocol != "AMQP"]
+        if wrong and any(toxic.kind is Kind.ALARM for toxic in toxics):
+            raise ValueError(f"alarm is one of RabbitMQ's: {wrong[0]} does not lead there")
         fault = Fault(uuid.uuid4().hex[:8], tuple(names), tuple(toxics))
         for name in names:
             self.links[name].apply(fault.id, toxics)

@@ -28,6 +28,8 @@ class Kind(StrEnum):
     HALF_OPEN = "half-open"
     # The port is closed; connections that were open are reset.
     REFUSE = "refuse"
+    # AMQP: as RabbitMQ does under an alarm, nothing more is taken of a connection that publishes.
+    ALARM = "alarm"
 
 
 class Direction(StrEnum):
@@ -43,7 +45,7 @@ _NUMBER = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|b|kb|mb)?(?:/s)?", re.IGNOR
 _WITH_AMOUNT = {Kind.DELAY: "50ms", Kind.JITTER: "20ms", Kind.RATE: "10kb/s", Kind.CUT: "9"}
 _MAX_SECONDS = 600.0
 # These end or silence the whole connection.
-_WHOLE = (Kind.HALF_OPEN, Kind.REFUSE)
+_WHOLE = (Kind.HALF_OPEN, Kind.REFUSE, Kind.ALARM)
 
 
 @dataclass(frozen=True, slots=True)
