@@ -21,7 +21,7 @@ MAX_PAUSE = 5.0
 STARTING = 20.0
 _JITTER = 0.1
 _MAX_REASON = 500
-# What other systems do to a loop. All else is a fault of ours, and told with its traceback.
+# What other systems do to a loop. All else is a fault of ours, and logged with its traceback.
 _EXPECTED = (ShopError, OSError)
 
 
@@ -30,7 +30,7 @@ async def background(*coroutines: Coroutine[Any, Any, None]) -> AsyncIterator[No
     """Run the coroutines while the block runs and cancel them when it ends.
 
     One that fails takes the process down with it (the block is cancelled and its error raised): a process without
-    its relay or its consumer looks alive and is not, and whoever started it knows how to start it again. A loop is
+    its relay or its consumer looks alive and is not, and its supervisor restarts it. A loop is
     written as `forever`, which does not fail.
     """
     async with asyncio.TaskGroup() as group:

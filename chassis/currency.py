@@ -1,6 +1,6 @@
 """Currencies and their minor units (ISO 4217): how many decimal places an amount has, and amounts as whole numbers.
 
-It knows the standard and nothing of the shop, like the chassis's other plumbing for standards; every process that
+It implements the standard and nothing of the shop, like the chassis's other plumbing for standards; every process that
 handles an amount needs the same answer, since 500 JPY are 500 minor units and 500 EUR are 50,000.
 
 Source: ISO 4217 List One (https://www.six-group.com/en/products-services/financial-information/data-standards.html),

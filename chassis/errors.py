@@ -72,7 +72,7 @@ def unavailable(upstream: str, *, retry_after: float = 1.0) -> ShopError:
 
 
 def timed_out(upstream: str) -> ShopError:
-    """The caller's time was up before the upstream had answered; it may still do what it was asked."""
+    """The caller's time was up before the upstream had answered; the upstream may still complete the request."""
     return ShopError("DEADLINE_EXCEEDED", f"{upstream} took too long", Kind.TIMEOUT, retry_after=1.0, upstream=upstream)
 
 
@@ -86,7 +86,7 @@ class StoreUnavailable(ShopError):
 class BrokerUnavailable(ShopError):
     """The broker cannot be reached or did not confirm in time; nothing is known to be published.
 
-    `reason` is for the log: what a client is told names no server of ours.
+    `reason` is for the log: the client's message names no server of ours.
     """
 
     def __init__(self, reason: str = "") -> None:

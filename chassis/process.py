@@ -42,11 +42,11 @@ async def _live(run: Callable[[], AbstractAsyncContextManager[object]]) -> None:
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
     async with run() as running:
-        # What is there now stays. To look at all of it again costs each full collection 40 ms, in which nobody is
+        # What is there now stays. To look at all of it again costs each full collection 40 ms, in which no request is
         # answered: it was most of webhooks' 99th percentile.
         gc.freeze()
         if not notify_ready():
-            # Started by hand or in a container: no supervisor tells it.
+            # Started by hand or in a container: no supervisor prints it.
             port = running.port if isinstance(running, Running) else 0
             log.info("ready; Ctrl-C stops it", extra={"port": port} if port else {})
         await stop.wait()

@@ -1,4 +1,4 @@
-"""What a process stands on: telemetry, its database, the broker, who callers are, clients and servers."""
+"""What a process stands on: telemetry, its database, the broker, its callers' identity, clients and servers."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Service:
         return broker
 
     async def identity(self) -> IdentityProvider:
-        """The identity provider, asked only when the first token has to be verified or issued."""
+        """The identity provider, called only when the first token has to be verified or issued."""
         from chassis.grpc.identity_provider import identity_provider
 
         if self._identity is None:

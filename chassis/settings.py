@@ -26,7 +26,7 @@ _FILE = "_FILE"
 def with_files(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment in which each `SHOP_…_FILE` has become `SHOP_…`: what the file holds, less a newline at its end.
 
-    So a secret can be mounted, and is in nobody's environment. Raises `ValueError`, naming the variables, when both
+    So a secret can be mounted, and is in no process's environment. Raises `ValueError`, naming the variables, when both
     are set or the file is no text that can be read.
     """
     found = dict(environ)

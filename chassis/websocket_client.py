@@ -1,4 +1,4 @@
-"""WebSockets to other processes that hold little of what has not been asked for yet.
+"""WebSockets to other processes that buffer little of what has not been received yet.
 
 aiohttp's own reads on until half a megabyte waits for its reader, which has no setting; with a slow reader behind each
 connection, that is what each of them would cost.
@@ -18,7 +18,7 @@ _RECEIVE_BUFFER_BYTES = 4 << 10
 
 
 class ReadOnDemand(aiohttp.ClientWebSocketResponse[Any]):
-    """Reads from its socket only while `receive` or `close` waits: what nobody has asked for stays with the sender."""
+    """Reads from its socket only while `receive` or `close` waits: the rest stays with the sender."""
 
     def __init__(self, reader: Any, writer: Any, protocol: Any, response: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(reader, writer, protocol, response, *args, **kwargs)
@@ -55,7 +55,7 @@ class ReadOnDemand(aiohttp.ClientWebSocketResponse[Any]):
 
 
 def connector(trust: ssl.SSLContext | None = None) -> aiohttp.TCPConnector:
-    """For a session of such WebSockets: as many connections as are asked for."""
+    """For a session of such WebSockets: without a limit of connections."""
     return aiohttp.TCPConnector(limit=0, ssl=trust or True, socket_factory=_socket)
 
 

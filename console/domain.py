@@ -75,7 +75,7 @@ class Span:
 
     @property
     def note(self) -> str:
-        """What happened that its status does not tell, such as "idempotent_replay"; empty for nothing."""
+        """What happened that its status does not show, such as "idempotent_replay"; empty for nothing."""
         return self.text("shop.note")
 
     @property
@@ -115,7 +115,7 @@ class Span:
 
     @property
     def peer(self) -> str:
-        """Name of the process on the other side; empty when this side cannot know."""
+        """Name of the process on the other side; empty when this side has no name for it."""
         names = ("shop.peer", "peer.service", "server.address", "net.peer.name")
         return next((name for name in map(self.text, names) if name), "")
 
@@ -160,7 +160,7 @@ class Trace:
     def add(self, span: Span) -> None:
         """Add a span; one that is here already is replaced, unless this one says less.
 
-        An exporter repeats what was not answered in time, and tells of a span under way before it tells of its end.
+        An exporter repeats what was not answered in time, and sends a span under way before it sends its end.
         """
         former = self.spans.get(span.span_id)
         if former is not None and span.under_way and not former.under_way:

@@ -32,7 +32,7 @@ class OtlpApi:
 
 
 def register(api: OtlpApi, server: Any) -> None:
-    """Serve it. What `opentelemetry-proto` has generated for that is older than how servers are told of methods."""
+    """Serve it. The generated code of `opentelemetry-proto` uses an older registration of methods."""
     export = grpc.unary_unary_rpc_method_handler(
         api.Export,
         request_deserializer=ExportTraceServiceRequest.FromString,

@@ -46,7 +46,7 @@ def hop_json(hop: Hop) -> dict[str, Any]:
             "source": _source(hop),
             "sent": sent,
             "received": received,
-            # As the other process kept it; null where it tells nothing.
+            # As the other process kept it; null where it has no span.
             "far_side": {
                 "received": hop.taken and _bytes(hop.taken),
                 "sent": hop.answered and _bytes(hop.answered),

@@ -1,7 +1,7 @@
 """From a trace's spans to its hops: each time something went from one process to another, as one line. Pure.
 
-The two sides of a boundary have a span each; a hop is both together. Where one side tells no spans (a browser, a
-mail server elsewhere), the other one's word is taken.
+The two sides of a boundary have a span each; a hop is both together. Where one side sends no spans (a browser, a mail
+server elsewhere), the other side's are used alone.
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """One crossing of a boundary, told from the side of `origin`.
+    """One crossing of a boundary, seen from the side of `origin`.
 
     Times are milliseconds, `offset_ms` since the trace began. `queue`, `waiting_ms` (from being published to being
     taken) and `attempt` are only there for what went through the broker; its `duration_ms` is how long the consumer
     worked. `error` is empty when all went well.
 
-    `id` names it within its trace: the asking span, and for an event the taking one too, since several take it; until
+    `id` names it within its trace: the calling span, and for an event the taking one too, since several take it; until
     then the event's hop to the broker has the publishing span's alone. `parent` is the hop in whose work this one
     began, and `links` are those that it has to do with otherwise; `note` is what else is to be said of it.
 
-    `sent` and `received` are what `origin` kept, or `target` where `origin` tells nothing; `taken` and `answered` are
+    `sent` and `received` are what `origin` kept, or `target` where `origin` has no span; `taken` and `answered` are
     the same as `target` kept them, where both sides captured it.
     """
 
@@ -103,7 +103,7 @@ def hops(spans: Iterable[Span]) -> list[Hop]:
 
 @dataclass(frozen=True, slots=True)
 class _Sides:
-    """The spans of a hop: who asked and who answered, as far as they tell; `tries` says how often it was answered."""
+    """The spans of a hop: the caller's and the answering side's, where they exist; `tries` counts the answers."""
 
     kind: HopKind
     asking: Span | None
@@ -160,7 +160,7 @@ def _hop(sides: _Sides, began: int) -> Hop:
 
 
 def _call(sides: _Sides, asking: Span, answering: Span | None, began: int) -> Hop:
-    # Measured where it was asked; the other side's figures are the same bytes the other way round.
+    # Measured by the caller; the other side's figures are the same bytes the other way round.
     sent, received = asking.bytes_sent, asking.bytes_received
     if answering is not None:
         sent = answering.bytes_received if sent is None else sent
@@ -192,12 +192,12 @@ def _call(sides: _Sides, asking: Span, answering: Span | None, began: int) -> Ho
 
 
 def _operation(span: Span) -> str:
-    """What was asked for or published; of an event its type, wherever it went."""
+    """The operation, or the destination of a message; of an event its type, wherever it went."""
     return span.text("cloudevents.event_type") or span.text("messaging.destination.name") or span.name
 
 
 def _untaken(asking: Span) -> str:
-    """Where a call or a message went whose other side tells no span: an event is with the broker until it is taken."""
+    """Where a call or a message went whose other side has no span: an event is with the broker until it is taken."""
     queued = asking.kind is Kind.PRODUCER and asking.protocol in (*QUEUES, KAFKA)
     return BROKER if queued else asking.peer or "unknown"
 

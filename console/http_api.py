@@ -198,7 +198,7 @@ class ConsoleApi:
         return _json(topology(self._traffic, int(minutes), depths=depths))
 
     async def play(self, request: Request) -> Response:
-        """Make a call for the page (`Call`), and tell its answer and its trace."""
+        """Make a call for the page (`Call`), and return its answer and its trace."""
         if self._play is None:
             raise ShopError("FORBIDDEN", "calls are made from this page in development only", Kind.FORBIDDEN)
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":

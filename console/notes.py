@@ -1,4 +1,4 @@
-"""What a span's status does not tell of a hop: that it was refused, tried again, answered from before, put back. Pure.
+"""What a span's status does not show of a hop: that it was refused, tried again, answered from before, put back. Pure.
 
 What the code says itself ("shop.note") comes first; the rest follows from what the spans hold.
 """
@@ -35,7 +35,7 @@ def note_of(spans: Sequence[Span], tries: int = 1) -> str:
 
 
 def replayed(hops: Sequence[Sequence[Span]]) -> set[int]:
-    """Which of the hops, told as their spans, are an event's first attempt after it was a dead letter of that queue."""
+    """Hops (lists of spans) that are an event's first attempt after it was a dead letter of that queue."""
     dead: set[tuple[str, str]] = set()
     found: set[int] = set()
     for number, spans in enumerate(hops):

@@ -59,7 +59,7 @@ def spans_of(request: ExportTraceServiceRequest) -> tuple[list[Span], int]:
 
 
 def accepted(unidentified: int, refused: int) -> ExportTraceServiceResponse:
-    """The answer; what was not kept is told as OTLP's partial success, which a sender must not repeat."""
+    """The answer; spans that were not kept are counted in OTLP's partial success, which a sender must not repeat."""
     response = ExportTraceServiceResponse()
     if unidentified or refused:
         response.partial_success.rejected_spans = unidentified + refused

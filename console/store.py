@@ -14,7 +14,7 @@ from console.domain import AttributeValue, Span, Trace
 _SPAN_BYTES = 1_200
 # What a captured message costs beside its content.
 _CAPTURED_BYTES = 200
-# Ids of forgotten traces that are remembered, so that whoever asks for one is told why it is not there: 2 MB.
+# Ids of forgotten traces that are remembered, so that a request for one gets the reason why it is not there: 2 MB.
 _MOST_FORGOTTEN = 20_000
 
 

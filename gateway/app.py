@@ -78,8 +78,8 @@ _ROUTERS = (
 class Policies:
     """The edge's limits: body and cache bytes, seconds per request, requests per client and per user.
 
-    `sign_in_failures` are those of one account. `trusted_proxies` are believed when they say for whom they ask; pages
-    of `cors_origins` may read what we answer, those of `socket_origins` may open WebSockets.
+    `sign_in_failures` are those of one account. Forwarded addresses are taken from `trusted_proxies`; pages of
+    `cors_origins` may read our answers, those of `socket_origins` may open WebSockets.
     """
 
     max_json_bytes: int
@@ -94,14 +94,14 @@ class Policies:
     cors_origins: Sequence[str]
     socket_origins: Sequence[str]
     https: bool
-    # None: nobody has said, and what a request says is not believed.
+    # None: not configured, and a request's Host is not believed.
     public_url: str | None = ""
 
     def body_limit(self, path: str) -> int:
         return self.max_file_bytes if path == _FILES else self.max_json_bytes
 
     def budget(self, scope: Scope) -> float:
-        """Seconds for a request; one that asks to wait for an order gets them besides."""
+        """Seconds for a request; the wait for an order (`Prefer: wait`) comes on top."""
         path: str = scope["path"]
         # A tool takes the time of the calls it makes, an audit that of all books; listening has no end of its own.
         if path.startswith((_FILES, MCP, "/v1/audit")):
@@ -159,8 +159,8 @@ def create_app(
 ) -> Edge:
     """The API behind the policies.
 
-    The outermost policy comes last. A client is counted before its token costs anything, and nothing is answered from
-    the cache to somebody who would not have been let in.
+    The outermost policy comes last. A client is counted before its token costs anything, and a client that is refused
+    gets nothing from the cache.
     """
     api = create_api()
     api.state.upstreams = upstreams
@@ -212,7 +212,7 @@ class HeadAsGet:
         if scope["method"] != "HEAD" or scope["path"].startswith(_FILES):
             await self._app(scope, receive, send)
             return
-        # A copy: the server looks at its own scope to know that no body is wanted.
+        # A copy: the server reads in its own scope that no body is wanted.
         inner = {**scope, "method": "GET"}
         await self._app(inner, receive, send)
         scope["route"] = inner.get("route")

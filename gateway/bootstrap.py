@@ -38,7 +38,7 @@ class Settings(ProcessSettings):
     mcp_url: str = "http://127.0.0.1:8011"
     # Where an order's X-ray is read for administrators; empty where there is no console.
     console_url: str = ""
-    # The address by which clients know this gateway ("https://shop.example.com"), for documents that name it. In
+    # This gateway's public address ("https://shop.example.com"), for documents that name it. In
     # development it is what the request says.
     public_url: str = ""
     # Seconds for a request and everything done for it.
@@ -59,7 +59,7 @@ class Settings(ProcessSettings):
     sign_in_failure_limit: str = "10/5 minutes"
     # redis://… (or rediss:) where several gateways share the counts; empty for this one's memory.
     rate_limit_url: str = ""
-    # Bytes for what anybody may read of the catalogue; 0 for no cache.
+    # Bytes for public answers of the catalogue; 0 for no cache.
     edge_cache_bytes: int = 32 << 20
     # Comma-separated networks ("10.0.0.0/8") of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.
     trusted_proxies: str = ""

@@ -35,7 +35,7 @@ _STATUS_OF: Mapping[str, tuple[int, str]] = {
 
 
 def answer(error: ShopError) -> Response:
-    """The response to an error. What is internal is logged, and the client told no more than the trace's id."""
+    """The response to an error. An internal error is logged, and the client gets no more than the trace's id."""
     if error.code == "UPSTREAM_RESOURCE_EXHAUSTED":
         # Said by gRPC itself: the upstream is full. That is no fault of this client's, so it is no 429.
         error = ShopError("UPSTREAM_UNAVAILABLE", "an upstream is busy", Kind.UNAVAILABLE, retry_after=1.0)

@@ -25,7 +25,7 @@ _MEANING = {
     422: ("INVALID_INPUT", "Unprocessable Content", "The input cannot be accepted; `errors` says where and why"),
     429: ("RATE_LIMITED", "Too Many Requests", "Too many requests; `Retry-After` says when to come back"),
     503: ("UPSTREAM_UNAVAILABLE", "Service Unavailable", "An upstream is away; `Retry-After` says when to come back"),
-    504: ("DEADLINE_EXCEEDED", "Gateway Timeout", "The time was up; what was asked may still happen"),
+    504: ("DEADLINE_EXCEEDED", "Gateway Timeout", "The time was up; the request may still take effect"),
     507: ("INSUFFICIENT_STORAGE", "Insufficient Storage", "There is no room for the file"),
 }
 _ALWAYS = (429, 503, 504)
@@ -54,7 +54,7 @@ def operation_id(route: APIRoute) -> str:
 
 
 class DocumentedApi(FastAPI):
-    """FastAPI whose document holds what routes leave unsaid: the shape of a problem, examples, who needs no token."""
+    """FastAPI whose document holds what routes leave unsaid: the shape of a problem, examples, public routes."""
 
     def openapi(self) -> dict[str, Any]:
         if not self.openapi_schema:

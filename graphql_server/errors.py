@@ -26,7 +26,7 @@ class RequestRefused(Exception):
     """A request that is refused before its query is parsed.
 
     `status` is the HTTP status of a request that is not GraphQL over HTTP at all. It is None for a well-formed request
-    that asks for something the server refuses: its status depends on the media type (GraphQL over HTTP, 6.4).
+    that the server refuses: its status depends on the media type (GraphQL over HTTP, 6.4).
     """
 
     def __init__(self, code: str, message: str, *, status: int | None = None, **headers: str) -> None:

@@ -40,7 +40,7 @@ _ENDLESS = 10**9
 class Limits:
     """`tokens` of the text, `depth` of nested fields, `aliases`, `cost` of all fields that may have to be resolved.
 
-    What is asked of the schema (`__schema`, `__type`) is nested deeper and costs only this process: that has
+    Introspection (`__schema`, `__type`) is nested deeper and costs only this process: that has
     limits of its own, which leave room for the tools' standard query (15 levels, a cost of 22,000: 25 ms).
     `operations`, `directives` and `repeats` of a field are those of a whole document, counted before it is validated.
     """
@@ -121,7 +121,7 @@ class _Counted:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """Of one operation, with its fragments; what is asked of the schema is not in `depth` and `cost`."""
+    """Of one operation, with its fragments; introspection is not in `depth` and `cost`."""
 
     depth: int = 0
     aliases: int = 0
@@ -142,7 +142,7 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """`sizes`: list field -> how many rows it brings unless told; `weights`: field -> its cost, where that is not 1.
+    """`sizes`: list field -> its rows without an argument; `weights`: field -> its cost, where that is not 1.
 
     `introspection`: the sizes of the lists that describe the schema.
     """
@@ -256,7 +256,7 @@ def measure(
 
 
 def measure_shapes(document: DocumentNode, prices: Prices) -> list[Measure]:
-    """Measure each operation of a valid document, as if each variable asked for the most."""
+    """Measure each operation of a valid document, as if each variable had its largest value."""
     scale = _Scale(document, prices, {})
     operations = [each for each in document.definitions if isinstance(each, OperationDefinitionNode)]
     return [scale.measure(operation.selection_set) for operation in operations]

@@ -27,7 +27,7 @@ Fetch = Callable[[list[str]], Awaitable[Found]]
 
 
 class Loader:
-    """Fetches by key, each key once, through Strawberry's DataLoader, which batches what is asked for at the same time.
+    """Fetches by key, each key once, through Strawberry's DataLoader, which batches concurrent loads.
 
     What it batches is not keys but groups of them: a future for each of sixty products would cost more than all else
     that the query does with them (ADR 20).

@@ -1,11 +1,11 @@
 """Lists in Relay's form (Cursor Connections Specification): every row with a cursor of its own.
 
-The REST API tells only where a page ends (`next_cursor`). So a cursor of ours says where its page began and which of
+The REST API says only where a page ends (`next_cursor`). So a cursor of ours says where its page began and which of
 the page's rows it stands for: `(start, id, trail)`. What comes after it is that page again, from that row on. The row
 is found by its id and not by its place, for rows are inserted: the newest orders come first, so a moment later the
 first page holds other rows, and the row is further down, or on a later page. Rows are deleted, too: then what comes
-after it follows the nearest of the rows that were before it, the `trail`; at worst a row is told twice, and none is
-left out.
+after it follows the nearest of the rows that were before it, the `trail`; at worst a row comes twice, and none is left
+out.
 Where a page was used up, its last row's cursor is `(next_cursor, "", "")`, and what comes after it costs one call: a
 client that walks on from each `endCursor` pays no more.
 """

@@ -3,8 +3,8 @@
 graphql-core completes every field of every row by itself, at 10 us each, and the articles' query has 240 of them. But
 a selection wants the same of all rows, so its plan is made once for each document: which values are copied as they are,
 which rows are nested in the row, and which are fetched by a key, for all rows at once. The plan handles the ordinary
-case only. A null where none may be, or an upstream that fails, is left to graphql-core, which knows what the
-specification says about it; the loaders do not fetch anything twice. ADR 7 has the figures.
+case only. A null where none may be, or an upstream that fails, is left to graphql-core, which follows the
+specification; the loaders do not fetch anything twice. ADR 7 has the figures.
 """
 
 from __future__ import annotations
@@ -231,7 +231,7 @@ class RowExecutor(Executor[Any]):
             rows = result if isinstance(result, list) else [result]
             await plan.fetch(rows, self.context_value.loaders, joined)
             return _show(plan, result, joined)
-        except Exception:  # noqa: BLE001  # whatever it is happens again where it can be told with its path
+        except Exception:  # noqa: BLE001  # it is raised again where it gets its path
             completed = by_the_rules()
             return await completed if isinstance(completed, Awaitable) else completed
 

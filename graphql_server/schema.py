@@ -1,4 +1,4 @@
-"""The graph: its types, what can be asked of it and done with it. Every answer comes from the gateway.
+"""The graph: its types, queries and mutations. Every answer comes from the gateway.
 
 What crosses a boundary may be null: when one service is away, its part of the answer is missing, with an error that
 names the path, and the rest is there.
@@ -37,7 +37,7 @@ from graphql_server.row_executor import Join, RowExecutor, joined
 
 _DEFAULT_PAGE = 20
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]{1,255}")
-# List field -> how many rows it brings unless told: what the cost of a query is reckoned with.
+# List field -> its rows without an argument, for the cost of a query.
 SIZES = {
     "orders": _DEFAULT_PAGE,
     "ordersConnection": _DEFAULT_PAGE,
@@ -45,7 +45,7 @@ SIZES = {
     "productsConnection": _DEFAULT_PAGE,
     "items": 5,
 }
-# Field -> its cost, where that is not 1: the ERP is asked live, once for each product.
+# Field -> its cost, where that is not 1: the ERP is called live, once for each product.
 WEIGHTS = {"availability": 10}
 
 # As they come from the gateway: there is nothing to be gained from parsing what is only passed on.
@@ -228,7 +228,7 @@ class Sales:
     revenue: DecimalString
 
 
-@strawberry.type(description="Sales as the event log tells of them.")
+@strawberry.type(description="Sales, counted from the event log.")
 class SalesReport:
     by: SalesBy
     since: Timestamp | None = strawberry.field(
@@ -367,7 +367,7 @@ class Subscription:
         async with aclosing(info.context.order_events(after)) as events:
             async for event in events:
                 if order_id in (None, event["id"]):
-                    # Left when the next event is asked for: the response has been sent by then.
+                    # Left when the next event is requested: the response has been sent by then.
                     with info.context.event():
                         yield event
 

@@ -76,7 +76,7 @@ def running(settings: Settings, *, around: Callable[[WSGIApplication], WSGIAppli
 
     `around` puts WSGI middleware of the house that runs it around its application.
     """
-    # Here, because Spyne takes a tenth of a second that whoever only reads settings need not pay.
+    # Here: Spyne takes a tenth of a second to import, which a reader of settings alone need not pay.
     from legacy_soap.soap_api import soap_application
 
     sessions = Sessions(settings.user, settings.password, settings.session_seconds)
@@ -117,12 +117,12 @@ def _busy(server: BaseWSGIServer) -> bool:
 
 
 def main(serve: Callable[[Settings], AbstractContextManager[Running]] = running) -> None:
-    """Serve until SIGTERM or SIGINT. Configured by environment variables; tells SHOP_READY_FD once it listens."""
+    """Serve until SIGTERM or SIGINT. Configured by environment variables; notifies SHOP_READY_FD once it listens."""
     log_to_stdout(os.environ.get("SHOP_LOG_FORMAT", ""))
     # Spyne logs every refused call with its traceback, waitress every client that leaves.
     logging.getLogger("spyne").setLevel(logging.CRITICAL)
     logging.getLogger("waitress").setLevel(logging.ERROR)
-    # Blocked before the first thread starts, so that they reach nobody but `sigwait`.
+    # Blocked before the first thread starts, so that they reach only `sigwait`.
     signals = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     settings = Settings.from_environment(os.environ)

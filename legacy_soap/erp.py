@@ -73,7 +73,7 @@ class Erp:
     ) -> Order:
         """Take an order. A repeat of its reference answers the order that is there.
 
-        Refuses with ERR-017, ERR-042, ERR-051, or ERR-053 for a repeat that asks for something else.
+        Refuses with ERR-017, ERR-042, ERR-051, or ERR-053 for a repeat with other content.
         """
         with self._transaction() as db:
             known = tables.find_order(db, cust_ref)

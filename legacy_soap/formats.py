@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
-# As XML Schema patterns too, so that the WSDL tells.
+# As XML Schema patterns too, for the WSDL.
 NUMBER = "[0-9]{9}"
 SIGNED_NUMBER = "[0-9]{9}-?"
 DATE = "[0-9]{8}"

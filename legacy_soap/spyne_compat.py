@@ -1,7 +1,7 @@
 """Makes Spyne 2.14 importable on Python 3.12 and later. Import this module before the first `import spyne`.
 
-Spyne carries a copy of `six` whose importer for `six.moves` has only `find_module`, which Python 3.12 no longer
-asks. Loading that copy first, under the name Spyne knows it by, lets us give its importer what is missing.
+Spyne carries a copy of `six` whose importer for `six.moves` has only `find_module`, which Python 3.12 no longer calls.
+Loading that copy first, under the name Spyne imports it by, lets us give its importer what is missing.
 """
 
 from __future__ import annotations

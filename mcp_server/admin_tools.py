@@ -52,6 +52,6 @@ def _line(hop: dict[str, Any]) -> str:
 
 
 def add_admin_tools(server: MCPServer[Shop]) -> None:
-    """Add the tools to a server. The gateway refuses them to everybody but administrators."""
+    """Add the tools to a server. The gateway refuses them to all but administrators."""
     server.add_tool(explain_order, title="Explain an order", annotations=READ_ONLY)
     server.add_tool(audit, title="Audit all orders", annotations=READ_ONLY)

@@ -1,4 +1,4 @@
-"""The ASGI application: MCP's Streamable HTTP at /mcp for whoever has a valid token, and the process's health."""
+"""The ASGI application: MCP's Streamable HTTP at /mcp for callers with a valid token, and the process's health."""
 
 from __future__ import annotations
 

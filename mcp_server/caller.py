@@ -1,4 +1,4 @@
-"""For whom a call is made: the gateway as the agent's user sees it, and its refusals as the tools' own."""
+"""The caller: the gateway as the agent's user sees it, and its refusals as the tools' own."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _request_id(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 class Shop:
-    """The shop's REST API on behalf of whoever asks."""
+    """The shop's REST API on behalf of the caller."""
 
     def __init__(self, client: GatewayClient, caller: Caller, *, counted: bool) -> None:
         """`counted`: the gateway has counted the request against its user's limits, and does not do so again."""

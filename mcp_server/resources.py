@@ -56,8 +56,8 @@ def add_resources(server: MCPServer[Shop]) -> None:
 class Subscriptions:
     """`subscriptions/listen` (MCP 2026-07-28): one request is one stream, fed by the notifier with the caller's token.
 
-    The notifier tells a user of nothing but what concerns them, and so does this. Nothing is replayed: who connects
-    again reads the resources again, as the specification says.
+    The notifier sends a user only events that concern them, and so does this. Nothing is replayed: a client that
+    connects again reads the resources again, as the specification says.
     """
 
     def __init__(self, notifier: Notifier) -> None:
@@ -67,7 +67,7 @@ class Subscriptions:
     async def __call__(
         self, ctx: ServerRequestContext[Shop, Any], params: SubscriptionsListenRequestParams
     ) -> SubscriptionsListenResult:
-        """Acknowledge what is listened to, then tell of each change until the client goes or the token expires."""
+        """Acknowledge the subscription, then send each change until the client goes or the token expires."""
         if ctx.request_id is None:
             raise MCPError(INVALID_REQUEST, "subscriptions/listen needs a request id")
         uris = _known(params.notifications)
@@ -83,7 +83,7 @@ class Subscriptions:
         meta = {SUBSCRIPTION_ID_META_KEY: ctx.request_id}
         asked = await gateway(Context(request_context=ctx))
         if (await asked.get("/v1/users/me"))["role"] != "admin":
-            # The notifier tells changes of products to administrators alone: nothing is promised that never comes.
+            # The notifier sends changes of products to administrators alone: others are not promised any.
             uris = [uri for uri in uris if uri.startswith(_SCHEMES["order"])]
         honored = SubscriptionFilter(resource_subscriptions=uris or None)
         async with aclosing(self._notifier.events(asked.caller, _TOPICS, acknowledged=True)) as events:

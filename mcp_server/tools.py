@@ -26,12 +26,12 @@ from mcp_server.shapes import (
 )
 
 READ_ONLY = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
-# It adds an order, and asked twice with one key it adds one.
+# It adds an order; two calls with one key add one.
 _ADDS_ONCE = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=True)
 _ENDS_SOMETHING = ToolAnnotations(
     read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True
 )
-# Since this revision a server can ask within a call that keeps no connection.
+# Since this revision a server can ask the user within a call that keeps no connection.
 _ASKS_SINCE = "2026-07-28"
 
 Items = Annotated[list[NewItem], Field(min_length=1, max_length=50)]
@@ -136,7 +136,7 @@ async def _question(asked: Gateway, items: list[NewItem]) -> str:
 
 
 def add_tools(server: MCPServer[Shop]) -> None:
-    """Add the tools to a server; each asks the gateway with its own caller's token."""
+    """Add the tools to a server; each calls the gateway with its own caller's token."""
     server.add_tool(search_products, title="Search products", annotations=READ_ONLY)
     server.add_tool(check_availability, title="Check availability", annotations=READ_ONLY)
     server.add_tool(place_order, title="Place an order", annotations=_ADDS_ONCE)

@@ -1,1 +1,1 @@
-"""Stand-ins for the outside world: they know the shop only by what it sends and accepts."""
+"""Stand-ins for the outside world: they depend on the shop only by what it sends and accepts."""

@@ -144,7 +144,7 @@ def examples(
 ) -> list[SignedWebhook]:
     """So many events of the provider in the order in which to send them; `content` is that of `example`.
 
-    Duplicates follow what they repeat. Out of order means: that a payment has failed is told after it has succeeded;
+    Duplicates follow what they repeat. Out of order means: payment_failed is sent after succeeded;
     of the other providers, the newest first. Raises `ValueError` for a fault that the provider's scheme cannot have.
     """
     if fault is Fault.LATE and provider not in _SIGNS_TIME:

@@ -1,7 +1,7 @@
 """The RabbitMQ nodes behind one name, and whether they are of one cluster.
 
-Two clusters that answer to one name are healthy each, but what is published to one is not seen by who reads the other.
-A cluster's name does not tell them apart, one that began anew has the old one's; its permanent id does:
+Two clusters that answer to one name are healthy each, but a reader of one does not see what is published to the other.
+The cluster's name does not distinguish them, since a new one has the old one's; its permanent id does:
 https://www.rabbitmq.com/docs/prometheus
 """
 

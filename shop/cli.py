@@ -1,4 +1,4 @@
-"""The `shop` command: a table of its commands, each imported when it is asked for.
+"""The `shop` command: a table of its commands, each imported when it is called.
 
 Exit codes, where a command's help says nothing else: 0 done, 1 done but the answer is bad news, 2 refused.
 """
@@ -75,7 +75,7 @@ _NOT_WRITABLE = (errno.EACCES, errno.EROFS, errno.ENOSPC)
 
 
 class ImportedCommands(TyperGroup):
-    """Imports a command when it is asked for: `shop status` does not wait for what `shop migrate` needs."""
+    """Imports a command when it is called: `shop status` does not wait for what `shop migrate` needs."""
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
@@ -186,7 +186,7 @@ def _read_files() -> None:
 
 
 def _elsewhere() -> str:
-    """A line for those who mean a lesson's shop and are not in its folder; empty where no such shop runs."""
+    """A line for a user who means a lesson's shop and is not in its folder; empty where no such shop runs."""
     if _WITH_A_SHOP_OF_THEIR_OWN.intersection(sys.argv[1:2]):
         return ""
     from shop.lessons.running import elsewhere

@@ -1,4 +1,4 @@
-"""The error of a command that cannot do what it was asked."""
+"""The error of a command that cannot be carried out."""
 
 from __future__ import annotations
 

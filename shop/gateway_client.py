@@ -74,7 +74,7 @@ class Gateway:
 
 
 def problem(response: httpx.Response) -> GatewayError:
-    """A refusal as a sentence: what was asked, why not, which fields, and the trace to look it up by."""
+    """A refusal as a sentence: the request, the reason, the fields, and the trace to look it up by."""
     try:
         body = response.json()
     except ValueError:

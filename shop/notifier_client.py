@@ -33,7 +33,7 @@ class UnreachableError(Refused):
 
 
 class ForgottenError(Exception):
-    """The event log no longer holds what came after the position asked for."""
+    """The event log no longer holds the events after the requested position."""
 
 
 class Live:
@@ -43,7 +43,7 @@ class Live:
         self._connection = connection
 
     def subscribe(self, topics: Sequence[str], after: str = "") -> str:
-        """Ask for the events of these topics; those after a position first, if one is given.
+        """Subscribe to the events of these topics; those after a position first, if one is given.
 
         Returns, once it is so, the position after which they come. Raises like `frame`.
         """

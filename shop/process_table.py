@@ -122,7 +122,7 @@ TABLE: tuple[ProcessSpec, ...] = (
     _grpc("inventory", 50054, "stock and reservations"),
     _grpc("storage", 50055, "files"),
     _grpc("erp_adapter", 50056, "the ERP in our words: gRPC to SOAP"),
-    _grpc("reports", 50058, "sales, as the event log tells of them"),
+    _grpc("reports", 50058, "sales, counted from the event log"),
     ProcessSpec("mailer", "services.mailer.bootstrap:run", "mails to customers"),
     ProcessSpec(
         "legacy_soap",

@@ -23,7 +23,7 @@ def token(email: str) -> str:
 
 
 def password_of(email: str) -> str:
-    """SHOP_PASSWORD if it is set; a demo account's; else what a person types. Raises `Refused` where nobody can."""
+    """SHOP_PASSWORD if it is set; a demo account's; else what a person types. Raises `Refused` without a terminal."""
     known = os.environ.get("SHOP_PASSWORD") or _PASSWORDS.get(email)
     if known:
         return known

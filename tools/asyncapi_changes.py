@@ -14,7 +14,7 @@ _DEEPEST = 8
 
 
 def breaking_changes(old: Json, new: Json) -> list[str]:
-    """Changes that break those who rely on the old document, one line each."""
+    """Changes that break readers of the old document, one line each."""
     return sorted(set(_document(old, new)))
 
 

@@ -1,4 +1,4 @@
-"""`python -m tools.asyncapi_check`: checks that `docs/asyncapi.json` matches the contracts and breaks nobody.
+"""`python -m tools.asyncapi_check`: checks that `docs/asyncapi.json` matches the contracts and breaks no client.
 
 The committed document is the contract, and is compared with the one before it, as `tools.openapi_check` does it.
 `--write` brings the file up to date. A change that breaks consumers, clients or partners is refused: what needs another

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def document_before(document: Path, committed: str) -> dict[str, Any] | None:
-    """The JSON document before this one; None where git knows none (a first commit, a tree without history)."""
+    """The JSON document before this one; None where git has none (a first commit, a tree without history)."""
     name = document.relative_to(ROOT).as_posix()
     for commit in ("HEAD", "HEAD~"):
         shown = subprocess.run(  # noqa: S603  # nosec B603 B607 # our own arguments; git is found as for its user

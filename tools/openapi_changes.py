@@ -115,7 +115,7 @@ def _bounds(where: str, was: Json, now: Json) -> Iterator[str]:
     for name in _UPPER_BOUNDS:
         if name in now and (name not in was or now[name] < was[name]):
             yield f"{where}: {name} is {now[name]} now"
-    # Whether another pattern takes less, no program can tell in general.
+    # Whether another pattern takes less is undecidable in general.
     if now.get("pattern") not in (None, was.get("pattern")):
         yield f"{where}: the pattern is {now['pattern']} now"
 

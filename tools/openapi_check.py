@@ -3,8 +3,8 @@
 The committed document is the contract. It is compared with the document before it: that of the last commit while it
 is being changed, that of the commit before once it is committed. `--write` brings the file up to date.
 
-A change that breaks clients is refused: what needs another shape gets another path (`/v2`), and `/v1` stays for those
-who use it. Where it breaks nobody in truth (the document said less than the code did), the line that the check prints
+A change that breaks clients is refused: what needs another shape gets another path (`/v2`), and `/v1` stays for its
+clients. Where it breaks no client in truth (the document said less than the code did), the line that the check prints
 goes into `docs/openapi-accepted.txt`, for a reviewer to see.
 """
 

@@ -1,7 +1,7 @@
 """`python -m tools.security_check`: bandit over the code, and pip-audit over what is installed with it.
 
 A finding of bandit is mended, or has a comment with its number and a reason beside it. A dependency with a known
-vulnerability fails the check. Where the registry does not answer, or does not know a dependency, the check says that it
+vulnerability fails the check. Where the registry does not answer, or does not have a dependency, the check says that it
 was not audited: no answer is not a good answer, and not a bad one.
 """
 
@@ -32,7 +32,7 @@ def main() -> int:
 
 
 def unreasoned(text: str) -> list[int]:
-    """Numbers of the lines where bandit is told to be silent without the number of a check, or without a reason."""
+    """Numbers of the lines that silence bandit without the number of a check, or without a reason."""
     return [number for number, line in enumerate(text.splitlines(), 1) if _UNREASONED.search(line)]
 
 

@@ -1,1 +1,1 @@
-"""webhooks: what partners tell us, verified, stored before it is acknowledged, and processed from a queue."""
+"""webhooks: partners' notifications, verified, stored before it is acknowledged, and processed from a queue."""

@@ -90,7 +90,7 @@ def _protocol(_: str) -> str:
 
 
 def signing_keys(settings: Settings) -> Mapping[str, Sequence[bytes]]:
-    """Each provider's keys. Raises `ValueError` naming a setting without which anybody could sign."""
+    """Each provider's keys. Raises `ValueError` naming a setting without which signatures would prove nothing."""
     keys: dict[str, list[bytes]] = {}
     for name, provider in PROVIDERS.items():
         setting = f"SHOP_WEBHOOK_SECRET_{name.upper()}"
@@ -101,7 +101,7 @@ def signing_keys(settings: Settings) -> Mapping[str, Sequence[bytes]]:
             message = f"{setting}: {error}"
             raise ValueError(message) from error
         if not all(keys[name]) or not keys[name]:
-            message = f"{setting} is missing: webhooks of {name} could not be told from forged ones"
+            message = f"{setting} is missing: webhooks of {name} could not be verified"
             raise ValueError(message)
     return keys
 

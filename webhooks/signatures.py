@@ -9,7 +9,7 @@ raises otherwise:
 * STALE_SIGNATURE: authentic, but signed more than five minutes ago or ahead. Without that bound a recorded request
   could be sent again for ever.
 
-Signatures are compared in constant time, so that the time an answer takes tells nothing of the expected one.
+Signatures are compared in constant time, so that the time an answer takes discloses nothing of the expected one.
 """
 
 from __future__ import annotations

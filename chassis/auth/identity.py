@@ -121,8 +121,8 @@ def _refused(reason: str) -> ShopError:
 class TokenVerifier:
     """Verifies access tokens against the issuer's public keys (RFC 7517), which it fetches when it needs them.
 
-    A verified token is remembered until it expires: verifying costs 140 us, remembering 1. A key that it does not
-    know makes it fetch the set again, at most every five seconds, so that keys can be rotated without a restart.
+    A verified token is remembered until it expires: verifying costs 140 us, remembering 1. An unknown key has the set
+    fetched again, at most every five seconds, so that keys can be rotated without a restart.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """TLS: one certificate authority, one certificate for each process, and both sides of every call show theirs.
 
 A folder holds `ca.pem` and, for each process, `<name>.pem` (certificate and chain) and `<name>.key`. `shop certs` makes
-such a folder for development; in production whoever issues certificates mounts one.
+such a folder for development; in production the certificate authority's operator mounts one.
 """
 
 from __future__ import annotations

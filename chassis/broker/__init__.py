@@ -23,14 +23,14 @@ async def connect(
 
     `embedded:/path/to/broker.sqlite`, or `amqp://user:password@host:5672/vhost` (`amqps:` with TLS), where the query
     parameter `prefix` goes before the name of every exchange, queue and stream. With `topology=declared` nothing is
-    declared: whoever runs the broker has done so, and has given us no permission to.
+    declared: the broker's operator has declared it, and the shop has no permission to.
     `log_url`: where the event log is, if it is not the broker's own: `kafka://host:9092/topic`. Appending to that has
     spans in `telemetry`; appending to the broker's own log is part of publishing.
     A RabbitMQ or a Kafka that is away is connected to once it is back. Raises `ValueError` for another scheme.
     """
     if not log_url:
         return await _connect(url, topology, retention or Retention(), logged=True)
-    # Imported here, as below: aiokafka costs those nothing who do not use it.
+    # Imported here, as below: a process without Kafka does not load aiokafka.
     from chassis.broker.kafka.adapter import KafkaLog
     from chassis.broker.separate_log import BrokerWithLog
 

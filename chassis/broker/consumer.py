@@ -112,7 +112,7 @@ async def consuming(
 ) -> AsyncIterator[Callable[[], datetime | None]]:
     """Handle a queue's deliveries in the background until the context is left. Times are in seconds.
 
-    The context gives a function that tells when the oldest event happened that is held now.
+    Yields a function that returns when the oldest event that is held now happened.
 
     At most `concurrency` deliveries are held at a time. Leaving the context stops receiving, gives running handlers
     `drain_timeout` to finish, and lets the broker deliver the rest to someone else.

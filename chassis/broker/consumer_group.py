@@ -132,7 +132,7 @@ class ConsumerGroup:
         """Read this copy's share of the groups, until cancelled.
 
         `groups` says which there are now, `effect` does what a batch is for in a transaction that calls `commit`.
-        Setting `changed` has `groups` asked at once.
+        Setting `changed` calls `groups` at once.
         """
 
         async def balance() -> None:

@@ -34,7 +34,7 @@ class Position:
     """How far a log was read: for each partition, the number of its newest entry that was read; 0 for none.
 
     Entries are numbered from 1. A partition that is not named was not read at all: it may have been added since.
-    `log` tells kinds of log apart, so that a position of the one is no position of the other. The text form is opaque
+    `log` names the kind of log: a position of one kind is invalid in another. The text form is opaque
     to clients; of a log with one partition it is the entry's number.
     """
 
@@ -82,7 +82,7 @@ class Position:
         return Position(tuple(offsets), self.log)
 
     def union(self, other: Position) -> Position:
-        """The position of who has read what is up to either. Raises `ValueError` for positions of different logs."""
+        """The position of a reader that has read up to both. Raises `ValueError` for positions of different logs."""
         return Position(tuple(map(max, self._pairs(other))), self.log or other.log)
 
     def intersection(self, other: Position) -> Position:

@@ -1,6 +1,6 @@
 """The transactional outbox: events are rows in the state's own transaction, and a relay publishes them, at least once.
 
-Whoever dies after the commit and before the publish has lost nothing: the next relay finds the row.
+A process that dies after the commit and before the publish loses nothing: the next relay finds the row.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ class Outbox:
             await self._relaying()
 
     async def _measuring(self, metrics: Metrics) -> None:
-        """Show how much waits to be published and for how long, which is the same whoever relays."""
+        """Show how much waits to be published and for how long, which is the same in every copy."""
         pending = metrics.gauge("outbox_pending_events", "Events that wait in the outbox, at most 10,000 counted")
         oldest = metrics.gauge("outbox_oldest_seconds", "Age of the oldest event that waits in the outbox; 0 for none")
 

@@ -72,7 +72,7 @@ class Delivery(Protocol):
         """1 for the first delivery, 2 for the first retry, and so on."""
 
     def on_wire(self) -> Message:
-        """The delivery as the broker brought it, for whoever captures messages."""
+        """The delivery as the broker brought it, for the capture of messages."""
 
     async def ack(self) -> None:
         """The effect is committed; the queue forgets the event."""
@@ -115,7 +115,7 @@ class QueueDepth:
 
     What a consumer holds unsettled counts as ready on the embedded broker and not at all on RabbitMQ. `oldest` is when
     the oldest event that is not settled happened, and `consumers` how many take from the queue; None where nothing
-    waits, or the broker does not tell.
+    waits, or the broker has no such figure.
     """
 
     queue: str
@@ -143,7 +143,7 @@ class Broker(Protocol):
     def deliveries(self, queue: str, *, prefetch: int = 16) -> AbstractAsyncContextManager[AsyncIterator[Delivery]]:
         """Compete for a queue's deliveries, holding at most `prefetch` unsettled ones.
 
-        Leaving the context stops receiving; what is then still unsettled is delivered again to whoever is there.
+        Leaving the context stops receiving; what is then still unsettled is delivered again, to any consumer.
         The iterator survives a lost connection: it goes on once the broker is back.
         """
 

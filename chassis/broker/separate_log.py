@@ -20,7 +20,7 @@ class BrokerWithLog:
         self.system = queues.system
 
     async def publish(self, events: Sequence[Event]) -> None:
-        """Returns once both have every event; who is told otherwise tries again, and leaves repeats in either."""
+        """Returns once both have every event; after an error the caller tries again, which leaves repeats in either."""
         # Both to their ends: what is still under way to the one would overtake the next attempt.
         outcomes = await asyncio.gather(self._queues.publish(events), self.log.append(events), return_exceptions=True)
         for outcome in outcomes:

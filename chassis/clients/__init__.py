@@ -1,1 +1,1 @@
-"""Clients of the shop's own edge, for the processes that answer by asking it: GraphQL and MCP."""
+"""Clients of the shop's own edge, for the processes that answer by calling it: GraphQL and MCP."""

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 PEER = "gateway"
 # What is left of a request's time, in milliseconds; the gateway gives it no more than that.
 TIMEOUT_HEADER = "x-timeout-ms"
-# By it the gateway knows that a call is part of a query that it has counted against the caller's limits already.
+# It proves to the gateway that a call is part of a query already counted against the caller's limits.
 SERVICE_HEADER = "X-Shop-Service"
 _PASSED_ON = ("Authorization", "X-Request-ID")
 _MAX_CONNECTIONS = 100
@@ -171,7 +171,7 @@ def passed_on(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def is_identifier(text: str) -> bool:
-    """Whether anything can have this id. What cannot is not asked for: one such id would spoil a whole batch."""
+    """Whether anything can have this id. What cannot is not requested: one such id would spoil a whole batch."""
     return IDENTIFIER.fullmatch(text) is not None and text not in (".", "..")
 
 

@@ -21,7 +21,7 @@ class Batcher(Generic[Item, Answer]):
 
         `every`: seconds from the beginning of one group to the next one's, at least.
 
-        It runs in a context of its own: without the trace, the deadline and the caller of whoever happens to be first.
+        It runs in a context of its own: without the trace, the deadline and the caller of its first item.
         """
         self._do = do
         self._most = most

@@ -79,9 +79,9 @@ class Database:
             return await self._direct.read(work)
 
     def version(self) -> int | None:
-        """Another number whenever anything was written since; None where only a server could tell.
+        """Another number whenever anything was written since; None where that would take a call to a server.
 
-        What was read after it was asked for may be kept for as long as it stays: SQLite says so in 3 us.
+        What was read after this number may be kept for as long as the number stays; SQLite returns it in 3 us.
         """
         with _explained():
             return self._direct.version()
@@ -175,7 +175,7 @@ class Database:
             yield
 
 
-# For those who go on when the database is back.
+# For loops that go on when the database is back.
 DATABASE_ERRORS = (StoreUnavailable, *DRIVER_ERRORS)
 
 
@@ -227,7 +227,7 @@ async def database(
     """Open a database and bring its schema up to date.
 
     `url` is sqlite:///PATH or postgresql://…; `migrations` holds the service's Alembic revisions. `create` makes a
-    PostgreSQL database that is missing (SQLite files are made anyway). Without `migrate` somebody else brings the
+    PostgreSQL database that is missing (SQLite files are made anyway). Without `migrate` another process brings the
     schema up to date (`shop migrate`): raises `SchemaBehind` when that has not happened within a minute.
     """
     async with open_engine(url, create=create, pool_size=pool_size) as engine:

@@ -62,7 +62,7 @@ def says_not_now(error: BaseException) -> bool:
         return True
     if (sqlstate := getattr(error.orig, "sqlstate", None)) is not None:
         return _sqlstate_says_so(sqlstate)
-    # What asyncpg says without having asked the server: the connection is closed, or has lost its thread. A value that
+    # What asyncpg raises without a call to the server: the connection is closed, or has lost its thread. A value that
     # cannot be sent (its DataError is a ValueError too) is a fault of the statement.
     cause = None if error.orig is None else error.orig.__cause__
     return isinstance(error, (InterfaceError, InternalError)) and not isinstance(cause, ValueError)

@@ -45,7 +45,7 @@ async def advisory_lock(
 ) -> AsyncIterator[bool]:
     """A PostgreSQL advisory lock, held by a session of its own (in AUTOCOMMIT); yields whether it is held.
 
-    A server that has gone has forgotten the lock, and somebody else may have it: then the block is cancelled, and
+    A server that has gone has lost the lock, and another process may hold it: then the block is cancelled, and
     `StoreUnavailable` raised.
     """
     async with sessions as session:

@@ -1,7 +1,7 @@
 """Transactions as plain functions of a SQLAlchemy connection, on SQLite and PostgreSQL.
 
 On SQLite, handing a statement to another thread and back costs more than the statement: 0.5 ms against 40 us. So
-statements run where they are asked for, in the event loop's own thread: in WAL mode no reader waits for anybody. Only
+statements run in the event loop's own thread: in WAL mode no reader waits. Only
 what waits goes to another thread: a commit, for the disk, and a whole transaction while another process writes. On
 PostgreSQL both run in SQLAlchemy's asynchronous layer, which lends plain functions a connection that awaits for them.
 """
@@ -168,7 +168,7 @@ class _Sqlite:
 
 
 class _Postgresql:
-    """Does not ask a connection whether it is alive before it is used, which would be as slow as reading a row.
+    """Does not check that a connection is alive before it is used, which would be as slow as reading a row.
 
     What one that has died was used for is done again with a new one: losing one connection makes SQLAlchemy's pool
     make all that are older anew.
@@ -228,7 +228,7 @@ def prepare_sqlite(connection: Any, *pragmas: str) -> None:
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
-    connection.create_function("lower", 1, _lower, deterministic=True)  # its own one knows ASCII only
+    connection.create_function("lower", 1, _lower, deterministic=True)  # its own one handles ASCII only
 
 
 def _lower(text: str | None) -> str | None:

@@ -101,7 +101,7 @@ class Client:
     ) -> Response:
         """Make a client-streaming call; the requests are pulled as fast as the upstream takes them.
 
-        They come serialized: whoever sends much of a few fields does that with fewer copies than protobuf. An error
+        They come serialized: a caller with a few large fields makes fewer copies than protobuf. An error
         of `requests` cancels the call and is raised here.
         """
         with self._span(method) as span:
@@ -200,7 +200,7 @@ class _Method:
     """The static facts of a callable: its name, and the attributes of its span."""
 
     def __init__(self, method: Any) -> None:
-        # The only place that knows the path of a callable keeps it private: "/shop.orders.v1.OrderService/GetOrder".
+        # The path of a callable is only in a private attribute: "/shop.orders.v1.OrderService/GetOrder".
         path = method._method  # noqa: SLF001
         self.name: str = (path.decode() if isinstance(path, bytes) else path).lstrip("/")
         service, _, name = self.name.partition("/")
@@ -208,7 +208,7 @@ class _Method:
 
 
 async def _write_all(call: grpc.aio.StreamUnaryCall[Any, Any], requests: AsyncIterable[bytes]) -> None:
-    """Write until the upstream answers, which may be before the last request; awaiting the call tells what."""
+    """Write until the upstream answers, which may be before the last request; awaiting the call returns the answer."""
     await call.wait_for_connection()
     # Not `call.write`: when an answer comes just then, that puts an error of gRPC's own in its place, and a refusal
     # became a failure of ours, one time in twenty.

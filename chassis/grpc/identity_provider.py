@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class IdentityProvider:
-    """Asks `users` in a context of its own: no trace, deadline or caller of the request that happens to wait."""
+    """Calls `users` in a context of its own: no trace, deadline or caller of the request that happens to wait."""
 
     def __init__(self, users: UserServiceAsyncStub, client: Client) -> None:
         self._users = users
@@ -56,6 +56,6 @@ class IdentityProvider:
 async def identity_provider(
     users_address: str, telemetry: Telemetry, *, tls: Tls | None = None
 ) -> AsyncIterator[IdentityProvider]:
-    """The identity provider at an address; nothing is asked of it before it is needed."""
+    """The identity provider at an address; it is not called before it is needed."""
     async with connect(users_address, idempotent=["shop.users.v1.UserService"], tls=tls) as channel:
         yield IdentityProvider(UserServiceStub(channel), Client("users", telemetry, token=no_token))

@@ -47,7 +47,7 @@ class ServedObserver(Protocol):
 
 
 class Boundary:
-    """Wraps each method once, when it is registered: an interceptor would be asked at every call."""
+    """Wraps each method once, when it is registered: an interceptor would run at every call."""
 
     def __init__(
         self,
@@ -291,7 +291,7 @@ async def serve(
     `registrations` pair a generated `add_…_to_server` with its servicer; `names` are the services' full names, for
     health and reflection. `health` is the caller's own where something beside this process decides whether it can take
     work; `endless` names streams that end only with their clients; `deserializers` has methods whose requests are not
-    just what protobuf reads; `observer` is told of each call, instead of the process's own metrics. With `tls`, only
+    just what protobuf reads; `observer` gets each call, instead of the process's own metrics. With `tls`, only
     callers that show a certificate are served. At the end health says NOT_SERVING first, then endless streams get
     UNAVAILABLE, and other calls in flight 5 s to finish.
     """

@@ -22,7 +22,7 @@ def timestamp(moment: datetime) -> Timestamp:
 def moment(request: Message, field: str) -> datetime:
     """A request's google.protobuf.Timestamp, in UTC.
 
-    Raises INVALID_INPUT that blames the field where it is missing or not in the years 1 to 9999, as the type asks.
+    Raises INVALID_INPUT that blames the field where it is missing or not in the years 1 to 9999, as the type requires.
     """
     if not request.HasField(field):
         raise invalid("timestamp is missing", **{field: "is required"})

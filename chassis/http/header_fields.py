@@ -14,7 +14,7 @@ def elements(text: str) -> list[str]:
 def weights(text: str) -> dict[str, float]:
     """The choices of `Accept`, `Accept-Encoding` and the like: lower-case name -> quality (RFC 9110, section 12.4.2).
 
-    Parameters but `q` are not told; an element whose `q` is malformed is left out.
+    Parameters but `q` are left out; an element whose `q` is malformed is left out.
     """
     found: dict[str, float] = {}
     for element in elements(text.lower()):

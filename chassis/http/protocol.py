@@ -81,7 +81,7 @@ class Protocol(HttpToolsProtocol):
         self._open_connections.opened(self, self._address, transport.abort, others=self._websockets)
 
     def _too_late(self) -> None:
-        """A head has not come in time: told to its client, unless that has sent nothing at all."""
+        """A head has not come in time: the client gets a refusal, unless it has sent nothing at all."""
         if self._in_head:
             self._refuse(HEAD_TOO_SLOW)
         else:
@@ -235,7 +235,7 @@ class Protocol(HttpToolsProtocol):
         before = self.cycle
         waits = before is not None and not before.response_complete
         if before is not None and waits and before.more_body:
-            # The body of this one ends in what is no HTTP: its application is told that the client is gone.
+            # The body of this one ends in what is no HTTP: its application gets a disconnect.
             before.disconnected = True
             before.message_event.set()
             if self.pipeline:
@@ -245,7 +245,7 @@ class Protocol(HttpToolsProtocol):
                 return
             else:
                 waits = False
-        # What a head that has not come whole asks for is not known.
+        # An incomplete head has no method and target yet.
         asked = (self.scope["method"], self.url.decode("latin-1")) if self._head_bytes is None else ("", "")
         self._answer(Refused(refused, self.transport, self._telemetry, *asked), waits=waits)
 

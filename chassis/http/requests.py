@@ -22,7 +22,7 @@ Header = tuple[bytes, bytes]
 
 # Seconds for which the rest of what was refused is read, so that its client gets to see the answer.
 _LINGER = 1.0
-# Characters of what was asked for in a trace; a target may have 16 KiB.
+# Characters of the request target in a trace; a target may have 16 KiB.
 _MAX_SHOWN = 200
 # Bytes of a request's target, and of its line and header together.
 MAX_TARGET_BYTES = 16 << 10
@@ -80,7 +80,7 @@ TARGET_TOO_LONG = Refusal(
 HEAD_TOO_SLOW = Refusal(
     408, "Request Timeout", "HEAD_TOO_SLOW", "request line and header took too long; send them at once, and try again"
 )
-# What `OPTIONS *` asks the server as a whole (RFC 9110, section 9.3.7); each path has its own answer.
+# The answer to `OPTIONS *`, the server as a whole (RFC 9110, section 9.3.7); each path has its own.
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
 

@@ -65,7 +65,8 @@ async def serve_http(
 ) -> AsyncIterator[int]:
     """Serve an ASGI application until the block ends, and yield the port (a free one for port 0).
 
-    With `tls` it speaks HTTPS only. WebSockets are served where the bytes of their largest message are told. At the end
+    With `tls` it speaks HTTPS only. WebSockets are served where the size of their largest message in bytes is given. At
+    the end
     no new connection is taken and requests in flight get `drain` seconds. `singular` names headers, in lower case, that
     may come once, besides those of HTTP itself. Of more than `max_connections` idle ones are closed. What is refused
     before the application sees it is recorded with `telemetry`.
@@ -89,7 +90,7 @@ async def serve_http(
         log_config=None,
         access_log=False,
         server_header=False,
-        # It would believe what anybody on this machine says of where they are.
+        # It would accept forwarded addresses from any program on this machine.
         proxy_headers=False,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=int(drain),

@@ -1,4 +1,4 @@
-"""WebSockets as RFC 6455 asks for: uvicorn's protocol with bounded pongs, and close reasons that fit their frame."""
+"""WebSockets as RFC 6455 requires: uvicorn's protocol with bounded pongs, and close reasons that fit their frame."""
 
 from __future__ import annotations
 

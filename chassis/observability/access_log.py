@@ -37,7 +37,7 @@ def wanted() -> bool:
 def write(*, process: str, message: str, status: int, ms: float, bytes: int, trace_id: str, **more: object) -> None:  # noqa: A002
     """Log a request; the line leaves within a tenth of a second. Needs a running event loop.
 
-    `more` is for machines: who called, and under which id.
+    `more` is for machines: the caller, and the request's id.
     """
     global _waiting_bytes  # noqa: PLW0603  # one standard output, one buffer
     if _as_text:

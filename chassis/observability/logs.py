@@ -34,7 +34,7 @@ def configure(process: str, *, log_format: str, level: str) -> None:
         sys.excepthook = _log_uncaught
         threading.excepthook = _log_thread
         sys.unraisablehook = _log_unraisable
-    # They tell at INFO what our own lines tell already.
+    # They log at INFO what our own lines say already.
     for chatty in (
         "httpx",
         "httpcore",
@@ -53,7 +53,7 @@ def configure(process: str, *, log_format: str, level: str) -> None:
 
 
 def is_text(log_format: str) -> bool:
-    """Whether this setting asks for text."""
+    """Whether this setting selects text."""
     return log_format == "text" or (not log_format and sys.stdout.isatty())
 
 
@@ -71,7 +71,7 @@ def _log_thread(ended: threading.ExceptHookArgs) -> None:
 
 
 def _log_unraisable(failed: sys.UnraisableHookArgs) -> None:
-    """What fails where nobody can catch it: a finalizer."""
+    """An error that cannot be caught: in a finalizer."""
     cause = failed.exc_value or failed.exc_type()
     facts = (failed.exc_type, cause, failed.exc_traceback)
     logging.getLogger(__name__).error("%s: %s", failed.err_msg or "ignored error", cause, exc_info=facts)

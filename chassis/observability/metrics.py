@@ -70,7 +70,7 @@ class Metrics:
         self._seen_calls: dict[tuple[str, str, str], Histogram] = {}
 
     def request_done(self, method: str, route: str, status: int, seconds: float) -> None:
-        """`route` is a template; without one there is nothing to tell requests apart by."""
+        """`route` is a template; without one requests cannot be distinguished."""
         key = (route, method, status)
         child = self._seen_requests.get(key)
         if child is None:
@@ -118,7 +118,7 @@ class Metrics:
         return Gauge(name, meaning, labels, registry=self.registry)
 
     def exposition(self, accept: str = "") -> tuple[str, bytes]:
-        """Media type and content of everything: Prometheus' text format, or OpenMetrics for who accepts that."""
+        """Media type and content of everything: Prometheus' text format, or OpenMetrics where `accept` has it."""
         encode, media_type = choose_encoder(accept)
         return media_type, encode(self.registry)
 

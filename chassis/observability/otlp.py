@@ -75,7 +75,7 @@ def _field(number: int, content: bytes) -> bytes:
 
 
 def _text(text: str) -> bytes:
-    # What is no Unicode is told of as well as can be: a request must not fail by its trace.
+    # Text that is no Unicode is sent as well as can be: a request must not fail by its trace.
     return text.encode(errors="replace")
 
 

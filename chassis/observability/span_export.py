@@ -23,7 +23,7 @@ from chassis.observability import otlp
 
 log = logging.getLogger(__name__)
 
-# Seconds for which spans are gathered: half a one, not five as the SDK does, for somebody is watching.
+# Seconds for which spans are gathered: half a one, not five as the SDK does, since a person watches the console.
 _GATHER = 0.5
 _GATHER_LIVE = 0.1
 # Exports in a row with hardly a pause, after which half a second is gathered there, too: one order's hops are watched
@@ -33,7 +33,7 @@ _TIMEOUT = 2.0
 # Spans and their bytes that wait while the collector is away; of more, the oldest are forgotten.
 _MOST = 4_096
 _MOST_BYTES = 8 << 20
-# Open spans that are told of at once.
+# Open spans that are sent at once.
 _MOST_BEGUN = 256
 # Bytes of one export: collectors refuse what is too large, ours what is over 4 MiB.
 _EXPORT_BYTES = 1 << 20
@@ -54,14 +54,14 @@ class OtlpSpans(SpanProcessor):
     """
 
     def __init__(self, service: str, url: str, *, live: bool = False) -> None:
-        """`live`: gather for a moment only, and tell of spans that have not ended yet, too: they have no end."""
+        """`live`: gather for a moment only, and send spans that have not ended yet, too, without an end."""
         self._service = service
         self._collector = _Collector(f"{url.rstrip('/')}/v1/traces")
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._counting = threading.Lock()
         self._live = live
-        # Open spans that nobody has been told of yet.
+        # Open spans that have not been sent yet.
         self._begun: dict[int, SdkSpan] | None = {} if live else None
         self._something = threading.Event()
         self._closing = threading.Event()

@@ -27,7 +27,7 @@ async def telemetry(
     """The telemetry of a process: spans go over OTLP/HTTP to `otlp_url` (nowhere when empty).
 
     Metrics are shown at a host's port, where `metrics_at` names one. Raises `OSError` when that is taken. With
-    `capture`, spans hold the messages that crossed their boundary, and those under way are told of, too.
+    `capture`, spans hold the messages that crossed their boundary, and open spans are sent, too.
     """
     async with AsyncExitStack() as stack:
         metrics: Metrics | None = None

@@ -41,14 +41,14 @@ _NOT_SAMPLED = TraceFlags(TraceFlags.DEFAULT)
 NOTE = "shop.note"
 _ASKING = (SpanKind.CLIENT, SpanKind.PRODUCER)
 
-# Not OpenTelemetry's own context: that copies a dictionary for each span, and nobody but us looks into it here.
+# Not OpenTelemetry's own context: that copies a dictionary for each span, and no other library reads it here.
 _current: ContextVar[Span] = ContextVar("span", default=trace.INVALID_SPAN)
 
 
 class Telemetry:
     """The tracer of one process. Not a global: tests run many processes in one interpreter.
 
-    Whether a trace is recorded is decided here, before a span is made: one that nobody records costs 3 us.
+    Whether a trace is recorded is decided here, before a span is made: one that is not recorded costs 3 us.
     """
 
     def __init__(
@@ -223,7 +223,7 @@ def current_span() -> Span:
 
 
 def note(what: str) -> None:
-    """Say of the current span that something happened which its status does not tell, such as "idempotent_replay"."""
+    """Say of the current span that something happened which its status does not show, such as "idempotent_replay"."""
     _current.get().set_attribute(NOTE, what)
 
 

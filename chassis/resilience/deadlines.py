@@ -48,7 +48,7 @@ def time_left() -> float | None:
 
 
 class CircuitBreaker:
-    """Stops asking an upstream that keeps failing, and lets one call through now and then to see.
+    """Stops calling an upstream that keeps failing, and lets one call through now and then as a probe.
 
     Closed until `threshold` failures in a row; then open for `recovery` seconds; then one trial call decides.
     """

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 from chassis.errors import timed_out
 from chassis.resilience.deadlines import time_left, without_deadline
 
-# What one call may ask for.
+# Keys of one call at most.
 MAX_KEYS = 100
 # Calls at a time. A read that arrives while all are under way joins the next one, so few calls carry many reads.
 MAX_CALLS = 2
@@ -23,7 +23,8 @@ class SharedReads(Generic[Found]):
     """Results of `read` by key; calls for a key that is being read share that read.
 
     A caller may so get what is as old as one call takes, and as `keep` says. `forget` after a change makes later
-    readers ask anew. A call is made in the context of one of its callers, so nobody else's rights may hang on it.
+    readers call again. A call is made in the context of one of its callers, so its answer must not depend on a caller's
+    rights.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class SharedReads(Generic[Found]):
         """`read` leaves out what it does not find.
 
         `timeout`: seconds that a caller waits, whatever its deadline. `keep`: seconds for which what was found is
-        given to those who come after the call as well.
+        given to later callers as well.
         """
         self._upstream = upstream
         self._read = read
@@ -81,7 +82,7 @@ class SharedReads(Generic[Found]):
                 del self._waiting[key]
             answers = {key: answer for key, (answer, _) in batch.items()}
             self._under_way |= answers
-            # In the trace of the caller who has waited longest.
+            # In the trace of the caller that has waited longest.
             _, context = next(iter(batch.values()))
             call = asyncio.create_task(self._call(answers), context=context)
             self._calls.add(call)
@@ -97,7 +98,7 @@ class SharedReads(Generic[Found]):
                 found = await self._read(list(answers))
             for key, answer in answers.items():
                 answer.set_result(found.get(key))
-        except Exception as error:  # noqa: BLE001 - it is raised again, to each of those who wait
+        except Exception as error:  # noqa: BLE001 - it is raised again, in each waiting caller
             for answer in answers.values():
                 answer.set_exception(error)
                 answer.exception()  # seen, even if no caller waits any more

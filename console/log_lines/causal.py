@@ -1,7 +1,7 @@
 """Lines in causal order: a call stands between what its caller wrote before and after it, whatever clocks say. Pure.
 
-Clocks of two machines differ. What one process does for another cannot have begun before it was asked, nor a call's
-answer have come before it was given; so a span that seems to is moved, with all that was done within it.
+Clocks of two machines differ. A process cannot have begun a call before the caller sent it, nor can an answer have
+arrived before it was sent; so a span that seems to is moved, with all that was done within it.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def lines_of(body: bytes) -> Iterator[Line]:
 
 
 def accepted(refused: int) -> bytes:
-    """The answer; what was not kept is told as OTLP's partial success."""
+    """The answer; lines that were not kept are counted in OTLP's partial success."""
     response = ExportLogsServiceResponse()
     if refused:
         response.partial_success.rejected_log_records = refused

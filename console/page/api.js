@@ -1,4 +1,4 @@
-// The console's own API. Errors are problems (RFC 9457): their detail is what the reader is told.
+// The console's own API. Errors are problems (RFC 9457): the reader gets their detail.
 
 async function asked(path, options) {
   const response = await fetch(path, options);

@@ -42,7 +42,7 @@ export const CALLS = [
   {
     id: "three-ways",
     title: "REST, GraphQL and gRPC: the same read, side by side",
-    about: "One product with the same fields. Compare the bytes and the time: gRPC goes straight to the service, GraphQL to a server that asks REST, REST to a cache.",
+    about: "One product with the same fields. Compare the bytes and the time: gRPC goes straight to the service, GraphQL to a server that calls REST, REST to a cache.",
     beside: true,
     calls: [
       { label: "REST", method: "GET", path: "/v1/products/42", account: "" },
@@ -74,7 +74,7 @@ export const CALLS = [
   {
     id: "graphql",
     title: "GraphQL: a customer's orders with their products",
-    about: "One request, exactly these fields; the server asks the REST API behind it.",
+    about: "One request, exactly these fields; the server calls the REST API behind it.",
     calls: [{
       method: "POST",
       path: "/graphql",
@@ -98,7 +98,7 @@ export const CALLS = [
   {
     id: "signed",
     title: "Webhook: signed by the payment provider",
-    about: "Over the raw bytes and the time, with the secret that both know. It is about the newest order, which is paid already: a repeat that changes nothing.",
+    about: "Over the raw bytes and the time, with the secret that both have. It is about the newest order, which is paid already: a repeat that changes nothing.",
     calls: [{
       target: "webhooks",
       method: "POST",
@@ -123,7 +123,7 @@ export const CALLS = [
   },
   {
     id: "soap",
-    title: "SOAP: ask the ERP itself",
+    title: "SOAP: call the ERP itself",
     about: "What only the adapter does otherwise: their article numbers, their zeros before each figure, their dates. A session is opened first.",
     calls: [{
       target: "legacy_soap",
@@ -137,13 +137,13 @@ export const CALLS = [
   {
     id: "availability",
     title: "REST to SOAP: is it in stock?",
-    about: "The same question at the edge: inventory asks the adapter, and the adapter asks the ERP.",
+    about: "The same question at the edge: inventory calls the adapter, and the adapter calls the ERP.",
     calls: [{ method: "GET", path: "/v1/products/42/availability", account: "" }],
   },
   {
     id: "event",
     title: "Message queue: publish an event once more",
-    about: "The newest event of this type again, as a relay does that died before it could mark it. Each queue takes it; the mailer's inbox knows its id, and no second mail goes out.",
+    about: "The newest event of this type again, as a relay does that died before it could mark it. Each queue takes it; the mailer's inbox has its id, and no second mail goes out.",
     calls: [{ protocol: "event", target: "broker", method: "POST", path: "order.confirmed", account: "" }],
   },
   {

@@ -16,7 +16,7 @@ const SOURCES = { process: "Captured in the process", link: "Crossed the link" }
 
 // What the reader has chosen; until then the link is shown where there are frames of it.
 let choice = null;
-// The latest answer, so that a trace that grows is not asked for at each redrawing.
+// The latest answer, so that a trace that grows is not fetched at each redrawing.
 let latest = { key: "", answer: null };
 
 export function wire(hop, hops, id) {

@@ -10,7 +10,7 @@ const GAP_MS = 150; // to scale, a longer wait is folded
 const PIXELS_PER_MS = 0.4;
 const FOLD = 26;
 
-// A message's receiver is named by its process; a mail or an event that nobody has taken yet has none of its own.
+// A message's receiver is named by its process; a mail or an event that is not taken yet has none of its own.
 export const columnsOf = (hops) => {
   const there = new Set(hops.flatMap((hop) => [hop.from, hop.to]));
   const known = COLUMNS.filter((name) => there.has(name));

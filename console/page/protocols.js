@@ -14,7 +14,7 @@ export const PROTOCOLS = {
   MCP: {
     name: "mcp",
     shape: "cross",
-    about: "MCP: an AI agent looks up what it can do here, and does it with typed tools. It fits the edge, beside REST and GraphQL, and asks the same gateway with its user's own token.",
+    about: "MCP: an AI agent looks up what it can do here, and does it with typed tools. It fits the edge, beside REST and GraphQL, and calls the same gateway with its user's own token.",
   },
   gRPC: {
     name: "grpc",
@@ -24,12 +24,12 @@ export const PROTOCOLS = {
   AMQP: {
     name: "amqp",
     shape: "diamond",
-    about: "Message queue: something has happened, and whoever wants to know takes the event when it can. The sender waits for nobody, and nothing is lost while a receiver is away.",
+    about: "Message queue: something has happened, and each subscriber takes the event when it can. The sender does not wait, and nothing is lost while a receiver is away.",
   },
   queue: {
     name: "amqp",
     shape: "diamond",
-    about: "Message queue: something has happened, and whoever wants to know takes the event when it can. The embedded broker keeps its queues in a file instead of speaking AMQP.",
+    about: "Message queue: something has happened, and each subscriber takes the event when it can. The embedded broker keeps its queues in a file instead of speaking AMQP.",
   },
   Kafka: {
     name: "kafka",
@@ -44,7 +44,7 @@ export const PROTOCOLS = {
   HTTP: {
     name: "http",
     shape: "ring",
-    about: "HTTP: a call to somebody else's API, with their rules. It is repeated safely by an idempotency key of ours.",
+    about: "HTTP: a call to another company's API, with their rules. It is repeated safely by an idempotency key of ours.",
   },
   webhook: {
     name: "webhook",

@@ -1,4 +1,4 @@
-"""What the page asks for, and what it is told. Pure."""
+"""The page's calls and their answers. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ _EVENT_TYPE = re.compile(r"[a-z_]{1,40}(\.[a-z_]{1,40}){1,3}")
 class Call:
     """A call that the page makes.
 
-    `target` is the process that is called; `account` signs in first: "demo", "admin", or "" for nobody. `method` and
+    `target` is the process that is called; `account` signs in first: "demo", "admin", or "" for no account. `method`
+    and
     `path` are HTTP's; for gRPC the path is the method's full name and the body a message in JSON, for WebSocket and SSE
     the path has the topics, for an event it is the type of the one that is published once more.
     """
@@ -69,7 +70,7 @@ def filled(text: str, values: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the page is told.
+    """The page's answer.
 
     `sent` and `size` are bytes of the two bodies; `decoded` is what the second means, where reading it takes
     more than eyes; `frames` are what a stream brought, with the milliseconds since it was opened.

@@ -29,7 +29,7 @@ _LOOK_BACK = 500
 
 
 class EventCalls:
-    """Connects to the broker for each event: nobody else here needs it."""
+    """Connects to the broker for each event: nothing else here needs a connection."""
 
     def __init__(self, broker_url: str, event_log_url: str, telemetry: Telemetry) -> None:
         self._url = broker_url
@@ -39,9 +39,9 @@ class EventCalls:
         self._ask_again = 0.0
 
     async def publish_again(self, event_type: str) -> Answer:
-        """Raises PRECONDITION where there is no such event, or no broker that this process knows of."""
+        """Raises PRECONDITION where there is no such event, or no broker is set for this process."""
         if not self._there():
-            raise ShopError("NO_BROKER", "the console knows no broker: set SHOP_BROKER_URL for it", Kind.PRECONDITION)
+            raise ShopError("NO_BROKER", "the console has no broker: set SHOP_BROKER_URL for it", Kind.PRECONDITION)
         try:
             async with asyncio.timeout(_TIMEOUT), self._connected() as broker:
                 event = await _newest(broker, event_type)
@@ -50,7 +50,7 @@ class EventCalls:
             raise unavailable("the broker") from error
 
     async def depths(self) -> list[QueueDepth]:
-        """Depth of each work queue, asked at most every few seconds; none where no broker answers."""
+        """Depth of each work queue, read at most every few seconds; none where no broker answers."""
         if time.monotonic() >= self._ask_again:
             self._ask_again = time.monotonic() + _DEPTHS_EVERY
             self._depths = []

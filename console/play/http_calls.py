@@ -14,7 +14,7 @@ from console.play.call import MAX_ANSWER, Answer
 from console.wire import soap
 
 TIMEOUT = 10.0
-# Their system must not be told of our traces: it does not know what to do with them.
+# Their system must not get our trace headers: it has no use for them.
 _FOREIGN = ("legacy_soap",)
 
 
@@ -34,7 +34,7 @@ class HttpCalls:
         return base
 
     async def make(self, target: str, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Raises INVALID_INPUT, or UPSTREAM_UNAVAILABLE where nobody answers."""
+        """Raises INVALID_INPUT, or UPSTREAM_UNAVAILABLE where no server answers."""
         base = self.base(target)
         facts = {"http.request.method": method, "url.path": path.partition("?")[0]}
         operation = _soap_action(headers)

@@ -1,7 +1,7 @@
 """Makes the page's calls, each in a trace of its own that begins at the client.
 
-Only outside production. A page from elsewhere cannot use it: it takes JSON, for which a browser asks first, and no
-other origin is allowed.
+Only outside production. A page from elsewhere cannot use it: it takes JSON, for which a browser sends a preflight, and
+no other origin is allowed.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ class Play:
         self._tokens: dict[str, str] = {}
 
     async def depths(self) -> list[QueueDepth]:
-        """How much waits in each queue; nothing where this process knows no broker or it does not answer."""
+        """How much waits in each queue; empty where this process has no broker or it does not answer."""
         return await self._events.depths()
 
     async def make(self, call: Call) -> dict[str, Any]:
-        """The answer, with the id of its trace. Raises INVALID_INPUT, or UPSTREAM_UNAVAILABLE where nobody answers."""
+        """The answer, with the id of its trace. Raises INVALID_INPUT, or UPSTREAM_UNAVAILABLE without one."""
         # In a context of its own: the page's request for this belongs to a trace that is recorded nowhere.
         return await asyncio.create_task(self._make(call), context=contextvars.Context())
 
@@ -125,7 +125,7 @@ class Play:
         return str(items[0]["id"])
 
     async def _payment_of(self, order_id: str) -> str:
-        """The payment that the saga has asked the provider for, as the order's history tells."""
+        """The payment that the saga has requested from the provider, by the order's history."""
         for event in await self._read(f"/v1/orders/{order_id}/events"):
             if event["type"] == "order.confirmed":
                 return str(event["data"]["payment_id"])

@@ -1,4 +1,4 @@
-"""`shop audit` for whoever cannot type it: run as the operator's command that it is, on the machine of the shop."""
+"""`shop audit` for readers without a terminal: run as the operator's command that it is, on the machine of the shop."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ def break_routes(breaking: Breaking | None) -> list[Route]:
         return _json(found.progress() if request.query_params.get("part") == "progress" else await found.state())
 
     async def start(request: Request) -> Response:
-        # A page of another origin cannot send this type without asking first (CORS).
+        # A page of another origin cannot send this type without a preflight (CORS).
         if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
             raise invalid("send application/json")
         do, seconds = _wanted(await request.body() if _short(request) else b"")

@@ -86,7 +86,7 @@ def lesson_routes(lessons: Lessons | None) -> list[Route]:
         return _json(await taught().all())
 
     async def check(request: Request) -> Response:
-        # A page of another origin cannot send this type without asking first (CORS).
+        # A page of another origin cannot send this type without a preflight (CORS).
         if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
             raise invalid("send application/json")
         await taught().check(request.path_params["number"])

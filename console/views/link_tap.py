@@ -90,7 +90,7 @@ def tap_routes(store: TraceStore, tap: LinkTap | None) -> list[Route]:
         return _json(await reading.frames(trace, hop))
 
     async def watch(request: Request) -> Response:
-        # A page of another origin cannot send this type without asking first (CORS).
+        # A page of another origin cannot send this type without a preflight (CORS).
         if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
             raise invalid("send application/json")
         await allowed().watch()

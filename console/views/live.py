@@ -16,7 +16,7 @@ from console.store import TraceStore
 
 # Seconds between two looks at a trace that is growing.
 _EVERY = 0.1
-# Seconds without news after which a trace is settled: when its order has come to its end, and when nobody can tell.
+# Seconds without news after which a trace is settled: after its order's last event, and without one.
 _QUIET_AFTER_END, _QUIET = 0.6, 3.0
 _KEEP_ALIVE = 15.0
 _LAST_EVENTS = frozenset({"order.shipped", "order.rejected", "order.cancelled"})
@@ -56,7 +56,7 @@ async def events(store: TraceStore, trace_id: str) -> AsyncIterator[bytes]:
 
 
 def ended(trace: Trace) -> bool:
-    """Whether the trace tells of an order's last event."""
+    """Whether the trace has an order's last event."""
     return any(span.text("cloudevents.event_type") in _LAST_EVENTS for span in trace.spans.values())
 
 

@@ -39,7 +39,7 @@ def topology(
 
     `rate` is hops a second, `p50_ms` and `p95_ms` how long they took (for the broker's arrows: how long they waited).
     `breaker_open` says that the last of these calls was not made. Arrows that the picture does not have come without
-    points. `depths` are the queues' as they are now; a broker that does not tell a queue's consumers leaves null.
+    points. `depths` are the queues' as they are now; a broker without a queue's consumers leaves null.
     """
     until = (time.time() if now is None else now) - 60 * min(max(0, minutes_ago), _MAX_MINUTES)
     traffic = history.until(until)

@@ -21,11 +21,11 @@ _MEANINGS = {
     "content-length": "bytes of the body",
     "content-type": "what the body is",
     "retry-after": "seconds before another try makes sense",
-    "stripe-signature": "the time, and an HMAC-SHA256 over time and body that only who knows the secret can make",
-    "webhook-signature": "an HMAC-SHA256 over id, time and body that only who knows the secret can make",
-    "x-hub-signature-256": "an HMAC-SHA256 over the body that only who knows the secret can make",
-    "x-shopify-hmac-sha256": "an HMAC-SHA256 over the body that only who knows the secret can make",
-    "soapaction": "SOAP 1.1: which operation the envelope asks for",
+    "stripe-signature": "the time, and an HMAC-SHA256 over time and body, made with the shared secret",
+    "webhook-signature": "an HMAC-SHA256 over id, time and body, made with the shared secret",
+    "x-hub-signature-256": "an HMAC-SHA256 over the body, made with the shared secret",
+    "x-shopify-hmac-sha256": "an HMAC-SHA256 over the body, made with the shared secret",
+    "soapaction": "SOAP 1.1: the operation of the envelope",
     "x-request-id": "names this one request in the logs",
 }
 

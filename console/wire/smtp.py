@@ -8,12 +8,12 @@ from typing import Any
 from console.wire.parts import Part, lines, readable
 
 _COMMANDS = {
-    b"EHLO": "greets, and asks what the server can do",
+    b"EHLO": "greets, and requests the server's extensions",
     b"HELO": "greets",
     b"STARTTLS": "from here on encrypted",
     b"AUTH": "signs in; masked before it left the process",
-    b"MAIL": "the envelope: whom a failure is to be told",
-    b"RCPT": "the envelope: who gets it",
+    b"MAIL": "the envelope: the address for a failure notice",
+    b"RCPT": "the envelope: a recipient",
     b"DATA": "the mail follows, up to a line with a dot",
     b"QUIT": "goodbye",
 }

@@ -60,7 +60,7 @@ def development(name: str) -> str:
 
 
 def random(drawn: dict[str, str]) -> Make:
-    """A fresh secret for each name, the same one when it is asked for twice."""
+    """A fresh secret for each name, the same one at each call."""
     return lambda name: drawn.setdefault(name, secrets.token_urlsafe(32))
 
 

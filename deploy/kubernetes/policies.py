@@ -3,7 +3,7 @@
 Who may open a connection to whom is what the picture shows, docs/architecture.toml, and nothing else: each arrow is a
 rule at both of its ends. The base has the arrows among our own processes and the broker; an overlay those to what is
 elsewhere: in pods of the development cluster, at addresses outside in production. The component `kafka` has an arrow to
-Kafka beside each to the broker: who has the broker has the event log, wherever that is.
+Kafka beside each to the broker: a process with the broker has the event log, wherever that is.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ OUTSIDE = {
 # Of Strimzi's pods, by their `app.kubernetes.io/name`, and where its operator runs.
 KAFKA, KAFKA_CLIENTS, ENTITY_OPERATOR, STRIMZI = "kafka", 9093, "entity-operator", "strimzi"
 STORES = {"broker": 5672, "postgres": 5432, "redis": 6379}
-# Outgoing webhooks go to whoever asked for them, by HTTPS, and never into a private network.
+# Outgoing webhooks go to registered endpoints, by HTTPS, and never into a private network.
 ANYWHERE = {
     "cidr": "0.0.0.0/0",
     "except": ["10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"],
@@ -175,7 +175,7 @@ def _namespaces(names: list[str]) -> Policy:
 
 
 def _broker_nodes() -> Policy:
-    """RabbitMQ's nodes among themselves, to the API server, which tells them of one another, and their operator."""
+    """RabbitMQ's nodes among themselves, to the API server, which lists the nodes, and their operator."""
     among = [_tcp(4369), {**_tcp(6000), "endPort": 6500}, _tcp(25672), {**_tcp(35672), "endPort": 35682}]
     nodes = {"podSelector": _is(["broker"])}
     operator = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "rabbitmq-system"}}}

@@ -65,7 +65,7 @@ class EdgeCache:
         self._store = store
         self._seen = seen
         self._fetches: dict[str, asyncio.Event] = {}
-        # Grows with each change of the catalogue: what was asked for before one must not be stored after it.
+        # Grows with each change of the catalogue: a response requested before one must not be stored after it.
         self._changes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

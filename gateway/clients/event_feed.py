@@ -1,4 +1,4 @@
-"""The event log as the gateway reads it, once for the whole process: what the cache drops, and who waits for an order.
+"""The event log, read once in a gateway process: for the cache, and for requests that wait for an order.
 
 A request that waits for an order (long polling) holds an `asyncio.Event` here and nothing else: no call, no query and
 no subscription of its own, however many wait.
@@ -60,9 +60,9 @@ class OrderNews:
 
 
 async def follow_log(event_log: EventLog, cache: EdgeCache | None, news: OrderNews) -> None:
-    """Pass the log's events on to the cache and to those who wait for an order, as long as the process lives.
+    """Pass the log's events on to the cache and to the requests that wait for an order, as long as the process lives.
 
-    While the broker is away, what is stored lasts as long as it is fresh, as in any shared cache; those who wait are
+    While the broker is away, what is stored lasts as long as it is fresh, as in any shared cache; waiting requests are
     answered when their time is up.
     """
 

@@ -111,7 +111,7 @@ class GraphqlSocket:
 async def _pass_on(server: aiohttp.ClientWebSocketResponse, receive: Receive, send: Send) -> int:
     """Pass messages on both ways until one side closes, close the other, and return the code.
 
-    Nothing is queued: who does not take its messages stops the other side's.
+    Nothing is queued: a side that does not take its messages stops the other side's.
     """
     from_client = asyncio.create_task(_from_client(server, receive))
     from_server = asyncio.create_task(_from_server(server, send))
@@ -163,7 +163,7 @@ async def _from_server(server: aiohttp.ClientWebSocketResponse, send: Send) -> t
 
 
 def _sendable(code: int) -> int:
-    """RFC 6455, 7.4.1: some codes only tell that there was none."""
+    """RFC 6455, 7.4.1: some codes only mean that there was none."""
     return _GOING_AWAY if code in {1004, 1005, 1006, 1015} else code
 
 

@@ -199,7 +199,7 @@ class HttpServers:
 
 @dataclass(frozen=True, slots=True)
 class Upstreams:
-    """Everything behind the edge. `health` has an upstream's name and whom to ask whether it is serving."""
+    """Everything behind the edge. `health` maps an upstream's name to its health check."""
 
     users: UsersClient
     catalog: CatalogClient

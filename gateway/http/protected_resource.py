@@ -14,10 +14,10 @@ METADATA_PATH = f"/.well-known/oauth-protected-resource{PATH}"
 def base_url(scope: Scope, public_url: str | None) -> str:
     """The gateway's own address without a path: as configured, or for "" as the client named it.
 
-    Raises NOT_FOUND where it is None: whoever sets a Host could else point clients to a server of their own.
+    Raises NOT_FOUND where it is None: a forged Host could else point clients to an attacker's server.
     """
     if public_url is None:
-        raise ShopError("NOT_FOUND", "this gateway does not know its own address: set SHOP_PUBLIC_URL", Kind.NOT_FOUND)
+        raise ShopError("NOT_FOUND", "this gateway has no public address: set SHOP_PUBLIC_URL", Kind.NOT_FOUND)
     return public_url or f"{scope['scheme']}://{Headers(scope=scope).get('host', '')}"
 
 

@@ -99,7 +99,7 @@ class Registration(Write):
     model_config = ConfigDict(json_schema_extra=_example(**_USER, password="correct horse"))  # noqa: S106  # nosec B106 # an example
 
     name: str = Field(min_length=1, max_length=100, pattern=_WORDS)
-    # Whether it is an address that mail can reach, no pattern can tell: users says so.
+    # A pattern cannot decide whether mail can reach it: users does.
     email: str = Field(max_length=254, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$", json_schema_extra={"format": "email"})
     password: str = Field(min_length=8, max_length=128, pattern=_TEXT)
 
@@ -244,7 +244,7 @@ class Sales(BaseModel):
 
 
 class SalesReport(BaseModel):
-    """Sales as the event log tells of them."""
+    """Sales, counted from the event log."""
 
     by: Literal["day", "product", "customer"]
     # What `from` and `to` are called in Python.

@@ -44,7 +44,7 @@ class Streamed(Response):
 
 
 class EventStream(Streamed):
-    """A stream whose next chunk may be long in coming: who has gone is noticed meanwhile.
+    """A stream whose next chunk may be long in coming: a client that has gone is noticed meanwhile.
 
     When what it comes from breaks off, it ends: its readers begin again, as those of server-sent events do.
     """

@@ -26,7 +26,7 @@ _TYPES = (
     b"text/html",
 )
 _FILES = "/v1/files"
-# The layers behind this one know no codings: tags come without them.
+# The layers behind this one have no codings: tags come without them.
 _CONDITIONS = frozenset({b"if-none-match", b"if-match"})
 _OF_CODING = re.compile(rb';(?:br|gzip)"')
 
@@ -151,7 +151,7 @@ class _Exchange:
 
 
 def _varies(headers: dict[bytes, bytes]) -> bool:
-    """Whether a response would be compressed for those who take it, were it long enough."""
+    """Whether a response would be compressed for a client that accepts it, were it long enough."""
     media_type = headers.get(b"content-type", b"").partition(b";")[0]
     return media_type in _TYPES and b"content-encoding" not in headers
 

@@ -52,7 +52,7 @@ def is_counted(scope: Scope) -> bool:
 def seconds_left(scope: Scope) -> float | None:
     """Seconds left to an internal call, as its caller states them; None for other requests.
 
-    Not everybody's to say: a client with hardly any time would make an upstream look slow.
+    Not for clients: one with hardly any time would make an upstream look slow.
     """
     if not is_counted(scope):
         return None

@@ -1,4 +1,4 @@
-"""The client's address behind proxies: uvicorn's middleware, told which networks the proxies are in.
+"""The client's address behind proxies: uvicorn's middleware, with the networks that the proxies are in.
 
 It reads `X-Forwarded-For` from its end, where each proxy appends the address it saw, and stops at the first address
 that is not a proxy's: anything before it could have been written by anyone. `X-Forwarded-Proto` is read, too.

@@ -1,6 +1,6 @@
 """Rate limits per address, per user and per sign-in.
 
-Fixed windows, told in the `RateLimit-Policy` and `RateLimit` fields of draft-ietf-httpapi-ratelimit-headers.
+Fixed windows, shown in the `RateLimit-Policy` and `RateLimit` fields of draft-ietf-httpapi-ratelimit-headers.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def by_user(_: Scope) -> str:
 class RateLimits:
     """Pure ASGI: counts a request against each of its quotas, and answers 429 when one is used up.
 
-    What another process of ours asks on behalf of somebody was counted when they asked that process.
+    A call that another process of ours makes for a client is not counted: the client's own request was.
     """
 
     def __init__(

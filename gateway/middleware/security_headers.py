@@ -10,7 +10,7 @@ _ALWAYS: tuple[Header, ...] = ((b"x-content-type-options", b"nosniff"), (b"refer
 # Nothing of an API's answer may run or be framed. A page says for itself what it needs; framed it may not be either.
 _POLICY: Header = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 _PAGES_POLICY: Header = (b"content-security-policy", b"frame-ancestors 'none'")
-# Two years: what https://hstspreload.org asks for.
+# Two years, as https://hstspreload.org requires.
 _HTTPS_ONLY: Header = (b"strict-transport-security", b"max-age=63072000; includeSubDomains")
 
 

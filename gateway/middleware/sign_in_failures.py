@@ -18,7 +18,7 @@ _FAILED = "WRONG_CREDENTIALS"
 
 
 class SignInFailures:
-    """Counts the failures of each account. It is not known here whether there is such an account, so nothing tells."""
+    """Counts the failures of each account. Whether the account exists is not looked up, so answers do not show it."""
 
     def __init__(self, storage: RateLimitStorage, limit: RateLimitItem, *, refused: Callable[[str], None]) -> None:
         """`refused` is called with the quota's name when an attempt exceeds it."""

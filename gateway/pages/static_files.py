@@ -20,14 +20,14 @@ _TYPES = {
     ".png": "image/png",
 }
 _DAY = {"cache-control": "public, max-age=86400"}
-# Ours change while somebody works on them.
+# Ours change while a developer works on them.
 _ASKED = {"cache-control": "no-cache"}
 
 
 def static_file(name: str, *, own: Collection[str], package: str, carried: Collection[str]) -> Response:
     """One of the files that are listed: `own` ones stand beside this module, `carried` ones in the package's folder.
 
-    A carried one is named by its path there, and asked for by the last part of it. Raises NOT_FOUND.
+    A carried one is named by its path there, and requested by the last part of it. Raises NOT_FOUND.
     """
     if name in own:
         return Response(_read(_OWN / name), 200, _ASKED, _TYPES[PurePosixPath(name).suffix])

@@ -31,7 +31,7 @@ router = APIRouter(tags=["files"], generate_unique_id_function=operation_id)
 _MAX_PARTS = 64
 # Seconds that a client may pause within its upload.
 _TIMEOUT = 20.0
-# What is told to be taken; any other type but multipart is as well.
+# The answer's Accept; any other type but multipart is taken as well.
 _TAKEN = "application/octet-stream, */*;q=0.9, multipart/*;q=0"
 _BINARY = {"schema": {"type": "string", "format": "binary"}, "example": "test"}
 # A download has the type that its upload had. A schema would be a promise about the bytes read as that type.

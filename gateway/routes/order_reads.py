@@ -1,4 +1,4 @@
-"""Orders as they stand: read once, asked again cheaply (`ETag`), or waited for (`Prefer: wait`)."""
+"""Orders as they stand: read once, revalidated cheaply (`ETag`), or waited for (`Prefer: wait`)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from protos.shop.orders.v1 import orders_pb2 as pb
 
 router = APIRouter(tags=["orders"], dependencies=[SIGNED_IN], generate_unique_id_function=operation_id)
 
-# The caller's own cache may keep an order, and asks each time whether it is still the same.
+# The caller's own cache may keep an order, and revalidates it each time.
 _OWN = "private, no-cache"
 _ETAG = {"description": "The order's version: it changes whenever the order does.", "schema": {"type": "string"}}
 _APPLIED = {"description": "`wait=N`: the request was willing to wait, up to N seconds.", "schema": {"type": "string"}}

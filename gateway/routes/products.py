@@ -26,7 +26,7 @@ from protos.shop.inventory.v1.inventory_pb2 import Availability
 
 router = APIRouter(route_class=JsonRoute, tags=["products"], generate_unique_id_function=operation_id)
 
-# Caches may answer for this long, shared ones longer; afterwards they ask again, which a 304 makes cheap.
+# Caches may answer for this long, shared ones longer; afterwards they revalidate, which a 304 makes cheap.
 _PUBLIC = "public, max-age=30, s-maxage=60"
 
 IfMatch = Annotated[
@@ -190,7 +190,7 @@ async def _availability(request: Request, product_ids: list[str]) -> list[Availa
     found = {each.product_id: each for each in await upstreams(request).inventory.availability(product_ids)}
     missing = [each for each in product_ids if each not in found]
     if missing:
-        # Never stocked, or never heard of: the catalogue knows.
+        # Never stocked, or no product at all: the catalogue decides.
         now = timestamp(wall_clock.now())
         for product in await upstreams(request).catalog.products(missing):
             found[product.id] = Availability(product_id=product.id, available=0, as_of=now)

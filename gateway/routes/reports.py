@@ -19,7 +19,7 @@ from protos.shop.reports.v1 import reports_pb2 as pb
 
 router = APIRouter(tags=["reports"], generate_unique_id_function=operation_id)
 
-# The caller may keep it, and asks each time whether it still holds.
+# The caller may keep it, and revalidates it each time.
 _OWN = "private, no-cache"
 
 

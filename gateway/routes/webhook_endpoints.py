@@ -1,4 +1,4 @@
-"""Webhook endpoints: where we tell others what happens to their orders (Standard Webhooks)."""
+"""Webhook endpoints: addresses that get webhooks about orders (Standard Webhooks)."""
 
 from __future__ import annotations
 

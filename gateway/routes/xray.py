@@ -1,4 +1,4 @@
-"""What the console knows, for administrators: an order's X-ray, and the audit of all orders."""
+"""The console's views for administrators: an order's X-ray, and the audit of all orders."""
 
 from __future__ import annotations
 

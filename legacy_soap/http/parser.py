@@ -63,7 +63,7 @@ class StrictParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no 
         if b"transfer-encoding" in names and (b"content-length" in names or version is None or version[2] == b"0"):
             self._refuse(HTTPStatus.BAD_REQUEST, "Transfer-Encoding must come without Content-Length, in HTTP/1.1")
         super().parse_header(header_plus)
-        # waitress knows "close" only where it stands alone.
+        # waitress finds "close" only where it stands alone.
         if "close" in (option.strip().lower() for option in self.headers.get("CONNECTION", "").split(",")):
             self.headers["CONNECTION"] = "close"
 

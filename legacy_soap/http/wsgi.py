@@ -168,7 +168,7 @@ class FrontDoor:
 
     def _switch(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] == "POST":
-            # A web page cannot send this type to us without asking first (CORS), so no page can switch anything.
+            # A web page cannot send this type to us without a preflight (CORS), so no page can switch anything.
             if environ.get("CONTENT_TYPE", "").partition(";")[0].strip() != "application/json":
                 return _problem(start_response, "415 Unsupported Media Type", "send application/json")
             try:
@@ -232,7 +232,7 @@ def _health(method: str, start_response: StartResponse) -> Iterable[bytes]:
 def _soap_fault(start_response: StartResponse, side: str, code: str, text: str) -> Iterable[bytes]:
     content = _FAULT.format(side=side, code=code, text=escape(text)).encode()
     headers = [("Content-Type", "text/xml; charset=utf-8"), ("Content-Length", str(len(content)))]
-    # SOAP 1.1, section 6.2: a fault is a 500, whoever is to blame.
+    # SOAP 1.1, section 6.2: a fault is a 500, be it the client's or the server's.
     start_response("500 Internal Server Error", headers)
     return [content]
 

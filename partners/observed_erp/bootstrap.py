@@ -1,7 +1,7 @@
 """Runs the ERP; in development with a probe around it, which records the SOAP calls that it answers.
 
 The ERP is another company's program without any code of ours, so this is how one sees the far side of such a hop: as
-monitoring agents do, by middleware around an application that is not asked.
+monitoring agents do, by middleware around an unchanged application.
 """
 
 from __future__ import annotations

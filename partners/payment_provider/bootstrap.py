@@ -31,11 +31,11 @@ class Settings(ProcessSettings):
 
 @asynccontextmanager
 async def run(settings: Settings | None = None) -> AsyncIterator[Running]:
-    """Take payments over HTTP and tell the shop about them until the block ends."""
+    """Take payments over HTTP and send the shop webhooks about them until the block ends."""
     settings = settings or Settings()
     secret = settings.webhook_secret_stripe.partition(",")[0].strip()
     if not secret:
-        raise ValueError("SHOP_WEBHOOK_SECRET_STRIPE is missing: the shop could not tell our webhooks from forged ones")
+        raise ValueError("SHOP_WEBHOOK_SECRET_STRIPE is missing: the shop could not verify our webhooks")
     async with (
         telemetry(
             "payment_provider", settings.otlp_url, sample_ratio=settings.trace_sample_ratio, capture=settings.captures()

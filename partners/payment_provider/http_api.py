@@ -31,9 +31,9 @@ _MAX_PAGE = 1_000
 
 ABOUT = "A stand-in for a payment provider: it collects the money a little later, and says so by a signed webhook."
 LINKS = (
-    Link("/v1/payment_intents", "/v1/payment_intents", "the payments that were asked for"),
+    Link("/v1/payment_intents", "/v1/payment_intents", "the requested payments"),
     Link("/v1/refunds", "/v1/refunds", "what was given back"),
-    Link("/v1/events", "/v1/events", "what the shop was told, and how often it was tried"),
+    Link("/v1/events", "/v1/events", "the webhooks to the shop, and how often each was tried"),
     Link("/healthz", "/healthz", "whether the process is alive"),
 )
 EXAMPLE = "shop partner pay ORDER"
@@ -41,7 +41,7 @@ EXAMPLE = "shop partner pay ORDER"
 
 class PaymentApi:
     def __init__(self, ledger: Ledger, wake: Callable[[], None], *, delay: float) -> None:
-        """`wake` is called when there is something to collect or to tell; `delay`: seconds until money is collected."""
+        """`wake`: called for a payment to collect or a webhook to send; `delay`: seconds until money is collected."""
         self._ledger = ledger
         self._wake = wake
         self._delay = delay

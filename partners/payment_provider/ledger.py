@@ -1,4 +1,4 @@
-"""The provider's books in one SQLite file: payment intents, what was answered to an idempotency key, events to tell."""
+"""The provider's books in one SQLite file: payment intents, answers by idempotency key, events to send."""
 
 from __future__ import annotations
 

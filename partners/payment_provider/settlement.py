@@ -46,7 +46,7 @@ class Collector:
         for event in events:
             self._telling.add(event.id)
             tasks.create_task(self._tell(event))
-        # Without room, the end of one that is being told is the next thing to wait for.
+        # Without room, the end of a webhook under way is the next thing to wait for.
         moments = (next_due, next_attempt if len(self._telling) < _BATCH_SIZE else None)
         waits = [max(0.0, moment - now) for moment in moments if moment is not None]
         # Never for long: set forward during the looks, the clock would make the wait longer.

@@ -27,7 +27,7 @@ class Teller:
         self._telemetry = telemetry
 
     async def tell(self, event: PendingEvent) -> bool:
-        """Whether the shop has taken it. Goes out in the trace of the request that asked for the payment."""
+        """Whether the shop has taken it. Goes out in the trace of the request for the payment."""
         webhook = senders.stripe(
             event.type, event.object, secret=self._secret, event_id=event.id, created=int(event.created)
         )

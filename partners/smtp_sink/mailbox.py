@@ -25,7 +25,7 @@ _UNFINISHED = ".unfinished"
 class Received:
     """List entry of a mail. `message_id` is without its angle brackets.
 
-    `to` is what the mail says of itself, `recipients` whom it was handed over for.
+    `to` is what the mail says of itself, `recipients` is its envelope's.
     """
 
     message_id: str
@@ -51,7 +51,7 @@ class Mailbox:
     """A folder of mails, known by their Message-ID.
 
     SMTP cannot deliver exactly once: when the answer to a mail is lost, the sender can only send it again. A
-    Message-ID that is the same for every repeat is how the receiver can tell (RFC 5322, 3.6.4: one id, one message),
+    Message-ID that is the same for every repeat shows the receiver a repeat (RFC 5322, 3.6.4: one id, one message),
     so a mail whose id is here already is taken and not kept a second time. If it is for others, these are noted.
     """
 

@@ -1,4 +1,4 @@
-"""SMTP (RFC 5321): takes any mail from anyone, and answers 250 once it is on the disk."""
+"""SMTP (RFC 5321): takes any mail from any sender, and answers 250 once it is on the disk."""
 
 from __future__ import annotations
 
@@ -86,7 +86,8 @@ class RecordingSmtp(SMTP):
 async def serve_smtp(mailbox: Mailbox, telemetry: Telemetry, *, host: str, port: int) -> AsyncIterator[int]:
     """Serve SMTP until the block ends, and yield the port (a free one for port 0).
 
-    At the end connections are broken off: who has no answer yet sends again. Mails are recorded where the telemetry
+    At the end connections are broken off: a sender without an answer sends again. Mails are recorded where the
+    telemetry
     captures messages, and only there.
     """
     loop = asyncio.get_running_loop()

@@ -25,18 +25,18 @@ _PUBLISHER = {
     "report": "reports, by its outbox",
 }
 _CONSUMER = {
-    "order-processing": "order_worker: reserve, register with the ERP, ask for the payment, confirm",
+    "order-processing": "order_worker: reserve, register with the ERP, request the payment, confirm",
     "order-fulfilment": "order_worker: have the order shipped",
     "order-compensation": "order_worker: undo what was done, give money back",
     "order-invoice": "storage: write the invoice",
     "order-mail": "mailer: write to the customer",
     "webhook-processing": "webhook_worker: do what the webhook means",
-    "webhook-delivery": "webhook_worker: tell the endpoints that registered for it",
+    "webhook-delivery": "webhook_worker: call the endpoints that registered for it",
 }
 _ABOUT = """Everything of the shop that is not request and response. The REST API is described by `/openapi.json`,
 gRPC by the contracts in `protos/`, GraphQL by its schema.
 
-Delivery is at least once: a consumer knows an event that it has had by the CloudEvents `id` (inbox). Events of one
+Delivery is at least once: a consumer recognises a repeated event by the CloudEvents `id` (inbox). Events of one
 order are numbered by the extension attribute `sequence`."""
 
 
@@ -214,7 +214,7 @@ _ENVELOPE: Json = {
         "cloudEvents:type": {**_TEXT, "description": "The routing key."},
         "cloudEvents:subject": {**_TEXT, "description": "The id of the order, product or webhook."},
         "cloudEvents:time": {**_TEXT, "format": "date-time"},
-        "cloudEvents:userid": {**_TEXT, "description": "Whose it is; decides who is told."},
+        "cloudEvents:userid": {**_TEXT, "description": "Its owner; decides which clients get it."},
         "cloudEvents:sequence": {**_TEXT, "description": "1, 2, 3 … without gaps within one order."},
         "cloudEvents:traceparent": {**_TEXT, "description": "W3C Trace Context."},
     },

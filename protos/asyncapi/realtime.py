@@ -32,7 +32,7 @@ def _action(action: str, title: str, fields: Json, example: Json) -> Json:
 REALTIME_MESSAGES: Json = {
     "notification": _frame(
         "notification",
-        "An event, for those whom it concerns",
+        "An event, for the users whom it concerns",
         {
             "required": ["id", "type", "time", "subject", "data"],
             "properties": {
@@ -105,12 +105,12 @@ REALTIME_MESSAGES: Json = {
     ),
     "subscribe": _action(
         "subscribe",
-        "Be told of these topics, first of what was missed after a position",
+        "Subscribe to these topics, with replay of the events after a position",
         {"topics": _TOPICS, "after": _POSITION},
         {"topics": ["order.*"], "after": "31"},
     ),
     "unsubscribe": _action(
-        "unsubscribe", "Be told of these topics no more", {"topics": _TOPICS}, {"topics": ["order.*"]}
+        "unsubscribe", "End the subscription to these topics", {"topics": _TOPICS}, {"topics": ["order.*"]}
     ),
     "chat": _action(
         "chat",
@@ -167,7 +167,9 @@ def realtime_operations() -> Json:
         }
 
     return {
-        "notify": operation("send", "notifications", "notifier tells its clients", _TO_CLIENT),
-        "obey": operation("receive", "notifications", "notifier is told what a client wants", _FROM_CLIENT),
-        "stream": operation("send", "notificationStream", "notifier tells its clients", ("notification", "resync")),
+        "notify": operation("send", "notifications", "notifier sends events to its clients", _TO_CLIENT),
+        "obey": operation("receive", "notifications", "notifier takes a client's commands", _FROM_CLIENT),
+        "stream": operation(
+            "send", "notificationStream", "notifier sends events to its clients", ("notification", "resync")
+        ),
     }

@@ -1,4 +1,4 @@
-"""Webhooks both ways: from partners to us, and from us to whoever has registered an endpoint."""
+"""Webhooks both ways: from partners to us, and from us to registered endpoints."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _message(provider: str) -> Json:
 
 _SENT: Json = {
     "name": "orderWebhook",
-    "title": "An order's event, for an endpoint that asked for its type",
+    "title": "An order's event, for an endpoint registered for its type",
     "contentType": "application/json",
     "headers": _headers(_SIGNED["standard"][0]),
     "payload": {
@@ -84,7 +84,7 @@ def webhook_operations() -> Json:
         "sendWebhook": {
             "action": "send",
             "channel": {"$ref": "#/channels/outgoingWebhooks"},
-            "summary": "webhook_worker tells an endpoint",
+            "summary": "webhook_worker calls an endpoint",
             "messages": [{"$ref": "#/channels/outgoingWebhooks/messages/orderWebhook"}],
             "bindings": binding,
         },

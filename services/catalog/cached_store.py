@@ -1,8 +1,8 @@
-"""Products from memory while the database has not changed, and one question for all who ask at once.
+"""Products from memory while the database has not changed, and one query for concurrent callers.
 
-An adapter of `ProductStore` beside `SqlProductStore`, which it asks; both are held to the same contract suite. A
-product read costs it 4 us, against 0.2 ms on SQLite; on PostgreSQL, which does not tell whether it has changed, it only
-asks for several callers at once.
+An adapter of `ProductStore` beside `SqlProductStore`, which it calls; both are held to the same contract suite. A
+product read costs it 4 us, against 0.2 ms on SQLite; on PostgreSQL, which has no sign of a change, it only queries for
+several callers at once.
 """
 
 from __future__ import annotations

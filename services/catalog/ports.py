@@ -18,7 +18,7 @@ class ProductStore(Protocol):
     async def add(self, product: Product) -> None: ...
 
     async def change(self, product_id: str, change: Callable[[Product], Product]) -> Product:
-        """Replace a product by what `change` makes of it, and tell the world. Raises NOT_FOUND and what it raises."""
+        """Replace a product by the result of `change`, and publish it. Raises NOT_FOUND, and what `change` raises."""
 
     async def delete(self, product_id: str, check: Callable[[Product], None]) -> None:
         """Raises NOT_FOUND and what `check` raises."""

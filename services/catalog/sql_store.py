@@ -51,7 +51,7 @@ outbox = outbox_table(metadata)
 inbox = inbox_table(metadata)
 RETENTION: Retention = {
     **MIGRATED,
-    "products": Kept("a deleted product's row tells its version to a later write; an administrator adds each one"),
+    "products": Kept("a deleted product's row keeps its version for a later write; an administrator adds each one"),
     "outbox": OUTBOX_RETENTION,
     "inbox": INBOX_RETENTION,
 }

@@ -45,7 +45,7 @@ class Settings(ProcessSettings):
 async def run(settings: Settings | None = None, *, erp: Erp | None = None) -> AsyncIterator[Running]:
     """Serve shop.erp.v1 until the block ends; the legacy ERP need not be there yet.
 
-    Health says NOT_SERVING while the legacy ERP's contract is not the one that we know.
+    Health says NOT_SERVING while the legacy ERP's contract is not the expected one.
     """
     settings = settings or Settings()
     async with service("erp_adapter", settings) as s:
@@ -78,7 +78,7 @@ async def _soap(s: Service, settings: Settings) -> SoapClient:
 
 
 async def _modern(s: Service, settings: Settings) -> Erp:
-    # Imported here: in front of the legacy system nobody needs a database.
+    # Imported here: in front of the legacy system no database is needed.
     from services.erp_adapter.modern_erp import ModernErp
 
     modern = ModernErp(await s.database("erp_adapter", MIGRATIONS))

@@ -4,8 +4,8 @@
 one start of the ERP to the next); what counts is what goes in and what comes out, with every element, how often it
 may come, and the restrictions of its type.
 
-`python -m tools.erp_contract http://127.0.0.1:8020/?wsdl` prints the contract of an ERP: whoever has read
-the difference and taught `translation` about it accepts it by writing that to the file.
+`python -m tools.erp_contract http://127.0.0.1:8020/?wsdl` prints the contract of an ERP: after reading the difference
+and adapting `translation`, write that output to the file to accept it.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ class Envelopes:
     """Writes requests and reads answers. Takes no DTD, no entity, and nothing that would be fetched from elsewhere.
 
     `contract` is what the WSDL stands for. Raises `ValueError` for a WSDL or an answer that cannot be used, and for a
-    request that the WSDL does not know.
+    request that the WSDL does not have.
     """
 
     def __init__(self, wsdl: bytes) -> None:

@@ -1,6 +1,6 @@
 """The Erp port without the legacy system: the same behaviour, in this process, durable in its own database.
 
-What `SHOP_ERP=modern` puts behind the adapter. It knows products by our ids and needs no translation.
+What `SHOP_ERP=modern` puts behind the adapter. It uses our product ids and needs no translation.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ sales_orders = Table(
     Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
     Column("order_id", Text, nullable=False, unique=True),
     Column("state", Text, nullable=False),
-    # The order as it was registered, to tell a repeat from another order; empty for one cancelled before it came.
+    # The order as it was registered, to distinguish a repeat from another order; empty for one cancelled before it
+    # came.
     Column("content", Text, nullable=False),
     Column("ships_on", Date),
     sqlite_autoincrement=True,

@@ -26,7 +26,7 @@ CONNECTIONS = 8
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """The account that the ERP knows us by."""
+    """The shop's account at the ERP."""
 
     user: str
     password: str

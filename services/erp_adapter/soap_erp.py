@@ -87,7 +87,7 @@ class SoapErp:
         except ErpFault as fault:
             error = translation.error_of(fault)
             if error.kind not in (Kind.PRECONDITION, Kind.NOT_FOUND):
-                # The error keeps their words to itself; whoever looks into it needs them.
+                # The error does not carry the ERP's own words; an operator needs them.
                 words = fault.text if fault.text.startswith(fault.code) else str(fault)
                 again = " (will be retried)" if error.kind is Kind.UNAVAILABLE else ""
                 log.warning("ERP refused %s: %s%s", operation, f"{words} {fault.item}".strip(), again)

@@ -27,10 +27,10 @@ class Bookkeeping:
         self._inventory = inventory
 
     async def book(self) -> None:
-        """Tell the ERP what was counted, as long as the process lives. While it is away, adjustments wait.
+        """Book adjustments in the ERP, as long as the process lives. While it is away, they wait.
 
-        The ERP books each id once, so nobody is harmed by a process that dies between its answer and our note, or by
-        two copies of inventory that tell it the same.
+        The ERP books each id once, so a process that dies between its answer and our note does no harm, nor do two
+        copies of inventory that send the same one.
         """
         await forever(self._book, name="ERP bookkeeping", every=_POLL_SECONDS)
 
@@ -64,6 +64,6 @@ class Bookkeeping:
                 if isinstance(outcome, ShopError) and outcome.kind in (Kind.UNAVAILABLE, Kind.TIMEOUT):
                     return done
                 if outcome is not None:
-                    # It stays, and so does the difference in the books, until somebody has looked into it.
+                    # It stays, and so does the difference in the books, until an operator has looked into it.
                     log.error("ERP sync: stock change %s refused: %s", each.id, outcome)
         return done

@@ -73,7 +73,7 @@ class InventoryApi(InventoryServiceServicer):
         """Book each report before the next one is read: a client that does not read the answers is slowed down.
 
         To grpc.aio a stream that broke off looks like one that has ended, and here it need not look different: nothing
-        is done at the end, each report is whole and was booked by itself. The scanner knows what was answered.
+        is done at the end, each report is whole and was booked by itself. The scanner has its answers.
         """
         caller = current_principal()
         async for adjustment in request_iterator:

@@ -60,7 +60,7 @@ class Erp(Protocol):
     async def stock_levels(self, product_ids: Sequence[str], *, patient: bool = False) -> Mapping[str, int]:
         """The pieces in the warehouse, reserved or not. Raises UPSTREAM_UNAVAILABLE or DEADLINE_EXCEEDED.
 
-        Not `patient`, it gives up early enough for a customer who waits to be told the last known figure instead.
+        Not `patient`, it gives up early enough to answer a waiting customer with the last known figure instead.
         """
 
     async def book(self, adjustment: Adjustment) -> None:

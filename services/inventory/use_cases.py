@@ -14,7 +14,7 @@ from services.inventory.ports import Erp, StockStore
 MAX_IDS = 100
 # Pieces that one report may count in or out: more is a broken scanner.
 MAX_ADJUSTMENT = 1_000_000
-# What the ERP can take as a reference, so that whatever is counted can be told to it.
+# What the ERP can take as a reference, so that every adjustment can be booked there.
 _REFERENCE = re.compile(r"[!-~]{1,64}")
 _EXPIRED_BATCH_SIZE = 100
 # How often an unchanged answer of the ERP is worth a write.

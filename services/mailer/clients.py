@@ -1,4 +1,4 @@
-"""Users, over gRPC, asked as `mailer` itself."""
+"""Users, over gRPC, called as `mailer` itself."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from protos.shop.users.v1.users_pb2_grpc import UserServiceAsyncStub
 
 
-# Seconds for which an account is not asked for again: an order's mails often follow one another at once.
+# Seconds for which an account is kept: an order's mails often follow one another at once.
 _KEEP = 10.0
 
 
 class GrpcCustomers:
-    """Customers that are wanted at the same time are asked for together."""
+    """Customers that are wanted at the same time are requested together."""
 
     def __init__(self, stub: UserServiceAsyncStub, client: Client) -> None:
         self._stub = stub

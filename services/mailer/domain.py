@@ -9,7 +9,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """An order's event. `kind` is confirmed, delayed, rejected or shipped; `facts` is what the text needs to know."""
+    """An order's event. `kind` is confirmed, delayed, rejected or shipped; `facts` has the values for the text."""
 
     event_id: str
     kind: str

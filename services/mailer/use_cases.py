@@ -20,7 +20,7 @@ class OrderMails:
     async def tell(self, news: News) -> None:
         """Send the mail about the news, unless it was sent before. Raises NOT_FOUND for an unknown customer.
 
-        Sent first and recorded after: whoever dies in between sends it again, under the same Message-ID. The other
+        Sent first and recorded after: after a crash in between it is sent again, under the same Message-ID. The other
         order would lose the mail instead, and no order makes it exactly once: SMTP takes part in no transaction.
         """
         if await self._sent.contains(news.event_id):

@@ -42,7 +42,7 @@ class Settings(ProcessSettings):
     notifier_rate: float = 20.0
     # Frames that a client may send at once.
     notifier_burst: float = 50.0
-    # Seconds between pings; who has not answered after half of that is gone.
+    # Seconds between pings; a client without an answer after half of that is gone.
     notifier_heartbeat: float = 20.0
     # Seconds that a connection may be open without a request.
     notifier_patience: float = 15.0
@@ -50,7 +50,7 @@ class Settings(ProcessSettings):
     notifier_echo: bool = False
 
     def echoes(self) -> bool:
-        """Whether to serve `/echo`. Raises `ValueError` in production, where nobody has any business there."""
+        """Whether to serve `/echo`. Raises `ValueError` in production, where it has no use."""
         if self.notifier_echo and self.env == "production":
             raise ValueError("SHOP_NOTIFIER_ECHO and SHOP_ENV=production exclude each other")
         return self.notifier_echo

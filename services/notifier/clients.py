@@ -1,4 +1,4 @@
-"""Orders over gRPC, and the broker's log: whom to ask about a room, and where its texts go."""
+"""Orders over gRPC, which owns a room's order, and the broker's log, which takes its texts."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _MAX_AGE_SECONDS = "600"
 def allow_pages(app: web.Application, paths: Sequence[str], allowed: Sequence[str]) -> None:
     """Let pages of the allowed origins, in which a port may be `*`, read every response, errors too.
 
-    Pages ask first (preflight) before they send a token in a header; that is answered for `paths`.
+    Browsers send a preflight before a token in a header; that is answered for `paths`.
     """
 
     async def add_headers(request: web.Request, response: web.StreamResponse) -> None:

@@ -125,7 +125,7 @@ async def run_worker(
 
 
 async def _storage(s: Service) -> tuple[Database, Broker, Outbox, SqlOrderStore]:
-    """The database that both processes share, and what they tell over it."""
+    """The database that both processes share, and their broker and outbox."""
     db = await s.database("orders", MIGRATIONS)
     broker = await s.broker()
     out = Outbox(outbox, db, broker, s.telemetry, keep=None)

@@ -1,4 +1,4 @@
-"""An order's life: what may happen to it when, and what is told to the world. Pure decisions.
+"""An order's life: its transitions, and the events they publish. Pure decisions.
 
 pending ──► confirmed ──► paid ──► shipped
    │            │
@@ -166,7 +166,7 @@ def place(order: Order) -> tuple[Order, OrderPlaced]:
 
 
 def confirm(order: Order, payment_id: str) -> Outcome:
-    """The stock is reserved, the ERP knows the order, the payment has been asked for."""
+    """The stock is reserved, the ERP has the order, the payment has been requested."""
     if order.status is not Status.PENDING:
         return order, None
     confirmed = OrderConfirmed(order.total, order.currency, payment_id)
@@ -191,7 +191,7 @@ def reject(order: Order, reason: str) -> Outcome:
 def mark_paid(order: Order, payment_id: str) -> Outcome:
     """The money has been collected; for an order that has ended without a sale it is to be given back.
 
-    Raises ORDER_NOT_CONFIRMED while the order is still being processed: ask again; WRONG_PAYMENT for a second payment.
+    Raises ORDER_NOT_CONFIRMED while the order is still being processed: try again; WRONG_PAYMENT for a second payment.
     """
     if order.status is Status.PENDING:
         raise ShopError("ORDER_NOT_CONFIRMED", f"order {order.id} is not confirmed yet", Kind.PRECONDITION)
@@ -226,7 +226,7 @@ def ship(order: Order, shipment_number: str) -> Outcome:
 def deliver(order: Order, carrier: str, delivered_at: datetime) -> Outcome:
     """The carrier has handed the parcel over.
 
-    Raises ORDER_NOT_SHIPPED while it has not left yet: ask again; ORDER_ENDED when it never will.
+    Raises ORDER_NOT_SHIPPED while it has not left yet: try again; ORDER_ENDED when it never will.
     """
     if order.delivered:
         return order, None

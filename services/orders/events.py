@@ -1,4 +1,4 @@
-"""Events of an order, by the contract: a message of shop.events.v1, as JSON; and as the log tells them."""
+"""Events of an order, by the contract: a message of shop.events.v1, as JSON; and as read from the log."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Orchestrated here, driven by the queues: each step is idempotent at the other side (by the order's id), so a worker
 that dies anywhere in between is followed by one that does the whole thing again, and nothing happens twice. The order's
-own row decides at the end; whoever finds it rejected or cancelled undoes whatever may have been done.
+own row decides at the end; a step that finds it rejected or cancelled undoes whatever may have been done.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Saga:
         }
 
     async def process(self, order_id: str) -> None:
-        """After `order.placed`: reserve, register, ask for the payment, confirm; or reject."""
+        """After `order.placed`: reserve, register, request the payment, confirm; or reject."""
         order = await self._get(order_id)
         if order.status is Status.PENDING:
             try:

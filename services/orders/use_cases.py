@@ -20,7 +20,7 @@ class Orders:
         self._changes = changes
 
     async def get(self, order_id: str, caller: Principal) -> Order:
-        """Raises NOT_FOUND, also for somebody else's order: whether it exists is nobody else's business."""
+        """Raises NOT_FOUND, also for another customer's order: its existence is not disclosed."""
         order = await self._store.get(order_id)
         if order is None or not _may_see(caller, order.user_id):
             raise not_found("order", order_id)

@@ -22,7 +22,7 @@ from services.reports.sql_store.tables import group, outbox
 from services.reports.use_cases import Reports
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-# Seconds between two events that tell of changed figures, so that many sales are one.
+# Seconds between two events with changed figures, so that many sales are one.
 _TELL_SECONDS = 1.0
 
 

@@ -130,7 +130,7 @@ def figures_of(sale: Sale) -> Figures:
 
 
 def added(parts: Iterable[Figures]) -> Figures:
-    """The sum of figures, in an order that is the same for all who write them."""
+    """The sum of figures, in an order that is the same for all writers."""
     total: Figures = {}
     for part in parts:
         for key, amounts in part.items():

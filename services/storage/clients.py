@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # No client waits for an invoice.
 _TIMEOUT = 5.0
-# Seconds for which a customer's name is not asked for again.
+# Seconds for which a customer's name is kept.
 _KEEP = 10.0
 
 

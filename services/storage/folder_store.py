@@ -1,7 +1,7 @@
 """Contents in a folder, each in one file named by its own digest.
 
 `ab/ab12…` holds the content whose SHA-256 is ab12…; `incoming/` what is still arriving. The folder itself is the lock
-between those who keep a content and have not made it known yet (shared), and those who sweep (exclusive). All disk work
+between writers of a content that is not recorded yet (shared), and sweeps (exclusive). All disk work
 is done in threads, and each piece of it is complete in itself, so that a caller may vanish between any two of them.
 """
 

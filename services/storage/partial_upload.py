@@ -50,7 +50,7 @@ class ArrivingFile:
 
         On Linux that is what comes of the advice that the bytes are not needed any more; those that are on the disk
         already leave the cache, and a large upload does not push everything else out of it. It is only advice: where
-        nobody takes it, fsync does all the work.
+        the kernel does not take it, fsync does all the work.
         """
         if sys.platform == "linux":
             start = max(0, self._size - _CACHED)

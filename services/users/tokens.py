@@ -16,7 +16,7 @@ from chassis import wall_clock
 from chassis.auth.identity import ALGORITHM, AUDIENCE, ISSUER
 
 # Seconds for which a new key is published before anything is signed with it: by then every copy of this service
-# publishes it, whichever made it, and a process that asks for the keys of an unknown token gets them.
+# publishes it, whichever made it, and a process that fetches the keys of an unknown token gets them.
 PUBLISHED_FIRST = 30.0
 
 

@@ -1,4 +1,4 @@
-"""`shop audit`: whether all books tell the same story of every order.
+"""`shop audit`: whether all records of every order agree.
 
 Each order is *settled*, *in flight* (by a message, timer or payment that is named), *waiting for a person* (by a dead
 letter that is named), *different* (a record is altered, doubled or foreign) or *lost* (nothing will move it; the last

@@ -23,7 +23,7 @@ HISTORIES: Mapping[str, Sequence[tuple[str, ...]]] = {
     "rejected": ((PLACED, REJECTED), (PLACED, CONFIRMED, REJECTED)),
     "cancelled": ((PLACED, CANCELLED), (PLACED, CONFIRMED, CANCELLED)),
 }
-# event type -> what it tells of the order beside whose it is
+# event type -> its facts of the order beside the owner
 _EVENT_FACTS: Mapping[str, Sequence[str]] = {
     PLACED: ("items", "total", "currency"),
     CONFIRMED: ("total", "currency", "payment_id"),

@@ -1,6 +1,6 @@
 """Depths of RabbitMQ's queues, unacknowledged messages included, from its Prometheus endpoint.
 
-AMQP tells only what is ready, and a consumer holds what is delayed for a retry. Each node tells of the queues that it
+AMQP counts only ready messages, and a consumer holds those delayed for a retry. Each node reports the queues that it
 leads, a few seconds late: https://www.rabbitmq.com/docs/prometheus#detailed-endpoint
 """
 

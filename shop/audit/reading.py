@@ -87,7 +87,7 @@ class Library:
 
 
 async def read(settings: Settings, spool: Spool) -> Library:
-    """Read every book into the spool. Raises `ShopError` where nobody can sign in or the orders cannot be read."""
+    """Read every book into the spool. Raises `ShopError` where no account can sign in or the orders cannot be read."""
     async with AsyncExitStack() as stack:
         reader = await _opened(settings, spool, stack)
         # First: what happens while the others are read may be ahead of an order, and is never taken for lost.

@@ -101,7 +101,7 @@ class PaymentEvent:
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """A partner's webhook in our store; the last four fields say what a payment's tells, and are empty for others."""
+    """A partner's webhook in our store; the last four fields are a payment's, and are empty for others."""
 
     id: str
     provider: str
@@ -119,7 +119,7 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """A mail as the mail server received it; `to` is the address alone, `recipients` whom it was handed over for."""
+    """A mail as the mail server received it; `to` is the address alone, `recipients` is its envelope's."""
 
     order_id: str
     message_id: str

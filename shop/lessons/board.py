@@ -1,4 +1,4 @@
-"""The room's board: who of those that want to be seen is how far, on one page, in memory, for as long as it runs."""
+"""The room's board: the progress of everyone who has joined, on one page, in memory, for as long as it runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ th:first-child {{ text-align: left; }} .kept {{ background: #1a7f37; color: #fff
 
 
 class Board:
-    """What was told, by name and lesson: the last verdict, and how many checks it took."""
+    """Results by name and lesson: the last verdict, and how many checks it took."""
 
     def __init__(self, lessons: Sequence[Lesson]) -> None:
         self._lessons = {lesson.number: lesson.title for lesson in lessons}
@@ -103,7 +103,7 @@ def server(board: Board, host: str, port: int) -> ThreadingHTTPServer:
 
 
 def join(home: Path, url: str, name: str) -> None:
-    """From now on, tell this board of each check, under this name."""
+    """From now on, send this board each check, under this name."""
     home.mkdir(parents=True, exist_ok=True)
     (home / "board.json").write_text(json.dumps({"url": url.rstrip("/"), "name": name}))
 
@@ -113,7 +113,7 @@ def leave(home: Path) -> None:
 
 
 def tell(home: Path, progress: Mapping[str, object]) -> str:
-    """Tell the board that was joined, if one was; what went wrong, which never matters to a check."""
+    """Send progress to the joined board, if there is one; returns what went wrong, which never fails a check."""
     path = home / "board.json"
     if not path.exists():
         return ""

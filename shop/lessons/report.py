@@ -40,7 +40,7 @@ def _as_json(workspace: Workspace) -> dict[str, Any]:
 
 
 def _learned(lesson: Lesson, progress: Progress) -> dict[str, str]:
-    """What is told after the repair."""
+    """The page's answers after the repair."""
     return {"why": lesson.explanation, "guess": progress.guess, "answer": lesson.answer}
 
 

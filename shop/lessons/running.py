@@ -20,7 +20,7 @@ _PAUSE = 0.5
 
 
 def start(workspace: Workspace, env: Mapping[str, str]) -> list[str]:
-    """Make the workspace unless it is there, and have its shop run the code as it is; what to tell the student."""
+    """Make the workspace unless it is there, and have its shop run the code as it is; returns what to print."""
     lines = [_stop_other(workspace, env)]
     if not workspace.exists:
         workspace.create()

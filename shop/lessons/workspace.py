@@ -123,7 +123,7 @@ class Workspace:
         return git(self.tree, "diff", "--name-only", self.progress().base).splitlines()
 
     def fingerprint(self) -> str:
-        """Of the code as it is now, to know whether the running shop has it."""
+        """Of the code as it is now, to compare with the running shop's."""
         return hashlib.sha256((self.progress().base + self.diff()).encode()).hexdigest()[:16]
 
     def keep(self) -> str:

@@ -32,8 +32,8 @@ def logs(
     """Print the log lines of one order from all processes, in causal order: what was caused stands after its cause.
 
     The console keeps them in development, for the newest traces of this run of the shop.
-    Exit code 0: printed, be it none. 2: not exactly one order or trace is given, the console does not answer, or it
-    does not know the order.
+    Exit code 0: printed, be it none. 2: not exactly one order or trace is given, the console does not answer, or it has
+    no trace of the order.
     """
     if len([each for each in (order, same_order, trace) if each]) != 1:
         raise Refused("say which lines: shop logs ORDER, or --trace ID")

@@ -148,7 +148,7 @@ def _channel(process: str, env: Mapping[str, str]) -> Iterator[grpc.Channel]:
 
 
 def _callers(env: Mapping[str, str]) -> list[str]:
-    """Who to try, from the one who may least: a customer, an admin, then the services that we have secrets of."""
+    """Accounts to try, least privileged first: a customer, an admin, then the services that we have secrets of."""
     return [sign_in.CUSTOMER, sign_in.ADMIN, *_secrets(env)]
 
 

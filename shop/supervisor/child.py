@@ -84,7 +84,8 @@ def _follow(clock: str) -> None:
 
 def _leave_supervisor(env: Mapping[str, str], leave: Iterable[int]) -> None:
     """Drop what a fork copies and a new process would not have (`random` sees to its seed itself)."""
-    # A process group of its own: a terminal's Ctrl-C goes to the supervisor, which alone decides who ends when.
+    # A process group of its own: a terminal's Ctrl-C goes to the supervisor, which alone decides when each process
+    # ends.
     os.setpgid(0, 0)
     signals.forget()
     for descriptor in leave:

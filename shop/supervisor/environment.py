@@ -1,4 +1,4 @@
-"""The environment of each process: where the others are, and the secrets it may know. What is set already stays."""
+"""The environment of each process: the others' addresses, and the secrets it may have. What is set already stays."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ from shop.errors import Refused
 def hold(data_dir: Path) -> int:
     """Lock the directory for this process and the children that inherit the returned descriptor.
 
-    The lock ends with the last of them, however they end: nobody starts a second shop on databases that a process of
-    the first one still writes. Raises `Refused`, naming the holder's pid, while another shop has it, and
+    The lock ends with the last of them, however they end: no second shop starts on databases that a process of the
+    first one still writes. Raises `Refused`, naming the holder's pid, while another shop has it, and
     where the directory cannot be written.
     """
     try:

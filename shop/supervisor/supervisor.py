@@ -86,7 +86,7 @@ class Supervisor:
         # When to try again, after a failure.
         self._save_at = 0.0
         self._selector = selectors.PollSelector()
-        # The children hold the end to read from; that nobody holds the other is how they learn of our death.
+        # The children hold the end to read from; it ends when the supervisor dies, which alone holds the other.
         self._lifeline, self._lifeline_end = os.pipe()
 
     def run(self, prepare: Callable[[], None] = lambda: None) -> int:

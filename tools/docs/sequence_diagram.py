@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _ID = re.compile(r"\b[0-9a-f]{32}\b")
-# What happens in the first order of a process only, what no queue takes, and what depends on who is connected.
+# What happens in the first order of a process only, what no queue takes, and what depends on the connected clients.
 _LEFT_OUT = ("SOAP Login", "GetJwks", "GetUsers", "IssueServiceToken")
 _NOT_SHOWN = {"broker", "notifier"}
 
@@ -30,7 +30,7 @@ class Hop:
 
     @classmethod
     def of(cls, told: Mapping[str, Any]) -> Hop:
-        """A hop as the console tells it."""
+        """A hop from the console's JSON."""
         return cls(
             told["id"],
             told["parent"] or "",
@@ -45,7 +45,7 @@ class Hop:
 
     @property
     def is_message(self) -> bool:
-        """Whether nobody waits for what it sets off."""
+        """Whether no caller waits for what it sets off."""
         return bool(self.queue) or self.protocol == "webhook"
 
     @property

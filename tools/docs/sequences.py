@@ -1,6 +1,6 @@
 """`python -m tools.docs.sequences --write`: draws `docs/sequences.md` from the traces of a running shop (`make up`).
 
-Without `--write` it compares the document with fresh traces. A diagram is an order's hops as the console tells them:
+Without `--write` it compares the document with fresh traces. A diagram is an order's hops as the console has them:
 calls in their order, then what they have set off, in the order in which it was set off, so that two runs draw the same.
 """
 
@@ -31,11 +31,11 @@ _HEAD = """# Sequences
 
 Drawn from real traces by `python -m tools.docs.sequences --write` against a running shop; a test draws them anew and
 compares. A full arrow is a call that is waited for, an open one is a message or a webhook: it is drawn after what has
-set it off has ended, though it may run at the same time. Answers are left out, and so is the notifier, which tells
-whoever is connected.
+set it off has ended, though it may run at the same time. Answers are left out, and so is the notifier, which sends to
+every connected client.
 """
 _ABOUT = {
-    "An order is placed": "The customer has the answer before anything but the prices has been asked for.",
+    "An order is placed": "The customer has the answer before any call but the one for the prices.",
     "An order is rejected": "There is not as much in stock as was ordered. What may have been done is undone.",
     "An order is cancelled": "By its customer, after it was confirmed and before it was paid.",
     "A webhook comes twice": "The second delivery has the same id: it is answered, and nothing else happens.",
@@ -105,7 +105,7 @@ class Driver:
 
 
 def _whole(hops: Trace) -> bool:
-    """Whether every hop but the first has its parent: what is still at work is told when it ends."""
+    """Whether every hop but the first has its parent: a span that is still open is sent when it ends."""
     ids = {hop["id"] for hop in hops}
     return sum(hop["parent"] not in ids for hop in hops) == 1
 

@@ -51,7 +51,7 @@ class WebhookStore(Protocol):
         """Replays of a webhook and their callers, oldest first."""
 
     async def replay(self, webhook_ids: Sequence[str], *, by: str, reason: str, at: datetime) -> list[Webhook]:
-        """Make webhooks unpublished and unprocessed again and note who wanted it, together.
+        """Make webhooks unpublished and unprocessed again and record who requested it, together.
 
         Returns them as they were, without bodies and headers; unknown ids are left out.
         """

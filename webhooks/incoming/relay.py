@@ -42,7 +42,7 @@ class Relay:
         async with self._database.try_lock("relay") as alone:
             seen: int | None = None
             while alone:
-                # Asked before the look: what is written during it makes the next number another one.
+                # Read before the look: a write during it makes the next number another one.
                 version = self._database.version()
                 changed = version is None or version != seen
                 if changed and await self._relay_batch() == _BATCH:

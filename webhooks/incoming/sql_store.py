@@ -38,7 +38,7 @@ from webhooks.incoming.domain import Outcome, Page, Replay, Selection, Status, W
 
 _MAX_ERROR = 500
 _MARKED_TOGETHER = 128
-# What the payment provider tells is a hundredth of this; a page of larger ones would not fit into an answer.
+# A payment provider's webhook is a hundredth of this; a page of larger ones would not fit into an answer.
 _MAX_RECORDED_BODY = 64 << 10
 
 metadata = MetaData()

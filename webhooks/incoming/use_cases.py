@@ -31,7 +31,7 @@ class Receiving:
     async def receive(self, provider_name: str, headers: Headers, body: bytes, *, traceparent: str = "") -> bool:
         """Keep an authentic webhook; False when we had it already.
 
-        Raises NOT_FOUND for a provider that we do not know, MALFORMED_SIGNATURE, BAD_SIGNATURE, STALE_SIGNATURE,
+        Raises NOT_FOUND for an unknown provider, MALFORMED_SIGNATURE, BAD_SIGNATURE, STALE_SIGNATURE,
         MALFORMED_WEBHOOK or STORE_UNAVAILABLE.
         """
         provider, keys = PROVIDERS.get(provider_name), self._keys.get(provider_name)

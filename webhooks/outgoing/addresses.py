@@ -92,6 +92,6 @@ async def check_target(host: str, port: int, permitted: Callable[[str], bool]) -
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise invalid("the endpoint cannot be registered", url="must have a host that can be found") from error
-    # The same words whatever the address is: nobody is to learn our network from them.
+    # The same words whatever the address is: they must not disclose our network.
     if not all(permitted(str(address[0])) for *_, address in found):
         raise invalid("the endpoint cannot be registered", url="must lead to the public Internet")

@@ -43,7 +43,7 @@ class OldSecret:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """`sees_all`: registered by an admin, it is told of everybody's orders. `failing_since` its last success.
+    """`sees_all`: registered by an admin, it gets events of all orders. `failing_since` its last success.
 
     `paused_until`: until its `Retry-After` is over. `old_secrets` are newest first.
     """
@@ -97,11 +97,11 @@ class Attempt:
 
     @property
     def succeeded(self) -> bool:
-        return 200 <= self.status_code < 300  # a redirect is a failure: it leads where nobody has checked
+        return 200 <= self.status_code < 300  # a redirect is a failure: it leads to an unchecked address
 
     @property
     def requested_pause(self) -> float:
-        """The seconds that a `Retry-After` of 429 or 503 asks for, else 0."""
+        """The seconds in the `Retry-After` of a 429 or 503, else 0."""
         return (self.retry_after or 0.0) if self.status_code in _LATER else 0.0
 
 
@@ -109,7 +109,7 @@ class Attempt:
 class Delivery:
     """One event on its way to one endpoint. `id` is its `webhook-id`, the same for every attempt, and so is `body`.
 
-    `attempts` counts all of them, `retries` those since it was last asked for; `next_attempt_at` is None at the end.
+    `attempts` counts all of them, `retries` those since it was last requested; `next_attempt_at` is None at the end.
     """
 
     id: str
@@ -131,7 +131,7 @@ class Delivery:
 class Persistence:
     """`delays` before each retry; `disable_after` how long an endpoint may do nothing but fail.
 
-    `longest_pause`: the seconds for which an endpoint is left alone at most, whatever it asks for.
+    `longest_pause`: the seconds for which an endpoint is left alone at most, whatever its `Retry-After`.
     """
 
     delays: Sequence[float]

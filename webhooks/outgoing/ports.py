@@ -19,7 +19,7 @@ class EndpointStore(Protocol):
     async def get(self, endpoint_id: str) -> Endpoint | None: ...
 
     async def page(self, owner_id: str | None, *, after: Place | None, size: int) -> list[Endpoint]:
-        """An owner's (everybody's for None), newest first."""
+        """An owner's (all owners' for None), newest first."""
 
     async def update(self, endpoint: Endpoint) -> None:
         """Change what its owner can change: URL, event types, description, whether it is enabled."""

@@ -1,6 +1,6 @@
 """The event log port over a Kafka topic, and over whatever else speaks Kafka's protocol.
 
 `adapter.py` keeps the port's promises; `address.py` is what a URL says, `topic.py` the topic and how many partitions
-it has, `writer.py` the idempotent producer, `reader.py` a consumer that knows its own position, `records.py` an event
+it has, `writer.py` the idempotent producer, `reader.py` a consumer that keeps its own position, `records.py` an event
 as a record and back, and `traced.py` the spans of appended events.
 """

@@ -1,7 +1,7 @@
-"""Reading the topic: a consumer without a group, which reads all partitions and knows its own position.
+"""Reading the topic: a consumer without a group, which reads all partitions and keeps its own position.
 
 Kafka's offsets count from 0 where our positions count from 1: the offset of the next record is the number of those that
-were read. The brokers are not asked to remember it, so any number of readers may be anywhere.
+were read. It is not committed to the brokers, so any number of readers may be anywhere.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 LOG = "k"
 READ_BATCH_SIZE = 500
 ATTACH_TIMEOUT = 15.0
-# aiokafka's fetcher misses being told to end while it takes a new assignment; told a second time, it ends.
+# aiokafka's fetcher misses a cancellation while it takes a new assignment; a second one ends it.
 CLOSE_TIMEOUT = 1.0
 # Milliseconds for which the brokers let a fetch wait for records, and we for the fetch.
 FETCH_WAIT_MS = 250

@@ -34,7 +34,7 @@ def message_headers(event: Event) -> Headers:
     """An event's attributes as CloudEvents' Kafka binding has them, and its trace as W3C Trace Context has it."""
     headers = [(name, value.encode()) for name, value in cloudevents.headers(event, prefix=cloudevents.KAFKA).items()]
     headers.append(("content-type", _CONTENT_TYPE))
-    # Once more under its own name, where those look for it who know nothing of CloudEvents.
+    # Once more under its own name, for consumers that do not read CloudEvents.
     if traceparent := event.extensions.get("traceparent"):
         headers.append(("traceparent", traceparent.encode()))
     return headers

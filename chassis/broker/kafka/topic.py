@@ -1,4 +1,4 @@
-"""The topic: created where it is missing, and asked how many partitions it has."""
+"""The topic: created where it is missing, and its number of partitions."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Topic:
         await self.partitions()
 
     async def partitions(self, *, at_least: int = 1) -> int:
-        """How many partitions there are; asked anew when fewer were known, or a second has passed.
+        """How many partitions there are; read again when fewer were found before, or after a second.
 
         Raises `BrokerUnavailable`.
         """
@@ -130,7 +130,7 @@ def configuration(retention: Retention, partitions: int, replicas: int) -> dict[
         "retention.bytes": str(max(1, retention.size // partitions)),
         "segment.bytes": str(retention.segment),
         "max.message.bytes": str(MAX_MESSAGE_BYTES),
-        # One replica may be away without stopping those who append.
+        # One replica may be away without stopping writers.
         "min.insync.replicas": str(max(1, replicas - 1)),
     }
 

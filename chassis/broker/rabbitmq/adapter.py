@@ -111,7 +111,7 @@ class RabbitBroker:
 
     async def queued(self, queue: str, *, limit: int = 100) -> list[QueuedEvent] | None:
         self._names.queue(queue)
-        del limit  # AMQP shows what is ready only to who takes it from the consumers, and never what these hold
+        del limit  # AMQP shows ready messages only by taking them from the consumers, and never what these hold
         return None
 
     async def healthy(self) -> bool:

@@ -1,7 +1,7 @@
 """A RabbitMQ connection that reconnects, and publishing over it.
 
 Not aio-pika's robust connection: that restores channels and consumers behind the caller's back, while here each
-subscription opens its own again, from where it was. So a plain connection is opened when somebody needs it.
+subscription opens its own again, from where it was. So a plain connection is opened when it is needed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The event log as a RabbitMQ stream, whose offsets count from 0 where our positions count from 1.
 
 Offsets grow but have gaps, since the stream spends some on its own notes whenever it begins a new segment file. So a
-gap alone does not tell that retention has passed a reader; that the stream now begins behind it does.
+gap alone does not mean that retention has passed a reader; a stream that now begins behind it does.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 READ_AHEAD = 256
 ACK_EVERY = READ_AHEAD // 4
 ENTRY_TIMEOUT = 2.0
-# A stream does not say where it ends. What was confirmed before we ask arrives at once, but for a busy server.
+# A stream does not say where it ends. What was confirmed before the request arrives at once, but for a busy server.
 EMPTY_TIMEOUT = 1.0
 QUIET = 0.05
 
@@ -104,7 +104,7 @@ class Reader:
     async def next(self) -> tuple[int, AbstractIncomingMessage]:
         """The next message and its position. Raises `BrokerUnavailable` once the channel is closed."""
         if self._unacked >= ACK_EVERY:
-            # Settles nothing; it asks for more. Before the message is taken: a cancelled call must not lose one.
+            # Settles nothing; it requests more. Before the message is taken: a cancelled call must not lose one.
             with translated():
                 underlay = await self._channel.get_underlay_channel()
                 await underlay.basic_ack(self._last_tag, multiple=True, wait=False)

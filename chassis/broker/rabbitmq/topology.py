@@ -84,9 +84,9 @@ async def _declare_queue(channel: AbstractChannel, name: str, arguments: FieldTa
 
 
 async def confirm(channel: AbstractChannel, names: Names, *, logged: bool) -> None:
-    """See that everything is there, where whoever runs the broker has declared it and we may not.
+    """Check that everything is there, where the broker's operator has declared it and the shop may not.
 
-    What is missing is an error of the channel. How queues are bound is not asked: that, too, would take the permission.
+    What is missing is an error of the channel. Bindings are not checked: that, too, would take the permission.
     """
     await channel.declare_exchange(names.exchange, ExchangeType.TOPIC, passive=True)
     queues = [each(name) for name in names.topology.queues for each in (names.queue, names.retry, names.dead)]

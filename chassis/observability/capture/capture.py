@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 SENT, RECEIVED = "capture.sent", "capture.received"
 
-# Spans that are being captured now, by id, of all processes in this interpreter: who publishes a batch of events is
-# told of each only its traceparent. Empty where nothing is captured.
+# Spans that are being captured now, by id, of all processes in this interpreter: the publisher of a batch of events
+# gets only each one's traceparent. Empty where nothing is captured.
 _open: WeakValueDictionary[str, RecordedSpan] = WeakValueDictionary()
 
 
 class Capture(SpanProcessor):
-    """What a `Telemetry` has where messages are captured. It knows which of its spans are open."""
+    """What a `Telemetry` has where messages are captured. It keeps its open spans."""
 
     def caller(self) -> Mapping[str, str | int]:
         """Where the code is that makes a call now, as `code.*` attributes."""

@@ -1,6 +1,6 @@
 """Secrets become asterisks before anything is kept, in text of whatever protocol.
 
-As many asterisks as the secret had bytes: lengths that the protocols tell (Content-Length, a protobuf field's, a
+As many asterisks as the secret had bytes: lengths that the protocols carry (Content-Length, a protobuf field's, a
 frame's) stay true. Pure, and in linear time: patterns only find where a secret begins, since one that also looks for
 its end can be made to try for ever.
 """
@@ -63,7 +63,7 @@ def is_secret(name: str) -> bool:
 
 
 def masked_value(name: str, value: str) -> str:
-    """What may be told of a named value."""
+    """A named value, masked if it is secret."""
     if is_secret(name):
         return "*" * len(value.encode(errors="surrogateescape"))
     return masked(value.encode(errors="surrogateescape")).decode(errors="surrogateescape")
@@ -147,7 +147,7 @@ def _in_elements(text: bytes, hints: Sequence[int]) -> Iterator[Span]:
 
 
 def _tokens(text: bytes, lower: bytes) -> Iterator[Span]:
-    """Credentials after the name of their scheme, and keys that one can tell by how they begin."""
+    """Credentials after the name of their scheme, and keys that have a known prefix."""
     for pattern, where, included in ((_CREDENTIALS, lower, False), (_TELLING, text, True)):
         at = 0
         while (begin := pattern.search(where, at)) is not None:

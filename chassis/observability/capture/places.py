@@ -13,7 +13,7 @@ from typing import Any
 _ROOT = Path(__file__).parents[3]
 _PLUMBING = "chassis/"
 
-# What runs tasks: who started these is not who called.
+# What runs tasks: their frames are not the caller's.
 _LOOPS = frozenset({"asyncio.events", "asyncio.base_events", "asyncio.runners", "uvloop"})
 
 FILE, LINE, FUNCTION = "code.file.path", "code.line.number", "code.function.name"
@@ -35,7 +35,7 @@ def handler_place(handler: Callable[..., Any]) -> Mapping[str, str | int]:
 
 
 def calling_place() -> Mapping[str, str | int]:
-    """The line that is asking now: of the innermost frame that is no plumbing, or else of the plumbing's innermost."""
+    """The line that is calling now: of the innermost frame that is no plumbing, or else of the plumbing's innermost."""
     plumbing: Mapping[str, str | int] = {}
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - what `inspect.currentframe` calls
     while frame is not None and frame.f_globals.get("__name__") not in _LOOPS:

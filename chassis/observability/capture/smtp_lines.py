@@ -7,7 +7,7 @@ from chassis.observability.capture.messages import LOOKED_AT_BYTES, Form, Messag
 from chassis.observability.tracing import Span
 
 _HIDDEN = ord("*")
-GO_ON = 334  # a server asks for more credentials (RFC 4954)
+GO_ON = 334  # a server requests more credentials (RFC 4954)
 
 
 class Lines:

@@ -8,5 +8,5 @@ CREATE DATABASE :"service" OWNER :"service";
 REVOKE ALL ON DATABASE :"service" FROM PUBLIC;
 SQL
 done </run/secrets/roles
-# The superuser is for this container's own socket; over the network nobody signs in as it.
+# The superuser is for this container's own socket; over the network it cannot sign in.
 psql -v ON_ERROR_STOP=1 -U "$POSTGRES_USER" -d postgres -c "ALTER ROLE \"$POSTGRES_USER\" PASSWORD NULL"

@@ -73,7 +73,7 @@ async function ask(url, options) {
   const headers = new Headers(options.headers);
   if (token && !headers.has("authorization")) headers.set("authorization", `Bearer ${token}`);
   const response = await fetch(url, { ...options, headers });
-  // The page reads the schema by itself; nobody asked for the X-ray of that.
+  // The page reads the schema by itself: that needs no X-ray.
   if (!String(options.body).includes("IntrospectionQuery")) lead(response.headers.get("traceparent"));
   return response;
 }

@@ -1,8 +1,8 @@
 """Unit prices of stored lines count the minor units of their currency (ISO 4217); before, hundredths of any currency.
 
 A fraction of a currency that has none is cut off. Each row is converted once: the revision is recorded in the same
-transaction, and a process has brought its database here before it writes. What cannot be told apart is a row that
-already counted minor units under revision 0001; no release has written such rows.
+transaction, and a process has brought its database here before it writes. A row that already counted minor units under
+revision 0001 cannot be recognised; no release has written such rows.
 """
 
 import json
@@ -35,6 +35,6 @@ def upgrade() -> None:
             content["lines"] = [[product, pieces, price * 10] for product, pieces, price in content["lines"]]
         else:
             continue
-        # Written as the ERP writes it, which compares the text to know a repeat.
+        # Written as the ERP writes it, which recognises a repeat by its text.
         change = _ORDERS.update().where(_ORDERS.c.number == number).values(content=json.dumps(content))
         connection.execute(change)

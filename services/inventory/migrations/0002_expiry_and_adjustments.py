@@ -23,7 +23,7 @@ def upgrade() -> None:
     op.create_index(
         "adjustments_unbooked", "adjustments", ["counted_at"], sqlite_where=unbooked, postgresql_where=unbooked
     )
-    # Of those that came before only the ids are known. The ERP was never told of them, and cannot be now.
+    # Of earlier ones only the ids are stored. They were never sent to the ERP, and cannot be now.
     op.execute(
         "INSERT INTO adjustments (id, product_id, quantity, counted_at, booked_at)"
         " SELECT event_id, '', 0, handled_at, handled_at FROM inbox WHERE consumer = 'sync-stock'"

@@ -1,6 +1,6 @@
 """Reserving: all that is wanted at a moment in one transaction, with a handful of statements however many there are.
 
-The rows of the products are locked, in the order of their ids, so what is read is what is there; who comes first is
+The rows of the products are locked, in the order of their ids, so what is read is what is there; the first caller is
 served first. The guard of the update and the table's own constraint say the same once more.
 """
 

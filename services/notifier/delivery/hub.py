@@ -110,7 +110,7 @@ class Hub:
             self._entries = None
 
     async def sweep(self) -> None:
-        """Close clients whose token has expired or who take nothing any more, for as long as the process lives."""
+        """Close clients whose token has expired or that take nothing any more, for as long as the process lives."""
         await forever(self._sweep, name="client sweep", every=_SWEEP_SECONDS, first=_SWEEP_SECONDS)
 
     async def _sweep(self) -> None:

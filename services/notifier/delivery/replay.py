@@ -19,7 +19,7 @@ _RECENT_BYTES = 8 << 20
 # stops reading keeps it in memory.
 _BATCH_SIZE = 200
 _BATCH_BYTES = 128 << 10
-# Those who come from far back are read for one by one, since each such read may be a channel at the broker.
+# Clients far behind are read for one by one, since each such read may be a channel at the broker.
 _READERS = 16
 _TIMEOUT = 10.0
 _PAUSE = 0.5
@@ -57,8 +57,8 @@ class History:
     async def read(self, after: Position) -> tuple[list[Notice], Position]:
         """The first part of what comes after a position, and the position up to which that is everything.
 
-        It is the caller's turn when this returns: of all who catch up, as everybody does after a restart, one is
-        given its part in each iteration of the loop, so that what happens meanwhile goes out in between.
+        It is the caller's turn when this returns: of all clients that catch up (every client, after a restart), one
+        gets its part in each iteration of the loop, so that new events go out in between.
         Waits while the broker is away. Raises `PositionExpired`.
         """
         while True:
@@ -79,7 +79,7 @@ class History:
             await asyncio.sleep(0)
 
     async def _load(self, after: Position) -> None:
-        """Read what lies between a position and the recent part: once, for all who come back together."""
+        """Read what lies between a position and the recent part: once, for all clients that come back together."""
         async with self._loading:
             start = self._recent.start
             if after.includes(start):

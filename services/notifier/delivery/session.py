@@ -75,7 +75,7 @@ class Session:
 
     def _join(self) -> None:
         if self._topics:
-            # Sorted, so that those who have asked for the same in another order are in one group.
+            # Sorted, so that clients with the same topics in another order are in one group.
             self._joined = tuple(sorted(self._topics))
             self._audience.join(channel_of(self.principal), self._joined, self.outlet)
 

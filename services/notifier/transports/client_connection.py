@@ -1,7 +1,7 @@
 """Client connection: its bytes go to a transport, whose buffer is the client's bounded queue.
 
 A frame is made once and written to each transport as it is: that is three times as fast as a queue and a task for
-each client, and the buffer knows better than a count of messages how far behind a client is.
+each client, and the buffer shows better than a count of messages how far behind a client is.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class TransportOutlet(ABC):
 
     def write(self, encoded: bytes) -> bool:
         transport = self._transport
-        # uvloop raises for whatever is asked of a transport whose connection is gone.
+        # uvloop raises for any call on a transport whose connection is gone.
         if self.closing or transport.is_closing():
             return False
         waiting = transport.get_write_buffer_size()

@@ -67,7 +67,7 @@ class Commands:
             while self._pending:
                 await self._answer(self._pending.pop(0))
         except ConnectionError:
-            self._pending.clear()  # the client has gone; what it missed it can ask for again
+            self._pending.clear()  # the client has gone; it can have replayed what it missed
         finally:
             self._worker = None
 

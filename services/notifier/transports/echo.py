@@ -1,4 +1,4 @@
-"""Echo, for a suite that tests our side of RFC 6455 (`make autobahn`); served only where a test asks for it."""
+"""Echo, for a suite that tests our side of RFC 6455 (`make autobahn`); served only where a test sets it."""
 
 from __future__ import annotations
 

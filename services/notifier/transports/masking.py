@@ -73,7 +73,7 @@ class _MaskedFrames:
 
 
 def _header_size(header: bytes) -> int:
-    """The bytes of a header, as far as the ones that are there tell."""
+    """The bytes of a header, as far as the ones that are there show."""
     if len(header) < 2:
         return 2
     return 2 + _EXTENDED_LENGTH.get(header[1] & _LENGTH, 0) + _MASKING_KEY

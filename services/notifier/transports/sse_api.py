@@ -37,7 +37,7 @@ class EventStreamOutlet(TransportOutlet):
         self._ended = asyncio.Event()
 
     async def ended(self, *, heartbeat: float) -> None:
-        """Wait until the stream is to end; a comment every `heartbeat` seconds shows who is not there any more."""
+        """Wait until the stream is to end; a comment every `heartbeat` seconds detects a client that is gone."""
         while not self._ended.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(heartbeat):
@@ -63,7 +63,7 @@ class EventStreamApi:
         topics = check_topics(request.query.get("topics", "#").split(","))
         after = position(request.headers.get("Last-Event-ID") or request.query.get("after") or None)
         principal = await self._doorkeeper.identify(request)
-        # Before the answer: who has it counts on whatever happens from then on.
+        # Before the answer: a client that has it counts on every event from then on.
         now = await self._hub.position()
         response = web.StreamResponse(headers=_HEADERS)
         with contextlib.suppress(ConnectionError):  # a client that goes away is no error

@@ -27,7 +27,7 @@ def refusal(backlog: Backlog, user_id: str, now: datetime, *, max_age: timedelta
     if backlog.oldest is None:
         return None
     age = now - backlog.oldest
-    # An even share, with a place left for those who have none waiting yet.
+    # An even share, with a place left for customers who have none waiting yet.
     share = max(FEW, sum(backlog.by_customer.values()) / (len(backlog.by_customer) + 1))
     limit = max_age if backlog.by_customer.get(user_id, 0) <= share else max_age / 2
     if age < limit:

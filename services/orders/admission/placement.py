@@ -16,7 +16,7 @@ from services.orders.place_order import OrderPlacement
 from services.orders.ports import OrderStore
 from services.orders.sql_store import WAITING, orders
 
-# Seconds for which one look serves all who place an order.
+# Seconds for which one look serves all new orders.
 _KEEP = 0.5
 _WAITING = "waiting"
 

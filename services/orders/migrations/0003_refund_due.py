@@ -1,4 +1,4 @@
-"""Orders know a payment that was collected after they had ended, so that its refund is begun once."""
+"""Orders record a payment that was collected after they had ended, so that its refund is begun once."""
 
 import sqlalchemy as sa
 from alembic import op

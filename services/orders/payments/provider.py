@@ -29,7 +29,7 @@ class HttpPayments:
     """
 
     def __init__(self, http: httpx.AsyncClient, telemetry: Telemetry, *, timeout: float = _TIMEOUT) -> None:
-        """`http` knows the provider's base URL; `timeout` in seconds for a call where no deadline is nearer."""
+        """`http` has the provider's base URL; `timeout` in seconds for a call where no deadline is nearer."""
         self._http = http
         self._telemetry = telemetry
         self._timeout = timeout

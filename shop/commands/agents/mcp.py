@@ -24,9 +24,9 @@ def mcp(
 ) -> None:
     """Serve MCP over standard input and output, for a desktop client that starts this command.
 
-    The password comes from SHOP_PASSWORD, or is a demo account's. Messages are on standard output; what goes wrong is
-    told on standard error.
-    Exit status: 0 the client has gone; 2 nobody could sign in.
+    The password comes from SHOP_PASSWORD, or is a demo account's. Messages are on standard output, errors on standard
+    error.
+    Exit status: 0 the client has gone; 2 the sign-in failed.
     """
     from mcp_server.stdio import serve
 
@@ -44,7 +44,7 @@ def mcp(
 
 
 class _Tokens:
-    """The account's access token, asked for anew before it is old."""
+    """The account's access token, renewed before it expires."""
 
     def __init__(self, email: str, password: str) -> None:
         self._email = email

@@ -110,7 +110,7 @@ def clock(now: float, installed: float) -> Finding:
 
 
 def docker(limit: int) -> Finding:
-    """The open files that containers get from Docker's daemon, unless told otherwise."""
+    """The open files that containers get from Docker's daemon by default."""
     if limit <= _MAX_FILES:
         return Finding(fine=True, what=f"Docker's open files (nofile): {limit}")
     fix = (
@@ -149,7 +149,7 @@ def _umask() -> int:
 
 
 def _available_memory() -> int | None:
-    """In bytes; None where the system does not tell (macOS)."""
+    """In bytes; None where the system has no such figure (macOS)."""
     try:
         lines = Path("/proc/meminfo").read_text("ascii").splitlines()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Who listens on a port, as far as this user may know (Linux)."""
+"""The process that listens on a port, as far as this user may see it (Linux)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _LISTENING = "0A"
 
 
 def holder(port: int) -> str:
-    """The end of a sentence: by which process; empty where that cannot be told."""
+    """The end of a sentence: by which process; empty where it cannot be found."""
     sockets = {f"socket:[{inode}]" for inode in _inodes(port)}
     if not sockets:
         return ""

@@ -1,4 +1,4 @@
-"""`shop reports`: sales, as the event log tells of them, and their rebuild."""
+"""`shop reports`: sales, counted from the event log, and their rebuild."""
 
 from __future__ import annotations
 

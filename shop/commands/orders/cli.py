@@ -31,7 +31,7 @@ def order(
 ) -> None:
     """Tell one order's story: status, history, stock, ERP, payment, webhooks, mails, and the audit's verdict.
 
-    Exit code 0: told. 1: there is no such order. 2: the records cannot be read.
+    Exit code 0: printed. 1: there is no such order. 2: the records cannot be read.
     """
     from shop.commands.orders.order import order as tell
 
@@ -45,7 +45,7 @@ def order(
 def trace(order: Annotated[str, typer.Argument(help="The order's id, or a trace's.")]) -> None:
     """Print the hops of one order as they come, until it has settled.
 
-    Exit code 0: every hop went well. 1: one failed. 2: the console does not answer, or does not know the order.
+    Exit code 0: every hop went well. 1: one failed. 2: the console does not answer, or has no trace of the order.
     """
     from shop.commands.orders.trace import trace as follow
 

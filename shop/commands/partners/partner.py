@@ -74,7 +74,7 @@ def send(
 
     wrong = senders.Fault(fault) if fault else None
     many = 1_000 if wrong is senders.Fault.FLOOD and count == 1 else count
-    # A demo order's own payment: to be told of it again changes nothing, as with a real provider.
+    # A demo order's own payment: a repeat of its webhook changes nothing, as with a real provider.
     content = {"event": event, "order_id": order, "product_id": product, "payment_id": f"pi_demo_{order}"}
     try:
         webhooks = senders.examples(provider, secret=_secret(provider), count=many, fault=wrong, **content)

@@ -67,8 +67,8 @@ def run(
 def status(*, json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Show every process with its state, pid, ports and restarts.
 
-    Where no shop was started in SHOP_DATA_DIR, those are asked that settings name (SHOP_GATEWAY_URL, ...), as in docker
-    compose: whether their ports accept connections.
+    Where no shop was started in SHOP_DATA_DIR, the processes that settings name (SHOP_GATEWAY_URL, ...) are checked, as
+    in docker compose: whether their ports accept connections.
 
     Exit code 0: all are ready. 1: one is not, or none was started.
     """
@@ -96,7 +96,7 @@ def migrate(
 ) -> None:
     """Bring the databases of services up to date (SHOP_DATABASE_URL), and end. Safe to repeat.
 
-    Where processes are told not to do that themselves (SHOP_MIGRATE=false), this comes before them.
+    Where processes do not do that themselves (SHOP_MIGRATE=false), this comes before them.
     Exit code 0: all are up to date. 1: one could not be brought there. 2: no such service.
     """
     from shop.commands.processes.migrate import migrate_command

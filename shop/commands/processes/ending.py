@@ -63,7 +63,7 @@ def state_in(folder: Path) -> list[Path]:
 
 
 def _supervisor(folder: Path) -> int | None:
-    """The process that holds the directory's lock, or whose children do; None where nobody does."""
+    """The process that holds the directory's lock, or whose children do; None where no process does."""
     try:
         descriptor = os.open(folder / "up.lock", os.O_RDONLY)
     except FileNotFoundError:

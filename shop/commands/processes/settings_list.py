@@ -15,7 +15,7 @@ from shop.process_table import TABLE
 
 _ROOT = Path(__file__).parents[3]
 _EVERYWHERE = "all processes"
-# Settings that are read where there is no class: setting -> (default, meaning, who reads it).
+# Settings that are read where there is no class: setting -> (default, meaning, its readers).
 _OTHERS = {
     "SHOP_START_METHOD": (
         "fork",
@@ -134,7 +134,7 @@ def _of_others() -> Iterator[Setting]:
 
 
 def _derived(name: str) -> str:
-    """The meaning that a name alone tells."""
+    """The meaning that follows from a name alone."""
     process = name.removeprefix("SHOP_").lower()
     if name.endswith("_PORT"):
         return f"port of {process.removesuffix('_port')}"

@@ -99,11 +99,11 @@ def _words(queue: Mapping[str, Any]) -> str:
 
 
 def _broker(env: Mapping[str, str]) -> str:
-    """Fault of the nodes behind the broker's name; empty where there is none, or none are to be asked."""
+    """Fault of the nodes behind the broker's name; empty where there is none, or no metrics URL is set."""
     metrics_url = env.get("SHOP_BROKER_METRICS_URL", "")
     if not metrics_url:
         return ""
-    # Imported here: most shops have no RabbitMQ to ask.
+    # Imported here: most shops have no RabbitMQ.
     import httpx
 
     from shop.broker_nodes import split
@@ -130,7 +130,7 @@ def _checked(process: ProcessState, host: str) -> ProcessState:
 def _elsewhere(env: Mapping[str, str]) -> list[ProcessState]:
     """The processes that the settings name (SHOP_GATEWAY_URL, SHOP_ORDERS_ADDRESS ...): ready if their port accepts.
 
-    Those without a port, which work off queues, cannot be asked from here; their containers' health tells of them.
+    Those without a port, which work off queues, cannot be checked from here; their containers' health shows them.
     """
     named = [(spec.name, _address(spec.ports[0].addresses, env)) for spec in TABLE if spec.ports]
     return [

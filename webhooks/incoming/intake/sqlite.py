@@ -4,7 +4,7 @@ The statement is its own transaction, so the interpreter's lock changes hands on
 each webhook and a COMMIT would give it up for each of them, and a busy event loop gives it back after 5 ms.
 
 Moving the log's pages into the database file (a checkpoint) is another thread's work. SQLite does it after whichever
-commit makes the log 1,000 pages long, some 20 ms in which everybody waits: it was most of the 99th percentile.
+commit makes the log 1,000 pages long, some 20 ms in which every request waits: it was most of the 99th percentile.
 """
 
 from __future__ import annotations

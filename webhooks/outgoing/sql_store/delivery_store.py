@@ -99,7 +99,7 @@ class SqlDeliveryStore:
 def _told(connection: Connection, event: Event, owner_id: str, *, locked: bool = False) -> list[Endpoint]:
     """The endpoints that an event concerns; `locked` against being deleted before the transaction ends.
 
-    What is inserted for one that is gone, nobody would ever look at.
+    A delivery to a deleted one would never be read.
     """
     told = _TOLD.with_for_update(read=True, key_share=True) if locked else _TOLD
     found = [endpoint_of(row) for row in connection.execute(told, {"owner": owner_id})]
@@ -139,7 +139,7 @@ def _shorten_waits(connection: Connection, now: datetime, waits: Sequence[timede
 
 
 def _forget(connection: Connection, before: datetime, limit: int) -> int:
-    # Locked, and what another transaction has locked left alone: it may just be asked for again.
+    # Rows that another transaction has locked are skipped: a retry may just be requested for them.
     over = select(deliveries.c.id).where(deliveries.c.settled_at < before).order_by(deliveries.c.settled_at)
     ids = list(connection.scalars(over.limit(limit).with_for_update(skip_locked=True)))
     connection.execute(delete(attempts).where(attempts.c.delivery_id.in_(ids)))

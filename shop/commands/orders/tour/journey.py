@@ -29,7 +29,7 @@ QUERY = 'query { user(id: "123") { name email orders { id total items { product 
 
 
 def travel(env: Mapping[str, str], itinerary: Itinerary, *, on_hop: Callable[[Hop], None] | None = None) -> Journey:
-    """Make the journey; `on_hop` is told each hop of the order as it ends.
+    """Make the journey; `on_hop` gets each hop of the order as it ends.
 
     Raises `Refused` when a door does not open; what goes wrong further in is in the traces.
     """

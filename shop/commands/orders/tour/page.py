@@ -135,7 +135,7 @@ def _more(hop: Hop) -> str:
     if (hop["attempt"] or 1) > 1:
         facts.append(f"attempt {hop['attempt']}")
     if hop["error"]:
-        # Its code is enough here: the whole of it is told below, with the problems.
+        # Its code is enough here: the whole of it is below, with the problems.
         facts.append(f"refused: {str(hop['error']).partition(':')[0]}")
     return "; ".join(facts)
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-# A hop as the console's `GET /api/traces/{id}/hops` tells it.
+# A hop as in the console's `GET /api/traces/{id}/hops`.
 Hop = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Trip:
-    """One trace: what was asked (`title`), and its hops in order."""
+    """One trace: its request (`title`), and its hops in order."""
 
     title: str
     trace_id: str
@@ -62,7 +62,7 @@ class Itinerary:
     """An order to place, and what must become of it.
 
     `items` are product ids and quantities, `end` the event that ends it; a hop may fail with one of the `refusals`:
-    then somebody had to say no.
+    then at least one had to.
     """
 
     items: Sequence[tuple[str, int]]
