@@ -1,6 +1,6 @@
 """What the lessons' scripts stand on: a shop seen from outside, waiting for a condition, and a verdict in one sentence.
 
-Nothing of the shop's code is imported: a check knows what any client knows, and which processes there are.
+Nothing of the shop's code is imported: a check has what any client has, and the list of processes.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Shop:
         self._tokens: dict[str, str] = {}
 
     async def bearer(self, email: str = "demo@shop.test", password: str = "demo") -> dict[str, str]:  # noqa: S107
-        """Headers of somebody who has signed in."""
+        """Headers of an account that has signed in."""
         if email not in self._tokens:
             form = {"username": email, "password": password}
             response = await self.http.post(f"{self.gateway}/v1/auth/token", data=form)

@@ -19,7 +19,7 @@ News = tuple[str, str, str]
 
 
 class Listener:
-    """`seen` is what has come, in order; `last` the id with which it comes back; `resyncs` counts what it was told."""
+    """`seen` is what has come, in order; `last` the id with which it comes back; `resyncs` counts its resyncs."""
 
     def __init__(self, shop: Shop) -> None:
         self._shop = shop
@@ -33,7 +33,7 @@ class Listener:
         return [subject for _, _, subject in self.seen]
 
     async def has(self, *subjects: str, within: float) -> list[str]:
-        """Those that have not come, given some time; none once it was told to begin anew."""
+        """Those that have not come, given some time; none once it got a resync."""
 
         def missing() -> list[str]:
             return [subject for subject in subjects if subject not in self.subjects]

@@ -60,7 +60,7 @@ async def overlapping(shop: Shop, answer: httpx.Response, calls: int) -> bool:
 
 
 async def calls_of(shop: Shop, wanted: Sequence[str], allowed: int) -> None:
-    """A query over an order of these products makes so many calls. Each is asked by a customer with no other order."""
+    """A query over an order of these products makes so many calls. Each is sent by a customer with no other order."""
     name = f"lesson-{secrets.token_hex(6)}@shop.test"
     account = {"name": "A Student", "email": name, "password": "lesson-password"}
     user = (await shop.post("/v1/users", account)).raise_for_status().json()["id"]

@@ -1,4 +1,4 @@
-"""A changed price is shown at once, everywhere, and the catalogue is still asked for few of the reads."""
+"""A changed price is shown at once, everywhere, and the catalogue still serves few of the reads."""
 
 import asyncio
 import itertools
@@ -16,7 +16,7 @@ _prices = itertools.count(int(time.time()) % 1_000_000)
 
 
 async def product(shop: Shop) -> str:
-    """A product that only this check knows."""
+    """A product that only this check uses."""
     row = {"name": "Sticker", "description": "for lesson 2", "category": "stickers", "price": "89.00"}
     answer = await shop.post("/v1/products", {**row, "currency": "EUR", "image_url": ""}, await shop.admin())
     return str(answer.raise_for_status().json()["id"])
@@ -63,7 +63,7 @@ async def few_calls(shop: Shop, url: str) -> None:
 
 
 async def conditions(shop: Shop, url: str, product_id: str) -> None:
-    """A browser that has the old version is sent the new one, and one that has the new one is told so."""
+    """A browser that has the old version is sent the new one, and one that has the new one gets a 304."""
     old = (await shop.http.get(url)).headers["etag"]
     price = await change(shop, shop.gateway, product_id)
     await shows(shop, url, product_id, price, "Product {product} is {new}, and is sold for {old} after a second change")

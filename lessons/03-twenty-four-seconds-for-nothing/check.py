@@ -1,4 +1,4 @@
-"""What is known to be away costs nobody time, and a slow ERP costs only freshness."""
+"""An upstream that is known to be away costs no time, and a slow ERP costs only freshness."""
 
 import asyncio
 import os
@@ -48,7 +48,7 @@ async def availability(shop: Shop, delay: float, product: int = 42) -> tuple[htt
 
 
 async def away(shop: Shop) -> None:
-    """The catalogue is stopped; enough customers find out for the others to be told at once."""
+    """The catalogue is stopped; after enough failures, later customers get the refusal at once."""
     # The connection is there before the catalogue hangs: one that cannot be made is another fault.
     (await read(shop, 42))[0].raise_for_status()
     async with Process("catalog").stopped():
@@ -124,7 +124,7 @@ async def check(shop: Shop) -> str:
     await back(shop)
     await refusals(shop)
     await slow_erp(shop)
-    return "A catalogue that is away costs milliseconds and is asked again when it is back; a slow ERP costs freshness."
+    return "A catalogue that is away costs milliseconds and is called again afterwards; a slow ERP costs freshness."
 
 
 kit.run(check)

@@ -1,4 +1,4 @@
-"""Whatever happens to a worker: what a message asks for is done, once, or the message is with the dead letters."""
+"""Whatever happens to a worker: a message's work is done, once, or the message is with the dead letters."""
 
 import asyncio
 import json
@@ -106,7 +106,7 @@ async def killed(shop: Shop) -> None:
 
 
 async def killed_while_paying(shop: Shop) -> None:
-    """A worker dies when it has asked for the payment, and before that is written down."""
+    """A worker dies when it has requested the payment, and before that is written down."""
     for _ in range(ROUNDS):
         [order] = await asking_the_erp(shop, 1)
         async with Process("inventory").stopped():  # so that the step after the payment does not end
@@ -132,7 +132,7 @@ async def maintenance(shop: Shop) -> None:
     await erp(shop, maintenance=True)
     order = await shop.place(("42", 1))
     if not await kit.eventually(lambda: met(shop), within=SOON):
-        raise Void("the ERP was in its maintenance window, and no worker has asked it")
+        raise Void("the ERP was in its maintenance window, and no worker has called it")
 
     async def decided() -> bool:
         """It was tried again, or it will not be: the queue has it no more."""

@@ -23,7 +23,7 @@ GRACE = 1.0
 
 
 class Order:
-    """An order at the channel. Its quantity is its own, so that its orders here can be told from all others.
+    """An order at the channel. Its quantity is its own, so that its orders here can be distinguished from all others.
 
     `before` are those that were here when the check began: an earlier one may have had the same quantity.
     """

@@ -87,7 +87,7 @@ async def maintenance(shop: Shop) -> None:
 
 async def check(shop: Shop) -> str:
     await shop.http.post(f"{ERP}/_faults", json={})
-    # Else an order that still waits holds the goods, and the next one is rejected before the ERP is asked for credit.
+    # Else an order that still waits holds the goods, and the next one is rejected before the ERP checks its credit.
     if not await shop.frees(*CASES[0].item):
         raise Void(f"product {CASES[0].item[0]} is nearly sold out, so nothing can be over the credit limit first")
     old = await outcomes(shop, "old")
@@ -97,7 +97,7 @@ async def check(shop: Shop) -> str:
     finally:
         await shop.http.post(f"{ERP}/_faults", json={})
     if not any(each.reason for each in old):
-        raise Void("no order met a refusal, so nothing is known of how one is told")
+        raise Void("no order met a refusal, so no refusal's text could be checked")
     async with Process("order_worker").stopped(), kit.new_erp():
         new = await outcomes(shop, "new")
     for erp, ends in (("old", old), ("new", new)):

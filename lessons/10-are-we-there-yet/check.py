@@ -77,7 +77,7 @@ async def placed_and_cancelled(shop: Shop) -> str:
 
 
 async def said(watch: Watch, order: str, when: str) -> None:
-    """It says both news of an order, each once. `when` tells what was special about the time."""
+    """It says both news of an order, each once. `when` says what was special about the time."""
     await kit.eventually(lambda: "cancelled" in watch.of(order), within=SOON)
     for news in ("placed", "cancelled"):
         if news not in watch.of(order):
@@ -88,7 +88,7 @@ async def quiet(shop: Shop, watch: Watch) -> None:
     """Some news, and then a while without any."""
     orders = [await placed_and_cancelled(shop) for _ in range(ORDERS if FAULT else 0)]
     if not orders:
-        raise Void("there was no news, so nothing is known of how it is told")
+        raise Void("there was no news, so its delivery could not be checked")
     await kit.eventually(lambda: watch.gateway.requests > MAX_ASKED, within=QUIET)
     if watch.gateway.requests > MAX_ASKED:
         raise Broken(f"For {2 * ORDERS} news of {ORDERS} orders watch.py has asked {watch.gateway.requests} times")

@@ -1,4 +1,4 @@
-"""What it costs to ask, and what it costs to be told."""
+"""The cost of polling, and the cost of a push."""
 
 import asyncio
 import os
