@@ -252,4 +252,4 @@ def _cancelled(order_id: str) -> ShopError:
 
 
 def _reused(identifier: str) -> ShopError:
-    return _refused("REFERENCE_REUSED", f"the ERP knows this id for something else: {identifier}")
+    return _refused("REFERENCE_REUSED", f"the ERP has this id for something else: {identifier}")

@@ -114,7 +114,7 @@ def pay(
 ) -> None:
     """Have the payment provider collect an order's payment now, or fail to, and tell the shop.
 
-    Exit code 0: done. 1: the provider knows no payment for the order, or refuses. 2: the provider does not answer.
+    Exit code 0: done. 1: the provider has no payment for the order, or refuses. 2: the provider does not answer.
     """
     import httpx
 
