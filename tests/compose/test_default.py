@@ -66,7 +66,7 @@ async def test_ports_answer_as_the_surface_says(stack: Stack) -> None:
                 assert (await http.get(path)).status_code == httpx.codes.OK, path
 
 
-async def test_nobody_signs_in_to_anothers_database(stack: Stack) -> None:
+async def test_no_role_signs_in_to_anothers_database(stack: Stack) -> None:
     """A service's role cannot even connect to another service's database, and the superuser has no password."""
     # By its name: from its own loopback interface PostgreSQL's image lets anybody in.
     own = "postgresql://orders:development-only-database-orders@postgres"

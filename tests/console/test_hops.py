@@ -31,13 +31,13 @@ def test_a_call_and_its_answer_are_one_hop_told_by_the_caller() -> None:
     assert hop.waiting_ms is None
 
 
-def test_what_tells_no_spans_is_named_by_whoever_called_it() -> None:
+def test_a_system_without_spans_is_named_by_its_caller() -> None:
     """A CLIENT span without an answer is a hop to its `shop.peer`."""
     (hop,) = hops([span("call", Kind.CLIENT, attributes={"shop.protocol": "SOAP", "shop.peer": "legacy_soap"})])
     assert (hop.origin, hop.target) == ("orders", "legacy_soap")
 
 
-def test_a_request_from_nobody_is_from_the_client() -> None:
+def test_a_request_without_a_caller_is_from_the_client() -> None:
     """A SERVER span whose parent is not in the trace is a hop from "client", with its bytes turned round."""
     arrival = span("in", Kind.SERVER, parent="elsewhere", attributes={"shop.bytes.received": 7, "shop.bytes.sent": 8})
     (hop,) = hops([arrival])
@@ -102,7 +102,7 @@ def test_an_event_is_one_hop_for_each_queue_with_the_time_it_waited() -> None:
     )
 
 
-def test_an_event_that_nobody_took_is_a_hop_to_the_broker() -> None:
+def test_an_event_that_is_not_taken_is_a_hop_to_the_broker() -> None:
     """A PRODUCER span without a far side is a hop to its peer."""
     (hop,) = hops([span("publish", Kind.PRODUCER, attributes={"shop.protocol": "AMQP", "shop.peer": "rabbitmq"})])
     assert (hop.target, hop.queue) == ("broker", "")

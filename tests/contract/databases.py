@@ -1,4 +1,4 @@
-"""The services' own databases, opened as their bootstraps open them, with nobody relaying what is in the outbox."""
+"""The services' own databases, opened as their bootstraps open them, without a relay of the outbox."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ TOPOLOGY = Topology(
 
 
 def an_event(type_: str = "order.placed", *, subject: str = "", data: bytes = b'{"total": "9.90"}') -> Event:
-    """An event that nobody has seen before."""
+    """A new event."""
     id_ = str(uuid4())
     traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     return Event(id_, type_, "/test", subject or id_, datetime.now(UTC), data, {"traceparent": traceparent})

@@ -54,7 +54,7 @@ async def log_under_test(kind: str, folder: Path) -> AsyncIterator[LogUnderTest]
                 stack.push_async_callback(log.close)
                 return log
 
-            # The mock cluster keeps 5 MiB of each partition, whatever it is told.
+            # The mock cluster keeps 5 MiB of each partition, whatever the setting.
             yield LogUnderTest(opened, topic.lose, passed_by=(200_000, 40))
             return
         if kind == "embedded":

@@ -15,7 +15,7 @@ ITEMS = (Item("42", "Keyboard", 2, Decimal("89.00")), Item("20", "Tea ☕", 1, D
 
 
 def an_order(user_id: str = "u1", *, placed_at: datetime = EPOCH, order_id: str = "") -> Order:
-    """An order that nobody has seen before."""
+    """A new order."""
     return Order(order_id or uuid4().hex, user_id, Status.PENDING, "", ITEMS, Decimal("187.50"), "EUR", placed_at)
 
 

@@ -80,7 +80,7 @@ async def test_a_repeat_is_answered(shop: Shop) -> None:
 
 
 async def test_what_waits_for_another_system_does_not_count(shop: Shop) -> None:
-    """Orders that are confirmed, told as delayed, or demo data keep none from being accepted."""
+    """Orders that are confirmed, marked as delayed, or demo data keep none from being accepted."""
     await shop.store.add_demo(demo_orders())
     confirmed, delayed = await placed(shop.store, an_order()), await placed(shop.store, an_order())
     await shop.store.change(confirmed.id, lambda order: domain.confirm(order, "p1"))

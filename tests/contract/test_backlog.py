@@ -75,7 +75,7 @@ async def waiting(tmp_path: Path) -> Path:
 
 
 async def test_shop_status(waiting: Path) -> None:
-    """`shop status` tells of each queue how much waits and for how long the oldest has."""
+    """`shop status` shows of each queue how much waits and for how long the oldest has."""
     env = {"SHOP_DATA_DIR": str(waiting)}
     queues = json.loads((await asyncio.to_thread(status, env, as_json=True))[0])["queues"]
     (found,) = [queue for queue in queues if queue["queue"] == "order-processing"]
@@ -84,7 +84,7 @@ async def test_shop_status(waiting: Path) -> None:
 
 
 async def test_shop_status_makes_no_broker(tmp_path: Path) -> None:
-    """Where there is no broker, none is made, and nothing is told of queues."""
+    """Where there is no broker, none is made, and no queue is shown."""
     report, _ = await asyncio.to_thread(status, {"SHOP_DATA_DIR": str(tmp_path)}, as_json=True)
     assert json.loads(report)["queues"] is None
     assert _files(tmp_path) == []

@@ -36,7 +36,7 @@ def measured(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[s
 def test_each_log_is_measured_beside_its_library(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Append, tail and catch-up in as many turns as asked for, with partitions and copies; a line says each bar."""
+    """Append, tail and catch-up in the given number of turns, with partitions and copies; a line says each bar."""
     found = measured(kind, tmp_path, monkeypatch)
     assert found["not_measured"] == []
     ((name, adapter),) = found["adapters"].items()

@@ -99,7 +99,7 @@ class TestPublishing:
         await holds(broker, "mail")
 
     async def test_what_is_published_survives_the_connection(self, connected: Connect) -> None:
-        """Published events are there for whoever connects later."""
+        """Published events are there for a consumer that connects later."""
         first = await connected()
         event = an_event()
         await first.publish([event])
@@ -128,7 +128,7 @@ class TestPublishing:
             received = await take(deliveries, 100)
             assert {delivery.event.id for delivery in received} == set(published)
 
-    async def test_an_event_nobody_could_read_is_refused(self, broker: Broker) -> None:
+    async def test_an_unreadable_event_is_refused(self, broker: Broker) -> None:
         """An oversized event is refused and the rest of the broker goes on."""
         with pytest.raises(InvalidEvent):
             await broker.publish([an_event(), an_event(data=b"x" * (MAX_DATA_BYTES + 1))])
@@ -147,7 +147,7 @@ class TestPublishing:
             await connect(f"embedded:{blocked}/broker.sqlite", TOPOLOGY)
 
     async def test_a_broker_that_is_away_at_the_start_is_used_once_it_is_there(self, tmp_path: Path) -> None:
-        """A process starts without its RabbitMQ, is told so when it publishes, and still closes cleanly."""
+        """A process starts without its RabbitMQ, gets an error when it publishes, and still closes cleanly."""
         broker = await connect("amqp://guest:guest@127.0.0.1:1/", TOPOLOGY)
         assert not await broker.healthy()
         with pytest.raises(BrokerUnavailable):
@@ -175,7 +175,7 @@ class TestConsuming:
             async with brokers[index].deliveries("processing", prefetch=2) as deliveries:
                 async for delivery in deliveries:
                     received.append((index, delivery.event.id))
-                    # Who is first holds what it may; the rest is the others'.
+                    # The first consumer holds what it may; the rest is the others'.
                     if len({by for by, _ in received}) == len(brokers):
                         all_served.set()
                     await all_served.wait()
@@ -310,7 +310,7 @@ class TestRetrying:
             assert again.event == events[1]
 
     async def test_a_delay_outlives_the_consumer(self, connected: Connect) -> None:
-        """A delayed retry comes to another consumer when the one that asked for it is gone."""
+        """A delayed retry comes to another consumer when the one that delayed it is gone."""
         one, two = await connected(), await connected()
         event = an_event()
         await one.publish([event])

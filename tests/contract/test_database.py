@@ -44,7 +44,7 @@ def _revision(connection: Connection) -> str:
 
 
 def _count_up(connection: Connection) -> None:
-    """In two statements, as a decision is made in between; PostgreSQL has to be asked for the lock."""
+    """In two statements, as a decision is made in between; PostgreSQL needs a lock for it."""
     version = table("alembic_version", column("version_num"))
     found = connection.scalar(select(version.c.version_num).with_for_update())
     connection.execute(text("UPDATE alembic_version SET version_num = :next"), {"next": str(int(found or "0") + 1)})
@@ -110,7 +110,7 @@ class TestTransactions:
             pass
         assert called == ["done"]
 
-    async def test_cancelled_transaction_is_undone_and_blocks_nobody(self, db: Database) -> None:
+    async def test_cancelled_transaction_is_undone_and_blocks_no_other(self, db: Database) -> None:
         """A caller who gives up in the middle of a transaction leaves nothing behind and no lock held."""
         inside = asyncio.Event()
 
@@ -144,7 +144,7 @@ class TestShortWork:
         assert await db.read(_revision) == "new"
 
     async def test_failure_undoes_everything(self, db: Database) -> None:
-        """A write that fails leaves nothing behind, is told its own error, and does not run its callbacks."""
+        """A write that fails leaves nothing behind, raises its own error, and does not run its callbacks."""
         called: list[str] = []
 
         def failing(connection: Connection) -> None:
@@ -165,7 +165,7 @@ class TestShortWork:
         assert called == [threading.current_thread()]
 
     async def test_a_write_knows_its_callers_context(self, db: Database) -> None:
-        """A write sees the context variables of whoever asked for it, such as the trace."""
+        """A write sees its caller's context variables, such as the trace."""
         asked_by.set("me")
         assert await db.write(lambda _connection: asked_by.get()) == "me"
 
@@ -209,7 +209,7 @@ class TestShortWork:
             await db.write(failing, durable=False)
         assert await db.read(_revision) == "4"
 
-    async def test_cancelled_write_blocks_nobody(self, db: Database) -> None:
+    async def test_cancelled_write_blocks_no_other(self, db: Database) -> None:
         """A caller who gives up on a write leaves no lock held."""
         started, loop = asyncio.Event(), asyncio.get_running_loop()
 
@@ -229,7 +229,7 @@ class TestShortWork:
 
 class TestVersion:
     async def test_it_changes_with_every_write(self, url: str, db: Database) -> None:
-        """A database that can tell whether anything was written says so of each write, its own and another's."""
+        """A database with a version changes it at each write, its own and another's."""
         assert await db.read(_revision)
         if not db.is_sqlite:
             assert db.version() is None
@@ -248,7 +248,7 @@ class TestVersion:
 class TestUnavailable:
     @pytest.mark.postgres
     async def test_a_server_that_is_gone(self, postgres_databases: str) -> None:
-        """Whoever asks while the server is away is told STORE_UNAVAILABLE, and served again when it is back."""
+        """A caller gets STORE_UNAVAILABLE while the server is away, and is served again when it is back."""
         url = make_url(url_of("orders", postgres_databases, Path()))
         async with proxy(url.host or "", url.port or 5432) as network:
             detour = url.set(host="127.0.0.1", port=network.port).render_as_string(hide_password=False)
@@ -265,7 +265,7 @@ class TestUnavailable:
 
     @pytest.mark.postgres
     async def test_connections_that_have_died(self, postgres_databases: str) -> None:
-        """A server that has come back meanwhile is nothing that a caller notices, whatever it asks for."""
+        """A server that has come back meanwhile raises no error, whatever the call."""
         url = make_url(url_of("orders", postgres_databases, Path()))
         async with proxy(url.host or "", url.port or 5432) as network:
             detour = url.set(host="127.0.0.1", port=network.port).render_as_string(hide_password=False)
@@ -282,8 +282,8 @@ class TestUnavailable:
                     assert await work()
 
     @pytest.mark.postgres
-    async def test_a_commit_that_nobody_confirms_is_not_repeated(self, postgres_databases: str) -> None:
-        """A connection that dies under a commit is told as STORE_UNAVAILABLE: it may have happened."""
+    async def test_an_unconfirmed_commit_is_not_repeated(self, postgres_databases: str) -> None:
+        """A connection that dies under a commit raises STORE_UNAVAILABLE: it may have happened."""
         url = make_url(url_of("orders", postgres_databases, Path()))
         async with proxy(url.host or "", url.port or 5432) as network:
             detour = url.set(host="127.0.0.1", port=network.port).render_as_string(hide_password=False)
@@ -311,7 +311,7 @@ class TestUnavailable:
 
 class TestExclusively:
     async def test_one_at_a_time_over_two_connections(self, url: str, db: Database) -> None:
-        """While one has a task to itself the others are told so, for this task only; then the next one has it."""
+        """While one holds a task's lock the others do not get it, for this task only; then the next one does."""
         async with opened("orders", url) as second:
             async with db.try_lock("relay") as mine, second.try_lock("relay") as theirs:
                 assert (mine, theirs) == (True, False)
@@ -320,8 +320,8 @@ class TestExclusively:
             async with second.try_lock("relay") as theirs:
                 assert theirs
 
-    async def test_nobody_has_it_after_a_cancellation(self, url: str, db: Database) -> None:
-        """Whoever is cancelled while having a task to itself gives it back."""
+    async def test_it_is_free_after_a_cancellation(self, url: str, db: Database) -> None:
+        """A holder that is cancelled releases the lock."""
         held = asyncio.Event()
 
         async def hold() -> None:
@@ -338,7 +338,7 @@ class TestExclusively:
 
     @pytest.mark.postgres
     async def test_a_server_that_goes_takes_it_along(self, postgres_databases: str) -> None:
-        """Whoever has a task to itself is stopped when the server forgets that, and can still be cancelled then."""
+        """A holder is stopped when the server loses its lock, and can still be cancelled then."""
         url = make_url(url_of("orders", postgres_databases, Path()))
         async with proxy(url.host or "", url.port or 5432) as network:
             detour = url.set(host="127.0.0.1", port=network.port).render_as_string(hide_password=False)

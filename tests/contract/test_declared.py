@@ -1,4 +1,4 @@
-"""RabbitMQ whose topology somebody else declares: the processes only look whether it is there."""
+"""RabbitMQ whose topology an operator declares: the processes only check that it is there."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from webhooks.outgoing.sql_store import SqlEndpointStore
 MOST = 20
 
 
-async def test_nobody_gets_one_endpoint_too_many(database_url: str, tmp_path: Path) -> None:
+async def test_no_customer_gets_one_endpoint_too_many(database_url: str, tmp_path: Path) -> None:
     """However many two processes add at once, an owner has as many as allowed, and another owner is not concerned."""
     url = ProcessSettings(data_dir=tmp_path, database_url=database_url).database("webhooks")
     async with database(url, MIGRATIONS, create=True) as first, database(url, MIGRATIONS) as second:

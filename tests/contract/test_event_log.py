@@ -207,7 +207,7 @@ class TestPositions:
                 pass
 
     async def test_a_position_of_another_kind_of_log_is_refused(self, log: EventLog) -> None:
-        """Who comes with the position of a log that was there before the present kind is told so."""
+        """A position of an earlier kind of log is refused as such."""
         await log.append([an_event()])
         for foreign in ("1" if log.system == "kafka" else "k1", "k" + ".".join(["1"] * 400)):
             with pytest.raises(PositionExpired):
@@ -218,7 +218,7 @@ class TestPositions:
 class TestRetention:
     @pytest.mark.parametrize("logs", FORGETTING, indirect=True)
     async def test_a_position_that_retention_has_passed_is_refused(self, logs: LogUnderTest) -> None:
-        """A reader that comes back too late is told so; one from the start gets what is left."""
+        """A reader that comes back too late gets an error; one from the start gets what is left."""
         log = await logs.open(Retention(events=50, size=20_000, segment=5_000))
         await log.append([an_event("stock.changed", subject="one")])
         early = await log.last_position()
@@ -242,7 +242,7 @@ class TestRetention:
 
     @pytest.mark.parametrize("logs", LOSABLE, indirect=True)
     async def test_a_log_that_began_anew_is_not_read_on(self, logs: LogUnderTest) -> None:
-        """A reader whose log was lost, as with the broker's disk, is told so, and goes on in the new one."""
+        """A reader whose log was lost, as with the broker's disk, gets an error, and goes on in the new one."""
         log = await logs.open()
         await log.append([an_event(subject="one") for _ in range(10)])
         async with log.tail(START) as entries:

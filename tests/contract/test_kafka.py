@@ -180,7 +180,7 @@ async def test_partitions_are_added(topic: kafka.OwnTopic, log: KafkaLog, monkey
     async def fewer(self: topics.Topic, admin: object) -> int:
         return min(known, await real(self, admin))
 
-    # Stub: the number that a broker tells, since Tansu cannot change it.
+    # Stub: the number that a broker returns, since Tansu cannot change it.
     monkeypatch.setattr(topics.Topic, "_count", fewer)
     events = [an_event(subject=f"s{number}") for number in range(60)]
     await log.append(events)
@@ -212,7 +212,7 @@ async def test_partitions_are_added(topic: kafka.OwnTopic, log: KafkaLog, monkey
 
 
 async def test_a_broker_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While no broker is reached, appending is told "not now" and a reader says why; then both go on from there."""
+    """While no broker is reached, appending raises "not now" and a reader logs why; then both go on from there."""
     monkeypatch.setattr(addresses, "REQUEST_TIMEOUT_MS", 1_000)
     monkeypatch.setattr(reader, "LATE_MS", 1_000)
     (port,) = free_ports(1)
@@ -291,7 +291,7 @@ async def test_queues_and_log_apart(tmp_path: Path) -> None:
 
 class TestAddress:
     def test_all_that_a_url_can_say(self) -> None:
-        """Brokers, topic, credentials and options come out as they went in, and as the library is told them."""
+        """Brokers, topic, credentials and options come out as they went in, and as the library gets them."""
         options = "partitions=6&replicas=1&mechanism=PLAIN"
         found = Address.parse(f"kafka://shop:p%40ss@one:9092,two:9093/shop.events?{options}")
         assert (found.servers, found.topic) == ("one:9092,two:9093", "shop.events")

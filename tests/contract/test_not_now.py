@@ -87,7 +87,7 @@ async def test_a_server_that_stops_and_comes_back(cluster: OwnPostgres) -> None:
     """Stopping, stopped and started again: STORE_UNAVAILABLE all the while, and served at the end of it."""
     async with orders(cluster) as db:
         staying = await asyncpg.connect(f"{cluster.url}/postgres")
-        cluster.tell(signal.SIGTERM)  # waits for `staying`, and lets nobody else in
+        cluster.tell(signal.SIGTERM)  # waits for `staying`, and lets no other connection in
 
         async def shutting_down() -> bool:
             try:
@@ -116,7 +116,7 @@ async def opened_anew(db: Database) -> AsyncIterator[None]:
 
 
 async def test_a_server_that_crashes(cluster: OwnPostgres) -> None:
-    """A server process that is killed takes all connections along; callers are told STORE_UNAVAILABLE, or served."""
+    """A server process that is killed takes all connections along; callers get STORE_UNAVAILABLE, or are served."""
     async with orders(cluster) as db:
         for _ in range(3):
             victim = await asyncpg.connect(f"{cluster.url}/postgres")
@@ -131,7 +131,7 @@ async def test_a_server_that_crashes(cluster: OwnPostgres) -> None:
 
 
 async def _ask_on(db: Database) -> None:
-    """Ask until the crash has been told, or for a second."""
+    """Call until the crash has raised its error, or for a second."""
     end = asyncio.get_running_loop().time() + 1
     while asyncio.get_running_loop().time() < end:
         try:
@@ -233,7 +233,7 @@ async def test_locks_and_limits(cluster: OwnPostgres) -> None:
     ],
 )
 async def test_what_is_wrong_with_a_statement(database_url: str, tmp_path: Path, statement: Any) -> None:
-    """An error of ours is not blamed on the database: no client is told to come back for it."""
+    """An error of ours is not blamed on the database: no client is asked to come back for it."""
     url = database_url.replace("{service}", "orders") or f"sqlite:///{tmp_path}/orders.sqlite"
 
     def wrong(connection: Connection) -> None:

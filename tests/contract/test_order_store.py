@@ -87,7 +87,7 @@ async def test_pages_are_newest_first_and_stay_so_while_orders_come(store: SqlOr
 
 
 async def test_page_has_only_the_users_own(store: SqlOrderStore) -> None:
-    """A user's page holds nobody else's order."""
+    """A user's page holds no other user's order."""
     mine = await placed(store, an_order("u1"))
     await placed(store, an_order("u2"))
     assert [order.id for order in await store.page("u1", before=None, size=10)] == [mine.id]
@@ -166,7 +166,7 @@ async def test_decision_about_no_order_is_not_found(store: SqlOrderStore) -> Non
 
 
 async def test_event_and_state_are_one_transaction(store: SqlOrderStore) -> None:
-    """An event that cannot be told undoes the change that it belongs to."""
+    """An event that cannot be written undoes the change that it belongs to."""
     order = await placed(store, an_order())
     unspeakable = domain.OrderPaid(object())  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="not JSON serializable"):
@@ -191,7 +191,7 @@ async def test_records_are_oldest_first_with_their_history(store: SqlOrderStore)
 
 
 async def test_demo_orders_are_added_once_by_two_at_once(url: str) -> None:
-    """Two processes that load the demo orders at once, and a third later, leave each once, its history told already."""
+    """Two processes that load the demo orders at once, and a third later, leave each once, with its history."""
     async with opened("orders", url) as one, opened("orders", url) as two:
         stores = [SqlOrderStore(db, unrelayed(outbox, db)) for db in (one, two)]
         await asyncio.gather(*(store.add_demo(demo_orders()) for store in stores))

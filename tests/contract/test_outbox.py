@@ -1,4 +1,4 @@
-"""The outbox's promises: what was committed is told, at least once and in order; what was not is never told."""
+"""The outbox's promises: a committed event is published, at least once and in order; any other one never is."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class TestPublishing:
         assert (found.time, found.data) == (event.time, event.data)
 
     async def test_rolled_back_event_is_never_published(self, db: Database, broker: RecordingBroker) -> None:
-        """An event of a transaction that failed is not told; nor is one told before its commit."""
+        """An event of a transaction that failed is not published; nor is one published before its commit."""
         out = outbox_of(db, broker)
         undone, kept = an_event(), an_event()
         async with background(out.relay()):

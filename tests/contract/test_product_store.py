@@ -131,7 +131,7 @@ async def test_category_and_query_narrow_together(store: SqlProductStore) -> Non
 
 
 async def test_concurrent_changes_are_all_counted(db: Database, store: SqlProductStore) -> None:
-    """Twenty changes at once are taken one after the other, and each tells its own version."""
+    """Twenty changes at once are taken one after the other, and each publishes its own version."""
     await store.add(a_product("p"))
     await asyncio.gather(*(store.change("p", renamed) for _ in range(20)))
     product = (await store.by_ids(["p"]))["p"]
@@ -140,7 +140,7 @@ async def test_concurrent_changes_are_all_counted(db: Database, store: SqlProduc
 
 
 async def test_only_one_of_those_who_saw_a_version_changes_it(store: SqlProductStore) -> None:
-    """Of ten writers that have seen the same version, one wins and nine are told."""
+    """Of ten writers that have seen the same version, one wins and nine get an error."""
     await store.add(a_product("p"))
 
     def if_first(product: Product) -> Product:
@@ -171,7 +171,7 @@ async def test_an_event_that_could_not_be_applied_may_come_again(store: SqlProdu
 
 
 async def test_deleted_product_is_gone(db: Database, store: SqlProductStore) -> None:
-    """A deleted product is neither found, listed, changed nor deleted again, and the world is told."""
+    """A deleted product is neither found, listed, changed nor deleted again, and the deletion is published."""
     await store.add(a_product("p"))
     await store.delete("p", anything_goes)
     assert (await store.by_ids(["p"]), await all_pages(store)) == ({}, [])

@@ -117,7 +117,7 @@ async def test_connections_that_an_operator_closes(node: OwnRabbitMQ, broker: Br
     ],
 )
 async def test_alarm(node: OwnRabbitMQ, broker: Broker, begin: tuple[str, ...], end: tuple[str, ...]) -> None:
-    """While RabbitMQ takes nothing for want of memory or disk, publishing is told "not now" and consuming goes on."""
+    """While RabbitMQ takes nothing for want of memory or disk, publishing raises "not now" and consuming goes on."""
     async with working(broker) as (handled, read):
         node.control(*begin)
         try:
@@ -133,7 +133,7 @@ async def test_alarm(node: OwnRabbitMQ, broker: Broker, begin: tuple[str, ...], 
 
 
 async def test_stream_that_is_missing(node: OwnRabbitMQ, broker: Broker) -> None:
-    """A log that was deleted is told as such, and is there again once a connection is made anew."""
+    """A log that was deleted raises its own error, and is there again once a connection is made anew."""
     await broker.log.last_position()  # with a connection, which lives on
     node.control("delete_queue", TOPOLOGY.log)
     with pytest.raises(BrokerUnavailable):

@@ -47,7 +47,7 @@ def locked(file: Path) -> Iterator[None]:
 
 @pytest.mark.parametrize("block", [False, True], ids=["write", "transaction"])
 async def test_file_that_another_process_has_locked(db: Database, tmp_path: Path, *, block: bool) -> None:
-    """A writer that waited too long for its turn is told; readers are served meanwhile."""
+    """A writer that waited too long for its turn gets an error; readers are served meanwhile."""
     with locked(tmp_path / "orders.sqlite"):
         with pytest.raises(StoreUnavailable) as refused:
             if block:
@@ -92,7 +92,7 @@ async def test_file_that_takes_no_more(
     cause: str,
     block: bool,
 ) -> None:
-    """What cannot be written is told, none of it stays, and the next writer finds no transaction in its way."""
+    """A write that fails raises an error, none of it stays, and the next writer finds no transaction in its way."""
 
     def refuse(rows: Connection) -> None:
         begin(rows)

@@ -85,7 +85,7 @@ async def test_orders_of_the_same_products_do_not_block_each_other(store: SqlSto
 
 
 async def test_reservation_is_all_or_nothing(db: Database, store: SqlStockStore) -> None:
-    """An order of which one product is short reserves nothing of the others, tells nothing, and may try again."""
+    """An order of which one product is short reserves nothing of the others, publishes nothing, and may try again."""
     with pytest.raises(ShopError) as refusal:
         await store.reserve("o1", [Line("42", 1), Line("7", 4), Line("nothing", 1)])
     assert refusal.value.code == "OUT_OF_STOCK"
@@ -97,7 +97,7 @@ async def test_reservation_is_all_or_nothing(db: Database, store: SqlStockStore)
 
 
 async def test_repeated_reservation_changes_nothing(store: SqlStockStore) -> None:
-    """An order reserves once, however often and however much at once it is asked to."""
+    """An order reserves once, however often and however much at once the call comes."""
     await asyncio.gather(*(store.reserve("o1", ONE) for _ in range(20)))
     await store.reserve("o1", ONE)
     assert await figures(store) == (49, 1, 0)
@@ -183,7 +183,7 @@ async def test_reservation_and_release_at_once_end_released(store: SqlStockStore
 
 
 async def test_shipping_is_done_once(store: SqlStockStore) -> None:
-    """Shipping turns reserved into shipped, once, however often it is asked for."""
+    """Shipping turns reserved into shipped, once, however often it is called."""
     await store.reserve("o1", [Line("42", 3)])
     await asyncio.gather(*(store.ship("o1") for _ in range(10)))
     await store.ship("o1")
@@ -233,7 +233,7 @@ async def test_adjustment_below_zero_is_refused_and_may_come_again(store: SqlSto
 
 
 async def test_each_change_tells_the_new_figures(db: Database, store: SqlStockStore) -> None:
-    """Reserving, shipping, releasing and adjusting each tell the product's figures as they are then."""
+    """Reserving, shipping, releasing and adjusting each publish the product's figures as they are then."""
     await store.reserve("o1", ONE)
     await store.ship("o1")
     await store.reserve("o2", ONE)

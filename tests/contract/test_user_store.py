@@ -33,7 +33,7 @@ async def store(url: str) -> AsyncIterator[SqlUserStore]:
 
 
 async def test_user_comes_back_as_registered(store: SqlUserStore) -> None:
-    """A user is found by email and by id, as they were written, in the order asked for and once each."""
+    """A user is found by email and by id, as they were written, in the requested order and once each."""
     ada, bob = a_user("a"), a_user("b")
     await store.add(ada)
     await store.add(bob)
@@ -43,7 +43,7 @@ async def test_user_comes_back_as_registered(store: SqlUserStore) -> None:
 
 
 async def test_an_email_is_taken_once(store: SqlUserStore) -> None:
-    """Of twenty who register one email at once, one has it and nineteen are told that it is taken."""
+    """Of twenty who register one email at once, one has it and nineteen get an error that it is taken."""
     outcomes = await asyncio.gather(
         *(store.add(a_user(f"u{number}", "same@shop.test")) for number in range(20)), return_exceptions=True
     )

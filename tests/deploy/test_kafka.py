@@ -67,7 +67,7 @@ def test_the_user_may_use_the_topic_and_no_other() -> None:
     assert set(acl["operations"]) == {"Read", "Write", "Describe"}
 
 
-def test_whoever_has_the_broker_reaches_the_log() -> None:
+def test_a_process_with_the_broker_reaches_the_log() -> None:
     """Beside each arrow to the broker there is one to Kafka, allowed at both ends; Strimzi's pods have their own."""
     wanted = {(source, "kafka", 9093) for source, target, _ in allowed(policies(BASE), "egress") if target == "broker"}
     found = [each for each in policies(FOLDER) if each["metadata"]["name"].replace("-", "_") not in STRIMZI]

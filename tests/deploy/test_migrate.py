@@ -127,7 +127,7 @@ def add_revision(folder: Path, number: int, before: str | None) -> None:
 
 
 class TestProcessesThatDoNotMigrate:
-    async def test_wait_until_somebody_has(self, place: ProcessSettings, migrations: Path) -> None:
+    async def test_wait_until_it_is_migrated(self, place: ProcessSettings, migrations: Path) -> None:
         """SHOP_MIGRATE=false: the process starts once the schema is there, and does not touch it before."""
         url = place.database("things")
         assert await migrate(url, migrations, create=True) == ("", "0001")

@@ -255,7 +255,7 @@ async def test_who_talks_to_whom_is_what_the_picture_shows(shop: Shop) -> None:
 
 
 @with_the_shop
-async def test_everybody_asks_users_for_keys_and_tokens(shop: Shop) -> None:
+async def test_every_process_gets_keys_and_tokens_from_users(shop: Shop) -> None:
     """The arrows of the kind `identity` are the processes that verify a token or get one of their own."""
 
     async def agree() -> bool:
@@ -266,7 +266,7 @@ async def test_everybody_asks_users_for_keys_and_tokens(shop: Shop) -> None:
 
 
 @with_the_shop
-async def test_everybody_tells_the_console(shop: Shop) -> None:
+async def test_every_process_exports_to_the_console(shop: Shop) -> None:
     """The arrows of the kind `telemetry` are the processes of which the console has spans."""
 
     async def agree() -> bool:

@@ -235,7 +235,7 @@ async def test_event(shop: Shop, broker: Broker) -> None:
     assert {item["name"] for item in items} == {"Another", "Product 123"}
 
 
-async def test_change_while_somebody_asks(shop: Shop) -> None:
+async def test_change_during_a_fetch(shop: Shop) -> None:
     """What was asked for before a change is not stored after it."""
     shop.catalog.behaviour.silent = True
     reading = asyncio.create_task(shop.client.get("/v1/products/42"))

@@ -99,7 +99,7 @@ async def test_waiting_costs_no_calls(shop: Shop, broker: Broker) -> None:
     assert len(shop.orders.behaviour.requests) == before + 40
 
 
-async def test_another_orders_change_wakes_nobody(shop: Shop, broker: Broker) -> None:
+async def test_another_orders_change_wakes_no_request(shop: Shop, broker: Broker) -> None:
     """News of another order does not end the wait."""
     await follows(shop, broker)
     request = await waiting(shop, "wait=20", f'"123-{shop.orders.version}"')

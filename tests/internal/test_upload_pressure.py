@@ -36,7 +36,7 @@ class Hesitant(Behaviour):
         raise ShopError("FORBIDDEN", "not this one", Kind.FORBIDDEN)
 
 
-async def test_an_upload_that_nobody_takes_holds_up_its_client(tmp_path: Path) -> None:
+async def test_an_upload_that_is_not_taken_holds_up_its_client(tmp_path: Path) -> None:
     """A client that sends without end comes to a stop when storage stops taking: the gateway pulls no further."""
     async with running_shop(tmp_path, Telemetry("test")) as shop:
         shop.storage.behaviour = hesitant = Hesitant()

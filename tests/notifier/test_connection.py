@@ -121,7 +121,7 @@ async def test_too_many_frames_are_refused(stage: Stage) -> None:
         await eventually(served)
 
 
-async def test_stopped_reader_is_closed_1013_and_delays_nobody(stage: Stage) -> None:
+async def test_stopped_reader_is_closed_1013_and_delays_no_other(stage: Stage) -> None:
     """A client that stops reading is closed 1013 while everybody else gets every event."""
     many = 400
     async with (

@@ -226,7 +226,7 @@ async def test_copy_starts_without_the_broker() -> None:
             assert outlet.received[0]["position"] == "1"
 
 
-async def test_event_that_is_not_json_stops_nobody() -> None:
+async def test_event_that_is_not_json_stops_no_other() -> None:
     """An event whose data cannot be read is shown without data, and the next one comes."""
     broker = FakeBroker()
     outlet = FakeOutlet()

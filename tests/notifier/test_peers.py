@@ -130,7 +130,7 @@ async def test_connection_without_a_request_is_cut(stage: Stage, said: bytes) ->
         await patient.silence()
 
 
-async def test_stopped_reader_among_many_slows_nobody_and_holds_little(stage: Stage) -> None:
+async def test_stopped_reader_among_many_slows_no_other_and_holds_little(stage: Stage) -> None:
     """One of thirty readers stops: the others get everything at once, and the copy holds no more than its backlog."""
     events, size = 300, 30_000
     async with process(stage) as (running, copy), AsyncExitStack() as stack:

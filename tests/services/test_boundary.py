@@ -93,7 +93,7 @@ async def test_bad_token_is_refused_even_where_none_is_needed(service: Service, 
     assert service.fakes.calls == 0
 
 
-async def test_method_without_a_policy_is_nobodys(service: Service) -> None:
+async def test_method_without_a_policy_is_refused(service: Service) -> None:
     """What nobody has written a rule for is refused, to an admin too."""
     assert (await service.admin.refusal("CancelOrder", pb.CancelOrderRequest(id="o1"))).code == "FORBIDDEN"
 

@@ -48,7 +48,7 @@ async def test_order_is_accepted_as_pending(orders_service: Service) -> None:
         ("ListOrders", lambda order: pb.ListOrdersRequest(user_ids=[order.user_id])),
     ],
 )
-async def test_somebody_elses_order_is_not_found(orders_service: Service, method: str, request_: Any) -> None:
+async def test_another_customers_order_is_not_found(orders_service: Service, method: str, request_: Any) -> None:
     """To another customer an order does not exist, in the same words as one that never did; its owner has it."""
     order = await placed(orders_service.as_("u1"))
     refusal = await orders_service.as_("u2").refusal(method, request_(order))
@@ -93,7 +93,7 @@ async def test_version_counts_and_a_replay_is_told(orders_service: Service) -> N
     assert (await caller.call("GetOrder", pb.GetOrderRequest(id=first.order.id))).order.version == 2
 
 
-async def test_somebody_elses_order_cannot_be_watched(orders_service: Service) -> None:
+async def test_another_customers_order_cannot_be_watched(orders_service: Service) -> None:
     """A stream about another customer's order ends with NOT_FOUND before its first message."""
     order = await placed(orders_service.as_("u1"))
     with pytest.raises(Exception, match="NOT_FOUND"):
@@ -122,7 +122,7 @@ async def test_only_webhooks_reports_payments(orders_service: Service, caller: t
     assert refusal.code == "ORDER_NOT_CONFIRMED"
 
 
-async def test_nobody_places_nothing(orders_service: Service) -> None:
+async def test_nothing_is_placed_without_a_token(orders_service: Service) -> None:
     """Without a token there is no order."""
     refusal = await orders_service.as_().refusal("PlaceOrder", pb.PlaceOrderRequest(items=KEYBOARD))
     assert refusal.code == "UNAUTHENTICATED"

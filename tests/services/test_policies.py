@@ -112,7 +112,7 @@ def test_policy_admits_exactly_whom_it_should(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
-def test_nobody_without_a_role_is_admitted_where_a_role_is_needed(name: str) -> None:
+def test_no_caller_without_a_role_is_admitted_where_a_role_is_needed(name: str) -> None:
     """A token that names a process or user but no role of ours opens nothing that a role is needed for."""
     roleless = Principal("webhooks", "")
     opened = {method for method, rule in policy_of(name).items() if rule(roleless)}

@@ -65,7 +65,7 @@ async def test_process_needs_its_secret(users_service: Service, service: str, se
     assert (await users_service.as_().refusal("IssueServiceToken", request)).code == "WRONG_CREDENTIALS"
 
 
-async def test_process_with_its_secret_sees_everybody(users_service: Service) -> None:
+async def test_process_with_its_secret_sees_every_user(users_service: Service) -> None:
     """A process's token is of role service, and sees every user: it works for all of them."""
     request = pb.IssueServiceTokenRequest(service="webhooks", secret="s3cret")
     own = (await users_service.as_().call("IssueServiceToken", request)).access_token

@@ -171,7 +171,7 @@ async def test_public_files(caller: As) -> None:
         assert await caller().download(file.id) == [b"picture"]
 
 
-async def test_nobody_uploads(caller: As) -> None:
+async def test_no_upload_without_a_token(caller: As) -> None:
     """An upload needs a token."""
     assert (await refused(caller().upload(b"x"))).code == "UNAUTHENTICATED"
 
@@ -265,7 +265,7 @@ async def test_left_over_uploads_are_swept(tmp_path: Path) -> None:
         assert [path.name for path in (tmp_path / "incoming").iterdir()] == ["alive"]
 
 
-async def test_contents_that_nobody_knows_are_swept(start: Start, settings: Settings, contents: Contents) -> None:
+async def test_unrecorded_contents_are_swept(start: Start, settings: Settings, contents: Contents) -> None:
     """What a process kept and died before it made it known is removed at the next start; what is known stays."""
     async with start() as caller:
         file = await caller("123").upload(b"known")

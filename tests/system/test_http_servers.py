@@ -219,7 +219,7 @@ async def _slow(port: int, begun: bytes, *, answered_before: bool, trickles: boo
 
 
 @pytest.mark.timeout(120)
-async def test_a_head_that_does_not_end_is_refused_everywhere_and_stops_nobody(ports: Ports) -> None:
+async def test_a_head_that_does_not_end_is_refused_everywhere_and_stops_no_other(ports: Ports) -> None:
     """Hundreds of clients at each port that never complete a head get 408 or a close soon; others are answered."""
     async with asyncio.TaskGroup() as group:
         slow = {

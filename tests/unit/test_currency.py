@@ -50,5 +50,5 @@ def test_the_table_is_the_standard_s() -> None:
 
 @pytest.mark.parametrize("code", ["ZZZ", "XXX", "XAU", "eur", "EURO", "", "EU"])
 def test_no_currency(code: str) -> None:
-    """A code that nobody pays with is none: unknown, metals, testing, or written otherwise."""
+    """A code that is no money is refused: unknown, metals, testing, or written otherwise."""
     assert not is_currency(code)

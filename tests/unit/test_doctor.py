@@ -1,4 +1,4 @@
-"""`shop doctor`: each check tells what it found, whether it is enough, and how to mend it."""
+"""`shop doctor`: each check says what it found, whether it is enough, and how to mend it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the embedded broker asks of its file does not grow with the file."""
+"""The cost of the embedded broker's queries does not grow with its file."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _steps(connection: sqlite3.Connection) -> int:
 
 
 def test_the_ends_of_a_long_log_are_found_as_fast_as_those_of_a_short_one(connection: sqlite3.Connection) -> None:
-    """Every reader asks for the log's ends whenever it has read all: that must not read the log."""
+    """Every reader reads the log's ends whenever it has read all: that must not read the log."""
     store.publish(connection, [store.Routed({}, b"", ())], 0)
     short = _steps(connection)
     store.publish(connection, [store.Routed({}, b"", ())] * 1_000, 0)

@@ -159,7 +159,7 @@ def test_an_answer_that_breaks_the_format_is_not_guessed_at(change: dict[str, st
     ],
 )
 def test_their_faults_are_our_errors(code: str, ours: str, kind: Kind) -> None:
-    """Every fault has a stable code of ours; one that nobody knows may be tried again."""
+    """Every fault has a stable code of ours; an unknown one may be tried again."""
     error = translation.error_of(ErpFault(code, "THEIR TEXT", "item-1"))
     assert (error.code, error.kind) == (ours, kind)
 

@@ -1,4 +1,4 @@
-"""Groups: what waits is done together, and nobody notices but by the time it takes."""
+"""Groups: what waits is done together, which callers notice only by the time it takes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def turns() -> None:
 
 
 async def test_what_waits_is_done_together() -> None:
-    """The first goes at once, those who come meanwhile go together, in their order, so many at a time."""
+    """The first goes at once, later items go together, in their order, so many at a time."""
     desk = Desk()
     grouped = Batcher(desk.do, most=_MOST)
     first = asyncio.create_task(grouped.submit(0))
@@ -47,8 +47,8 @@ async def test_what_waits_is_done_together() -> None:
     assert outcomes == [number * number for number in range(_MOST + 11)]
 
 
-async def test_a_failure_is_everybodys_and_the_next_group_is_done() -> None:
-    """What breaks one group is raised to each of it, and to nobody after."""
+async def test_a_failure_is_raised_in_the_whole_group_and_the_next_one_is_done() -> None:
+    """What breaks one group is raised in each of its callers, and in none after."""
     desk = Desk()
     desk.broken = OSError("gone")
     desk.open.set()
@@ -60,7 +60,7 @@ async def test_a_failure_is_everybodys_and_the_next_group_is_done() -> None:
     assert await grouped.submit(6) == 36
 
 
-async def test_whoever_has_given_up_is_left_out() -> None:
+async def test_a_caller_that_has_given_up_is_left_out() -> None:
     """An item whose caller is gone before its group begins is not done."""
     desk = Desk()
     grouped = Batcher(desk.do, most=_MOST)
@@ -78,7 +78,7 @@ async def test_whoever_has_given_up_is_left_out() -> None:
 
 
 async def test_groups_that_would_follow_each_other_gather() -> None:
-    """With a time between two groups, the first one begins at once, and those who come within it go together."""
+    """With a time between two groups, the first one begins at once, and items that come within it go together."""
     desk = Desk()
     desk.open.set()
     grouped = Batcher(desk.do, every=0.05)

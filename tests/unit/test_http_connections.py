@@ -6,7 +6,7 @@ from chassis.http.connections import RESERVE, Connections, client_network
 
 
 def test_an_ipv6_client_is_its_network() -> None:
-    """Whoever has one address of a /64 can have all of them."""
+    """A client with one address of a /64 can have all of them."""
     assert client_network("2001:db8::1") == client_network("2001:db8::ffff") == "2001:db8::/64"
     assert client_network("192.0.2.7") == "192.0.2.7"
 

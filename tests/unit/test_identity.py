@@ -41,7 +41,7 @@ OLD, NEW, FOREIGN = new_signing_key(), new_signing_key(), new_signing_key()
 
 
 class Issuer:
-    """Fake: publishes keys, counts how often it is asked, and is sometimes away; its clock is the verifier's."""
+    """Fake: publishes keys, counts its calls, and is sometimes away; its clock is the verifier's."""
 
     def __init__(self, *keys: SigningKey) -> None:
         self.keys = keys
@@ -101,7 +101,7 @@ class TestVerifying:
         assert principal.expires_at == pytest.approx(time.time() + 60, abs=2)
 
     async def test_keys_are_fetched_once(self, verifier: TokenVerifier, issuer: Issuer) -> None:
-        """However many tokens come at once, the keys are asked for once."""
+        """However many tokens come at once, the keys are fetched once."""
         await asyncio.gather(*(verifier.verify(token(lifetime=60 + number)) for number in range(20)))
         assert issuer.asked == 1
 
@@ -123,7 +123,7 @@ class TestVerifying:
         ],
     )  # fmt: skip
     async def test_wrong_claims(self, verifier: TokenVerifier, payload: dict[str, Any]) -> None:
-        """A well-signed token for somebody else, by somebody else, out of its time or incomplete is refused."""
+        """A well-signed token for another audience, by another issuer, out of its time or incomplete is refused."""
         assert await refused(verifier, signed(payload))
 
     async def test_foreign_signature(self, verifier: TokenVerifier) -> None:
@@ -191,7 +191,7 @@ class TestRotation:
         assert await refused(verifier, token(OLD))
 
     async def test_issuer_that_is_away(self, verifier: TokenVerifier, issuer: Issuer) -> None:
-        """While no keys are known nobody can be believed, which is no fault of the token; afterwards all is well."""
+        """Without keys no token can be verified, which is no fault of the token; afterwards all is well."""
         issuer.away = True
         with pytest.raises(ShopError, match="UPSTREAM_UNAVAILABLE"):
             await verifier.verify(token())
@@ -206,7 +206,7 @@ class TestRotation:
 
 
 class TestClock:
-    """A clock that is set, by NTP for one, stops nobody."""
+    """A clock that is set, by NTP for one, refuses no caller."""
 
     async def test_remembered_token_expires_in_time_when_the_clock_is_set_back(self, issuer: Issuer) -> None:
         """What is remembered of a token is remembered no longer than the token had left."""
@@ -274,8 +274,8 @@ class TestRules:
         """Each rule admits whom it names: a user called like a process is no process."""
         assert {name for name, caller in CALLERS.items() if rule(caller)} == allowed
 
-    def test_refusals_tell_nobody_from_somebody(self) -> None:
-        """Whoever shows no token is asked for one; whoever has one is told that it does not suffice."""
+    def test_refusals_distinguish_a_missing_token_from_a_weak_one(self) -> None:
+        """A call without a token is UNAUTHENTICATED; one whose token does not suffice is FORBIDDEN."""
         with pytest.raises(ShopError, match="UNAUTHENTICATED"):
             check(admin, ANONYMOUS)
         with pytest.raises(ShopError, match="FORBIDDEN"):
@@ -324,7 +324,7 @@ class TestServiceToken:
         assert await source() == "t1"
 
     async def test_failure_is_not_remembered(self) -> None:
-        """An issuer that was away is asked again by the next call."""
+        """An issuer that was away is called again by the next call."""
         answers: list[Exception | tuple[str, float]] = [unavailable("users"), ("t", 100.0)]
 
         async def issue() -> tuple[str, float]:

@@ -1,4 +1,4 @@
-"""What can be promised, and what is asked of the ERP for it."""
+"""What can be promised, and the calls to the ERP for it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class FakeStore:
 
 
 class FakeErp:
-    """Fake: answers as it is told to; while it is `slow`, only to those who are patient."""
+    """Fake: answers as it is set to; while it is `slow`, only patient callers."""
 
     def __init__(self, answer: Mapping[str, int] | ShopError, *, slow: bool = False) -> None:
         self.answer = answer
@@ -76,7 +76,7 @@ def test_no_more_is_promised_than_lies_in_the_warehouse(erp_on_hand: int, availa
 
 
 def test_last_known_figure_is_marked_stale() -> None:
-    """Without the ERP's answer its last one is used, and its time told."""
+    """Without the ERP's answer its last one is used, with its time."""
     found = availability(replace(STOCK, erp_on_hand=70), erp_on_hand=None, now=NOW)
     assert (found.available, found.stale, found.as_of) == (40, True, THEN)
 
@@ -179,7 +179,7 @@ async def test_senseless_adjustment(adjustment_id: str, product_id: str, quantit
 
 
 async def test_slow_erp_is_waited_for_by_who_compares_books_and_by_no_customer() -> None:
-    """A listing has the ERP's figures though it is slow; a customer is told the last known ones."""
+    """A listing has the ERP's figures though it is slow; a customer gets the last known ones."""
     slow = FakeErp({"42": 7}, slow=True)
     listing = Inventory(cast("StockStore", FakeStore(STOCK)), slow, reservation_ttl=TTL)
     _, levels = await listing.stock("", 10)

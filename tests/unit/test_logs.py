@@ -1,4 +1,4 @@
-"""A log line tells the process, the facts, and the trace that it belongs to."""
+"""A log line has the process, the facts, and the trace that it belongs to."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class FakeStream(io.StringIO):
 
 
 def test_wrong_settings_are_told_in_json() -> None:
-    """A process that cannot read its settings says so in a line like any other, before it knows them."""
+    """A process that cannot read its settings says so in a line like any other."""
     program = "from chassis.process import main\nmain('orders', None)\n"
     wrong = {**os.environ, "SHOP_LOG_FORMAT": "json", "SHOP_LOG_LEVEL": "loud"}
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, env=wrong)

@@ -1,4 +1,4 @@
-"""What may happen to an order when, and what is told of it."""
+"""An order's transitions, and the events they publish."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_repeated_decision_changes_nothing(decision: str) -> None:
 
 
 def test_placed_event_tells_the_whole_order() -> None:
-    """`order.placed` holds items, prices and the moment, so that nobody has to ask back."""
+    """`order.placed` holds items, prices and the moment, so that no consumer has to call back."""
     order, happened = domain.place(NEW)
     assert happened is not None
     assert json.loads(payload(order, happened)) == {
@@ -146,7 +146,7 @@ def test_placed_event_tells_the_whole_order() -> None:
 
 @pytest.mark.parametrize("status", [Status.CONFIRMED, Status.PAID, Status.SHIPPED])
 def test_payment_of_another_order_does_not_pay_this_one(status: Status) -> None:
-    """A payment other than the one asked for is refused, also by an order that is paid; its failure is no news."""
+    """A payment other than the requested one is refused, also by an order that is paid; its failure is no news."""
     confirmed = in_status(status)
     with pytest.raises(ShopError, match="WRONG_PAYMENT"):
         domain.mark_paid(confirmed, "pi_other")

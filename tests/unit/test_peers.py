@@ -1,4 +1,4 @@
-"""How the embedded broker's processes tell one another what has changed."""
+"""How the embedded broker's processes notify one another of changes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _session(folder: Path, told: list[News]) -> closing[peers.Session]:
 
 
 async def test_a_session_is_told_what_has_changed(tmp_path: Path) -> None:
-    """The names of several rings that come together are all told, and nothing else."""
+    """The names of several notifications that come together all arrive, and nothing else."""
     told: list[News] = []
     with _session(tmp_path, told):
         peers.notify(tmp_path, frozenset(["order-mail", "/log"]))
@@ -26,7 +26,7 @@ async def test_a_session_is_told_what_has_changed(tmp_path: Path) -> None:
 
 
 async def test_a_session_that_may_have_missed_something_is_told_to_look_everywhere(tmp_path: Path) -> None:
-    """Where the pipe was full when somebody rang, what they said is not known: it may be anything."""
+    """Where the pipe was full, the notification is lost: anything may have changed."""
     told: list[News] = []
     with _session(tmp_path, told):
         for _ in range(10_000):

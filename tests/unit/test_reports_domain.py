@@ -42,7 +42,7 @@ def test_a_sale_adds_to_its_day_its_products_and_its_customer() -> None:
 
 
 def test_the_day_of_a_sale_is_that_of_its_payment_in_utc() -> None:
-    """Wherever the clock that tells it stands."""
+    """Wherever the clock stands."""
     late = datetime(2026, 3, 6, 0, 30, tzinfo=timezone(timedelta(hours=2)))
     assert Sale(late, PLACED).day == DAY
 
@@ -74,7 +74,7 @@ def test_the_others_say_nothing_of_sales(kind: str) -> None:
     "facts", [{"items": 5}, {"items": [{"unit_price": "much"}]}, {"items": [{"unit_price": "0.001", "quantity": 1}]}]
 )
 def test_an_order_that_breaks_its_contract_is_none(facts: dict[str, object]) -> None:
-    """It is told from one that says nothing of sales."""
+    """It is distinguished from one without sales."""
     with pytest.raises(ValueError, match=r"."):
         fact_of(event("placed", "o4", NOW, currency="EUR", **facts))
 
@@ -106,7 +106,7 @@ def test_days_that_make_no_report_are_named(first: str, last: str, field: str) -
 
 
 def settled(partitions: int, copies: list[str], *, held: dict[int, str] | None = None) -> tuple[dict[int, str], int]:
-    """Who has which partition once nothing moves any more, and how many moves that took."""
+    """The owner of each partition once nothing moves any more, and how many moves that took."""
     owners, moves = dict(held or {}), 0
     until = NOW + timedelta(seconds=6)
     for _ in range(20):

@@ -55,7 +55,7 @@ class TestBreaker:
         assert breaker.allows_call()
 
     def test_successful_trial_closes(self, breaker: CircuitBreaker, clock: Clock) -> None:
-        """An upstream that has answered the trial is asked again, and has all its chances again."""
+        """An upstream that has answered the trial is called again, and has all its chances again."""
         fail(breaker, 3)
         clock.now += 2.0
         assert breaker.allows_call()
@@ -73,7 +73,7 @@ class TestBreaker:
         assert not breaker.allows_call()
 
     def test_tells_when_to_come_again(self, breaker: CircuitBreaker, clock: Clock) -> None:
-        """Whoever is refused is told the seconds until the next trial, never a negative number."""
+        """A refusal has the seconds until the next trial, never a negative number."""
         fail(breaker, 3)
         clock.now += 0.5
         assert breaker.retry_after() == pytest.approx(1.5)
@@ -83,7 +83,7 @@ class TestBreaker:
 
 class TestDeadlines:
     def test_inner_deadline_never_outlasts_the_outer(self) -> None:
-        """Whoever is called gets what is left, or less; after the block the outer deadline holds again."""
+        """A call gets what is left, or less; after the block the outer deadline holds again."""
         with deadline_in(10):
             with deadline_in(60):
                 assert (time_left() or 0) <= 10
@@ -103,7 +103,7 @@ class TestDeadlines:
             assert time_left() == 0
 
     async def test_tasks_inherit_and_do_not_share(self) -> None:
-        """A task begins with its creator's deadline and keeps its own from everybody else."""
+        """A task begins with its creator's deadline and keeps its own from every other task."""
 
         async def hurried() -> float:
             with deadline_in(1):
@@ -143,7 +143,7 @@ class TestBackground:
 
 class TestForever:
     async def test_survives_and_pauses(self, caplog: pytest.LogCaptureFixture) -> None:
-        """A step may raise anything: it comes again after growing pauses that no event shortens, and is told once."""
+        """A step may raise anything: it comes again after growing pauses that no event shortens, and is logged once."""
         began: list[float] = []
         news = asyncio.Event()
         news.set()

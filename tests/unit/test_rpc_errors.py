@@ -44,7 +44,7 @@ def test_round_trip(
 
 
 def test_every_kind_has_a_status_of_its_own() -> None:
-    """No two kinds become one status: the caller can tell them apart."""
+    """No two kinds become one status: the caller can distinguish them."""
     assert len(set(STATUS_OF.values())) == len(Kind) == len(STATUS_OF)
 
 
@@ -65,6 +65,6 @@ def test_what_grpc_itself_says(status: grpc.StatusCode, code: str, kind: Kind) -
 
 
 def test_huge_id_does_not_burst_the_answer() -> None:
-    """What was asked for is repeated in the answer up to a length: metadata has little room."""
+    """The request's value is repeated in the answer up to a length: metadata has little room."""
     _, details = status_of(not_found("order", "x" * 100_000))
     assert len(details) < 1_000

@@ -1,4 +1,4 @@
-"""An order's processing, with fakes of everybody it asks: repeated anywhere, undone wherever it ends."""
+"""An order's processing, with fakes of every system it calls: repeated anywhere, undone wherever it ends."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ class Scene:
     saga: Saga
 
     def decide(self, decision: Callable[[Order], Outcome]) -> Hook:
-        """What somebody else decides about the order meanwhile."""
+        """What another process decides about the order meanwhile."""
 
         async def decided() -> None:
             await self.store.change("o1", decision)
@@ -239,7 +239,7 @@ async def test_worker_may_die_at_every_step(scene: Scene, step: str, where: str)
 
 
 async def test_repeated_deliveries_change_nothing(scene: Scene) -> None:
-    """Events that come again after the order has moved on ask nobody to do anything twice."""
+    """Events that come again after the order has moved on call no system twice."""
     await scene.saga.process("o1")
     await scene.saga.process("o1")
     await scene.paid()
@@ -264,7 +264,7 @@ async def test_refusal_rejects_and_is_undone(scene: Scene, step: str, kind: Kind
 
 @pytest.mark.parametrize("sold_out", [False, True])
 async def test_expired_reservation_is_made_anew(scene: Scene, sold_out: bool) -> None:
-    """A reservation that expires while the payment is asked for is tried again: made anew, or rejected and undone."""
+    """A reservation that expires while the payment is requested is tried again: made anew, or rejected and undone."""
 
     async def expires() -> None:
         scene.world.state["reserved"] = "expired"
@@ -320,7 +320,7 @@ async def test_order_that_ends_while_a_system_is_away_is_not_delayed(scene: Scen
 
 @pytest.mark.parametrize("kind", sorted(set(Kind) - {Kind.PRECONDITION, Kind.INVALID, Kind.NOT_FOUND}, key=str))
 async def test_failure_is_no_refusal(scene: Scene, kind: Kind) -> None:
-    """Whoever does not answer, or fails, has not refused: the order stays pending and the delivery comes again."""
+    """A system that does not answer, or fails, has not refused: the order stays pending and is delivered again."""
     scene.world.before["register"] = refuses(kind)
     with pytest.raises(ShopError):
         await scene.saga.process("o1")
@@ -360,8 +360,8 @@ async def test_cancelled_while_a_worker_dies(scene: Scene) -> None:
     assert scene.world.state == UNDONE[-1]
 
 
-async def test_cancelled_before_anybody_looked(scene: Scene) -> None:
-    """An order that is cancelled before it is processed asks nobody for anything but to undo."""
+async def test_cancelled_before_it_was_processed(scene: Scene) -> None:
+    """An order that is cancelled before it is processed makes no calls but those that undo."""
     await scene.decide(domain.cancel)()
     await scene.saga.process("o1")
     assert scene.world.calls == ["cancel_payment", "cancel_erp", "release"]

@@ -1,4 +1,4 @@
-"""What a process can be told, and what it refuses to be told."""
+"""A process's settings, and the values that it refuses."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_wrong_setting_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, va
     ],
 )
 def test_demo_data_by_environment(env: str, demo_data: bool | None, wanted: bool) -> None:
-    """Demo data is loaded in development, unless told otherwise, and not in production."""
+    """Demo data is loaded in development by default, and not in production."""
     assert ProcessSettings.model_validate({"env": env, "demo_data": demo_data}).demo() is wanted
 
 

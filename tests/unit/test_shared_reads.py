@@ -31,7 +31,7 @@ class FakeUpstream:
 
 
 async def turns() -> None:
-    """Let everybody run who can."""
+    """Let every ready task run."""
     for _ in range(10):
         await asyncio.sleep(0)
 
@@ -51,7 +51,7 @@ async def test_readers_of_one_product_share_a_call() -> None:
 
 
 async def test_calls_are_few_and_full() -> None:
-    """While as many calls as may be are under way, those who come later go together, a hundred keys a call."""
+    """While as many calls as may be are under way, later callers go together, a hundred keys a call."""
     upstream = FakeUpstream()
     reads = SharedReads("upstream", upstream.read)
     readers = []
@@ -64,8 +64,8 @@ async def test_calls_are_few_and_full() -> None:
     assert [len(call) for call in upstream.calls] == [*[1] * MAX_CALLS, MAX_KEYS, 50]
 
 
-async def test_nobody_joins_a_read_from_before_a_change() -> None:
-    """Whoever asks after a change is answered by a call that began after it."""
+async def test_no_reader_joins_a_read_from_before_a_change() -> None:
+    """A read after a change is answered by a call that began after it."""
     upstream = FakeUpstream()
     reads = SharedReads("upstream", upstream.read)
     before = asyncio.create_task(reads.get(["42"]))
@@ -77,7 +77,7 @@ async def test_nobody_joins_a_read_from_before_a_change() -> None:
     assert [await before, await after] == [{"42": 1}, {"42": 2}]
 
 
-async def test_whoever_gives_up_leaves_the_others_waiting() -> None:
+async def test_a_caller_that_gives_up_leaves_the_others_waiting() -> None:
     """The first reader's deadline and another's cancellation are theirs alone."""
     upstream = FakeUpstream()
     reads = SharedReads("upstream", upstream.read)
@@ -92,7 +92,7 @@ async def test_whoever_gives_up_leaves_the_others_waiting() -> None:
     assert len(upstream.calls) == 1
 
 
-async def test_a_failure_is_everybodys() -> None:
+async def test_a_failure_is_raised_in_every_caller() -> None:
     """What the call fails with is raised to each of its readers, and the next reader tries again."""
     upstream = FakeUpstream()
     reads = SharedReads("upstream", upstream.read)
@@ -105,7 +105,7 @@ async def test_a_failure_is_everybodys() -> None:
 
 
 async def test_timeout_ends_a_wait_before_the_deadline() -> None:
-    """Where what is read can be done without, nobody waits for it longer than it is worth."""
+    """Where what is read can be done without, no caller waits for it longer than it is worth."""
     upstream = FakeUpstream()
     reads = SharedReads("upstream", upstream.read, timeout=0.01)
     with deadline_in(10), pytest.raises(ShopError, match="DEADLINE_EXCEEDED"):
@@ -113,7 +113,7 @@ async def test_timeout_ends_a_wait_before_the_deadline() -> None:
 
 
 async def test_what_was_found_serves_for_a_while() -> None:
-    """What is kept is given to those who come later, until it was kept long enough or has changed."""
+    """What is kept is given to later callers, until it was kept long enough or has changed."""
     upstream = FakeUpstream()
     upstream.open.set()
     reads = SharedReads("upstream", upstream.read, keep=60)
@@ -130,7 +130,7 @@ async def test_what_was_found_serves_for_a_while() -> None:
 
 
 async def test_a_call_that_is_cancelled_is_not_joined() -> None:
-    """Who waits for a call that is cancelled is told so, and the next reader is answered by another one."""
+    """A reader that waits for a call that is cancelled gets an error, and the next reader gets another call."""
     upstream = FakeUpstream()
     reads = SharedReads("upstream", upstream.read)
     before = asyncio.all_tasks()

@@ -119,7 +119,7 @@ def test_the_time_window_has_two_sides(provider: str, age: int, expected: str) -
 
 @TIMED_SCHEME
 def test_an_old_forgery_is_a_forgery(provider: str) -> None:
-    """Whoever does not know the secret is not told that only the time was wrong."""
+    """A sender without the secret does not learn that only the time was wrong."""
     sent = BUILD[provider](OTHER, NOW - 900)
     assert verdict(provider, sent.body, sent.headers) == "BAD_SIGNATURE"
 
@@ -171,7 +171,7 @@ def test_standard_signs_the_id_too() -> None:
     ],
 )
 def test_what_has_not_the_form_of_a_signature_is_malformed(provider: str, headers: dict[str, str]) -> None:
-    """A header without the scheme's form is told apart from a signature that does not match."""
+    """A header without the scheme's form has another code than a signature that does not match."""
     assert verdict(provider, STANDARD_BODY, headers, now=STANDARD_TIME) == "MALFORMED_SIGNATURE"
 
 

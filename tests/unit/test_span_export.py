@@ -1,4 +1,4 @@
-"""What a collector is told of our spans."""
+"""What a collector gets of our spans."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ async def test_told_at_the_end(collector: Collector) -> None:
 
 
 async def test_told_meanwhile(collector: Collector) -> None:
-    """Somebody is watching: a span is there within a moment of its end."""
+    """For a person who watches, a span is there within a moment of its end."""
     async with telemetry("orders", collector.url) as process:
         for name in ("first", "second"):
             say(process, name)

@@ -14,7 +14,7 @@ from shop.supervisor import lock
 
 
 def test_asks_those_that_settings_name(tmp_path: Path) -> None:
-    """Without a shop in the data directory, the processes at the settings' addresses are asked."""
+    """Without a shop in the data directory, the processes at the settings' addresses are checked."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         env = {
             "SHOP_DATA_DIR": str(tmp_path),

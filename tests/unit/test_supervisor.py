@@ -1,4 +1,4 @@
-"""The supervisor's decisions: restart delays, which processes, which ports, who is told what."""
+"""The supervisor's decisions: restart delays, processes, ports, and each one's environment."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_every_taken_port_is_named() -> None:
 
 
 def test_addresses_follow_the_ports(tmp_path: Path) -> None:
-    """Who moves a process moves what the others are told of it; what is set already stays."""
+    """A process at another port is found there by the others; what is set already stays."""
     env = {"SHOP_DATA_DIR": str(tmp_path), "SHOP_ONE_PORT": "7100", "SHOP_ONE_URL": "https://elsewhere", "HOME": "/h"}
     shared = survey((ONE, TWO), env).shared
     assert shared["SHOP_ONE_ADDRESS"] == "127.0.0.1:7100"

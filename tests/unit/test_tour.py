@@ -1,4 +1,4 @@
-"""What the tour demands of a journey, and how it tells of one."""
+"""What the tour demands of a journey, and how it prints one."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_each_mail_is_expected() -> None:
 
 
 def test_a_failed_hop_is_named() -> None:
-    """A hop with an error is a problem that tells its number, ends and error."""
+    """A hop with an error is a problem with its number, ends and error."""
     problems = DELIVERED.problems(_journey([*_whole(), _hop("SOAP", error="ERP_DOWN: no answer")]))
     assert problems == ["order o-1: hop 10 failed (SOAP here -> there): ERP_DOWN: no answer"]
 
@@ -196,7 +196,7 @@ def _answer(status: int, **content: Any) -> httpx.Response:
     ids=["problem", "html", "other json"],
 )
 def test_a_refusal_becomes_a_sentence(response: Callable[[], httpx.Response], said: str) -> None:
-    """What the gateway refuses is told with what was asked, why, and which field; anything else as it came."""
+    """A gateway's refusal is printed with the request, the reason and the field; any other error as it came."""
     assert str(problem(response())) == said
 
 

@@ -1,4 +1,4 @@
-"""Both processes of webhooks on free ports, and what they tell the shop, told to a fake."""
+"""Both processes of webhooks on free ports, and a fake of the shop that records their calls."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SECRETS = {
 
 @dataclass
 class FakeShop:
-    """A working shop in memory: what it was told, in order; `failure` is what it answers, `open` whether it does."""
+    """A working shop in memory: the calls it got, in order; `failure` is what it answers, `open` whether it does."""
 
     told: list[tuple[Any, ...]] = field(default_factory=list)
     failure: ShopError | None = None

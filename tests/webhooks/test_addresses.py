@@ -78,7 +78,7 @@ def test_a_target_has_a_host_and_a_port() -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "2130706433", "0x7f.1", "localhost", "::1", "[::1]"])
 async def test_whatever_a_host_is_called_its_address_counts(host: str) -> None:
-    """However this machine is written, it is refused, in words that tell nothing of our network."""
+    """However this machine is written, it is refused, in words that disclose nothing of our network."""
     with pytest.raises(ShopError) as refused:
         await check_target(host, 443, is_public)
     assert set(refused.value.fields) == {"url"}

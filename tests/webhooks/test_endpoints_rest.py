@@ -48,7 +48,7 @@ async def rest(tmp_path: Path) -> AsyncIterator[Rest]:
 
 
 async def test_an_endpoints_life(rest: Rest) -> None:
-    """Registered, shown, told of an order, changed, re-sent, and deleted."""
+    """Registered, shown, called for an order, changed, re-sent, and deleted."""
     created = await rest.call("POST", json={"url": f"{rest.theirs.url}/hook", "description": "my books"})
     assert created.status_code == 201
     endpoint = created.json()
@@ -89,7 +89,7 @@ async def test_an_endpoints_life(rest: Rest) -> None:
 
 
 async def test_a_secret_is_replaced(rest: Rest) -> None:
-    """A new secret is shown once, in an answer that nobody keeps; both sign for a while; only its owner may ask."""
+    """A new secret is shown once, in an answer that no cache keeps; both sign for a while; only its owner may ask."""
     created = (await rest.call("POST", json={"url": f"{rest.theirs.url}/hook"})).json()
     path = f"/{created['id']}/secret/rotate"
     rotated = await rest.call("POST", path)

@@ -81,13 +81,13 @@ def environment(port: int, upstream: int, backends: Mapping[str, str]) -> dict[s
 
 @dataclass
 class Flood:
-    """A provider that has many events to tell of. `accepted` are those that were answered 200."""
+    """A provider that has many events to send. `accepted` are those that were answered 200."""
 
     url: str
     accepted: set[str] = field(default_factory=set)
 
     async def send(self) -> None:
-        """Tell of everything that has not been accepted, once."""
+        """Send everything that has not been accepted, once."""
         waiting = [str(number) for number in range(FLOOD) if str(number) not in self.accepted]
         async with httpx.AsyncClient(base_url=self.url, timeout=20) as client:
             await asyncio.gather(*(self._send_some(client, waiting) for _ in range(32)))

@@ -1,4 +1,4 @@
-"""What an endpoint's owner can rely on: signed, retried, listed, re-sent, and never in anybody else's way."""
+"""What an endpoint's owner can rely on: signed, retried, listed, re-sent, and never delayed by another endpoint."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ async def test_an_endless_answer_is_cut_off(ours: Outbound, theirs: Partner) -> 
 
 
 async def test_a_redirect_is_not_followed(tmp_path: Path, theirs: Partner) -> None:
-    """A redirect is a failed attempt, and nobody asks where it leads."""
+    """A redirect is a failed attempt, and its target is not called."""
     async with outbound(tmp_path, webhooks_delivery_delays=()) as ours:
         api = await ours.customer()
         endpoint_id = (await api.register(f"{theirs.url}/redirect")).endpoint.id
@@ -193,7 +193,7 @@ async def test_a_redirect_is_not_followed(tmp_path: Path, theirs: Partner) -> No
 
 
 async def test_an_owner_is_told_of_what_concerns_them(ours: Outbound, theirs: Partner) -> None:
-    """A customer's endpoint hears of their own orders, an admin's of everybody's, each of the types that it wants."""
+    """A customer's endpoint gets events of their own orders, an admin's of all, each of the types that it wants."""
     await (await ours.customer()).register(f"{theirs.url}/customer", "order.paid", "order.shipped")
     await (await ours.admin()).register(f"{theirs.url}/admin")
     await ours.happens("order.paid", order_id="mine")
@@ -210,7 +210,7 @@ async def test_an_owner_is_told_of_what_concerns_them(ours: Outbound, theirs: Pa
 
 
 async def test_an_event_that_comes_twice_is_delivered_once(ours: Outbound, theirs: Partner) -> None:
-    """The queue may deliver an event again; the endpoint is not told again."""
+    """The queue may deliver an event again; the endpoint is not called again."""
     api = await ours.customer()
     endpoint_id = (await api.register(f"{theirs.url}/hook")).endpoint.id
     event = await ours.happens()
@@ -220,7 +220,7 @@ async def test_an_event_that_comes_twice_is_delivered_once(ours: Outbound, their
     assert len(await api.deliveries(endpoint_id)) == 2
 
 
-async def test_somebody_elses_endpoint_is_not_found(ours: Outbound) -> None:
+async def test_another_customers_endpoint_is_not_found(ours: Outbound) -> None:
     """Whether an endpoint exists is its owner's business; an admin sees and may delete it."""
     endpoint_id = (await (await ours.customer()).register("http://127.0.0.1:9/")).endpoint.id
     other, admin = await ours.as_user("customer2@shop.test"), await ours.admin()

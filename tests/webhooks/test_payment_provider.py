@@ -1,4 +1,4 @@
-"""The payment provider, as its own documentation would promise it; the shop is a fake that keeps what it is told."""
+"""The payment provider, as its own documentation would promise it; the shop is a fake that keeps the calls it gets."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ async def test_money_is_collected_and_told_of(provider: Provider, webhooks: Fake
 async def test_a_clock_that_is_set_back_delays_no_money(
     provider: Provider, webhooks: FakeWebhooks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is to be collected or told by a clock an hour ahead does not wait for that hour once it is right."""
+    """What is to be collected or sent by a clock an hour ahead does not wait for that hour once it is right."""
     right = time.time
     async with provider(delay=0.2) as client:
         webhooks.answers = [500] * 4
@@ -184,7 +184,7 @@ async def test_the_shop_is_told_until_it_listens(provider: Provider, webhooks: F
 
 
 async def test_a_restart_forgets_nothing(provider: Provider, webhooks: FakeWebhooks) -> None:
-    """What was to be collected or told when the provider stopped is collected and told by the next one."""
+    """What was to be collected or sent when the provider stopped is collected and sent by the next one."""
     webhooks.answers = [503] * 100
     async with provider() as client:
         untold = (await pay(client)).json()["id"]
@@ -199,7 +199,7 @@ async def test_a_restart_forgets_nothing(provider: Provider, webhooks: FakeWebho
 
 
 async def test_a_kill_forgets_nothing(tmp_path: Path, webhooks: FakeWebhooks) -> None:
-    """Killed between the request and the collection, a real process tells of every payment once it runs again."""
+    """Killed between the request and the collection, a restarted process sends a webhook for every payment."""
     port = free_port()
     environment = {
         "SHOP_PAYMENT_PORT": str(port),
@@ -246,7 +246,7 @@ async def refund(client: httpx.AsyncClient, intent_id: str, amount: int | None =
 
 
 async def test_a_payment_is_given_back_in_parts(provider: Provider, webhooks: FakeWebhooks) -> None:
-    """A part, then the rest, then no more; each part is told of and is on record, also after a restart."""
+    """A part, then the rest, then no more; each part is sent and is on record, also after a restart."""
     async with provider() as client:
         intent = (await pay(client)).json()["id"]
         await eventually(lambda: webhooks.events)
@@ -348,7 +348,7 @@ async def test_the_books_can_be_read(provider: Provider) -> None:
 @pytest.mark.parametrize("path", [PATH, "/v1/refunds", "/v1/events"])
 @pytest.mark.parametrize("place", ["unknown", "re_1", "0", "\x00", "' OR 1=1 --"])
 async def test_a_list_does_not_begin_anew_behind_an_unknown_row(provider: Provider, path: str, place: str) -> None:
-    """A page behind a row that the list does not have is refused, or whoever pages through it would never end."""
+    """A page behind a row that the list does not have is refused, or a client that pages through it would never end."""
     async with provider(delay=NEVER) as client:
         await pay(client)
         response = await client.get(path, params={"starting_after": place})
@@ -388,7 +388,7 @@ async def test_our_receiver_believes_the_provider(provider: Provider, start: Sta
 
 
 async def test_it_does_not_start_without_a_secret(provider: Provider) -> None:
-    """Without the secret that it shares with the shop, nothing that it tells would be believed."""
+    """Without the secret that it shares with the shop, none of its webhooks would be accepted."""
     with pytest.raises(ValueError, match="SHOP_WEBHOOK_SECRET_STRIPE"):
         async with provider(webhook_secret_stripe=""):
             pass

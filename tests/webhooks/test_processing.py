@@ -1,4 +1,4 @@
-"""What becomes of a stored webhook: told to the shop once, ignored, retried, or left to a person."""
+"""What becomes of a stored webhook: passed to the shop once, ignored, retried, or left to a person."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ async def test_the_shop_is_told_what_the_event_means(
 
 
 async def test_an_unknown_event_is_kept_and_ignored(receiver: Receiver) -> None:
-    """What we have no use for is stored, processed as ignored, and told to nobody."""
+    """What we have no use for is stored, processed as ignored, and passed to no service."""
     await receiver.send(stripe("customer.created", {"id": "cus_1"}))
     row = await settled(receiver)
     assert (row["status"], row["outcome"]) == ("processed", "ignored")

@@ -130,7 +130,7 @@ async def test_a_malformed_body_is_a_bad_request(receiver: Receiver, body: bytes
 
 
 async def test_githubs_form_body_names_the_setting_to_change(receiver: Receiver) -> None:
-    """A webhook in GitHub's default encoding, authentic as it is, is told what to change, and is not stored."""
+    """A webhook in GitHub's default encoding, authentic as it is, is refused with what to change, and is not stored."""
     body = urlencode({"payload": json.dumps({"zen": "Design for failure."})}).encode()
     digest = hmac.digest(SECRETS["github"].encode(), body, "sha256").hex()
     headers = {
@@ -232,7 +232,7 @@ async def test_it_says_that_it_is_ready(receiver: Receiver) -> None:
 
 @pytest.mark.parametrize("secret", ["", " , ", "whsec_no base64"])
 async def test_it_does_not_start_without_a_secret(start: Start, secret: str) -> None:
-    """A missing or impossible secret is an error that names its setting: nobody may sign with nothing."""
+    """A missing or impossible secret is an error that names its setting: an empty secret signs nothing."""
     with pytest.raises(ValueError, match="SHOP_WEBHOOK_SECRET_STANDARD"):
         async with start(webhook_secret_standard=secret):
             pass

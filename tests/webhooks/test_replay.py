@@ -236,7 +236,7 @@ async def test_what_was_processed_can_be_replayed(replaying_on_both: Replaying) 
 
 
 async def test_records_show_the_payments_that_were_told_of(replaying_on_both: Replaying) -> None:
-    """The audit's list has every webhook once, newest first, with the payment of those that tell of one."""
+    """The audit's list has every webhook once, newest first, with its payment, where it has one."""
     replaying = replaying_on_both
     for number in range(3):
         await replaying.sends(f"evt_{number}", order_id=f"order-{number}")

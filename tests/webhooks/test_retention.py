@@ -157,7 +157,7 @@ async def test_what_is_asked_for_again_is_not_forgotten(tmp_path: Path, theirs: 
         assert await store.forget(later(), 10) == 0
 
 
-async def test_an_event_that_concerns_nobody_leaves_nothing(tmp_path: Path, theirs: Partner, database_url: str) -> None:
+async def test_an_event_without_endpoints_leaves_nothing(tmp_path: Path, theirs: Partner, database_url: str) -> None:
     """Where no endpoint wants an event, nothing is written that would have to be forgotten."""
     async with outbound(tmp_path, database_url=database_url) as ours, sent(ours, database_url) as (store, db):
         api = await ours.customer()

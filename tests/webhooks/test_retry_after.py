@@ -67,7 +67,7 @@ def test_a_retry_after_is_seconds_or_a_date(header: str, seconds: float | None) 
     ],
 )
 def test_a_retry_after_is_kept_within_a_bound(status: int, asked: float | None, waits: int, pauses: bool) -> None:
-    """After 429 and 503 the next attempt comes as late as is asked, at most the bound, not before the schedule."""
+    """After 429 and 503 the next attempt comes as late as the header says, at most the bound, not before schedule."""
     attempt = Attempt(1, NOW, 10, status, retry_after=asked)
     after, again = after_attempt(endpoint(), delivery(), attempt, PERSISTENCE)
     assert again.next_attempt_at == NOW + timedelta(seconds=waits)
@@ -100,7 +100,7 @@ async def _tried(api: Api, endpoint_id: str) -> list[pb.Attempt]:
 
 
 async def test_sending_again_by_hand_ends_a_pause(tmp_path: Path, theirs: Partner) -> None:
-    """Whoever asks for a delivery to be sent again now says that the endpoint is back."""
+    """A request to send a delivery again now means that the endpoint is back."""
     theirs.statuses["/busy"] = [503]
     theirs.retry_after["/busy"] = "1800"
     async with outbound(tmp_path) as ours:

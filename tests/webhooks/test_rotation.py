@@ -30,7 +30,7 @@ async def rotated(api: Api, endpoint_id: str) -> pb.RotateSecretResponse:
 
 
 def accepts(secret: str, request: Received) -> bool:
-    """Whether a receiver that knows this secret alone accepts the request."""
+    """Whether a receiver that has this secret alone accepts the request."""
     try:
         standardwebhooks.Webhook(secret).verify(request.body, request.headers)
     except standardwebhooks.WebhookVerificationError:
@@ -84,7 +84,7 @@ async def test_replaced_secrets_are_bounded(tmp_path: Path, theirs: Partner) -> 
 async def test_of_two_at_once_none_gets_a_secret_that_does_not_sign(
     tmp_path: Path, theirs: Partner, database_url: str
 ) -> None:
-    """Whoever is told a secret can rely on it, though others ask for one at the same time; the others are told so."""
+    """A secret that was returned is valid, though others request one at the same time; those get an error."""
     async with outbound(tmp_path, database_url=database_url) as ours:
         api = await ours.customer()
         created = await api.register(f"{theirs.url}/hook")
@@ -99,7 +99,7 @@ async def test_of_two_at_once_none_gets_a_secret_that_does_not_sign(
         assert all(accepts(secret, request) for secret in told)
 
 
-async def test_somebody_elses_secret_is_not_replaced(tmp_path: Path) -> None:
+async def test_another_customers_secret_is_not_replaced(tmp_path: Path) -> None:
     """Another customer's endpoint is not found, and keeps its secret."""
     async with outbound(tmp_path) as ours:
         created = await (await ours.customer()).register("http://127.0.0.1:9/")

@@ -33,7 +33,7 @@ async def answers(receiver: Receiver, provider: str, fault: Fault | None, **cont
 
 @EVERY_PROVIDER
 async def test_a_duplicate_is_accepted_and_takes_effect_once(receiver: Receiver, provider: str) -> None:
-    """Each event comes twice and is answered 200 twice; the shop is told once."""
+    """Each event comes twice and is answered 200 twice; the shop is called once."""
     assert await answers(receiver, provider, Fault.DUPLICATE, count=3) == [200] * 6
     await eventually(lambda: len(receiver.shop.told) == 3)
     assert len(await receiver.rows()) == 3
@@ -61,7 +61,7 @@ def test_what_has_no_time_cannot_be_late(provider: str) -> None:
 
 @EVERY_PROVIDER
 async def test_a_slow_event_is_accepted(receiver: Receiver, provider: str) -> None:
-    """A body that comes in ten pieces over a while is waited for, and holds up nobody else."""
+    """A body that comes in ten pieces over a while is waited for, and holds up no other request."""
     began = time.monotonic()
     slow = asyncio.create_task(answers(receiver, provider, Fault.SLOW))
     assert await answers(receiver, provider, None) == [200]
@@ -97,7 +97,7 @@ def _told(shop: FakeShop, times: int) -> bool:
 
 
 async def test_out_of_order_changes_nothing(start: Any) -> None:
-    """That a payment has failed, told after it has succeeded, leaves the order paid, and is no failure of ours."""
+    """A failed payment's webhook that comes after its success leaves the order paid, and is no failure of ours."""
     placed, _ = orders.place(
         orders.Order("77", "123", orders.Status.PENDING, "", [], Decimal(1), "EUR", datetime(2026, 3, 1, tzinfo=UTC))
     )
