@@ -42,6 +42,7 @@ _BARS: Mapping[str, Mapping[str, dict[str, float]]] = {
     "production": {"read": {"rate": 0.95}, "order": {"rate": 0.95}, "delivery": {"cpu_us": 1.05}},
     "full": {},
 }
+_DONE = ("read", "order", "delivery")
 _OFF: Mapping[str, Any] = {"otlp_url": ""}
 
 
@@ -99,6 +100,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7, help="turns that each of two gets")
     parser.add_argument("--seconds", type=float, default=2.0, help="length of a turn")
+    parser.add_argument("--only", choices=_DONE, nargs="+", default=_DONE, help="what is done")
     arguments = parser.parse_args()
     with ExitStack() as stack, tempfile.TemporaryDirectory(prefix="bench-recording-") as folder:
         bench = Bench(stack, Path(folder))
@@ -109,7 +111,7 @@ def main() -> int:
             "full": {"otlp_url": spans, "trace_sample_ratio": 1.0, "capture": True},
         }
         found = {name: _shop(bench, stack, Path(folder) / name, recording) for name, recording in shops.items()}
-        comparisons = [_comparison(found, done, name) for done in ("read", "order", "delivery") for name in _BARS]
+        comparisons = [_comparison(found, done, name) for done in arguments.only for name in _BARS]
         for comparison in comparisons:
             compare(bench, comparison, arguments.rounds, arguments.seconds)
         stack.close()
