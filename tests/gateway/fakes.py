@@ -226,7 +226,7 @@ class FakeStorage(storage_pb2_grpc.StorageServiceServicer):
             async for chunk in request_iterator:
                 self.pieces.append(len(chunk.data))
                 content += chunk.data
-            # To grpc.aio a stream that broke off may look like one that ended; sending something tells them apart.
+            # To grpc.aio a stream that broke off may look like one that ended; sending something distinguishes them.
             await context.send_initial_metadata(())
         except (grpc.aio.InternalError, asyncio.CancelledError):
             self.broken += 1

@@ -70,7 +70,7 @@ async def test_objects_by_graphql(shop: Shop) -> None:
 
 
 async def test_properties(shop: Shop) -> None:
-    """API3: nobody sets what is not theirs to set, and no answer shows more than the document says."""
+    """API3: no caller sets fields that are not theirs, and no answer shows more than the document says."""
     ada = await shop.bearer(*ADA)
     eve = {"name": "Eve", "email": "eve@example.com", "password": "eve's password"}
     refused: list[tuple[httpx.Response, str]] = [

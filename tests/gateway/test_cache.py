@@ -78,7 +78,7 @@ async def test_head_and_get(shop: Shop) -> None:
 
 
 async def test_not_modified(shop: Shop) -> None:
-    """A client that has the stored version gets a 304 without anybody being asked."""
+    """A client that has the stored version gets a 304 without a call to an upstream."""
     etag = (await shop.client.get("/v1/products/42")).headers["etag"]
     response = await shop.client.get("/v1/products/42", headers={"if-none-match": etag})
     assert (response.status_code, response.content, response.headers["etag"]) == (304, b"", etag)
@@ -94,7 +94,7 @@ async def test_condition_on_a_miss(shop: Shop) -> None:
 
 
 async def test_signed_in(shop: Shop) -> None:
-    """Products are the same for everybody, so a caller with a token shares what is stored; a bad token is refused."""
+    """Products are the same for all callers, so a caller with a token shares what is stored; a bad token is refused."""
     headers = await shop.signed_in()
     await shop.client.get("/v1/products/42", headers=headers)
     assert outcome(await shop.client.get("/v1/products/42")) == "hit"
@@ -121,7 +121,7 @@ async def test_nothing_personal(shop: Shop, path: str) -> None:
 
 
 async def test_errors_are_not_stored(shop: Shop) -> None:
-    """A 404 and an upstream's failure are asked for again."""
+    """A 404 and an upstream's failure are not stored."""
     for _ in range(2):
         assert (await shop.client.get("/v1/products/4711")).status_code == 404
     assert asked(shop) == 2
@@ -157,13 +157,13 @@ async def test_no_store(shop: Shop) -> None:
 
 
 async def test_only_if_cached(shop: Shop) -> None:
-    """RFC 9111, 5.2.1.7: nothing stored is a 504 for who wants nothing else."""
+    """RFC 9111, 5.2.1.7: with nothing stored, only-if-cached is a 504."""
     response = await shop.client.get("/v1/products/42", headers={"cache-control": "only-if-cached"})
     assert (response.status_code, asked(shop)) == (504, 0)
 
 
 async def test_stale_is_validated(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is too old is asked for with its entity tag, and used again when it is still current."""
+    """A stale response is revalidated by its entity tag, and used again when it is still current."""
     await shop.client.get("/v1/products/42")
     monkeypatch.setattr(cache_room, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + 3600))
     response = await shop.client.get("/v1/products/42")
@@ -174,7 +174,7 @@ async def test_stale_is_validated(shop: Shop, monkeypatch: pytest.MonkeyPatch) -
 
 
 async def test_one_asks_for_all(shop: Shop) -> None:
-    """Fifty who want the same at once cost the catalogue one call."""
+    """Fifty equal requests at once cost the catalogue one call."""
     responses = await asyncio.gather(*(shop.client.get("/v1/products/42") for _ in range(50)))
     assert {response.status_code for response in responses} == {200}
     assert asked(shop) == 1
@@ -182,7 +182,7 @@ async def test_one_asks_for_all(shop: Shop) -> None:
 
 
 async def test_failure_of_the_one_who_asks(shop: Shop) -> None:
-    """When the one who asks fails, the others ask for themselves."""
+    """When the request that fetches fails, the others fetch for themselves."""
     shop.catalog.behaviour.failure = ValueError("broken")
     responses = await asyncio.gather(*(shop.client.get("/v1/products/42") for _ in range(10)))
     assert {response.status_code for response in responses} == {500}
@@ -202,14 +202,15 @@ async def test_write_through_this_gateway(shop: Shop, method: str) -> None:
 
 
 async def test_refused_write_changes_nothing(shop: Shop) -> None:
-    """A write that is refused leaves what is stored alone: nobody without the right can empty the cache."""
+    """A write that is refused leaves what is stored alone: no caller without the right can empty the cache."""
     await shop.client.get("/v1/products/42")
     assert (await shop.client.put("/v1/products/42", json=LAMP, headers=await shop.signed_in())).status_code == 403
     assert outcome(await shop.client.get("/v1/products/42")) == "hit"
 
 
 async def test_event(shop: Shop, broker: Broker) -> None:
-    """When the catalogue says that a product has changed, the next read is fresh, whoever has changed it."""
+    """When the catalogue says that a product has changed, the next read is fresh, through whichever gateway it was
+    changed."""
 
     async def follows() -> bool:
         # Until the gateway reads the log, an event may come too early for it.
@@ -236,7 +237,7 @@ async def test_event(shop: Shop, broker: Broker) -> None:
 
 
 async def test_change_during_a_fetch(shop: Shop) -> None:
-    """What was asked for before a change is not stored after it."""
+    """A response requested before a change is not stored after it."""
     shop.catalog.behaviour.silent = True
     reading = asyncio.create_task(shop.client.get("/v1/products/42"))
     await eventually(lambda: asked(shop))

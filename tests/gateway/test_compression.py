@@ -13,7 +13,7 @@ def with_long_description(shop: Shop) -> None:
 
 @pytest.mark.parametrize("coding", ["br", "gzip"])
 async def test_long_json(shop: Shop, coding: str) -> None:
-    """JSON of a kilobyte and more is compressed for who takes it, and a cache is told that it depends."""
+    """JSON of a kilobyte and more is compressed for clients that accept it, and Vary says so."""
     with_long_description(shop)
     plain = await shop.client.get("/v1/products/42", headers={"accept-encoding": "identity"})
     response = await shop.client.get("/v1/products/42", headers={"accept-encoding": coding})
@@ -50,7 +50,7 @@ async def test_not_modified(shop: Shop) -> None:
 
 
 async def test_write_with_a_compressed_tag(shop: Shop) -> None:
-    """Who has read a compressed representation can write on the condition that it is still current."""
+    """A client that has read a compressed representation can write on the condition that it is still current."""
     with_long_description(shop)
     etag = (await shop.client.get("/v1/products/42", headers={"accept-encoding": "br"})).headers["etag"]
     assert etag == '"42-3;br"'

@@ -78,7 +78,7 @@ def test_the_rules_are_the_surface_s() -> None:
 
 
 async def test_what_a_route_declares_is_enforced(shop: Shop) -> None:
-    """Called by nobody, a customer and an admin, each route lets in exactly those whom its rule admits."""
+    """Called without a token, by a customer and by an admin, each route admits exactly the callers of its rule."""
     callers: list[tuple[Principal, dict[str, str]]] = [
         (ANONYMOUS, {}),
         (CUSTOMER, await shop.signed_in()),

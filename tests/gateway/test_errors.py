@@ -112,7 +112,7 @@ async def test_upstream_away(start_shop: StartShop) -> None:
 
 
 async def test_upstream_silent(start_shop: StartShop) -> None:
-    """An upstream that does not answer within the request's budget is a 504; it was told how long it had."""
+    """An upstream that does not answer within the request's budget is a 504; it got the deadline."""
     async with start_shop(request_budget=0.3) as shop:
         shop.catalog.behaviour.silent = True
         response = await shop.client.get("/v1/products/42")
@@ -123,7 +123,7 @@ async def test_upstream_silent(start_shop: StartShop) -> None:
 
 
 def test_gateway_bug() -> None:
-    """What nobody expected tells a client nothing but that."""
+    """An unexpected error shows a client nothing but that."""
     response = answer(ShopError("INTERNAL", "KeyError('password')", Kind.INTERNAL))
     assert response.status_code == 500
     assert b"password" not in response.body

@@ -1,4 +1,4 @@
-"""Every response names its request and its trace, whoever gives it."""
+"""Every response names its request and its trace, whichever layer gives it."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ async def test_upload_needs_a_user(shop: Shop) -> None:
 
 
 async def test_identity_ends_with_the_request(shop: Shop) -> None:
-    """Whoever uploads over a connection lends nobody after them on it their identity or their deadline.
+    """An upload's identity and deadline do not pass to the next request on its connection.
 
     A body that outruns its reader pauses the connection, which asyncio resumes in the context of the request
     (python/cpython#140947).

@@ -1,4 +1,4 @@
-"""Garbage at the edge: whatever comes as a body or a header is refused in words, at once, and harms nobody else."""
+"""Garbage at the edge: whatever comes as a body or a header is refused in words, at once, and harms no other client."""
 
 from __future__ import annotations
 

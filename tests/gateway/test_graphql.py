@@ -11,7 +11,7 @@ from tests.gateway.fakes import Shop
 
 
 class FakeGraphql:
-    """A fake: answers with what it was asked."""
+    """A fake: answers with the request that it got."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[dict[str, Any], bytes]] = []

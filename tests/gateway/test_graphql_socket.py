@@ -91,7 +91,7 @@ async def test_closed_by_the_client(start_shop: StartShop, behind: tuple[FakeSer
 
 
 async def test_server_away(shop: Shop) -> None:
-    """While the server is away, a client is told in a way that even a browser sees, and to come back."""
+    """While the server is away, a client gets a refusal that even a browser sees, and is asked to come back."""
     async with connected(shop) as socket:
         assert await close_code(socket) == (1013, "UPSTREAM_UNAVAILABLE")
 

@@ -18,7 +18,7 @@ async def orders(shop: Shop) -> set[str]:
 
 
 async def told(shop: Shop) -> httpx.Response:
-    """The answer to an order; who is told that there is no answer now asks again, which is what the key is for."""
+    """The answer to an order; a client without an answer tries again, which is what the key is for."""
     async with asyncio.timeout(60):
         while (answer := await shop.place(("42", 1), key=KEY)).status_code in (503, 504):
             pass
@@ -26,7 +26,7 @@ async def told(shop: Shop) -> httpx.Response:
 
 
 async def test_fifty_at_once_and_once_more_after_a_restart(tmp_path: Path) -> None:
-    """Fifty requests with one key at once are one order, which all are told of; so is one after a restart."""
+    """Fifty requests with one key at once are one order, in every answer; so is one after a restart."""
     async with shop_in_one_loop(tmp_path) as shop:
         await shop.token()
         before = await orders(shop)

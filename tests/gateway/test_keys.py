@@ -69,7 +69,7 @@ async def test_new_key_after_a_restart_of_users(
     async with users.run(settings(signing_key_max_age=0)):
         new = await eventually(lambda: token_of(client))
         assert key_of(new) != key_of(old)
-        # A gateway asks for the keys again at most every five seconds.
+        # A gateway fetches the keys again at most every five seconds.
         await eventually(lambda: _accepted(client, new), within=10)
         assert await whoami(client, old) == 200
         keys = (await client.get("/.well-known/jwks.json")).json()["keys"]
@@ -98,7 +98,7 @@ async def _accepted(client: httpx.AsyncClient, token: str) -> bool:
 
 
 def test_key_is_published_before_it_signs() -> None:
-    """A key that was just made is published, and signs nothing until everybody can know it."""
+    """A key that was just made is published, and signs nothing until every process can have it."""
     new, old = tokens.new_signing_key(), tokens.SigningKey("old", b"0" * 32, made_at=1.0)
     signer = tokens.JwtSigner([new, old], lifetime=60)
     assert new.id in signer.jwks()

@@ -21,7 +21,7 @@ MIB = 1 << 20
 
 @asynccontextmanager
 async def process(folder: Path, **settings: str) -> AsyncIterator[tuple[str, psutil.Process]]:
-    """The gateway as a process; nobody is behind it."""
+    """The gateway as a process, without upstreams."""
     port, *others = free_ports(8)
     names = ("USERS", "CATALOG", "ORDERS", "INVENTORY", "STORAGE", "WEBHOOKS")
     env = {name: value for name, value in os.environ.items() if not name.startswith("SHOP_")}

@@ -157,14 +157,14 @@ BREAKING: list[tuple[str, Callable[[Json], object]]] = [
 
 @pytest.mark.parametrize(("expected", "change"), BREAKING, ids=[expected for expected, _ in BREAKING])
 def test_breaking(document: Json, expected: str, change: Callable[[Json], object]) -> None:
-    """A change that takes something from clients, or asks more of them, is found and named."""
+    """A change that takes something from clients, or requires more of them, is found and named."""
     new = copy.deepcopy(document)
     change(new)
     assert expected in breaking_changes(document, new)
 
 
 def test_harmless(document: Json) -> None:
-    """More to read and less to send breaks nobody."""
+    """More to read and less to send breaks no client."""
     new = copy.deepcopy(document)
     new["paths"]["/v1/new"] = {"get": {"responses": {}}}
     shape(new, "Product")["properties"]["weight"] = {"type": "number"}

@@ -63,7 +63,7 @@ async def follows(shop: Shop, broker: Broker) -> None:
 
 
 async def test_unchanged(shop: Shop) -> None:
-    """Who has the present version gets a 304 without a body; after a change, the order again with another tag."""
+    """A client with the present version gets a 304 without a body; after a change, the order again with another tag."""
     first = await shop.client.get(ORDER, headers=await shop.signed_in())
     headers = {**await shop.signed_in(), "if-none-match": first.headers["etag"]}
     same = await shop.client.get(ORDER, headers=headers)
@@ -88,7 +88,7 @@ async def test_answered_at_the_change(shop: Shop, broker: Broker) -> None:
 
 
 async def test_waiting_costs_no_calls(shop: Shop, broker: Broker) -> None:
-    """However many requests wait, the service behind is asked once for each when it begins and once when it ends."""
+    """However many requests wait, the service behind is called once for each when it begins and once when it ends."""
     await follows(shop, broker)
     etag, before = f'"123-{shop.orders.version}"', len(shop.orders.behaviour.requests)
     customer = await shop.signed_in()
@@ -120,14 +120,14 @@ async def test_time_is_up(shop: Shop) -> None:
 
 @pytest.mark.parametrize("headers", [{"prefer": "wait=20"}, {"prefer": "wait=20", "if-none-match": '"123-0"'}])
 async def test_news_does_not_wait(shop: Shop, headers: dict[str, str]) -> None:
-    """Who has nothing yet, or an older version, is answered at once."""
+    """A client with no version yet, or an older one, is answered at once."""
     began = time.monotonic()
     response = await shop.client.get(ORDER, headers={**await shop.signed_in(), **headers})
     assert (response.status_code, time.monotonic() - began < 15) == (200, True)
 
 
 async def test_strangers_do_not_wait(shop: Shop) -> None:
-    """Nobody waits for an order that they may not see."""
+    """No client can wait for an order that it may not see."""
     headers = {**await shop.signed_in(), "prefer": "wait=20", "if-none-match": '"999-1"'}
     assert (await shop.client.get("/v1/orders/999", headers=headers)).status_code == 404
 

@@ -102,7 +102,7 @@ async def test_bad_parameters(shop: Shop, query: str, field: str) -> None:
 
 
 async def test_availability(shop: Shop) -> None:
-    """Availability is asked of inventory live."""
+    """Availability is read from inventory live."""
     response = await shop.client.get("/v1/products/42/availability")
     assert response.json() == {
         "product_id": "42",
@@ -157,7 +157,7 @@ async def test_create(shop: Shop) -> None:
 
 @pytest.mark.parametrize(("method", "path"), [("POST", ""), ("PUT", "/42"), ("PATCH", "/42"), ("DELETE", "/42")])
 async def test_only_admins_write(shop: Shop, method: str, path: str) -> None:
-    """A customer may not write products (403), and who is not signed in is asked to be (401)."""
+    """A customer may not write products (403), nor may a caller who is not signed in (401)."""
     for headers, status in ((await shop.signed_in(), 403), ({}, 401)):
         response = await shop.client.request(method, f"/v1/products{path}", json={}, headers=headers)
         assert response.status_code == status

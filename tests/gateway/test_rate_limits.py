@@ -89,7 +89,7 @@ async def test_foreign_scheme() -> None:
 @pytest.mark.redis
 async def test_gateways_share(start_shop: StartShop, key: str) -> None:
     """Two gateways with one Redis have one limit."""
-    # The address is everybody's here, so the quota's own length keeps this test's windows apart.
+    # All clients have one address here, so the quota's own length keeps this test's windows apart.
     limits = {"rate_limit_url": REDIS_URL, "client_rate_limit": f"3/{70_000 + int(key[-4:], 16)} seconds"}
     async with AsyncExitStack() as stack:
         shops = [await stack.enter_async_context(start_shop(**limits)) for _ in range(2)]
@@ -101,7 +101,7 @@ async def test_gateways_share(start_shop: StartShop, key: str) -> None:
 
 
 async def test_redis_away(start_shop: StartShop, caplog: pytest.LogCaptureFixture) -> None:
-    """Without its Redis a gateway goes on, counts by itself, says so once, and makes nobody wait for it."""
+    """Without its Redis a gateway goes on, counts by itself, says so once, and makes no request wait for it."""
     async with start_shop(rate_limit_url="redis://127.0.0.1:1", client_rate_limit="20/minute") as shop:
         with caplog.at_level(logging.WARNING):
             statuses = [(await shop.client.get("/v1/products/42")).status_code for _ in range(21)]
@@ -125,7 +125,7 @@ async def test_redis_silent(start_shop: StartShop) -> None:
 
 
 async def test_rate_limit_told(start_shop: StartShop) -> None:
-    """Each response tells the quotas that it counted against, and what is left of them."""
+    """Each response shows the quotas that it counted against, and what is left of them."""
     async with start_shop(client_rate_limit="10/minute", user_rate_limit="5/minute") as shop:
         headers = await shop.signed_in()
         response = await shop.client.get("/v1/users/me", headers=headers)
@@ -189,7 +189,7 @@ async def test_forwarded_client_limited(start_shop: StartShop) -> None:
 
 
 async def test_strangers_are_not_believed(start_shop: StartShop) -> None:
-    """Without a proxy that is trusted, nobody gets a new limit by naming another address."""
+    """Without a proxy that is trusted, no client gets a new limit by naming another address."""
     for trusted in ("", "10.0.0.0/8"):
         async with start_shop(client_rate_limit="1/minute", trusted_proxies=trusted) as shop:
             statuses = [

@@ -44,7 +44,7 @@ async def test_nothing_is_found(shop: Shop, caplog: pytest.LogCaptureFixture) ->
     """Neither as a customer nor as an admin does Schemathesis find an answer that the document does not promise."""
     tokens = await shop.token(), await shop.token("admin@shop.test", "admin")
     for code, output in await asyncio.gather(*(run(shop, token) for token in tokens)):
-        # What Schemathesis saw of a 500 is a trace id; why it came, only the shop itself knows.
+        # What Schemathesis saw of a 500 is a trace id; why it came is in the shop's log alone.
         printed = f"{output}\nthe shop's own errors:\n" + "\n".join(errors(caplog))
         assert code == 0, printed
         for phase in ("Examples", "Coverage", "Fuzzing", "Stateful"):

@@ -13,7 +13,7 @@ ORIGIN = "https://shop.example"
 
 @pytest.mark.parametrize("path", ["/v1/products/42", "/v1/products/4711", "/nowhere", "/healthz", "/docs"])
 async def test_browsers_are_told(shop: Shop, path: str) -> None:
-    """Every answer tells a browser not to guess its type, not to frame it and not to tell others of it."""
+    """Every answer tells a browser not to guess its type, not to frame it and to send no Referer."""
     headers = (await shop.client.get(path)).headers
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["referrer-policy"] == "no-referrer"
@@ -97,7 +97,7 @@ async def test_preflight(start_shop: StartShop) -> None:
     ],
 )
 async def test_options(shop: Shop, path: str, allowed: str) -> None:
-    """OPTIONS says what a resource can be asked for."""
+    """OPTIONS lists a resource's methods."""
     response = await shop.client.options(path)
     assert (response.status_code, response.headers["allow"], response.content) == (204, allowed, b"")
 

@@ -25,7 +25,7 @@ async def service_headers(shop: Shop, name: str = "graphql_server", secret: str 
 
 
 async def test_not_counted_again(with_secret: StartShop) -> None:
-    """What graphql_server asks for a user counts neither against the user nor against the process's address."""
+    """A call of graphql_server for a user counts neither against the user nor against the process's address."""
     async with with_secret(user_rate_limit="2/minute", client_rate_limit="3/minute") as shop:
         user = await shop.signed_in()
         headers = {**user, **await service_headers(shop)}
@@ -38,7 +38,7 @@ async def test_not_counted_again(with_secret: StartShop) -> None:
 
 
 async def test_others_count(with_secret: StartShop) -> None:
-    """Nobody else gets around the limits: no user's token, no other process's, none that is made up."""
+    """No other token gets around the limits: no user's token, no other process's, none that is made up."""
     async with with_secret(client_rate_limit="3/minute") as shop:
         user = await shop.signed_in()
         own = user["authorization"]
@@ -49,7 +49,7 @@ async def test_others_count(with_secret: StartShop) -> None:
 
 
 async def test_still_the_user(with_secret: StartShop) -> None:
-    """The service's token lets nobody do what the user may not, and gives nobody an identity."""
+    """The service's token permits nothing that the user may not do, and gives no identity."""
     async with with_secret() as shop:
         headers = await service_headers(shop)
         assert (await shop.client.get("/v1/users/me", headers=headers)).status_code == 401

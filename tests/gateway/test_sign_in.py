@@ -55,7 +55,7 @@ async def test_success_does_not_count(start_shop: StartShop) -> None:
 
 
 async def test_sign_ins_and_registrations_of_an_address(shop: Shop) -> None:
-    """Unless told otherwise, an address has 20 attempts a minute at signing in and registering together."""
+    """By default, an address has 20 attempts a minute at signing in and registering together."""
     statuses = []
     for each in range(11):
         form = {"username": f"unknown{each}@shop.test", "password": "guess"}
@@ -98,7 +98,7 @@ class Waiting:
     ],
 )
 async def test_client_that_leaves(start_shop: StartShop, path: str, content_type: str, body: str) -> None:
-    """What a client has asked for and no longer waits for is given up, down to the hashing of its password."""
+    """A request that its client no longer waits for is given up, down to the hashing of its password."""
     passwords = Waiting()
     async with start_shop(passwords=passwords, request_budget=60.0) as shop:
         _, writer = await asyncio.open_connection("127.0.0.1", shop.client.base_url.port)
@@ -112,7 +112,7 @@ async def test_client_that_leaves(start_shop: StartShop, path: str, content_type
 
 
 async def test_flood_opens_no_other_breaker(start_shop: StartShop) -> None:
-    """While signing in takes longer than anybody waits, accounts can still be read by who is signed in."""
+    """While signing in takes longer than any client waits, signed-in callers can still read accounts."""
     passwords = Waiting()
     secrets = {"mailer": "s3cret"}
     async with start_shop(passwords=passwords, service_secrets=secrets, request_budget=0.3) as shop:

@@ -32,7 +32,7 @@ async def test_wrong_password(shop: Shop) -> None:
 
 
 async def test_old_token_does_not_hinder_a_new_one(shop: Shop) -> None:
-    """Who sends a token that is no longer valid can still sign in."""
+    """A client that sends an expired token can still sign in."""
     response = await shop.client.post(
         "/v1/auth/token",
         data={"username": "demo@shop.test", "password": "demo"},

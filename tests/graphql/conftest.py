@@ -1,4 +1,5 @@
-"""graphql_server on a free port before a fake gateway: a small working REST API that remembers who asked for what."""
+"""graphql_server on a free port before a fake gateway: a small working REST API that records its requests and their
+callers."""
 
 from __future__ import annotations
 

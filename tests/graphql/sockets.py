@@ -19,7 +19,8 @@ TIMEOUT = 10.0
 
 @dataclass
 class FakeNotifier:
-    """Speaks the notifier's protocol: `say` is an event for every subscriber; `after` is what subscribers asked for."""
+    """Speaks the notifier's protocol: `say` is an event for every subscriber; `after` has the subscribers'
+    positions."""
 
     position: int = 100
     port: int = 0

@@ -1,4 +1,4 @@
-"""Relay's connections over pages whose cursors only tell where a page ends."""
+"""Relay's connections over pages whose cursors only say where a page ends."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def test_every_cursor(client: Client, gateway: FakeGateway) -> None:
 
 
 async def test_inserted_rows(client: Client, gateway: FakeGateway) -> None:
-    """Orders that are placed between two pages are neither told twice nor make others disappear."""
+    """Orders that are placed between two pages neither come twice nor make others disappear."""
     gateway.orders_each = 6
     found = await page(client, 4)
     gateway.newest = -250
@@ -106,7 +106,7 @@ async def test_deleted_row(client: Client, gateway: FakeGateway, gone: set[int],
 
 
 async def test_no_row_is_left_out(client: Client, gateway: FakeGateway) -> None:
-    """Where a cursor remembers none of the rows that are left, rows are told again rather than left out."""
+    """Where a cursor remembers none of the rows that are left, rows come again rather than being left out."""
     gateway.products = 100
     query = "query ($a: String) { productsConnection(first: 100, after: $a) { edges { cursor node { id } } } }"
     edges = (await client.ask(query))["data"]["productsConnection"]["edges"]
@@ -148,7 +148,7 @@ async def test_products(client: Client, gateway: FakeGateway) -> None:
     ],
 )
 async def test_bad_arguments(client: Client, gateway: FakeGateway, first: int, after: str, field: str) -> None:
-    """A page size out of bounds and a cursor that is none of ours are refused before anything is asked upstream."""
+    """A page size out of bounds and a cursor that is none of ours are refused before any upstream call."""
     query = "query ($f: Int, $a: String) { productsConnection(first: $f, after: $a) { edges { cursor } } }"
     answer = await client.ask(query, variables={"f": first, "a": after})
     assert answer["errors"][0]["extensions"]["errors"][0]["field"] == field

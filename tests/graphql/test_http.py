@@ -25,7 +25,7 @@ async def test_media_types(client: Client, accept: str, content_type: str) -> No
 
 @pytest.mark.parametrize("query", ["{", "{ nothing }", "query ($n: Int!) { me { orders(limit: $n) { id } } }"])
 async def test_refused_queries(client: Client, query: str) -> None:
-    """A query that is refused is a 400, or a 200 for clients that only know application/json."""
+    """A query that is refused is a 400, or a 200 for clients that only accept application/json."""
     await client.ask(query, headers={"Accept": GRAPHQL})
     assert client.status == 400
     await client.ask(query, headers={"Accept": "application/json"})

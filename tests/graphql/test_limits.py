@@ -1,4 +1,4 @@
-"""What is refused before anything is asked of the gateway."""
+"""What is refused before any call to the gateway."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ DOUBLING_TYPES = (
     ],
 )
 async def test_limits(client: Client, gateway: FakeGateway, query: str, code: str | None) -> None:
-    """A query that asks for too much, or makes no sense, is refused with a code before any upstream call."""
+    """A query that is too large, or makes no sense, is refused with a code before any upstream call."""
     answer = await client.ask(query)
     if code is None:
         assert "errors" not in answer
@@ -111,7 +111,7 @@ async def test_depth(settings: Settings, gateway: FakeGateway) -> None:
 
 
 async def test_cost_is_told(client: Client) -> None:
-    """A query that costs too much is told what it costs and what the limit is."""
+    """The refusal of a query that costs too much has its cost and the limit."""
     answer = await client.ask("{ products(limit: 100) { " + "availability { available } " * 5 + "} }")
     error = answer["errors"][0]
     assert error["message"] == "the query costs 5501; the limit is 5000"
@@ -120,7 +120,7 @@ async def test_cost_is_told(client: Client) -> None:
 
 @pytest.mark.parametrize("variables", [{"n": 100}, {"n": 100.0}, {}])
 async def test_cost_counts_variables(client: Client, gateway: FakeGateway, variables: dict[str, Any]) -> None:
-    """A page size in a variable costs what it asks for, however it is written or left to its default."""
+    """A page size in a variable costs its value, however it is written or left to its default."""
     fields = " ".join(f"a{each}: name" for each in range(12))
     query = f"query ($n: Int = 100) {{ me {{ orders(limit: $n) {{ items {{ product {{ {fields} }} }} }} }} }}"
     answer = await client.ask(query, variables=variables)

@@ -57,7 +57,7 @@ async def test_availability_of_a_hundred_orders(settings: Settings, gateway: Fak
 
 
 async def test_many_ids_are_asked_in_chunks(client: Client, gateway: FakeGateway) -> None:
-    """More ids than the gateway takes at once are asked for in several calls, each id once."""
+    """More ids than the gateway takes at once are fetched in several calls, each id once."""
     gateway.orders_each, gateway.items_each = 100, 3
     await client.ask("{ me { orders(limit: 100) { items { product { id } } } } }")
     asked = [each for call in gateway.calls if call.path == "/v1/products" for each in call.query["ids"].split(",")]
@@ -66,7 +66,7 @@ async def test_many_ids_are_asked_in_chunks(client: Client, gateway: FakeGateway
 
 
 async def test_aliases_share_a_call(client: Client, gateway: FakeGateway) -> None:
-    """Things of one kind that are asked for side by side come in one call."""
+    """Fields of one kind side by side are fetched in one call."""
     answer = await client.ask(
         '{ a: product(id: "1") { name } b: product(id: "2") { name } c: product(id: "gone") { id } }'
     )
@@ -138,7 +138,7 @@ async def test_repeated_key_is_told(client: Client, gateway: FakeGateway) -> Non
 
 
 async def test_orders_by_id_are_one_call(client: Client, gateway: FakeGateway) -> None:
-    """However many orders a query names by their ids, the gateway is asked once."""
+    """However many orders a query names by their ids, the gateway is called once."""
     aliases = " ".join(f'o{number}: order(id: "123-{number}") {{ id }}' for number in range(12))
     answer = await client.ask(f"{{ {aliases} }}")
     assert answer["data"] == {f"o{number}": {"id": f"123-{number}"} for number in range(12)}
@@ -295,7 +295,7 @@ async def test_slow_part(client: Client, gateway: FakeGateway) -> None:
 
 
 async def test_refusals_keep_their_words(client: Client, gateway: FakeGateway) -> None:
-    """What the gateway refuses is told with its code, its words and the fields at fault."""
+    """A gateway's refusal is passed on with its code, its words and the fields at fault."""
     fields = [{"field": "items[0].quantity", "detail": "must be at least 1"}]
     gateway.broken["/v1/orders"] = problem(422, "INVALID_INPUT", "no such order", errors=fields)
     answer = await client.ask('mutation { placeOrder(input: {items: [{productId: "1", quantity: 0}]}) { id } }')
@@ -307,7 +307,7 @@ async def test_refusals_keep_their_words(client: Client, gateway: FakeGateway) -
 
 
 async def test_masked_errors(client: Client, gateway: FakeGateway) -> None:
-    """Of an error that nobody foresaw, a client learns the trace id and nothing else."""
+    """Of an unexpected error, a client learns the trace id and nothing else."""
     gateway.broken["/v1/users/me"] = web.Response(status=500, text="Traceback: secret.py, line 1")
     gateway.broken["/v1/products"] = web.json_response({"secret": "not what was agreed"})
     answer = await client.ask("{ me { id } products { id } }")
@@ -320,7 +320,7 @@ async def test_masked_errors(client: Client, gateway: FakeGateway) -> None:
 
 
 async def test_unforeseen_failure(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A failure of the execution itself is a 500 that tells the trace id and nothing else, over HTTP."""
+    """A failure of the execution itself is a 500 with the trace id and nothing else, over HTTP."""
 
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("secret")

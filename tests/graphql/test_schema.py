@@ -12,7 +12,7 @@ COMMITTED = Path(__file__).parents[2] / "docs" / "schema.graphql"
 
 
 def test_schema_is_the_committed_one() -> None:
-    """Whoever changes the graph sees what that breaks, and has to say so in docs/schema.graphql."""
+    """A change of the graph shows what it breaks, and has to be in docs/schema.graphql."""
     schema = graphql_schema().as_str()
     breaking = find_breaking_changes(build_schema(COMMITTED.read_text()), build_schema(schema))
     assert [change.description for change in breaking] == [], "this breaks clients"

@@ -67,7 +67,7 @@ async def server(start_server: StartServer) -> AsyncIterator[Server]:
 
 
 async def subscribed(server: Server, client: SocketClient, query: str = UPDATES, **more: Any) -> None:
-    """Subscribe as user 123, and wait until the notifier knows of it."""
+    """Subscribe as user 123, and wait until the notifier has it."""
     before = len(server.notifier.sockets)
     own = token()
     server.gateway.tokens[f"Bearer {own}"] = "123"
@@ -97,7 +97,7 @@ async def test_updates(server: Server) -> None:
 
 
 async def test_caller(server: Server) -> None:
-    """The notifier is asked with the caller's own token, from the payload or from the header."""
+    """The notifier is called with the caller's own token, from the payload or from the header."""
     async with server.connected() as client:
         await subscribed(server, client)
         assert "".join(server.notifier.sockets.values()).startswith("Bearer ey")
@@ -162,7 +162,7 @@ async def test_resumes(server: Server) -> None:
 
 
 async def test_client_resumes(server: Server) -> None:
-    """A client that comes back with the position it had is told what it has missed."""
+    """A client that comes back with the position it had gets what it has missed."""
     for event in ("placed", "confirmed"):
         await server.notifier.say(f"order.{event}", "123-0")
     async with server.connected() as client:
@@ -206,7 +206,7 @@ async def test_notifier_gone(server: Server, monkeypatch: pytest.MonkeyPatch) ->
 
 
 async def test_complete_frees(server: Server) -> None:
-    """A client that has completed an operation is told no more of it, the notifier is let go, and the id is free."""
+    """A client that has completed an operation gets no more of it, the notifier is let go, and the id is free."""
     async with server.connected() as client:
         await subscribed(server, client)
         await client.send(id="1", type="complete")
@@ -333,7 +333,7 @@ async def test_bounds(start_server: StartServer) -> None:
 
 
 async def test_pace(start_server: StartServer) -> None:
-    """A client that sends faster than it may is read more slowly, and told nothing wrong."""
+    """A client that sends faster than it may is read more slowly, and gets no error."""
     async with start_server(graphql_socket_rate=5.0) as server, server.connected() as client:
         for _ in range(8):
             await client.send(type="ping")

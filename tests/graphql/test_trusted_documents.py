@@ -1,4 +1,4 @@
-"""Only documents that the server knows, where it is told so."""
+"""Only trusted documents, where the server is set so."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def test_file(settings: Settings, tmp_path: Path, documents: Any) -> None:
 
 
 async def test_without_the_option(client: Client) -> None:
-    """Without it, a client of automatic persisted queries is told, in its own words, to send the text."""
+    """Without it, a client of automatic persisted queries is asked, in its protocol's words, to send the text."""
     answer = await client.send("POST", json={"extensions": APQ})
     assert answer["errors"][0]["message"] == "PersistedQueryNotSupported"
     answer = await client.send("POST", json={"extensions": APQ, "query": KNOWN, "variables": {"id": "7"}})

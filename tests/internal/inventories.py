@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class FakeErp:
-    """Books what it is told, once per id; while `away` it does not answer, and `refuses` some ids for good."""
+    """Books each adjustment, once per id; while `away` it does not answer, and `refuses` some ids for good."""
 
     def __init__(self) -> None:
         self.booked: dict[str, Adjustment] = {}

@@ -13,7 +13,7 @@ from tests.internal.inventories import Inventory, signed
 
 
 class Scanner:
-    """`unanswered` is what the scanner still has to deliver; `answers` is what it was told, by adjustment."""
+    """`unanswered` is what the scanner still has to deliver; `answers` are by adjustment."""
 
     def __init__(self) -> None:
         self.unanswered: OrderedDict[str, pb.StockAdjustment] = OrderedDict()

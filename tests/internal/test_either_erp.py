@@ -46,7 +46,7 @@ async def test_journeys_with_either_erp(shop: Shop) -> None:
 
 
 async def has_invoice(shop: Shop, order_id: str) -> None:
-    """A PDF that the customer can read, and nobody else."""
+    """A PDF that the customer can read, and no other customer."""
 
     async def written() -> bool:
         response = await shop.http.get(f"/v1/files/invoice-{order_id}", headers=await shop.bearer())

@@ -135,7 +135,7 @@ async def test_credit_limit(erp: Erp) -> None:
 
 
 async def test_a_shipment_is_made_once_and_takes_the_pieces(erp: Erp) -> None:
-    """A shipment leaves tomorrow with the order's pieces, once, however often and at once it is asked for."""
+    """A shipment leaves tomorrow with the order's pieces, once, however often and at once it is called."""
     await erp.register(order("order-1", ("42", 2, "49.00"), ("42", 3, "49.00"), ("7", 1, "1.00")))
     shipments = await asyncio.gather(*(erp.ship("order-1") for _ in range(10)))
     assert {*shipments, await erp.shipment("order-1")} == {shipments[0]}

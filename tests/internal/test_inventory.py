@@ -82,7 +82,7 @@ async def test_a_scanner_resumes_wherever_its_stream_broke(start: Start, erp: Fa
 
 
 async def test_a_scanner_that_reads_no_answers_is_slowed_down(start: Start) -> None:
-    """Reports whose answers nobody reads are not taken in without end; once they are read, all are answered."""
+    """Reports whose answers are not read are not taken in without end; once they are read, all are answered."""
     sent = 0
     size = 8_000
 
@@ -90,7 +90,7 @@ async def test_a_scanner_that_reads_no_answers_is_slowed_down(start: Start) -> N
         nonlocal sent
         for number in range(size):
             sent = number + 1
-            # A long product id, refused before any database is asked: the stream is what is measured here.
+            # A long product id, refused before any query: the stream is what is measured here.
             yield pb.StockAdjustment(id=f"r{number}", product_id="x" * 2_000, quantity=1)
 
     async with start() as inventory:
@@ -112,7 +112,8 @@ async def test_a_scanner_needs_a_token(start: Start) -> None:
 
 
 async def test_the_erp_hears_of_goods_even_if_it_was_away(start: Start, erp: FakeErp) -> None:
-    """While the ERP is away scanning goes on; it is told when it is back, also if inventory was restarted meanwhile."""
+    """While the ERP is away scanning goes on; it gets the adjustments when it is back, also if inventory was restarted
+    meanwhile."""
     erp.away = True
     scanner = Scanner()
     async with start() as inventory:
@@ -146,7 +147,7 @@ async def test_what_the_erp_refuses_holds_up_nothing_else(
 
 
 async def test_last_fifty_pieces_go_to_fifty_of_two_hundred(start: Start) -> None:
-    """Two hundred orders over gRPC want the last fifty pieces at once: fifty get one, nobody waits in vain."""
+    """Two hundred orders over gRPC want the last fifty pieces at once: fifty get one, no other waits in vain."""
     async with start() as inventory:
         await inventory.reserve("before", quantity=50)
         outcomes = await asyncio.gather(
@@ -202,7 +203,7 @@ async def test_a_confirmed_reservation_stays(start: Start) -> None:
 
 
 async def test_confirming_and_expiring_at_once(start: Start) -> None:
-    """Whichever of confirming and expiring comes first, an order that was told it may go on keeps its stock."""
+    """Whichever of confirming and expiring comes first, an order whose confirmation succeeded keeps its stock."""
     async with start(reservation_ttl=0.05) as inventory:
 
         async def one(order_id: str) -> bool:

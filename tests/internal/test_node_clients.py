@@ -145,7 +145,7 @@ async def bash(script: str, shop: Shop) -> str:
 
 
 async def test_a_refusal_shows_its_details(docs: str, shop: Shop) -> None:
-    """Without a token buf curl is told that, and gets our stable code in google.rpc.ErrorInfo."""
+    """Without a token buf curl gets UNAUTHENTICATED, and our stable code in google.rpc.ErrorInfo."""
     (define,) = [line for line in docs.splitlines() if line.startswith("bufcurl()")]
     address = shop.address("SHOP_ORDERS_ADDRESS")
     asking = f'{define}\nbufcurl -d \'{{"id":"123"}}\' http://{address}/shop.orders.v1.OrderService/GetOrder'

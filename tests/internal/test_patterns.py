@@ -115,6 +115,6 @@ def test_no_pattern_can_be_slow() -> None:
     ],
 )
 def test_the_judgement(pattern: str, slow: bool) -> None:
-    """The judgement knows the patterns that have stopped the gateway, and lets plain ones pass."""
+    """The judgement refuses the patterns that have stopped the gateway, and lets plain ones pass."""
     assert can_be_slow(pattern, anywhere=True) is slow
     re.compile(pattern)

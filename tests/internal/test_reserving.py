@@ -1,4 +1,4 @@
-"""What is told of the stock when an order reserves."""
+"""What is published of the stock when an order reserves."""
 
 from __future__ import annotations
 

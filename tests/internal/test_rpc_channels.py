@@ -84,13 +84,13 @@ async def test_two_copies_share_the_calls_and_one_may_die(copies: CatalogCopies)
 
         await eventually(both)
         await first_life.aclose()
-        await ask()  # nobody notices
+        await ask()  # without an error
         await copies.start(first)
         await eventually(both)
 
 
 class Counting:
-    """Stands in front of some ports and counts what they are sent, so that it is seen who is asked."""
+    """Stands in front of some ports and counts what they are sent, so that a test sees which one is called."""
 
     def __init__(self, *ports: int) -> None:
         self.seen = dict.fromkeys(ports, 0)

@@ -60,7 +60,7 @@ def test_the_earliest_times(seconds: int, expected: datetime) -> None:
 
 @given(st.datetimes(timezones=st.just(UTC)))
 def test_moments_travel_unchanged(at: datetime) -> None:
-    """Every moment of the calendar is written as the type asks, to the microsecond, and read as it was."""
+    """Every moment of the calendar is written as the type requires, to the microsecond, and read as it was."""
     by_the_library = Timestamp()
     by_the_library.FromDatetime(at)
     assert timestamp(at) == by_the_library

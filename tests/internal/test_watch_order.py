@@ -64,7 +64,7 @@ async def test_many_watch_one_order(shop: Shop) -> None:
 
 
 async def test_another_customer_sees_nothing(shop: Shop) -> None:
-    """An order of somebody else does not exist; an admin may watch any."""
+    """Another customer's order does not exist; an admin may watch any."""
     order_id = (await shop.place(("42", 1))).json()["id"]
     assert len(await watch(shop, order_id, 0, 1, email="admin@shop.test")) == 1
     registered = {"name": "Eve", "email": "eve@shop.test", "password": "eve-has-a-password"}

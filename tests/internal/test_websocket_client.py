@@ -59,7 +59,7 @@ def server() -> Pinged:
 
 
 async def test_slow_reader_is_not_cut_for_pongs_that_it_does_not_read(server: Pinged) -> None:
-    """However long messages are not asked for, the connection stays, and all of them come."""
+    """However long messages are not received, the connection stays, and all of them come."""
     async with server.client() as socket:
         for number in range(MESSAGES):
             if number % 10 == 0:

@@ -49,19 +49,19 @@ def an_event(type_: str = "order.paid", *, owner: str = "123", subject: str = "o
 
 
 def numbered(first: int, last: int) -> list[Event]:
-    """Events that tell their number."""
+    """Events with a number."""
     return [an_event(number=number) for number in range(first, last + 1)]
 
 
 class FakeUsers(users_pb2_grpc.UserServiceServicer):
-    """Knows the key that signs this test's tokens."""
+    """Has the key that signs this test's tokens."""
 
     async def GetJwks(self, request: Any, context: Any) -> users_pb2.GetJwksResponse:  # noqa: N802
         return users_pb2.GetJwksResponse(jwks_json=JwtSigner([KEY], lifetime=1).jwks())
 
 
 class FakeOrders(orders_pb2_grpc.OrderServiceServicer):
-    """Has one order, "o1", of user 123, and counts who asks for it."""
+    """Has one order, "o1", of user 123, and counts the calls for it."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []

@@ -1,4 +1,5 @@
-"""Chat about an order: through the broker, so that copies share rooms; only for who has to do with the order."""
+"""Chat about an order: through the broker, so that copies share rooms; only for the order's customer and
+administrators."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from tests.notifier.conftest import Stage, token
 
 
 async def test_two_copies_share_a_room(any_stage: Stage) -> None:
-    """Customer and support at different copies read each other, and whoever comes later reads what was said."""
+    """Customer and support at different copies read each other, and a later member reads what was said."""
     async with (
         any_stage.notifier() as one,
         any_stage.notifier() as other,
@@ -38,7 +39,7 @@ async def test_text_is_acknowledged(stage: Stage) -> None:
 
 
 async def test_stranger_may_not_chat(stage: Stage) -> None:
-    """Somebody else's order and one that does not exist are refused alike, and nothing is said."""
+    """Another customer's order and one that does not exist are refused alike, and nothing is said."""
     async with stage.notifier() as copy, copy.client(token("456")) as stranger, copy.client() as owner:
         for client, room in ((stranger, "o1"), (owner, "o2")):
             await client.send(action="chat", room=room, text="hello")
@@ -48,7 +49,7 @@ async def test_stranger_may_not_chat(stage: Stage) -> None:
 
 
 async def test_orders_is_asked_once_per_room_and_connection(stage: Stage) -> None:
-    """Who is in a room is asked on behalf of the client, and once."""
+    """A room's order is read on behalf of the client, and once."""
     async with stage.notifier() as copy, copy.client() as client:
         for text in ("one", "two", "three"):
             await client.send(action="chat", room="o1", text=text)
@@ -57,7 +58,7 @@ async def test_orders_is_asked_once_per_room_and_connection(stage: Stage) -> Non
 
 
 async def test_chat_without_orders_is_refused_honestly(stage: Stage) -> None:
-    """While orders cannot be asked nobody is let into a room, and is told why."""
+    """While orders does not answer no client is let into a room, and each gets the reason."""
     async with stage.notifier(orders_address="127.0.0.1:1") as copy, copy.client() as client:
         await client.send(action="chat", room="o1", text="hello")
         assert (await client.receive())["code"] == "UPSTREAM_UNAVAILABLE"

@@ -12,7 +12,7 @@ from services.notifier.transports.frames import WEBSOCKET
 
 
 class Connection(asyncio.Protocol):
-    """A protocol with the one attribute of aiohttp's that an outlet asks for."""
+    """A protocol with the one attribute of aiohttp's that an outlet reads."""
 
     transport: asyncio.Transport
 
@@ -26,7 +26,7 @@ class Outlet(TransportOutlet):
 
 
 def test_frame_for_a_client_that_is_gone_is_dropped() -> None:
-    """On uvloop, which raises for whatever is asked of a closed transport, writing to one changes nothing."""
+    """On uvloop, which raises for any call on a closed transport, writing to one changes nothing."""
 
     async def written() -> tuple[bool, float]:
         loop = asyncio.get_running_loop()

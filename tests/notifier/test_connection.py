@@ -107,7 +107,7 @@ async def test_bad_frame_is_answered_with_an_error(stage: Stage, frame: str | by
 
 
 async def test_too_many_frames_are_refused(stage: Stage) -> None:
-    """A client that sends more frames than allowed is told so, and served again when it slows down."""
+    """A client that sends more frames than allowed gets an error, and is served again when it slows down."""
     async with stage.notifier(notifier_rate=50.0, notifier_burst=3.0) as copy, copy.client() as client:
         for _ in range(5):
             await client.send(action="ping")
@@ -122,7 +122,7 @@ async def test_too_many_frames_are_refused(stage: Stage) -> None:
 
 
 async def test_stopped_reader_is_closed_1013_and_delays_no_other(stage: Stage) -> None:
-    """A client that stops reading is closed 1013 while everybody else gets every event."""
+    """A client that stops reading is closed 1013 while every other client gets every event."""
     many = 400
     async with (
         stage.notifier(notifier_backlog=64 << 10) as copy,

@@ -16,7 +16,7 @@ def asks_first(method: str = "GET", headers: str = "authorization,last-event-id"
 
 @pytest.mark.parametrize("path", ["/notifications/stream", "/notifications"])
 async def test_preflight_is_answered(stage: Stage, path: str) -> None:
-    """A page that will send a token in a header asks first, without one, and is told that it may."""
+    """A page that will send a token in a header sends a preflight, without one, and is admitted."""
     async with stage.notifier() as copy, httpx.AsyncClient(base_url=f"http://127.0.0.1:{copy.port}") as http:
         response = await http.options(path, headers=asks_first())
     assert response.status_code == 204

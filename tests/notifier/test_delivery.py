@@ -1,4 +1,4 @@
-"""What a client has asked for reaches it: live, again after an interruption, never twice, and never anybody else's."""
+"""A client's topics reach it: live, again after an interruption, never twice, and never another user's."""
 
 from __future__ import annotations
 

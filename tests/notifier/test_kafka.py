@@ -18,7 +18,7 @@ pytestmark = pytest.mark.kafka
 
 
 def spread(first: int, last: int) -> list[Event]:
-    """Events that tell their number, about so many orders that every partition has some."""
+    """Events with a number, about so many orders that every partition has some."""
     return [an_event(subject=f"o{number % 31}", number=number) for number in range(first, last + 1)]
 
 
@@ -96,7 +96,7 @@ async def test_many_resume_at_once_from_anywhere(on_kafka: Stage) -> None:
 
 
 async def test_a_repeat_reaches_clients_once(on_kafka: Stage) -> None:
-    """An event that the log has twice, as after a relay's death, is one frame: live, and for who comes later."""
+    """An event that the log has twice, as after a relay's death, is one frame: live, and for a later client."""
     async with on_kafka.notifier() as copy, copy.client() as client:
         await client.subscribe("order.*")
         events = numbered(1, 3)
@@ -109,7 +109,8 @@ async def test_a_repeat_reaches_clients_once(on_kafka: Stage) -> None:
 
 
 async def test_position_of_the_log_before_answers_resync(on_kafka: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that was served from the broker's own log, before Kafka was there, is told to read the present state."""
+    """A client that was served from the broker's own log, before Kafka was there, gets a resync: it has to read the
+    present state."""
     monkeypatch.setattr("services.notifier.delivery.session._BEHIND_SECONDS", 0.1)
     await on_kafka.broker.publish(spread(1, 40))
     async with on_kafka.notifier() as copy, copy.client() as client:

@@ -1,4 +1,5 @@
-"""The broker is back with an empty disk: clients are told, and a copy that reads nothing says that it is not ready."""
+"""The broker is back with an empty disk: clients get a resync, and a copy that reads nothing says that it is not
+ready."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ async def counted(copy: Copy, name: str, **labels: str) -> float:
 
 
 class Cable:
-    """A proxy that can be cut: then it forwards nothing any more, and tells nobody."""
+    """A proxy that can be cut: then it forwards nothing any more, without an error."""
 
     def __init__(self, port: int) -> None:
         self.port = 0
@@ -120,7 +120,7 @@ async def test_dead_peer_with_a_backlog_is_let_go(stage: Stage) -> None:
 
 @pytest.mark.parametrize("said", [b"", b"GET /notifications HTTP/1.1\r\nHost: x\r\n"])
 async def test_connection_without_a_request_is_cut(stage: Stage, said: bytes) -> None:
-    """Who connects and never completes a request is disconnected; who has made one is not."""
+    """A client that connects and never completes a request is disconnected; one that has made one is not."""
     async with stage.notifier(notifier_patience=0.3) as copy, copy.client() as patient:
         reader, writer = await asyncio.open_connection("127.0.0.1", copy.port)
         writer.write(said)
@@ -163,7 +163,8 @@ async def resident(pid: int) -> int:
 
 
 async def test_flood_is_read_no_faster_than_allowed(stage: Stage) -> None:
-    """Pings of the protocol count as frames: a flood of them is read at the client's rate, and nobody else waits."""
+    """Pings of the protocol count as frames: a flood of them is read at the client's rate, and no other client
+    waits."""
     async with (
         stage.notifier(notifier_rate=50.0, notifier_burst=5.0) as copy,
         copy.client(ping_interval=None) as flood,

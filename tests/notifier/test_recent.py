@@ -37,7 +37,7 @@ def recent(first: int, last: int, *, events: int = 100, size: int = 1 << 20) -> 
 
 @given(last=st.integers(0, 200), after=st.integers(0, 200), limit=st.integers(1, 50), events=st.integers(4, 60))
 def test_reading_on_misses_nothing(last: int, after: int, limit: int, events: int) -> None:
-    """Whoever reads on from a position that is covered gets everything behind it once, however it is cut."""
+    """A reader from a position that is covered gets everything behind it once, however it is cut."""
     kept = recent(0, last, events=events)
     assert kept.start.distance(kept.end) <= events
     if not kept.covers(at(after)):
@@ -61,7 +61,7 @@ def entries_in(order: Sequence[int], start: Position) -> Iterator[LogEntry]:
 
 @given(data=st.data(), order=st.lists(st.integers(0, 3), min_size=1, max_size=60), limit=st.integers(1, 9))
 def test_any_readers_position_can_be_read_on_from(data: st.DataObject, order: list[int], limit: int) -> None:
-    """Who comes from a copy that has read the partitions in another order gets each missing entry once.
+    """A client from a copy that has read the partitions in another order gets each missing entry once.
 
     Each frame's id is where the client is then: all up to it was received, and nothing beyond.
     """
@@ -186,7 +186,7 @@ async def test_who_comes_from_far_back_is_read_for_alone(monkeypatch: pytest.Mon
 
 
 async def test_forgotten_position_is_told() -> None:
-    """What the log no longer has raises, also for who waits behind somebody whose position it has."""
+    """What the log no longer has raises, also for a client that waits behind one whose position it has."""
     log = History(CountingBroker(last=1_000, first=950))  # type: ignore[arg-type]
     log.begin(at(1_000))
     found = await asyncio.gather(read_all(log, 980), read_all(log, 900), read_all(log, 960), return_exceptions=True)

@@ -1,4 +1,4 @@
-"""Nothing is lost or seen twice, whatever happens to a copy: killed under load, stopped, or started for everybody."""
+"""Nothing is lost or seen twice, whatever happens to a copy: killed under load, stopped, or started for all clients."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ async def test_five_hundred_clients_resume_at_once(any_stage: Stage) -> None:
         contexts = [copy.client() for _ in range(clients)]
         connected = await asyncio.gather(*(context.__aenter__() for context in contexts))
         before = memory.memory_info().rss
-        # From a little before the first to the last: nobody else's position helps.
+        # From a little before the first to the last: no other client's position helps.
         firsts = [2 + each % (missed - 1) for each in range(clients)]
         began = time.monotonic()
         resuming = [group.create_task(resume(*pair)) for pair in zip(connected, firsts, strict=True)]

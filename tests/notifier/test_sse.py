@@ -22,7 +22,7 @@ class Stream:
         self._lines = response.aiter_lines()
 
     async def position(self) -> str:
-        """Read on until the server has told a position."""
+        """Read on until the server has sent a position."""
         while not self.last_event_id:
             self._read(await anext(self._lines))
         return self.last_event_id

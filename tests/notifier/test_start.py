@@ -1,4 +1,4 @@
-"""Clients that come before a copy has read the event log: they wait for it, or are told that it is not ready."""
+"""Clients that come before a copy has read the event log: they wait for it, or get NOT_READY."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.shop import free_ports
 
 
 class UnreadLog:
-    """Fake: a broker whose log does not tell where it ends before it may."""
+    """Fake: a broker whose log does not return its end before it may."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
@@ -68,7 +68,7 @@ async def test_first_event_after_the_start_is_not_missed(any_stage: Stage, first
 
 @pytest.mark.parametrize("first", FIRST)
 async def test_client_waits_for_the_log(any_stage: Stage, first: Any) -> None:
-    """Nobody is answered before the log is read, and then gets all that happens after the answer."""
+    """No client is answered before the log is read, and then gets all that happens after the answer."""
     unread = UnreadLog(any_stage.broker)
     async with any_stage.notifier(broker=unread) as copy, asyncio.TaskGroup() as group:
         await unread.asked.wait()

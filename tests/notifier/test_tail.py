@@ -20,7 +20,7 @@ from tests.waiting import eventually
 
 @dataclass
 class FakeGateway:
-    """Gives everybody a token, and counts them."""
+    """Gives every caller a token, and counts them."""
 
     url: str = ""
     lifetime: int = 900

@@ -34,7 +34,7 @@ SPANS = Telemetry("test")
 
 
 class FakeUsers(users_pb2_grpc.UserServiceServicer):
-    """Fake: knows the key that signs these tests' tokens, and believes every process."""
+    """Fake: has the key that signs these tests' tokens, and believes every process."""
 
     async def GetJwks(self, request: Any, context: Any) -> users_pb2.GetJwksResponse:  # noqa: N802 - gRPC's name
         return users_pb2.GetJwksResponse(jwks_json=SIGNER.jwks())
@@ -110,7 +110,7 @@ class FakeErp:
 
 
 class Caller:
-    """Somebody who calls a service; refusals come as `ShopError`."""
+    """A caller of a service; refusals come as `ShopError`."""
 
     def __init__(self, stub: Any, subject: str, role: str) -> None:
         self._stub = stub
@@ -147,7 +147,7 @@ class Service:
     callers: dict[tuple[str, str], Caller] = field(default_factory=dict)
 
     def as_(self, subject: str = "", role: str = "customer") -> Caller:
-        """A caller: nobody without a subject."""
+        """A caller: anonymous without a subject."""
         key = (subject, role if subject else "")
         return self.callers.setdefault(key, Caller(self.stub, *key))
 

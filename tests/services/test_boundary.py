@@ -79,7 +79,7 @@ async def goes_wrong() -> None:
 
 
 async def test_caller_is_known_behind_the_edge(service: Service) -> None:
-    """What a service does, it does for whoever's token came with the call, and for nobody without one."""
+    """What a service does, it does as the subject of the call's token, and refuses a call without one."""
     assert (await service.as_("u1").call("GetOrder", GET)).order.user_id == "u1"
     assert (await service.as_().call("GetOrder", GET)).order.user_id == ""
 
@@ -94,7 +94,7 @@ async def test_bad_token_is_refused_even_where_none_is_needed(service: Service, 
 
 
 async def test_method_without_a_policy_is_refused(service: Service) -> None:
-    """What nobody has written a rule for is refused, to an admin too."""
+    """A method without a rule is refused, to an admin too."""
     assert (await service.admin.refusal("CancelOrder", pb.CancelOrderRequest(id="o1"))).code == "FORBIDDEN"
 
 
@@ -143,7 +143,7 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 async def test_callers_deadline_is_the_services_own(service: Service) -> None:
-    """What a service asks of others in a call may take no longer than its caller waits."""
+    """A service's calls to others within a call may take no longer than its caller waits."""
     seen: list[float] = []
 
     async def look() -> None:
@@ -172,7 +172,7 @@ async def test_expired_deadline_does_no_work(left: float) -> None:
 
 
 async def test_health_says_not_serving_before_the_end() -> None:
-    """A service that stops says so first; then calls in flight are finished, and new ones find nobody."""
+    """A service that stops says so first; then calls in flight are finished, and new ones are refused."""
     fake = FakeOrders()  # type: ignore[abstract]  # the other methods are not called
     entered, finish = asyncio.Event(), asyncio.Event()
 
@@ -202,7 +202,7 @@ async def test_health_says_not_serving_before_the_end() -> None:
 
 @pytest.mark.parametrize(("env", "answer"), [("development", "OK"), ("production", "UNIMPLEMENTED")])
 async def test_contract_is_told_in_development_only(common: dict[str, Any], env: str, answer: str) -> None:
-    """Reflection, which tells the whole contract to anybody, is served in development and not in production."""
+    """Reflection, which shows the whole contract to any caller, is served in development and not in production."""
     from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
     settings = catalog.Settings.model_validate(common | {"env": env, "catalog_port": 0})

@@ -15,7 +15,7 @@ BASKET = pb.QuoteItemsRequest(
 
 
 async def test_products_are_public(catalog_service: Service) -> None:
-    """Anybody reads products, in the order asked for and once each, unknown ones left out."""
+    """Any caller reads products, in the requested order and once each, unknown ones left out."""
     found = await catalog_service.as_().call("GetProducts", pb.GetProductsRequest(ids=["123", "x", "42", "123"]))
     assert [(product.id, product.price) for product in found.products] == [("123", "49.00"), ("42", "89.00")]
 
@@ -46,7 +46,7 @@ async def test_pages_hold_every_product_once(catalog_service: Service) -> None:
 async def test_only_an_admin_writes(
     catalog_service: Service, caller: tuple[str, str], method: str, request_: object
 ) -> None:
-    """Nobody but an admin creates, changes or deletes a product."""
+    """Only an admin creates, changes or deletes a product."""
     refusal = await catalog_service.as_(*caller).refusal(method, request_)
     assert refusal.code == ("FORBIDDEN" if caller[0] else "UNAUTHENTICATED")
     found = await catalog_service.as_().call("GetProducts", pb.GetProductsRequest(ids=["42"]))

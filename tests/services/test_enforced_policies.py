@@ -41,7 +41,8 @@ async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
 
 
 async def callers(shop: Shop) -> list[tuple[Principal, str]]:
-    """Nobody, a customer, an admin, and each process that has an identity of its own, with their tokens."""
+    """An anonymous caller, a customer, an admin, and each process that has an identity of its own, with their
+    tokens."""
     found = [
         (ANONYMOUS, ""),
         (Principal("123", "customer"), await shop.token()),
@@ -97,7 +98,7 @@ async def test_what_a_policy_declares_is_enforced(shop: Shop) -> None:
                 for principal, token in known:
                     code = await code_of(channel, method, token)
                     tried += 1
-                    # What an admitted caller is told of an empty request is the method's own affair.
+                    # The answer to an admitted caller's empty request is the method's own affair.
                     if (code in _REFUSED) is policy[method.name](principal):
                         wrong.append((method.full_name, principal.role or "nobody", principal.subject, code))
     assert tried > 300

@@ -52,7 +52,7 @@ async def test_erp_away_leaves_the_last_figure_and_its_time(inventory_service: S
 
 
 async def test_unknown_products_are_left_out(inventory_service: Service) -> None:
-    """What was never stocked is not in the answer; the rest is in the order asked for."""
+    """What was never stocked is not in the answer; the rest is in the requested order."""
     response = await inventory_service.as_().call("CheckAvailability", asked("7", "x", "42", live=False))
     assert [(item.product_id, item.available) for item in response.items] == [("7", 3), ("42", 100)]
 
@@ -80,7 +80,7 @@ async def test_out_of_stock_names_the_products(inventory_service: Service) -> No
 
 @pytest.mark.parametrize("caller", [("u1", "customer"), ("1", "admin"), ("webhooks", "service")])
 async def test_only_the_saga_reserves(inventory_service: Service, caller: tuple[str, str]) -> None:
-    """Nobody but orders' processes reserves stock."""
+    """Only orders' processes reserve stock."""
     assert (await inventory_service.as_(*caller).refusal("Reserve", reservation("o1"))).code == "FORBIDDEN"
     assert await figures(inventory_service) == (100, 0, 0)
 

@@ -77,13 +77,13 @@ async def test_several_orders_at_once(orders_service: Service) -> None:
 
 @pytest.mark.parametrize("count", [0, 101])
 async def test_several_are_not_too_many(orders_service: Service, count: int) -> None:
-    """1 to 100 orders can be asked for at once."""
+    """1 to 100 orders can be read at once."""
     refusal = await orders_service.as_("u1").refusal("GetOrders", pb.GetOrdersRequest(ids=["x"] * count))
     assert refusal.code == "INVALID_INPUT"
 
 
 async def test_version_counts_and_a_replay_is_told(orders_service: Service) -> None:
-    """An order's version grows with each change; a repeated key is told as such, with the order as it was placed."""
+    """An order's version grows with each change; a repeated key is marked as such, with the order as it was placed."""
     caller = orders_service.as_("u1")
     request = pb.PlaceOrderRequest(items=KEYBOARD, idempotency_key="again")
     first = await caller.call("PlaceOrder", request)
@@ -114,7 +114,7 @@ async def test_strangers_are_left_out_of_a_list_of_users(orders_service: Service
     "caller", [("u1", "customer"), ("1", "admin"), ("orders", "service"), ("webhooks", "customer")]
 )
 async def test_only_webhooks_reports_payments(orders_service: Service, caller: tuple[str, str]) -> None:
-    """Nobody but the webhooks process may say that an order is paid, not even its owner or an admin."""
+    """Only the webhooks process may say that an order is paid, not even its owner or an admin."""
     order = await placed(orders_service.as_("u1"))
     refusal = await orders_service.as_(*caller).refusal("MarkPaid", pb.MarkPaidRequest(order_id=order.id))
     assert refusal.code == "FORBIDDEN"
@@ -273,7 +273,7 @@ async def test_watcher_comes_back_for_the_rest(orders_service: Service) -> None:
 
 
 async def test_watcher_sees_what_came_after_the_end(orders_service: Service) -> None:
-    """What happened to an order after it had been cancelled is shown to whoever comes later, and the stream ends."""
+    """What happened to an order after it had been cancelled is shown to a later watcher, and the stream ends."""
     order = await placed(orders_service.as_("u1"))
     await rejected(orders_service, order)
     paid = pb.MarkPaidRequest(order_id=order.id, payment_id="pi_1")
@@ -321,7 +321,8 @@ async def test_records_are_the_admins_and_say_what_is_unpublished(orders_service
 async def test_locked_database_is_told_and_the_order_succeeds_afterwards(
     orders_service: Service, tmp_path: Path
 ) -> None:
-    """While another process holds the database, an order is told when to come back, and nothing stays of it."""
+    """While another process holds the database, an order is refused with a time to come back, and nothing stays of
+    it."""
     caller = orders_service.as_("u1")
     await placed(caller, "before")
     request = pb.PlaceOrderRequest(items=KEYBOARD, idempotency_key="key")

@@ -17,7 +17,7 @@ from tests.waiting import eventually
 
 
 class SlowHasher(PasswordHasher):
-    """A fake that takes until it is told to go on, and knows what it was asked for."""
+    """A fake that takes until it is released, and records its calls."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ async def test_nobody_waits_for_it(hasher: SlowHasher) -> None:
 
 
 async def test_flood_of_registrations(users_service: Service) -> None:
-    """A hundred registrations at once: each is done or told to come back, and keys are served all the while."""
+    """A hundred registrations at once: each is done or refused for now, and keys are served all the while."""
     calls = [
         users_service.stub.RegisterUser(
             pb.RegisterUserRequest(name="Ada", email=f"ada{each}@shop.test", password="long enough")

@@ -36,7 +36,7 @@ ORDER = Order(
 
 @asynccontextmanager
 async def provider(directory: Path, *, delay: float) -> AsyncIterator[tuple[HttpPayments, httpx.AsyncClient]]:
-    """A payment provider whose webhooks nobody hears, orders' client of it, and a plain client."""
+    """A payment provider whose webhooks are not received, orders' client of it, and a plain client."""
     fixed: dict[str, Any] = {"data_dir": directory, "otlp_url": "", "payment_port": 0, "webhook_secret_stripe": "s"}
     settings = Settings(**fixed, payment_delay=delay, webhooks_url="http://127.0.0.1:1")
     async with (

@@ -90,7 +90,7 @@ def methods_of(name: str) -> set[str]:
 
 
 def test_every_service_with_an_api_is_here() -> None:
-    """A service whose policy nobody wrote a second time fails."""
+    """A service whose policy is not written here a second time fails."""
     found = {path.parent.name for path in (ROOT / "services").glob("*/grpc_api.py")}
     assert {"erp_adapter" if name == "erp" else name for name in SERVICES} == found
 

@@ -1,4 +1,4 @@
-"""What a service does while those it needs are away, with real connections to nobody."""
+"""What a service does while those it needs are away, with real connections to closed ports."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ TIMEOUT = 2.0  # what the gateway gives its upstreams
 
 
 def nobody() -> str:
-    """An address at which nobody listens."""
+    """An address at which no process listens."""
     return f"127.0.0.1:{free_ports(1)[0]}"
 
 
 async def test_service_starts_without_users_and_recovers(tmp_path: Path) -> None:
-    """Without users nobody's token can be verified, which is told as such; once users is there, all goes on."""
+    """Without users no token can be verified, and the error says so; once users is there, all goes on."""
     (port,) = free_ports(1)
     settings = orders.Settings(
         data_dir=tmp_path, otlp_url="", demo_data=False, users_address=f"127.0.0.1:{port}", orders_port=0
@@ -54,7 +54,7 @@ async def test_service_starts_without_users_and_recovers(tmp_path: Path) -> None
 
 
 async def test_quote_without_inventory_is_in_time(common: dict[str, Any]) -> None:
-    """With nobody at inventory's address a basket is priced without availability, well within the caller's time."""
+    """With no process at inventory's address a basket is priced without availability, well within the caller's time."""
     settings = catalog.Settings(**common | {"demo_data": True}, catalog_port=0, inventory_address=nobody())
     request = catalog_pb2.QuoteItemsRequest(items=[catalog_pb2.QuoteItem(product_id="42", quantity=1)])
     async with catalog.run(settings) as running, reached(CatalogServiceStub, running.port) as service:
@@ -66,7 +66,7 @@ async def test_quote_without_inventory_is_in_time(common: dict[str, Any]) -> Non
 
 
 async def test_availability_without_the_erp_is_stale_and_in_time(common: dict[str, Any]) -> None:
-    """With nobody at the ERP adapter's address the last known figure is answered, marked stale, in time."""
+    """With no process at the ERP adapter's address the last known figure is answered, marked stale, in time."""
     settings = inventory.Settings(**common | {"demo_data": True}, inventory_port=0, erp_adapter_address=nobody())
     request = inventory_pb2.CheckAvailabilityRequest(product_ids=["7"], live=True)
     async with inventory.run(settings) as running, reached(InventoryServiceStub, running.port) as service:
@@ -76,7 +76,7 @@ async def test_availability_without_the_erp_is_stale_and_in_time(common: dict[st
 
 
 async def test_order_is_refused_for_now_without_the_catalogue(common: dict[str, Any]) -> None:
-    """With nobody at the catalogue's address an order is UNAVAILABLE, in time, with the time to come again."""
+    """With no process at the catalogue's address an order is UNAVAILABLE, in time, with the time to come again."""
     settings = orders.Settings(**common, orders_port=0, catalog_address=nobody())
     request = orders_pb2.PlaceOrderRequest(items=[orders_pb2.NewItem(product_id="42", quantity=1)])
     async with orders.run(settings) as running, reached(OrderServiceStub, running.port) as service:

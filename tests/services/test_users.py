@@ -1,4 +1,4 @@
-"""shop.users.v1, served: tokens for those who know their secret, and no more about others than is theirs to know."""
+"""shop.users.v1, served: tokens for a valid secret, and other accounts only for callers who may see them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def users_seen_with(service: Service, token: str, *ids: str) -> list[str]:
 
 
 async def test_token_is_verified_by_the_published_keys(users_service: Service) -> None:
-    """A token names its user and role, and whoever has the published keys can verify it."""
+    """A token names its user and role, and any holder of the published keys can verify it."""
 
     async def jwks() -> str:
         return str((await users_service.as_().call("GetJwks", pb.GetJwksRequest())).jwks_json)
@@ -51,7 +51,7 @@ async def test_email_is_the_same_in_any_case(users_service: Service) -> None:
 
 @pytest.mark.parametrize(("email", "password"), [("demo@shop.test", "wrong"), ("nobody@shop.test", "demo"), ("", "")])
 async def test_wrong_credentials_are_one_answer(users_service: Service, email: str, password: str) -> None:
-    """An unknown email and a wrong password are told in the same words."""
+    """An unknown email and a wrong password are refused in the same words."""
     refusal = await users_service.as_().refusal("IssueToken", pb.IssueTokenRequest(email=email, password=password))
     assert (refusal.code, refusal.message) == ("WRONG_CREDENTIALS", "the name and the secret do not match")
 
@@ -73,14 +73,14 @@ async def test_process_with_its_secret_sees_every_user(users_service: Service) -
 
 
 async def test_customer_sees_only_themselves(users_service: Service) -> None:
-    """A customer who asks for others gets themselves only; an admin gets everybody."""
+    """A customer who asks for others gets themselves only; an admin gets all."""
     assert await users_seen_with(users_service, await token(users_service), "456", "123") == ["123"]
     admin = await token(users_service, pb.IssueTokenRequest(email="admin@shop.test", password="admin"))
     assert await users_seen_with(users_service, admin, "456", "123") == ["456", "123"]
 
 
 async def test_registered_customer_can_sign_in(users_service: Service) -> None:
-    """Whoever registers is a customer, whatever they say, and can sign in; their email is then taken."""
+    """A new account is a customer's, whatever the request says, and can sign in; their email is then taken."""
     request = pb.RegisterUserRequest(name=" Ada ", email="Ada@Shop.test", password="long enough")
     user = (await users_service.as_().call("RegisterUser", request)).user
     assert (user.name, user.email, user.role) == ("Ada", "ada@shop.test", "customer")
@@ -161,7 +161,7 @@ async def test_token_outlives_a_restart(tmp_path: Path) -> None:
 
 
 async def test_production_refuses_demo_accounts(tmp_path: Path) -> None:
-    """A production that is asked to load the demo accounts, or finds them in its database, does not start."""
+    """A production that is set to load the demo accounts, or finds them in its database, does not start."""
     production = {"data_dir": tmp_path, "otlp_url": "", "users_port": 0, "env": "production"}
     with pytest.raises(ValueError, match="exclude each other"):
         async with users.run(users.Settings.model_validate(production | {"demo_data": True})):
@@ -174,7 +174,7 @@ async def test_production_refuses_demo_accounts(tmp_path: Path) -> None:
 
 
 async def test_production_starts_without_demo_accounts(tmp_path: Path) -> None:
-    """A production on an empty database starts, and nobody can sign in with a public password."""
+    """A production on an empty database starts, and no account has a public password."""
     settings = users.Settings(data_dir=tmp_path, otlp_url="", users_port=0, env="production")
     async with (
         users.run(settings) as running,
