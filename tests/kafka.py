@@ -38,7 +38,7 @@ class OwnTopic:
 async def tansu(port: int = 0, *, advertised: int = 0) -> AsyncIterator[str]:
     """The address of a broker of the test's own, which keeps everything in memory.
 
-    `advertised`: the port at which its clients are told to look for it, if that is another one.
+    `advertised`: the port at which its clients look for it, if that is another one.
     """
     port = port or free_ports(1)[0]
     address = f"127.0.0.1:{port}"

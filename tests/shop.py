@@ -99,7 +99,7 @@ class Shop:
         return self.around.shared[setting]
 
     async def token(self, email: str = "demo@shop.test", password: str = "demo") -> str:
-        """An access token; asked for again where a busy machine was too slow for the request's budget."""
+        """An access token; requested again where a busy machine was too slow for the request's budget."""
 
         async def answered() -> httpx.Response | None:
             response = await self.http.post("/v1/auth/token", data={"username": email, "password": password})

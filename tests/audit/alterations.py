@@ -25,7 +25,7 @@ PARTNERS = ("legacy_soap", "payment_provider", "broker")
 
 @dataclass(frozen=True)
 class Place:
-    """Rows of a table in one service's database; `where` is SQL, `key` the columns that tell them apart."""
+    """Rows of a table in one service's database; `where` is SQL, `key` the columns that identify them."""
 
     service: str
     table: str

@@ -118,14 +118,14 @@ class Life(OrderStore):
                 self.payment, self.refunds = "refunded", 1
 
     def collect(self, *, fails: bool) -> None:
-        """The payment provider collects, and tells us."""
+        """The payment provider collects, and sends its webhook."""
         # Also after it was cancelled: the money was on its way.
         if self.payment == "processing" or (self.payment == "canceled" and not fails):
             self.payment = "failed" if fails else "succeeded"
             self.webhooks[f"payment_intent.{'payment_failed' if fails else 'succeeded'}"] = "received"
 
     def hear(self, kind: str) -> None:
-        """Our webhook worker processes what the provider told, also once more."""
+        """Our webhook worker processes the provider's webhook, also once more."""
         decision = domain.mark_paid if kind.endswith("succeeded") else _failed
         try:
             self.decide(lambda order: decision(order, self.payment_id))

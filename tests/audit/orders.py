@@ -1,4 +1,4 @@
-"""An order at each of its stages, with what everybody has on record of it then, as the judgement sees them."""
+"""An order at each of its stages, with every system's record of it then, as the judgement sees them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A shop in which nothing moves, and where it keeps what it knows of the order that was shipped."""
+"""A shop in which nothing moves, and the places of its records of the order that was shipped."""
 
 from __future__ import annotations
 

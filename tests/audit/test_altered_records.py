@@ -126,7 +126,7 @@ async def test_record_that_was_doubled_is_named(quiet: Quiet, kind: str) -> None
 
 
 async def test_mail_that_was_removed_doubled_or_altered_is_named(quiet: Quiet) -> None:
-    """A mail that is gone, is there twice, went to somebody else or is about something else is named."""
+    """A mail that is gone, is there twice, went to another recipient or is about another order is named."""
     path = a_mail(quiet, "shipped")
     content = path.read_bytes()
     async with rewritten(path, None):

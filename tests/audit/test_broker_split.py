@@ -41,7 +41,7 @@ SAID = "2 clusters of RabbitMQ answer to broker.test: one of rabbit@rabbitmq and
 
 @asynccontextmanager
 async def answering(nodes: Mapping[str, tuple[str, str]], patch: pytest.MonkeyPatch) -> AsyncIterator[str]:
-    """Nodes at these addresses, each of which tells its name and its cluster's id; the URL of all of them."""
+    """Nodes at these addresses, each of which returns its name and its cluster's id; the URL of all of them."""
     (port,) = free_ports(1)
     resolve = socket.getaddrinfo
 

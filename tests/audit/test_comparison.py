@@ -251,7 +251,7 @@ def test_refund_that_is_missing_doubled_or_altered_is_named(refunds: list[Refund
 
 
 def test_refunds_that_were_due_belong_to_the_history() -> None:
-    """Late money that was given back is settled; a refund of a payment that nobody has, or of a sale, is named."""
+    """Late money that was given back is settled; a refund of an unknown payment, or of a sale, is named."""
     payment = replace(PAYMENT, status="refunded", refunded=10_050)
     ended = ("order.placed", "order.cancelled", "order.refund_due")
     traces = Traces(payments=[payment], refunds=[REFUND], webhooks=[WEBHOOK], email="ann@shop.test")
@@ -273,7 +273,7 @@ def test_payment_that_is_refunded_in_name_only_is_named() -> None:
 
 @pytest.mark.parametrize("field", sorted(ALTERED))
 def test_order_that_was_altered_contradicts_its_own_history(field: str) -> None:
-    """What the orders service has changed without an event is different from what its events told."""
+    """What the orders service has changed without an event is different from its events."""
     alter, words = ALTERED[field]
     found, text = said(alter(an_order("shipped", *SHIPPED)), settled())
     assert RANKED.index(found) >= RANKED.index(State.DIFFERENT)
@@ -290,7 +290,7 @@ def test_order_that_was_altered_contradicts_its_own_history(field: str) -> None:
     ],
 )
 def test_records_of_an_order_that_was_never_placed_are_named(traces: Traces, words: str) -> None:
-    """What others have on record without the orders service is different, and says who has it."""
+    """A record that other systems have without the orders service is different, and names the system."""
     (finding,) = stranger(traces, around())
     assert finding.state is State.DIFFERENT
     assert words in finding.what

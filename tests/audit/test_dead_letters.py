@@ -28,7 +28,7 @@ QUEUE = "order-mail"
 
 
 async def told_by_mail(quiet: Quiet) -> Event:
-    """The event that told of the shipment, as it was published."""
+    """The event of the shipment, as it was published."""
     of_shipment = f"SELECT * FROM outbox WHERE subject = '{quiet.shipped}' AND type = 'order.shipped'"  # noqa: S608
     async with changing(quiet.shop, "orders") as connection:
         row: Any = (await connection.execute(sql(of_shipment))).mappings().one()

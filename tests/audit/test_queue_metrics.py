@@ -1,4 +1,4 @@
-"""What RabbitMQ tells of its queues at its Prometheus endpoint, read as the audit needs it."""
+"""RabbitMQ's figures of its queues at its Prometheus endpoint, read as the audit needs it."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ async def test_order_that_nothing_moves_is_lost(quiet: Quiet) -> None:
 
 
 async def test_event_that_was_not_published_is_in_flight(quiet: Quiet) -> None:
-    """An event in the outbox is the order's next step. (The relay publishes it, and the consumers know it already.)"""
+    """An event in the outbox is the order's next step. (The relay publishes it; the inboxes have it already.)"""
     place = events(quiet, "order.shipped")
     seen = []
 
@@ -116,7 +116,8 @@ async def test_mail_of_an_order_that_was_never_placed_is_named(quiet: Quiet) -> 
     ],
 )
 async def test_book_that_cannot_be_read_is_said(quiet: Quiet, setting: str, book: str) -> None:
-    """Without one of the books the rest is judged, the missing one is named, and nobody is told that all agree."""
+    """Without one of the books the rest is judged, the missing one is named, and the audit does not call the books
+    equal."""
     nowhere = "http://127.0.0.1:9" if setting.endswith("_URL") else "127.0.0.1:9"
     with environment({**quiet.shop.around.shared, setting: nowhere}):
         report = await look(Settings())

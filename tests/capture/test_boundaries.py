@@ -47,7 +47,7 @@ def captures(span: ReadableSpan) -> dict[str, bytes]:
 
 @asynccontextmanager
 async def smtp_server() -> AsyncIterator[int]:
-    """A mail server that wants to know who is there, and says yes to everybody."""
+    """A mail server that requires a sign-in, and accepts any."""
 
     class Receiver:
         async def handle_DATA(self, _server: Any, _session: Any, _envelope: Any) -> str:  # noqa: N802 - aiosmtpd's
@@ -227,4 +227,4 @@ async def test_a_process_is_told_what_its_settings_say() -> None:
     async with ProcessSettings(otlp_url="http://127.0.0.1:9", env="production").telemetry("a") as process:
         assert process.capture is None
     async with telemetry("a", "", capture=True) as process:
-        assert process.capture is None  # it would be told to nobody
+        assert process.capture is None  # it would be sent nowhere

@@ -46,7 +46,7 @@ HIDING_PLACES = {
 
 @pytest.mark.parametrize("text", HIDING_PLACES.values(), ids=HIDING_PLACES)
 def test_a_secret_is_found_where_it_hides(text: bytes) -> None:
-    """No secret stays, and as many bytes as before do, so that lengths told beside them stay true."""
+    """No secret stays, and as many bytes as before do, so that lengths beside them stay true."""
     found = masked(text)
     assert PLANTED not in found
     assert len(found) == len(text)

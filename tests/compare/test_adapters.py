@@ -74,7 +74,7 @@ async def test_amqp_answers_the_same_where_there_is_a_rabbitmq(tmp_path: Path) -
     ids=lambda p: p.stem,
 )
 def test_adapters_are_short(path: Path) -> None:
-    """Whoever doubts a row reads its adapter: at most 60 lines, client and server."""
+    """A reader who doubts a row reads its adapter: at most 60 lines, client and server."""
     assert len(path.read_text().splitlines()) <= MAX_LINES
 
 

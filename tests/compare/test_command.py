@@ -99,7 +99,7 @@ def test_a_quick_run_of_everything(tmp_path: Path) -> None:
 
 
 def check_reads(own: list[Row]) -> None:
-    """The shop's reads stand in groups; within a group all answers are equal, and who asks is said."""
+    """The shop's reads stand in groups; within a group all answers are equal, and the caller is named."""
     groups: dict[str, set[str]] = {}
     for row in rows_of(own, "E1", level="shop"):
         groups.setdefault(row["group"], set()).add(row["answer_sha256"])

@@ -1,4 +1,4 @@
-"""The counting proxy counts exactly, and stands for a distance or a broken line when told to."""
+"""The counting proxy counts exactly, and stands for a distance or a broken line when set to."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def test_every_block_is_shown_once() -> None:
 
 
 def test_every_link_and_picture_is_there() -> None:
-    """Files that the page names exist, each picture with words for whoever does not see it."""
+    """Files that the page names exist, each picture with words for readers who do not see it."""
     for target in re.findall(r"\]\(([^)#]+)\)", TEXT):
         assert (DOCUMENT.parent / target).exists() or target.startswith("https://"), target
     shown = re.findall(r'<img alt="([^"]{10,})" src="([^"]+)">', TEXT)

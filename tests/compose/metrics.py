@@ -17,7 +17,7 @@ _NAME = re.compile(r"\b([a-z][a-z0-9]*(?:_[a-z0-9]+)+)\b(?!\s*\()")
 
 
 def scraped() -> list[str]:
-    """The URL of each address that Prometheus asks without the profile `scale`."""
+    """The URL of each address that Prometheus scrapes without the profile `scale`."""
     jobs = yaml.safe_load((FOLDER / "prometheus.yml").read_text())["scrape_configs"]
     return [url for job in jobs for url in _urls(job)]
 

@@ -127,7 +127,7 @@ class Stack:
         return httpx.AsyncClient(base_url=self.url(setting), timeout=10)
 
     async def bearer(self, email: str = "demo@shop.test", password: str = "demo") -> dict[str, str]:
-        """The header of somebody who has signed in, once."""
+        """The header of an account that has signed in, once."""
         if email not in self.tokens:
             async with self.client() as http:
                 response = await http.post("/v1/auth/token", data={"username": email, "password": password})
@@ -136,7 +136,7 @@ class Stack:
         return {"Authorization": f"Bearer {self.tokens[email]}"}
 
     async def place(self, product_id: str = "42", *, by: str = "SHOP_GATEWAY_PORT") -> str:
-        """Place an order, as often as it takes to be told that it is accepted; its id."""
+        """Place an order, as often as it takes to be accepted; its id."""
         body = {"items": [{"product_id": product_id, "quantity": 1}]}
         headers = {**await self.bearer(), "Idempotency-Key": uuid.uuid4().hex}
         async with self.client(by) as http:

@@ -110,7 +110,7 @@ async def test_commands_do_their_work_inside_or_say_why_not(stack: Stack, cases:
 
 
 async def test_compose_runs_a_single_command(stack: Stack) -> None:
-    """`docker compose run --rm shop …` as a person types it: what RabbitMQ's consumers hold is told there, too."""
+    """`docker compose run --rm shop …` as a person types it: what RabbitMQ's consumers hold is shown there, too."""
     found = await stack.tool("queues", "--json")
     assert {"order-processing", "order-mail"} <= {each["queue"] for each in found["items"]}
     assert all(isinstance(each["held"], int) for each in found["items"]), json.dumps(found)

@@ -26,7 +26,7 @@ SURFACE = {
     "SHOP_WEBHOOKS_PORT": ["/readyz"],
     "SHOP_CONSOLE_PORT": ["/readyz", "/api/traces"],
 }
-# Asks each address inside for its metrics, and prints {address: names}; what was not yet counted has a type only.
+# Reads each address's metrics inside, and prints {address: names}; what was not yet counted has a type only.
 SCRAPE = r"""
 import re, sys, urllib.request
 def names(url):
@@ -68,7 +68,7 @@ async def test_ports_answer_as_the_surface_says(stack: Stack) -> None:
 
 async def test_no_role_signs_in_to_anothers_database(stack: Stack) -> None:
     """A service's role cannot even connect to another service's database, and the superuser has no password."""
-    # By its name: from its own loopback interface PostgreSQL's image lets anybody in.
+    # By its name: from its own loopback interface PostgreSQL's image lets any role in.
     own = "postgresql://orders:development-only-database-orders@postgres"
     for url in (f"{own}/users", "postgresql://postgres:not-kept@postgres/orders"):
         command = f"psql '{url}' -c 'SELECT 1' 2>&1"
@@ -104,7 +104,7 @@ async def test_its_trace_reaches_the_console(stack: Stack) -> None:
 
 
 async def test_webhook_that_is_not_signed_is_refused(stack: Stack) -> None:
-    """The receiver is reachable from outside, and believes nobody without a signature."""
+    """The receiver is reachable from outside, and refuses a webhook without a signature."""
     async with stack.client("SHOP_WEBHOOKS_PORT") as http:
         headers = {"X-Hub-Signature-256": f"sha256={'0' * 64}", "X-GitHub-Delivery": "1"}
         response = await http.post("/webhooks/github", json={}, headers=headers)
@@ -112,7 +112,7 @@ async def test_webhook_that_is_not_signed_is_refused(stack: Stack) -> None:
 
 
 async def test_dashboards_ask_for_what_is_exported(stack: Stack) -> None:
-    """Each address that Prometheus scrapes answers, and each metric that a dashboard asks for is among the answers."""
+    """Each address that Prometheus scrapes answers, and each metric of a dashboard is among the answers."""
     printed = await stack.compose("exec", "-T", "console", "python", "-c", SCRAPE, *scraped())
     exported = {name for names in ast.literal_eval(printed).values() for name in names}
     assert len(asked()) > 10
@@ -153,7 +153,7 @@ async def test_orders_goes_on_where_it_was_killed(stack: Stack) -> None:
 
 
 async def test_broker_and_database_may_restart(stack: Stack) -> None:
-    """Whoever lost its broker and database finds both again, with all that was accepted, even if they were killed."""
+    """A process that lost its broker and database finds both again with all that was accepted, even after a kill."""
     order_ids = [await stack.place()]
     await stack.compose("restart", "rabbitmq", "postgres", within=120)
     await eventually(lambda: stack.healthy("rabbitmq", "postgres"), within=90)
@@ -181,7 +181,7 @@ async def test_first_start_prints_no_error_of_postgresql(stack: Stack) -> None:
 
 
 async def test_status_is_of_the_shop_around_it(stack: Stack) -> None:
-    """`shop status`, run inside, asks every process that has a port."""
+    """`shop status`, run inside, checks every process that has a port."""
     report = await stack.tool("status", "--json")
     assert report["ready"] is True
     assert {each["name"] for each in report["processes"]} == {spec.name for spec in TABLE if spec.ports}

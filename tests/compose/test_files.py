@@ -52,7 +52,7 @@ def test_every_service_comes_back_and_gets_time_to_end() -> None:
 
 
 def test_only_the_edge_is_published_and_only_here() -> None:
-    """Four services have a port on the host, on its loopback interface unless told otherwise."""
+    """Four services have a port on the host, on its loopback interface by default."""
     published = {name: service["ports"] for name, service in DEFAULT.items() if "ports" in service}
     assert published.keys() == {"gateway", "notifier", "webhooks", "console"}
     for service in SERVICES.values():

@@ -57,7 +57,7 @@ def test_postgres_is_not_healthy_without_the_databases() -> None:
 
 
 def test_load_balancer_asks_what_a_copy_can_do_by_itself() -> None:
-    """Gateways are asked whether they live, since `/readyz` tells of what they call; errors are problem details."""
+    """Gateways are checked for liveness, since `/readyz` depends on their upstreams; errors are problem details."""
     text = (ROOT / "deploy/compose/load_balancer/haproxy.cfg").read_text()
     checks = dict(re.findall(r"^backend (\w+)$.*?option httpchk GET (\S+)", text, re.MULTILINE | re.DOTALL))
     assert checks == {"gateways": "/healthz", "notifiers": "/readyz"}

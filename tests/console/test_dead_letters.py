@@ -42,7 +42,7 @@ async def bury(broker: Broker, data: bytes = b'{"order_id": "o-1"}') -> str:
 
 
 async def test_a_dead_letter_is_listed_and_shown(broker: Broker, env: dict[str, str]) -> None:
-    """`list` tells queue, event and reason; `show` the whole event, whatever its data is."""
+    """`list` prints queue, event and reason; `show` the whole event, whatever its data is."""
     first, second = await bury(broker), await bury(broker, b"not json")
     code, out, _ = await command(env, "dead-letters", "list")
     assert code == 0

@@ -203,7 +203,7 @@ def test_spans_that_are_each_others_parents_do_no_harm() -> None:
 
 
 def test_links_lead_to_hops() -> None:
-    """A span's links are told as the hops that they lead into."""
+    """A span's links are shown as the hops that they lead into."""
     first = span("first", Kind.CLIENT)
     second = replace(span("second", Kind.CLIENT, at=5), links=("first", "elsewhere"))
     assert [hop.links for hop in hops([first, second])] == [(), ("first",)]
@@ -275,7 +275,7 @@ def test_a_dead_letter_and_its_replay_are_noted() -> None:
 
 
 def test_a_hop_has_the_code_and_the_bytes_of_both_sides() -> None:
-    """What was captured where it was asked comes first; where nothing was, the far side's is the same turned round."""
+    """The caller's capture comes first; where nothing was, the far side's is the same turned round."""
     request, response = Captured("grpc", b"ask", 3), Captured("grpc", b"answer", 6)
     place: dict[str, AttributeValue] = {
         "code.file.path": "services/orders/clients.py",

@@ -68,7 +68,8 @@ async def _events(response: httpx.Response) -> AsyncIterator[tuple[str, dict[str
 
 
 async def test_a_trace_can_be_watched_before_it_begins(console: httpx.AsyncClient) -> None:
-    """Waiting for a trace that is not there yet holds up nobody; its hops come as they begin, land and settle."""
+    """Waiting for a trace to come holds up no other request; its hops come as they begin, land and
+    settle."""
     async with watched(console) as events:
         async with asyncio.timeout(5):
             for _ in range(3):
@@ -147,7 +148,7 @@ async def test_only_the_shop_can_be_called(console: httpx.AsyncClient, call: dic
 
 
 async def test_in_production_the_page_only_shows() -> None:
-    """Nobody is signed in as demo where customers are real."""
+    """No call is signed in as demo where customers are real."""
     settings = Settings(console_port=0, console_otlp_port=0, env="production")
     async with run(settings) as running, httpx.AsyncClient(base_url=f"http://127.0.0.1:{running.port}") as client:
         answer = await client.post("/api/play", json={"target": "gateway", "method": "GET", "path": "/v1/products"})

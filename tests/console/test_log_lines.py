@@ -88,7 +88,7 @@ async def _traced(console: httpx.AsyncClient) -> str:
 
 
 async def test_a_hop_has_its_lines(console: httpx.AsyncClient) -> None:
-    """Each line is told with its process, its hop and its facts, in causal order, once, and without secrets."""
+    """Each line comes with its process, its hop and its facts, in causal order, once, and without secrets."""
     trace_id = await _traced(console)
 
     async def arrived() -> list[Any]:
@@ -104,7 +104,7 @@ async def test_a_hop_has_its_lines(console: httpx.AsyncClient) -> None:
 
 
 async def test_one_trace_is_printed(console: httpx.AsyncClient) -> None:
-    """`shop logs --trace` prints its lines, as text or JSON; an order that nobody knows is refused with 2."""
+    """`shop logs --trace` prints its lines, as text or JSON; an unknown order is refused with 2."""
     trace_id = await _traced(console)
     code, out = await _shop(console, "logs", "--trace", trace_id)
     assert code == 0
@@ -119,7 +119,7 @@ async def test_one_trace_is_printed(console: httpx.AsyncClient) -> None:
 
 
 async def test_new_lines_are_followed(console: httpx.AsyncClient) -> None:
-    """`--follow` prints what comes later, too, until it is told to stop."""
+    """`--follow` prints what comes later, too, until it is stopped."""
     trace_id = await _traced(console)
     process = await _started(console, "logs", "--trace", trace_id, "--follow")
     assert process.stdout is not None

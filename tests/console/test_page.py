@@ -1,4 +1,4 @@
-"""The console's page in a real browser: an order on every wire, compare, play, map; by keyboard, and for everybody."""
+"""The console's page in a real browser: an order on every wire, compare, play, map; by keyboard, and accessible."""
 
 from __future__ import annotations
 

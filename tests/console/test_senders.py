@@ -1,4 +1,4 @@
-"""Whoever speaks OTLP is shown: our own processes while they work, and other languages' SDKs."""
+"""Every OTLP sender is shown: our own processes while they work, and other languages' SDKs."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def test_captured_bytes_count() -> None:
 
 
 def test_an_evicted_trace_is_remembered_as_such() -> None:
-    """Whoever asks for a trace that made room is told so; one that never was is not called evicted."""
+    """A trace that made room is called evicted; one that never was is not."""
     store = TraceStore(Bounds(traces=1))
     store.add([span("1", trace_id="old")])
     store.add([span("1", trace_id="new")])
@@ -100,7 +100,7 @@ def test_an_evicted_trace_is_remembered_as_such() -> None:
 
 
 def test_a_watcher_is_told_of_each_change_of_its_trace() -> None:
-    """Whoever watches a trace is called when it grows, when it is evicted, and not any more afterwards."""
+    """A watcher of a trace is called when it grows, when it is evicted, and not any more afterwards."""
     store = TraceStore(Bounds(traces=1))
     told: list[str] = []
     with store.watching("mine", lambda: told.append("mine")):

@@ -22,7 +22,7 @@ def _call(store: TraceStore, trace_id: str, at_s: float, error: str = "") -> Non
 
 
 def test_a_minute_is_counted_by_arrow() -> None:
-    """Rate, failures and latency of an arrow are those of the minute that is asked for, and of no other."""
+    """Rate, failures and latency of an arrow are those of the requested minute, and of no other."""
     store = TraceStore(Bounds())
     history = TrafficHistory(store)
     for number in range(6):
@@ -49,7 +49,7 @@ def test_traces_that_made_room_are_still_counted() -> None:
 
 
 def test_an_open_breaker_is_marked() -> None:
-    """An arrow whose last call the circuit breaker refused says so, until one is made again; queues tell depths."""
+    """An arrow whose last call the circuit breaker refused says so, until one is made again; queues show depths."""
     store = TraceStore(Bounds())
     history = TrafficHistory(store)
     facts = {"shop.protocol": "gRPC", "shop.peer": "orders", "shop.note": "breaker_open"}

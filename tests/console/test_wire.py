@@ -204,7 +204,7 @@ def test_an_smtp_dialogue_is_commands_and_a_mail() -> None:
 
 
 def test_the_reply_of_a_server_is_read_too() -> None:
-    """Replies are told one by one."""
+    """Replies are shown one by one."""
     heard = b"220 sink\r\n250-SIZE\r\n250 OK\r\n550 no such user\r\n"
     parts, meaning = _read(Message(Form.SMTP, heard, len(heard)))
     assert parts[-1].meaning == "refused for good: no such user"

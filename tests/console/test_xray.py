@@ -173,7 +173,7 @@ async def test_both_sides_show_what_crossed_to_what_is_not_ours(shop: Shop) -> N
 
 
 async def test_an_answer_from_the_edge_cache_is_a_hop(shop: Shop) -> None:
-    """A read that no service was asked for is one hop, with its bytes and where the answer came from."""
+    """A read without a call to a service is one hop, with its bytes and where the answer came from."""
     await shop.http.get("/v1/products/42")
     again = await shop.http.get("/v1/products/42")
     assert again.headers["cache-status"].startswith("gateway;hit")

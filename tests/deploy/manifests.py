@@ -46,7 +46,7 @@ def variables(path: Path) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Workload:
-    """A Deployment or StatefulSet: which process it runs, and what that is told beside what all are."""
+    """A Deployment or StatefulSet: its process, and that one's settings beside the common ones."""
 
     process: str
     document: Document
@@ -97,7 +97,7 @@ def _variables(container: Document) -> dict[str, str]:
 
 
 def shared(overlay: Path) -> dict[str, str]:
-    """What an overlay tells every process."""
+    """An overlay's settings for every process."""
     return variables(BASE / "shop.env") | variables(overlay / "shop.env")
 
 

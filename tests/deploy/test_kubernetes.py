@@ -74,7 +74,7 @@ def settings_of(spec: ProcessSpec) -> type[ProcessSettings]:
 
 
 class Asked(dict[str, str]):
-    """An environment that keeps what it was asked for."""
+    """An environment that records the names that were read."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -169,7 +169,7 @@ def test_documentation_names_every_secret_of_production() -> None:
 
 
 def test_development_secrets_are_obviously_that() -> None:
-    """Nobody takes a value of the development overlay for a secret."""
+    """No value of the development overlay looks like a secret."""
     marks = re.compile(r"development-only|ZGV2ZWxvcG1lbnQtb25se|^redis://redis|^shop$")
     for path in (DEV / "secrets").iterdir():
         for name, value in variables(path).items():

@@ -86,7 +86,7 @@ async def test_failure_is_said_in_a_line(url: str, reason: str, monkeypatch: pyt
 
 @pytest.mark.postgres
 async def test_role_that_may_not_is_told_so(postgres_databases: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A database that nobody has made is not made in production."""
+    """A missing database is not made in production."""
     monkeypatch.setenv("SHOP_DATABASE_URL", postgres_databases)
     monkeypatch.setenv("SHOP_ENV", "production")
     done = await shop_migrate("users")
@@ -95,7 +95,7 @@ async def test_role_that_may_not_is_told_so(postgres_databases: str, monkeypatch
 
 
 async def test_service_without_a_database_is_refused() -> None:
-    """Whoever has no database cannot be migrated, and is told who can."""
+    """A process without a database cannot be migrated, and the error names those that can."""
     done = await shop_migrate("gateway")
     assert done.exit_code != 0
     assert "unknown database gateway; known databases: " in str(done.exception)
@@ -145,7 +145,8 @@ class TestProcessesThatDoNotMigrate:
             await starting
 
     async def test_say_what_is_missing(self, place: ProcessSettings, migrations: Path) -> None:
-        """Who has waited in vain says which revision there is, which it needs, and which command brings it there."""
+        """A process that has waited in vain names the revision there, the one it needs, and the command that gets
+        it."""
         async with database(place.database("things"), migrations, create=True) as db:
             add_revision(migrations, 2, "0001")
             with pytest.raises(SchemaBehind, match=r"at revision 0001, but .* needs 0002: run `shop migrate things`"):

@@ -37,7 +37,7 @@ def ours(overlay: Path) -> Iterator[tuple[str, Document, Document]]:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_everything_is_valid(overlay: Path, version: str) -> None:
-    """Every object has the fields that Kubernetes knows, and no others."""
+    """Every object has fields of Kubernetes' schema, and no others."""
     for each in built(overlay):
         if each["kind"] not in FOREIGN:
             kubernetes_validate.validate(each, version, strict=True)

@@ -1,4 +1,4 @@
-"""The NetworkPolicies equal the picture's arrows: read from the YAML, whoever wrote it, at both ends of each."""
+"""The NetworkPolicies equal the picture's arrows: read from the YAML, at both ends of each."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Flow = tuple[str, str, int]
 
 
 def arrows() -> Iterator[Flow]:
-    """Who connects to whom in the picture; who comes through the Ingress is "outside", as is who is far away."""
+    """The connections in the picture; a caller through the Ingress is "outside", as is a far one."""
     for arrow in ARCHITECTURE["arrows"]:
         source, target = arrow["from"], arrow["to"]
         if arrow.get("opened_by") == target:
@@ -55,7 +55,7 @@ def port(target: str, protocol: str) -> int:
 
 
 def allowed(policies: Iterable[Document], way: str) -> set[Flow]:
-    """What policies let in ("ingress") or out ("egress"). Fails for a rule that is open to everybody or every port."""
+    """What policies let in ("ingress") or out ("egress"). Fails for a rule that is open to every address or port."""
     found = set()
     for policy in policies:
         spec = policy["spec"]
@@ -135,7 +135,7 @@ def test_development_allows_exactly_the_arrows() -> None:
 
 
 def test_production_allows_exactly_the_arrows() -> None:
-    """As in development, with other people's systems outside: ours reach them, and they come in as everybody does."""
+    """As in development, with other people's systems outside: ours reach them, and they come in as clients do."""
     found = policies(BASE, PRODUCTION)
     inside = {flow for flow in arrows() if not {flow[0], flow[1]} & {*THEIRS, *STORES}}
     out = {(source, target) for source, target, _ in arrows() if target in {*THEIRS, *STORES}}

@@ -1,4 +1,4 @@
-"""The GitHub workflow runs the same gate as everybody, with no more rights than it needs, and ends."""
+"""The GitHub workflow runs the same gate as a developer, with no more rights than it needs, and ends."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ with_the_shop = pytest.mark.asyncio(loop_scope="module")
 
 DOCS = Path(__file__).parents[2] / "docs"
 ARCHITECTURE = tomllib.loads((DOCS / "architecture.toml").read_text())
-# What is asked of `users` by everybody's chassis.
+# Calls to `users` by every process's chassis.
 IDENTITY = {"shop.users.v1.UserService/GetJwks", "shop.users.v1.UserService/IssueServiceToken"}
 NAMES = {each["name"] for each in ARCHITECTURE["processes"]}
 QUERY = "query { me { orders { items { product { name } } } } }"
@@ -63,7 +63,7 @@ def test_picture_is_up_to_date() -> None:
 
 
 def test_picture_shows_every_process_and_no_other() -> None:
-    """What `shop up` starts is what the picture shows, beside the broker and who is outside."""
+    """What `shop up` starts is what the picture shows, beside the broker and the systems outside."""
     started = {spec.name for spec in TABLE}
     assert started | {"broker", "client", "partners", "operator"} == NAMES
     svg = ET.fromstring((DOCS / "architecture.svg").read_text())  # noqa: S314 - our own
@@ -86,7 +86,7 @@ def test_every_step_of_the_journey_is_in_the_picture() -> None:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shop]:
     """A shop in which everything that can happen has happened."""
-    env = {"SHOP_WEBHOOKS_ALLOW_PRIVATE": "true"}  # the partner who is told is here, too
+    env = {"SHOP_WEBHOOKS_ALLOW_PRIVATE": "true"}  # the partner's endpoint is here, too
     async with shop_in_one_loop(tmp_path_factory.mktemp("shop"), env) as shop:
         await live_through_everything(shop)
         yield shop
@@ -94,7 +94,7 @@ async def shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shop]:
 
 async def live_through_everything(shop: Shop) -> None:
     bearer = await shop.bearer()
-    # The mail server stands in for the partner: whatever it answers, it has been told.
+    # The mail server stands in for the partner: whatever it answers, the webhook has come.
     endpoint = {"url": f"{shop.address('SHOP_MAIL_URL')}/webhooks"}
     assert (await shop.http.post("/v1/webhook-endpoints", json=endpoint, headers=bearer)).status_code == 201
     async with following(shop):
@@ -209,11 +209,11 @@ async def all_spans(shop: Shop) -> dict[str, list[dict[str, Any]]]:
 
 
 def told_by(span: Mapping[str, Any], parents: Mapping[str, Any]) -> Iterable[Edge]:
-    """The edges that one span tells of, among the spans of its trace by id."""
+    """The edges that one span shows, among the spans of its trace by id."""
     service, protocol = span["service"], span["protocol"]
     match span["kind"]:
         case "client":
-            # Where partners are told, nobody here knows by name.
+            # A partner's endpoint has no name here.
             yield service, span["peer"] if span["peer"] in NAMES else "partners", protocol
         case "server" if span["parent_id"] not in parents:
             yield outsider(service, protocol), service, protocol
@@ -226,7 +226,7 @@ def told_by(span: Mapping[str, Any], parents: Mapping[str, Any]) -> Iterable[Edg
 
 
 def outsider(service: str, protocol: str) -> str:
-    """Who calls, where nobody tells: the command line when it is none of the doors for everybody."""
+    """The caller, where no span has it: the command line, unless the callee is one of the public doors."""
     if protocol == "webhook":
         return "partners"
     # A subscription's connection is one trace, and each event that goes through it another.

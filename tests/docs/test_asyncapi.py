@@ -60,7 +60,7 @@ def validator(schema: Any) -> jsonschema.Draft7Validator:
 
 
 def test_the_file_is_what_the_contracts_say() -> None:
-    """The committed document is up to date, and breaks nobody who relies on the one before."""
+    """The committed document is up to date, and breaks no reader of the one before."""
     assert json.loads((ROOT / "docs/asyncapi.json").read_text()) == DOCUMENT
     assert asyncapi_check.main([]) == 0
 
@@ -93,7 +93,7 @@ def test_schemas_and_examples() -> None:
 
 
 def test_every_event_and_queue_is_in_it() -> None:
-    """The events are those that the code knows, and each queue gets what the topology binds it to."""
+    """The events are those of the code, and each queue gets what the topology binds it to."""
     assert MESSAGES.keys() <= event_messages().keys()
     queues = {*TOPOLOGY["queues"], TOPOLOGY["log"]}
     assert queues | event_messages().keys() <= DOCUMENT["channels"].keys()
@@ -171,7 +171,7 @@ HARMLESS: dict[str, Change] = {
 
 @pytest.mark.parametrize("what", BREAKING)
 def test_a_breaking_change_is_found(what: str) -> None:
-    """What takes something from a reader, or asks more of a sender, is named."""
+    """What takes something from a reader, or requires more of a sender, is named."""
     new = copy.deepcopy(DOCUMENT)
     BREAKING[what](new)
     assert breaking_changes(DOCUMENT, new)
@@ -179,7 +179,7 @@ def test_a_breaking_change_is_found(what: str) -> None:
 
 @pytest.mark.parametrize("what", HARMLESS)
 def test_a_harmless_change_is_none(what: str) -> None:
-    """What only adds breaks nobody."""
+    """What only adds breaks no reader."""
     new = copy.deepcopy(DOCUMENT)
     HARMLESS[what](new)
     assert breaking_changes(DOCUMENT, new) == []

@@ -23,7 +23,7 @@ ALONE = re.compile(r"shop fault|shop audit")
 AT_ONCE = 3
 # Ports of second copies, as the page has them.
 COPIES = ("8100", "8110", "8443", "9001", "50156")
-# What a shop that is started for a test is told besides its ports.
+# The settings of a shop that is started for a test, besides its ports.
 TOLD = ("SHOP_DATA_DIR", "SHOP_PAYMENT_DELAY", "SHOP_RETRY_DELAYS", "SHOP_SIGN_IN_RATE_LIMIT", "SHOP_REQUEST_BUDGET")
 
 

@@ -121,7 +121,7 @@ def named(recipe: Recipe) -> str:
 
 
 def test_the_other_commands_exist() -> None:
-    """What a newcomer is told to run before the lists is there: make targets, tests, programs."""
+    """What a newcomer has to run before the lists is there: make targets, tests, programs."""
     commands = "".join(re.findall(r"^```sh\n(.*?)^```", GUIDE.partition("## Add a route")[0], re.MULTILINE | re.DOTALL))
     assert set(re.findall(r"^make ([a-z-]+)$", commands, re.MULTILINE)) >= {"setup-dev", "up", "test", "check"}
     dry = re.sub(r"^make ", "make -n ", commands, flags=re.MULTILINE)

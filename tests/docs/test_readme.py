@@ -87,7 +87,7 @@ def test_every_block_is_run_or_has_a_reason_not_to_be() -> None:
 
 
 def test_make_targets_exist() -> None:
-    """Whatever the README tells us to make can be made."""
+    """Every make target in the README exists."""
     targets = set(re.findall(r"\bmake ([a-z-]+)", CODE))
     assert targets
     for target in targets:
@@ -223,7 +223,7 @@ async def test_graphql_answers_in_one_query(terminal: Terminal) -> None:
     ("beginning", "greeting"), [(WEBSOCKET, b"listening"), (SSE, b"retry:")], ids=["WebSocket", "SSE"]
 )
 async def test_events_are_shown_as_they_happen(terminal: Terminal, beginning: str, greeting: bytes) -> None:
-    """Whoever listens sees that an order is placed."""
+    """A listener sees that an order is placed."""
     token = (await terminal.run("echo $TOKEN")).strip()
     env = {**terminal.shop.around.shared, "TOKEN": token}
     async with listening(translated(block(beginning), terminal.shop), env) as printed:

@@ -52,7 +52,7 @@ UNKNOWN: dict[str, Any] = {"name": "wrapt", "skip_reason": "not found"}
     ],
 )
 def test_what_was_not_audited_is_said(given: dict[str, Any] | None, code: int, said: str) -> None:
-    """A registry that is silent, or that does not know a dependency, is no good news; a vulnerability fails."""
+    """A registry that is silent, or that does not have a dependency, is no good news; a vulnerability fails."""
     found, told = verdict(given, "no route to host")
     assert found == code
     assert said in told

@@ -54,7 +54,7 @@ def test_calls_come_before_what_they_set_off() -> None:
 
 
 def test_the_order_of_arrival_makes_no_difference() -> None:
-    """The same hops, told in any order, draw the same."""
+    """The same hops, in any order, draw the same."""
     drawn = diagram([ORDER])
     for start in range(len(ORDER)):
         assert diagram([[*ORDER[start:], *ORDER[:start]]]) == drawn

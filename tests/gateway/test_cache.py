@@ -209,8 +209,7 @@ async def test_refused_write_changes_nothing(shop: Shop) -> None:
 
 
 async def test_event(shop: Shop, broker: Broker) -> None:
-    """When the catalogue says that a product has changed, the next read is fresh, through whichever gateway it was
-    changed."""
+    """When the catalogue says that a product has changed, the next read is fresh, whichever gateway took the change."""
 
     async def follows() -> bool:
         # Until the gateway reads the log, an event may come too early for it.

@@ -19,8 +19,7 @@ TIMEOUT = 10.0
 
 @dataclass
 class FakeNotifier:
-    """Speaks the notifier's protocol: `say` is an event for every subscriber; `after` has the subscribers'
-    positions."""
+    """Speaks the notifier's protocol: `say` is an event for every subscriber; `after` has their positions."""
 
     position: int = 100
     port: int = 0

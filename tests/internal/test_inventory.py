@@ -112,8 +112,8 @@ async def test_a_scanner_needs_a_token(start: Start) -> None:
 
 
 async def test_the_erp_hears_of_goods_even_if_it_was_away(start: Start, erp: FakeErp) -> None:
-    """While the ERP is away scanning goes on; it gets the adjustments when it is back, also if inventory was restarted
-    meanwhile."""
+    """While the ERP is away scanning goes on; it gets the adjustments when it is back, also after a restart of
+    inventory."""
     erp.away = True
     scanner = Scanner()
     async with start() as inventory:

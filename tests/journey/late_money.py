@@ -21,7 +21,7 @@ async def settled(shop: Shop) -> None:
 
 
 def forget_the_end(shop: Shop, order_id: str) -> None:
-    """Make the provider one that does not know of the order's end, as those are that cannot close an order."""
+    """Make the provider one that does not get the order's end, like those that cannot close an order."""
     with closing(sqlite3.connect(shop.around.data_dir / "payment_provider.sqlite", timeout=10)) as books, books:
         assert books.execute("DELETE FROM closed_orders WHERE order_id = ?", (order_id,)).rowcount == 1
 
@@ -40,7 +40,7 @@ async def books_of(shop: Shop, order_id: str) -> tuple[list[dict[str, Any]], lis
 
 
 async def ended_order(shop: Shop) -> str:
-    """An order that was rejected, for there are three pieces, and undone; no payment was asked for."""
+    """An order that was rejected, for there are three pieces, and undone; no payment was requested."""
     order_id = str((await shop.place(("7", 4))).json()["id"])
     await settled(shop)
     assert await shop.status(order_id) == "rejected"

@@ -1,4 +1,4 @@
-"""The dashboard: what is sold reaches the report, GraphQL, and every admin who is connected."""
+"""The dashboard: what is sold reaches the report, GraphQL, and every connected admin."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ async def first_of_stream(shop: Shop, subscribed: asyncio.Event) -> dict[str, An
 
 
 async def test_a_sale_reaches_the_dashboard(shop: Shop) -> None:
-    """A paid order is in the day's, the product's and the customer's row, and both WebSocket and SSE tell of it."""
+    """A paid order is in the day's, the product's and the customer's row, and both WebSocket and SSE send it."""
     before = {by: await report(shop, by, key=key) for by, key in (("day", ""), ("product", "42"), ("customer", "123"))}
     subscribed = asyncio.Event()
     async with watching(shop) as socket:

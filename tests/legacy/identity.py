@@ -41,7 +41,7 @@ class StubUsers(UserServiceServicer):
 async def stub_users() -> AsyncIterator[str]:
     """The stub, listening; its address."""
     server = grpc.aio.server()
-    add_UserServiceServicer_to_server(StubUsers(), server)  # type: ignore[abstract] # it answers what is asked, no more
+    add_UserServiceServicer_to_server(StubUsers(), server)  # type: ignore[abstract] # it implements what the test calls, no more
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:

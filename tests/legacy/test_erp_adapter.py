@@ -31,7 +31,7 @@ from tests.shop import free_ports
 
 
 class Shop:
-    """Our side of the adapter: calls it as those of our processes that may, or as somebody else (subject, role)."""
+    """Our side of the adapter: calls it as those of our processes that may, or as another caller (subject, role)."""
 
     def __init__(self, stub: ErpServiceStub, somebody: tuple[str, str] | None) -> None:
         self._stub = stub
@@ -214,7 +214,7 @@ async def test_a_login_that_is_refused_is_said(erp: Running) -> None:
 
 
 async def test_the_adapter_starts_before_the_erp_and_outlives_it(moved: TheirSettings) -> None:
-    """While the ERP is down callers are told at once; when it is there, or there again, all works without a restart."""
+    """While the ERP is down callers get an error at once; when it is there (again), all works without a restart."""
     request = pb.GetStockLevelsRequest(product_ids=["42"])
     async with adapter(moved.port) as shop:
         down = await shop.refused("GetStockLevels", request)
@@ -268,7 +268,7 @@ async def test_production_refuses_the_demo_account(tmp_path: Path) -> None:
 
 
 def test_both_ends_agree_on_the_demo_account() -> None:
-    """The ERP's demo account is the one that the adapter uses unless told otherwise."""
+    """The ERP's demo account is the one that the adapter uses by default."""
     assert (TheirSettings.user, TheirSettings.password) == (
         Settings().legacy_soap_user,
         Settings().legacy_soap_password,

@@ -40,7 +40,7 @@ def test_a_repeated_order_gets_the_same_number(customer: Customer) -> None:
 
 
 def test_a_reference_is_good_for_one_order(customer: Customer) -> None:
-    """A repeated CreateSalesOrder that asks for something else is refused, and the first order stays as it is."""
+    """A repeated CreateSalesOrder with other content is refused, and the first order stays as it is."""
     customer.call("CreateSalesOrder", **customer.order("order-1", 2))
     for other in (
         customer.order("order-1", 3),

@@ -51,7 +51,7 @@ def start(data_dir: Path, port: int, **settings: str) -> tuple[subprocess.Popen[
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_after_the_calls_in_flight(tmp_path: Path, signum: signal.Signals) -> None:
-    """Told to stop, the process refuses new connections, answers what it is working on, and exits with 0."""
+    """On SIGTERM, the process refuses new connections, answers what it is working on, and exits with 0."""
     (port,) = free_ports(1)
     process, said = start(tmp_path, port)
     assert said == b"\n"
@@ -106,7 +106,7 @@ def test_where_logs_are_json_every_line_is(tmp_path: Path) -> None:
 
 
 def test_an_uncaught_error_is_json_too(tmp_path: Path) -> None:
-    """What ends the process is told in the format of all its lines."""
+    """What ends the process is logged in the format of all its lines."""
     (port,) = free_ports(1)
     process, said = start(tmp_path, port, SHOP_LOG_FORMAT="json", SHOP_LEGACY_SOAP_FAULTS='{"delay_ms": -1}')
     output, _ = process.communicate(timeout=20)

@@ -1,4 +1,4 @@
-"""The ERP's health is told however busy it is, and nobody keeps it waiting for a head."""
+"""The ERP answers health checks however busy it is, and no client keeps it waiting for a head."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def page(url: str) -> str:
 
 
 def test_who_joins_is_shown(url: str, tmp_path: Path) -> None:
-    """A check of one who has joined is on the page, with a name that is text there; one who has not is not."""
+    """A check of a student who has joined is on the page, with a name that is text there; any other is not."""
     assert tell(tmp_path, KEPT) == ""
     assert "kept</td>" not in page(url)
     join(tmp_path, f"{url}/", "Ada <script>")
@@ -63,6 +63,6 @@ def test_names_are_bounded() -> None:
 
 
 def test_a_board_that_is_away_harms_no_check(tmp_path: Path) -> None:
-    """What cannot be told is one line, and no error."""
+    """What cannot be sent is one line, and no error."""
     join(tmp_path, "http://127.0.0.1:9", "Ada")
     assert "does not answer" in tell(tmp_path, KEPT)

@@ -29,7 +29,7 @@ def test_a_target_gets_what_it_installs(target: Target, python: str) -> None:
 
 
 def test_wheels_are_those_of_the_target(tmp_path: Path) -> None:
-    """pip is told the system and the Python for which packages are wanted, not the ones that it runs on."""
+    """pip gets the system and the Python for which packages are wanted, not the ones that it runs on."""
     told = " ".join(command(TARGETS[2], "3.14", tmp_path / "list", tmp_path))
     assert "--python-version 3.14" in told
     assert "--platform macosx_14_0_arm64" in told

@@ -52,7 +52,7 @@ def test_patches_fit_and_are_small(lesson: Lesson, tmp_path: Path) -> None:
 def test_broken_code_passes_the_tools(tmp_path: Path) -> None:
     """With every break at once, in every file that one touches, ruff and mypy are content: a break is one of meaning.
 
-    So are the scripts of the lessons, which mypy cannot tell apart by their names.
+    So are the scripts of the lessons, which mypy cannot distinguish by their names.
     """
     tree = clone(tmp_path)
     touched: set[str] = set()

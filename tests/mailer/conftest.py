@@ -37,7 +37,7 @@ class PlainPasswords:
 
 
 def unused_port() -> int:
-    """A port that somebody else could take, but nobody does."""
+    """A port that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -95,7 +95,7 @@ class Post:
         return found
 
     async def settled(self) -> bool:
-        """Whether nothing is waiting to be told, nor held by somebody who is at it."""
+        """Whether no event is waiting, nor held by a consumer."""
         depths = {depth.queue: depth for depth in await self.broker.depths()}
         return depths["order-mail"].ready + depths["order-mail"].delayed == 0
 

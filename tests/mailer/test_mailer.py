@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     ],
 )
 async def test_each_kind_of_event_becomes_a_mail(post: Post, kind: str, facts: dict[str, str], said: str) -> None:
-    """Each event that a customer is told about becomes a mail that names the order and says what happened."""
+    """Each event for the customer becomes a mail that names the order and says what happened."""
     event = order_event(kind, **facts)
     async with post.users(), post.mailer():
         await post.broker.publish([event])
@@ -120,7 +120,7 @@ async def test_mail_waits_for_the_smtp_server(post: Post, caplog: pytest.LogCapt
 
 
 async def test_unknown_customer_is_left_to_a_person(post: Post) -> None:
-    """An event about a customer whom users does not know is dead-lettered at once."""
+    """An event about an unknown customer is dead-lettered at once."""
     event = order_event("shipped", user_id="nobody")
     async with post.users(), post.mailer():
         await post.broker.publish([event])
@@ -151,7 +151,7 @@ def test_same_event_renders_the_same_mail() -> None:
     ("total", "free"), [("0.00", True), ("0", True), ("0.000", True), ("0.01", False), ("10", False)]
 )
 def test_a_free_order_is_not_to_be_paid(total: str, free: bool) -> None:
-    """The mail of an order that costs nothing asks for no payment; every other one names the amount."""
+    """The mail of an order that costs nothing requests no payment; every other one names the amount."""
     facts = {"total": total, "currency": "EUR"}
     mail = render(
         News("e1", "confirmed", "o1", "u1", datetime(2026, 1, 5, tzinfo=UTC), facts), Customer("Eve", "e@x.test")

@@ -19,7 +19,7 @@ from tests.waiting import eventually
 
 
 class MailServer:
-    """A mail server that tells its connections apart, and refuses mails to `nobody@shop.test`."""
+    """A mail server that counts by connection, and refuses mails to `nobody@shop.test`."""
 
     def __init__(self) -> None:
         self.connections: list[Any] = []

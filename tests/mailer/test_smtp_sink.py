@@ -124,7 +124,7 @@ async def test_mail_of_before_recipients_were_kept_has_none(tmp_path: Path) -> N
 
 
 async def test_unknown_mail_is_not_found(tmp_path: Path) -> None:
-    """A Message-ID that nobody has sent is 404, however it is spelled."""
+    """An unknown Message-ID is 404, however it is spelled."""
     async with bootstrap.run(settings(tmp_path)) as sink, httpx.AsyncClient() as http:
         for message_id in ("nothing@shop.test", "..%2F..%2Fetc%2Fpasswd"):
             response = await http.get(f"http://127.0.0.1:{sink.mail_port}/mails/{message_id}")
@@ -141,7 +141,7 @@ async def test_too_large_a_mail_is_refused(tmp_path: Path) -> None:
 
 
 async def test_oldest_mails_go_when_there_are_too_many(tmp_path: Path) -> None:
-    """A mailbox keeps as many mails as it was told to, the newest ones."""
+    """A mailbox keeps as many mails as its limit, the newest ones."""
     mailbox = Mailbox.open(tmp_path, keep=2)
     for number in range(3):
         await mailbox.add(a_mail(f"<{number}@shop.test>").as_bytes(), RECIPIENTS)

@@ -1,4 +1,4 @@
-"""MCP's Streamable HTTP at the gateway: who is let in, what is counted, and what any copy can answer."""
+"""MCP's Streamable HTTP at the gateway: callers that are admitted, counts, and answers of any copy."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def test_there_is_no_session(shop: Shop) -> None:
 
 
 async def test_one_call_counts_once(tmp_path: Path) -> None:
-    """A tool that asks the gateway twice costs its user one request of the limit."""
+    """A tool that calls the gateway twice costs its user one request of the limit."""
     async with shop_in_one_loop(tmp_path, {"SHOP_USER_RATE_LIMIT": "3/minute"}) as shop:
         bearer = await shop.bearer()
         for _ in range(3):

@@ -96,7 +96,7 @@ async def test_an_order_is_placed_when_its_user_agrees(shop: Shop, connect: Conn
 async def test_nothing_is_ordered_when_its_user_does_not_agree(
     shop: Shop, connect: Connect, answer: ElicitResult
 ) -> None:
-    """A user who does not agree gets no order, and the agent is told so."""
+    """A user who does not agree gets no order, and the agent's answer says so."""
 
     async def refuse(_: Any, __: ElicitRequestParams) -> ElicitResult:
         return answer
@@ -122,7 +122,7 @@ async def test_a_client_that_cannot_ask_has_to_confirm_itself(shop: Shop, connec
 
 
 async def test_a_repeated_key_orders_once(shop: Shop, connect: Connect) -> None:
-    """An agent that asks again with its key after a lost answer gets the same order."""
+    """An agent that calls again with its key after a lost answer gets the same order."""
     call = {"items": ONE, "idempotency_key": new_key(), "confirm": True}
     before = await orders_of(shop)
     async with connect() as client:
@@ -189,7 +189,7 @@ async def test_an_order_is_read_only_by_whom_it_concerns(shop: Shop, connect: Co
 
 
 async def test_a_listener_hears_of_its_own_orders(shop: Shop, connect: Connect) -> None:
-    """A subscription to an order tells of each change, and of no other order's."""
+    """A subscription to an order sends each change, and of no other order's."""
     order_id = (await shop.place(("42", 1), key=new_key())).json()["id"]
     wanted = [f"order://{order_id}"]
     async with connect() as client, asyncio.timeout(30), client.listen(resource_subscriptions=wanted) as news:
@@ -199,7 +199,7 @@ async def test_a_listener_hears_of_its_own_orders(shop: Shop, connect: Connect) 
 
 
 async def test_only_administrators_listen_to_products(connect: Connect) -> None:
-    """What the notifier would never tell a customer is not acknowledged to them either."""
+    """A topic that the notifier never sends a customer is not acknowledged to them either."""
     wanted = ["product://42"]
     async with connect() as client, asyncio.timeout(30), client.listen(resource_subscriptions=wanted) as news:
         assert not news.honored.resource_subscriptions

@@ -1,1 +1,1 @@
-"""What Prometheus is told, by Prometheus itself."""
+"""The shop's metrics, as Prometheus itself reads them."""

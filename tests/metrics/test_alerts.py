@@ -61,7 +61,7 @@ async def meanwhile(shop: Shop, *paths: str, headers: Mapping[str, str] | None =
 
 
 async def test_without_the_erp(tmp_path: Path) -> None:
-    """Orders wait, ever longer; its breaker opens, its hops fail; and an event that no order knows is a dead letter."""
+    """Orders wait, ever longer; its breaker opens, its hops fail; and an event without an order is a dead letter."""
     async with (
         shop_with_metrics(tmp_path, FREELY, without=("legacy_soap", "mailer")) as shop,
         prometheus(shop, tmp_path) as http,
@@ -78,7 +78,7 @@ async def test_without_the_erp(tmp_path: Path) -> None:
 
 
 async def test_with_a_slow_way_to_the_catalog(tmp_path: Path) -> None:
-    """Reads are answered late: the edge is told to be slow."""
+    """Reads are answered late: the edge is set to be slow."""
     listen, behind = free_ports(2)
     link = LinkSpec("gateway->catalog", "gateway", "catalog", "gRPC", ("127.0.0.1", listen), ("127.0.0.1", behind))
     env = {
@@ -98,7 +98,7 @@ async def test_with_a_slow_way_to_the_catalog(tmp_path: Path) -> None:
 
 
 async def test_without_orders(tmp_path: Path) -> None:
-    """Its routes fail, and the edge is told to."""
+    """Its routes fail, as the edge is set to."""
     async with (
         shop_with_metrics(tmp_path, FREELY, without=("orders",)) as shop,
         prometheus(shop, tmp_path) as http,
@@ -108,7 +108,7 @@ async def test_without_orders(tmp_path: Path) -> None:
 
 
 async def test_without_the_broker(tmp_path: Path) -> None:
-    """What was accepted waits in the outbox, and that is told."""
+    """What was accepted waits in the outbox, and an alert fires."""
     (port,) = free_ports(1)
     env = {**FREELY, "SHOP_BROKER_URL": f"amqp://guest:guest@127.0.0.1:{port}/"}
     async with shop_with_metrics(tmp_path, env) as shop, prometheus(shop, tmp_path) as http:

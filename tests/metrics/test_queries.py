@@ -21,7 +21,7 @@ from tests.waiting import eventually
 pytestmark = pytest.mark.timeout(300)
 needs_prometheus = pytest.mark.prometheus
 
-# What only RabbitMQ's own exporter tells; the composed shop's tests ask for these (tests/compose).
+# Metrics of RabbitMQ's own exporter alone; the composed shop's tests read these (tests/compose).
 OF_RABBITMQ = "rabbitmq_"
 
 
@@ -34,7 +34,7 @@ async def shop_with_metrics(folder: Path, env: Mapping[str, str] | None = None, 
 
 
 async def _traffic(shop: Shop) -> None:
-    """An order that ships, reads, what is not there, and a client that asks too often."""
+    """An order that ships, reads, what is not there, and a client that calls too often."""
     placed = await shop.place(("42", 1))
     order_id = placed.json()["id"]
 

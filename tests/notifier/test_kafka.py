@@ -109,8 +109,7 @@ async def test_a_repeat_reaches_clients_once(on_kafka: Stage) -> None:
 
 
 async def test_position_of_the_log_before_answers_resync(on_kafka: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that was served from the broker's own log, before Kafka was there, gets a resync: it has to read the
-    present state."""
+    """A client that was served from the broker's own log, before Kafka was there, gets a resync."""
     monkeypatch.setattr("services.notifier.delivery.session._BEHIND_SECONDS", 0.1)
     await on_kafka.broker.publish(spread(1, 40))
     async with on_kafka.notifier() as copy, copy.client() as client:

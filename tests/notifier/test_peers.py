@@ -163,8 +163,7 @@ async def resident(pid: int) -> int:
 
 
 async def test_flood_is_read_no_faster_than_allowed(stage: Stage) -> None:
-    """Pings of the protocol count as frames: a flood of them is read at the client's rate, and no other client
-    waits."""
+    """Pings of the protocol count as frames: a flood is read at the client's rate, and no other client waits."""
     async with (
         stage.notifier(notifier_rate=50.0, notifier_burst=5.0) as copy,
         copy.client(ping_interval=None) as flood,

@@ -65,7 +65,7 @@ async def test_completion_and_documentation(shop: Shop) -> None:
 @pytest.mark.browser
 @pytest.mark.timeout(240)
 async def test_a_subscription_is_told_of_an_order(shop: Shop) -> None:
-    """The prepared subscription shows an order's changes as they happen, as the one who is signed in."""
+    """The prepared subscription shows an order's changes as they happen, as the signed-in account."""
     async with browser_page() as page:
         await opened(page, shop)
         await page.get_by_role("tab", name="OrderUpdates").click()
@@ -90,7 +90,7 @@ async def test_a_subscription_is_told_of_an_order(shop: Shop) -> None:
 
 
 async def test_the_page_allows_no_script_but_its_own(start_shop: StartShop) -> None:  # noqa: F811
-    """Its policy allows nothing inline and nothing from elsewhere; who does not want HTML does not get the page."""
+    """Its policy allows nothing inline and nothing from elsewhere; a client without HTML in Accept gets no page."""
     async with start_shop() as shop:
         page = await shop.client.get("/graphql", headers={"accept": "text/html,*/*"})
         assert page.headers["content-type"] == "text/html; charset=utf-8"

@@ -77,7 +77,7 @@ async def test_a_newcomer_finds_the_way(shop: Shop) -> None:
 
 
 async def test_lists_are_json_for_programs(shop: Shop) -> None:
-    """Who does not name HTML gets the mails and the traces as JSON, as before."""
+    """A client that does not accept HTML gets the mails and the traces as JSON, as before."""
     for setting, path in (("SHOP_MAIL_PORT", "/mails"), ("SHOP_CONSOLE_PORT", "/api/traces")):
         answer = await shop.http.get(f"http://127.0.0.1:{shop.address(setting)}{path}", headers={"accept": "*/*"})
         assert answer.headers["content-type"] == "application/json"
@@ -109,6 +109,6 @@ def test_a_host_that_is_none(host: str) -> None:
 
 
 def test_production_lists_no_other_ports() -> None:
-    """In production a page tells of its own port alone."""
+    """In production a page names its own port alone."""
     assert StartPage.of("Gateway", "y", env="production").elsewhere == ()
     assert {link.title for link in StartPage.of("Gateway", "y", env="development").elsewhere} >= {"Console", "Mails"}

@@ -69,7 +69,7 @@ async def test_a_rebuild_that_is_killed_goes_on(log: Log) -> None:
 
 
 async def test_a_repeat_starts_no_other_rebuild(database_url: str, tmp_path: Path) -> None:
-    """While one is under way, whoever asks for another is given that one."""
+    """While one is under way, a request for another returns that one."""
     broker = await connect(f"embedded:{tmp_path / 'broker.sqlite'}", SHOP_TOPOLOGY)
     async with opened("reports", url_of("reports", database_url, tmp_path)) as db:
         generations = Generations(db, broker.log, asyncio.Event())

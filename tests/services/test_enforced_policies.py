@@ -41,8 +41,7 @@ async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
 
 
 async def callers(shop: Shop) -> list[tuple[Principal, str]]:
-    """An anonymous caller, a customer, an admin, and each process that has an identity of its own, with their
-    tokens."""
+    """An anonymous caller, a customer, an admin, and each process with an identity of its own, with their tokens."""
     found = [
         (ANONYMOUS, ""),
         (Principal("123", "customer"), await shop.token()),

@@ -321,8 +321,7 @@ async def test_records_are_the_admins_and_say_what_is_unpublished(orders_service
 async def test_locked_database_is_told_and_the_order_succeeds_afterwards(
     orders_service: Service, tmp_path: Path
 ) -> None:
-    """While another process holds the database, an order is refused with a time to come back, and nothing stays of
-    it."""
+    """While another process holds the database, an order is refused with a Retry-After, and nothing stays."""
     caller = orders_service.as_("u1")
     await placed(caller, "before")
     request = pb.PlaceOrderRequest(items=KEYBOARD, idempotency_key="key")

@@ -31,7 +31,7 @@ SIGNER = JwtSigner([new_signing_key()], lifetime=60)
 
 
 class Caller:
-    """Somebody who talks to storage; refusals are raised as `ShopError`."""
+    """A caller of storage; refusals are raised as `ShopError`."""
 
     def __init__(self, stub: StorageServiceAsyncStub, subject: str, role: str) -> None:
         self.stub = stub
@@ -117,7 +117,7 @@ def start(settings: Settings) -> Start:
 
 @pytest.fixture
 async def caller(start: Start) -> AsyncIterator[As]:
-    """A running storage: `caller("123")` is a customer, `caller()` nobody."""
+    """A running storage: `caller("123")` is a customer, `caller()` anonymous."""
     async with start() as as_caller:
         yield as_caller
 

@@ -1,4 +1,4 @@
-"""What an uploader is told when the disk does not take the file."""
+"""An uploader's error when the disk does not take the file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from services.storage.partial_upload import ArrivingFile
 async def test_a_disk_that_does_not_take_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: str
 ) -> None:
-    """A full or failing disk is told as what it is, with when to come back, and leaves nothing behind."""
+    """A full or failing disk has its own error, with when to come back, and leaves nothing behind."""
 
     def refuse(_file: ArrivingFile, _block: memoryview) -> None:
         raise OSError(number, os.strerror(number))

@@ -166,7 +166,7 @@ class NoStorage:
 
 
 async def test_what_can_never_be_written_is_left_to_a_person() -> None:
-    """An event that cannot be read, or is about an order that nobody knows, is not tried again and again."""
+    """An event that cannot be read, or is about an unknown order, is not tried again and again."""
     orders = StubOrders()
     consumer = InvoiceConsumer(orders, NoStorage())  # type: ignore[arg-type]
     with pytest.raises(PermanentFailure):

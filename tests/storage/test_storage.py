@@ -152,7 +152,7 @@ async def test_vanishing_reader(caller: As, caplog: pytest.LogCaptureFixture) ->
 
 
 async def test_ownership(caller: As) -> None:
-    """A file is there for its owner, administrators and processes; for everybody else it does not exist."""
+    """A file is there for its owner, administrators and processes; for any other caller it does not exist."""
     file = await caller("123").upload(b"mine")
     for subject, role in [("123", "customer"), ("1", "admin"), ("gateway", "service")]:
         assert await caller(subject, role).download(file.id) == [b"mine"]
@@ -211,7 +211,7 @@ async def test_restart(start: Start) -> None:
 
 
 async def test_what_is_kept_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bytes are synchronized before the rename that keeps them, and the folder's entries before anybody is told."""
+    """The bytes are synchronized before the rename that keeps them, and the folder's entries before the answer."""
     done: list[str] = []
     fsync, replace = os.fsync, Path.replace
 
@@ -314,7 +314,7 @@ async def test_sweeping_while_many_upload(start: Start, contents: Contents) -> N
 
 
 async def test_a_download_that_broke_off_goes_on(caller: As) -> None:
-    """Whoever has read some of a file asks for the rest by offset, and has all of it without a byte twice."""
+    """A reader of a part of a file requests the rest by offset, and has all of it without a byte twice."""
     content = os.urandom(LIMIT)
     customer = caller("123")
     file = await customer.upload(*[content[at : at + MAX_PIECE] for at in range(0, LIMIT, MAX_PIECE)])

@@ -29,7 +29,7 @@ class Answer:
 async def answers(port: int, *pieces: bytes, within: float = 10.0) -> list[Answer]:
     """Everything that is answered until the server closes the connection, or has nothing more to say.
 
-    The last request of ours asks for the connection to be closed, so that no answer can be missed.
+    The last request of ours has the connection closed, so that no answer can be missed.
     """
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:

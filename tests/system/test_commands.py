@@ -200,7 +200,7 @@ async def test_doctor_finds_nothing_wrong_where_the_shop_runs(shop: RealShop) ->
 
 
 async def test_down_ends_it_and_reset_removes_its_state(tmp_path: Path) -> None:
-    """`shop reset` asks first; then it ends the shop and removes what is its own, and nothing else."""
+    """`shop reset` asks the user first; then it ends the shop and removes what is its own, and nothing else."""
     async with real_shop(tmp_path) as shop:
         (tmp_path / "notes.txt").write_text("mine")
         assert (await run(shop, "reset", given="n\n"))[0] == 1

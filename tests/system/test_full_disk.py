@@ -111,7 +111,7 @@ async def test_full_disk_refuses_and_loses_nothing(disk: SmallDisk) -> None:
             filler.free()
             await eventually(lambda: len(customers.orders) >= accepted + 5, within=20)
         assert customers.wrong == []
-        # No process had to be started again, and the supervisor can write what it knows.
+        # No process had to be started again, and the supervisor can write its state.
         assert shop.all_ready()
         assert {name: row["pid"] for name, row in shop.processes().items()} == before
         await nothing_is_lost(shop, customers, disk)

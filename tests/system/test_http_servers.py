@@ -28,7 +28,7 @@ _URLS = {
     "smtp_sink": "SHOP_MAIL_URL",
 }
 SERVERS = [*_URLS, "health", "metrics"]
-# A path that can only be read, and what it can be asked for.
+# A path that can only be read, and its methods.
 _READ_ONLY = dict.fromkeys(_URLS, "/healthz") | {"legacy_soap": "/", "health": "/healthz", "metrics": "/metrics"}
 
 Ports = Mapping[str, int]
@@ -147,7 +147,7 @@ async def test_no_path_is_redirected(ports: Ports, server: str) -> None:
 
 @pytest.mark.parametrize("server", SERVERS)
 async def test_no_such_path_and_no_such_method_are_problems(ports: Ports, server: str) -> None:
-    """404, and 405 with what the path can be asked for (RFC 9110, section 15.5.6)."""
+    """404, and 405 with the path's methods (RFC 9110, section 15.5.6)."""
     missing = await answer(ports[server], request("/nowhere"))
     assert missing.status == 404
     missing.problem()
@@ -188,7 +188,7 @@ _SLOW_CLIENTS = 200
 
 
 async def _slow(port: int, begun: bytes, *, answered_before: bool, trickles: bool) -> bytes:
-    """What a client is told that does not complete its head, until the server closes the connection."""
+    """The answer to a client that does not complete its head, until the server closes the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     sending: asyncio.Task[None] | None = None
 

@@ -54,7 +54,7 @@ async def test_every_refund_survives_a_kill(tmp_path: Path, engines: dict[str, s
 
 
 async def test_refund_that_waits_is_in_flight(tmp_path: Path, engines: dict[str, str]) -> None:
-    """While the worker stands still, the audit knows what will give the money back; afterwards all is settled."""
+    """While the worker stands still, the audit names what will give the money back; afterwards all is settled."""
     async with real_shop(tmp_path, engines) as shop:
         order_id = await ended_order(shop)
         with environment(shop.around.shared):

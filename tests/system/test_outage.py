@@ -98,7 +98,7 @@ async def test_orders_outlive_an_outage(process: str, tmp_path: Path, engines: d
         assert cancelled.status_code == 202, cancelled.text
         await outage.shop.is_back("order_worker", outage.shop.kill("order_worker"))
         await eventually(lambda: datetime.now(UTC) > began + 2 * RESERVATION_TTL, within=30)
-        # The stock is still theirs: the next customer, who comes when every first time limit is over, gets none of it.
+        # The stock is still theirs: the next customer, after every first time limit, gets none of it.
         assert await outage.available("7") == 0
         late = await outage.placed("7", 1)
         await eventually(lambda: outage.is_(late, "rejected", "not enough of 7"), within=30)

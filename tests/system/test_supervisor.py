@@ -88,7 +88,7 @@ class FakeShop:
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[FakeShop]:
-    """A fake shop that nobody has started yet."""
+    """A fake shop that is not started yet."""
     fake = FakeShop(tmp_path)
     yield fake
     fake.close()
@@ -164,7 +164,7 @@ async def test_a_stop_during_the_start_stops_everything(shop: FakeShop) -> None:
 
 
 async def test_a_second_ctrl_c_kills(shop: FakeShop) -> None:
-    """Whoever presses Ctrl-C twice does not wait for a process that will not end."""
+    """A second Ctrl-C does not wait for a process that will not end."""
     supervisor = shop.up("stubborn", "worker", FAKE_TIMEOUT="1000")
     running = pids(await shop.ready("stubborn", "worker"))
     supervisor.send_signal(signal.SIGINT)
@@ -175,7 +175,7 @@ async def test_a_second_ctrl_c_kills(shop: FakeShop) -> None:
 
 
 async def test_a_process_that_does_not_end_in_time_is_killed(shop: FakeShop) -> None:
-    """When the grace is over, what still runs is killed and named, and the exit code tells."""
+    """When the grace is over, what still runs is killed and named, and the exit code says so."""
     supervisor = shop.up("stubborn", "worker", FAKE_TIMEOUT="0.2")
     running = pids(await shop.ready("stubborn", "worker"))
     supervisor.send_signal(signal.SIGTERM)
@@ -197,7 +197,7 @@ async def test_a_killed_supervisor_leaves_nothing_behind(shop: FakeShop, method:
 
 
 async def test_a_killed_supervisor_keeps_the_directory_until_its_processes_have_ended(shop: FakeShop) -> None:
-    """Nobody starts a second shop on data that a process of a killed one still writes."""
+    """No second shop starts on data that a process of a killed one still writes."""
     supervisor = shop.up("stubborn", FAKE_TIMEOUT="1000")
     running = pids(await shop.ready("stubborn"))
     supervisor.kill()
@@ -208,7 +208,7 @@ async def test_a_killed_supervisor_keeps_the_directory_until_its_processes_have_
 
 
 async def test_a_second_shop_on_the_same_directory_is_refused(shop: FakeShop) -> None:
-    """Only one shop may use a data directory; the second is told which process has it."""
+    """Only one shop may use a data directory; the second one's error names the process that has it."""
     first = shop.up("worker")
     await shop.ready("worker")
     assert shop.up("listener").wait(20) == 2
@@ -244,7 +244,7 @@ async def test_a_second_start_finds_the_secrets_of_the_first(shop: FakeShop) -> 
 
 @pytest.mark.parametrize("method", METHODS)
 async def test_a_process_knows_the_others_and_its_own_secrets_only(shop: FakeShop, method: str) -> None:
-    """Every process is told where the others are; a secret reaches only those whose business it is."""
+    """Every process gets the others' addresses; a secret reaches only the processes that need it."""
     shop.up("listener", "worker", "users", SHOP_START_METHOD=method)
     found = await shop.ready("listener", "worker", "users")
     worker, users, listener = (shop.note(name)["environment"] for name in ("worker", "users", "listener"))

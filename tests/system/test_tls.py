@@ -96,7 +96,7 @@ async def test_the_notifier_speaks_wss_only(shop: RealShop, trust: ssl.SSLContex
 
 @pytest.mark.parametrize("setting", GRPC_ADDRESSES)
 async def test_services_refuse_a_caller_without_a_certificate(shop: RealShop, certificates: Path, setting: str) -> None:
-    """A gRPC service answers a caller with a certificate of the shop's authority, and nobody else."""
+    """A gRPC service answers a caller with a certificate of the shop's authority, and no other."""
     address = shop.address(setting)
     with_certificate = Tls.of(certificates, COMMAND_LINE).rpc_client()
     assert await health(address, with_certificate) == HealthCheckResponse.SERVING

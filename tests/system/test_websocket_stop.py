@@ -81,7 +81,7 @@ async def test_a_closing_client_that_reads_nothing_stops_no_server(
 
 @pytest.mark.system
 async def test_sigterm_with_sockets_in_every_state_logs_no_traceback(sockets: ExitStack, tmp_path: Path) -> None:
-    """A GraphQL server that is told to stop while clients open, use and close WebSockets ends well."""
+    """A GraphQL server that is stopped while clients open, use and close WebSockets ends well."""
     loop = asyncio.get_running_loop()
     around = surroundings(tmp_path, {"SHOP_OTLP_URL": ""})
     spec = next(spec for spec in TABLE if spec.name == "graphql_server")

@@ -1,4 +1,5 @@
-"""An event as an example: `order.expired`, which orders tells and the mailer writes to the customer; and a queue."""
+"""An event as an example: `order.expired`, which orders publishes and the mailer writes to the customer; and a
+queue."""
 
 from __future__ import annotations
 
@@ -76,7 +77,7 @@ from tests.waiting import eventually
 
 
 async def test_customer_of_an_expired_order_gets_one_mail(post: Post, tmp_path: Path) -> None:
-    """An order that expires is told by its message, and becomes one mail with the reason."""
+    """An order that expires publishes its message, and becomes one mail with the reason."""
     async with opened("orders", url_of("orders", "", tmp_path)) as db, post.users(), post.mailer():
         told = Outbox(outbox, db, post.broker, Telemetry("test"), keep=None)
         store = SqlOrderStore(db, told)

@@ -76,7 +76,7 @@ async def test_prices(shop: Shop) -> None:
 
 
 async def test_prices_need_a_token(shop: Shop) -> None:
-    """Nobody reads prices without signing in."""
+    """Reading prices needs a sign-in."""
     assert (await shop.client.get("/v1/prices")).status_code == 401
 '''
 

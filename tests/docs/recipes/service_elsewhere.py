@@ -21,7 +21,7 @@ _COMPOSE = """  reviews:
 
 _SECRET = "SHOP_SECRETS:-./deploy/compose/secrets"
 
-# Its manifests are those of `catalog`, which has an API and a database too, but asks no other service and no broker.
+# Its manifests are those of `catalog`, which has an API and a database too, but calls no other service and no broker.
 _CATALOG = (ROOT / "deploy/kubernetes/base/catalog.yaml").read_text()
 MANIFEST = "\n".join(
     line.replace("catalog", "reviews").replace("50052", "50059")
@@ -107,7 +107,7 @@ async def reviews(common: dict[str, Any]) -> AsyncIterator[Service]:
 
 
 async def test_a_customer_has_one_review_of_a_product(reviews: Service) -> None:
-    """A later review takes the place of the earlier one; everybody reads it."""
+    """A later review takes the place of the earlier one; every caller reads it."""
     for stars in (2, 5):
         await reviews.as_("7").call("WriteReview", WriteReviewRequest(product_id="42", stars=stars))
     found = await reviews.as_().call("ListReviews", ListReviewsRequest(product_id="42"))
@@ -121,7 +121,7 @@ async def test_stars_are_one_to_five(reviews: Service) -> None:
 
 
 async def test_a_review_needs_a_token(reviews: Service) -> None:
-    """Nobody reviews without signing in."""
+    """A review needs a sign-in."""
     refused = await reviews.as_().refusal("WriteReview", WriteReviewRequest(product_id="42", stars=5))
     assert refused.kind is Kind.UNAUTHENTICATED
 '''
