@@ -37,7 +37,7 @@ SAMPLE_SECONDS = 10.0
 START_TIMEOUT = 30.0
 MAX_GROWTH = 1.05
 MAX_REQUEST_MS = 1_000.0
-# What is asked again and again by an open page.
+# Requests that an open page repeats.
 PATHS = ("/", "/api/traces?limit=60", "/api/topology?minutes_ago=0")
 SERVICES = ("gateway", "orders", "catalog", "inventory", "order_worker", "mailer", "notifier")
 _KINDS = ("SPAN_KIND_CLIENT", "SPAN_KIND_SERVER")

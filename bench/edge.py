@@ -54,7 +54,7 @@ class Process:
 
 @dataclass
 class Contender:
-    """One of two that are compared: what it is asked, and the processes that work for it."""
+    """One of two that are compared: its requests, and the processes that work for it."""
 
     name: str
     job: dict[str, Any]
@@ -119,7 +119,7 @@ class Bench:
         self.load = Load(stack.enter_context(_spawned(["bench.edge_load"], folder / "load.log")))
 
     def start(self, role: str, name: str = "", **settings: Any) -> Process:
-        """A process of the benchmark; its port is told once it serves."""
+        """A process of the benchmark; it prints its port once it serves."""
         log = self._folder / f"{role}-{uuid.uuid4().hex[:6]}.log"
         process = self._stack.enter_context(_spawned(["bench.edge_roles", role, json.dumps(settings)], log))
         line = process.stdout.readline() if process.stdout else ""

@@ -113,7 +113,7 @@ ROLES = {"bare_gateway": bare_gateway, "echo": echo, "service": service, "collec
 
 
 async def play(role: str, settings: dict[str, Any]) -> None:
-    """Serve, tell the port, and stop at the end of the input."""
+    """Serve, print the port, and stop at the end of the input."""
     async with ROLES[role](settings) as port:
         gc.freeze()  # as `chassis.process` does
         sys.stdout.write(f"{port}\n")

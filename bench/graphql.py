@@ -2,7 +2,7 @@
 
 Both are served by the same boundary in a process of their own and make the same three calls to the same stand-in for
 the gateway; the load comes from this process, in turns. Bar: 40 %, by the processor time
-that each query costs its server: on a busy machine that is steadier than queries a second, which are told beside it.
+that each query costs its server: on a busy machine that is steadier than queries a second, which are printed beside it.
 The stand-in answers from memory, so nothing slow upstream hides what the engine costs.
 """
 

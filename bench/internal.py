@@ -79,7 +79,7 @@ async def compared(what: str, unit: str, bar: float, figure: Rate, floor: Rate, 
     await figure()
     figures, floors = [], []
     for number in range(rounds):
-        # Who is first changes, so that a machine that slows down slows both.
+        # They take turns to be first, so that a machine that slows down slows both.
         if number % 2:
             figures.append(await figure())
             floors.append(await floor())

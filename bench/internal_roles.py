@@ -114,7 +114,7 @@ ROLES = {"bare": bare, "full": full, "legacy": legacy, "service": service}
 
 
 async def play(role: str, settings: Any) -> None:
-    """Serve, tell the port, and stop at the end of the input."""
+    """Serve, print the port, and stop at the end of the input."""
     async with ROLES[role](settings) as port:
         sys.stdout.write(f"{port}\n")
         sys.stdout.flush()

@@ -17,7 +17,7 @@ from pathlib import Path
 
 _RATE = "50"
 _OURS = "our own code"
-# Told by the innermost function of a stack that belongs to one of these.
+# Found by the innermost function of a stack that belongs to one of these.
 _KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("spans", ("opentelemetry/", "chassis/observability/")),
     ("waiting threads", ("threading.py", "concurrent/futures/", "queue.py", "_queue")),

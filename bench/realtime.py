@@ -41,7 +41,7 @@ _PAUSE = 0.05
 
 @dataclass
 class Contender:
-    """Whoever is measured: a crowd, what triggers deliveries to it, and how many bytes an event is for each."""
+    """What is measured: a crowd, what triggers deliveries to it, and how many bytes an event is for each."""
 
     crowd: Crowd
     pid: int
@@ -55,7 +55,7 @@ class Contender:
     p99_ms: list[float] = field(default_factory=list)
 
     def deliver(self, count: int) -> tuple[float, list[float]]:
-        """So many events to everybody: when that began, and when each connection had all of them."""
+        """So many events to every connection: when that began, and when each connection had all of them."""
         expected = sum(self.size(self.position + each) for each in range(1, count + 1))
         self.position += count
         self.trigger.tell(count)
@@ -190,7 +190,7 @@ def notifier(folder: Path, users_port: str, **settings: str) -> Iterator[tuple[i
         "SHOP_LOG_LEVEL": "warning",
         "SHOP_NOTIFIER_PORT": str(port),
         "SHOP_USERS_ADDRESS": f"127.0.0.1:{users_port}",
-        # Nobody here answers pings, nor counts them as events.
+        # No client here answers pings, nor counts them as events.
         "SHOP_NOTIFIER_HEARTBEAT": "3600",
         "SHOP_READY_FD": str(write),
     }

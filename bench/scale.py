@@ -145,7 +145,7 @@ async def _receive(socket: websockets.ClientConnection) -> None:
 
 
 async def _publish() -> None:
-    """Stock changes of products that do not exist: they concern nobody but who listens."""
+    """Stock changes of products that do not exist: they concern only listeners."""
     url = (SECRETS / "inventory/broker_url").read_text().strip()
     (rabbitmq,) = copies("rabbitmq")
     broker = await connect(url.replace("@broker:", f"@{rabbitmq.address}:"), Topology.load(TOPOLOGY))

@@ -93,7 +93,7 @@ class Crowd:
         return self._http
 
     async def capacity(self, seconds: float, clients: int = 12) -> float:
-        """Operations a second that so many clients get who ask again as soon as they are answered."""
+        """Operations a second of so many clients that call again as soon as they are answered."""
         until = time.monotonic() + seconds
         done = 0
 

@@ -30,7 +30,7 @@ import asyncpg
 
 RESULTS = Path(__file__).parent / "results"
 POSTGRES_URL = os.environ.get("TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432")
-SECRET = "bench-secret"  # noqa: S105  # nobody's
+SECRET = "bench-secret"  # noqa: S105  # of the benchmark alone
 CONNECTIONS = 32
 MAX_PER_SECOND = 12_000
 WARM_UP_SECONDS = 0.2

@@ -28,7 +28,7 @@ class NoIntake:
 
 
 class DeafShop:
-    """A shop that is told everything and does nothing."""
+    """A shop that takes every call and does nothing."""
 
     def __getattr__(self, name: str) -> Any:
         async def told(*_: object) -> None:

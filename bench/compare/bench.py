@@ -1,4 +1,4 @@
-"""What experiments run on: servers and clients that are started once, a shop when one is asked for, and the folder."""
+"""What experiments run on: servers and clients that are started once, a shop when one is needed, and the folder."""
 
 from __future__ import annotations
 
@@ -78,9 +78,9 @@ class Bench:
         return await self._stack.enter_async_context(worker(target, *arguments))
 
     async def pair(self, variant: Variant) -> Pair:
-        """The variant's two processes, started when first asked for.
+        """The variant's two processes, started when first used.
 
-        Variants that only their client's options tell apart share both: one variant at a time has its turn there.
+        Variants that differ only in their client's options share both: one variant at a time has its turn there.
         """
         key = (variant.module, variant.server_options)
         if key not in self._processes:
@@ -99,7 +99,7 @@ class Bench:
         return await asyncio.gather(*(self.pair(variant) for variant in variants))
 
     async def shop_pair(self, variant: Variant, port: int, headers: dict[str, str]) -> Pair:
-        """A client of one of the shop's processes, started when first asked for."""
+        """A client of one of the shop's processes, started when first used."""
         key = f"bench.compare.shop_adapters.{variant.adapter}"
         if key not in self._processes:
             self._processes[key] = asyncio.create_task(self._start_client(key))
@@ -109,12 +109,12 @@ class Bench:
         return await self.worker(f"{SESSIONS}:Client", module), 0, None
 
     async def once(self, start: Callable[[Bench], Awaitable[T]]) -> T:
-        """What this starts, started when first asked for."""
+        """What this starts, started when first used."""
         self.begin(start)
         return await asyncio.shield(cast("asyncio.Future[T]", self._once[start]))
 
     def begin(self, start: Callable[[Bench], Awaitable[T]]) -> None:
-        """Begin to start it, and go on meanwhile; a failure is raised where it is asked for."""
+        """Begin to start it, and go on meanwhile; a failure is raised where it is used."""
         if start not in self._once:
             self._once[start] = asyncio.ensure_future(start(self))
             self._once[start].add_done_callback(lambda begun: begun.cancelled() or begun.exception())
@@ -130,7 +130,7 @@ class Bench:
         return self._tls
 
     async def shop(self) -> RunningShop:
-        """A whole shop on ports of its own, started when first asked for."""
+        """A whole shop on ports of its own, started when first used."""
         self.start_shop()
         assert self._shop is not None
         return await asyncio.shield(self._shop)

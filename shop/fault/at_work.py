@@ -72,7 +72,7 @@ def stop_all(data_dir: Path) -> tuple[list[str], list[str]]:
 
 
 def _alive(data_dir: Path) -> list[tuple[int, str]]:
-    """Pid and words of each; a file that nobody holds was left by one that was killed, and is deleted."""
+    """Pid and words of each; a file without a holder was left by a killed process, and is deleted."""
     found: list[tuple[int, str]] = []
     for path in sorted((data_dir / _FOLDER).glob("*.json")):
         with suppress(FileNotFoundError), path.open() as file:

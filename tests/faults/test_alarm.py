@@ -101,7 +101,7 @@ async def test_publishing_waits_for_the_alarms_end_and_consuming_does_not() -> N
 
 
 async def test_a_link_to_another_server_has_no_alarm() -> None:
-    """It is RabbitMQ's; asked for elsewhere it is refused."""
+    """It is RabbitMQ's; with another broker it is refused."""
     (port,) = free_ports(1)
     async with proxying([LinkSpec("a->b", "a", "b", "gRPC", ("127.0.0.1", port), ("127.0.0.1", 9))]) as proxy:
         with pytest.raises(ValueError, match="alarm is one of RabbitMQ's"):

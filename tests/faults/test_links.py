@@ -226,7 +226,7 @@ async def test_reset_ends_old_connections_at_once_and_new_ones_when_bytes_cross(
 
 
 async def test_an_answer_can_be_lost_after_the_request_was_delivered(lab: Lab) -> None:
-    """`reset direction=answer`: the server has done it, and the client cannot know."""
+    """`reset direction=answer`: the server has done it, and the client has no answer."""
     ends = await lab.connected()
     lab.set("reset", "direction=answer")
     with pytest.raises(ConnectionResetError):
@@ -287,7 +287,7 @@ async def test_refuse_closes_the_port_and_opens_it_again(lab: Lab) -> None:
 
 
 async def test_a_fault_ends_by_itself(lab: Lab) -> None:
-    """After its seconds, without anybody asking; what it met stays known."""
+    """After its seconds, without a request; the count of what it met stays."""
     ends = await lab.connected()
     fault = lab.set("black-hole", seconds=0.3)
     assert await said(ends, b"through") == b"through"

@@ -89,7 +89,7 @@ def test_without_an_audit_nothing_was_checked() -> None:
 
 
 def test_one_key_with_two_orders_is_doubled() -> None:
-    """And so is an order more than were asked for, and what the audit finds different."""
+    """And so is an order more than were placed, and what the audit finds different."""
     assert not judged("nothing-doubled", evidence(seen(placed("a", "b", tries=2)), Report())).kept
     more = Clients([placed("a")], listed=[{"id": "a"}, {"id": "x"}])
     assert not judged("nothing-doubled", evidence(more, Report())).kept
@@ -141,7 +141,7 @@ def test_unrelated_routes_may_not_fail_while_something_is_broken() -> None:
 
 
 def test_a_silent_upstream_is_soon_answered_for_at_once() -> None:
-    """Timeouts until a breaker has opened are nobody's fault; those afterwards are."""
+    """Timeouts until a breaker has opened are allowed; those afterwards are faults."""
     route = "GET /v1/products"
     early = [Attempt(route, 10.5, 2.0, 504) for _ in range(9)]
     given = {"affected": [route], "promises": ["fails-fast"]}

@@ -16,7 +16,7 @@ from bench.compare.adapters.port import Ask, Call, Link, Rows, asgi
 
 
 class Router(GraphQLRouter[Any, Any]):
-    """Executes a document that it knows by its hash (GraphQL over HTTP, appendix A), and any other."""
+    """Executes a document stored under its hash (GraphQL over HTTP, appendix A), and any other."""
 
     def decode_json(self, data: str | bytes) -> object:
         asked = json.loads(data)

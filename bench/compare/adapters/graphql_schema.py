@@ -31,7 +31,7 @@ async def _loaded(product_ids: list[str]) -> list[Product]:
 
 @strawberry.type
 class Line:
-    """An order's line: a product's id, and the product only when asked for."""
+    """An order's line: a product's id, and the product only when selected."""
 
     product_id: strawberry.Private[str]
     loader: strawberry.Private[DataLoader[str, Product] | None]

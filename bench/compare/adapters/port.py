@@ -13,7 +13,7 @@ import uvicorn
 from bench.compare import tls
 from bench.compare.adapters.rows import BRIEF
 
-# An answer in the client's own types, already reduced to the fields that were asked for.
+# An answer in the client's own types, already reduced to the requested fields.
 Rows = list[dict[str, Any]]
 
 

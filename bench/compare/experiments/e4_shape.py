@@ -30,7 +30,7 @@ FIELDS = {2: ("name", "price"), 8: FULL}
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A way to get rows. `sends`: "asked" for only the fields that were asked for, or "all eight"."""
+    """A way to get rows. `sends`: "asked" for only the requested fields, or "all eight"."""
 
     variant: Variant
     how: str

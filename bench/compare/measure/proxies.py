@@ -31,7 +31,7 @@ class Recorded:
 
 @dataclass
 class Clocks:
-    """Round trips, from no connection, that had to pass before each side knows what it knows (Lamport's clocks).
+    """Round trips, from no connection, that had to pass before each side's present state (Lamport's clocks).
 
     The client knows of its connection after one round trip, the server after one and a half; what is sent arrives half
     a round trip later. What a side sends before something reaches it does not depend on that: over a distance the

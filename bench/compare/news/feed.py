@@ -13,7 +13,7 @@ Seen = Callable[[Event], None]
 
 
 class Feed:
-    """Publishes to whoever waits. A watcher is never behind: it asks for what comes after the id that it has."""
+    """Publishes to waiting watchers. A watcher is never behind: it requests what comes after the id that it has."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []

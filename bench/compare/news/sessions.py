@@ -28,7 +28,7 @@ def allow_files() -> None:
 
 
 class Publisher:
-    """Serves the feed in one way, and publishes when told to."""
+    """Serves the feed in one way, and publishes on command."""
 
     def __init__(self, module: str) -> None:
         allow_files()

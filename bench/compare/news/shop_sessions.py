@@ -41,7 +41,7 @@ class OrderWatcher:
         return webhook.LISTENING[-1]
 
     async def follow(self, order: str) -> None:
-        """The order that a polling watcher asks for from now on."""
+        """The order that a polling watcher reads from now on."""
         self._orders.put_nowait(order)
 
     async def seen(self, order: str, status: str, within: float) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""A small SVG writer: light and dark by the reader's own setting, with a title and a description for everybody."""
+"""A small SVG writer: light and dark by the reader's own setting, with a title and a description for screen readers."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from bench.compare.adapters.port import Ask, Call, Link, Rows
 
 @asynccontextmanager
 async def connect(link: Link) -> AsyncIterator[Call]:
-    """Option "tool": the tool `search_products`; else the resource `product://ID`. The SDK asks what there is first."""
+    """Option "tool": the tool `search_products`; else the resource `product://ID`. The SDK lists both first."""
     headers = {"Accept-Encoding": "identity", **link.headers}
     limits = httpx2.Limits(max_connections=link.connections)
     async with (

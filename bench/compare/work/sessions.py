@@ -39,7 +39,7 @@ class Customer:
     """Places an order and waits for its effect: seconds to the answer, and to the effect."""
 
     async def bench(self, url: str, how: str) -> dict[str, float]:
-        """On the bench's server: sync, queue, or webhook (told at a URL of ours instead of asking)."""
+        """On the bench's server: sync, queue, or webhook (the answer comes to a URL of ours)."""
         if how == "webhook":
             return await self._told(url)
         async with aiohttp.ClientSession(url) as session, asyncio.timeout(_TIMEOUT):

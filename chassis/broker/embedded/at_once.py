@@ -2,7 +2,7 @@
 
 Handing a query to the writer's thread and back costs several times what a look, a claim or an acknowledgement does:
 none of them waits for the disk. What would have to wait (another process writes), and whatever fails, is left to the
-writer, which knows how to wait and what to say.
+writer, which waits and raises the port's errors.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Peers: how the processes that share the broker file notify one another, and notice that one has died.
 
 Each subscribed process keeps one named pipe in `<file>.sessions/` open for reading. Opening a pipe for writing without
-blocking fails with ENXIO when nobody reads it: so the same call that rings a neighbour's bell tells whether the
-neighbour is alive, however it died, and no file needs to be locked or refreshed. (Unix sockets would do too, were
-their paths not limited to about 100 bytes.) The datagram holds the names of the changed queues, so that no peer looks
-where nothing is new.
+blocking fails with ENXIO when no process reads it: so the call that notifies a neighbour also shows whether it is
+alive, however it died, and no file needs to be locked or refreshed. (Unix sockets would do too, were their paths not
+limited to about 100 bytes.) The datagram holds the names of the changed queues, so that no peer looks where nothing is
+new.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from uuid import uuid4
 
 _NEW = ".new"
 _READ_SIZE = 1 << 16
-# Who reads that much may have missed what found the pipe full: its least size is a page.
+# A reader of that much may have missed notifications that found the pipe full: its least size is a page.
 _FULL = 1 << 11
 
 
@@ -27,7 +27,7 @@ class Session:
     """A process's own pipe. `name` is unique for ever."""
 
     def __init__(self, folder: Path, notify: Callable[[frozenset[str] | None], None]) -> None:
-        """`notify` is told what has changed; None when that may be anything."""
+        """`notify` gets what has changed; None when that may be anything."""
         folder.mkdir(parents=True, exist_ok=True)
         self.name = uuid4().hex
         self._path = folder / self.name
@@ -55,7 +55,7 @@ class Session:
 
 
 def notify(folder: Path, news: frozenset[str], *, but: str = "") -> None:
-    """Tell every live session of the folder except one what has changed."""
+    """Notify every live session of the folder except one of what has changed."""
     message = " ".join([*news, ""]).encode()
     for name in _names(folder):
         if name != but:

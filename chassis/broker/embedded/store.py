@@ -1,6 +1,6 @@
 """The embedded broker's tables and their SQL. Every function runs in the writer's thread.
 
-The log and each queue have their own copy of an event, as on RabbitMQ: pruning the log needs to ask no queue.
+The log and each queue have their own copy of an event, as on RabbitMQ: pruning the log needs to check no queue.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def publish(connection: sqlite3.Connection, routed: Sequence[Routed], now: float
     """Append events to the log, unless it is elsewhere, and to the queues that each is routed to."""
     insert = "INSERT INTO log (attributes, data, stored_at) VALUES (?, ?, ?)"
     if logged and not any(event.queues for event in routed):
-        # No queue asks for an entry's number: SQLite takes them all in one call.
+        # No queue needs an entry's number: SQLite takes them all in one call.
         connection.executemany(insert, [(_text(event.attributes), event.data, now) for event in routed])
         return
     for event in routed:
@@ -248,7 +248,7 @@ def prune(connection: sqlite3.Connection, retention: Retention, now: float) -> N
     """Drop the oldest entries that are past either limit, a bounded number at a time; the newest always stays.
 
     It looks only at the oldest rows, so its cost does not grow with the log; and it leaves no holes, whatever the
-    clock did, so that a reader can tell from a gap that it fell behind.
+    clock did, so that a gap shows a reader that it fell behind.
     """
     first, last = bounds(connection)
     end = min(first + PRUNE_BATCH_SIZE, last)

@@ -30,7 +30,7 @@ _GATHER_SECONDS = 0.005
 class QueueSubscription:
     """Holds up to `prefetch` rows of a queue and hands them out one after the other.
 
-    A task claims them: what is claimed is known here even when whoever iterates was cancelled meanwhile.
+    A task claims them: what is claimed is recorded here even when the iterating task was cancelled meanwhile.
     `wake` is set when there may be something new in `source`.
     """
 

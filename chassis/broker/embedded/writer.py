@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Query = Callable[[sqlite3.Connection], T]
-# Told what has changed: queues, or the log.
+# Called with what has changed: queues, or the log.
 Announce = Callable[[frozenset[str]], None]
 
 MAX_WAITING = 10_000
@@ -56,7 +56,7 @@ class _Operation:
 
 
 class Writer:
-    """Runs queries on one connection, in the order they are asked for."""
+    """Runs queries on one connection, in the order of their calls."""
 
     def __init__(self, path: Path, prepare: Query[None], tell: Announce, notify: Announce) -> None:
         """`prepare` runs once, on the new connection. News goes to `tell` in the loop, `notify` in the thread."""
@@ -107,8 +107,8 @@ class Writer:
     ) -> T:
         """The answer of a query, once committed.
 
-        `durable`: once it would survive a power failure too. `news`: whose subscribers should look again. `unless` is
-        asked first, without the lock: where it has an answer, that is the answer, and nothing is written.
+        `durable`: once it would survive a power failure too. `news`: whose subscribers should look again. `unless` runs
+        first, without the lock: where it has an answer, that is the answer, and nothing is written.
         """
         if not (self._closed or self._unfinished or durable or news):
             with contextlib.suppress(NotAtOnce):

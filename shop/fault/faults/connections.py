@@ -104,7 +104,7 @@ def server(ground: Ground, kind: str, words: Sequence[str]) -> Fault:
 
 
 class FileLock:
-    """Holds the write lock of SQLite files: who wants to write there waits, who reads does not."""
+    """Holds the write lock of SQLite files: writers wait, readers do not."""
 
     momentary = False
 
@@ -123,7 +123,7 @@ class FileLock:
         self._holders = [threading.Thread(target=self._hold, args=(file,), daemon=True) for file in self._files]
         for holder in self._holders:
             holder.start()
-        how = "slow to write" if self._slow else "locked: nobody can write"
+        how = "slow to write" if self._slow else "locked: no process can write"
         return f"{', '.join(file.name for file in self._files)} {how}"
 
     def end(self) -> str:

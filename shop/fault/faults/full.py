@@ -15,7 +15,7 @@ from shop.errors import Refused
 from shop.fault.faults.ground import Fault, Ground
 
 _GUARD = "import sys; sys.stdin.read()\nfrom shop.fault.faults.full import restore\nrestore(sys.argv[1:])"
-# Of the advisory lock by whose holder the triggers know that the fault is at work.
+# Of the advisory lock whose holder shows the triggers that the fault is at work.
 _LOCK = 5_310_053_100
 _TRIGGER = "shop_fault_full"
 _FUNCTION = f"""

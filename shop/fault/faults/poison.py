@@ -50,7 +50,7 @@ class Poison:
             await broker.publish(events)
 
         self._with_broker(publish)
-        return f"{_COUNT} events {kind} published that nobody can read"
+        return f"{_COUNT} events {kind} published that no consumer can read"
 
     def end(self) -> str:
         """Wait until each is a dead letter, and drop those, wherever else the events went, too."""

@@ -20,7 +20,7 @@ _NO_LAB = "the shop in {} does not run with links that can be broken: start it w
 
 @dataclass(frozen=True, slots=True)
 class LinkState:
-    """A link as the proxy counts it; `recent` is chunks within the seconds asked for."""
+    """A link as the proxy counts it; `recent` is chunks within the requested seconds."""
 
     name: str
     source: str

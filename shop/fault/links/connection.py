@@ -101,14 +101,14 @@ class Connection:
                 writer.close()
 
     def reset(self) -> None:
-        """Send both ends a reset (RST), as a host does that knows nothing of the connection."""
+        """Send both ends a reset (RST), as a host does without state of the connection."""
         for writer in self._ends:
             reset(writer)
         if not self._over.done():
             self._over.set_result(None)
 
     def leave_half_open(self) -> None:
-        """Let the far end go; the near one is not told."""
+        """Let the far end go; the near one gets no sign of it."""
         for writer in self._ends[1:]:
             reset(writer)
 

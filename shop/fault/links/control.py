@@ -1,4 +1,4 @@
-"""How others ask the link proxy for faults: HTTP on a Unix socket in the data directory, which only its owner may use.
+"""The link proxy's API for faults: HTTP on a Unix socket in the data directory, which only its owner may use.
 
 GET    /links                   every link, with addresses, toxics and counts; `?within=SECONDS` for `recent`
 POST   /faults                  {"links": [...], "toxics": [...], "seconds": 10} -> {"id": ..., "met": {...}}

@@ -30,7 +30,7 @@ from shop.supervisor.environment import Surroundings
 PLAN = "SHOP_LAB_PLAN"
 _ARCHITECTURE = Path(__file__).parents[3] / "docs/architecture.toml"
 _FILE = "links.json"
-# Who comes from outside, to the port that is known.
+# Callers from outside, to the public port.
 _OUTSIDE = ("client", "partners")
 # Servers that are no processes of the table: the setting that leads to each, its scheme, and the scheme's port.
 _SERVERS = {
@@ -42,7 +42,7 @@ _SERVERS = {
 
 # A Unix socket's address has at most 108 bytes on Linux, 104 on macOS.
 _MAX_PATH = 100
-# The console shows what crossed a link, and asks for it there.
+# The console shows what crossed a link, and requests it there.
 _SOCKET = "SHOP_LINK_PROXY_SOCKET"
 _SHOWING = "console"
 
@@ -140,7 +140,7 @@ def plan(table: Sequence[ProcessSpec], around: Surroundings) -> Plan:
 def _moved(
     specs: Mapping[str, ProcessSpec], own: Mapping[str, dict[str, str]], free: Callable[[], Address]
 ) -> dict[str, Port]:
-    """The ports of processes that the outside knows; each of these processes listens on another now."""
+    """The public ports of processes; each of these processes listens on another now."""
     moved: dict[str, Port] = {}
     for arrow in arrows():
         if arrow.source in _OUTSIDE and arrow.target in specs and arrow.target not in moved:

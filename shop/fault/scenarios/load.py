@@ -56,7 +56,7 @@ class Attempt:
 
 @dataclass(slots=True)
 class Placed:
-    """One order as its client knows it: every id that was answered for its key, and when it came to its end."""
+    """One order as its client has it: every id that was answered for its key, and when it came to its end."""
 
     key: str
     due: float
@@ -189,7 +189,7 @@ class Customer:
     async def _read(self, due: float) -> None:
         route = _READS[self._draw.randrange(len(_READS))]
         product = self._draw.choice(_PRODUCTS)
-        # Words that nobody has asked for are in no cache.
+        # Words of no earlier request are in no cache.
         path = {
             "GET /v1/products": f"/v1/products?q={uuid.uuid4().hex[:8]}",
             "GET /v1/products/{id}/availability": f"/v1/products/{product}/availability",

@@ -1,4 +1,4 @@
-"""A shop of one's own to break: every process, with a lab, in a directory and on ports that nobody else has."""
+"""A shop of one's own to break: every process, with a lab, in a directory and on ports of its own."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class Frame:
     """A frame, a message's head or a line: what it is, its size on the link in bytes, and the fields of its head.
 
     `stream` ties frames of a connection together: a stream, an exchange, a message. `content` is the frame's beginning
-    without secrets, empty where it is only counted; `pieces` are its parts where only the tap can tell them (HPACK).
+    without secrets, empty where it is only counted; `pieces` are its parts where only the tap can decode them (HPACK).
     """
 
     what: str

@@ -1,4 +1,4 @@
-"""E5 in the shop: how late each of its ways tells a customer what happens to an order, and in how many bytes."""
+"""E5 in the shop: how late each of its ways sends a customer what happens to an order, and in how many bytes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _WITHIN = 120.0
 
 @dataclass(frozen=True, slots=True)
 class ShopWay:
-    """A way to follow an order, and the process that is asked."""
+    """A way to follow an order, and the process that serves it."""
 
     name: str
     title: str

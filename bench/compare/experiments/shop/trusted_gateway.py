@@ -29,7 +29,7 @@ class TrustedGateway:
 
 
 async def trusted_gateway(bench: Bench) -> TrustedGateway:
-    """The gateway, started when first asked for. Its GraphQL server asks it, as the shop's asks the shop's own."""
+    """The gateway, started when first used. Its GraphQL server calls it, as the shop's calls the shop's own."""
     return await bench.once(start_trusted_gateway)
 
 
