@@ -1,4 +1,4 @@
-"""Leases of a consumer group's partitions: who is to have which, and when one has ended."""
+"""Leases of a consumer group's partitions: which member gets which, and when one has ended."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from console.wire import soap
 from console.wire.parts import Part, lines, readable
 
 _MEANINGS = {
-    "authorization": "who is calling; masked before it left the process",
+    "authorization": "the caller's credentials; masked before they left the process",
     "cookie": "masked before it left the process",
     "set-cookie": "masked before it left the process",
     "traceparent": "W3C Trace Context: version, trace, the span that this belongs to, flags",

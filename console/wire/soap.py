@@ -13,7 +13,7 @@ _ENVELOPE = re.compile(rb"<(?:[\w.-]+:)?Envelope[\s>]")
 _SECTION = re.compile(rb"<(?P<prefix>[\w.-]+:)?(?P<name>Header|Body)(?:\s[^<>]*)?(?:/>|>)")
 
 _MEANINGS = {
-    "Header": "who is calling: the session",
+    "Header": "the caller's session",
     "Body": "the operation and its arguments, or its result or fault",
 }
 

@@ -158,7 +158,7 @@ WRONG: dict[str, tuple[dict[str, Any], State, str]] = {
         State.DIFFERENT,
         "none of its events",
     ),
-    "mail to somebody else": (
+    "mail to another recipient": (
         {"mails": [replace(MAILS[0], to="bob@shop.test"), MAILS[1]]},
         State.DIFFERENT,
         "went to bob@shop.test",

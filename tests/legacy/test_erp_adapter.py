@@ -33,10 +33,10 @@ from tests.shop import free_ports
 class Shop:
     """Our side of the adapter: calls it as those of our processes that may, or as another caller (subject, role)."""
 
-    def __init__(self, stub: ErpServiceStub, somebody: tuple[str, str] | None) -> None:
+    def __init__(self, stub: ErpServiceStub, caller: tuple[str, str] | None) -> None:
         self._stub = stub
-        self._inventory = client_of(*somebody or ("inventory", "service"))
-        self._order_worker = client_of(*somebody or ("order_worker", "service"))
+        self._inventory = client_of(*caller or ("inventory", "service"))
+        self._order_worker = client_of(*caller or ("order_worker", "service"))
 
     async def ask(self, method: str, request: Any, *, within: float | None = None) -> Any:
         client = self._inventory if method == "GetStockLevels" else self._order_worker
@@ -82,7 +82,7 @@ def registration(
 
 
 @asynccontextmanager
-async def adapter(erp_port: int, *, somebody: tuple[str, str] | None = None, **settings: Any) -> AsyncIterator[Shop]:
+async def adapter(erp_port: int, *, caller: tuple[str, str] | None = None, **settings: Any) -> AsyncIterator[Shop]:
     """The adapter in front of an ERP, with a stub of users beside it."""
     async with stub_users() as users_address:
         own = Settings(
@@ -94,7 +94,7 @@ async def adapter(erp_port: int, *, somebody: tuple[str, str] | None = None, **s
             **{"legacy_soap_timeout": 20.0, **settings},
         )
         async with run(own) as process, connect(f"127.0.0.1:{process.port}") as channel:
-            yield Shop(ErpServiceStub(channel), somebody)
+            yield Shop(ErpServiceStub(channel), caller)
 
 
 @pytest.fixture
@@ -173,7 +173,7 @@ async def test_an_admin_lists_every_order_once(erp: Running) -> None:
             await shop.register(f"order-{number}")
         await shop.ask("CreateShipment", pb.CreateShipmentRequest(order_id="order-0"))
         assert (await shop.refused("ListSalesOrders", pb.ListSalesOrdersRequest())).code == "FORBIDDEN"
-    async with adapter(erp.port, somebody=("1", "admin")) as admin:
+    async with adapter(erp.port, caller=("1", "admin")) as admin:
         found, cursor = [], ""
         while True:
             page = await admin.ask("ListSalesOrders", pb.ListSalesOrdersRequest(page_size=2, cursor=cursor))
@@ -193,7 +193,7 @@ async def test_an_admin_lists_every_order_once(erp: Running) -> None:
 )
 async def test_strangers_are_refused(erp: Running, subject: str, role: str, code: str) -> None:
     """A customer, another of our processes and a caller without a token may neither ask nor order."""
-    async with adapter(erp.port, somebody=(subject, role)) as stranger:
+    async with adapter(erp.port, caller=(subject, role)) as stranger:
         assert (await stranger.refused("RegisterSalesOrder", registration("order-1"))).code == code
         assert (await stranger.refused("GetStockLevels", pb.GetStockLevelsRequest(product_ids=["42"]))).code == code
 

@@ -125,7 +125,7 @@ def settled(partitions: int, copies: list[str], *, held: dict[int, str] | None =
 @pytest.mark.parametrize("partitions", [1, 2, 5, 12])
 @pytest.mark.parametrize("copies", [["a"], ["a", "b"], ["a", "b", "c"], list("abcde")])
 def test_copies_end_with_equally_many_partitions(partitions: int, copies: list[str]) -> None:
-    """Give or take one, whoever had all of them before; and then nothing moves."""
+    """Give or take one, whichever copy had all of them before; and then nothing moves."""
     for held in ({}, dict.fromkeys(range(partitions), copies[0])):
         owners, _ = settled(partitions, copies, held=held)
         counts = [list(owners.values()).count(each) for each in copies]

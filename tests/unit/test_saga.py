@@ -177,7 +177,7 @@ def scene() -> Scene:
 
 async def dies() -> None:
     """A worker that ends here."""
-    raise unavailable("whoever was asked")
+    raise unavailable("the called service")
 
 
 def refuses(kind: Kind) -> Hook:

@@ -276,7 +276,7 @@ class Proxy:
         log.info("fault on links ended", extra={"fault": fault.id, "met": sum(fault.met.values())})
 
     async def drained(self, seconds: float) -> None:
-        """Wait until no connection is open, for at most so many seconds: those who end need their links until then."""
+        """Wait until no connection is open, for at most so many seconds: ending processes need their links."""
         if ending := [task for link in self.links.values() for task in link.tasks]:
             await asyncio.wait(ending, timeout=seconds)
 
