@@ -5,9 +5,8 @@ the page's rows it stands for: `(start, id, trail)`. What comes after it is that
 is found by its id and not by its place, for rows are inserted: the newest orders come first, so a moment later the
 first page holds other rows, and the row is further down, or on a later page. Rows are deleted, too: then what comes
 after it follows the nearest of the rows that were before it, the `trail`; at worst a row comes twice, and none is left
-out.
-Where a page was used up, its last row's cursor is `(next_cursor, "", "")`, and what comes after it costs one call: a
-client that walks on from each `endCursor` pays no more.
+out. Where a page was used up, its last row's cursor is `(next_cursor, "", "")`, and what comes after it costs one call:
+a client that walks on from each `endCursor` pays no more.
 """
 
 from __future__ import annotations

@@ -66,10 +66,9 @@ async def serve_http(
     """Serve an ASGI application until the block ends, and yield the port (a free one for port 0).
 
     With `tls` it speaks HTTPS only. WebSockets are served where the size of their largest message in bytes is given. At
-    the end
-    no new connection is taken and requests in flight get `drain` seconds. `singular` names headers, in lower case, that
-    may come once, besides those of HTTP itself. Of more than `max_connections` idle ones are closed. What is refused
-    before the application sees it is recorded with `telemetry`.
+    the end no new connection is taken and requests in flight get `drain` seconds. `singular` names headers, in lower
+    case, that may come once, besides those of HTTP itself. Of more than `max_connections` idle ones are closed. What is
+    refused before the application sees it is recorded with `telemetry`.
     """
     protocol = partial(
         Protocol,

@@ -25,9 +25,8 @@ class Call:
     """A call that the page makes.
 
     `target` is the process that is called; `account` signs in first: "demo", "admin", or "" for no account. `method`
-    and
-    `path` are HTTP's; for gRPC the path is the method's full name and the body a message in JSON, for WebSocket and SSE
-    the path has the topics, for an event it is the type of the one that is published once more.
+    and `path` are HTTP's; for gRPC the path is the method's full name and the body a message in JSON, for WebSocket and
+    SSE the path has the topics, for an event it is the type of the one that is published once more.
     """
 
     target: str

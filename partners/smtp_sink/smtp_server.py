@@ -87,8 +87,7 @@ async def serve_smtp(mailbox: Mailbox, telemetry: Telemetry, *, host: str, port:
     """Serve SMTP until the block ends, and yield the port (a free one for port 0).
 
     At the end connections are broken off: a sender without an answer sends again. Mails are recorded where the
-    telemetry
-    captures messages, and only there.
+    telemetry captures messages, and only there.
     """
     loop = asyncio.get_running_loop()
     connections: WeakSet[Any] = WeakSet()

@@ -1,9 +1,8 @@
 """`shop healthy`: checks that a process on this machine is ready. It is the containers' health check.
 
 Every container runs this every few seconds, within its own memory limit: so it takes a bare interpreter and a socket,
-and
-no gRPC client. `python -m shop.commands.processes.healthy` does without the command line, too; without a name it checks
-the process that the container runs.
+and no gRPC client. `python -m shop.commands.processes.healthy` does without the command line, too; without a name it
+checks the process that the container runs.
 """
 
 from __future__ import annotations
