@@ -62,8 +62,7 @@ _USE_CASES = '''"""The use cases of reviews, in plain types."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
+from chassis import wall_clock
 from services.reviews.domain import Review, review
 from services.reviews.ports import ReviewStore
 
@@ -75,7 +74,7 @@ class Reviews:
         self._store = store
 
     async def write(self, product_id: str, user_id: str, stars: int) -> Review:
-        written = review(product_id, user_id, stars, datetime.now(UTC))
+        written = review(product_id, user_id, stars, wall_clock.now())
         await self._store.put(written)
         return written
 
