@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
+from chassis.auth.identity import ANONYMOUS, Principal
 from chassis.broker.event_log import Position
-from chassis.errors import ShopError
+from chassis.broker.port import Event
+from chassis.errors import Kind, ShopError
 from chassis.http.origin_check import origin_allowed
-from services.notifier.domain import TokenBucket, check_topics, matches, wanted
+from services.notifier.domain import TokenBucket, channel_of, check_text, check_topics, matches, may_see, wanted
 from services.notifier.transports.frames import Frame
 from services.notifier.transports.protocol import Chat, Ping, Subscribe, Unsubscribe, parse
 
@@ -43,8 +47,62 @@ def test_topic_counts_from_where_it_was_subscribed() -> None:
 )
 def test_topics_are_bounded(topics: list[str]) -> None:
     """A topic is a short pattern of words, and there are not many of them."""
-    with pytest.raises(ShopError, match="INVALID_TOPIC"):
+    with pytest.raises(ShopError) as refusal:
         check_topics(topics)
+    assert (refusal.value.code, refusal.value.kind) == ("INVALID_TOPIC", Kind.INVALID)
+    wrong = topics[0][:64] if len(topics) == 1 else ""
+    words = f"{wrong!r} is no topic pattern such as order.*" if wrong else "subscribe to 1 to 32 topics"
+    assert refusal.value.message == words
+
+
+def test_topics_are_taken_once_each_up_to_their_bound() -> None:
+    """Repeats are not counted."""
+    topics = [f"t{number}" for number in range(32)]
+    assert check_topics([*topics, "t0"]) == tuple(topics)
+
+
+def test_a_long_topic_is_shown_by_its_beginning() -> None:
+    """64 characters of it."""
+    with pytest.raises(ShopError) as refusal:
+        check_topics(["x" * 65])
+    assert refusal.value.message == f"'{'x' * 64}' is no topic pattern such as order.*"
+
+
+@pytest.mark.parametrize(("text", "kept"), [("a", "a"), (" a ", "a"), ("x" * 2_000, "x" * 2_000)])
+def test_texts_that_are_taken(text: str, kept: str) -> None:
+    """One to two thousand characters, without the space around them."""
+    assert check_text(text) == kept
+
+
+@pytest.mark.parametrize("text", ["", "  ", "x" * 2_001])
+def test_texts_that_are_refused(text: str) -> None:
+    """Nothing, or a character too many."""
+    with pytest.raises(ShopError) as refusal:
+        check_text(text)
+    assert (refusal.value.code, refusal.value.kind) == ("INVALID_TEXT", Kind.INVALID)
+    assert refusal.value.message == "a text has 1 to 2000 characters"
+
+
+@pytest.mark.parametrize(
+    ("principal", "owner", "seen"),
+    [
+        (Principal("a1", "admin"), "u1", True),
+        (Principal("a1", "admin"), "", True),
+        (Principal("u1", "customer"), "u1", True),
+        (Principal("u2", "customer"), "u1", False),
+        (Principal("u1", "customer"), "", False),
+        (Principal("u1", "service"), "u1", False),
+        (ANONYMOUS, "", False),
+        # No owner is not an owner of that name.
+        (Principal("None", "customer"), "", False),
+    ],
+)
+def test_who_sees_an_event(principal: Principal, owner: str, *, seen: bool) -> None:
+    """An admin sees every one, a customer those that concern them, and no other caller any."""
+    extensions = {"userid": owner} if owner else {}
+    event = Event("e1", "order.paid", "/orders", "o1", datetime(2026, 3, 1, tzinfo=UTC), b"{}", extensions)
+    assert may_see(principal, event) is seen
+    assert channel_of(principal) == ("everything" if principal.is_admin else f"{principal.role}:{principal.subject}")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import cast
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from chassis.errors import Kind, ShopError, timed_out, unavailable
 from services.catalog.demo import demo_products
-from services.catalog.domain import MAX_PRICE, Product, changed, price_of, quote
+from services.catalog.domain import MAX_PRICE, Product, QuotedItem, changed, price_of, quote, version_mismatch
 from services.catalog.ports import ProductStore
 from services.catalog.use_cases import Catalog
 
@@ -122,13 +122,33 @@ def test_quote_names_every_unknown_product() -> None:
     """A basket is refused once, naming the place of every product that does not exist."""
     with pytest.raises(ShopError) as refusal:
         quote([("42", 1), ("x", 1), ("123", 1), ("y", 1)], PRODUCTS)
-    assert sorted(refusal.value.fields) == ["items[1].product_id", "items[3].product_id"]
+    assert refusal.value.message == "the basket cannot be priced"
+    assert refusal.value.fields == dict.fromkeys(["items[1].product_id", "items[3].product_id"], "no such product")
+
+
+def test_quote_names_every_wrong_quantity() -> None:
+    """Each place says what it must be."""
+    with pytest.raises(ShopError) as refusal:
+        quote([("42", 1), ("123", 0)], PRODUCTS)
+    assert refusal.value.fields == {"items[1].quantity": "must be at least 1"}
+
+
+def test_quote_says_what_each_item_was_called_and_cost() -> None:
+    """And the sum, with the currency's places."""
+    quoted = quote([("42", 2), ("123", 1)], PRODUCTS)
+    assert quoted.items == [
+        QuotedItem("42", "Keyboard", 2, Decimal("89.00")),
+        QuotedItem("123", "Course", 1, Decimal("49.95")),
+    ]
+    assert (str(quoted.total), quoted.currency) == ("227.95", "EUR")
 
 
 def test_quote_has_one_currency() -> None:
     """A basket that mixes currencies has no total."""
-    with pytest.raises(ShopError, match="one currency"):
-        quote([("42", 1), ("usd", 1)], {**PRODUCTS, "usd": replace(KEYBOARD, id="usd", currency="USD")})
+    with pytest.raises(ShopError) as refusal:
+        quote([("usd", 1), ("42", 1)], {**PRODUCTS, "usd": replace(KEYBOARD, id="usd", currency="USD")})
+    assert refusal.value.message == "one order has one currency"
+    assert refusal.value.fields == {"items": "mixes EUR, USD"}
 
 
 @pytest.mark.parametrize("basket", [[], [("42", 0)], [("42", -1)], [("42", 1)] * 101])
@@ -153,8 +173,53 @@ async def test_inventorys_refusal_is_not_taken_for_silence() -> None:
 
 def test_change_raises_the_version_and_leaves_the_rest() -> None:
     """A write changes what it names, the version and the moment; nothing else."""
-    after = changed(KEYBOARD, {"price": "95", "name": "Keyboard II"}, NOW)
-    assert after == replace(KEYBOARD, price=Decimal("95.00"), name="Keyboard II", version=2)
+    later = NOW + timedelta(hours=1)
+    after = changed(KEYBOARD, {"price": "95", "name": "Keyboard II"}, later)
+    assert after == replace(KEYBOARD, price=Decimal("95.00"), name="Keyboard II", version=2, updated_at=later)
+
+
+def test_a_price_keeps_the_places_of_the_products_own_currency() -> None:
+    """Where a write names no other one; and where it names no price, the product's own has to fit."""
+    yen = replace(KEYBOARD, price=Decimal(8_900), currency="JPY")
+    assert str(changed(yen, {"price": "90"}, NOW).price) == "90"
+    assert str(changed(yen, {"name": "Keyboard II"}, NOW).price) == "8900"
+    with pytest.raises(ShopError) as refusal:
+        changed(replace(KEYBOARD, price=Decimal("89.50")), {"currency": "JPY"}, NOW)
+    assert refusal.value.message == "the product cannot be accepted"
+    why = "must be a decimal from 0 to 1000000 with at most 0 places (ISO 4217)"
+    assert refusal.value.fields == {"price": why}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "why"),
+    [
+        ("price", "-1", "must be a decimal from 0 to 1000000 with at most 2 places (ISO 4217)"),
+        ("category", "Hard Ware", "must be 1 to 50 of a-z, 0-9 and -"),
+        ("currency", "EURO", "must be the ISO 4217 code of a currency in circulation, such as EUR"),
+        ("name", "", "must have 1 to 200 characters"),
+    ],
+)
+def test_a_wrong_field_says_what_it_must_be(field: str, value: str, why: str) -> None:
+    """In words that a client can show."""
+    with pytest.raises(ShopError) as refusal:
+        changed(KEYBOARD, {field: value}, NOW)
+    assert refusal.value.fields == {field: why}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("name", "x"), ("name", "x" * 200), ("description", ""), ("description", "x" * 5_000), ("image_url", "x" * 500)],
+)
+def test_texts_may_be_as_short_and_as_long_as_their_bounds(field: str, value: str) -> None:
+    """Both bounds are included."""
+    assert getattr(changed(KEYBOARD, {field: value}, NOW), field) == value
+
+
+def test_a_stale_version_names_the_one_that_is_there() -> None:
+    """So that a client can read again and decide."""
+    error = version_mismatch(replace(KEYBOARD, version=7))
+    assert (error.code, error.kind, error.details) == ("VERSION_MISMATCH", Kind.PRECONDITION, {"version": "7"})
+    assert error.message == "product 42 has changed meanwhile"
 
 
 @pytest.mark.parametrize(

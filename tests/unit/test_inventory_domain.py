@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import cast
@@ -12,7 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chassis.errors import Kind, ShopError, timed_out, unavailable
-from services.inventory.domain import Adjustment, Line, Reservation, State, Stock, availability
+from services.inventory.domain import (
+    Adjustment,
+    Availability,
+    Line,
+    Reservation,
+    State,
+    Stock,
+    availability,
+    not_held,
+    order_closed,
+    out_of_stock,
+    reference_reused,
+    reservation_expired,
+)
 from services.inventory.ports import StockStore
 from services.inventory.use_cases import MAX_ADJUSTMENT, MAX_IDS, Inventory
 
@@ -78,7 +91,31 @@ def test_no_more_is_promised_than_lies_in_the_warehouse(erp_on_hand: int, availa
 def test_last_known_figure_is_marked_stale() -> None:
     """Without the ERP's answer its last one is used, with its time."""
     found = availability(replace(STOCK, erp_on_hand=70), erp_on_hand=None, now=NOW)
-    assert (found.available, found.stale, found.as_of) == (40, True, THEN)
+    assert found == Availability("42", 40, stale=True, as_of=THEN)
+
+
+@pytest.mark.parametrize(
+    ("make", "code", "message", "details"),
+    [
+        (lambda: out_of_stock(["42", "7"]), "OUT_OF_STOCK", "not enough of 42, 7 in stock", {"product_ids": "42,7"}),
+        (lambda: order_closed("o1"), "ORDER_CLOSED", "order o1 can reserve nothing more", {}),
+        (lambda: reservation_expired("o1"), "RESERVATION_EXPIRED", "the reservation of order o1 has expired", {}),
+        (lambda: reference_reused("a1"), "REFERENCE_REUSED", "the id a1 stands for another adjustment", {}),
+        (
+            lambda: not_held("o1", State.SHIPPED),
+            "RESERVATION_NOT_HELD",
+            "the reservation of order o1 is shipped",
+            {"state": "shipped"},
+        ),
+    ],
+)
+def test_refusals_have_codes_and_facts(
+    make: Callable[[], ShopError], code: str, message: str, details: dict[str, str]
+) -> None:
+    """A caller can act on the code and the facts, a person on the words; trying again changes none of them."""
+    error = make()
+    assert (error.code, error.message, error.details) == (code, message, details)
+    assert error.kind is Kind.PRECONDITION
 
 
 @given(st.integers(0, 10**9), st.integers(0, 10**9), st.integers(-(10**9), 10**9) | st.none())

@@ -86,23 +86,39 @@ def test_the_days_of_a_report() -> None:
     assert period("", "2026-01-31", today) == (date(2026, 1, 2), date(2026, 1, 31))
     assert period("2025-03-05", "2026-03-05", today) == (date(2025, 3, 5), today)
     assert period("", "0001-01-02", today) == (date.min, date(1, 1, 2))
+    assert period("2026-03-05", "2026-03-05", today) == (today, today)
+
+
+def test_what_is_taken_away_is_all_of_it() -> None:
+    """Orders, pieces and revenue, with the name by which they were counted."""
+    assert -Amounts(1, 2, 300, "Keyboard") == Amounts(-1, -2, -300, "Keyboard")
 
 
 @pytest.mark.parametrize(
-    ("first", "last", "field"),
+    ("first", "last", "message", "fields"),
     [
-        ("2026-03-06", "2026-03-05", "from"),
-        ("2025-03-04", "2026-03-05", "from"),
-        ("2026-02-30", "", "from"),
-        ("20260301", "", "from"),
-        ("", "2026-W01-1", "to"),
+        (
+            "2026-03-06",
+            "2026-03-05",
+            "the report's days are out of order",
+            {"from": "must not be after `to`"},
+        ),
+        (
+            "2025-03-04",
+            "2026-03-05",
+            "the report has too many days",
+            {"from": "must be less than 366 days before `to`"},
+        ),
+        ("2026-02-30", "", "invalid day", {"from": "must be a day such as 2026-01-31"}),
+        ("20260301", "", "invalid day", {"from": "must be a day such as 2026-01-31"}),
+        ("", "2026-W01-1", "invalid day", {"to": "must be a day such as 2026-01-31"}),
     ],
 )
-def test_days_that_make_no_report_are_named(first: str, last: str, field: str) -> None:
+def test_days_that_make_no_report_are_named(first: str, last: str, message: str, fields: dict[str, str]) -> None:
     """Out of order, too many, or none at all."""
     with pytest.raises(ShopError) as refused:
         period(first, last, date(2026, 3, 5))
-    assert list(refused.value.fields) == [field]
+    assert (refused.value.message, refused.value.fields) == (message, fields)
 
 
 def settled(partitions: int, copies: list[str], *, held: dict[int, str] | None = None) -> tuple[dict[int, str], int]:
