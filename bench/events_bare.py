@@ -1,7 +1,8 @@
 """What an event log costs at least: SQLite, aio-pika and aiokafka as they come, with the durability of our adapters.
 
-The same events in the same batches; a reader gets each event's attributes by name, and its data. There is no
-check, no position, no retention and no second attempt.
+The same events in the same batches. A reader hands each one, decoded, to the same asynchronous function as an
+adapter's reader does: an `Event` with its time and its extension attributes, and where in the log it is. It leaves out
+what an adapter is for: no check of what it reads, no position of all partitions, no retention, no second attempt.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime
 from itertools import islice
 from typing import Any, Protocol
 
@@ -19,6 +21,7 @@ import orjson
 from aio_pika.abc import AbstractIncomingMessage
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from chassis.broker.cloudevents import KAFKA, PREFIX
 from chassis.broker.embedded.store import SCHEMA
 from chassis.broker.kafka.address import Address
 from chassis.broker.kafka.reader import FETCH_WAIT_MS, READ_BATCH_SIZE
@@ -35,13 +38,16 @@ _POLL_SECONDS = 0.001
 Take = Callable[[int], Awaitable[None]]
 """Read so many entries."""
 
+Deliver = Callable[[Event, int, int], Awaitable[None]]
+"""Gets each event with its partition and its number there."""
+
 
 class Log(Protocol):
     """One side of the comparison: appends in batches, and reads from the beginning or what comes from now on."""
 
     async def append(self, events: Sequence[Event]) -> None: ...
 
-    def reading(self, *, live: bool) -> AbstractAsyncContextManager[Take]: ...
+    def reading(self, deliver: Deliver, *, live: bool) -> AbstractAsyncContextManager[Take]: ...
 
     async def close(self) -> None: ...
 
@@ -63,7 +69,7 @@ class Sqlite:
         self._connection.execute("COMMIT")
 
     @asynccontextmanager
-    async def reading(self, *, live: bool) -> AsyncIterator[Take]:
+    async def reading(self, deliver: Deliver, *, live: bool) -> AsyncIterator[Take]:
         (last,) = self._connection.execute("SELECT coalesce(max(position), 0) FROM log").fetchone()
         at = last if live else 0
 
@@ -74,9 +80,9 @@ class Sqlite:
                     "SELECT position, attributes, data FROM log WHERE position > ? ORDER BY position LIMIT ?",
                     (at, READ_BATCH_SIZE),
                 ).fetchall()
-                for position, attributes, _ in rows:
+                for position, attributes, data in rows:
                     at = position
-                    orjson.loads(attributes)
+                    await deliver(_event(orjson.loads(attributes), data), 0, position)
                 count -= len(rows)
                 await asyncio.sleep(0 if rows else _POLL_SECONDS)
 
@@ -109,21 +115,25 @@ class AioPika:
             await asyncio.gather(*(exchange.publish(_message(event), self._stream) for event in batch))
 
     @asynccontextmanager
-    async def reading(self, *, live: bool) -> AsyncIterator[Take]:
+    async def reading(self, deliver: Deliver, *, live: bool) -> AsyncIterator[Take]:
         await self._open()
         assert self._connection is not None
         async with self._connection.channel() as channel:
             await channel.set_qos(READ_AHEAD)
             queue = await channel.get_queue(self._stream, ensure=False)
             arrived: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
-            offset: dict[str, Any] = {"x-stream-offset": "next" if live else "first"}
-            tag = await queue.consume(_into(arrived), arguments=offset)
+            begin: dict[str, Any] = {"x-stream-offset": "next" if live else "first"}
+            tag = await queue.consume(_into(arrived), arguments=begin)
             await channel.set_qos(READ_AHEAD)
             underlay = await channel.get_underlay_channel()
 
             async def take(count: int) -> None:
                 for number in range(1, count + 1):
                     message = await arrived.get()
+                    headers: dict[str, Any] = message.headers
+                    offset = headers.pop("x-stream-offset")
+                    attributes = {name.removeprefix(PREFIX): value for name, value in headers.items()}
+                    await deliver(_event(attributes, message.body), 0, offset)
                     if number % ACK_EVERY == 0:
                         await underlay.basic_ack(message.delivery_tag or 0, multiple=True, wait=False)
 
@@ -159,7 +169,7 @@ class AioKafka:
         await asyncio.gather(*sent)
 
     @asynccontextmanager
-    async def reading(self, *, live: bool) -> AsyncIterator[Take]:
+    async def reading(self, deliver: Deliver, *, live: bool) -> AsyncIterator[Take]:
         options = {"enable_auto_commit": False, "fetch_max_wait_ms": FETCH_WAIT_MS}
         consumer = AIOKafkaConsumer(**self._address.client(), **options)
         await consumer.start()
@@ -177,7 +187,9 @@ class AioKafka:
                 while count > 0:
                     for records in (await consumer.getmany(timeout_ms=500, max_records=READ_BATCH_SIZE)).values():
                         for record in records:
-                            {name: value.decode() for name, value in record.headers}
+                            attributes = {name.removeprefix(KAFKA): value.decode() for name, value in record.headers}
+                            event = _event(attributes, record.value or b"")
+                            await deliver(event, record.partition, record.offset)
                         count -= len(records)
 
             yield take
@@ -208,14 +220,22 @@ def _attributes(event: Event, prefix: str) -> dict[str, str]:
     }
 
 
+def _event(attributes: dict[str, str], data: bytes) -> Event:
+    """The event of attributes that are taken to be there, and to be what they should."""
+    del attributes["specversion"]
+    take = attributes.pop
+    time_ = datetime.fromisoformat(take("time"))
+    return Event(take("id"), take("type"), take("source"), take("subject"), time_, data, attributes)
+
+
 def _message(event: Event) -> aio_pika.Message:
-    headers: Any = _attributes(event, "cloudEvents:")
+    headers: Any = _attributes(event, PREFIX)
     persistent = aio_pika.DeliveryMode.PERSISTENT
     return aio_pika.Message(event.data, headers=headers, content_type="application/json", delivery_mode=persistent)
 
 
 def _headers(event: Event) -> list[tuple[str, bytes]]:
-    return [(name, value.encode()) for name, value in _attributes(event, "ce_").items()]
+    return [(name, value.encode()) for name, value in _attributes(event, KAFKA).items()]
 
 
 def _into(arrived: asyncio.Queue[AbstractIncomingMessage]) -> Callable[[AbstractIncomingMessage], Awaitable[None]]:

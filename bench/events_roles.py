@@ -17,7 +17,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import aiohttp
 import uvloop
 
-from bench.events_bare import Log, Take, bare
+from bench.events_bare import Deliver, Log, Take, bare
 from bench.realtime_roles import an_event
 from bench.roles import heard, say
 from chassis.broker import connect
@@ -48,12 +48,13 @@ class Ours:
         await self._broker.log.append(events)
 
     @asynccontextmanager
-    async def reading(self, *, live: bool) -> AsyncIterator[Take]:
+    async def reading(self, deliver: Deliver, *, live: bool) -> AsyncIterator[Take]:
         async with self._broker.log.tail(None if live else START) as entries:
 
             async def take(count: int) -> None:
                 for _ in range(count):
-                    await anext(entries)
+                    entry = await anext(entries)
+                    await deliver(entry.event, entry.partition, entry.offset)
 
             yield take
 
@@ -96,7 +97,13 @@ async def _append(opened: Log, made: Sequence[Event], batch: int) -> tuple[float
 
 async def _read(opened: Log, count: int, *, live: bool) -> None:
     began = time.monotonic()
-    async with opened.reading(live=live) as take:
+    read: dict[int, int] = {}
+
+    async def deliver(event: Event, partition: int, number: int) -> None:
+        assert event.subject
+        read[partition] = number
+
+    async with opened.reading(deliver, live=live) as take:
         if live:
             say("attached")
         await take(count)

@@ -20,6 +20,8 @@ PREFIX = "cloudEvents:"
 KAFKA = "ce_"
 
 _REQUIRED = ("specversion", "id", "source", "type", "subject", "time")
+# Put together once: every event that is read has them looked up.
+_HEADERS = {prefix: dict.fromkeys(prefix + name for name in _REQUIRED) for prefix in (PREFIX, KAFKA)}
 _EXTENSION_NAME = re.compile(r"[a-z0-9]{1,20}")
 
 
@@ -36,33 +38,27 @@ def headers(event: Event, *, prefix: str = PREFIX) -> dict[str, str]:
     if event.time.tzinfo is None:
         raise InvalidEvent(f"the time of event {event.id} has no time zone")
     attributes = {
-        "specversion": "1.0",
-        "id": event.id,
-        "source": event.source,
-        "type": event.type,
-        "subject": event.subject,
-        "time": event.time.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+        f"{prefix}specversion": "1.0",
+        f"{prefix}id": event.id,
+        f"{prefix}source": event.source,
+        f"{prefix}type": event.type,
+        f"{prefix}subject": event.subject,
+        f"{prefix}time": event.time.astimezone(UTC).isoformat().replace("+00:00", "Z"),
     }
     for name, value in event.extensions.items():
-        if name in attributes or not _EXTENSION_NAME.fullmatch(name):
+        if name in _REQUIRED or not _EXTENSION_NAME.fullmatch(name):
             raise InvalidEvent(f"{name!r} cannot name a CloudEvents extension attribute")
-        attributes[name] = value
-    return {prefix + name: value for name, value in attributes.items()}
+        attributes[prefix + name] = value
+    return attributes
 
 
 def event(headers: Mapping[str, object], data: bytes, *, prefix: str = PREFIX) -> Event:
-    """The event in a message; headers that are not CloudEvents' are passed over. Raises `InvalidEvent`."""
-    begin = len(prefix)
-    text = {name[begin:]: value for name, value in headers.items() if name.startswith(prefix)}
-    take = text.pop
-    version, id_, source, type_, subject, when = (
-        take("specversion", None),
-        take("id", None),
-        take("source", None),
-        take("type", None),
-        take("subject", None),
-        take("time", None),
-    )
+    """The event in a message; headers that are not CloudEvents' are passed over. Raises `InvalidEvent`.
+
+    `prefix`: `PREFIX` or `KAFKA`.
+    """
+    names, begin = _HEADERS[prefix], len(prefix)
+    version, id_, source, type_, subject, when = map(headers.get, names)
     if not (
         isinstance(version, str)
         and isinstance(id_, str)
@@ -80,7 +76,10 @@ def event(headers: Mapping[str, object], data: bytes, *, prefix: str = PREFIX) -
         raise InvalidEvent("the time is not in RFC 3339") from error
     if time.tzinfo is None:
         raise InvalidEvent("the time has no time zone")
-    return Event(id_, type_, source, subject, time, data, {name: str(value) for name, value in text.items()})
+    extensions = {
+        name[begin:]: str(value) for name, value in headers.items() if name not in names and name.startswith(prefix)
+    }
+    return Event(id_, type_, source, subject, time, data, extensions)
 
 
 def _missing(headers: Mapping[str, object], prefix: str) -> list[str]:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from chassis.broker.port import Event
 
@@ -116,8 +116,7 @@ START = Position()
 """Before everything: a reader that begins here gets all that is retained."""
 
 
-@dataclass(frozen=True, slots=True)
-class LogEntry:
+class LogEntry(NamedTuple):
     """An event in the log, and the position of a reader that has read it and everything before it."""
 
     position: Position

@@ -109,7 +109,7 @@ class LogSubscription:
         self.trouble = ""
         self._after = after
         self._upto = upto
-        self._read: deque[LogEntry] = deque()
+        self._read: deque[store.LogRow] = deque()
         self._stopped = False
 
     @property
@@ -127,9 +127,9 @@ class LogSubscription:
                 raise StopAsyncIteration
             self.wake.clear()
             try:
-                read = partial(store.entries, after=self._after, limit=READ_BATCH_SIZE, max_bytes=READ_BATCH_BYTES)
-                self._read.extend(await self._writer.read(read))
-                if not self._read:
+                read = partial(store.log_rows, after=self._after, limit=READ_BATCH_SIZE, max_bytes=READ_BATCH_BYTES)
+                found = await self._writer.read(read)
+                if not found:
                     await self._check_end()
             except BrokerUnavailable as error:
                 self.trouble = str(error)
@@ -137,13 +137,14 @@ class LogSubscription:
                 await asyncio.sleep(RETRY_PAUSE)
                 continue
             self.trouble = ""
-            if not self._read:
+            if not found:
                 await self.wake.wait()
-        entry = self._read.popleft()
-        if entry.offset != self._after + 1:
-            raise PositionExpired(f"the log begins at position {entry.position}: the reader fell behind")
-        self._after = entry.offset
-        return entry
+            elif (first := found[0][0]) != self._after + 1:
+                raise PositionExpired(f"the log begins at position {first}: the reader fell behind")
+            self._read.extend(found)
+        # The log has no holes but at its beginning: within a reading each entry follows the one before.
+        self._after += 1
+        return store.entry(self._read.popleft())
 
     async def _check_end(self) -> None:
         """Raise `PositionExpired` for a log that ends before what was read: it is not the one that was read."""

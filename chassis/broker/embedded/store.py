@@ -50,11 +50,13 @@ RETENTION: TableRetention = {
     "dead": Kept("until an operator replays it: nothing is dropped without a person's decision"),
 }
 
+LogRow = tuple[int, str, bytes]
+"""An entry's number, its attributes, and its data."""
+
 _HELD = " WHERE queue = ? AND position = ? AND holder = ?"
 
 
-@dataclass(frozen=True, slots=True)
-class Routed:
+class Routed(NamedTuple):
     """An event to publish: its CloudEvents headers, its data, and the queues that are bound to its type."""
 
     attributes: Mapping[str, str]
@@ -229,19 +231,25 @@ def bounds(connection: sqlite3.Connection) -> tuple[int, int]:
     return first, last
 
 
-def entries(connection: sqlite3.Connection, after: int, limit: int, max_bytes: int) -> list[LogEntry]:
+def log_rows(connection: sqlite3.Connection, after: int, limit: int, max_bytes: int) -> list[LogRow]:
     """The log from right after a position, oldest first: up to so many entries, and no more after so many bytes."""
     rows = connection.execute(
         "SELECT position, attributes, data FROM log WHERE position > ? ORDER BY position LIMIT ?", (after, limit)
     )
-    found: list[LogEntry] = []
+    found: list[LogRow] = []
     size = 0
-    for offset, attributes, data in rows:
-        found.append(LogEntry(Position((offset,)), _event(attributes, data)))
-        size += len(data)
+    for row in rows:
+        found.append(row)
+        size += len(row[2])
         if size >= max_bytes:
             break
     return found
+
+
+def entry(row: LogRow) -> LogEntry:
+    """The entry in a row of the log."""
+    offset, attributes, data = row
+    return LogEntry(Position((offset,)), cloudevents.event(orjson.loads(attributes), data))
 
 
 def prune(connection: sqlite3.Connection, retention: Retention, now: float) -> None:
