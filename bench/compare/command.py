@@ -26,11 +26,11 @@ EXPERIMENTS = {
     "E9": "e9_people",
 }
 # Those that measure the shop, too.
-_SHOP = {"E1", "E2", "E3", "E4", "E5", "E6", "E7"}
+_SHOP = {"E1", "E2", "E3", "E4", "E5", "E6", "E7", "E8"}
 # A client serves one experiment at a time, and what is counted does not depend on what else the machine does.
 _TOGETHER = (("E2", "E3", "E5", "E7"), ("E4", "E6", "E8", "E9"))
 DEFAULT_FOLDER = Path("bench/results/compare")
-_NEEDED = {"hdrh": "hdrhistogram", "connectrpc": "connectrpc"}
+_NEEDED = {"hdrh": "hdrhistogram", "connectrpc": "connectrpc", "hypercorn": "hypercorn"}
 
 
 def compare(

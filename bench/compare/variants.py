@@ -37,6 +37,8 @@ READS: tuple[Variant, ...] = (
     Variant("websocket", "WebSocket request/reply", "websocket", "websocket"),
     Variant("soap", "SOAP 1.1", "soap", "http1"),
 )
+# One connection, like gRPC. Another server and client than REST's: those do not speak HTTP/2.
+HTTP2 = Variant("rest-http2", "REST (JSON), HTTP/2", "rest_http2", "http2-plain")
 TRUSTED = Variant("graphql-trusted", "GraphQL, trusted document", "graphql", "http1", ("trusted",))
 # The same adapters over TLS: what their rows have more than those above is TLS.
 OVER_TLS: tuple[Variant, ...] = (
@@ -56,10 +58,10 @@ def reads(env: Mapping[str, str], tls: str) -> tuple[Variant, ...]:
     url = env.get("SHOP_BROKER_URL", "")
     own = (url, f"compare-{uuid.uuid4().hex}")
     brokered = [Variant("amqp", AMQP_TITLE, "amqp", "amqp", own, own)] if url.startswith("amqp") else []
-    return (*READS, TRUSTED, *secured, *brokered)
+    return (*READS, TRUSTED, HTTP2, *secured, *brokered)
 
 
 BY_NAME = {variant.name: variant for variant in READS}
 # In the order in which tables show them: relatives beside each other, TLS and the broker last.
-TITLES: dict[str, str] = {each.name: each.title for each in (*READS[:2], TRUSTED, *READS[2:], *OVER_TLS)}
+TITLES: dict[str, str] = {each.name: each.title for each in (READS[0], HTTP2, READS[1], TRUSTED, *READS[2:], *OVER_TLS)}
 TITLES["amqp"] = AMQP_TITLE

@@ -1,15 +1,17 @@
 // The Compare protocols view: predict, then see what was measured (docs/comparison.md).
 
 import { $, h } from "/page/dom.js";
+import { start as startNews } from "/page/news.js";
 
 export function start() {
   let asked;
   return async () => {
     asked ??= fetch("/page/measured.json").then((answer) => answer.json());
     try {
-      const { questions, words } = await asked;
+      const { questions, news, words } = await asked;
       if ($("#questions").children.length) return;
       $("#questions").replaceChildren(...questions.map(card));
+      startNews(news);
       $("#words").replaceChildren(...words.map(verdict));
     } catch (error) {
       asked = undefined;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -17,10 +18,11 @@ pytest.importorskip("hdrh", reason="not run: needs hdrhistogram, of the developm
 pytest.importorskip("connectrpc", reason="not run: needs connectrpc, of the development environment")
 
 from bench.compare import command
-from bench.compare.experiments.e8_failure import CALLER_TIMEOUT
+from bench.compare.experiments.e8_failure import CALLER_TIMEOUT, FAULTS, SHOP_READS
+from bench.compare.experiments.shop.lost_answers import WAYS
 from bench.compare.measure.folder import Row, rows, rows_of
 from bench.compare.report.draw import draw, names_of_blocks
-from bench.compare.variants import READS, TRUSTED, reads
+from bench.compare.variants import HTTP2, READS, TRUSTED, reads
 from shop.errors import Refused
 
 LEVELS = ("bare", "shop")
@@ -131,7 +133,14 @@ def check_distances(own: list[Row]) -> None:
 
     A WebSocket has one more for its handshake, and gRPC one in which it waits for the server's settings.
     """
-    least = {"page-rest-1": 4, "page-rest-6": 4, "page-grpc": 5, "page-websocket": 5, "page-graphql": 2}
+    least = {
+        "page-rest-1": 4,
+        "page-rest-6": 4,
+        "page-rest-http2": 4,
+        "page-grpc": 5,
+        "page-websocket": 5,
+        "page-graphql": 2,
+    }
     for row in own:
         assert row["ms"] >= least[row["variant"].removeprefix("shop-")] * row["round_trip_ms"] * 0.97
         assert row["ends_ms"] == sorted(row["ends_ms"])
@@ -183,10 +192,14 @@ def check_later(own: list[Row]) -> None:
 
 
 def check_failures(own: list[Row]) -> None:
-    """Every client finds out; from silence only by its own patience."""
-    assert {row["kind"] for row in own} == {"stopped", "cut", "silent"}
+    """Every client finds out; from silence only by its own patience. An order is repeated safely under its key."""
     assert all(row["error"] for row in own)
-    assert all(row["ms"] >= CALLER_TIMEOUT * 990 for row in own if row["kind"] == "silent")
+    for level, names in (("bare", {variant.name for variant in (*READS, HTTP2)}), ("shop", set(SHOP_READS))):
+        failed = [row for row in rows_of(own, "E8", level=level) if row["kind"] != "sent again"]
+        assert {(row["variant"], row["kind"]) for row in failed} == set(itertools.product(names, FAULTS))
+        assert all(row["ms"] >= CALLER_TIMEOUT * 990 for row in failed if row["kind"] == "silent")
+    again = {row["variant"]: (row["orders"], row["replayed"]) for row in rows_of(own, "E8", kind="sent again")}
+    assert again == {name: (1, True) if way.keyed else (2, False) for name, way in WAYS.items()}
 
 
 def check_people(own: list[Row]) -> None:
@@ -243,7 +256,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(Refused, match="nothing was measured there"):
         command.compare([], **common, folder=None, draw_only=tmp_path)
     monkeypatch.setattr(command, "find_spec", lambda _: None)
-    with pytest.raises(Refused, match="development environment; missing: hdrhistogram, connectrpc"):
+    with pytest.raises(Refused, match="development environment; missing: hdrhistogram, connectrpc, hypercorn"):
         command.compare(["E1"], **common, folder=None, draw_only=None)
 
 

@@ -56,6 +56,17 @@ def test_http2() -> None:
     assert found["control"] > 17  # the ping, and settings of whatever length
 
 
+def test_http2_of_a_plain_body() -> None:
+    """What is no gRPC has no messages inside its data: all of it is body."""
+    connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+    connection.initiate_connection()
+    connection.clear_outbound_data_buffer()
+    connection.send_headers(1, [(":method", "POST"), (":path", "/x"), (":scheme", "http"), (":authority", "shop")])
+    connection.send_data(1, b'{"id":"42"}', end_stream=True)
+    found = counted("http2-plain", connection.data_to_send())
+    assert found == {"framing": 9 + 9, "head": found["head"], "body": 11}
+
+
 def test_websocket() -> None:
     """The handshake is set-up; frame heads and masks are framing; a ping is control."""
     handshake = b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n"

@@ -164,6 +164,31 @@ async def test_a_prediction_reveals_what_was_measured(shop: Shop) -> None:
         assert set(verdicts) == {"supported", "qualified", "contradicted"}
 
 
+async def test_the_news_plane_moves_with_how_often_something_happens(shop: Shop) -> None:
+    """When events are rare, ways that push cost a thousandth and move left in the plane; polling costs the same."""
+
+    async def shown(page: Page, way: str) -> tuple[float, float]:
+        """Bytes an hour in the table, and how far to the right the mark stands in the picture."""
+        cell = await page.locator(f'#news-rows [data-way="{way}"] td').last.text_content()
+        moved = await page.locator(f'[data-news="{way}"]').get_attribute("transform")
+        return float((cell or "").replace(",", "")), float((moved or "").removeprefix("translate(").split()[0])
+
+    async with opened(shop) as page:
+        await page.click('[data-view="protocols"]')
+        slider = page.locator("#news-rate")
+        await slider.press("End")
+        await expect(page.locator("#news-said")).to_have_text("an event a second")
+        often = {way: await shown(page, way) for way in ("SSE", "polling, 100 ms")}
+        await slider.press("Home")
+        await expect(page.locator("#news-said")).to_have_text("an event an hour")
+        await expect(slider).to_have_attribute("aria-valuetext", "an event an hour")
+        seldom = {way: await shown(page, way) for way in often}
+    assert seldom["SSE"][0] < often["SSE"][0] / 1_000
+    assert seldom["SSE"][1] < often["SSE"][1] - 50
+    assert seldom["polling, 100 ms"][0] > often["polling, 100 ms"][0] * 0.9
+    assert often["SSE"][0] < seldom["polling, 100 ms"][0]
+
+
 STATUSES = {
     "order": ["202"],
     "order-too-many": ["202"],

@@ -34,21 +34,27 @@ class Page:
 PAGES: tuple[Page, ...] = (
     Page(Variant("page-rest-1", "REST x 7, one connection", "rest", "http1"), tuple(_STAGES)),
     Page(Variant("page-rest-6", "REST x 7, six connections", "rest", "http1", ("pool",)), tuple(_STAGES)),
+    Page(Variant("page-rest-http2", "REST x 7, one HTTP/2 connection", "rest_http2", "http2-plain"), tuple(_STAGES)),
     Page(Variant("page-grpc", "gRPC x 7, one HTTP/2 connection", "grpc_aio", "http2"), tuple(_STAGES)),
     Page(Variant("page-websocket", "WebSocket x 7", "websocket", "websocket"), tuple(_STAGES)),
     Page(Variant("page-graphql", "GraphQL, one query", "graphql", "http1"), (Ask(ids=IDS),)),
 )
 SHOP_PAGES: tuple[tuple[Page, str], ...] = (
-    (Page(Variant("shop-page-rest-1", "REST x 7, one connection", "rest", "http1"), tuple(_STAGES)), "gateway"),
+    (Page(Variant("shop-page-rest-1", "REST x 7, one connection, cached", "rest", "http1"), tuple(_STAGES)), "gateway"),
     (
-        Page(Variant("shop-page-rest-6", "REST x 7, six connections", "rest", "http1", ("pool",)), tuple(_STAGES)),
+        Page(
+            Variant("shop-page-rest-6", "REST x 7, six connections, cached", "rest", "http1", ("pool",)), tuple(_STAGES)
+        ),
         "gateway",
     ),
     (
-        Page(Variant("shop-page-grpc", "gRPC x 7 to catalog, one connection", "grpc_aio", "http2"), tuple(_STAGES)),
+        Page(Variant("shop-page-grpc", "gRPC x 7 to catalog, not cached", "grpc_aio", "http2"), tuple(_STAGES)),
         CATALOG,
     ),
-    (Page(Variant("shop-page-graphql", "GraphQL, one query", "graphql", "http1"), (Ask(ids=IDS),)), "gateway"),
+    (
+        Page(Variant("shop-page-graphql", "GraphQL, one query, over cached", "graphql", "http1"), (Ask(ids=IDS),)),
+        "gateway",
+    ),
 )
 PAGE_TITLES = {page.variant.name: page.variant.title for page in (*PAGES, *(page for page, _ in SHOP_PAGES))}
 

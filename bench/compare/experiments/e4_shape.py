@@ -52,11 +52,23 @@ SHAPES: tuple[Shape, ...] = (
     Shape(Variant("grpc-gzip", "gRPC, a list, gzip", "grpc_aio", "http2", (), ("gzip",)), "", "all eight"),
 )
 SHOP_SHAPES: tuple[tuple[Shape, str], ...] = (
-    (Shape(Variant("shop-each", "REST, a request a row", "rest", "http1"), "one by one", "all eight"), "gateway"),
-    (Shape(Variant("shop-list", "REST, a list", "rest", "http1"), "", "all eight"), "gateway"),
-    (Shape(Variant("shop-list-gzip", "REST, a list, gzip", "rest", "http1", ("gzip",)), "", "all eight"), "gateway"),
-    (Shape(Variant("shop-graphql-list", "GraphQL, a list", "graphql", "http1"), "", "asked"), "gateway"),
-    (Shape(Variant("shop-grpc-list", "gRPC to catalog, a list", "grpc_aio", "http2"), "", "all eight"), CATALOG),
+    (
+        Shape(Variant("shop-each", "REST, a request a row, cached", "rest", "http1"), "one by one", "all eight"),
+        "gateway",
+    ),
+    (Shape(Variant("shop-list", "REST, a list, cached", "rest", "http1"), "", "all eight"), "gateway"),
+    (
+        Shape(Variant("shop-list-gzip", "REST, a list, gzip, cached", "rest", "http1", ("gzip",)), "", "all eight"),
+        "gateway",
+    ),
+    (
+        Shape(Variant("shop-graphql-list", "GraphQL, a list, over cached REST", "graphql", "http1"), "", "asked"),
+        "gateway",
+    ),
+    (
+        Shape(Variant("shop-grpc-list", "gRPC to catalog, a list, not cached", "grpc_aio", "http2"), "", "all eight"),
+        CATALOG,
+    ),
 )
 SHAPE_TITLES = {shape.variant.name: shape.variant.title for shape in (*SHAPES, *(shape for shape, _ in SHOP_SHAPES))}
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from bench.compare.adapters.port import Ask
-from bench.compare.bench import Bench, Pair, opened
+from bench.compare.bench import Bench, Pair, check_equal, opened
+from bench.compare.experiments.shop import lost_answers
+from bench.compare.experiments.shop.reads import CACHED, GRAPHQL, GRPC, REST_UNCACHED, SOAP, STOCK, UNCACHED, shop_reads
 from bench.compare.measure.proxies import proxy
-from bench.compare.variants import READS
+from bench.compare.variants import HTTP2, READS
 
 NAME = "E8"
 # Seconds that each caller is ready to wait.
@@ -20,31 +24,52 @@ FAULTS = {
     "silent": "unknown: it may have been done",
 }
 _INSIDE_THE_ANSWER = 9
+# Who notices is the client's library: one route of each is enough.
+SHOP_READS = {variant.name: variant.title for variant in (REST_UNCACHED, GRPC, GRAPHQL, SOAP)}
 
 
 async def run(bench: Bench) -> None:
+    """Both levels; in the shop also orders whose answer is lost."""
+    pairs = await bench.pairs((*READS, HTTP2))
+    await check_equal(pairs, Ask())
+    await _measure(bench, Reads("bare", [(pair, Ask()) for pair in pairs]))
+    if bench.bare:
+        return
+    groups = await shop_reads(bench, (UNCACHED, CACHED, STOCK))
+    asked = [(pair, group.ask) for group in groups for pair in group.pairs if pair.variant.name in SHOP_READS]
+    await _measure(bench, Reads("shop", asked))
+    await lost_answers.run(bench)
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """What is asked of whom at a level."""
+
+    level: str
+    asked: Sequence[tuple[Pair, Ask]]
+
+
+async def _measure(bench: Bench, reads: Reads) -> None:
     """Each fault on each variant, on a connection that has worked before, once a round."""
-    pairs = await bench.pairs(READS)
-    for number, pair in bench.interleaved(pairs):
+
+    async def failed(pair: Pair, ask: Ask, fault: str, number: int) -> None:
+        row = await _failed(pair, ask, fault)
+        names = {"experiment": NAME, "level": reads.level, "variant": pair.variant.name, "kind": fault}
+        bench.folder.add({**names, "round": number, **row})
+
+    for number, (pair, ask) in bench.interleaved(reads.asked):
         for fault in FAULTS:
             if fault != "silent":
-                bench.folder.add(_row(pair, fault, number, await _failed(pair, fault)))
+                await failed(pair, ask, fault, number)
     for number in range(bench.rounds):
         # All at once: each only waits.
-        rows = await asyncio.gather(*(_failed(pair, "silent") for pair in pairs))
-        for pair, row in zip(pairs, rows, strict=True):
-            bench.folder.add(_row(pair, "silent", number, row))
-    bench.say(f"{NAME}: {len(FAULTS)} faults on {len(pairs)} variants, {bench.rounds} rounds")
+        await asyncio.gather(*(failed(*each, "silent", number) for each in reads.asked))
+    bench.say(f"{NAME} {reads.level}: {len(FAULTS)} faults on {len(reads.asked)} variants, {bench.rounds} rounds")
 
 
-def _row(pair: Pair, fault: str, number: int, row: dict[str, Any]) -> dict[str, Any]:
-    names = {"experiment": NAME, "level": "bare", "variant": pair.variant.name, "kind": fault, "round": number}
-    return {**names, **row}
-
-
-async def _failed(pair: Pair, fault: str) -> dict[str, Any]:
+async def _failed(pair: Pair, ask: Ask, fault: str) -> dict[str, Any]:
     async with proxy(pair.port) as way, opened(pair, port=way.port) as client:
-        await client.ask("calls", ask=Ask(), count=1)
+        await client.ask("calls", ask=ask, count=1)
         await way.settled()
         if fault == "stopped":
             way.stop()
@@ -52,5 +77,5 @@ async def _failed(pair: Pair, fault: str) -> dict[str, Any]:
             way.cut_after = _INSIDE_THE_ANSWER
         else:
             way.stalled = True
-        found: dict[str, Any] = await client.ask("failing", ask=Ask(), within=CALLER_TIMEOUT)
+        found: dict[str, Any] = await client.ask("failing", ask=ask, within=CALLER_TIMEOUT)
         return found

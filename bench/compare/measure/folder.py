@@ -19,7 +19,7 @@ from bench.compare.measure.statistics import write_hgrm
 
 LIBRARIES = (
     "fastapi", "uvicorn", "uvloop", "httptools", "aiohttp", "strawberry-graphql", "grpcio", "protobuf", "connectrpc",
-    "pyqwest", "websockets", "spyne", "waitress", "zeep", "httpx", "mcp", "httpx2", "aio-pika",
+    "pyqwest", "hypercorn", "websockets", "spyne", "waitress", "zeep", "httpx", "mcp", "httpx2", "aio-pika",
     "hdrhistogram",
 )  # fmt: skip
 ENVIRONMENT, RESULTS, SAMPLES = "environment.json", "results.ndjson", "samples.ndjson"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
+from functools import partial
 
 import pamqp.commands
 from hyperframe.frame import ContinuationFrame, DataFrame, Frame, HeadersFrame
@@ -122,8 +123,12 @@ def _grpc_messages(content: bytes) -> Iterator[Span]:
         position += _GRPC_PREFIX + size
 
 
-def _http2(data: bytes) -> Iterator[Span]:
-    """RFC 9113: the preface, then frames; header blocks stay together, as HPACK leaves them."""
+def _plain(content: bytes) -> Iterator[Span]:
+    yield Layer.BODY, len(content)
+
+
+def _http2(data: bytes, inside: Callable[[bytes], Iterator[Span]] = _grpc_messages) -> Iterator[Span]:
+    """RFC 9113: the preface, then frames; header blocks stay together, as HPACK leaves them. `inside`: of DATA."""
     position = 0
     if data.startswith(_PREFACE):
         yield Layer.SETUP, len(_PREFACE)
@@ -134,7 +139,7 @@ def _http2(data: bytes) -> Iterator[Span]:
         position += _HTTP2_FRAME_HEAD + size
         if isinstance(frame, DataFrame):
             yield Layer.FRAMING, _HTTP2_FRAME_HEAD
-            yield from _grpc_messages(body)
+            yield from inside(body)
         elif isinstance(frame, HeadersFrame | ContinuationFrame):
             yield Layer.FRAMING, _HTTP2_FRAME_HEAD
             yield Layer.HEAD, size
@@ -200,6 +205,7 @@ def _tls(data: bytes) -> Iterator[Span]:
 READERS: dict[str, Callable[[bytes], Iterator[Span]]] = {
     "http1": _http1,
     "http2": _http2,
+    "http2-plain": partial(_http2, inside=_plain),
     "websocket": _websocket,
     "amqp": _amqp,
     "tls": _tls,

@@ -111,7 +111,7 @@ class Client:
             async with asyncio.timeout(within):
                 await self._opened()(ask)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever the library raises is the answer
-            return {"ms": (time.perf_counter() - began) * 1e3, "error": _named(error)}
+            return {"ms": (time.perf_counter() - began) * 1e3, "error": named(error)}
         raise RuntimeError("the call was answered, though its server had failed")
 
     def _opened(self) -> Call:
@@ -120,7 +120,7 @@ class Client:
         return self._call
 
 
-def _named(error: BaseException) -> str:
+def named(error: BaseException) -> str:
     """The error's type, with gRPC's and Connect's status where it has one."""
     code = getattr(error, "code", None)
     status = code() if callable(code) else code

@@ -24,7 +24,10 @@ _ANSWER_TIMEOUT = 180.0
 _STOP_TIMEOUT = 5.0
 PRELOADED = [
     "bench.compare.measure.sessions",
-    *(f"bench.compare.adapters.{name}" for name in ("rest", "graphql", "grpc_aio", "connect", "websocket", "soap")),
+    *(
+        f"bench.compare.adapters.{name}"
+        for name in ("rest", "rest_http2", "graphql", "grpc_aio", "connect", "websocket", "soap")
+    ),
     *(f"bench.compare.news.{name}" for name in ("polling", "sse", "websocket", "subscription", "webhook", "sessions")),
     "bench.compare.bulk.http",
     "bench.compare.bulk.grpc_stream",

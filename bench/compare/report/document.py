@@ -16,6 +16,7 @@ from pathlib import Path
 from bench.compare.measure.folder import ENVIRONMENT, RESULTS, Row, rows
 from bench.compare.report.draw import blocks, filled, pictures
 from bench.compare.report.questions import questions
+from bench.compare.report.sections.e5 import news
 
 ROOT = Path(__file__).parents[3]
 DOCUMENT = ROOT / "docs" / "comparison.md"
@@ -44,7 +45,7 @@ def written() -> dict[Path, str]:
     """Every file that is made of the kept run, with its content."""
     made = {KEPT / name: svg for name, svg in pictures(rows(KEPT)).items()}
     text = filled(DOCUMENT.read_text(), blocks(KEPT))
-    page = {"questions": questions(rows(KEPT)), "words": words(text)}
+    page = {"questions": questions(rows(KEPT)), "news": news(rows(KEPT)), "words": words(text)}
     return {**made, DOCUMENT: text, PAGE: json.dumps(page, indent=1, ensure_ascii=False) + "\n"}
 
 

@@ -46,6 +46,12 @@ def variants(rows: Sequence[Row], experiment: str, **wanted: Any) -> list[str]:
     return list(dict.fromkeys(str(row["variant"]) for row in rows_of(rows, experiment, **wanted)))
 
 
+def group_title(row: Row) -> str:
+    """A group of the shop's variants: its name, who asks, and in what its rows differ beside their protocol."""
+    differs = f" Differs: {row['differs']}." if row["differs"] else ""
+    return f"**{row['group']}**. Identity: {row['identity']}.{differs}"
+
+
 def digits(value: float) -> str:
     """Two significant digits, three from 100 on, thousands with a comma: more would say more than is known."""
     if value == 0:

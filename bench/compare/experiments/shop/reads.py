@@ -67,6 +67,18 @@ CACHED = Group(
     _PRODUCT,
     ((REST_HIT, "gateway"), (GRAPHQL, "gateway"), (GRAPHQL_TRUSTED, TRUSTED_GATEWAY)),
 )
+SOAP = _variant("shop-soap-stock", "SOAP to the ERP", "soap")
+STOCK = Group(
+    "stock, live from the ERP",
+    "the ERP's own session where SOAP is spoken",
+    "REST and gRPC ask the ERP by the same SOAP call, behind three and two processes of ours",
+    _STOCK,
+    (
+        (_variant("shop-rest-stock", "REST: availability", "rest"), "gateway"),
+        (_variant("shop-grpc-stock", "gRPC to inventory", "grpc_aio", "http2"), "SHOP_INVENTORY_PORT"),
+        (SOAP, "SHOP_LEGACY_SOAP_PORT"),
+    ),
+)
 GROUPS: tuple[Group, ...] = (
     UNCACHED,
     Group(
@@ -108,17 +120,7 @@ GROUPS: tuple[Group, ...] = (
             (_variant("shop-mcp-tool", "MCP, tool search_products", "mcp", "http1", "tool"), "gateway"),
         ),
     ),
-    Group(
-        "stock, live from the ERP",
-        "the ERP's own session where SOAP is spoken",
-        "REST and gRPC ask the ERP by the same SOAP call, behind three and two processes of ours",
-        _STOCK,
-        (
-            (_variant("shop-rest-stock", "REST: availability", "rest"), "gateway"),
-            (_variant("shop-grpc-stock", "gRPC to inventory", "grpc_aio", "http2"), "SHOP_INVENTORY_PORT"),
-            (_variant("shop-soap-stock", "SOAP to the ERP", "soap"), "SHOP_LEGACY_SOAP_PORT"),
-        ),
-    ),
+    STOCK,
 )
 SHOP_TITLES = {variant.name: variant.title for group in GROUPS for variant, _ in group.variants}
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bench.compare.experiments.shop.reads import SHOP_TITLES
 from bench.compare.measure.folder import Row, rows_of
 from bench.compare.report.dots import Dots, draw_dots
-from bench.compare.report.figures import LAYERS, over_rounds, ratio, table, variants
+from bench.compare.report.figures import LAYERS, group_title, over_rounds, ratio, table, variants
 from bench.compare.report.svg import Picture, legend
 from bench.compare.variants import OVER_TLS, TITLES
 
@@ -23,19 +23,13 @@ def tables(rows: Sequence[Row]) -> dict[str, str]:
     for number, group in enumerate(_groups(rows), 1):
         names = variants(rows, "E1", level="shop", group=group)
         found.setdefault("e1-shop", "")
-        found["e1-shop"] += f"{'' if number == 1 else chr(10)}{_title(rows, group)}\n\n" + _shop(rows, names)
+        title = group_title(rows_of(rows, "E1", level="shop", group=group)[0])
+        found["e1-shop"] += f"{'' if number == 1 else chr(10)}{title}\n\n" + _shop(rows, names)
     return found
 
 
 def _groups(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(str(row["group"]) for row in rows_of(rows, "E1", level="shop")))
-
-
-def _title(rows: Sequence[Row], group: str) -> str:
-    """The group, who asks, and in what its rows differ beside their protocol."""
-    own = rows_of(rows, "E1", level="shop", group=group)[0]
-    differs = f" Differs: {own['differs']}." if own["differs"] else ""
-    return f"**{group}**. Identity: {own['identity']}.{differs}"
 
 
 def _byte_cells(rows: Sequence[Row], variant: str) -> list[str]:

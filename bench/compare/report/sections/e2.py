@@ -8,24 +8,38 @@ from collections.abc import Sequence
 from bench.compare.experiments.e2_rate import COMMON_RATE, RATE_TITLES, SHOP_COMMON_RATE
 from bench.compare.measure.folder import Row, rows_of
 from bench.compare.report.dots import Dots, draw_dots
-from bench.compare.report.figures import digits, measured, over_rounds, table, variants
+from bench.compare.report.figures import digits, group_title, measured, over_rounds, table, variants
 
 _BUSY = 0.8
 _RATES = {"bare": COMMON_RATE, "shop": SHOP_COMMON_RATE}
 
 
 def tables(rows: Sequence[Row]) -> dict[str, str]:
-    return {"e2" if level == "bare" else "e2-shop": _table(rows, level) for level in _RATES if _names(rows, level)}
+    found = {"e2": _table(rows, "bare", _names(rows, "bare"))} if _names(rows, "bare") else {}
+    return found | ({"e2-shop": _shop(rows)} if _names(rows, "shop") else {})
+
+
+def _shop(rows: Sequence[Row]) -> str:
+    """A table a group: what is cached does not stand beside what is not."""
+    groups: dict[str, tuple[str, list[str]]] = {}
+    alone = []
+    for name in _names(rows, "shop"):
+        row = rows_of(rows, "E2", level="shop", kind="rate", variant=name)[0]
+        if "group" in row:
+            groups.setdefault(row["group"], (group_title(row), []))[1].append(name)
+        else:
+            alone.append(name)
+    return "\n".join(f"{title}\n\n{_table(rows, 'shop', [*alone, *names])}" for title, names in groups.values())
 
 
 def _names(rows: Sequence[Row], level: str) -> list[str]:
     return [name for name in RATE_TITLES if name in variants(rows, "E2", level=level)]
 
 
-def _table(every: Sequence[Row], level: str) -> str:
+def _table(every: Sequence[Row], level: str, names: Sequence[str]) -> str:
     rows = rows_of(every, "E2", level=level, kind="rate")
     body = []
-    for name in _names(rows, level):
+    for name in names:
         common = rows_of(rows, "E2", variant=name, rate_name="common")
         capacity = common[0]["capacity"]
         cells = [_percentile(common, each) for each in ("p50_ms", "p90_ms", "p99_ms")]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from bench.compare.experiments.e5_news import NEWS_TITLES
 from bench.compare.experiments.shop.news import SHOP_NEWS_TITLES, SHOP_WAYS
@@ -19,6 +21,8 @@ _PINGS_PER_HOUR, _PING_BYTES = 2 * 180, 16
 _TOLD = "is told, over a connection that it keeps"
 _HOW = {"polling": "asks", "sse": _TOLD, "websocket": _TOLD, "subscription": _TOLD, "webhooks": "is called"}
 _PINGED = {"websocket", "subscription"}
+# Those that ask again and again; long polling asks once an answer, and waits.
+_ASKS = {"poll-0.1", "poll-1", "conditional-1", "poll-10", "long-poll"}
 _LONG_POLLS_PER_HOUR = 3600 / 25
 _LEFT, _TOP, _WIDTH, _HEIGHT = 80, 64, 860, 460
 
@@ -77,8 +81,20 @@ def _ms(value: float | None) -> str:
     return "failed" if value is None else digits(value)
 
 
-def hourly(rows: Sequence[Row], name: str, events: float) -> float:
-    """Bytes of a watcher in an hour with so many events, from what was measured of polls and of events.
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Bytes of a watcher in an hour: `base` whatever happens, and `event` for each event, of at least `least`."""
+
+    base: float
+    event: float
+    least: float
+
+    def hourly(self, events: float) -> float:
+        return max(1.0, self.base + max(events, self.least) * self.event)
+
+
+def cost(rows: Sequence[Row], name: str) -> Cost:
+    """From what was measured of polls and of events.
 
     A poll costs what idle polls cost (10 s polls: as those of 1 s), an event what the window with events cost more.
     """
@@ -87,9 +103,32 @@ def hourly(rows: Sequence[Row], name: str, events: float) -> float:
     idle = polls["idle_bytes_per_s"] * (polls["every_s"] / own["every_s"] if own["every_s"] else 1)
     event = max(0.0, polls["window_bytes"] - polls["idle_bytes_per_s"] * polls["window_s"]) / polls["events"]
     if name == "long-poll":
-        return float(max(events, _LONG_POLLS_PER_HOUR) * event)
+        return Cost(0.0, event, _LONG_POLLS_PER_HOUR)
     pings = _PINGS_PER_HOUR * _PING_BYTES if name in _PINGED else 0
-    return float(max(1.0, idle * 3600 * (own["every_s"] > 0) + events * event + pings))
+    return Cost(idle * 3600 * (own["every_s"] > 0) + pings, event, 0.0)
+
+
+def hourly(rows: Sequence[Row], name: str, events: float) -> float:
+    """Bytes of a watcher in an hour with so many events."""
+    return cost(rows, name).hourly(events)
+
+
+def news(rows: Sequence[Row]) -> dict[str, Any]:
+    """The plane for a page that moves it: of each way its delay in ms, and what its bytes are made of."""
+    ways = []
+    for name in variants(rows, "E5", kind="one"):
+        if late := _delay(rows, name):
+            how = "asks" if name in _ASKS else "called" if name == "webhook" else "told"
+            ways.append(
+                {
+                    "title": NEWS_TITLES[name],
+                    "how": how,
+                    "delay": late,
+                    "shown": digits(late),
+                    **asdict(cost(rows, name)),
+                }
+            )
+    return {"ways": ways}
 
 
 def pictures(rows: Sequence[Row]) -> dict[str, str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from bench.compare.experiments.e8_failure import CALLER_TIMEOUT, FAULTS
+from bench.compare.experiments.e8_failure import CALLER_TIMEOUT, FAULTS, SHOP_READS
+from bench.compare.experiments.shop.lost_answers import WAYS
 from bench.compare.measure.folder import Row, rows_of
 from bench.compare.report.figures import digits, table, variants
 from bench.compare.variants import TITLES
@@ -18,15 +19,38 @@ _HEADS = {
 
 
 def tables(rows: Sequence[Row]) -> dict[str, str]:
-    names = [name for name in TITLES if name in variants(rows, "E8")]
-    if not names:
-        return {}
+    found = {}
+    for name, level, titles in (("e8", "bare", TITLES), ("e8-shop", "shop", SHOP_READS)):
+        if own := [each for each in titles if each in variants(rows, "E8", level=level)]:
+            found[name] = _table(rows, own, titles)
+    if again := rows_of(rows, "E8", kind="sent again"):
+        found["e8-orders"] = table(
+            [
+                "an order whose answer is lost",
+                "what the client's library says",
+                "sent again, the shop answers",
+                "orders",
+            ],
+            [
+                [
+                    WAYS[row["variant"]].title,
+                    row["error"],
+                    "the same order, a repetition" if row["replayed"] else "a new order",
+                    row["orders"],
+                ]
+                for row in again
+            ],
+        )
+    return found
+
+
+def _table(rows: Sequence[Row], names: Sequence[str], titles: Mapping[str, str]) -> str:
     body = [
-        [TITLES[name], *(_cell(rows_of(rows, "E8", variant=name, kind=fault)) for fault in FAULTS)] for name in names
+        [titles[name], *(_cell(rows_of(rows, "E8", variant=name, kind=fault)) for fault in FAULTS)] for name in names
     ]
     body.append(["**what the client knows**", *FAULTS.values()])
     body.append(["**may it repeat?**", *["a read, or a write with an idempotency key"] * 3])
-    return {"e8": table(["", *_HEADS.values()], body)}
+    return table(["", *_HEADS.values()], body)
 
 
 def _cell(rows: Sequence[Row]) -> str:
