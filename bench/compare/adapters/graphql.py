@@ -11,8 +11,8 @@ import aiohttp
 from fastapi import FastAPI
 from strawberry.fastapi import GraphQLRouter
 
-from bench.compare.adapters.graphql_schema import TRUSTED, camel, posted, schema
 from bench.compare.adapters.port import Ask, Call, Link, Rows, asgi
+from bench.compare.adapters.schemas.graphql import TRUSTED, camel, posted, schema
 
 
 class Router(GraphQLRouter[Any, Any]):

@@ -17,7 +17,7 @@ from zeep.wsdl import Document
 
 from bench.compare.adapters import rows
 from bench.compare.adapters.port import Ask, Call, Link, Rows
-from bench.compare.adapters.soap_service import application
+from bench.compare.adapters.schemas.soap import application
 
 
 @asynccontextmanager

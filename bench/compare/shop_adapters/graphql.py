@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 
-from bench.compare.adapters.graphql_schema import camel, posted
 from bench.compare.adapters.port import Ask, Call, Link, Rows
+from bench.compare.adapters.schemas.graphql import camel, posted
 
 
 @asynccontextmanager

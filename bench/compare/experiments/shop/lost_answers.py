@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import grpc.aio
@@ -27,7 +28,7 @@ Headers = dict[str, str]
 Ready = Callable[[], Awaitable[None]]
 # Place an order through this port, under this idempotency key or none: does the answer call it a repetition? Calls
 # `Ready` when only the request is missing. Raises whatever the library does where the answer is lost.
-Place = Callable[[int, Headers, str, Ready], Awaitable[bool]]
+Place = Callable[[int, Headers, str, Ready], Coroutine[Any, Any, bool]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ async def _by_rest(port: int, headers: Headers, key: str, ready: Ready) -> bool:
     more = {"Idempotency-Key": key} if key else {}
     order = {"items": [{"product_id": "42", "quantity": 1}]}
     answer = await _posted(port, "/v1/orders", order, headers | more, ready)
-    return answer.headers.get("Idempotency-Replayed") == "true"
+    return bool(answer.headers.get("Idempotency-Replayed") == "true")
 
 
 async def _by_graphql(port: int, headers: Headers, key: str, ready: Ready) -> bool:
@@ -98,7 +99,7 @@ async def run(bench: Bench) -> None:
         for name, way in WAYS.items():
             before = await _orders(http)
             port, key = port_of(shop, way.where), uuid.uuid4().hex if way.keyed else ""
-            error = await _lost(way.place, port, headers, key, lambda before=before: _new_orders(http, before))
+            error = await _lost(way.place, port, headers, key, partial(_new_orders, http, before))
             replayed = await way.place(port, headers, key, _at_once)
             after = len(await _orders(http) - before)
             names = {"experiment": "E8", "level": "shop", "variant": name, "kind": "sent again", "identity": "token"}

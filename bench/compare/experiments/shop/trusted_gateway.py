@@ -12,7 +12,7 @@ from pathlib import Path
 
 import aiohttp
 
-from bench.compare.adapters.graphql_schema import DOCUMENT, DOCUMENT_ID
+from bench.compare.adapters.schemas.graphql import DOCUMENT, DOCUMENT_ID
 from bench.compare.bench import Bench
 
 TRUSTED_GATEWAY = "trusted gateway"
