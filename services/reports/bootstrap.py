@@ -9,6 +9,7 @@ from pathlib import Path
 
 from chassis.background import forever
 from chassis.broker.consumer_group import ConsumerGroup
+from chassis.broker.group_gauges import GroupGauges
 from chassis.broker.outbox import Outbox
 from chassis.process import Running
 from chassis.service import service
@@ -50,6 +51,8 @@ async def run(settings: Settings | None = None) -> AsyncIterator[Running]:
             generations.sweep(),
             out.relay(),
         )
+        if s.telemetry.metrics is not None:
+            await s.background(GroupGauges(s.telemetry.metrics, group[0], db, broker.log).follow())
         port = await s.serve(
             (add_ReportServiceServicer_to_server, ReportApi(Reports(store, generations))),
             names=["shop.reports.v1.ReportService"],
