@@ -42,6 +42,35 @@ async def fires(http: httpx.AsyncClient, names: set[str], within: float = 400) -
     await eventually(firing, within=within)
 
 
+async def fires_by_simulation(
+    name: str, series: Mapping[str, str], folder: Path, *, labels: Mapping[str, str] | None = None, value: str = ""
+) -> None:
+    """Prometheus's own simulation of these series, a value every 15 s, has this alert fire after 10 minutes."""
+    (rule,) = [rule for rule in rules() if rule["alert"] == name]
+    labels = labels or {}
+    filled = {key: _filled(text, labels, value) for key, text in rule["annotations"].items()}
+    expected = {"exp_labels": {**rule["labels"], **labels}, "exp_annotations": filled}
+    case = {
+        "interval": "15s",
+        "input_series": [{"series": each, "values": values} for each, values in series.items()],
+        "alert_rule_test": [{"eval_time": "10m", "alertname": name, "exp_alerts": [expected]}],
+    }
+    (folder / "rules.yml").write_text(yaml.safe_dump({"rule_files": [str(ALERTS)], "tests": [case]}))
+    process = await asyncio.create_subprocess_exec(
+        *("promtool", "test", "rules", str(folder / "rules.yml")),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    out, _ = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 0, out.decode()
+
+
+def _filled(text: str, labels: Mapping[str, str], value: str) -> str:
+    for key, found in labels.items():
+        text = text.replace(f"{{{{ $labels.{key} }}}}", found)
+    return text.replace("{{ $value }}", value)
+
+
 @asynccontextmanager
 async def meanwhile(shop: Shop, *paths: str, headers: Mapping[str, str] | None = None) -> AsyncIterator[None]:
     """Read these pages again and again, whatever comes of it."""
@@ -122,21 +151,19 @@ async def test_with_readers_that_have_stopped(tmp_path: Path) -> None:
     That a client which takes nothing is closed and counted is tried in `tests/notifier`; hundreds of them a minute are
     more than a test's machine carries beside them.
     """
-    (rule,) = [rule for rule in rules() if rule["alert"] == "SlowReaders"]
-    expected = {"exp_labels": rule["labels"], "exp_annotations": rule["annotations"]}
-    case = {
-        "interval": "15s",
-        "input_series": [{"series": 'notifier_drops_total{reason="too_slow"}', "values": "0+30x40"}],
-        "alert_rule_test": [{"eval_time": "10m", "alertname": "SlowReaders", "exp_alerts": [expected]}],
-    }
-    (tmp_path / "rules.yml").write_text(yaml.safe_dump({"rule_files": [str(ALERTS)], "tests": [case]}))
-    process = await asyncio.create_subprocess_exec(
-        *("promtool", "test", "rules", str(tmp_path / "rules.yml")),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    out, _ = await asyncio.wait_for(process.communicate(), 60)
-    assert process.returncode == 0, out.decode()
+    await fires_by_simulation("SlowReaders", {'notifier_drops_total{reason="too_slow"}': "0+30x40"}, tmp_path)
+
+
+async def test_with_a_group_that_does_not_read(tmp_path: Path) -> None:
+    """By Prometheus's own simulation, 600 events in each of two partitions that two copies show alike.
+
+    That the metric is what was not read is tried in `tests/contract/test_group_gauges.py`.
+    """
+    labels = {"process": "reports", "group": "sales"}
+    named = ",".join(f'{key}="{value}"' for key, value in labels.items())
+    shown = [f'{named},instance="{copy}",partition="{each}"' for copy in "ab" for each in range(2)]
+    series = {f"log_group_lag_events{{{each}}}": "600x40" for each in shown}
+    await fires_by_simulation("LogGroupLag", series, tmp_path, labels=labels, value="1200")
 
 
 def test_all_alerts_are_tried() -> None:
