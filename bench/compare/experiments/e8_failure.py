@@ -24,7 +24,7 @@ FAULTS = {
     "silent": "unknown: it may have been done",
 }
 _INSIDE_THE_ANSWER = 9
-# Who notices is the client's library: one route of each is enough.
+# A fault is noticed by the client's library: one route of each is enough.
 SHOP_READS = {variant.name: variant.title for variant in (REST_UNCACHED, GRPC, GRAPHQL, SOAP)}
 
 
