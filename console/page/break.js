@@ -47,6 +47,7 @@ export function start() {
 async function show() {
   try {
     const [state, map] = await Promise.all([api.faults(), api.topology(0)]);
+    $("#break-controls").hidden = $("#break-map").hidden = Boolean(state.why);
     if (state.why) throw new Error(state.why);
     links = state.links;
     processes = state.processes.filter((name) => !SPARED.has(name));
