@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 
+import orjson
 import pytest
 
 pytest.importorskip("hdrh", reason="not run: needs hdrhistogram, of the development environment")
 pytest.importorskip("connectrpc", reason="not run: needs connectrpc, of the development environment")
 
+from bench.compare.adapters.messages import page_rows
 from bench.compare.adapters.port import Ask
 from bench.compare.adapters.rows import brief
 from bench.compare.bench import Bench, Unequal, check_equal
@@ -17,10 +20,21 @@ from bench.compare.experiments.e1_read import count_bytes, distinguished, round_
 from bench.compare.measure.folder import Folder
 from bench.compare.measure.statistics import digest
 from bench.compare.variants import reads
+from gateway.http.serializers import product
+from protos.shop.catalog.v1 import catalog_pb2 as pb
 from tests.conftest import RABBITMQ_URL
 
 ADAPTERS = Path(__file__).parents[2] / "bench" / "compare" / "adapters"
 MAX_LINES = 60
+
+
+@pytest.mark.parametrize("microsecond", [0, 120_000, 123_000, 123_456])
+def test_a_moment_is_one_text_over_every_protocol(microsecond: int) -> None:
+    """A protobuf row has the time as the REST API's JSON writes it, also in a whole second or millisecond."""
+    message = pb.Product(id="42")
+    message.updated_at.FromDatetime(datetime(2026, 1, 5, 9, 0, 0, microsecond, UTC))
+    (row,) = page_rows(pb.ListProductsResponse(products=[message]), ["updated_at"])
+    assert row == {"updated_at": orjson.loads(orjson.dumps(product(message), option=orjson.OPT_UTC_Z))["updated_at"]}
 
 
 @pytest.mark.timeout(240)
