@@ -21,6 +21,16 @@ export function draw(place, hops, { scale = false, links = false, selected = nul
   }
   [place.scrollLeft, place.scrollTop] = scrolled;
   if (focused) place.querySelector(`[data-hop="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+  return laid;
+}
+
+// Scroll sideways until both ends of a row's arrow are in sight; if the arrow is longer than that, until its beginning is.
+export function reveal(place, { x }, hop) {
+  const ends = [x.get(hop.from), x.get(hop.to)];
+  const [left, right] = [Math.min(...ends) - COLUMN / 2, Math.max(...ends) + COLUMN / 2];
+  if (right - left > place.clientWidth) place.scrollLeft = ends[0] - place.clientWidth / 2;
+  else if (left < place.scrollLeft) place.scrollLeft = left;
+  else if (right > place.scrollLeft + place.clientWidth) place.scrollLeft = right - place.clientWidth;
 }
 
 // The names of the columns stay in sight while the rows are scrolled.

@@ -2,7 +2,7 @@
 
 import * as api from "/page/api.js";
 import { show } from "/page/detail.js";
-import { draw } from "/page/diagram.js";
+import { draw, reveal } from "/page/diagram.js";
 import { $, copy, h, ms, s, save, toast } from "/page/dom.js";
 import * as exports from "/page/exports.js";
 import { PROTOCOLS, protocolOf, shapeOf } from "/page/protocols.js";
@@ -15,6 +15,8 @@ const LINK_NOTE =
 const view = { id: null, summary: null, hops: new Map(), selected: null, tab: "meaning", scale: false, links: false, settled: false };
 let stop = () => {};
 let drawing = 0;
+// The hop that was chosen, until it has been brought into sight.
+let unseen = null;
 
 export function start() {
   $("#place-order").addEventListener("click", place);
@@ -31,7 +33,7 @@ export function start() {
   document.addEventListener("keydown", keys);
   $("#diagram").addEventListener("keydown", rows);
   const asked = new URLSearchParams(location.search);
-  view.selected = asked.get("hop");
+  view.selected = unseen = asked.get("hop");
   view.tab = asked.get("tab") ?? "meaning";
   if (asked.get("trace")) open(asked.get("trace"), { keep: true });
   recent();
@@ -109,14 +111,19 @@ function redraw() {
   if (view.id) {
     $("#summary").textContent = `${view.settled ? "Settled" : "Running"}: ${found.length} hops, ${protocols.size} protocols, ${ms(last)}${failed ? `, ${failed} failed` : ""}.${view.summary?.order_id ? ` Order ${view.summary.order_id}.` : ""}`;
   }
-  if (found.length) draw($("#diagram"), found, { ...view, select });
+  const laid = found.length ? draw($("#diagram"), found, { ...view, select }) : null;
   const hop = view.hops.get(view.selected);
   if (hop) show($("#hop"), hop, found, { id: view.id, tab: view.tab, choose, close });
   else $("#hop").hidden = true;
+  // Once the panel is there: it takes a part of the diagram's width.
+  if (hop && unseen === hop.id) {
+    reveal($("#diagram"), laid, hop);
+    unseen = null;
+  }
 }
 
 function select(id) {
-  view.selected = view.selected === id ? null : id;
+  view.selected = unseen = view.selected === id ? null : id;
   remember();
   redraw();
 }

@@ -129,6 +129,21 @@ async def test_a_hop_has_an_address(shop: Shop) -> None:
         assert "Envelope" in (await page.locator("#hop").text_content() or "")
 
 
+async def test_a_chosen_hop_is_brought_into_sight(shop: Shop) -> None:
+    """The arrow of a hop far to the right is within the visible width of the diagram, beside the panel that opened."""
+    async with opened(shop) as page:
+        await placed(page)
+        await page.focus('[data-hop][data-protocol="SMTP"]')
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#hop")).to_be_visible()
+        diagram = await page.locator("#diagram").bounding_box()
+        arrow = await page.locator("#diagram g.hop.p-smtp line.shaft").first.bounding_box()
+        assert diagram is not None
+        assert arrow is not None
+        assert diagram["x"] <= arrow["x"]
+        assert arrow["x"] + arrow["width"] <= diagram["x"] + diagram["width"]
+
+
 async def test_a_shipped_order_is_compared_with_a_rejected_one(shop: Shop) -> None:
     """What one order has and the other lacks is marked, row by row."""
     async with opened(shop) as page:
