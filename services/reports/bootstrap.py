@@ -8,8 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from chassis.background import forever
-from chassis.broker.consumer_group import ConsumerGroup
-from chassis.broker.group_gauges import GroupGauges
+from chassis.broker.groups.consumer_group import ConsumerGroup
+from chassis.broker.groups.gauges import GroupGauges
 from chassis.broker.outbox import Outbox
 from chassis.process import Running
 from chassis.service import service

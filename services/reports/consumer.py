@@ -9,7 +9,7 @@ from typing import Protocol
 
 from google.protobuf.json_format import Parse, ParseError
 
-from chassis.broker.consumer_group import Batch
+from chassis.broker.groups.consumer_group import Batch
 from chassis.broker.port import Event
 from chassis.currency import to_minor
 from protos.shop.events.v1.events_pb2 import OrderLine, OrderPlaced

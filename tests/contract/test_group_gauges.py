@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from chassis import wall_clock
 from chassis.background import background
 from chassis.broker import connect
-from chassis.broker.group_gauges import GroupGauges
+from chassis.broker.groups.gauges import GroupGauges
 from chassis.broker.port import Topology
 from chassis.database.database import database
 from chassis.observability.metrics import Metrics

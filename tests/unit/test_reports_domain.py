@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
 
-from chassis.broker.leases import Lease, Unchanged, share
+from chassis.broker.groups.leases import Lease, Unchanged, share
 from chassis.errors import ShopError
 from services.reports.consumer import fact_of
 from services.reports.domain import (

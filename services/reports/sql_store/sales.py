@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy import Row as SqlRow
 
 from chassis import wall_clock
-from chassis.broker.consumer_group import Batch, ConsumerGroup, LeaseLost
+from chassis.broker.groups.consumer_group import Batch, ConsumerGroup, LeaseLost
 from chassis.broker.outbox import Outbox
 from chassis.broker.port import Event
 from chassis.currency import from_minor

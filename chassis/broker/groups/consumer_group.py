@@ -22,7 +22,7 @@ from sqlalchemy import BigInteger, Column, Connection, Integer, MetaData, Table,
 from chassis import wall_clock
 from chassis.background import background, forever
 from chassis.broker.event_log import EventLog, LogEntry, LogReader, PositionExpired
-from chassis.broker.leases import Lease, Unchanged, share
+from chassis.broker.groups.leases import Lease, Unchanged, share
 from chassis.broker.port import BrokerUnavailable
 from chassis.database.database import Database, UtcTime, insert_missing
 from chassis.retention import Deleted, Kept, Retention
