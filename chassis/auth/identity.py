@@ -179,8 +179,9 @@ class TokenVerifier:
                 # section 4.1.6): refused by a clock that was set back, each new token would be.
                 options={"require": ["exp", "iat", "sub"], "verify_exp": False, "verify_iat": False},
             )
-            expires_at = float(claims["exp"])
-        except (jwt.PyJWTError, TypeError, ValueError) as error:
+            # An int first: NaN and Infinity, which Python's JSON has, would never expire.
+            expires_at = float(int(claims["exp"]))
+        except (jwt.PyJWTError, TypeError, ValueError, OverflowError) as error:
             raise _refused(f"the token is not valid: {error}") from error
         return Principal(claims["sub"], str(claims.get("role", "")), token, expires_at)
 

@@ -119,7 +119,8 @@ class TestVerifying:
         [
             claims(aud="another"), claims(aud=None), claims(iss="https://evil.test"), claims(iss=None),
             claims(exp=None), claims(iat=None), claims(sub=None), claims(sub=7), claims(exp=int(time.time()) - 1),
-            claims(exp="soon"), claims(nbf=int(time.time()) + 3_600),
+            claims(exp="soon"), claims(exp=float("nan")), claims(exp=float("inf")), claims(exp=[60]),
+            claims(nbf=int(time.time()) + 3_600),
         ],
     )  # fmt: skip
     async def test_wrong_claims(self, verifier: TokenVerifier, payload: dict[str, Any]) -> None:
