@@ -4,7 +4,7 @@ import { $, h, s } from "/page/dom.js";
 
 const WIDTH = 860, HEIGHT = 380, LEFT = 70, RIGHT = 190, TOP = 20, BOTTOM = 56;
 const MOST = 3600;
-const KINDS = { asks: "●  asks", told: "◆  is told", called: "■  is called" };
+const KINDS = { polls: "●  polls", pushed: "◆  is sent each event", called: "■  is called" };
 const rounded = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
 
 const hourly = (way, events) => Math.max(1, way.base + Math.max(events, way.least) * way.event);
@@ -74,6 +74,6 @@ function axes(ways) {
 }
 
 function mark(way) {
-  const shape = { asks: { d: "M-6 0a6 6 0 1 0 12 0a6 6 0 1 0-12 0" }, told: { d: "M0-7L7 0L0 7L-7 0Z" }, called: { d: "M-6-6H6V6H-6Z" } }[way.how];
+  const shape = { polls: { d: "M-6 0a6 6 0 1 0 12 0a6 6 0 1 0-12 0" }, pushed: { d: "M0-7L7 0L0 7L-7 0Z" }, called: { d: "M-6-6H6V6H-6Z" } }[way.how];
   return s("path", { ...shape, class: `news-${way.how}`, "data-news": way.title }, s("title", {}, way.title));
 }

@@ -66,18 +66,18 @@ UNREAD = {
 @pytest.mark.parametrize("book", sorted(UNREAD))
 def test_a_book_that_could_not_be_read_is_named(book: str) -> None:
     """By the system that has it, and nothing else is said."""
-    kind, told = UNREAD[book]
-    assert words(SOLD, settled(**{kind: []}), unread={book: "away"}) == [told]
+    kind, expected = UNREAD[book]
+    assert words(SOLD, settled(**{kind: []}), unread={book: "away"}) == [expected]
 
 
 def test_recipients_are_not_compared_without_the_users_service() -> None:
     """Once, for the two mails of a shipped order."""
-    told = "the users service could not be read, so recipients were not compared"
-    assert words(SOLD, settled(email=None), unread={"users": "away"}) == [told]
+    expected = "the users service could not be read, so recipients were not compared"
+    assert words(SOLD, settled(email=None), unread={"users": "away"}) == [expected]
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "expected"),
     [
         ({"reservations": []}, "inventory has no reservation"),
         ({"sales_orders": []}, "the ERP has no sales order"),
@@ -92,9 +92,9 @@ def test_recipients_are_not_compared_without_the_users_service() -> None:
         ),
     ],
 )
-def test_what_a_shipped_order_misses(changes: dict[str, Any], told: str) -> None:
+def test_what_a_shipped_order_misses(changes: dict[str, Any], expected: str) -> None:
     """One sentence."""
-    assert words(SOLD, settled(**changes)) == [told]
+    assert words(SOLD, settled(**changes)) == [expected]
 
 
 def test_money_of_a_sale_that_was_given_back() -> None:
@@ -109,12 +109,12 @@ def test_the_worst_is_said_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("types", "told"), [((), "empty"), (("order.placed", "order.paid"), "order.placed, order.paid")]
+    ("types", "expected"), [((), "empty"), (("order.placed", "order.paid"), "order.placed, order.paid")]
 )
-def test_a_history_that_leads_nowhere_is_shown(types: tuple[str, ...], told: str) -> None:
+def test_a_history_that_leads_nowhere_is_shown(types: tuple[str, ...], expected: str) -> None:
     """All of it, or that there is none."""
     found = list(comparison.of_order(an_order("paid", *types, payment_id="pi_1")))
-    assert found == [Finding(State.DIFFERENT, f"it is paid, but its history is {told}")]
+    assert found == [Finding(State.DIFFERENT, f"it is paid, but its history is {expected}")]
 
 
 def test_the_sum_of_no_lines_has_no_value() -> None:
@@ -135,19 +135,19 @@ def test_events_that_are_not_in_the_contracts_form_are_shown_as_they_are() -> No
     """A total that is none, items that are no list, a list that is elsewhere."""
     placed = PENDING.history[0]
 
-    def told(**facts: object) -> str:
+    def difference(**facts: object) -> str:
         order = replace(PENDING, history=[replace(placed, data={**placed.data, **facts})])
         (found,) = comparison.of_order(order)
         return found.what
 
     lines = "'2 x 42 at 49, 1 x 7 at 2.5'"
-    assert told(total="much") == "order.placed has the total 'much', the order has '100.5'"
-    assert told(items=[{"product_id": "42"}]) == (
+    assert difference(total="much") == "order.placed has the total 'much', the order has '100.5'"
+    assert difference(items=[{"product_id": "42"}]) == (
         f"order.placed has the items \"[{{'product_id': '42'}}]\", the order has {lines}"
     )
-    assert told(items="none") == f"order.placed has the items 'none', the order has {lines}"
+    assert difference(items="none") == f"order.placed has the items 'none', the order has {lines}"
     wrong = [{"product_id": "42", "quantity": 1, "unit_price": "1"}]
-    assert told(currency=wrong) == f"order.placed has the currency {str(wrong)!r}, the order has 'EUR'"
+    assert difference(currency=wrong) == f"order.placed has the currency {str(wrong)!r}, the order has 'EUR'"
 
 
 def test_pieces_of_one_product_in_two_lines_are_one_in_the_reservation() -> None:
@@ -158,17 +158,17 @@ def test_pieces_of_one_product_in_two_lines_are_one_in_the_reservation() -> None
 
 
 @pytest.mark.parametrize(
-    ("reservation", "told"),
+    ("reservation", "expected"),
     [
         (Reservation("o1", "released", {}), []),
         (Reservation("o1", "released", {"42": 1}), ["its reservation is of {'42': 1}, not of {'42': 2, '7': 1}"]),
         (Reservation("o1", "held", {}), ["its reservation is of {}, not of {'42': 2, '7': 1}"]),
     ],
 )
-def test_only_a_released_reservation_may_be_empty(reservation: Reservation, told: list[str]) -> None:
+def test_only_a_released_reservation_may_be_empty(reservation: Reservation, expected: list[str]) -> None:
     """It was released before anything had been reserved."""
     found = comparison.of_reservation(CANCELLED, Traces(reservations=[reservation]), around())
-    assert [finding.what for finding in found] == told
+    assert [finding.what for finding in found] == expected
 
 
 @pytest.mark.parametrize("known", [{"customer_id": "u2"}, {"currency": "USD"}, {"items": ITEMS[:1]}])
@@ -193,16 +193,16 @@ def test_an_event_without_its_shipment_number_is_shown_as_empty() -> None:
 def test_a_free_order_has_no_payment() -> None:
     """Those that the provider has are named."""
     found = list(comparison.of_payments(FREE, Traces(payments=[PAYMENT, replace(PAYMENT, id="pi_2")]), around()))
-    told = "the order has nothing to pay, and the payment provider has pi_1, pi_2"
-    assert found == [Finding(State.DIFFERENT, told)]
+    expected = "the order has nothing to pay, and the payment provider has pi_1, pi_2"
+    assert found == [Finding(State.DIFFERENT, expected)]
 
 
 def test_a_refund_that_is_due_without_its_payment_is_shown_as_empty() -> None:
     """And only where the provider could be read."""
     due = replace(REFUND_DUE.history[2], data={"order_id": "o1", "user_id": "u1"})
     order = replace(REFUND_DUE, history=[*REFUND_DUE.history[:2], due])
-    told = "order.refund_due has the payment_id '', which the payment provider does not have"
-    assert list(comparison.of_refunds_due(order, Traces(), around())) == [Finding(State.DIFFERENT, told)]
+    expected = "order.refund_due has the payment_id '', which the payment provider does not have"
+    assert list(comparison.of_refunds_due(order, Traces(), around())) == [Finding(State.DIFFERENT, expected)]
     assert list(comparison.of_refunds_due(order, Traces(), around(unread={"payments": "away"}))) == []
 
 
@@ -219,8 +219,8 @@ def test_one_dead_letter_is_not_there_twice() -> None:
     other = Letter("w1", "webhook-processing", "w1", "webhook.received", "no")
     assert list(comparison.of_letters(SOLD, Traces(letters=[LETTER]))) == []
     found = comparison.of_letters(SOLD, Traces(letters=[other, replace(LETTER, id="e9")]))
-    told = "dead letter e9 (order.confirmed) in order-mail belongs to none of its events"
-    assert [finding.what for finding in found] == [told]
+    expected = "dead letter e9 (order.confirmed) in order-mail belongs to none of its events"
+    assert [finding.what for finding in found] == [expected]
 
 
 def test_webhooks_are_compared_in_the_currencys_own_minor_units() -> None:
@@ -241,8 +241,8 @@ def test_free_orders_are_moved_by_their_queue() -> None:
     """The saga itself marks them as paid: with its message there it is in flight, without it is lost."""
     traces = settled(**{**HALFWAY["confirmed"], "payments": []})
     moving = replace(traces, messages=a_message("order-processing"))
-    told = "order.placed in order-processing (attempt 3, again at 2026-03-01 12:00:30)"
-    assert told in words(FREE, moving)
+    expected = "order.placed in order-processing (attempt 3, again at 2026-03-01 12:00:30)"
+    assert expected in words(FREE, moving)
     lost = "it is confirmed since order.confirmed of 2026-03-01 11:00:00, and no message in order-processing"
     assert lost in words(FREE, traces)
     recent = replace(FREE, history=[*FREE.history[:1], replace(FREE.history[1], time=NOW)])
@@ -252,15 +252,15 @@ def test_free_orders_are_moved_by_their_queue() -> None:
 
 def test_several_events_that_wait_in_the_outbox_are_named_in_order() -> None:
     """The latest that are not published."""
-    told = "order.placed, order.confirmed in the outbox of orders: its relay publishes it"
-    assert told in words(replace(CONFIRMED, unpublished=2), settled(**HALFWAY["confirmed"]))
+    expected = "order.placed, order.confirmed in the outbox of orders: its relay publishes it"
+    assert expected in words(replace(CONFIRMED, unpublished=2), settled(**HALFWAY["confirmed"]))
 
 
 def test_the_mail_of_an_event_that_is_not_published_is_not_missed() -> None:
     """It comes after it."""
     waiting = replace(SOLD, unpublished=1)
-    told = ["order.shipped in the outbox of orders: its relay publishes it"]
-    assert words(waiting, settled(mails=MAILS[:1])) == told
+    expected = ["order.shipped in the outbox of orders: its relay publishes it"]
+    assert words(waiting, settled(mails=MAILS[:1])) == expected
 
 
 def test_all_that_is_not_undone_is_named() -> None:
@@ -269,11 +269,11 @@ def test_all_that_is_not_undone_is_named() -> None:
     mail = Mail("o1", "e2@shop.test", "rejected", "ann@shop.test")
     open_ = replace(SALE, state="open", shipments=[])
     traces = settled(**{**HELD, "sales_orders": [open_], "mails": [mail]})
-    told = (
+    expected = (
         "it is rejected since order.rejected of 2026-03-01 11:00:00, and its reservation is held; "
         "the ERP's sales order is open, with 0 shipments: no message in order-compensation or order-processing"
     )
-    assert words(rejected, traces) == [told]
+    assert words(rejected, traces) == [expected]
 
 
 def test_a_cancelled_sales_order_with_a_shipment_is_not_undone() -> None:
@@ -293,8 +293,8 @@ def test_money_that_was_given_back_whole_is_undone() -> None:
 def test_a_mail_of_the_moment_until_which_they_were_deleted_is_not_missed() -> None:
     """One of later is."""
     missing = settled(mails=MAILS[1:])
-    told = "its mail confirmed was deleted by the mail server, or was never there"
-    assert words(SOLD, missing, mails_forgotten_until=SINCE) == [told]
+    expected = "its mail confirmed was deleted by the mail server, or was never there"
+    assert words(SOLD, missing, mails_forgotten_until=SINCE) == [expected]
     later = words(SOLD, missing, mails_forgotten_until=SINCE - timedelta(microseconds=1))
     assert later == ["no mail confirmed of 2026-03-01 11:00:00: no message in order-mail"]
 
@@ -340,12 +340,12 @@ def test_an_order_without_history_counts_from_when_it_was_placed() -> None:
 def test_a_webhook_counts_from_when_it_came() -> None:
     """Its state and its error are said."""
     found = steps.webhook(RECEIVED[0], Traces(), around(queues=COUNTED))
-    told = "webhook w1 (stripe payment_intent.succeeded) is failed after UPSTREAM_UNAVAILABLE: "
+    expected = "webhook w1 (stripe payment_intent.succeeded) is failed after UPSTREAM_UNAVAILABLE: "
     held = "a consumer of webhook-processing holds its message of 2026-03-01 12:00:00"
-    assert found == Finding(State.IN_FLIGHT, told + held)
+    assert found == Finding(State.IN_FLIGHT, expected + held)
     fine = replace(RECEIVED[0], status="received", error="")
-    told = "webhook w1 (stripe payment_intent.succeeded) is received: no message in webhook-processing"
-    assert steps.webhook(fine, Traces(), around()) == Finding(State.LOST, told)
+    expected = "webhook w1 (stripe payment_intent.succeeded) is received: no message in webhook-processing"
+    assert steps.webhook(fine, Traces(), around()) == Finding(State.LOST, expected)
 
 
 def test_a_message_that_waits_for_nothing_has_no_time() -> None:
@@ -372,10 +372,10 @@ def test_a_broker_that_could_not_be_read_is_said_of_the_queue() -> None:
 def test_a_payment_cannot_be_judged_without_its_books() -> None:
     """The provider's, and then the webhook store's."""
     traces = Traces(payments=[PAYMENT])
-    told = Finding(State.OPEN, "the payment provider could not be read")
-    assert steps.payment(CONFIRMED, Traces(), around(unread={"payments": "away"})) == told
-    told = Finding(State.OPEN, "the webhook store could not be read")
-    assert steps.payment(CONFIRMED, traces, around(unread={"webhooks": "away"})) == told
+    expected = Finding(State.OPEN, "the payment provider could not be read")
+    assert steps.payment(CONFIRMED, Traces(), around(unread={"payments": "away"})) == expected
+    expected = Finding(State.OPEN, "the webhook store could not be read")
+    assert steps.payment(CONFIRMED, traces, around(unread={"webhooks": "away"})) == expected
 
 
 def test_a_payment_that_was_never_asked_for_is_lost() -> None:
@@ -385,16 +385,18 @@ def test_a_payment_that_was_never_asked_for_is_lost() -> None:
     )
     ignored = replace(WEBHOOK, id="w2", type="payment_intent.created", outcome="ignored")
     found = steps.payment(CONFIRMED, Traces(payments=[PAYMENT], webhooks=[WEBHOOK, ignored]), around())
-    told = "payment pi_1 has succeeded, and payment_intent.succeeded was applied, payment_intent.created was ignored"
-    assert found == Finding(State.LOST, told)
+    expected = (
+        "payment pi_1 has succeeded, and payment_intent.succeeded was applied, payment_intent.created was ignored"
+    )
+    assert found == Finding(State.LOST, expected)
 
 
 def test_undoing_waits_for_the_webhook_of_late_money() -> None:
     """With the queue that it is in."""
     traces = Traces(payments=[PAYMENT], webhooks=RECEIVED)
     found = steps.undoing(CANCELLED, SINCE, traces, around())
-    told = "webhook w1 (stripe payment_intent.succeeded) is failed after UPSTREAM_UNAVAILABLE: "
-    assert found == Finding(State.LOST, f"{told}no message in webhook-processing")
+    expected = "webhook w1 (stripe payment_intent.succeeded) is failed after UPSTREAM_UNAVAILABLE: "
+    assert found == Finding(State.LOST, f"{expected}no message in webhook-processing")
 
 
 def test_strangers_webhooks_are_named_once() -> None:

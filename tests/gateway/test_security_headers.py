@@ -12,7 +12,7 @@ ORIGIN = "https://shop.example"
 
 
 @pytest.mark.parametrize("path", ["/v1/products/42", "/v1/products/4711", "/nowhere", "/healthz", "/docs"])
-async def test_browsers_are_told(shop: Shop, path: str) -> None:
+async def test_browsers_get_the_headers(shop: Shop, path: str) -> None:
     """Every answer tells a browser not to guess its type, not to frame it and to send no Referer."""
     headers = (await shop.client.get(path)).headers
     assert headers["x-content-type-options"] == "nosniff"

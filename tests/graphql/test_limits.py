@@ -137,7 +137,7 @@ async def test_page_size(client: Client, gateway: FakeGateway, limit: str) -> No
     assert gateway.calls == []
 
 
-async def test_production_tells_no_names(settings: Settings) -> None:
+async def test_production_suggests_no_names(settings: Settings) -> None:
     """In production there is no introspection and no suggestion."""
     production = settings.model_copy(update={"env": "production"})
     async with run(production) as running, aiohttp.ClientSession() as session:

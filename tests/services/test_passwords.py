@@ -73,7 +73,7 @@ async def test_nobody_waits_for_it(hasher: SlowHasher) -> None:
 
 
 async def test_flood_of_registrations(users_service: Service) -> None:
-    """A hundred registrations at once: each is done or refused for now, and keys are served all the while."""
+    """A hundred registrations at once: each is done or refused with OVERLOADED, and keys are served meanwhile."""
     calls = [
         users_service.stub.RegisterUser(
             pb.RegisterUserRequest(name="Ada", email=f"ada{each}@shop.test", password="long enough")

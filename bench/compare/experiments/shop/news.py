@@ -20,7 +20,7 @@ from bench.shop import RunningShop
 
 _SESSION = "bench.compare.news.shop_sessions:OrderWatcher"
 _ORDER = {"items": [{"product_id": "42", "quantity": 1}]}
-_TOLD = ("confirmed", "paid", "shipped")
+_STEPS = ("confirmed", "paid", "shipped")
 _WITHIN = 120.0
 
 
@@ -64,16 +64,16 @@ async def run(bench: Bench) -> None:
             before = [each.counted() for each in watching]
             order = await _placed(http)
             await asyncio.gather(*(each.watcher.ask("follow", order=order) for each in watching))
-            last, within = _TOLD[-1], _WITHIN
+            last, within = _STEPS[-1], _WITHIN
             seen = await asyncio.gather(
                 *(each.watcher.ask("seen", order=order, status=last, within=within) for each in watching)
             )
             happened = await _happened(http, order)
             for each, known, bytes_before, opened in zip(watching, seen, before, opening, strict=True):
                 row = {"round": number, "bytes": each.counted() - bytes_before, "opening_bytes": opened}
-                late = {status: (known[status] - happened[status]) * 1e3 for status in _TOLD if status in known}
+                late = {status: (known[status] - happened[status]) * 1e3 for status in _STEPS if status in known}
                 names = {"experiment": "E5", "level": "shop", "variant": each.way.name, "kind": "order"}
-                bench.folder.add(names | row | {"late_ms": late, "events": len(_TOLD), "seen": len(late)})
+                bench.folder.add(names | row | {"late_ms": late, "events": len(_STEPS), "seen": len(late)})
         await asyncio.gather(*(each.watcher.ask("stop") for each in watching))
 
 

@@ -18,11 +18,11 @@ from bench.compare.report.svg import Picture
 EVENT_RATES = ((3600, "1 a second"), (60, "1 a minute"), (1, "1 an hour"))
 # RFC 6455: each side of websockets' connection pings every 20 s; a ping and its pong are 16 bytes (4 of data, a mask).
 _PINGS_PER_HOUR, _PING_BYTES = 2 * 180, 16
-_TOLD = "is told, over a connection that it keeps"
-_HOW = {"polling": "asks", "sse": _TOLD, "websocket": _TOLD, "subscription": _TOLD, "webhooks": "is called"}
+_PUSHED = "is sent each event, over a connection that it keeps"
+_HOW = {"polling": "polls", "sse": _PUSHED, "websocket": _PUSHED, "subscription": _PUSHED, "webhooks": "is called"}
 _PINGED = {"websocket", "subscription"}
-# Those that ask again and again; long polling asks once an answer, and waits.
-_ASKS = {"poll-0.1", "poll-1", "conditional-1", "poll-10", "long-poll"}
+# Those that send request after request; long polling sends one for each answer.
+_POLLS = {"poll-0.1", "poll-1", "conditional-1", "poll-10", "long-poll"}
 _LONG_POLLS_PER_HOUR = 3600 / 25
 _LEFT, _TOP, _WIDTH, _HEIGHT = 80, 64, 860, 460
 
@@ -118,7 +118,7 @@ def news(rows: Sequence[Row]) -> dict[str, Any]:
     ways = []
     for name in variants(rows, "E5", kind="one"):
         if late := _delay(rows, name):
-            how = "asks" if name in _ASKS else "called" if name == "webhook" else "told"
+            how = "polls" if name in _POLLS else "called" if name == "webhook" else "pushed"
             ways.append(
                 {
                     "title": NEWS_TITLES[name],
@@ -144,7 +144,7 @@ def _shop_picture(rows: Sequence[Row]) -> dict[str, str]:
     }
     groups = {way.name: _HOW[way.way] for way in SHOP_WAYS}
     lines = [Dots(SHOP_NEWS_TITLES[name], late, groups[name]) for name, late in found.items()]
-    title = "An order is shipped, in the shop: its customer knows after, ms"
+    title = "An order is shipped, in the shop: its customer hears of it after, ms"
     return {"e5-shop.svg": draw_dots(title, lines, "ms")} if lines else {}
 
 
