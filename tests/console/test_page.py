@@ -180,7 +180,7 @@ async def test_a_prediction_reveals_what_was_measured(shop: Shop) -> None:
 
 
 async def test_the_news_plane_moves_with_how_often_something_happens(shop: Shop) -> None:
-    """When events are rare, ways that push cost a thousandth and move left in the plane; polling costs the same."""
+    """When events are rare, pushes cost a thousandth and move left; polling costs the same; kinds differ in colour."""
 
     async def shown(page: Page, way: str) -> tuple[float, float]:
         """Bytes an hour in the table, and how far to the right the mark stands in the picture."""
@@ -190,6 +190,9 @@ async def test_the_news_plane_moves_with_how_often_something_happens(shop: Shop)
 
     async with opened(shop) as page:
         await page.click('[data-view="protocols"]')
+        kinds = [page.locator(f'[data-news="{way}"]') for way in ("polling, 1 s", "SSE", "webhook")]
+        fills = {str(await mark.evaluate("mark => getComputedStyle(mark).fill")) for mark in kinds}
+        assert len(fills - {"rgb(0, 0, 0)"}) == len(kinds)
         slider = page.locator("#news-rate")
         await slider.press("End")
         await expect(page.locator("#news-said")).to_have_text("an event a second")
