@@ -79,6 +79,19 @@ async def test_a_repeat_starts_no_other_rebuild(database_url: str, tmp_path: Pat
     await broker.close()
 
 
+async def test_a_rebuild_may_be_the_first_request(database_url: str, tmp_path: Path) -> None:
+    """Before a copy has begun to read, each of several requests for one begins the first generation and the second."""
+    broker = await connect(f"embedded:{tmp_path / 'broker.sqlite'}", SHOP_TOPOLOGY)
+    async with opened("reports", url_of("reports", database_url, tmp_path)) as db:
+        generations = Generations(db, broker.log, asyncio.Event())
+        *started, groups = await asyncio.gather(*[generations.start() for _ in range(4)], generations.groups())
+        assert {(each.generation, each.complete) for each in started} == {(2, False)}
+        assert groups[:1] == ["sales-1"]
+        assert await generations.groups() == ["sales-2"]
+        assert (await generations.newest()).complete
+    await broker.close()
+
+
 async def test_an_empty_log_is_rebuilt(embedded: Log) -> None:
     """Nothing to read is complete at once."""
     copy = await embedded.copy()

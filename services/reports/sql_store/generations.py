@@ -51,10 +51,9 @@ class Generations:
         upto = str(await self._log.last_position())
 
         def starting(connection: Connection) -> Rebuild:
-            lock_in_transaction(connection, _LOCK)
+            newest = _begin(connection)
             building = connection.execute(select(generations).where(generations.c.state == State.BUILDING)).first()
             if building is None:
-                newest = connection.execute(select(func.max(generations.c.id))).scalar() or 0
                 row = {"id": newest + 1, "state": State.BUILDING, "started_at": wall_clock.now(), "upto": upto}
                 connection.execute(insert(generations), row)
                 building = connection.execute(select(generations).where(generations.c.id == newest + 1)).one()
@@ -156,10 +155,15 @@ class Generations:
             await asyncio.sleep(_SWEEP_PAUSE_SECONDS)
 
 
-def _begin(connection: Connection) -> None:
-    """The first generation is served while it is filled."""
-    first = {"id": 1, "state": State.SERVING, "started_at": wall_clock.now(), "upto": str(START)}
-    connection.execute(insert_missing(connection, generations), first)
+def _begin(connection: Connection) -> int:
+    """The newest generation: if there is none yet, the first one, which is served while it is filled."""
+    lock_in_transaction(connection, _LOCK)
+    newest: int | None = connection.execute(select(func.max(generations.c.id))).scalar()
+    if newest is None:
+        newest = 1
+        first = {"id": newest, "state": State.SERVING, "started_at": wall_clock.now(), "upto": str(START)}
+        connection.execute(insert(generations), first)
+    return newest
 
 
 def _forget(connection: Connection, generation: int) -> None:
