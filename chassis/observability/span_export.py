@@ -23,11 +23,12 @@ from chassis.observability import otlp
 
 log = logging.getLogger(__name__)
 
-# Seconds for which spans are gathered: half a one, not five as the SDK does, since a person watches the console.
-_GATHER = 0.5
+# Seconds for which spans are gathered (the SDK's own: five). An export costs both ends as much as several dozen spans.
+_GATHER = 2.0
+# Where a person watches an order's hops as they come, and after so many exports in a row with hardly a pause: a busy
+# shop's are too many to be watched.
 _GATHER_LIVE = 0.1
-# Exports in a row with hardly a pause, after which half a second is gathered there, too: one order's hops are watched
-# as they come, a busy shop's are too many for that, and an export costs both ends as much as several spans.
+_GATHER_LIVE_BUSY = 0.5
 _MOST_LIVE = 10
 _TIMEOUT = 2.0
 # Spans and their bytes that wait while the collector is away; of more, the oldest are forgotten.
@@ -44,7 +45,9 @@ _COME_BACK = frozenset({429, 502, 503, 504})
 
 def gathering(live: bool, in_a_row: int) -> float:
     """Seconds for which spans are gathered, after so many exports in a row."""
-    return _GATHER_LIVE if live and in_a_row < _MOST_LIVE else _GATHER
+    if not live:
+        return _GATHER
+    return _GATHER_LIVE if in_a_row < _MOST_LIVE else _GATHER_LIVE_BUSY
 
 
 class OtlpSpans(SpanProcessor):
