@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import io
 import re
+import subprocess
+import tokenize
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
 GUIDE = (ROOT / "docs" / "reading.md").read_text()
 _STEP = re.compile(r"^(\d+)\. \[`([^`]+)`\]\(\.\./([^)]+)\): (.*?)\n\s+\*(.*?)\*$", re.MULTILINE | re.DOTALL)
 STEPS = _STEP.findall(GUIDE)
@@ -42,3 +47,42 @@ def test_each_step_has_a_sentence_and_a_question() -> None:
 def test_it_can_be_read_in_an_afternoon() -> None:
     """All files together have at most 1,500 lines."""
     assert sum(len((ROOT / name).read_text().splitlines()) for _, name, *_ in STEPS) <= 1_500
+
+
+# What runs in production; `partners` and `legacy_soap` stand in for others.
+_PROCESSES = {"chassis", "console", "gateway", "graphql_server", "mcp_server", "services", "webhooks"}
+_LAYOUT = {
+    tokenize.COMMENT,
+    tokenize.NL,
+    tokenize.NEWLINE,
+    tokenize.INDENT,
+    tokenize.DEDENT,
+    tokenize.ENDMARKER,
+}
+
+
+def code_lines(source: str) -> int:
+    """Lines of code: without comments, docstrings and blank lines."""
+    docstrings: set[int] = set()
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Module(body=[ast.Expr(value=ast.Constant(value=str())) as first, *_]) | (
+                ast.ClassDef(body=[ast.Expr(value=ast.Constant(value=str())) as first, *_])
+                | ast.FunctionDef(body=[ast.Expr(value=ast.Constant(value=str())) as first, *_])
+                | ast.AsyncFunctionDef(body=[ast.Expr(value=ast.Constant(value=str())) as first, *_])
+            ):
+                docstrings.update(range(first.lineno, (first.end_lineno or first.lineno) + 1))
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    code = {line for each in tokens if each.type not in _LAYOUT for line in range(each.start[0], each.end[0] + 1)}
+    return len(code - docstrings)
+
+
+def test_the_readme_states_the_size_of_the_whole() -> None:
+    """Its two numbers of thousands of lines are what is counted, give or take one."""
+    said = re.search(r"processes are ([\d,]+) lines of Python code; .*? it is ([\d,]+) ", README, re.DOTALL)
+    assert said is not None
+    files = subprocess.check_output(["git", "ls-files", "*.py"], cwd=ROOT, text=True).split()
+    sizes = {name: code_lines((ROOT / name).read_text()) for name in files if not name.startswith("tests/")}
+    processes = sum(size for name, size in sizes.items() if name.split("/")[0] in _PROCESSES)
+    for number, counted in ((said[1], processes), (said[2], sum(sizes.values()))):
+        assert abs(int(number.replace(",", "")) - counted) <= 1_000, counted
