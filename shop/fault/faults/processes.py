@@ -10,24 +10,41 @@ from contextlib import suppress
 
 from shop.errors import Refused
 from shop.fault.faults.ground import Ground
+from shop.fault.links.client import LinkState
 from shop.process_table import TABLE
 from shop.supervisor.state import State
 
 _KNOWN = {spec.name for spec in TABLE}
 _SIGNALS = {"9": signal.SIGKILL, "15": signal.SIGTERM}
-# Seconds of traffic before it that show that a process was at work; and for its restart.
+# Seconds of traffic before it that show that a process was at work, or is just now; and for its restart.
 _AT_WORK_WITHIN = 1.0
+_AT_WORK_NOW = 0.2
 _RESTART_TIMEOUT = 40.0
 _POLL = 0.1
 
 
-class Kill:
+class OfProcesses:
+    """A fault of one or more processes of the shop."""
+
+    def __init__(self, ground: Ground, names: list[str]) -> None:
+        """Raises `Refused` for a process that the shop does not have."""
+        self._ground, self._names = ground, _checked(names)
+
+    def met_now(self) -> bool:
+        """Whether it would meet traffic if it began now; True where that cannot be known."""
+        return not self._ground.lab or any(link.recent for link in self._links(_AT_WORK_NOW))
+
+    def _links(self, within: float) -> list[LinkState]:
+        return [link for name in self._names for link in self._ground.links_of(name, within)]
+
+
+class Kill(OfProcesses):
     """Ends processes at once (SIGKILL), or as an operator does (SIGTERM); the supervisor starts them again."""
 
     momentary = True
 
     def __init__(self, ground: Ground, names: list[str], options: dict[str, str]) -> None:
-        self._ground, self._names = ground, _checked(names)
+        super().__init__(ground, names)
         number = options.pop("signal", "9")
         if number not in _SIGNALS:
             raise Refused(f"signal={number}: 9 kills, 15 asks to stop")
@@ -41,7 +58,7 @@ class Kill:
     def begin(self) -> str:
         """Send the signal to all of them."""
         self._pids = {name: self._ground.process(name).pid for name in self._names}
-        links = [link for name in self._names for link in self._ground.links_of(name, _AT_WORK_WITHIN)]
+        links = self._links(_AT_WORK_WITHIN)
         self._seen = sum(link.recent for link in links)
         self._failed_before = {link.name: link.failed for link in links}
         for pid in self._pids.values():
@@ -75,13 +92,13 @@ class Kill:
         return False
 
 
-class Freeze:
+class Freeze(OfProcesses):
     """Stops processes where they are (SIGSTOP): alive, connected, and silent."""
 
     momentary = False
 
     def __init__(self, ground: Ground, names: list[str]) -> None:
-        self._ground, self._names = ground, _checked(names)
+        super().__init__(ground, names)
         self.words = f"freeze {' '.join(names)}"
         self._pids: list[int] = []
         self._guard: subprocess.Popen[bytes] | None = None
@@ -91,7 +108,7 @@ class Freeze:
     def begin(self) -> str:
         """Freeze all of them. A guard thaws them should this program be killed."""
         self._pids = [pid for name in self._names if (pid := self._ground.process(name).pid)]
-        links = [link for name in self._names for link in self._ground.links_of(name, _AT_WORK_WITHIN)]
+        links = self._links(_AT_WORK_WITHIN)
         self._seen = sum(link.recent for link in links)
         self._before = {link.name: link.chunks for link in links}
         thaw = f"read _; kill -CONT {' '.join(map(str, self._pids))} 2>/dev/null"

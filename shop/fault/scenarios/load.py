@@ -34,7 +34,8 @@ _MAX_AT_ONCE = 300
 _PRODUCTS = range(1, 21)
 TERMINAL = frozenset({"shipped", "rejected", "cancelled"})
 _AGAIN = (0, 429, 500, 502, 503, 504)
-_READS = ("GET /v1/products", "GET /v1/products/{id}/availability", "GET /v1/orders", "POST /graphql")
+_SALES = "GET /v1/reports/sales"
+_READS = ("GET /v1/products", "GET /v1/products/{id}/availability", "GET /v1/orders", "POST /graphql", _SALES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +97,17 @@ class Clients:
 
 
 class Customer:
-    """Makes the load of one scenario, as an account of its own."""
+    """Makes the load of one scenario, as an account of its own; an administrator reads the sales report beside it."""
 
-    def __init__(self, ground: Ground, load: Load, seed: int) -> None:
+    def __init__(self, ground: Ground, load: Load, seed: int, *, admin: tuple[str, str]) -> None:
+        """`admin`: the email and password of the administrator."""
+        self._admin = admin
         self.seen = Clients()
         self._load, self._draw = load, random.Random(seed)  # noqa: S311  # nosec B311 # a repeatable load, no secret
         self._gateway = ground.env["SHOP_GATEWAY_URL"]
         self._notifier = ground.env["SHOP_NOTIFIER_URL"]
         self._http: aiohttp.ClientSession | None = None
-        self._token = ""  # nosec B105 # not signed in yet
+        self._token = self._admin_token = ""  # nosec B105 # not signed in yet
         self._tasks: set[asyncio.Task[None]] = set()
         self._background: list[asyncio.Task[None]] = []
 
@@ -115,9 +118,8 @@ class Customer:
         account = {"name": "Fault lab", "email": email, "password": password}
         async with self._http.post("/v1/users", json=account) as answer:
             answer.raise_for_status()
-        async with self._http.post("/v1/auth/token", data={"username": email, "password": password}) as answer:
-            answer.raise_for_status()
-            self._token = (await answer.json())["access_token"]
+        self._token = await self._signed_in(email, password)
+        self._admin_token = await self._signed_in(*self._admin)
         self._http.headers["Authorization"] = f"Bearer {self._token}"
         self._background = [asyncio.ensure_future(self._poll())]
         for _ in range(self._load.listeners):
@@ -127,6 +129,12 @@ class Customer:
             listening = asyncio.Event()
             self._background.append(asyncio.ensure_future(self._listen(heard, story, listening)))
             await asyncio.wait_for(listening.wait(), 15)
+
+    async def _signed_in(self, email: str, password: str) -> str:
+        assert self._http is not None  # noqa: S101 - `open` came before
+        async with self._http.post("/v1/auth/token", data={"username": email, "password": password}) as answer:
+            answer.raise_for_status()
+            return str((await answer.json())["access_token"])
 
     async def close(self) -> None:
         """End everything."""
@@ -195,9 +203,11 @@ class Customer:
             "GET /v1/products/{id}/availability": f"/v1/products/{product}/availability",
             "GET /v1/orders": "/v1/orders?limit=5",
             "POST /graphql": "/graphql",
+            _SALES: "/v1/reports/sales",
         }[route]
         query = {"query": "{ me { orders(limit: 3) { id items { product { name } } } } }"}
-        await self._ask(route, path, due, json=query if route.startswith("POST") else None)
+        headers = {"Authorization": f"Bearer {self._admin_token}"} if route == _SALES else {}
+        await self._ask(route, path, due, json=query if route.startswith("POST") else None, headers=headers)
 
     async def _ask(
         self, route: str, path: str, due: float, **content: Any

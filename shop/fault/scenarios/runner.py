@@ -17,6 +17,7 @@ from shop.audit.report import Entry
 from shop.errors import Refused
 from shop.fault.faults.grammar import parse
 from shop.fault.faults.ground import Fault, Ground
+from shop.fault.faults.processes import OfProcesses
 from shop.fault.scenarios.load import Attempt, Clients, Customer
 from shop.fault.scenarios.promises import PROMISES, Evidence, judge
 from shop.fault.scenarios.result import Bite, Result, routes, slowest, verdict
@@ -26,6 +27,9 @@ from shop.fault.scenarios.scenario import Planned, Scenario
 _AFTERWARDS = 2.0
 _MAX_AFTERWARDS = 20.0
 _POLL = 0.2
+# Seconds for which a process is waited for to be at work, and between two looks.
+_AT_WORK_TIMEOUT = 5.0
+_AT_WORK_POLL = 0.05
 _AUDIT_TIMEOUT = 20.0
 _XRAY = "{}/?trace={}#order"
 _NO_TRAFFIC = "the shop at {} takes no customers: {}"
@@ -50,7 +54,8 @@ async def run(scenario: Scenario, ground: Ground) -> Result:
     faults = [parse(planned.do, ground) for planned in scenario.faults]
     settings = _settings(ground.env)
     before = await _audit(settings, wait=0)
-    customer = Customer(ground, scenario.load, scenario.seed)
+    admin = settings.audit_email, settings.audit_password
+    customer = Customer(ground, scenario.load, scenario.seed, admin=admin)
     try:
         try:
             await customer.open()
@@ -92,6 +97,8 @@ async def _broken(scenario: Scenario, faults: Sequence[Fault], customer: Custome
 
 async def _bite(planned: Planned, fault: Fault, start: float) -> Bite:
     await asyncio.sleep(max(0.0, start + planned.at_s - time.monotonic()))
+    if isinstance(fault, OfProcesses):
+        await _at_work(fault)
     at = time.monotonic() - start
     beginning = asyncio.ensure_future(asyncio.to_thread(fault.begin))
     try:
@@ -106,6 +113,16 @@ async def _bite(planned: Planned, fault: Fault, start: float) -> Bite:
     undone = ending.result()
     met = await asyncio.to_thread(fault.met)
     return Bite(planned.do, at, time.monotonic() - start, met or 0, begun, undone)
+
+
+async def _at_work(fault: OfProcesses) -> None:
+    """Wait for a moment at which the fault meets traffic: not every process works all the time.
+
+    After some seconds it begins all the same, and is void if it meets nothing.
+    """
+    latest = time.monotonic() + _AT_WORK_TIMEOUT
+    while time.monotonic() < latest and not await asyncio.to_thread(fault.met_now):  # noqa: ASYNC110 - counts are no event
+        await asyncio.sleep(_AT_WORK_POLL)
 
 
 def _recovered(seen: Clients, ended: float) -> float | None:
