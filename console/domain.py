@@ -156,6 +156,8 @@ class Trace:
     order_id: str = ""
     # Grows with each change.
     version: int = 0
+    # About what its spans take in memory.
+    bytes: int = 0
 
     def add(self, span: Span) -> None:
         """Add a span; one that is here already is replaced, unless this one says less.

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 
 from console.domain import NS_PER_MS, Captured, CodePlace, Kind, Span, by_start
 from console.notes import attempt_of, failed, note_of, replayed
@@ -101,7 +102,7 @@ def hops(spans: Iterable[Span]) -> list[Hop]:
     return _Relations(sides, present).of([_hop(side, began) for side in sides])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Sides:
     """The spans of a hop: the caller's and the answering side's, where they exist; `tries` counts the answers."""
 
@@ -110,7 +111,7 @@ class _Sides:
     answering: Span | None
     tries: int = 1
 
-    @property
+    @cached_property
     def id(self) -> str:
         if self.kind is HopKind.MESSAGE and self.asking and self.answering:
             return f"{self.asking.span_id}-{self.answering.span_id}"
@@ -122,7 +123,7 @@ class _Sides:
         assert span is not None  # noqa: S101 - a hop has at least one side
         return span
 
-    @property
+    @cached_property
     def spans(self) -> tuple[Span, ...]:
         return tuple(span for span in (self.asking, self.answering) if span is not None)
 

@@ -21,6 +21,7 @@ from console.domain import AttributeValue, Captured, Kind, Span
 
 TRACE_ID_BYTES = 16
 SPAN_ID_BYTES = 8
+_NO_TRACE, _NO_SPAN = bytes(TRACE_ID_BYTES), bytes(SPAN_ID_BYTES)
 UNNAMED_SERVICE = "unknown_service"
 
 _KINDS = {
@@ -82,8 +83,8 @@ def _identified(message: trace_pb2.Span) -> bool:
     return (
         len(message.trace_id) == TRACE_ID_BYTES
         and len(message.span_id) == SPAN_ID_BYTES
-        and any(message.trace_id)
-        and any(message.span_id)
+        and message.trace_id != _NO_TRACE
+        and message.span_id != _NO_SPAN
     )
 
 
@@ -126,7 +127,8 @@ def _captured(event: trace_pb2.Span.Event) -> Captured | None:
 def attributes_of(pairs: Iterable[KeyValue]) -> dict[str, AttributeValue]:
     """OTLP's attributes as a dictionary."""
     # Interned: the same few names come with every span, and each message has its own copy of them.
-    return {sys.intern(pair.key): _value(pair.value) for pair in pairs}
+    # Nearly all values are texts.
+    return {sys.intern(pair.key): pair.value.string_value or _value(pair.value) for pair in pairs}
 
 
 def _value(value: AnyValue) -> AttributeValue:

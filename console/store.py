@@ -99,7 +99,9 @@ class TraceStore:
             return False
         self._spans += former is None
         trace.add(span)
-        self._bytes += weight(trace.spans[span.span_id]) - (0 if former is None else weight(former))
+        grown = weight(trace.spans[span.span_id]) - (0 if former is None else weight(former))
+        trace.bytes += grown
+        self._bytes += grown
         self._tell(span.trace_id)
         while self._over():
             self._evict()
@@ -118,7 +120,7 @@ class TraceStore:
             self._forgotten.popitem(last=False)
         self._tell(trace_id)
         self._spans -= len(trace.spans)
-        self._bytes -= sum(weight(span) for span in trace.spans.values())
+        self._bytes -= trace.bytes
 
 
 def weight(span: Span) -> int:

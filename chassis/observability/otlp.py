@@ -22,6 +22,8 @@ _KNOWN, _REMOTE = 0x100, 0x200
 _VARINT, _FIXED64, _LENGTH = 0, 1, 2
 _TIME, _DOUBLE = Struct("<BQ").pack, Struct("<Bd").pack
 _KINDS = [bytes((6 << 3 | _VARINT, kind.value + 1)) for kind in sorted(SpanKind, key=lambda kind: kind.value)]
+# Characters of a value whose encoding is worth remembering.
+_SHORT = 80
 _NUMBERS = [bytes((value,)) for value in range(128)]
 # Field 16 takes two bytes of its number.
 _LOCAL_PARENT, _REMOTE_PARENT = (b"\x85\x01" + flags.to_bytes(4, "little") for flags in (_KNOWN, _KNOWN | _REMOTE))
@@ -85,6 +87,11 @@ def _key(key: str) -> bytes:
 
 
 def _attribute(key: str, value: Any) -> bytes:
+    """A `KeyValue`; most of a process's are the same few short ones again and again."""
+    return _anew(key, value) if isinstance(value, str) and len(value) > _SHORT else _known(key, value)
+
+
+def _anew(key: str, value: Any) -> bytes:
     """A `KeyValue` (opentelemetry/proto/common/v1/common.proto)."""
     # A boolean is an integer, too, to Python.
     if isinstance(value, str):
@@ -98,6 +105,10 @@ def _attribute(key: str, value: Any) -> bytes:
     else:
         raise TypeError(f"the attribute {key} is neither text, number nor truth value")
     return _key(key) + _field(2, content)
+
+
+# 1 and True are equal, but written differently.
+_known = lru_cache(1024, typed=True)(_anew)
 
 
 def _event(event: Event) -> bytes:

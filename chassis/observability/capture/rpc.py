@@ -11,7 +11,7 @@ import grpc.aio
 from google.protobuf.message import Message as ProtobufMessage
 
 from chassis.observability.capture import capture
-from chassis.observability.capture.masked_protobuf import masked_message
+from chassis.observability.capture.masked_protobuf import masked_bytes
 from chassis.observability.capture.messages import Form, Message
 from chassis.observability.capture.messages import grpc as framed
 from chassis.observability.tracing import Span
@@ -78,4 +78,4 @@ def _message(message: Any) -> Message | None:
     """None for what is made from the bytes by other means than protobuf's: the far side has it."""
     if not isinstance(message, ProtobufMessage):
         return None
-    return framed(Form.GRPC, masked_message(message).SerializeToString())
+    return framed(Form.GRPC, masked_bytes(message))
