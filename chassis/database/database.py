@@ -64,7 +64,9 @@ class Database:
         # `database` opens it.
         self._direct: Direct
         self._writer = asyncio.Lock() if self.is_sqlite else None
-        self._group_commit = GroupCommit(self.write)
+        self._group_commit = GroupCommit(self._write)
+        # Of writes that have to wait for another one's commit anyway.
+        self._waiting = GroupCommit(self._write, every=0.0)
 
     @property
     def is_sqlite(self) -> bool:
@@ -91,11 +93,17 @@ class Database:
 
         Then run what it left with `after_commit`. When its connection turns out to be dead, `work` is run once more.
         `grouped`: it may share its commit with others that are written at the same time, which is faster when many
-        come and slower when one of them fails. Not `durable`: what is done again if a power failure undoes it, so that
+        come and slower when one of them fails. On SQLite every write does that while another one is under way: it would
+        have to wait for it anyway. Not `durable`: what is done again if a power failure undoes it, so that
         SQLite does not wait for the disk. Raises `StoreUnavailable`.
         """
         if grouped:
             return await self._group_commit.write(work)
+        if durable and self._writer is not None and self._writer.locked():
+            return await self._waiting.write(work)
+        return await self._write(work, durable=durable)
+
+    async def _write(self, work: Work[T], *, durable: bool = True) -> T:
         callbacks: list[Callable[[], None]] = []
 
         def collecting(connection: Connection) -> T:

@@ -15,8 +15,8 @@ from chassis.database.transactions import Work
 
 T = TypeVar("T")
 
-# Seconds from one commit to the next. A transaction that comes alone does not wait.
-_EVERY = 0.005
+# Seconds from one commit to the next, where a caller asks for a group. A transaction that comes alone does not wait.
+EVERY = 0.005
 
 
 class Write(Protocol):
@@ -39,10 +39,10 @@ class _WorkFailed(Exception):
 
 
 class GroupCommit:
-    def __init__(self, write: Write) -> None:
-        """`write` runs a function of a connection in one transaction."""
+    def __init__(self, write: Write, *, every: float = EVERY) -> None:
+        """`write` runs a function of a connection in one transaction; `every`: see `Batcher`."""
         self._write = write
-        self._batcher: Batcher[_Submitted, Callable[[], Any]] = Batcher(self._write_group, every=_EVERY)
+        self._batcher: Batcher[_Submitted, Callable[[], Any]] = Batcher(self._write_group, every=every)
 
     async def write(self, work: Work[T]) -> T:
         answer = await self._batcher.submit(_Submitted(work))

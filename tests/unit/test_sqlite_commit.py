@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError
 
+from chassis.database.database import database
 from chassis.database.transactions import _Sqlite
+from services.users.bootstrap import MIGRATIONS
 
 
 def _enforce_references(connection: Connection) -> None:
@@ -30,6 +33,11 @@ def _insert_child(connection: Connection) -> None:
 
 def _insert_parent(connection: Connection) -> None:
     connection.execute(text("INSERT INTO parent VALUES (1)"))
+
+
+def _insert_user(connection: Connection, user_id: str) -> None:
+    values = {"id": user_id, "email": user_id, "now": "2026-01-01"}
+    connection.execute(text("INSERT INTO users VALUES (:id, '', :email, '', '', :now)"), values)
 
 
 def _count(connection: Connection) -> tuple[int, int]:
@@ -67,6 +75,36 @@ async def test_the_event_loop_does_not_wait_for_another_process(tmp_path: Path) 
     finally:
         other.close()
         await store.close()
+
+
+async def test_writes_that_wait_for_another_one_share_a_commit(tmp_path: Path) -> None:
+    """What comes while a commit is under way is committed together; one that fails is undone alone."""
+    commits: list[Connection] = []
+
+    def committed(connection: Connection) -> None:
+        commits.append(connection)
+
+    def failing(connection: Connection) -> None:
+        _insert_user(connection, "failing")
+        raise LookupError
+
+    async with database(f"sqlite:///{tmp_path / 'a.sqlite'}", MIGRATIONS) as opened:
+        await opened.write(partial(_insert_user, user_id="0"))
+        event.listen(Engine, "commit", committed)
+        try:
+            await asyncio.gather(*(opened.write(partial(_insert_user, user_id=str(number))) for number in range(1, 11)))
+            shared = len(commits)
+            outcomes = await asyncio.gather(
+                *(opened.write(each) for each in (partial(_insert_user, user_id="11"), failing)),
+                *(opened.write(partial(_insert_user, user_id=str(number))) for number in range(12, 15)),
+                return_exceptions=True,
+            )
+        finally:
+            event.remove(Engine, "commit", committed)
+        found = await opened.read(lambda connection: connection.execute(text("SELECT id FROM users")).scalars().all())
+    assert shared == 2, "the first one, and those that came meanwhile"
+    assert [type(outcome) for outcome in outcomes].count(LookupError) == 1
+    assert sorted(map(int, found)) == list(range(15))
 
 
 async def test_a_commit_that_is_given_up_is_not_overtaken(tmp_path: Path) -> None:
