@@ -14,7 +14,7 @@ from wsgiref.types import WSGIApplication
 import legacy_soap.spyne_compat  # noqa: F401 - must come before Spyne
 
 # isort: split
-from spyne import Application, Array, ComplexModel, Fault, ServiceBase, Unicode, rpc
+from spyne import Application, Array, ComplexModel, Fault, ServiceBase, Unicode, const, rpc
 from spyne.protocol.soap import Soap11
 from spyne.server.wsgi import WsgiApplication
 
@@ -24,6 +24,9 @@ from legacy_soap.erp import Erp
 from legacy_soap.sessions import Sessions
 
 log = logging.getLogger(__name__)
+
+# Spyne would run a full garbage collection once a second, so that uploaded files are closed early: there are none here.
+const.MIN_GC_INTERVAL = float("inf")
 
 NAMESPACE = "urn:erp:sales:2004"
 # An order may have 999 lines, and a page of such orders has to stay readable in one piece.
