@@ -72,7 +72,7 @@ async def test_there_is_no_session(shop: Shop) -> None:
 
 async def test_one_call_counts_once(tmp_path: Path) -> None:
     """A tool that calls the gateway twice costs its user one request of the limit."""
-    async with shop_in_one_loop(tmp_path, {"SHOP_USER_RATE_LIMIT": "3/minute"}) as shop:
+    async with shop_in_one_loop(tmp_path, {"SHOP_USER_RATE_LIMIT": "3/day"}) as shop:
         bearer = await shop.bearer()
         for _ in range(3):
             answer = await post(shop, call("tools/call", name="order_status", arguments={"order_id": "123"}), **bearer)
