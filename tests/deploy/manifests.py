@@ -19,9 +19,14 @@ SECRETS = "/run/secrets/shop/"
 Document = dict[str, Any]
 
 
+# Ten times as fast as the loader in Python, where it is there.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@cache
 def read(path: Path) -> list[Document]:
-    """The documents of a file."""
-    return list(yaml.safe_load_all(path.read_text()))
+    """The documents of a file, which no test changes."""
+    return list(yaml.load_all(path.read_text(), _LOADER))
 
 
 def documents(folder: Path) -> Iterator[Document]:
@@ -106,4 +111,4 @@ def built(overlay: Path) -> list[Document]:
     """What `kubectl apply -k` would send."""
     done = subprocess.run(["kubectl", "kustomize", overlay], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return list(yaml.safe_load_all(done.stdout))
+    return list(yaml.load_all(done.stdout, _LOADER))
