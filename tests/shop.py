@@ -25,10 +25,10 @@ from tests.waiting import eventually
 
 log = logging.getLogger(__name__)
 
-# Of four processes that run tests at once each has ports of its own: between look and use another could take them.
+# Of six processes that run tests at once each has ports of its own: between look and use another could take them.
 # Tests that a test starts, outside the workers, have the last of these ranges.
-_WORKERS, _EACH = 4, 4_500
-_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw3").removeprefix("gw")) % _WORKERS
+_WORKERS, _EACH = 6, 3_000
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw5").removeprefix("gw")) % _WORKERS
 # Below what the kernel hands out for outgoing connections, so that none of those takes a port in between either.
 _PORTS = range(12_000 + _WORKER * _EACH, 12_000 + (_WORKER + 1) * _EACH)
 # Those that were handed out last and may not be in use yet.
@@ -55,7 +55,7 @@ def free_ports(count: int) -> list[int]:
 
 def run_of_ports(count: int) -> int:
     """The first of so many free ports in a row, where `free_ports` takes none."""
-    ours = range(30_000 + _WORKER * 500, 30_500 + _WORKER * 500 - count)
+    ours = range(30_000 + _WORKER * 400, 30_400 + _WORKER * 400 - count)
     for first in random.sample(ours, len(ours)):
         if all(_is_free(first + step) for step in range(count)):
             return first
