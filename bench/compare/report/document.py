@@ -1,8 +1,8 @@
 """Keeps runs beside docs/comparison.md and fills its blocks: `python -m bench.compare.report.document [RUN…]`.
 
 What is kept: environment, rows and pictures; samples and distributions stay in the run's folder. Of several runs that
-measured the same experiment the last one counts. Without a RUN the document is filled from what is kept. The console's
-page gets what it shows from the same rows.
+measured the same experiment the last one counts; the machine is described as it was for the first. Without a RUN the
+document is filled from what is kept. The console's page gets what it shows from the same rows.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def keep(runs: Sequence[Path]) -> None:
             by_experiment[name] = [row for row in found if row["experiment"] == name]
     ordered = sorted(by_experiment)
     commands = "; ".join(each["command"] for each in environments)
-    environment = environments[-1] | {"command": commands, "experiments": ordered, "complete": ordered}
+    environment = environments[0] | {"command": commands, "experiments": ordered, "complete": ordered}
     (KEPT / ENVIRONMENT).write_text(json.dumps(environment, indent=2) + "\n")
     lines = [json.dumps(row) + "\n" for name in ordered for row in by_experiment[name]]
     (KEPT / RESULTS).write_text("".join(lines))

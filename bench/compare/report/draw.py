@@ -53,13 +53,18 @@ def names_of_blocks(text: str) -> list[str]:
     return [match[1] for match in _BLOCK.findall(text)]
 
 
+# A load of so many processes and more disturbs what is measured.
+_BUSY = 0.5
+
+
 def _environment(folder: Path) -> str:
     found = json.loads((folder / ENVIRONMENT).read_text())
     libraries = ", ".join(f"{name} {version}" for name, version in found["libraries"].items())
+    others = "other" if found["load_1m"] >= _BUSY else "little other"
     return (
         f"`{found['command']}` on {found['when']}: {found['cores']} cores ({found['machine']}), {found['system']}, "
-        f"Python {found['python']}, load {found['load_1m']} when it began; the machine had other work to do, so read "
-        f"intervals and ratios within rounds, not single milliseconds.\n\nLibraries: {libraries}.\n"
+        f"Python {found['python']}, load {found['load_1m']} when it began; the machine had {others} work to do, so "
+        f"read intervals and ratios within rounds, not single milliseconds.\n\nLibraries: {libraries}.\n"
     )
 
 
