@@ -108,10 +108,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _processes(env: dict[str, str]) -> list[ProcessState]:
-    try:
-        return state.read(Path(env["SHOP_DATA_DIR"]))
-    except FileNotFoundError:
-        return []
+    return state.read(Path(env["SHOP_DATA_DIR"]))
 
 
 def pss_mb(pid: int) -> float | None:

@@ -11,10 +11,7 @@ from shop.supervisor.state import State
 
 def all_ready(folder: Path) -> bool:
     """Whether every process of the shop in this data directory is ready."""
-    try:
-        found = state.read(folder)
-    except FileNotFoundError:
-        return False
+    found = state.read(folder)
     return bool(found) and all(process.state is State.READY for process in found)
 
 

@@ -51,8 +51,5 @@ def _number(port: Port, env: Mapping[str, str]) -> int:
     chosen = env.get(port.setting, "")
     if chosen.isdigit() and int(chosen):
         return int(chosen)
-    try:
-        running = [process for process in state.read(data_dir(env)) if process.pid is not None]
-    except FileNotFoundError:
-        running = []
+    running = [process for process in state.read(data_dir(env)) if process.pid is not None]
     return next((process.ports[port.setting] for process in running if port.setting in process.ports), port.default)

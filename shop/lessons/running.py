@@ -12,7 +12,7 @@ from shop.errors import Refused
 from shop.lessons import shop_process
 from shop.lessons.workspace import Workspace, current, home
 from shop.process_table import TABLE
-from shop.supervisor import state
+from shop.supervisor import lock, state
 from shop.supervisor.environment import survey
 from shop.urls import data_dir
 
@@ -92,7 +92,7 @@ def elsewhere(env: Mapping[str, str]) -> str:
         return ""
     own = data_dir(env)
     here = own.resolve() == workspace.data_dir.resolve()
-    if here or state.runs(own) or shop_process.supervisor_pid(workspace) is None:
+    if here or lock.is_held(own) or shop_process.supervisor_pid(workspace) is None:
         return ""
     return f"the shop of lesson {workspace.tree.name} runs: for that one, cd {_short(workspace.tree)} first"
 

@@ -121,18 +121,12 @@ def _compile(workspace: Workspace) -> None:
 
 
 def _ready(workspace: Workspace) -> bool:
-    try:
-        found = state.read(workspace.data_dir)
-    except FileNotFoundError:
-        return False
+    found = state.read(workspace.data_dir)
     return bool(found) and all(process.state is State.READY for process in found)
 
 
 def _hopeless(workspace: Workspace) -> bool:
-    try:
-        found = state.read(workspace.data_dir)
-    except FileNotFoundError:
-        return False
+    found = state.read(workspace.data_dir)
     return any(process.restarts >= _MAX_FAILED_STARTS and process.state is not State.READY for process in found)
 
 

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 
 from shop.errors import Refused
+
+_FILE = "up.lock"
+# Seconds that another command may have the lock, which looks whether a shop runs.
+_PATIENCE = 0.3
+_POLL = 0.02
 
 
 def hold(data_dir: Path) -> int:
@@ -18,21 +24,53 @@ def hold(data_dir: Path) -> int:
     """
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(data_dir / "up.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(data_dir / _FILE, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise Refused(
             f"the data directory {data_dir} cannot be written ({error.strerror}); choose another with SHOP_DATA_DIR "
             "(in a container of docker compose there is nothing to start: `docker compose up` runs each process)"
         ) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        holder = os.read(descriptor, 20).decode().strip()
+    deadline = time.monotonic() + _PATIENCE
+    while not _locked(descriptor, fcntl.LOCK_EX):
+        if time.monotonic() < deadline:
+            time.sleep(_POLL)
+            continue
+        number = os.read(descriptor, 20).decode().strip()
         os.close(descriptor)
         raise Refused(
-            f"another shop is using {data_dir} (started by process {holder}, or its processes are still ending); "
+            f"another shop is using {data_dir} (started by process {number}, or its processes are still ending); "
             "stop it, or choose another directory with SHOP_DATA_DIR"
-        ) from error
+        )
     os.truncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return descriptor
+
+
+def is_held(data_dir: Path) -> bool:
+    """Whether a shop runs on the directory: its supervisor, or processes of it that are still ending.
+
+    The lock alone shows it: after a crash or a restart of the machine another program may have the supervisor's pid.
+    """
+    return holder(data_dir) is not None
+
+
+def holder(data_dir: Path) -> int | None:
+    """The pid of the shop's supervisor, 0 in the moment before it is written; None where no shop runs."""
+    try:
+        descriptor = os.open(data_dir / _FILE, os.O_RDONLY)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        if _locked(descriptor, fcntl.LOCK_SH):
+            return None
+        return int(os.read(descriptor, 20).strip() or 0)
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int, how: int) -> bool:
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
+
+from shop.supervisor import lock
 
 _FILE = "processes.json"
 
@@ -49,27 +52,33 @@ def write(data_dir: Path, processes: Iterable[ProcessState], settings: Mapping[s
 
 
 def read(data_dir: Path) -> list[ProcessState]:
-    """The state written last. Raises `FileNotFoundError` where no shop was ever started."""
-    content = json.loads((data_dir / _FILE).read_text())
-    return [ProcessState(**{**process, "state": State(process["state"])}) for process in content["processes"]]
+    """Each process of the shop in this data directory; none where no shop was ever started.
 
-
-def supervisor(data_dir: Path) -> int:
-    """The supervisor's pid, by the state written last. Raises `FileNotFoundError` where no shop was ever started."""
-    return int(json.loads((data_dir / _FILE).read_text())["supervisor"])
+    Where none runs any more all are stopped, whatever a supervisor that was killed has written last: its processes'
+    pids and ports may be other programs' by now.
+    """
+    content = _content(data_dir)
+    found = [ProcessState(**{**each, "state": State(each["state"])}) for each in content.get("processes", [])]
+    if _is_current(data_dir, content):
+        return found
+    return [replace(each, pid=None, state=State.STOPPED) for each in found]
 
 
 def settings_of_running(data_dir: Path) -> dict[str, str]:
     """`SHARED_SETTINGS` of the shop that runs in this data directory; empty where none runs."""
-    if not runs(data_dir):
-        return {}
-    return dict(json.loads((data_dir / _FILE).read_text()).get("settings", {}))
+    content = _content(data_dir)
+    return dict(content.get("settings", {})) if _is_current(data_dir, content) else {}
 
 
-def runs(data_dir: Path) -> bool:
-    """Whether the shop that was last started in this data directory is still there."""
+def _is_current(data_dir: Path, content: Mapping[str, Any]) -> bool:
+    """Whether the supervisor that has written this has the directory still."""
+    return bool(content) and lock.holder(data_dir) == content["supervisor"]
+
+
+def _content(data_dir: Path) -> dict[str, Any]:
+    """What was written last; nothing where that cannot be read, such as after a loss of power."""
     try:
-        os.kill(supervisor(data_dir), 0)
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return False
-    return True
+        content = json.loads((data_dir / _FILE).read_text())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -64,10 +64,7 @@ class FakeShop:
 
     def processes(self) -> dict[str, ProcessState]:
         """What `processes.json` says now."""
-        try:
-            return {process.name: process for process in state.read(self.data_dir)}
-        except FileNotFoundError:
-            return {}
+        return {process.name: process for process in state.read(self.data_dir)}
 
     def said(self) -> str:
         """All output so far."""

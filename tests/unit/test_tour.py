@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from shop.commands.orders.tour.page import LEGEND, Page, as_json, hop_lines, via
 from shop.commands.orders.tour.verdict import DELIVERED, REJECTED, Hop, Journey, Trip
 from shop.gateway_client import Gateway, GatewayError, problem
-from shop.supervisor import state
+from shop.supervisor import lock, state
 from shop.supervisor.state import ProcessState, State
 from shop.urls import url_of
 
@@ -215,6 +216,9 @@ def test_a_shop_is_found_where_it_was_said_to_be(tmp_path: Path) -> None:
     assert url_of("console", env) == "http://127.0.0.1:8003"
     running = ProcessState("console", 1, State.READY, 0, 4711, {"SHOP_CONSOLE_PORT": 4711})
     state.write(tmp_path, [running])
+    assert url_of("console", env) == "http://127.0.0.1:8003", "that shop has ended without a word"
+    held = lock.hold(tmp_path)
     assert url_of("console", env) == "http://127.0.0.1:4711"
     assert url_of("console", {**env, "SHOP_CONSOLE_PORT": "99", "SHOP_HOST": "::"}) == "http://[::1]:99"
     assert url_of("console", {**env, "SHOP_CONSOLE_URL": "https://console.test/"}) == "https://console.test"
+    os.close(held)

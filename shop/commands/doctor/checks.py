@@ -127,10 +127,7 @@ def _ports(env: Mapping[str, str]) -> Iterator[Finding]:
     except Refused as refusal:
         yield Finding(fine=False, what=str(refusal), fix="change the setting")
         return
-    try:
-        ours = {port for process in state.read(data_dir(env)) if process.pid for port in process.ports.values()}
-    except FileNotFoundError:
-        ours = set()
+    ours = {port for process in state.read(data_dir(env)) if process.pid for port in process.ports.values()}
     taken = [(spec, port) for spec in TABLE for port in spec.ports if ports.is_taken(host, assigned[port.setting])]
     foreign = [(spec, port) for spec, port in taken if assigned[port.setting] not in ours]
     for spec, port in foreign:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import signal
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from shop.errors import Refused
+from shop.supervisor import lock
 from shop.urls import data_dir
 
 # Seconds: longer than the supervisor gives its processes before it kills them.
@@ -23,12 +24,15 @@ _STATE = ("*.sqlite", "*.sqlite-*", "*.sqlite.*", "*.json", "*.draft", "*.log", 
 def down(env: Mapping[str, str], *, within: float = TIMEOUT) -> str:
     """End the shop that `shop up` has started; a sentence on what was done. Raises `Refused` where it does not end."""
     folder = data_dir(env)
-    supervisor = _supervisor(folder)
+    supervisor = lock.holder(folder)
+    if supervisor == 0:
+        raise Refused(f"the shop in {folder} is only starting; try again in a moment")
     if supervisor is None:
         return f"No shop is running in {folder}. (A composed shop is ended by `make down`.)"
-    os.kill(supervisor, signal.SIGTERM)
+    with suppress(ProcessLookupError):  # it was killed, and its processes are still ending
+        os.kill(supervisor, signal.SIGTERM)
     deadline = time.monotonic() + within
-    while _supervisor(folder) is not None:
+    while lock.is_held(folder):
         if time.monotonic() > deadline:
             raise Refused(f"the shop in {folder} (process {supervisor}) has not ended within {within:.0f} s")
         time.sleep(_POLL)
@@ -38,7 +42,7 @@ def down(env: Mapping[str, str], *, within: float = TIMEOUT) -> str:
 def reset(env: Mapping[str, str]) -> str:
     """Remove a shop's state; a sentence on what was done. Raises `Refused` while a shop runs there."""
     folder = data_dir(env)
-    if _supervisor(folder) is not None:
+    if lock.is_held(folder):
         raise Refused(f'a shop is running in {folder}; end it with "shop down"')
     found = state_in(folder)
     if not found:
@@ -60,18 +64,3 @@ def state_in(folder: Path) -> list[Path]:
     if not (folder / "up.lock").is_file():
         return []
     return sorted({path for pattern in _STATE for path in folder.glob(pattern)})
-
-
-def _supervisor(folder: Path) -> int | None:
-    """The process that holds the directory's lock, or whose children do; None where no process does."""
-    try:
-        descriptor = os.open(folder / "up.lock", os.O_RDONLY)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return int(os.read(descriptor, 20))
-    finally:
-        os.close(descriptor)
-    return None

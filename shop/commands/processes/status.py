@@ -31,10 +31,7 @@ def status(env: Mapping[str, str], *, as_json: bool) -> tuple[str, bool]:
     Two RabbitMQ clusters behind the broker's name (SHOP_BROKER_METRICS_URL) are said, and are not healthy.
     """
     data_dir = Path(env.get("SHOP_DATA_DIR") or ".shop")
-    try:
-        found = state.read(data_dir)
-    except FileNotFoundError:
-        found = []
+    found = state.read(data_dir)
     checked = [_checked(process, env.get("SHOP_HOST") or "127.0.0.1") for process in found] or _elsewhere(env)
     broker = _broker(env)
     healthy = bool(checked) and not broker and all(process.state is State.READY for process in checked)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ from shop.errors import Refused
 from shop.fault.links.client import Links, LinkState
 from shop.fault.links.plan import arrows
 from shop.process_table import TABLE
-from shop.supervisor import state
+from shop.supervisor import lock, state
 from shop.supervisor.environment import survey
 from shop.supervisor.state import ProcessState
 
@@ -74,12 +73,8 @@ class Ground:
         return {each.pid: each.name for each in _running(self.data_dir) if each.pid is not None}
 
     def supervised(self) -> bool:
-        """Whether the shop's supervisor still lives."""
-        try:
-            os.kill(state.supervisor(self.data_dir), 0)
-        except (OSError, ValueError):
-            return False
-        return True
+        """Whether the shop still runs."""
+        return lock.is_held(self.data_dir)
 
     def links_of(self, process: str, within: float = 1.0) -> list[LinkState]:
         """The links that lead to or from a process, without those for spans and tokens that start from it."""
@@ -94,10 +89,7 @@ class Ground:
 
 
 def _running(data_dir: Path) -> list[ProcessState]:
-    try:
-        found = state.read(data_dir)
-    except FileNotFoundError:
-        found = []
+    found = state.read(data_dir)
     if not any(process.pid for process in found):
         raise Refused(f"no shop runs in {data_dir}: start one with `shop up --lab`, or set SHOP_DATA_DIR")
     return found
