@@ -181,15 +181,18 @@ def _single(words: list[str], seconds: float, command: str) -> None:
     fault = parse(" ".join(words), ground)
     code = 0
     with lasting(ground, fault) as wait:
-        typer.echo(fault.begin())
+        begun = fault.begin()
         try:
+            typer.echo(begun)
             if command:
                 code = _run_shell(command)
             elif not fault.momentary:
                 typer.echo(f"for {seconds:g} s; Ctrl-C ends it")
                 wait(seconds)
         finally:
-            typer.echo(f"undone: {fault.end()}")
+            # First undone, and then said: the output may be closed.
+            undone = fault.end()
+        typer.echo(f"undone: {undone}")
     met = fault.met()
     typer.echo("what it met is counted only with `shop up --lab`" if met is None else f"it met {met}")
     raise typer.Exit(code)

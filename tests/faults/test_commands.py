@@ -185,6 +185,56 @@ async def test_a_full_database_takes_no_byte_more(shop: Env) -> None:
 
 
 @with_the_shop
+@pytest.mark.parametrize(
+    ("words", "toxic"),
+    [(("link", "gateway:orders", "delay=10ms"), "gateway->orders"), (("erp", "maintenance"), "maintenance")],
+)
+@pytest.mark.parametrize("ends", ["killed", "mute"])
+async def test_no_fault_outlives_its_command(shop: Env, words: tuple[str, ...], toxic: str, ends: str) -> None:
+    """One that is killed is undone by its guard; one whose output is closed undoes its fault before it says so."""
+
+    async def broken() -> bool:
+        if words[0] == "erp":
+            async with httpx.AsyncClient() as http:
+                found = await http.get(Ground.of(shop).env["SHOP_LEGACY_SOAP_URL"] + "/_faults")
+                return bool(found.json()[toxic])
+        links = Ground.of(shop).links
+        return any(toxic in fault["links"] for fault in links.faults())
+
+    async def mended() -> bool:
+        return not await broken()
+
+    if ends == "mute":
+        readable, writable = os.pipe()
+        os.close(readable)
+        command = (sys.executable, "-m", "shop", "fault", *words, "--for", "0.2")
+        process = await asyncio.create_subprocess_exec(*command, env=dict(shop), stdout=writable)
+        os.close(writable)
+        await process.wait()
+    else:
+        process = await begun(shop, *words, "--for", "300")
+        await eventually(broken, within=60)
+        process.kill()
+        await process.communicate()
+    await eventually(mended, within=60)
+
+
+@with_the_shop
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs prlimit (Linux)")
+async def test_a_database_is_not_filled_twice(shop: Env) -> None:
+    """The second would take the first one's limit for the one to go back to; it is refused."""
+    pid = next(each.pid for each in state.read(Path(shop["SHOP_DATA_DIR"])) if each.name == "orders")
+    before = limits(pid)
+    filling = await begun(shop, "database", "full", "orders", "--for", "300")
+    await eventually(lambda: limits(pid) != before, within=60)
+    code, output = await fault(shop, "database", "full", "orders", "--for", "0.2")
+    assert (code, "full already" in output) == (2, True), output
+    filling.send_signal(signal.SIGINT)
+    await filling.communicate()
+    assert limits(pid) == before
+
+
+@with_the_shop
 async def test_stop_ends_what_is_at_work(shop: Env) -> None:
     """Each fault undoes what it did; then there is nothing to stop."""
     running = [await begun(shop, "link", "gateway:orders", "delay=10ms", "--for", "300")]
@@ -226,6 +276,9 @@ async def test_poison_becomes_dead_letters_that_are_dropped(shop: Env) -> None:
         (["erp", "angry"], "maintenance"),
         (["database", "down"], "orders"),
         (["partner", "rude"], "duplicate"),
+        (["partner", "flood", "count=many"], "count=many"),
+        (["partner", "late", "provider=paypal"], "stripe|github"),
+        (["erp", "delay=infs"], "delay=800ms"),
         (["poison", "mailbox"], "order-processing"),
         (["run", "no-such"], "shop fault list"),
     ],

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from chassis.wall_clock import LabClock
 from shop.errors import Refused
 from shop.fault.faults.ground import Ground
+from shop.fault.faults.guard import Guard
 from shop.fault.links.plan import clock_file, follows_clock
 from shop.process_table import TABLE
 
-_GUARD = "import sys; sys.stdin.read()\nfrom shop.fault.faults.clock import right\nright(sys.argv[1:])"
 # A clock is right again after that, whatever happens to us.
 _MAX_SECONDS = 3_600.0
 _MAX_ERROR = 366 * 86_400.0
@@ -47,7 +45,7 @@ class Clock:
         self._ground, self._all, self._names = ground, not names, list(names) or known
         self._clocks: dict[str, LabClock] = {}
         self._before: dict[str, int] = {}
-        self._guard: subprocess.Popen[bytes] | None = None
+        self._guard: Guard | None = None
 
     def begin(self) -> str:
         """Set the clocks. A guard sets them right should this program be killed. Raises `Refused`."""
@@ -57,8 +55,7 @@ class Clock:
             raise Refused("no clock can be set here: start the shop with `shop up --lab`")
         self._clocks = {name: LabClock(file) for name, file in files.items()}
         self._before = {name: clock.readings for name, clock in self._clocks.items()}
-        command = [sys.executable, "-c", _GUARD, *map(str, files.values())]
-        self._guard = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603  # nosec B603 # names of our files alone go in
+        self._guard = Guard(right, [str(file) for file in files.values()])
         for clock in self._clocks.values():
             clock.set(self._ahead, _MAX_SECONDS)
         return f"{self._whose()}: the clock is {self._text}"
@@ -67,9 +64,8 @@ class Clock:
         """Set them right."""
         for clock in self._clocks.values():
             clock.set(0.0, 0.0)
-        if self._guard is not None and self._guard.stdin is not None:
-            self._guard.stdin.close()
-            self._guard.wait(10)
+        if self._guard is not None:
+            self._guard.dismiss()
         return f"{self._whose()}: the clock is right; it was read {self.met()} times meanwhile"
 
     def met(self) -> int | None:

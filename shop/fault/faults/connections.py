@@ -12,6 +12,8 @@ from pathlib import Path
 from shop.errors import Refused
 from shop.fault.faults.full import full
 from shop.fault.faults.ground import Fault, Ground
+from shop.fault.faults.guard import Guard
+from shop.fault.links.client import Links
 from shop.fault.links.toxics import Toxic, parse
 
 _MAX_SECONDS = 3_600.0
@@ -43,14 +45,16 @@ class LinkFault:
         self._ground, self._names, self._toxics = ground, names, tuple(toxics)
         self._id = ""
         self._met = 0
+        self._guard: Guard | None = None
 
     def begin(self) -> str:
-        """Set them."""
+        """Set them. A guard takes them away should this program be killed."""
         known = self._ground.links.all()
         chosen = [name for wanted in self._names for name in known if _matches(wanted, name)]
         if not chosen:
             raise Refused(f"no link {', '.join(self._names)}; known links: {', '.join(known)}")
         self._id = self._ground.links.set(chosen, self._toxics, _MAX_SECONDS)
+        self._guard = Guard(end_links, [str(self._ground.data_dir), self._id])
         return f"{', '.join(chosen)}: {' '.join(toxic.kind for toxic in self._toxics)}"
 
     def end(self) -> str:
@@ -59,6 +63,9 @@ class LinkFault:
             self._met = self._ground.links.end(self._id)
         except Refused as gone:
             return f"the links have gone themselves ({gone})"
+        finally:
+            if self._guard is not None:
+                self._guard.dismiss()
         return f"{', '.join(self._names)} as before; {self._met} chunks or connections were met"
 
     def met(self) -> int | None:
@@ -66,6 +73,13 @@ class LinkFault:
         with suppress(Refused):
             self._met = self._ground.links.met(self._id)
         return self._met
+
+
+def end_links(arguments: Sequence[str]) -> None:
+    """End the fault on links of this data directory that has this id."""
+    data_dir, fault = arguments
+    with Links(Path(data_dir)) as links, suppress(Refused):
+        links.end(fault)
 
 
 def link(ground: Ground, words: Sequence[str]) -> LinkFault:

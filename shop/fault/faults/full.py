@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,8 +12,8 @@ from typing import Any
 
 from shop.errors import Refused
 from shop.fault.faults.ground import Fault, Ground
+from shop.fault.faults.guard import Guard
 
-_GUARD = "import sys; sys.stdin.read()\nfrom shop.fault.faults.full import restore\nrestore(sys.argv[1:])"
 # Of the advisory lock whose holder shows the triggers that the fault is at work.
 _LOCK = 5_310_053_100
 _TRIGGER = "shop_fault_full"
@@ -59,7 +58,7 @@ class FullFile:
         self._names: dict[int, str] = {}
         self._before: dict[str, int] = {}
         self._met = 0
-        self._guard: subprocess.Popen[bytes] | None = None
+        self._guard: Guard | None = None
 
     def begin(self) -> str:
         """Set the limits. A guard lifts them should this program be killed. Raises `Refused`."""
@@ -73,9 +72,9 @@ class FullFile:
         if not self._names:
             raise Refused(f"no process of the shop has {self._file.name} open")
         self._limits = {pid: resource.prlimit(pid, resource.RLIMIT_FSIZE)[0] for pid in self._names}
-        told = [f"{pid}:{limit}" for pid, limit in self._limits.items()]
-        command = [sys.executable, "-c", _GUARD, *told]
-        self._guard = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603  # nosec B603 # pids and numbers alone go in
+        if 0 in self._limits.values():
+            raise Refused(f"{self._file.name} is full already, by another `shop fault`: `shop fault stop` ends it")
+        self._guard = Guard(restore, [f"{pid}:{limit}" for pid, limit in self._limits.items()])
         self._before = self._chunks()
         for pid in self._limits:
             _limit(pid, 0)
@@ -87,9 +86,8 @@ class FullFile:
         self._met = sum(max(0, now.get(name, 0) - before) for name, before in self._before.items())
         for pid, limit in self._limits.items():
             _limit(pid, limit)
-        if self._guard is not None and self._guard.stdin is not None:
-            self._guard.stdin.close()
-            self._guard.wait(10)
+        if self._guard is not None:
+            self._guard.dismiss()
         return f"{self._file.name} can grow again"
 
     def met(self) -> int | None:

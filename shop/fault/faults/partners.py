@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 import httpx
@@ -13,6 +13,7 @@ from partners import senders
 from partners.sending import post_all
 from shop.errors import Refused
 from shop.fault.faults.ground import Ground
+from shop.fault.faults.guard import Guard
 from shop.process_table import TABLE, Scheme
 from shop.supervisor.keyring import load
 
@@ -27,6 +28,7 @@ _ERP_FAULTS: Mapping[str, Mapping[str, object]] = {
     "contract-changed": {"contract_changed": True},
 }
 _FLOOD = 200
+_MAX_COUNT = 10_000
 _SUCCESS = range(200, 300)
 
 
@@ -46,10 +48,12 @@ class ErpFault:
         self._url = f"{ground.env['SHOP_LEGACY_SOAP_URL'].rstrip('/')}/_faults"
         self._met = 0
         self._ended = False
+        self._guard: Guard | None = None
 
     def begin(self) -> str:
-        """Switch it on."""
-        self._switch(self._faults)
+        """Switch it on. A guard switches it off should this program be killed. Raises `Refused`."""
+        _switch(self._url, self._faults)
+        self._guard = Guard(mend_erp, [self._url])
         return f"the ERP answers with {self.words.removeprefix('erp ')}"
 
     def end(self) -> str:
@@ -57,9 +61,12 @@ class ErpFault:
         self.met()
         self._ended = True  # from here on the ERP counts anew
         try:
-            self._switch({})
+            _switch(self._url, {})
         except Refused as error:
             return f"the ERP has gone, and its faults with it ({error})"
+        finally:
+            if self._guard is not None:
+                self._guard.dismiss()
         return f"the ERP answers as before; {self._met} calls were met"
 
     def met(self) -> int | None:
@@ -71,11 +78,18 @@ class ErpFault:
             self._met = int(answer.headers.get(_MET, 0))
         return self._met
 
-    def _switch(self, faults: dict[str, object]) -> None:
-        try:
-            httpx.post(self._url, json=faults, timeout=_TIMEOUT, trust_env=False).raise_for_status()
-        except httpx.HTTPError as error:
-            raise Refused(f"the ERP at {self._url} does not take the fault: {error}") from error
+
+def mend_erp(urls: Sequence[str]) -> None:
+    """Switch off all faults of the ERP at this address."""
+    with suppress(Refused):
+        _switch(urls[0], {})
+
+
+def _switch(url: str, faults: Mapping[str, object]) -> None:
+    try:
+        httpx.post(url, json=faults, timeout=_TIMEOUT, trust_env=False).raise_for_status()
+    except httpx.HTTPError as error:
+        raise Refused(f"the ERP at {url} does not take the fault: {error}") from error
 
 
 class PartnerFault:
@@ -91,7 +105,9 @@ class PartnerFault:
         # Late and forged ones are refused, so that it may be about money; the others place orders of a channel.
         refused = self._fault in (senders.Fault.LATE, senders.Fault.FORGED)
         self._provider = options.pop("provider", "stripe" if refused else "shopify")
-        self._count = int(options.pop("count", str(_FLOOD if self._fault is senders.Fault.FLOOD else 5)))
+        if self._provider not in senders.PROVIDERS:
+            raise Refused(f"provider={self._provider}: {'|'.join(senders.PROVIDERS)}")
+        self._count = _count(options.pop("count", str(_FLOOD if self._fault is senders.Fault.FLOOD else 5)))
         self._refused = refused
         self.words = f"partner {words[0]} provider={self._provider} count={self._count}"
         self._ground = ground
@@ -121,11 +137,17 @@ class PartnerFault:
         return self._met
 
 
+def _count(number: str) -> int:
+    if not (number.isascii() and number.isdigit() and len(number) < 6 and 0 < int(number) <= _MAX_COUNT):
+        raise Refused(f"count={number}: from 1 to {_MAX_COUNT}")
+    return int(number)
+
+
 def _milliseconds(amount: str) -> int:
     number, unit = (amount.removesuffix("ms"), 1) if amount.endswith("ms") else (amount.removesuffix("s"), 1000)
     try:
         found = int(float(number) * unit)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise Refused(f"delay={amount} is no time; write such as delay=800ms or delay=2s") from error
     if not 0 < found <= 60_000:
         raise Refused(f"delay={amount}: the ERP can be late by up to 60s")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 
 from shop.errors import Refused
 from shop.fault.faults.ground import Ground
+from shop.fault.faults.guard import Guard
 from shop.fault.links.client import LinkState
 from shop.process_table import TABLE
 from shop.supervisor.state import State
@@ -63,7 +64,8 @@ class Kill(OfProcesses):
         self._failed_before = {link.name: link.failed for link in links}
         for pid in self._pids.values():
             if pid is not None:
-                os.kill(pid, self._signal)
+                with suppress(ProcessLookupError):  # it has just ended by itself
+                    os.kill(pid, self._signal)
         verb = "killed" if self._signal == signal.SIGKILL else "asked to stop"
         return f"{', '.join(f'{name} (pid {pid})' for name, pid in self._pids.items())} {verb}"
 
@@ -101,7 +103,7 @@ class Freeze(OfProcesses):
         super().__init__(ground, names)
         self.words = f"freeze {' '.join(names)}"
         self._pids: list[int] = []
-        self._guard: subprocess.Popen[bytes] | None = None
+        self._guard: Guard | None = None
         self._seen = 0
         self._before: dict[str, int] = {}
 
@@ -111,10 +113,10 @@ class Freeze(OfProcesses):
         links = self._links(_AT_WORK_WITHIN)
         self._seen = sum(link.recent for link in links)
         self._before = {link.name: link.chunks for link in links}
-        thaw = f"read _; kill -CONT {' '.join(map(str, self._pids))} 2>/dev/null"
-        self._guard = subprocess.Popen(["/bin/sh", "-c", thaw], stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603  # nosec B603 # pids alone go in
+        self._guard = Guard(thaw, [str(pid) for pid in self._pids])
         for pid in self._pids:
-            os.kill(pid, signal.SIGSTOP)
+            with suppress(ProcessLookupError):  # it has just ended by itself
+                os.kill(pid, signal.SIGSTOP)
         return f"{', '.join(self._names)} frozen"
 
     def end(self) -> str:
@@ -123,17 +125,21 @@ class Freeze(OfProcesses):
             for link in self._ground.links_of(name):
                 if link.target == name:
                     self._seen += max(0, link.chunks - self._before.get(link.name, link.chunks))
-        for pid in self._pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
-        if self._guard is not None and self._guard.stdin is not None:
-            self._guard.stdin.close()
-            self._guard.wait(5)
+        thaw([str(pid) for pid in self._pids])
+        if self._guard is not None:
+            self._guard.dismiss()
         return f"{', '.join(self._names)} went on"
 
     def met(self) -> int | None:
         """Chunks of its last second, and those that were sent to it while it was frozen."""
         return self._seen if self._ground.lab else None
+
+
+def thaw(pids: Sequence[str]) -> None:
+    """Let frozen processes go on."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGCONT)
 
 
 def _checked(names: list[str]) -> list[str]:
