@@ -14,6 +14,7 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import typer
 from typer.core import TyperGroup
@@ -71,7 +72,17 @@ COMMANDS = {
 # These start a shop of their own, as its own settings say.
 _WITH_A_SHOP_OF_THEIR_OWN = {"up", "lesson", "compare"}
 
-_NOT_WRITABLE = (errno.EACCES, errno.EROFS, errno.ENOSPC)
+_NOT_WRITABLE = (
+    errno.EACCES,
+    errno.EROFS,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EEXIST,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+)
+_BROKERS = ("embedded", "amqp", "amqps")
 
 
 class ImportedCommands(TyperGroup):
@@ -157,15 +168,24 @@ def main() -> None:
     logging.getLogger().addHandler(logging.NullHandler())
     try:
         _read_files()
+        _check_urls()
         _as_started()
         app()
     except Refused as refusal:
         sys.stderr.write(f"shop: {refusal}\n{_elsewhere()}")
         sys.exit(2)
     except OSError as error:
-        if error.errno not in _NOT_WRITABLE:
+        if error.errno is not None and error.errno not in _NOT_WRITABLE:
             raise
-        sys.stderr.write(f"shop: cannot write {error.filename or 'a file'}: {error.strerror}\n")
+        # An error without a number is one of ours, such as a missing certificate, and its text says what to do.
+        why = error if error.errno is None else f"cannot write {error.filename or 'a file'}: {error.strerror}"
+        sys.stderr.write(f"shop: {why}\n")
+        sys.exit(2)
+    except ValueError as error:
+        wrong = _wrong_setting(error)
+        if not wrong:
+            raise
+        sys.stderr.write(f"shop: {wrong}\n")
         sys.exit(2)
 
 
@@ -183,6 +203,37 @@ def _read_files() -> None:
     for name in os.environ.keys() - given.keys():
         del os.environ[name]
     os.environ.update(given)
+
+
+def _check_urls() -> None:
+    """Raises `Refused` for a setting that is no URL. What it holds stays out of the message: it may be a password."""
+    for name, value in os.environ.items():
+        # Databases and Kafka may have several hosts, which is no URL of the general form.
+        if not (name.startswith("SHOP_") and name.endswith("_URL") and value.startswith(("http", "amqp"))):
+            continue
+        try:
+            whole = bool(urlsplit(value).hostname) and urlsplit(value).port != 0
+        except ValueError:
+            whole = False
+        if not whole:
+            raise Refused(f"{name} is not a URL with a host, such as {value.partition(':')[0]}://localhost:8000")
+    scheme = os.environ.get("SHOP_BROKER_URL", "embedded:").partition(":")[0]
+    if scheme and scheme not in _BROKERS:
+        raise Refused("SHOP_BROKER_URL is not a broker's: it begins with embedded: or amqp:")
+
+
+def _wrong_setting(error: ValueError) -> str:
+    """Which setting has a value that cannot be read, without the value; empty for an error of another kind."""
+    settings_error = getattr(sys.modules.get("pydantic_settings"), "SettingsError", ())
+    validation_error = getattr(sys.modules.get("pydantic"), "ValidationError", ())
+    if isinstance(error, settings_error):
+        field = re.search(r'field "(\w+)"', str(error))
+        return f"SHOP_{field[1].upper()} cannot be read: it must be JSON" if field else ""
+    if isinstance(error, validation_error) and error.title.endswith("Settings"):
+        return "; ".join(
+            f"SHOP_{'_'.join(map(str, each['loc'])).upper()} is wrong: {each['msg']}" for each in error.errors()
+        )
+    return ""
 
 
 def _elsewhere() -> str:

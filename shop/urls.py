@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from chassis.auth.tls import client_context
 from shop.commands.processes.certs import AUTHORITY
+from shop.errors import Refused
 from shop.process_table import TABLE, Port
 from shop.supervisor import state
 from shop.supervisor.ports import reachable
@@ -33,7 +34,12 @@ def url_of(process: str, env: Mapping[str, str]) -> str:
 def trust(env: Mapping[str, str]) -> ssl.SSLContext | None:
     """TLS trust for HTTPS and WSS: the authority in SHOP_TLS_DIR; None where TLS is off."""
     folder = env.get("SHOP_TLS_DIR")
-    return client_context(Path(folder) / AUTHORITY) if folder else None
+    if not folder:
+        return None
+    authority = Path(folder) / AUTHORITY
+    if not authority.is_file():
+        raise Refused(f"{authority} is missing (SHOP_TLS_DIR); `shop certs` makes certificates for development")
+    return client_context(authority)
 
 
 def data_dir(env: Mapping[str, str]) -> Path:

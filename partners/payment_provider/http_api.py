@@ -71,7 +71,7 @@ class PaymentApi:
 
     async def listing(self, request: Request) -> Response:
         query, limit = request.query_params, _limit(request)
-        found = await self._ledger.page(query.get("order_id", ""), query.get("starting_after", ""), limit + 1)
+        found = await self._ledger.page(query.get("order_id"), query.get("starting_after", ""), limit + 1)
         return _listed([as_json(intent) for intent in found], limit)
 
     async def close(self, request: Request) -> Response:
@@ -89,7 +89,7 @@ class PaymentApi:
 
     async def refunds(self, request: Request) -> Response:
         query, limit = request.query_params, _limit(request)
-        found = await self._ledger.refunds(query.get("order_id", ""), query.get("starting_after", ""), limit + 1)
+        found = await self._ledger.refunds(query.get("order_id"), query.get("starting_after", ""), limit + 1)
         return _listed([domain.refund_as_json(refund) for refund in found], limit)
 
     async def events(self, request: Request) -> Response:

@@ -89,8 +89,8 @@ class Ledger:
 
         return await self._run(lambda db: _once(db, key, fingerprint, give_back))
 
-    async def refunds(self, order_id: str, after: str, limit: int) -> list[Refund]:
-        """Oldest first: `limit` refunds that came after `after`, of one order or, when it is empty, of all."""
+    async def refunds(self, order_id: str | None, after: str, limit: int) -> list[Refund]:
+        """Oldest first: `limit` refunds that came after `after`, of one order or, for None, of all."""
         rows = await self._run(lambda db: _page(db, "refunds", after, limit, order_id=order_id))
         return [Refund(**dict(row)) for row in rows]
 
@@ -132,8 +132,8 @@ class Ledger:
         """Raises `Refused` for an unknown id."""
         return await self._run(lambda db: _get(db, intent_id))
 
-    async def page(self, order_id: str, after: str, limit: int) -> list[PaymentIntent]:
-        """Oldest first: `limit` intents that came after `after`, of one order or, when it is empty, of all."""
+    async def page(self, order_id: str | None, after: str, limit: int) -> list[PaymentIntent]:
+        """Oldest first: `limit` intents that came after `after`, of one order or, for None, of all."""
         rows = await self._run(lambda db: _page(db, "intents", after, limit, order_id=order_id))
         return [_intent(row) for row in rows]
 
@@ -218,13 +218,13 @@ async def open_ledger(path: Path) -> AsyncIterator[Ledger]:
 
 
 def _page(
-    db: sqlite3.Connection, table: str, after: str, limit: int, *, condition: str = "true", order_id: str = ""
+    db: sqlite3.Connection, table: str, after: str, limit: int, *, condition: str = "true", order_id: str | None = None
 ) -> list[sqlite3.Row]:
     """A list's rows behind the one with the id `after`, or its first. Raises `Refused` for an unknown id."""
     place = db.execute(f"SELECT rowid FROM {table} WHERE id = ?", (after,)).fetchone() if after else (0,)  # noqa: S608  # nosec B608 # names of ours
     if place is None:
         raise domain.unknown_place(after)
-    of_order, values = ("order_id = ?", (order_id,)) if order_id else ("true", ())
+    of_order, values = ("true", ()) if order_id is None else ("order_id = ?", (order_id,))
     query = f"SELECT * FROM {table} WHERE rowid > ? AND {condition} AND {of_order} ORDER BY rowid LIMIT ?"  # noqa: S608  # nosec B608 # names of ours
     return db.execute(query, (place[0], *values, limit)).fetchall()
 

@@ -35,7 +35,7 @@ def application(mailbox: Mailbox, start: StartPage) -> Starlette:
     """
 
     async def mails(request: Request) -> Response:
-        found = await mailbox.newest_first(order_id=request.query_params.get("order_id", ""))
+        found = await mailbox.newest_first(order_id=request.query_params.get("order_id"))
         if html.wants_html(request.headers.get("accept", "")):
             return Response(mails_page(found), headers=html.HEADERS, media_type=html.MEDIA_TYPE)
         body = orjson.dumps([dataclasses.asdict(mail) for mail in found], option=orjson.OPT_UTC_Z)
@@ -61,7 +61,7 @@ def application(mailbox: Mailbox, start: StartPage) -> Starlette:
         [
             Route("/", start_route(start)),
             Route("/mails", mails),
-            Route("/mails/{message_id}", mail),
+            Route("/mails/{message_id:path}", mail),
             Route("/mailbox", mailbox_extent),
             Route("/healthz", healthz),
         ]

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from email.parser import BytesHeaderParser
 from pathlib import Path
@@ -118,12 +119,12 @@ class Mailbox:
         """Counts of mails that are kept and that were deleted."""
         return Extent(self._keep, len(self._mails), self._forgotten, self._forgotten_until)
 
-    async def newest_first(self, *, order_id: str = "") -> list[Received]:
+    async def newest_first(self, *, order_id: str | None = None) -> list[Received]:
         """All mails, or those about one order, as they lie in the folder now."""
         async with self._deleting:
             self._mails = await asyncio.to_thread(self._on_disk, dict(self._mails))
         mails = (mail for _, mail in reversed(self._mails.values()))
-        return [mail for mail in mails if not order_id or mail.order_id == order_id]
+        return [mail for mail in mails if order_id is None or mail.order_id == order_id]
 
     async def content(self, message_id: str) -> bytes | None:
         """A mail as it was received, None when there is none with this id."""
@@ -180,8 +181,16 @@ def _described(content: bytes, recipients: tuple[str, ...], received_at: datetim
 
 
 def _text(headers: Mapping[str, str], name: str) -> str:
-    """A header as one line of text, encoded words decoded (RFC 2047); empty where it is missing."""
-    return str(make_header(decode_header(headers.get(name.lower(), ""))))
+    """A header as one line of text, encoded words decoded (RFC 2047); empty where it is missing.
+
+    Words that cannot be decoded stay as they were sent, as in every mail program (section 6.3).
+    """
+    sent = headers.get(name.lower(), "")
+    try:
+        # A word may hold half of a surrogate pair, which is no text that could be sent on.
+        return str(make_header(decode_header(sent))).encode("utf-8", "replace").decode()
+    except (HeaderParseError, LookupError, ValueError):
+        return sent
 
 
 def _unfolded(raw: str) -> str:

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, TextIO
+from urllib.parse import quote
 
 import httpx
 import typer
@@ -38,7 +39,7 @@ def logs(
     if len([each for each in (order, same_order, trace) if each]) != 1:
         raise Refused("say which lines: shop logs ORDER, or --trace ID")
     order = order or same_order
-    path = f"/api/orders/{order}/logs" if order else f"/api/traces/{trace}/logs"
+    path = f"/api/orders/{quote(order, safe='')}/logs" if order else f"/api/traces/{quote(trace, safe='')}/logs"
     out = typer.get_text_stream("stdout")
     any_line = False
     try:

@@ -176,3 +176,19 @@ async def test_the_list_shows_what_lies_in_the_folder(tmp_path: Path) -> None:
     assert {mail.message_id: mail.order_id for mail in await mailbox.newest_first()} == {
         "0@shop.test": "other", "1@shop.test": "o1",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "subject", ["=?utf-8?q?=ff=fe?=", "=?utf-8?b?x?=", "=?no-such-charset?q?x?=", "=?utf-8?b?7aCA?=", "a\x00b"]
+)
+async def test_mail_whose_subject_cannot_be_decoded_is_kept(tmp_path: Path, subject: str) -> None:
+    """The words stay as they were sent; the mail is listed and shown, also under an id with slashes."""
+    content = f"Subject: {subject}\r\nMessage-ID: <a/../b@x.test>\r\n\r\nhi\r\n".encode()
+    async with bootstrap.run(settings(tmp_path)) as sink, httpx.AsyncClient() as http:
+        client = aiosmtplib.SMTP(hostname="127.0.0.1", port=sink.smtp_port)
+        async with client:
+            await client.sendmail("a@b.test", ["c@d.test"], content)
+        (mail,) = await listed(sink)
+        shown = await http.get(f"http://127.0.0.1:{sink.mail_port}/mails/a%2F..%2Fb@x.test")
+    assert mail["message_id"] == "a/../b@x.test"
+    assert shown.status_code == 200

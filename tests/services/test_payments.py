@@ -187,3 +187,12 @@ async def test_the_provider_takes_json_only(tmp_path: Path, path: str, body: byt
     async with provider(tmp_path, delay=3_600) as (_, http):
         answer = await http.post(path, content=body, headers={"Content-Type": "application/json"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "parameter_invalid")
+
+
+async def test_an_empty_order_has_no_payments(tmp_path: Path) -> None:
+    """A filter by an order without a name finds nothing, not the payments of all: `shop partner pay ""` pays none."""
+    async with provider(tmp_path, delay=60) as (payments, http):
+        await payments.request(ORDER)
+        for path in ("payment_intents", "refunds"):
+            assert (await http.get(f"/v1/{path}?order_id=")).json()["data"] == []
+        assert await payments_of(http) == [("processing", 0)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -71,3 +72,31 @@ def test_start_imports_no_command() -> None:
     code = f"import sys, shop.cli; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [
+        ("SHOP_GATEWAY_URL", "http://[", "SHOP_GATEWAY_URL is not a URL"),
+        ("SHOP_GATEWAY_URL", "http://localhost:99999", "SHOP_GATEWAY_URL is not a URL"),
+        ("SHOP_BROKER_URL", "amqp://guest:sec/ret@localhost", "SHOP_BROKER_URL is not a URL"),
+        ("SHOP_BROKER_URL", "nats://localhost", "it begins with embedded: or amqp:"),
+        ("SHOP_RETRY_DELAYS", "soon", "SHOP_RETRY_DELAYS cannot be read: it must be JSON"),
+        ("SHOP_TRACE_SAMPLE_RATIO", "half", "SHOP_TRACE_SAMPLE_RATIO is wrong"),
+        ("SHOP_TLS_DIR", "/nowhere", "/nowhere/ca.pem is missing"),
+        ("SHOP_DATA_DIR", "/dev/null", "cannot write /dev/null"),
+    ],
+)
+def test_setting_that_cannot_be_used_is_named(setting: str, value: str, said: str) -> None:
+    """A command says which setting is wrong, without what it holds, and exits with 2; there is no traceback."""
+    env = {name: kept for name, kept in os.environ.items() if not name.startswith("SHOP_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "shop", "run", "mailer"],
+        capture_output=True,
+        text=True,
+        env={**env, setting: value},
+        check=False,
+    )
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+    assert "Traceback" not in done.stderr
+    assert "sec" not in done.stderr.replace("second", "")

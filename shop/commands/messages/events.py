@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Watch the shop's events, or read them again.", no_args_is_help=True, add_completion=False)
 
+_MAX_COUNT = 1_000_000_000
 _Topics = Annotated[
     list[str] | None, typer.Option("--topic", metavar="PATTERN", help="Such as 'order.*'; may be given several times.")
 ]
@@ -29,7 +30,9 @@ _From = Annotated[
     str, typer.Option("--after", metavar="POSITION", help="Begin after this position; 0: with the oldest.")
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
-_Count = Annotated[int, typer.Option(min=0, metavar="N", help="Stop after so many; 0: go on until Ctrl-C.")]
+_Count = Annotated[
+    int, typer.Option(min=0, max=_MAX_COUNT, metavar="N", help="Stop after so many; 0: go on until Ctrl-C.")
+]
 _EVERYTHING = "#"
 # Seconds before each attempt to connect again; the last is repeated.
 _PAUSES = (0.1, 0.5, 1.0, 2.0, 5.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any, TextIO
+from urllib.parse import quote
 
 import httpx
 
@@ -36,7 +37,8 @@ def trace(order: str, env: Mapping[str, str], out: TextIO) -> bool:
 
 
 def _trace_of(console: httpx.Client, order: str) -> str:
-    for path in (f"/api/orders/{order}/xray", f"/api/traces/{order}/hops"):
+    named = quote(order, safe="")
+    for path in (f"/api/orders/{named}/xray", f"/api/traces/{named}/hops"):
         response = console.get(path)
         if response.status_code == httpx.codes.OK:
             found: str = response.json()["trace_id"]

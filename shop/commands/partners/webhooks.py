@@ -6,7 +6,7 @@ import asyncio
 import json as jsonlib
 import os
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -203,11 +203,11 @@ def _selection(provider: str, since: str, until: str, *, failed: bool) -> pb.Sel
 def _moment(text: str) -> datetime:
     """A moment, or so long ago. Raises `Refused`."""
     number, unit = text[:-1], text[-1:]
-    if unit in _UNITS and number.isascii() and number.isdigit():
-        return datetime.fromtimestamp(datetime.now(UTC).timestamp() - int(number[:9]) * _UNITS[unit], UTC)
     try:
+        if unit in _UNITS and number.isascii() and number.isdigit():
+            return datetime.now(UTC) - timedelta(seconds=int(number[:12]) * _UNITS[unit])
         at = datetime.fromisoformat(text)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise Refused(
             f'invalid time "{text}". Use a timestamp (2026-03-01T10:00:00Z) or an age (90s, 15m, 2h, 7d)'
         ) from error

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from chassis.observability import logs
+from chassis.settings import ProcessSettings
 from shop.commands.processes import certs, settings_list
 from shop.commands.processes.banner import banner
 from shop.errors import Refused
@@ -47,6 +48,8 @@ def up(
     env = os.environ if env is None else env
     if table is TABLE:
         settings_list.check(env)
+        if env is os.environ:
+            ProcessSettings()  # what cannot be read is refused before anything is started
     if tls:
         env = _with_tls(env, table)
     chosen = select(table, only=only, without=without)
