@@ -59,7 +59,7 @@ async def http_rules(request: web.Request, handler: Handler) -> web.StreamRespon
     if refused is not None:
         if request.version not in (HttpVersion10, HttpVersion11):
             # The answer is in a version of ours (RFC 9110, section 15.6.6).
-            request._version = HttpVersion11  # noqa: SLF001
+            request._cache["version"] = HttpVersion11  # noqa: SLF001  # it was read above, and is read from here
         return _refused(refused)
     connection = request.protocol
     if request.path not in _PROBES and isinstance(connection, _Connection) and connection.overloaded:
