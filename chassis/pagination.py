@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from datetime import UTC, datetime
 
 from chassis.errors import invalid
 
@@ -28,6 +29,23 @@ def decode_cursor(cursor: str, *, parts: int) -> list[str]:
     except (ValueError, binascii.Error) as error:
         raise invalid("invalid cursor", cursor="take it from next_cursor") from error
     return values
+
+
+def encode_place(place: tuple[datetime, str] | None) -> str:
+    """The cursor of a page that begins after a time and an id; empty where there is none."""
+    return encode_cursor(place[0].isoformat(), place[1]) if place else ""
+
+
+def decode_place(cursor: str) -> tuple[datetime, str] | None:
+    """The time and the id after which a page begins; None for the first. Raises INVALID_INPUT."""
+    if not cursor:
+        return None
+    moment, identifier = decode_cursor(cursor, parts=2)
+    try:
+        # In UTC, in which one at the end of the calendar has no place; a database would fail at that.
+        return datetime.fromisoformat(moment).astimezone(UTC), identifier
+    except (ValueError, OverflowError) as error:
+        raise invalid("invalid cursor", cursor="take it from next_cursor") from error
 
 
 def _could_be_ours(value: object) -> bool:

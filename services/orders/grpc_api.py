@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from typing import Any
 
 from chassis.auth.identity import admin, current_principal, service, signed_in
 from chassis.errors import invalid
 from chassis.grpc.timestamps import moment, timestamp
-from chassis.pagination import decode_cursor, encode_cursor, page_size
+from chassis.pagination import decode_place, encode_place, page_size
 from protos.shop.orders.v1 import orders_pb2 as pb
 from protos.shop.orders.v1.orders_pb2_grpc import OrderServiceServicer
 from services.orders.domain import Order
@@ -81,8 +80,8 @@ class OrderApi(OrderServiceServicer):
             orders = await self._orders.newest_of(request.user_ids, caller, each=size)
             return pb.ListOrdersResponse(orders=[_message(order) for order in orders])
         user_id = request.user_ids[0] if request.user_ids else caller.subject
-        orders, last = await self._orders.page(user_id, caller, before=_moment(request.cursor), size=size)
-        return pb.ListOrdersResponse(orders=[_message(order) for order in orders], next_cursor=_cursor(last))
+        orders, last = await self._orders.page(user_id, caller, before=decode_place(request.cursor), size=size)
+        return pb.ListOrdersResponse(orders=[_message(order) for order in orders], next_cursor=encode_place(last))
 
     async def CancelOrder(self, request: pb.CancelOrderRequest, context: Any) -> pb.CancelOrderResponse:
         return pb.CancelOrderResponse(order=_message(await self._orders.cancel(request.id, current_principal())))
@@ -113,7 +112,7 @@ class OrderApi(OrderServiceServicer):
 
     async def ListRecords(self, request: pb.ListRecordsRequest, context: Any) -> pb.ListRecordsResponse:
         size = page_size(request.page_size, most=1_000)
-        page = await self._orders.records(after=_moment(request.cursor), size=size)
+        page = await self._orders.records(after=decode_place(request.cursor), size=size)
         records = [
             pb.OrderRecord(
                 order=_message(record.order),
@@ -125,7 +124,8 @@ class OrderApi(OrderServiceServicer):
             for record in page
         ]
         last = page[-1].order if len(page) == size else None
-        return pb.ListRecordsResponse(records=records, next_cursor=_cursor((last.placed_at, last.id) if last else None))
+        place = (last.placed_at, last.id) if last else None
+        return pb.ListRecordsResponse(records=records, next_cursor=encode_place(place))
 
 
 def _basket(items: Any) -> list[tuple[str, int]]:
@@ -138,20 +138,6 @@ def _check_text(text: str, field: str) -> None:
         raise invalid(
             "invalid idempotency key", **{field: f"must have at most {MAX_KEY} characters, all of them printable"}
         )
-
-
-def _cursor(moment: tuple[datetime, str] | None) -> str:
-    return encode_cursor(moment[0].isoformat(), moment[1]) if moment else ""
-
-
-def _moment(cursor: str) -> tuple[datetime, str] | None:
-    if not cursor:
-        return None
-    placed_at, order_id = decode_cursor(cursor, parts=2)
-    try:
-        return datetime.fromisoformat(placed_at).astimezone(UTC), order_id
-    except (ValueError, OverflowError) as error:
-        raise invalid("invalid cursor", cursor="take it from next_cursor") from error
 
 
 def _entry(entry: HistoryEntry) -> pb.OrderEvent:

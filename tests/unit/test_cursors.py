@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chassis.errors import ShopError
-from chassis.pagination import decode_cursor, encode_cursor, page_size
+from chassis.pagination import decode_cursor, decode_place, encode_cursor, encode_place, page_size
 
 PRINTABLE = st.text(st.characters(exclude_categories=["C", "Z"]), max_size=20)
 
@@ -63,3 +64,20 @@ def test_page_size_out_of_bounds(wanted: int) -> None:
     """A page of less than nothing or more than the most is bad input."""
     with pytest.raises(ShopError, match="INVALID_INPUT"):
         page_size(wanted, most=100)
+
+
+def test_place_round_trip() -> None:
+    """A page that begins after a time and an id; without a cursor it is the first."""
+    place = (datetime(2026, 3, 1, 12, tzinfo=UTC), "o1")
+    assert decode_place(encode_place(place)) == place
+    assert encode_place(None) == ""
+    assert decode_place("") is None
+
+
+@pytest.mark.parametrize(
+    "moment", ["", "soon", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "2026-13-01T00:00:00Z"]
+)
+def test_crafted_place(moment: str) -> None:
+    """A time that is none, or none in UTC, is refused before a database fails at it."""
+    with pytest.raises(ShopError, match="INVALID_INPUT"):
+        decode_place(encode_cursor(moment, "o1"))

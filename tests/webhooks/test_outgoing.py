@@ -181,6 +181,23 @@ async def test_an_endless_answer_is_cut_off(ours: Outbound, theirs: Partner) -> 
     assert attempt.response == "x" * 1_024
 
 
+async def test_an_attempt_counts_whatever_is_wrong_with_its_answer(
+    tmp_path: Path, theirs: Partner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an answer breaks here is a failed attempt; unrecorded, it would be made again and again without end."""
+
+    def broken(_header: str, _now: datetime) -> float | None:
+        raise OverflowError("a year of twenty digits")
+
+    monkeypatch.setattr("webhooks.outgoing.sender.retry_after", broken)
+    async with outbound(tmp_path, webhooks_delivery_delays=(0.01,)) as ours:
+        api = await ours.customer()
+        endpoint_id = (await api.register(f"{theirs.url}/hooks")).endpoint.id
+        await ours.happens()
+        attempts = (await eventually(lambda: api.the_delivery(endpoint_id, "failed"))).attempts
+        assert [attempt.error for attempt in attempts] == ["OverflowError"] * 2
+
+
 async def test_a_redirect_is_not_followed(tmp_path: Path, theirs: Partner) -> None:
     """A redirect is a failed attempt, and its target is not called."""
     async with outbound(tmp_path, webhooks_delivery_delays=()) as ours:

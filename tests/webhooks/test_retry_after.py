@@ -47,6 +47,8 @@ async def theirs() -> AsyncIterator[Partner]:
         ("1.5", None),
         ("\N{ARABIC-INDIC DIGIT ONE}", None),
         ("Sun, 99 Mar 2026 12:01:30 GMT", None),
+        (f"Sun, 01 Mar {'9' * 20} 12:01:30 GMT", None),
+        (f"Sun, 01 Mar 2026 {'9' * 20}:01:30 GMT", None),
     ],
 )
 def test_a_retry_after_is_seconds_or_a_date(header: str, seconds: float | None) -> None:

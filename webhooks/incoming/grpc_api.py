@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from chassis.auth.identity import admin, current_principal
 from chassis.errors import invalid
 from chassis.grpc.timestamps import moment, timestamp
-from chassis.pagination import decode_cursor, encode_cursor, page_size
+from chassis.pagination import decode_place, encode_place, page_size
 from protos.shop.webhooks.v1 import webhooks_pb2 as pb
 from protos.shop.webhooks.v1.webhooks_pb2_grpc import WebhookAdminServiceServicer
 from webhooks.incoming.domain import Selection, Webhook
@@ -25,9 +24,9 @@ class WebhookAdminApi(WebhookAdminServiceServicer):
 
     async def ListWebhooks(self, request: pb.ListWebhooksRequest, context: Any) -> pb.ListWebhooksResponse:
         size = page_size(request.page_size, most=MOST)
-        page = await self._replays.page(_selection(request.selection), after=place_of(request.cursor), size=size)
+        page = await self._replays.page(_selection(request.selection), after=decode_place(request.cursor), size=size)
         return pb.ListWebhooksResponse(
-            webhooks=[_message(webhook) for webhook in page.webhooks], next_cursor=cursor_of(page.next)
+            webhooks=[_message(webhook) for webhook in page.webhooks], next_cursor=encode_place(page.next)
         )
 
     async def GetWebhook(self, request: pb.GetWebhookRequest, context: Any) -> pb.GetWebhookResponse:
@@ -54,27 +53,12 @@ class WebhookAdminApi(WebhookAdminServiceServicer):
         self, request: pb.ListWebhookRecordsRequest, context: Any
     ) -> pb.ListWebhookRecordsResponse:
         size = page_size(request.page_size, most=MOST)
-        page = await self._records.page(after=place_of(request.cursor), size=size)
+        page = await self._records.page(after=decode_place(request.cursor), size=size)
         return pb.ListWebhookRecordsResponse(
             records=[_record(record) for record in page.records],
-            next_cursor=cursor_of(page.next),
+            next_cursor=encode_place(page.next),
             complete_since=timestamp(page.complete_since),
         )
-
-
-def place_of(cursor: str) -> tuple[datetime, str] | None:
-    """Start of a page that is ordered by time and id. Raises INVALID_INPUT."""
-    if not cursor:
-        return None
-    received_at, identifier = decode_cursor(cursor, parts=2)
-    try:
-        return datetime.fromisoformat(received_at), identifier
-    except ValueError as error:
-        raise invalid("invalid cursor", cursor="take it from next_cursor") from error
-
-
-def cursor_of(place: tuple[datetime, str] | None) -> str:
-    return encode_cursor(place[0].isoformat(), place[1]) if place else ""
 
 
 def _selection(message: pb.Selection) -> Selection:

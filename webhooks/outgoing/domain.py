@@ -202,7 +202,7 @@ def retry_after(header: str, now: datetime) -> float | None:
         return float(header[:_RETRY_AFTER_DIGITS])
     try:
         moment = parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, OverflowError):  # a year, or an hour, of twenty digits
         return None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return max(0.0, (moment - now).total_seconds())

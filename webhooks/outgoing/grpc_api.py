@@ -6,10 +6,9 @@ from typing import Any
 
 from chassis.auth.identity import Principal, current_principal
 from chassis.grpc.timestamps import timestamp
-from chassis.pagination import page_size
+from chassis.pagination import decode_place, encode_place, page_size
 from protos.shop.webhooks.v1 import webhooks_pb2 as pb
 from protos.shop.webhooks.v1.webhooks_pb2_grpc import WebhookEndpointServiceServicer
-from webhooks.incoming.grpc_api import cursor_of, place_of
 from webhooks.outgoing.domain import Attempt, Delivery, Endpoint
 from webhooks.outgoing.use_cases import Endpoints
 
@@ -47,8 +46,8 @@ class WebhookEndpointApi(WebhookEndpointServiceServicer):
 
     async def ListEndpoints(self, request: pb.ListEndpointsRequest, context: Any) -> pb.ListEndpointsResponse:
         size = page_size(request.page_size, most=_MOST)
-        found, further = await self._endpoints.page(current_principal(), after=place_of(request.cursor), size=size)
-        return pb.ListEndpointsResponse(endpoints=map(_endpoint, found), next_cursor=cursor_of(further))
+        found, further = await self._endpoints.page(current_principal(), after=decode_place(request.cursor), size=size)
+        return pb.ListEndpointsResponse(endpoints=map(_endpoint, found), next_cursor=encode_place(further))
 
     async def GetEndpoint(self, request: pb.GetEndpointRequest, context: Any) -> pb.GetEndpointResponse:
         return pb.GetEndpointResponse(endpoint=_endpoint(await self._endpoints.get(request.id, current_principal())))
@@ -80,10 +79,10 @@ class WebhookEndpointApi(WebhookEndpointServiceServicer):
         found, further = await self._endpoints.deliveries(
             request.endpoint_id,
             current_principal(),
-            after=place_of(request.cursor),
+            after=decode_place(request.cursor),
             size=page_size(request.page_size, most=_MOST),
         )
-        return pb.ListDeliveriesResponse(deliveries=map(_delivery, found), next_cursor=cursor_of(further))
+        return pb.ListDeliveriesResponse(deliveries=map(_delivery, found), next_cursor=encode_place(further))
 
     async def Redeliver(self, request: pb.RedeliverRequest, context: Any) -> pb.RedeliverResponse:
         caller = current_principal()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -14,6 +15,8 @@ from chassis.observability.capture.http import aiohttp_middlewares, keep_aiohttp
 from chassis.observability.tracing import SpanKind, Telemetry, current_traceparent
 from webhooks.outgoing.addresses import guarded_socket
 from webhooks.outgoing.domain import Attempt, Delivery, Endpoint, retry_after, signed_headers
+
+log = logging.getLogger(__name__)
 
 _CONNECT_SECONDS = 5.0
 _SNIPPET_BYTES = 1_024
@@ -36,6 +39,10 @@ class HttpSender:
             error = "no answer in time"
         except (aiohttp.ClientError, OSError, ValueError) as failure:
             error = (str(failure) or type(failure).__name__)[:_MAX_ERROR]
+        except Exception as failure:
+            # An attempt that was made counts, whatever is wrong with its answer: else it would be made for ever.
+            log.exception("webhook delivery: the answer cannot be read", extra={"endpoint": endpoint.id})
+            error = type(failure).__name__
         took = round((time.perf_counter() - began) * 1000)
         return Attempt(delivery.attempts + 1, at, took, status, error, response, later)
 
