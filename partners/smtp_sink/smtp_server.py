@@ -53,7 +53,8 @@ class RecordingReceiver(Receiver):
     async def handle_DATA(self, server: Any, session: Any, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
         """Keep the mail, and with its span what was said until then."""
         content = envelope.original_content or b""
-        parent = BytesHeaderParser().parsebytes(content)["traceparent"]
+        # A text also where it is none: of bytes beyond ASCII the parser makes an object.
+        parent = str(BytesHeaderParser().parsebytes(content)["traceparent"] or "")
         with self._telemetry.span(
             "SMTP receive",
             SpanKind.SERVER,

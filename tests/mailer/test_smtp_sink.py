@@ -183,7 +183,7 @@ async def test_the_list_shows_what_lies_in_the_folder(tmp_path: Path) -> None:
 )
 async def test_mail_whose_subject_cannot_be_decoded_is_kept(tmp_path: Path, subject: str) -> None:
     """The words stay as they were sent; the mail is listed and shown, also under an id with slashes."""
-    content = f"Subject: {subject}\r\nMessage-ID: <a/../b@x.test>\r\n\r\nhi\r\n".encode()
+    content = f"Subject: {subject}\r\nMessage-ID: <a/../b@x.test>\r\n".encode() + b"traceparent: \xff\r\n\r\nhi\r\n"
     async with bootstrap.run(settings(tmp_path)) as sink, httpx.AsyncClient() as http:
         client = aiosmtplib.SMTP(hostname="127.0.0.1", port=sink.smtp_port)
         async with client:
