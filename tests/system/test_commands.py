@@ -202,7 +202,11 @@ async def test_doctor_finds_nothing_wrong_where_the_shop_runs(shop: RealShop) ->
 async def test_down_ends_it_and_reset_removes_its_state(tmp_path: Path) -> None:
     """`shop reset` asks the user first; then it ends the shop and removes what is its own, and nothing else."""
     async with real_shop(tmp_path) as shop:
-        (tmp_path / "notes.txt").write_text("mine")
+        mine = ["measured.sqlite", "notes.txt", "package.json", "server.log"]
+        for name in mine:
+            (tmp_path / name).write_text("mine")
+        for name in ("faults", "clocks"):  # as a lab leaves them
+            (tmp_path / name).mkdir(exist_ok=True)
         assert (await run(shop, "reset", given="n\n"))[0] == 1
         assert shop.all_ready()
         code, out, _ = await run(shop, "reset", "--yes")
@@ -210,7 +214,7 @@ async def test_down_ends_it_and_reset_removes_its_state(tmp_path: Path) -> None:
         assert shop.supervisor is not None
         assert await asyncio.wait_for(shop.supervisor.wait(), 30) == 0
         assert "notes.txt" in out
-        assert os.listdir(tmp_path) == ["notes.txt"]  # noqa: PTH208 - see ASYNC240
+        assert sorted(os.listdir(tmp_path)) == mine  # noqa: PTH208 - see ASYNC240
         code, out, _ = await run(shop, "down")
         assert (code, "No shop is running" in out) == (0, True)
         code, _, err = await run(shop, "audit")

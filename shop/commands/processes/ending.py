@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from shop.errors import Refused
+from shop.process_table import TABLE
 from shop.supervisor import lock
 from shop.urls import data_dir
 
@@ -18,7 +19,18 @@ from shop.urls import data_dir
 TIMEOUT = 30.0
 _POLL = 0.05
 # What processes keep in the directory. Anything else there is not a shop's, and stays: a lesson's code, for one.
-_STATE = ("*.sqlite", "*.sqlite-*", "*.sqlite.*", "*.json", "*.draft", "*.log", "up.lock", "certs", "files", "mails")
+# By their names: a user's own files may end in the same way.
+_DATABASES = {
+    "broker",
+    *(spec.name for spec in TABLE),
+    *(spec.entry.partition(":")[0].split(".")[-2] for spec in TABLE),
+}
+_STATE = (
+    *(f"{name}.sqlite{more}" for name in _DATABASES for more in ("", "-*", ".*")),
+    *("processes.json", "processes.json.draft", "secrets.json", "secrets.draft", "up.lock"),
+    *("links.json", "links.sock", "clocks", "faults"),
+    *("certs", "files", "mails"),
+)
 
 
 def down(env: Mapping[str, str], *, within: float = TIMEOUT) -> str:
