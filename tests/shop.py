@@ -84,7 +84,7 @@ def surroundings(data_dir: Path, env: Mapping[str, str] | None = None) -> Surrou
         **(env or {}),
     }
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("SHOP_")}
-    return survey(TABLE, {**inherited, **chosen})
+    return survey(TABLE, {**inherited, **chosen}, starting=True)
 
 
 @dataclass(frozen=True)

@@ -46,15 +46,16 @@ class Surroundings:
         return {**env, **self.own.get(spec.name, {})}
 
 
-def survey(table: Sequence[ProcessSpec], env: Mapping[str, str]) -> Surroundings:
-    """Decide everything that `env` leaves open. Outside production this makes the data directory and its secrets.
+def survey(table: Sequence[ProcessSpec], env: Mapping[str, str], *, starting: bool = False) -> Surroundings:
+    """Decide everything that `env` leaves open. Raises `Refused` when a setting makes no sense.
 
-    Raises `Refused` when a setting makes no sense.
+    `starting`: outside production this makes the data directory and its secrets. A command that only looks at a shop
+    makes neither, and has the secrets that are there.
     """
     host = env.get("SHOP_HOST") or "127.0.0.1"
     data_dir = Path(env.get("SHOP_DATA_DIR") or ".shop").absolute()
     assigned = ports.assign(table, env, host)
-    secrets = _secrets(table, env, data_dir)
+    secrets = _secrets(table, env, data_dir, starting=starting)
     shared = {
         **_addresses(table, assigned, ports.reachable(host), tls=bool(env.get("SHOP_TLS_DIR"))),
         **{name: value for name, value in env.items() if name not in _SECRET_SETTINGS},
@@ -74,10 +75,12 @@ def _addresses(table: Sequence[ProcessSpec], assigned: Mapping[str, int], host: 
     }
 
 
-def _secrets(table: Sequence[ProcessSpec], env: Mapping[str, str], data_dir: Path) -> dict[str, str]:
+def _secrets(table: Sequence[ProcessSpec], env: Mapping[str, str], data_dir: Path, *, starting: bool) -> dict[str, str]:
     given = {name: env[name] for name in _SECRET_SETTINGS if env.get(name)}
     if env.get("SHOP_ENV") == "production" or env.get("SHOP_KEYRING") == "off":
         return given  # Nothing is made up there: a process that misses a secret says so and does not start.
+    if not (starting or (data_dir / keyring.FILE).exists()):
+        return given
     ring = keyring.load(data_dir, table)
     made = {scheme.setting: ring.webhooks[scheme.value] for scheme in Scheme}
     return {_ALL_SERVICE_SECRETS: json.dumps(dict(ring.services)), **made, **given}

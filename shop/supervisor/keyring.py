@@ -13,6 +13,8 @@ from pathlib import Path
 
 from shop.process_table import ProcessSpec, Scheme
 
+FILE = "secrets.json"
+
 
 @dataclass(frozen=True, slots=True)
 class Keyring:
@@ -28,7 +30,7 @@ def load(data_dir: Path, table: Iterable[ProcessSpec]) -> Keyring:
     Safe when several processes do this at once: the directory is locked meanwhile.
     """
     data_dir.mkdir(parents=True, exist_ok=True)
-    path = data_dir / "secrets.json"
+    path = data_dir / FILE
     directory = os.open(data_dir, os.O_RDONLY)
     try:
         fcntl.flock(directory, fcntl.LOCK_EX)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -100,3 +101,17 @@ def test_setting_that_cannot_be_used_is_named(setting: str, value: str, said: st
     assert (done.returncode, said in done.stderr) == (2, True), done.stderr
     assert "Traceback" not in done.stderr
     assert "sec" not in done.stderr.replace("second", "")
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["status", "audit", "order x", "fault list", "queues", "call orders", "dead-letters list", "trace x", "down"],
+)
+def test_command_that_looks_leaves_nothing(tmp_path: Path, command: str) -> None:
+    """Where no shop was ever started it makes no data directory, and no secrets in one."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SHOP_")}
+    env = {**kept, "SHOP_DATA_DIR": str(tmp_path / "none"), "SHOP_GATEWAY_URL": "http://127.0.0.1:1"}
+    subprocess.run(
+        [sys.executable, "-m", "shop", *command.split()], env=env, capture_output=True, timeout=60, check=False
+    )
+    assert not (tmp_path / "none").exists()

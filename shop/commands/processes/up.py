@@ -54,7 +54,7 @@ def up(
         env = _with_tls(env, table)
     chosen = select(table, only=only, without=without)
     forking = _forks(env)
-    around = survey(table, env)
+    around = survey(table, env, starting=True)
     lock.hold(around.data_dir)
     ports.ensure_free(chosen, around.ports, around.host)
     if lab:
@@ -101,7 +101,7 @@ def run(name: str, *, table: Sequence[ProcessSpec] = TABLE, env: Mapping[str, st
     if table is TABLE:
         settings_list.check(given)
     own = {name: given[name] for name in (METRICS_PORT,) if name in given}  # no run of ports: it is one process
-    os.environ.update({**survey(table, given).of(spec), **own})
+    os.environ.update({**survey(table, given, starting=True).of(spec), **own})
     child.run(spec)
 
 
