@@ -6,6 +6,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from chassis import wall_clock
 from console.domain import NS_PER_MS, NS_PER_S, Trace
 from console.hops import BROKER, EVENT_LOG, Hop, HopKind, State, hops
 from console.store import TraceStore
@@ -89,8 +90,10 @@ class TrafficHistory:
             bucket = self._buckets.setdefault(int(crossing.at // _BUCKET), defaultdict(Traffic))
             _count(bucket[crossing.arrow], crossing)
         if self._buckets:
-            oldest = max(self._buckets) - KEPT / _BUCKET
-            for number in [number for number in self._buckets if number < oldest]:
+            # A sender whose clock is ahead must not make all that is true look old, nor stay for good.
+            newest = min(max(self._buckets), int(wall_clock.seconds() // _BUCKET) + 1)
+            kept = range(int(newest - KEPT / _BUCKET), newest + 1)
+            for number in [number for number in self._buckets if number not in kept]:
                 del self._buckets[number]
 
 

@@ -48,6 +48,18 @@ def test_traces_that_made_room_are_still_counted() -> None:
     assert sum(each.count for each in history.until(BEGAN + 30).values()) <= 2
 
 
+def test_a_clock_that_is_ahead_costs_no_history() -> None:
+    """A trace of a sender whose clock is years ahead makes none of the others look old, and is let go itself."""
+    store = TraceStore(Bounds(traces=2))
+    history = TrafficHistory(store)
+    years = 50 * 365 * 86_400.0
+    _call(store, f"{1:032x}", years)
+    for number in range(20):
+        _call(store, f"{number + 2:032x}", number * 1.0)
+    assert sum(each.count for each in history.until(BEGAN + 30).values()) == 20
+    assert sum(each.count for each in history.until(BEGAN + years + 30).values()) == 0
+
+
 def test_an_open_breaker_is_marked() -> None:
     """An arrow whose last call the circuit breaker refused says so, until one is made again; queues show depths."""
     store = TraceStore(Bounds())
