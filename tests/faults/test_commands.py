@@ -19,7 +19,7 @@ import pytest_asyncio
 from shop.fault.faults.grammar import KINDS
 from shop.fault.faults.ground import Ground
 from shop.fault.scenarios.own_shop import own_shop
-from shop.supervisor import state
+from shop.supervisor import lock, state
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
@@ -351,7 +351,8 @@ async def test_an_ended_run_leaves_no_shop_behind(tmp_path: Path) -> None:
         return next((each.parent for each in tmp_path.glob("shop-lab-*/processes.json")), None)
 
     folder = await eventually(ready, within=120)
-    supervisor = state.supervisor(folder)
+    supervisor = lock.holder(folder)
+    assert supervisor
     running.terminate()
     await running.communicate()
     await eventually(lambda: not Path(f"/proc/{supervisor}").exists(), within=60)
