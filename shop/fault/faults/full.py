@@ -188,5 +188,6 @@ class FullPostgres:
         self._loop.run_until_complete(asyncio.wait_for(step, 30))
 
     def _chunks(self) -> dict[str, int]:
-        links = self._ground.links.all() if self._ground.lab else {}
-        return {name: link.chunks for name, link in links.items() if name == f"{self._service}->database"}
+        return {
+            name: link.chunks for name, link in self._ground.all_links().items() if name == f"{self._service}->database"
+        }

@@ -76,14 +76,24 @@ class Ground:
         """Whether the shop still runs."""
         return lock.is_held(self.data_dir)
 
-    def links_of(self, process: str, within: float = 1.0) -> list[LinkState]:
-        """The links that lead to or from a process, without those for spans and tokens that start from it."""
+    def all_links(self, within: float = 1.0) -> Mapping[str, LinkState]:
+        """Every link by name; none without a lab, or once it has gone with its shop."""
         if not self.lab:
-            return []
+            return {}
+        try:
+            return self.links.all(within)
+        except Refused:
+            return {}
+
+    def links_of(self, process: str, within: float = 1.0) -> list[LinkState]:
+        """The links that lead to or from a process, without those for spans and tokens that start from it.
+
+        None without a lab, or once it has gone with its shop.
+        """
         own = {arrow.name for arrow in arrows() if arrow.source == process and arrow.kinds in _OWN_BUSINESS}
         return [
             link
-            for link in self.links.all(within).values()
+            for link in self.all_links(within).values()
             if process in (link.source, link.target) and link.name not in own
         ]
 

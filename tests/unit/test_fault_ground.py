@@ -1,0 +1,28 @@
+"""A fault whose shop ends before it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+from shop.errors import Refused
+from shop.fault.faults.ground import Ground
+from shop.fault.faults.processes import Freeze, Kill
+
+
+class GoneLinks:
+    """A fake: the links of a lab that has gone since it was looked for."""
+
+    def there(self) -> bool:
+        return True
+
+    def all(self, within: float = 1.0) -> Any:
+        raise Refused(f"no lab ({within})")
+
+
+def test_a_fault_can_be_ended_when_its_shop_has_gone(tmp_path: Path) -> None:
+    """What it met is not counted any more, and its end says what there is to say."""
+    ground = Ground({}, tmp_path, cast("Any", GoneLinks()))
+    assert ground.links_of("mailer") == []
+    assert Freeze(ground, ["mailer"]).end() == "mailer went on"
+    assert "mailer" in Kill(ground, ["mailer"], {}).end()
