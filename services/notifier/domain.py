@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from chassis.auth.identity import Principal
@@ -22,6 +22,8 @@ TRY_AGAIN_LATER = 1013
 UNAUTHENTICATED = 4401
 
 MAX_TOPICS = 32
+# Of one client, whatever the number of its frames: each costs memory, and a look at every event.
+MAX_CLIENT_TOPICS = 256
 # Few words of bounded length: what a pattern costs grows with its number of `#`.
 _TOPIC = re.compile(r"(?:[a-z0-9_-]{1,32}|\*|#)(?:\.(?:[a-z0-9_-]{1,32}|\*|#)){0,7}")
 _MAX_TEXT = 2_000
@@ -57,6 +59,13 @@ def check_topics(topics: Sequence[str]) -> tuple[str, ...]:
         if not _TOPIC.fullmatch(topic):
             raise ShopError("INVALID_TOPIC", f"{topic[:64]!r} is no topic pattern such as order.*", Kind.INVALID)
     return unique
+
+
+def check_total(topics: Iterable[str]) -> None:
+    """Raises INVALID_TOPIC where a client would have more topics than one may."""
+    if len(set(topics)) > MAX_CLIENT_TOPICS:
+        message = f"a client has at most {MAX_CLIENT_TOPICS} topics; unsubscribe from some first"
+        raise ShopError("INVALID_TOPIC", message, Kind.INVALID)
 
 
 def check_text(text: str) -> str:

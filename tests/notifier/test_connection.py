@@ -9,6 +9,7 @@ import httpx
 import pytest
 import websockets
 
+from services.notifier.domain import MAX_CLIENT_TOPICS, MAX_TOPICS
 from services.notifier.transports.ws_api import WebSocketOutlet
 from tests.notifier.conftest import Client, Stage, an_event, token
 from tests.waiting import eventually
@@ -104,6 +105,23 @@ async def test_bad_frame_is_answered_with_an_error(stage: Stage, frame: str | by
         answer = await client.receive()
         assert (answer["type"], answer["code"]) == ("error", code)
         await client.silence()
+
+
+async def test_topics_of_a_client_are_bounded(stage: Stage) -> None:
+    """However many frames they come in; what it has stays, and there is room again once it has unsubscribed."""
+    topics = [f"order.t{number}" for number in range(MAX_CLIENT_TOPICS + 1)]
+    async with stage.notifier() as copy, copy.client() as client:
+        for begin in range(0, MAX_CLIENT_TOPICS, MAX_TOPICS):
+            await client.send(action="subscribe", topics=topics[begin : begin + MAX_TOPICS])
+            assert (await client.receive())["type"] == "subscribed"
+        await client.send(action="subscribe", topics=[topics[-1]])
+        assert (await client.receive())["code"] == "INVALID_TOPIC"
+        await client.send(action="subscribe", topics=[topics[0]])
+        assert (await client.receive())["type"] == "subscribed"
+        await client.send(action="unsubscribe", topics=[topics[0]])
+        assert (await client.receive())["type"] == "unsubscribed"
+        await client.send(action="subscribe", topics=[topics[-1]])
+        assert (await client.receive())["type"] == "subscribed"
 
 
 async def test_too_many_frames_are_refused(stage: Stage) -> None:

@@ -13,7 +13,7 @@ from chassis.auth.identity import Principal
 from chassis.broker.event_log import Position, PositionExpired
 from services.notifier.delivery.replay import History
 from services.notifier.delivery.subscription_index import Audience, Topics
-from services.notifier.domain import channel_of, may_see, wanted
+from services.notifier.domain import channel_of, check_total, may_see, wanted
 from services.notifier.metrics import Metrics
 from services.notifier.ports import Outlet
 from services.notifier.transports import frames
@@ -57,9 +57,10 @@ class Session:
     async def subscribe(self, topics: Sequence[str], after: Position | None) -> None:
         """Serve these topics too: from now on, or everything after a position and then live. One call at a time.
 
-        A position that the log cannot continue from is answered with resync. Raises `ConnectionError` when the client
-        goes away meanwhile.
+        A position that the log cannot continue from is answered with resync. Raises INVALID_TOPIC, with nothing
+        changed, and `ConnectionError` when the client goes away meanwhile.
         """
+        check_total([*self._topics, *topics])
         self.leave()
         if after is None:
             self._add(topics, self._history.position)
