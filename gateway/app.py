@@ -18,8 +18,6 @@ from gateway.clients.graphql_websocket import GraphqlSocket, by_scheme
 from gateway.clients.services import Upstreams
 from gateway.http.preconditions import IfMatch, PlainBodies
 from gateway.http.preferences import wait_preferred
-from gateway.http.protected_resource import PATH as MCP
-from gateway.http.protected_resource import McpChallenge
 from gateway.metrics import EdgeMetrics
 from gateway.middleware.auth import Identity
 from gateway.middleware.body_limit import BodyLimit, LingeringClose
@@ -32,6 +30,9 @@ from gateway.middleware.rate_limit_storage import RateLimitStorage
 from gateway.middleware.rate_limits import Quota, RateLimits
 from gateway.middleware.security_headers import EdgeHeaders
 from gateway.middleware.sign_in_failures import SignInFailures
+from gateway.oauth import authorize, metadata, token
+from gateway.oauth.protected_resource import PATH as MCP
+from gateway.oauth.protected_resource import McpChallenge
 from gateway.openapi import DocumentedApi
 from gateway.pages import asyncapi, graphiql, problems, rest_docs, start
 from gateway.pages.explorers import Pages
@@ -65,6 +66,9 @@ _ROUTERS = (
     reports.router,
     system.router,
     mcp.router,
+    metadata.router,
+    authorize.router,
+    token.router,
     xray.router,
     rest_docs.router,
     start.router,

@@ -12,7 +12,7 @@ from mcp.server.mcpserver import MCPServer
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from starlette.responses import Response
 
-from chassis.auth.identity import TokenVerifier, act_as, bearer, check, signed_in
+from chassis.auth.identity import AUDIENCE, MCP_AUDIENCE, TokenVerifier, act_as, bearer, check, signed_in
 from chassis.background import background
 from chassis.errors import Kind, ShopError
 from chassis.http.middleware import Application, Receive, Scope, Send, send_problem
@@ -23,6 +23,8 @@ logging.getLogger("mcp").setLevel(logging.WARNING)
 
 PATH = "/mcp"
 MAX_BODY_BYTES = 256 << 10
+# An agent's token (RFC 8707), or one of the whole shop.
+_AUDIENCES = (MCP_AUDIENCE, AUDIENCE)
 
 
 @asynccontextmanager
@@ -51,7 +53,7 @@ async def application(server: MCPServer[Any], verifier: TokenVerifier) -> AsyncI
     async def _for_the_caller(scope: Scope, receive: Receive, send: Send) -> None:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         try:
-            principal = await verifier.verify(bearer(headers.get(b"authorization")))
+            principal = await verifier.verify(bearer(headers.get(b"authorization")), _AUDIENCES)
             check(signed_in, principal)
         except ShopError as error:
             await send_problem(send, error)

@@ -17,6 +17,9 @@ from mcp_server.app import application
 from mcp_server.caller import Shop, by_request
 from mcp_server.resources import Subscriptions
 from mcp_server.server import mcp_server
+from mcp_server.token_exchange import TokenExchange
+from protos.shop.users.v1.users_pb2 import ExchangeTokenRequest
+from protos.shop.users.v1.users_pb2_grpc import UserServiceStub
 
 
 class Settings(ProcessSettings):
@@ -41,7 +44,13 @@ async def run(settings: Settings | None = None) -> AsyncIterator[Running]:
             )
         )
         notifier = await s.enter(notifier_client(settings.notifier_url, s.telemetry, trust=trust))
-        shop = Shop(gateway, by_request, counted=True)
+        users, client = await s.client("users", settings.users_address, UserServiceStub, as_itself=True)
+
+        async def exchange(token: str) -> tuple[str, float]:
+            answer = await client.call(users.ExchangeToken, ExchangeTokenRequest(access_token=token))
+            return answer.access_token, float(answer.expires_in)
+
+        shop = Shop(gateway, by_request(TokenExchange(exchange)), counted=True)
         server = mcp_server(
             shop,
             subscriptions=Subscriptions(notifier),

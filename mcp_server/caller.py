@@ -9,17 +9,24 @@ from typing import Any
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError, ToolError
 
+from chassis.auth.identity import current_principal
 from chassis.clients.gateway import Gateway, GatewayClient, passed_on
 from chassis.errors import Kind, ShopError
+from mcp_server.token_exchange import TokenExchange
 
 # The headers that identify the user of a request.
 Caller = Callable[["Call"], Awaitable[Mapping[str, str]]]
 
 
-async def by_request(ctx: Context[Any, Any]) -> Mapping[str, str]:
+def by_request(exchange: TokenExchange) -> Caller:
     """The user whose token came with the request, over HTTP."""
-    headers = {name.lower(): value for name, value in (ctx.headers or {}).items()}
-    return passed_on({"Authorization": headers.get("authorization", ""), **_request_id(headers)})
+
+    async def caller(ctx: Call) -> Mapping[str, str]:
+        token = await exchange.token_for(current_principal())
+        headers = {name.lower(): value for name, value in (ctx.headers or {}).items()}
+        return passed_on({"Authorization": f"Bearer {token}", **_request_id(headers)})
+
+    return caller
 
 
 def _request_id(headers: Mapping[str, str]) -> dict[str, str]:

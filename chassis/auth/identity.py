@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -19,6 +19,8 @@ from chassis.errors import Kind, ShopError
 
 ISSUER = "https://shop.test"
 AUDIENCE = "shop"
+# Of an agent's token (RFC 8707): for the MCP server, and for nothing else in the shop.
+MCP_AUDIENCE = "shop/mcp"
 ALGORITHM = "EdDSA"
 
 _CACHED_TOKENS = 10_000
@@ -33,6 +35,7 @@ class Principal:
     role: str
     token: str = ""
     expires_at: float = 0.0
+    audience: str = AUDIENCE
 
     @property
     def signed_in(self) -> bool:
@@ -142,13 +145,15 @@ class TokenVerifier:
         # With the moment, by `steady`, at which each expires at the latest.
         self._verified: OrderedDict[str, tuple[Principal, float]] = OrderedDict()
 
-    async def verify(self, token: str) -> Principal:
-        """Principal of the token. Raises INVALID_TOKEN, or UPSTREAM_UNAVAILABLE while no keys are known."""
+    async def verify(self, token: str, audiences: Collection[str] = (AUDIENCE,)) -> Principal:
+        """Principal of a token for one of the audiences. Raises INVALID_TOKEN, or UPSTREAM_UNAVAILABLE without keys."""
         known = self._verified.get(token)
         principal, until = known or await self._verify_new(token)
         if principal.expires_at <= self._clock() or until <= self._steady():
             self._verified.pop(token, None)
             raise _refused("the token has expired")
+        if principal.audience not in audiences:
+            raise _refused("the token is for another audience")
         return principal
 
     async def _verify_new(self, token: str) -> tuple[Principal, float]:
@@ -173,7 +178,7 @@ class TokenVerifier:
                 token,
                 key,
                 algorithms=[ALGORITHM],
-                audience=AUDIENCE,
+                audience=(AUDIENCE, MCP_AUDIENCE),
                 issuer=ISSUER,
                 # `expires_at` is judged each time the token is shown. When it was issued decides nothing (RFC 7519,
                 # section 4.1.6): refused by a clock that was set back, each new token would be.
@@ -183,7 +188,8 @@ class TokenVerifier:
             expires_at = float(int(claims["exp"]))
         except (jwt.PyJWTError, TypeError, ValueError, OverflowError) as error:
             raise _refused(f"the token is not valid: {error}") from error
-        return Principal(claims["sub"], str(claims.get("role", "")), token, expires_at)
+        audience = AUDIENCE if claims["aud"] in (AUDIENCE, [AUDIENCE]) else MCP_AUDIENCE
+        return Principal(claims["sub"], str(claims.get("role", "")), token, expires_at, audience)
 
     async def _refresh(self) -> None:
         async with self._fetching:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 # What gRPC itself may repeat while an upstream is away: reads, and what an idempotency key makes safe.
 IDEMPOTENT = {
-    "users": [f"shop.users.v1.UserService/{method}" for method in ("IssueToken", "GetJwks", "GetUsers")],
+    "users": [f"shop.users.v1.UserService/{method}" for method in ("IssueToken", "GetJwks", "GetUsers", "GetClient")],
     "catalog": [f"shop.catalog.v1.CatalogService/{method}" for method in ("GetProducts", "ListProducts")],
     "orders": [
         f"shop.orders.v1.OrderService/{method}"
@@ -75,6 +75,21 @@ class UsersClient:
     async def users(self, ids: Sequence[str]) -> Sequence[users_pb2.User]:
         """Those that exist and that the caller may see, in the order of `ids`."""
         return (await self._client.call(self._stub.GetUsers, users_pb2.GetUsersRequest(ids=ids))).users
+
+    async def register_client(self, name: str, redirect_uris: Sequence[str]) -> users_pb2.Client:
+        request = users_pb2.RegisterClientRequest(name=name, redirect_uris=redirect_uris)
+        return (await self._client.call(self._stub.RegisterClient, request)).client
+
+    async def client(self, client_id: str, redirect_uri: str) -> users_pb2.Client:
+        """Raises UNKNOWN_CLIENT, or FOREIGN_REDIRECT for a URI that is not the client's."""
+        request = users_pb2.GetClientRequest(client_id=client_id, redirect_uri=redirect_uri)
+        return (await self._client.call(self._stub.GetClient, request)).client
+
+    async def authorize_client(self, request: users_pb2.AuthorizeClientRequest) -> str:
+        return (await self._passwords.call(self._stub.AuthorizeClient, request)).code
+
+    async def redeem_code(self, request: users_pb2.RedeemCodeRequest) -> users_pb2.RedeemCodeResponse:
+        return await self._client.call(self._stub.RedeemCode, request)
 
 
 class CatalogClient:

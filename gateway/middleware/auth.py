@@ -7,13 +7,36 @@ from fastapi.openapi.models import OAuth2 as OAuth2Model
 from fastapi.openapi.models import OAuthFlowPassword, OAuthFlows
 from fastapi.security.base import SecurityBase
 
-from chassis.auth.identity import Rule, TokenVerifier, act_as, admin, bearer, check, current_principal, signed_in
+from chassis.auth.identity import (
+    AUDIENCE,
+    MCP_AUDIENCE,
+    Rule,
+    TokenVerifier,
+    act_as,
+    admin,
+    bearer,
+    check,
+    current_principal,
+    signed_in,
+)
 from chassis.errors import ShopError
 from chassis.http.middleware import Application, Receive, Scope, Send
 from gateway.errors import answer
 
 # Where an old token must not stand in the way of a new one.
-_WITHOUT_TOKEN = frozenset({"/v1/auth/token", "/.well-known/jwks.json", "/healthz", "/readyz"})
+_WITHOUT_TOKEN = frozenset(
+    {
+        "/v1/auth/token",
+        "/oauth/authorize",
+        "/oauth/token",
+        "/oauth/register",
+        "/.well-known/jwks.json",
+        "/healthz",
+        "/readyz",
+    }
+)
+# An agent's token is good at the MCP server alone; a token of the whole shop is good there, too.
+_AUDIENCES = {"/mcp": (AUDIENCE, MCP_AUDIENCE)}
 
 
 class Identity:
@@ -29,7 +52,7 @@ class Identity:
             await self._app(scope, receive, send)
             return
         try:
-            principal = await self._verifier.verify(token)
+            principal = await self._verifier.verify(token, _AUDIENCES.get(scope["path"], (AUDIENCE,)))
         except ShopError as error:
             await answer(error)(scope, receive, send)
             return

@@ -21,6 +21,10 @@ _SENT = (
     "Prefer",
     "Range",
     "Repr-Digest",
+    # Of an agent that is a web page.
+    "MCP-Protocol-Version",
+    "Mcp-Method",
+    "Mcp-Name",
 )
 _READ = (
     "ETag",
@@ -34,6 +38,7 @@ _READ = (
     "traceparent",
     "Content-Range",
     "Repr-Digest",
+    "WWW-Authenticate",
 )
 
 

@@ -19,7 +19,7 @@ from gateway.errors import answer
 from gateway.middleware.internal_calls import is_counted
 from gateway.middleware.rate_limit_storage import RateLimitStorage
 
-_SIGN_INS = frozenset({"/v1/auth/token", "/v1/users"})
+_SIGN_INS = frozenset({"/v1/auth/token", "/v1/users", "/oauth/authorize", "/oauth/register"})
 _UNLIMITED = frozenset({"/healthz", "/readyz", "/metrics"})
 
 Header = tuple[bytes, bytes]
@@ -51,7 +51,7 @@ def by_client(scope: Scope) -> str:
 
 
 def by_sign_in(scope: Scope) -> str:
-    """The client's address, for an attempt to sign in or a registration: both cost the same expensive work."""
+    """The client's address, for an attempt to sign in or a registration, of a user or of an agent's program."""
     return by_client(scope) if scope["path"] in _SIGN_INS and scope["method"] == "POST" else ""
 
 

@@ -1,4 +1,4 @@
-"""MCP, passed on as it is, and the documents by which a client learns how to sign in."""
+"""MCP, passed on as it is."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from starlette.responses import Response
 
 from chassis.observability.tracing import current_span
 from gateway.clients.services import upstreams
-from gateway.http.protected_resource import METADATA_PATH, PATH, base_url
-from gateway.http.serializers import json_response
 from gateway.http.streaming import EventStream
-from gateway.middleware.auth import PUBLIC, SIGNED_IN
+from gateway.middleware.auth import SIGNED_IN
+from gateway.oauth.protected_resource import PATH
 
 # Not in the OpenAPI document: MCP describes itself.
 router = APIRouter(include_in_schema=False)
@@ -49,36 +48,3 @@ async def mcp(request: Request) -> Response:
         passed_on = {name: answer.headers[name] for name in _TO_CLIENT if name in answer.headers}
         passed_on.setdefault("cache-control", "no-store")
         return EventStream(answer.content.iter_any(), source.pop_all(), status=answer.status, headers=passed_on)
-
-
-@router.get(METADATA_PATH, dependencies=[PUBLIC])
-async def protected_resource(request: Request) -> Response:
-    """OAuth 2.0 protected resource metadata (RFC 9728)."""
-    base = base_url(request.scope, request.app.state.public_url)
-    return json_response(
-        {
-            "resource": base + PATH,
-            "resource_name": "Polyglot Shop, for agents",
-            "authorization_servers": [base],
-            "jwks_uri": f"{base}/.well-known/jwks.json",
-            "bearer_methods_supported": ["header"],
-        },
-        headers={"cache-control": "no-store"},
-    )
-
-
-@router.get("/.well-known/oauth-authorization-server", dependencies=[PUBLIC])
-async def authorization_server(request: Request) -> Response:
-    """OAuth 2.0 authorization server metadata (RFC 8414): a password for a token, and no more than that."""
-    base = base_url(request.scope, request.app.state.public_url)
-    return json_response(
-        {
-            "issuer": base,
-            "token_endpoint": f"{base}/v1/auth/token",
-            "jwks_uri": f"{base}/.well-known/jwks.json",
-            "grant_types_supported": ["password"],
-            "response_types_supported": [],
-            "token_endpoint_auth_methods_supported": ["none"],
-        },
-        headers={"cache-control": "no-store"},
-    )

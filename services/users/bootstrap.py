@@ -16,6 +16,7 @@ from chassis.process import Running
 from chassis.service import service
 from chassis.settings import ProcessSettings
 from protos.shop.users.v1.users_pb2_grpc import add_UserServiceServicer_to_server
+from services.users.authorization import Authorization
 from services.users.demo import DEMO_USERS
 from services.users.grpc_api import POLICY, UserApi
 from services.users.passwords import Argon2Passwords
@@ -61,12 +62,14 @@ async def run(settings: Settings | None = None, *, passwords: Passwords | None =
         async def own_jwks() -> str:
             return signer.jwks()
 
+        verifier = TokenVerifier(own_jwks)
+        authorization = Authorization(store, store, users, signer, verifier)
         await s.background(_rotate(signer, keys))
         port = await s.serve(
-            (add_UserServiceServicer_to_server, UserApi(users)),
+            (add_UserServiceServicer_to_server, UserApi(users, authorization)),
             names=["shop.users.v1.UserService"],
             policy=POLICY,
-            verifier=TokenVerifier(own_jwks),
+            verifier=verifier,
             port=settings.users_port,
         )
         yield Running(port)

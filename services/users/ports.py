@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from services.users.domain import User
+from services.users.oauth_clients import Client, Code
 
 
 class UserStore(Protocol):
@@ -27,9 +28,22 @@ class Passwords(Protocol):
         """False for no hash too, after the same work: the time taken reveals nothing."""
 
 
+class ClientStore(Protocol):
+    async def add_client(self, client: Client) -> None:
+        """Add it. Beyond a bound, the oldest are forgotten that no user ever let act."""
+
+    async def client(self, client_id: str) -> Client | None: ...
+
+    async def add_code(self, code: Code) -> None:
+        """Add it, forget those that have expired, and note that a user let its client act."""
+
+    async def take_code(self, code_hash: str) -> Code | None:
+        """The code, which is gone with that: it is taken once, however many ask at the same time."""
+
+
 class TokenSigner(Protocol):
-    def sign(self, subject: str, role: str) -> tuple[str, int]:
-        """A token and the seconds until it expires."""
+    def sign(self, subject: str, role: str, audience: str = ..., *, until: float = ...) -> tuple[str, int]:
+        """A token and the seconds until it expires; no later than `until`, in Unix seconds."""
 
     def jwks(self) -> str:
         """The public keys, as a JWK Set in JSON."""

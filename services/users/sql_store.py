@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import (
     Column,
     Connection,
+    Index,
     LargeBinary,
     MetaData,
     Table,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     insert,
     select,
     text,
+    update,
 )
 from sqlalchemy.exc import IntegrityError
 
@@ -26,6 +28,7 @@ from chassis import wall_clock
 from chassis.database.database import Database, UtcTime, insert_missing
 from chassis.retention import MIGRATED, Deleted, Kept, Retention
 from services.users.domain import Role, User, email_taken
+from services.users.oauth_clients import Client, Code
 from services.users.tokens import SigningKey, new_signing_key
 
 metadata = MetaData()
@@ -46,9 +49,35 @@ signing_keys = Table(
     Column("seed", LargeBinary, nullable=False),
     Column("created_at", UtcTime, nullable=False),
 )
+clients = Table(
+    "clients",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    # One a line: a URI has no white space.
+    Column("redirect_uris", Text, nullable=False),
+    Column("registered_at", UtcTime, nullable=False),
+    # When a user last let it act; null until then.
+    Column("authorized_at", UtcTime, nullable=True),
+    Index("clients_by_use", "authorized_at", "registered_at"),
+)
+codes = Table(
+    "authorization_codes",
+    metadata,
+    Column("hash", Text, primary_key=True),
+    Column("client_id", Text, nullable=False),
+    Column("redirect_uri", Text, nullable=False),
+    Column("challenge", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("expires_at", UtcTime, nullable=False, index=True),
+)
+# Clients that no user ever let act: more of them are not kept.
+MAX_UNUSED_CLIENTS = 10_000
 RETENTION: Retention = {
     **MIGRATED,
     "users": Kept("an account has no end: orders refer to it"),
+    "clients": Deleted("when no user let it act, and 10,000 such have registered since, by the next registration"),
+    "authorization_codes": Deleted("when redeemed; else with the first new code after it has expired"),
     "signing_keys": Deleted("once no token that it signed can be valid, when a new key is made"),
 }
 
@@ -94,6 +123,44 @@ class SqlUserStore:
         if keys and not _too_old(keys[0], max_age):
             return keys
         return await self._database.write(lambda connection: _renewed(connection, max_age, keep))
+
+    async def add_client(self, client: Client) -> None:
+        await self._database.write(lambda connection: _add_client(connection, client))
+
+    async def client(self, client_id: str) -> Client | None:
+        statement = select(clients).where(clients.c.id == client_id)
+        row = await self._database.read(lambda connection: connection.execute(statement).one_or_none())
+        return Client(row.id, row.name, row.redirect_uris.split(), row.registered_at) if row else None
+
+    async def add_code(self, code: Code) -> None:
+        await self._database.write(lambda connection: _add_code(connection, code))
+
+    async def take_code(self, code_hash: str) -> Code | None:
+        statement = delete(codes).where(codes.c.hash == code_hash).returning(*codes.c)
+        row = await self._database.write(lambda connection: connection.execute(statement).one_or_none())
+        return Code(*row) if row else None
+
+
+def _add_client(connection: Connection, client: Client) -> None:
+    row = {
+        "id": client.id,
+        "name": client.name,
+        "redirect_uris": "\n".join(client.redirect_uris),
+        "registered_at": client.registered_at,
+    }
+    connection.execute(insert(clients), row)
+    unused = clients.c.authorized_at.is_(None)
+    newest = select(clients.c.registered_at).where(unused).order_by(clients.c.registered_at.desc())
+    oldest_kept = connection.execute(newest.offset(MAX_UNUSED_CLIENTS).limit(1)).scalar_one_or_none()
+    if oldest_kept is not None:
+        connection.execute(delete(clients).where(unused, clients.c.registered_at <= oldest_kept))
+
+
+def _add_code(connection: Connection, code: Code) -> None:
+    now = wall_clock.now()
+    connection.execute(delete(codes).where(codes.c.expires_at <= now))
+    connection.execute(insert(codes), {column.name: getattr(code, column.name) for column in codes.c})
+    connection.execute(update(clients).where(clients.c.id == code.client_id).values(authorized_at=now))
 
 
 def _signing_keys(connection: Connection) -> list[SigningKey]:

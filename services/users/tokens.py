@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,22 +58,23 @@ class JwtSigner:
         self._privates = {key.id: Ed25519PrivateKey.from_private_bytes(key.seed) for key in keys}
         self._jwks = json.dumps({"keys": [_public_jwk(key) for key in keys]})
 
-    def sign(self, subject: str, role: str) -> tuple[str, int]:
+    def sign(self, subject: str, role: str, audience: str = AUDIENCE, *, until: float = math.inf) -> tuple[str, int]:
         now = int(wall_clock.seconds())
+        lifetime = min(self._lifetime, int(until - now) if until < math.inf else self._lifetime)
         key_id = next(
             (key.id for key in self._keys if wall_clock.seconds() - key.made_at >= PUBLISHED_FIRST), self._keys[-1].id
         )
         claims = {
             "iss": ISSUER,
-            "aud": AUDIENCE,
+            "aud": audience,
             "sub": subject,
             "role": role,
             "iat": now,
-            "exp": now + self._lifetime,
+            "exp": now + lifetime,
             "jti": uuid.uuid4().hex,
         }
         token = jwt.encode(claims, self._privates[key_id], algorithm=ALGORITHM, headers={"kid": key_id})
-        return token, self._lifetime
+        return token, lifetime
 
     def jwks(self) -> str:
         return self._jwks

@@ -27,11 +27,16 @@ class Users:
 
     async def issue_token(self, email: str, password: str) -> tuple[str, int]:
         """A token for a user and their password. Raises WRONG_CREDENTIALS."""
+        user = await self.authenticated(email, password)
+        return self._signer.sign(user.id, user.role)
+
+    async def authenticated(self, email: str, password: str) -> User:
+        """The user whose password this is. Raises WRONG_CREDENTIALS."""
         user = await self._by_email(email)
         matches = await self._passwords.matches(password, user.password_hash if user else None)
         if user is None or not matches:
             raise wrong_credentials()
-        return self._signer.sign(user.id, user.role)
+        return user
 
     async def _by_email(self, typed: str) -> User | None:
         for form in known_forms(typed):

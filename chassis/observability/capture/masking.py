@@ -14,17 +14,17 @@ from collections.abc import Iterator, Sequence
 # Parts of names; a token's type is none.
 _WORDS = (
     rb"(?:passw|passphrase|secret|token(?!_type\b)|api[_-]?key|authorization|cookie|credential|session[_-]?id"
-    rb"|private[_-]?key|card[_-]?number|\bcv[cv]\b)"
+    rb"|private[_-]?key|card[_-]?number|code[_-]?verifier|\bcv[cv]\b)"
 )
 _SECRET_NAME_PATTERN = rb"(?i)" + _WORDS
 _SECRET_NAME = re.compile(_SECRET_NAME_PATTERN)
 # How every name of a secret begins, and a line that signs in, in lower case. A pattern that begins with a set of bytes
 # skips to them, which those that take any case do not: they are tried only where this one has found something.
-_HINT = re.compile(rb"[acpst](?=ass[wp]|ecret|oken|pi|uth|ookie|redential|ession|rivate|ard|v[cv])")
+_HINT = re.compile(rb"[acpst](?=ass[wp]|ecret|oken|pi|uth|ookie|redential|ession|rivate|ard|ode[_-]?v|v[cv])")
 # What is in every text with a secret that is no card number, in lower case: looked for first, as most texts have none.
 _TELLTALES = (
     *(b"passw", b"passp", b"secret", b"token", b"api", b"auth", b"cookie", b"credential", b"session", b"private"),
-    *(b"card", b"cvc", b"cvv", b"bearer", b"basic ", b"eyj", b"whsec", b"k_live", b"k_test", b"ghp", b"gho"),
+    *(b"card", b"cvc", b"cvv", b"verifier", b"bearer", b"basic ", b"eyj", b"whsec", b"k_live", b"k_test", b"ghp", b"gho"),
     *(b"github_pat", b"xox", b"://"),
 )
 # JSON, JSON within JSON, forms, queries, GraphQL: a name, a colon or an equals sign, and a value.

@@ -8,6 +8,8 @@ from chassis.errors import Kind, ShopError
 from chassis.http.middleware import Application, Message, Receive, Scope, Send
 
 PATH = "/mcp"
+# The one scope that there is: to act for the user, by the server's tools.
+SCOPE = "shop"
 METADATA_PATH = f"/.well-known/oauth-protected-resource{PATH}"
 
 
@@ -45,4 +47,4 @@ class McpChallenge:
 def _pointing(name: bytes, value: bytes, url: str) -> tuple[bytes, bytes]:
     if name.lower() != b"www-authenticate":
         return name, value
-    return name, value + f', resource_metadata="{url}"'.encode("latin-1")
+    return name, value + f', resource_metadata="{url}", scope="{SCOPE}"'.encode("latin-1")

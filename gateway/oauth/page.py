@@ -1,0 +1,72 @@
+"""The page on which a user signs in and agrees: one form, without scripts, of the shop's plain style."""
+
+from __future__ import annotations
+
+from html import escape
+from urllib.parse import urlsplit
+
+from starlette.responses import Response
+
+from chassis.webpages import html
+from gateway.oauth.metadata import AUTHORIZE
+from gateway.oauth.parameters import ASKED, Parameters
+from protos.shop.users.v1.users_pb2 import Client
+
+MAX_EMAIL, MAX_PASSWORD = 254, 128
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def consent_page(client: Client, asked: Parameters, *, status: int = 200, wrong: str = "") -> Response:
+    """The form; `wrong` says why it is shown again."""
+    redirect_uri = asked.one("redirect_uri")
+    # Browsers apply `form-action` to the redirect that answers the form as well.
+    origin = "{0.scheme}://{0.netloc}".format(urlsplit(redirect_uri))
+    carried = "".join(
+        f'<input type="hidden" name="{name}" value="{escape(value)}">'
+        for name in ASKED
+        for value in asked.values.getlist(name)
+    )
+    name, host = escape(client.name or "nothing"), escape(urlsplit(redirect_uri).netloc)
+    asks = (
+        f"<p>A program that calls itself <strong>{name}</strong> wants to act for you in this shop: see your orders,"
+        " place orders that cost money, and cancel them.</p>"
+    )
+    form = (
+        f'<form method="post" action="{AUTHORIZE}">{carried}'
+        '<p><label>Email<br><input type="email" name="email" autocomplete="username"'
+        f' maxlength="{MAX_EMAIL}"></label></p>'
+        '<p><label>Password<br><input type="password" name="password" autocomplete="current-password"'
+        f' maxlength="{MAX_PASSWORD}"></label></p>'
+        '<p><button name="answer" value="allow">Sign in and allow</button>'
+        ' <button name="answer" value="deny" formnovalidate>Deny</button></p></form>'
+    )
+    parts = [
+        asks,
+        f"<p>Your answer goes to <strong>{host}</strong>. {_warning(redirect_uri)}</p>",
+        f'<p role="alert"><strong>{escape(wrong)}</strong></p>' if wrong else "",
+        form,
+        html.text("The permission ends by itself when its token expires.", "soft"),
+    ]
+    return _page("Let a program act for you?", parts, status, f"'self' {origin}")
+
+
+def _warning(redirect_uri: str) -> str:
+    if urlsplit(redirect_uri).hostname in _LOOPBACK:
+        return "That is a program on this computer, and any program here may use that name: did you start it just now?"
+    return "Nobody has checked the name: allow it if you know that address and came from there."
+
+
+def refusal_page(reason: str, status: int = 400) -> Response:
+    """What is shown where the client cannot be answered: its address cannot be trusted."""
+    return _page("This request cannot be answered", [html.text(reason)], status, "'none'")
+
+
+def _page(title: str, parts: list[str], status: int, form_action: str) -> Response:
+    policy = html.HEADERS["content-security-policy"].replace("form-action 'none'", f"form-action {form_action}")
+    headers = {
+        **html.HEADERS,
+        "content-security-policy": policy,
+        # With `no-referrer` a browser's Origin of the form would be "null".
+        "referrer-policy": "same-origin",
+    }
+    return Response(html.page(title, *parts), status, headers, html.MEDIA_TYPE)

@@ -1,0 +1,107 @@
+"""The token endpoint (OAuth 2.1, section 4.1.3) and dynamic client registration (RFC 7591)."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from chassis import json_text
+from gateway.clients.services import upstreams
+from gateway.http.serializers import json_response
+from gateway.middleware.auth import PUBLIC
+from gateway.middleware.disconnects import while_connected
+from gateway.oauth.errors import OAuthError, answer, in_oauths_words
+from gateway.oauth.metadata import REGISTER, TOKEN
+from gateway.oauth.parameters import Parameters
+from gateway.oauth.protected_resource import PATH, SCOPE, base_url
+from protos.shop.users.v1.users_pb2 import RedeemCodeRequest
+
+router = APIRouter(dependencies=[PUBLIC], include_in_schema=False)
+
+_MAX_FIELDS = 30
+_GRANT = "authorization_code"
+
+
+class ClientMetadata(BaseModel):
+    """What is read of a client's metadata (RFC 7591, section 2); `users` checks what it says. The rest is ignored."""
+
+    redirect_uris: list[str]
+    client_name: str = ""
+    grant_types: list[str] = [_GRANT]
+    response_types: list[str] = ["code"]
+
+
+@router.post(TOKEN)
+async def redeem(request: Request) -> Response:
+    """Exchange an authorization code for an access token, whose audience is the MCP server alone."""
+    try:
+        async with request.form(max_files=0, max_fields=_MAX_FIELDS) as form:
+            given = Parameters(form)  # type: ignore[arg-type]  # without files
+            return await _token(request, given)
+    except OAuthError as refused:
+        return answer(refused)
+    except HTTPException as error:
+        if error.status_code != 400:
+            raise
+        return answer(OAuthError("invalid_request", "the form cannot be read"))
+
+
+async def _token(request: Request, given: Parameters) -> Response:
+    if given.required("grant_type") != _GRANT:
+        raise OAuthError("unsupported_grant_type", f"the only grant type is {_GRANT}")
+    given.check_resource(base_url(request.scope, request.app.state.public_url) + PATH)
+    code = RedeemCodeRequest(
+        code=given.required("code"),
+        client_id=given.required("client_id"),
+        redirect_uri=given.required("redirect_uri"),
+        code_verifier=given.required("code_verifier"),
+    )
+    with in_oauths_words(INVALID_GRANT="invalid_grant"):
+        issued = await while_connected(request, upstreams(request).users.redeem_code(code))
+    return json_response(
+        {
+            "access_token": issued.access_token,
+            "token_type": "Bearer",  # nosec B105 # the token's type
+            "expires_in": issued.expires_in,
+            "scope": SCOPE,
+        }
+    )
+
+
+@router.post(REGISTER)
+async def register(request: Request) -> Response:
+    """Register a public client. A secret is not given, whatever method it asks for (RFC 7591, section 3.2.1)."""
+    try:
+        return await _registered(request)
+    except OAuthError as refused:
+        return answer(refused)
+
+
+async def _registered(request: Request) -> Response:
+    base_url(request.scope, request.app.state.public_url)  # where there is none, nobody can sign in
+    try:
+        wanted = ClientMetadata.model_validate(json_text.parsed(await request.body()))
+    except (ValidationError, ValueError, RecursionError) as error:
+        raise OAuthError("invalid_client_metadata", "redirect_uris and client_name are needed, as JSON") from error
+    if _GRANT not in wanted.grant_types or "code" not in wanted.response_types:
+        raise OAuthError("invalid_client_metadata", f"the only grant is {_GRANT}, with response type code")
+    with in_oauths_words(INVALID_INPUT="invalid_redirect_uri"):
+        client = await while_connected(
+            request, upstreams(request).users.register_client(wanted.client_name, wanted.redirect_uris)
+        )
+    return json_response(
+        {
+            "client_id": client.id,
+            "client_id_issued_at": client.registered_at.seconds,
+            "client_name": client.name,
+            "redirect_uris": [*client.redirect_uris],
+            "grant_types": [_GRANT],
+            "response_types": ["code"],
+            "token_endpoint_auth_method": "none",  # nosec B105 # there is no secret
+            "scope": SCOPE,
+        },
+        201,
+    )
