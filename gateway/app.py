@@ -172,6 +172,7 @@ def create_app(
     api.state.pages = pages
     api.state.order_news = order_news = OrderNews()
     api.state.public_url = policies.public_url
+    api.state.mcp_origins = (*policies.socket_origins, policies.public_url or "")
     api.state.sign_in_failures = SignInFailures(rate_limit_storage, policies.sign_in_failures, refused=metrics.refused)
     app: Application = api
     app = BodyLimit(app, policies.body_limit)

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 from mcp.server.mcpserver import MCPServer
 from pydantic import Field
 
+from mcp_server.shapes import Identifier
+
 _TEXT = """You help a member of the shop's support staff with order {order_id}.
 
 1. Read it with order_status. If it is not there, or not theirs to see, say so and stop.
@@ -22,13 +24,18 @@ The customer's question, as it was typed:
 </customer-text>"""
 
 
+def _quoted(text: str) -> str:
+    """Text that cannot end its own quotation, however its tags are nested or written."""
+    return text.replace("<", "&lt;")
+
+
 def add_prompts(server: MCPServer[Any]) -> None:
     """Add the prompts to a server."""
 
     @server.prompt(title="Answer a customer's question about an order")
     def support(
-        order_id: Annotated[str, Field(description="The order's id.")],
+        order_id: Annotated[Identifier, Field(description="The order's id.")],
         question: Annotated[str, Field(description="What the customer asks, word for word.")] = "Where is my order?",
     ) -> str:
         """What support staff ask about an order, with the steps to find out."""
-        return _TEXT.format(order_id=order_id[:64], question=question[:2_000].replace("</customer-text>", ""))
+        return _TEXT.format(order_id=order_id, question=_quoted(question[:2_000]))

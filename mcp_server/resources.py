@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import aclosing
 from typing import Any
 from urllib.parse import quote
@@ -9,6 +10,7 @@ from urllib.parse import quote
 import orjson
 from mcp.server.context import ServerRequestContext
 from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.exceptions import ResourceNotFoundError
 from mcp.shared.exceptions import MCPError
 from mcp.shared.subscriptions import SUBSCRIPTION_ID_META_KEY, ResourceUpdated, event_to_notification
 from mcp_types import (
@@ -21,11 +23,15 @@ from mcp_types import (
     SubscriptionsListenResult,
 )
 
+from chassis.auth.identity import current_principal
+from chassis.clients.gateway import is_identifier
 from chassis.clients.notifier import Notifier
 from chassis.errors import ShopError
 from mcp_server.caller import Call, Shop, gateway, told_to_readers
 
 MAX_SUBSCRIPTIONS = 1_000
+# Of one user, so that nobody takes them all.
+MAX_OF_A_USER = 50
 _MAX_URIS = 100
 _SCHEMES = {"order": "order://", "product": "product://"}
 _TOPICS = ("order.*", "product.*")
@@ -42,6 +48,8 @@ async def order(order_id: str, ctx: Call) -> str:
 
 
 async def _row(ctx: Call, kind: str, row_id: str) -> str:
+    if not is_identifier(row_id):
+        raise ResourceNotFoundError(f"{kind}://{row_id[:64]} does not exist")
     with told_to_readers(f"{kind}://{row_id}"):
         row = await (await gateway(ctx)).get(f"/v1/{kind}s/{quote(row_id, safe='')}")
     return orjson.dumps(row, option=orjson.OPT_INDENT_2).decode()
@@ -62,7 +70,8 @@ class Subscriptions:
 
     def __init__(self, notifier: Notifier) -> None:
         self._notifier = notifier
-        self._open = 0
+        # User -> how many of theirs are open.
+        self._open: Counter[str] = Counter()
 
     async def __call__(
         self, ctx: ServerRequestContext[Shop, Any], params: SubscriptionsListenRequestParams
@@ -71,13 +80,18 @@ class Subscriptions:
         if ctx.request_id is None:
             raise MCPError(INVALID_REQUEST, "subscriptions/listen needs a request id")
         uris = _known(params.notifications)
-        if self._open >= MAX_SUBSCRIPTIONS:
+        user = current_principal().subject
+        if self._open[user] >= MAX_OF_A_USER:
+            raise MCPError(INVALID_REQUEST, f"at most {MAX_OF_A_USER} subscriptions of a user can be open; end another")
+        if self._open.total() >= MAX_SUBSCRIPTIONS:
             raise MCPError(INTERNAL_ERROR, "too many subscriptions are open; try again later")
-        self._open += 1
+        self._open[user] += 1
         try:
             return await self._stream(ctx, uris)
         finally:
-            self._open -= 1
+            self._open[user] -= 1
+            if not self._open[user]:
+                del self._open[user]
 
     async def _stream(self, ctx: ServerRequestContext[Shop, Any], uris: list[str]) -> SubscriptionsListenResult:
         meta = {SUBSCRIPTION_ID_META_KEY: ctx.request_id}

@@ -8,6 +8,8 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from chassis.errors import Kind, ShopError
+from chassis.http.origin_check import origin_listed
 from chassis.observability.tracing import current_span
 from gateway.clients.services import upstreams
 from gateway.http.streaming import EventStream
@@ -35,6 +37,10 @@ _TO_CLIENT = ("content-type", "content-length", "allow", "cache-control", "retry
 @router.post(PATH, dependencies=[SIGNED_IN])
 async def mcp(request: Request) -> Response:
     """Pass a message on to mcp_server, and its answer back: JSON, or a stream of events."""
+    # Not our own Host, which a page can rebind: MCP, Streamable HTTP, security.
+    origin = request.headers.get("origin")
+    if origin is not None and not origin_listed(origin, request.app.state.mcp_origins):
+        raise ShopError("FOREIGN_ORIGIN", "pages of this origin may not call this", Kind.FORBIDDEN)
     headers = {
         name: value for name, value in request.headers.items() if name in _TO_SERVER or name.startswith(_PARAMETER)
     }

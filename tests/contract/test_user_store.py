@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from chassis.errors import ShopError
 from services.users.demo import DEMO_USERS
 from services.users.domain import Role, User
+from services.users.oauth_clients import Client, Code
 from services.users.sql_store import SqlUserStore
 from tests.contract.databases import opened, url_of
 
@@ -65,3 +66,50 @@ async def test_two_processes_agree_on_the_first_signing_key(url: str, store: Sql
         first, other = await asyncio.gather(store.signing_keys(), SqlUserStore(second).signing_keys())
     assert first == other == await store.signing_keys()
     assert len(first) == 1
+
+
+def a_client(number: int) -> Client:
+    uris = ("https://agent.test/a", "http://127.0.0.1/b")
+    return Client(f"client-{number}", "An agent", uris, datetime(2026, 3, 1, tzinfo=UTC) + timedelta(seconds=number))
+
+
+def a_code(hashed: str, client_id: str = "client-0", *, seconds: float = 60) -> Code:
+    expires_at = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=seconds)
+    return Code(hashed, client_id, "https://agent.test/a", "challenge", "123", expires_at)
+
+
+async def test_a_client_comes_back_as_registered(store: SqlUserStore) -> None:
+    """A client is found by its id, with its redirect URIs in their order."""
+    await store.add_client(a_client(0))
+    found = await store.client("client-0")
+    assert found is not None
+    assert (found.name, *found.redirect_uris) == ("An agent", *a_client(0).redirect_uris)
+    assert await store.client("unknown") is None
+
+
+async def test_clients_that_were_never_used_are_bounded(store: SqlUserStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of those that no user let act, the newest stay; one that was let act stays, however many register."""
+    monkeypatch.setattr("services.users.sql_store.MAX_UNUSED_CLIENTS", 3)
+    await store.add_client(a_client(0))
+    await store.add_code(a_code("used"))
+    for number in range(1, 6):
+        await store.add_client(a_client(number))
+    kept = [number for number in range(6) if await store.client(f"client-{number}")]
+    assert kept == [0, 3, 4, 5]
+
+
+async def test_a_code_is_taken_once(url: str, store: SqlUserStore) -> None:
+    """Of twenty who take a code at once, over two connections, one gets it."""
+    await store.add_code(a_code("wanted"))
+    async with opened("users", url) as second:
+        stores = [store, SqlUserStore(second)]
+        found = await asyncio.gather(*(stores[number % 2].take_code("wanted") for number in range(20)))
+    assert [code.user_id for code in found if code] == ["123"]
+
+
+async def test_expired_codes_are_forgotten(store: SqlUserStore) -> None:
+    """The next code takes those with it that have expired."""
+    await store.add_code(a_code("old", seconds=-1))
+    await store.add_code(a_code("new"))
+    assert await store.take_code("old") is None
+    assert await store.take_code("new") is not None

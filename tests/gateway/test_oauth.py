@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from html.parser import HTMLParser
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import urlencode
 
 import httpx
 import jwt
 import pytest
 
+from tests.consent import Form, answered
 from tests.gateway.conftest import StartShop
 from tests.gateway.fakes import Shop
 
@@ -20,25 +20,6 @@ CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest())
 REDIRECT = "http://127.0.0.1:33418/callback"
 USER = {"email": "demo@shop.test", "password": "demo"}
 HUGE = "x" * 5_000
-
-
-class Form(HTMLParser):
-    """The hidden fields of the page's form, and its target."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.fields: dict[str, str] = {}
-        self.action = ""
-        self.tags: set[str] = set()
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        found = dict(attrs)
-        if tag == "form":
-            self.action = found["action"] or ""
-        if tag == "input" and found["type"] == "hidden":
-            self.fields[found["name"] or ""] = found["value"] or ""
 
 
 def base(shop: Shop) -> str:
@@ -67,12 +48,6 @@ async def asked(shop: Shop, **changes: str | None) -> dict[str, str]:
 
 async def submit(shop: Shop, fields: dict[str, str], **headers: str) -> httpx.Response:
     return await shop.client.post("/oauth/authorize", data=fields, headers={"origin": base(shop), **headers})
-
-
-def answered(response: httpx.Response) -> dict[str, str]:
-    """What the client is told at its redirect URI."""
-    assert response.status_code == 303, response.text
-    return {name: values[0] for name, values in parse_qs(urlsplit(response.headers["location"]).query).items()}
 
 
 async def consented(shop: Shop) -> dict[str, str]:

@@ -47,7 +47,7 @@ async def test_a_stranger_learns_where_tokens_come_from(shop: Shop, token: str) 
     assert metadata["resource"] == f"{base}/mcp"
     [issuer] = metadata["authorization_servers"]
     server = (await shop.http.get(f"{issuer}/.well-known/oauth-authorization-server")).json()
-    assert (server["issuer"], server["token_endpoint"]) == (issuer, f"{base}/v1/auth/token")
+    assert (server["issuer"], server["token_endpoint"]) == (issuer, f"{base}/oauth/token")
 
 
 async def test_mcp_server_looks_at_tokens_itself(shop: Shop) -> None:

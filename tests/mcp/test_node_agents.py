@@ -1,8 +1,4 @@
-"""Agents in another language: the official TypeScript SDK, and the MCP Inspector's command line.
-
-The conformance suite (npm's @modelcontextprotocol/conformance 0.1.16) needs Node 22, and its scenarios ask for tools of
-its own example server; it is not run here.
-"""
+"""Agents in another language: the official TypeScript SDK, and the MCP Inspector's command line."""
 
 from __future__ import annotations
 
@@ -51,3 +47,10 @@ async def test_the_typescript_sdk_and_the_inspector_find_their_way(shop: Shop, m
     assert [tool["name"] for tool in listed["tools"]] == told["tools"]
     read = await run(*inspector, "--method", "resources/read", "--uri", "product://42", *signed_in, folder=modules)
     assert json.loads(json.loads(read)["contents"][0]["text"])["name"] == "Mechanical Keyboard"
+
+
+async def test_the_typescript_sdk_signs_its_user_in(shop: Shop, modules: Path) -> None:
+    """From the first 401 to a tool's answer: found, registered, signed in at the page, and let act."""
+    url = f"{shop.address('SHOP_GATEWAY_URL')}/mcp"
+    told = json.loads(await run("node", "sign_in.mjs", url, "demo@shop.test", "demo", folder=modules))
+    assert told == {"order": "123", "scope": "shop"}

@@ -35,6 +35,7 @@ CALLERS = {
             "notifier",
             "mailer",
             "gateway",
+            "mcp_server",
         )
     },
 }
@@ -48,6 +49,8 @@ ALLOWED: dict[str, dict[str, frozenset[str]]] = {
     "users": {
         **dict.fromkeys(["IssueToken", "IssueServiceToken", "GetJwks", "RegisterUser"], EVERYBODY),
         "GetUsers": SIGNED_IN,
+        **dict.fromkeys(["RegisterClient", "GetClient", "AuthorizeClient", "RedeemCode"], EVERYBODY),
+        "ExchangeToken": frozenset({"mcp_server"}),
     },
     "catalog": {
         **dict.fromkeys(["GetProducts", "ListProducts"], EVERYBODY),

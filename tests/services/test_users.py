@@ -137,7 +137,12 @@ async def test_addresses_from_before_are_brought_into_one_form(tmp_path: Path) -
         when = datetime(2026, 1, 5, tzinfo=UTC)
         stored = [User(str(n), "Old", email, Role.CUSTOMER, password_hash, when) for n, email in enumerate(old)]
         await SqlUserStore(db).add_missing(stored)
-        await db.write(lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = '0001'")))
+        for back in (
+            "DROP TABLE clients",
+            "DROP TABLE authorization_codes",
+            "UPDATE alembic_version SET version_num = '0001'",
+        ):
+            await db.write(lambda connection, back=back: connection.execute(text(back)))
     settings = users.Settings(data_dir=tmp_path, otlp_url="", users_port=0)
     async with users.run(settings) as running, reached(UserServiceStub, running.port) as service:
         for email in (*old, "ada@xn--mller-kva.test"):
