@@ -19,14 +19,15 @@ _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 def consent_page(client: Client, asked: Parameters, *, status: int = 200, wrong: str = "") -> Response:
     """The form; `wrong` says why it is shown again."""
     redirect_uri = asked.one("redirect_uri")
-    # Browsers apply `form-action` to the redirect that answers the form as well.
-    origin = "{0.scheme}://{0.netloc}".format(urlsplit(redirect_uri))
+    target = urlsplit(redirect_uri)
+    # Browsers apply `form-action` to the redirect that answers the form as well. It has no form for an IPv6 address.
+    origin = f"{target.scheme}:" if "[" in target.netloc else f"{target.scheme}://{target.netloc}"
     carried = "".join(
         f'<input type="hidden" name="{name}" value="{escape(value)}">'
         for name in ASKED
         for value in asked.values.getlist(name)
     )
-    name, host = escape(client.name or "nothing"), escape(urlsplit(redirect_uri).netloc)
+    name, host = escape(client.name or "nothing"), escape(target.netloc)
     asks = (
         f"<p>A program that calls itself <strong>{name}</strong> wants to act for you in this shop: see your orders,"
         " place orders that cost money, and cancel them.</p>"

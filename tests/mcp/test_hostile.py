@@ -86,22 +86,22 @@ async def test_pages_of_other_origins(shop: Shop, origin: str, status: int) -> N
 
 async def test_a_user_cannot_take_all_subscriptions(shop: Shop, connect: Connect) -> None:
     """One user's streams are bounded; those of clients that have gone are free again, and others are never refused."""
-    wanted = {"resource_subscriptions": ["order://123"]}
+    wanted = ["order://123"]
     async with connect() as client:
         async with asyncio.timeout(60), asyncio.TaskGroup() as group:
-            open_ones = [client.listen(**wanted) for _ in range(MAX_OF_A_USER)]
+            open_ones = [client.listen(resource_subscriptions=wanted) for _ in range(MAX_OF_A_USER)]
             for stream in open_ones:
                 group.create_task(stream.__aenter__())
         with pytest.raises(MCPError, match="at most 50 subscriptions"):
-            await client.listen(**wanted).__aenter__()
-        async with connect("admin@shop.test", "admin") as other, other.listen(**wanted) as news:
+            await client.listen(resource_subscriptions=wanted).__aenter__()
+        async with connect("admin@shop.test", "admin") as other, other.listen(resource_subscriptions=wanted) as news:
             assert news.honored.resource_subscriptions
     # The client has gone, and with it what it had open.
     async with connect() as client:
 
         async def heard() -> bool:
             try:
-                async with client.listen(**wanted):
+                async with client.listen(resource_subscriptions=wanted):
                     return True
             except MCPError:
                 return False

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from chassis.auth.identity import TokenVerifier
 from chassis.database.database import database
@@ -128,6 +128,12 @@ async def test_one_address_is_one_account(users_service: Service, forms: tuple[s
         assert await token(users_service, pb.IssueTokenRequest(email=other, password="long enough"))
 
 
+def _back_to_the_first_schema(connection: Connection) -> None:
+    for table in ("clients", "authorization_codes"):
+        connection.execute(text(f"DROP TABLE {table}"))
+    connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+
+
 async def test_addresses_from_before_are_brought_into_one_form(tmp_path: Path) -> None:
     """What is stored in another form gets the one form; of two accounts with one address, both can still sign in."""
     url = f"sqlite:///{tmp_path / 'users.sqlite'}"
@@ -137,12 +143,7 @@ async def test_addresses_from_before_are_brought_into_one_form(tmp_path: Path) -
         when = datetime(2026, 1, 5, tzinfo=UTC)
         stored = [User(str(n), "Old", email, Role.CUSTOMER, password_hash, when) for n, email in enumerate(old)]
         await SqlUserStore(db).add_missing(stored)
-        for back in (
-            "DROP TABLE clients",
-            "DROP TABLE authorization_codes",
-            "UPDATE alembic_version SET version_num = '0001'",
-        ):
-            await db.write(lambda connection, back=back: connection.execute(text(back)))
+        await db.write(_back_to_the_first_schema)
     settings = users.Settings(data_dir=tmp_path, otlp_url="", users_port=0)
     async with users.run(settings) as running, reached(UserServiceStub, running.port) as service:
         for email in (*old, "ada@xn--mller-kva.test"):
