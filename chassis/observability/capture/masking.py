@@ -24,7 +24,20 @@ _HINT = re.compile(rb"[acpst](?=ass[wp]|ecret|oken|pi|uth|ookie|redential|ession
 # What is in every text with a secret that is no card number, in lower case: looked for first, as most texts have none.
 _TELLTALES = (
     *(b"passw", b"passp", b"secret", b"token", b"api", b"auth", b"cookie", b"credential", b"session", b"private"),
-    *(b"card", b"cvc", b"cvv", b"verifier", b"bearer", b"basic ", b"eyj", b"whsec", b"k_live", b"k_test", b"ghp", b"gho"),
+    *(
+        b"card",
+        b"cvc",
+        b"cvv",
+        b"verifier",
+        b"bearer",
+        b"basic ",
+        b"eyj",
+        b"whsec",
+        b"k_live",
+        b"k_test",
+        b"ghp",
+        b"gho",
+    ),
     *(b"github_pat", b"xox", b"://"),
 )
 # JSON, JSON within JSON, forms, queries, GraphQL: a name, a colon or an equals sign, and a value.
