@@ -22,6 +22,7 @@ HIDING_PLACES = {
     "long name": b'{"' + b"x" * 300 + b'password": "planted-Zx9"}',
     "graphql": b'{"query":"mutation { signIn(password: \\"planted-Zx9\\") { id } }"}',
     "form": b"username=a&password=planted-Zx9&grant_type=password",
+    "pkce verifier": b"grant_type=authorization_code&code_verifier=planted-Zx9",
     "query": b"GET /notifications?token=planted-Zx9&topics=* HTTP/1.1\r\nhost: a\r\n\r\n",
     "authorization": b"GET / HTTP/1.1\r\nAuthorization: Bearer planted-Zx9\r\n\r\n",
     "digest": b'GET / HTTP/1.1\r\nauthorization: Digest username="a", response="planted-Zx9"\r\n\r\n',
