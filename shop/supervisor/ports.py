@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import os
 import random
 import socket
+import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
 
 from shop.errors import Refused
 from shop.process_table import ProcessSpec
@@ -14,6 +19,8 @@ _HIGHEST = 65535
 # Below the ports that Linux (32768) and macOS (49152) hand to outgoing connections: one of those could
 # take a process's port while the process is being restarted.
 _CHOICE = range(20_000, 32_000)
+# Ports of one block are chosen by one program at a time: two that look for free ports at once would find the same ones.
+_BLOCK = 200
 
 
 def reachable(host: str) -> str:
@@ -61,11 +68,32 @@ def _parse(setting: str, text: str) -> int:
 
 
 def any_free(host: str, taken: Collection[int]) -> int:
-    """A port on which nothing listens, and none of those taken. Raises `Refused`."""
-    for number in random.sample(_CHOICE, len(_CHOICE)):  # nosec B311 # nothing to guess here
+    """A port on which nothing listens, and none of those taken; this process's own to choose. Raises `Refused`."""
+    mine = _own_block()
+    for number in random.sample(mine, len(mine)):  # nosec B311 # nothing to guess here
         if number not in taken and not _problem(host, number):
             return number
-    raise Refused(f"no port from {_CHOICE.start} to {_CHOICE.stop - 1} is free")
+    raise Refused(f"no port from {mine.start} to {mine.stop - 1} is free")
+
+
+@cache
+def _own_block() -> range:
+    """A block of ports that is this process's, and its children's, for as long as one of them lives.
+
+    Raises `Refused` when all are taken.
+    """
+    folder = Path(tempfile.gettempdir()) / f"shop-ports-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    starts = _CHOICE[::_BLOCK]
+    for start in random.sample(starts, len(starts)):  # nosec B311 # nothing to guess here
+        lock = os.open(folder / str(start), os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            continue
+        return range(start, start + _BLOCK)
+    raise Refused(f"{len(starts)} programs already choose ports on this machine: stop some, or set each port")
 
 
 def _problem(host: str, port: int) -> str:

@@ -6,6 +6,9 @@ import base64
 import json
 import random
 import socket
+import subprocess
+import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -20,6 +23,7 @@ from shop.supervisor.environment import survey
 ONE = ProcessSpec("one", "one:run", "", (Port("SHOP_ONE_PORT", 7001, ("SHOP_ONE_ADDRESS", "SHOP_ONE_URL")),))
 TWO = ProcessSpec("two", "two:run", "", (Port("SHOP_TWO_PORT", 7002),), schemes=(Scheme.GITHUB,))
 HOST = "127.0.0.1"
+ROOT = Path(__file__).parents[2]
 
 
 def test_the_delay_doubles_up_to_ten_seconds() -> None:
@@ -82,6 +86,28 @@ def test_port_zero_is_any_free_one() -> None:
     assert len(set(assigned.values())) == 2
     assert all(20_000 <= port < 32_000 for port in assigned.values())
     ports.ensure_free((ONE, TWO), assigned, HOST)
+
+
+def test_programs_that_choose_ports_at_once_choose_others() -> None:
+    """No port that one program found free is found by another, while the first has not begun to listen there."""
+    choose = (
+        "import sys\n"
+        "from shop.supervisor import ports\n"
+        "chosen = []\n"
+        "for _ in range(60): chosen.append(ports.any_free('127.0.0.1', chosen))\n"
+        "print(*chosen, flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", choose]
+    with ExitStack() as programs:
+        running = [
+            programs.enter_context(
+                subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+            )
+            for _ in range(4)
+        ]
+        chosen = [port for each in running if each.stdout is not None for port in each.stdout.readline().split()]
+    assert len(chosen) == len(set(chosen)) == 4 * 60
 
 
 def test_every_taken_port_is_named() -> None:
