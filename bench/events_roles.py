@@ -52,9 +52,11 @@ class Ours:
         async with self._broker.log.tail(None if live else START) as entries:
 
             async def take(count: int) -> None:
-                for _ in range(count):
-                    entry = await anext(entries)
+                async for entry in entries:
                     await deliver(entry.event, entry.partition, entry.offset)
+                    count -= 1
+                    if not count:
+                        return
 
             yield take
 

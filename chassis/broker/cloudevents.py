@@ -21,7 +21,8 @@ KAFKA = "ce_"
 
 _REQUIRED = ("specversion", "id", "source", "type", "subject", "time")
 # Put together once: every event that is read has them looked up.
-_HEADERS = {prefix: dict.fromkeys(prefix + name for name in _REQUIRED) for prefix in (PREFIX, KAFKA)}
+_HEADERS = {prefix: [prefix + name for name in _REQUIRED] for prefix in (PREFIX, KAFKA)}
+_NOTHING = (None,) * len(_REQUIRED)
 _EXTENSION_NAME = re.compile(r"[a-z0-9]{1,20}")
 
 
@@ -57,8 +58,8 @@ def event(headers: Mapping[str, object], data: bytes, *, prefix: str = PREFIX) -
 
     `prefix`: `PREFIX` or `KAFKA`.
     """
-    names, begin = _HEADERS[prefix], len(prefix)
-    version, id_, source, type_, subject, when = map(headers.get, names)
+    others, begin = dict(headers), len(prefix)
+    version, id_, source, type_, subject, when = map(others.pop, _HEADERS[prefix], _NOTHING)
     if not (
         isinstance(version, str)
         and isinstance(id_, str)
@@ -76,9 +77,10 @@ def event(headers: Mapping[str, object], data: bytes, *, prefix: str = PREFIX) -
         raise InvalidEvent("the time is not in RFC 3339") from error
     if time.tzinfo is None:
         raise InvalidEvent("the time has no time zone")
-    extensions = {
-        name[begin:]: str(value) for name, value in headers.items() if name not in names and name.startswith(prefix)
-    }
+    extensions = {}
+    for name, value in others.items():  # a loop, as a comprehension is a call of its own
+        if name.startswith(prefix):
+            extensions[name[begin:]] = str(value)
     return Event(id_, type_, source, subject, time, data, extensions)
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from itertools import zip_longest
 from typing import NamedTuple, Protocol
 
@@ -29,8 +28,7 @@ class InvalidPosition(ValueError):
     """A text that no log has given out as a position."""
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(NamedTuple):
     """How far a log was read: for each partition, the number of its newest entry that was read; 0 for none.
 
     Entries are numbered from 1. A partition that is not named was not read at all: it may have been added since.
@@ -77,7 +75,9 @@ class Position:
 
     def advanced(self, partition: int, offset: int) -> Position:
         """The position once an entry was read, too."""
-        offsets = list(self.offsets) + [0] * (partition + 1 - len(self.offsets))
+        offsets = [*self.offsets]
+        if partition >= len(offsets):
+            offsets += [0] * (partition + 1 - len(offsets))
         offsets[partition] = max(offset, offsets[partition])
         return Position(tuple(offsets), self.log)
 
@@ -126,7 +126,7 @@ class LogEntry(NamedTuple):
     @property
     def offset(self) -> int:
         """The entry's number in its partition."""
-        return self.position.offset(self.partition)
+        return self.position.offsets[self.partition]
 
 
 class PositionExpired(Exception):

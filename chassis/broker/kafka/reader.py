@@ -7,11 +7,11 @@ were read. It is not committed to the brokers, so any number of readers may be a
 from __future__ import annotations
 
 import asyncio
-import heapq
 import logging
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from itertools import accumulate, chain
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import ConsumerStoppedError, KafkaError, OffsetOutOfRangeError
@@ -26,6 +26,8 @@ from chassis.broker.kafka.topic import Topic
 from chassis.broker.port import BrokerUnavailable
 
 logger = logging.getLogger(__name__)
+
+_Record = ConsumerRecord[bytes, bytes]
 
 LOG = "k"
 READ_BATCH_SIZE = 500
@@ -56,7 +58,7 @@ class LogSubscription:
             fetch_max_wait_ms=FETCH_WAIT_MS,
             metadata_max_age_ms=1_000,
         )
-        self._records: deque[ConsumerRecord[bytes, bytes]] = deque()
+        self._records: deque[_Record] = deque()
         # Per partition, the offset of the next record to be fetched.
         self._next: list[int] = []
         # The partitions of a share of the log; None for all, with those that are added.
@@ -131,6 +133,7 @@ class LogSubscription:
     async def stop(self) -> None:
         """Detach, and end the iteration."""
         self._stopped = True
+        self._records.clear()
         with suppress(BrokerUnavailable), translated():
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 await self._consumer.stop()
@@ -139,27 +142,27 @@ class LogSubscription:
         return self
 
     async def __anext__(self) -> LogEntry:
-        while not (self._stopped or self._is_finished()):
+        while True:
             while self._records:
                 if (entry := self._entry(self._records.popleft())) is not None:
                     return entry
-            if not self._is_finished():
-                await self._fetch()
-        raise StopAsyncIteration
+            if self._stopped or self._is_finished():
+                raise StopAsyncIteration
+            await self._fetch()
 
     def _is_finished(self) -> bool:
         return self._upto is not None and self.position.includes(self._upto)
 
-    def _entry(self, record: ConsumerRecord[bytes, bytes]) -> LogEntry | None:
+    def _entry(self, record: _Record) -> LogEntry | None:
         """The record as an entry; None for one beyond the end, and for what is no event."""
-        number = record.offset + 1
-        if self._upto is not None and not self._upto.has(record.partition, number):
+        partition, number = record.partition, record.offset + 1
+        if self._upto is not None and not self._upto.has(partition, number):
             return None
-        self.position = self.position.advanced(record.partition, number)
+        position = self.position = self.position.advanced(partition, number)
         try:
-            return LogEntry(self.position, event_of(record), record.partition)
+            return LogEntry(position, event_of(record), partition)
         except cloudevents.InvalidEvent as error:
-            logger.warning("event log: skipped invalid event %d of partition %d: %s", number, record.partition, error)
+            logger.warning("event log: skipped invalid event %d of partition %d: %s", number, partition, error)
             return None
 
     async def _fetch(self) -> None:
@@ -175,8 +178,7 @@ class LogSubscription:
             self._is_away(f"{type(error).__name__}: {error}")
             await asyncio.sleep(_PAUSE)
             return
-        # Each partition's records stay in their order; beside one another they come as they were appended.
-        self._records.extend(heapq.merge(*batches.values(), key=lambda record: record.timestamp))
+        self._records.extend(_merged(list(batches.values())))
         for partition, records in batches.items():
             self._next[partition.partition] = records[-1].offset + 1
         if batches:
@@ -248,6 +250,19 @@ class LogSubscription:
 
     def _partition(self, index: int) -> TopicPartition:
         return TopicPartition(self._address.topic, index)
+
+
+def _merged(batches: Sequence[Sequence[_Record]]) -> Iterable[_Record]:
+    """All records, beside one another as they were appended; each partition's stay in their order.
+
+    A record counts as no older than the one before it in its partition, whatever the writers' clocks said.
+    """
+    if len(batches) == 1:
+        return batches[0]
+    times = [time for batch in batches for time in accumulate((record.timestamp for record in batch), max)]
+    records = list(chain.from_iterable(batches))
+    # Sorting is stable, and finds that each batch is sorted: faster than a heap, which costs each record calls.
+    return map(records.__getitem__, sorted(range(len(records)), key=times.__getitem__))
 
 
 def _passed(partition: int, first: int, seen: int) -> PositionExpired:
