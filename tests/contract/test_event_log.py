@@ -6,14 +6,16 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from itertools import islice
+from pathlib import Path
 
 import pytest
 
+from chassis.broker import connect
 from chassis.broker.cloudevents import MAX_DATA_BYTES
 from chassis.broker.event_log import START, EventLog, LogEntry, Position, PositionExpired
 from chassis.broker.port import Event
 from chassis.broker.retention import Retention
-from tests.contract.events import an_event
+from tests.contract.events import TOPOLOGY, an_event
 from tests.contract.logs import FORGETTING, LOSABLE, LogUnderTest
 from tests.waiting import eventually
 
@@ -239,6 +241,19 @@ class TestRetention:
             first, second = await read(entries, 2)
         assert first.offset > early.offset(first.partition) + 1
         assert second.position.includes(first.position)
+
+    async def test_a_reader_from_the_start_that_has_read_nothing_misses_nothing(self, tmp_path: Path) -> None:
+        """Of the embedded log, what is pruned before its first reading is no gap for it; what comes after that is."""
+        broker = await connect(f"embedded:{tmp_path / 'broker.sqlite'}", TOPOLOGY, retention=Retention(events=50))
+        try:
+            await broker.log.append([an_event() for _ in range(10)])
+            async with broker.log.tail(START) as entries:
+                await broker.log.append([an_event() for _ in range(600)])
+                (first,) = await read(entries, 1)
+                assert first.offset > 10
+                assert entries.position == first.position
+        finally:
+            await broker.close()
 
     @pytest.mark.parametrize("logs", LOSABLE, indirect=True)
     async def test_a_log_that_began_anew_is_not_read_on(self, logs: LogUnderTest) -> None:

@@ -72,7 +72,8 @@ class EmbeddedLog:
         if begin and not first <= begin + 1 <= last + 1:
             raise PositionExpired(f"position {begin} is not in the log, which holds {first} to {last}")
         end = None if upto is None else upto.in_one_partition()
-        subscription = LogSubscription(self._writer, begin if after is None else begin or first - 1, end)
+        fresh = after is not None and not begin
+        subscription = LogSubscription(self._writer, first - 1 if fresh else begin, end, fresh=fresh)
         async with self._subscribed(subscription):
             yield subscription
 
@@ -103,7 +104,9 @@ class LogSubscription:
 
     source = LOG
 
-    def __init__(self, writer: Writer, after: int, upto: int | None) -> None:
+    def __init__(self, writer: Writer, after: int, upto: int | None, *, fresh: bool = False) -> None:
+        """`fresh`: nothing was read before, so that what is pruned until the first reading is not missed."""
+        self._fresh = fresh
         self.wake = asyncio.Event()
         self._writer = writer
         self.trouble = ""
@@ -120,14 +123,21 @@ class LogSubscription:
         return self
 
     async def __anext__(self) -> LogEntry:
-        if self._upto is not None and self._after >= self._upto:
-            raise StopAsyncIteration
+        if not self._read:
+            await self._read_more()
+        # The log has no holes but at its beginning: within a reading each entry follows the one before.
+        self._after += 1
+        return store.entry(self._read.popleft())
+
+    async def _read_more(self) -> None:
+        """Read what comes next, or wait for it. Raises `StopAsyncIteration` once there is no more to be read."""
         while not self._read:
-            if self._stopped:
+            limit = READ_BATCH_SIZE if self._upto is None else min(READ_BATCH_SIZE, self._upto - self._after)
+            if self._stopped or limit <= 0:
                 raise StopAsyncIteration
             self.wake.clear()
             try:
-                read = partial(store.log_rows, after=self._after, limit=READ_BATCH_SIZE, max_bytes=READ_BATCH_BYTES)
+                read = partial(store.log_rows, after=self._after, limit=limit, max_bytes=READ_BATCH_BYTES)
                 found = await self._writer.read(read)
                 if not found:
                     await self._check_end()
@@ -139,12 +149,12 @@ class LogSubscription:
             self.trouble = ""
             if not found:
                 await self.wake.wait()
-            elif (first := found[0][0]) != self._after + 1:
+                continue
+            first = found[0][0]
+            if first != self._after + 1 and not self._fresh:
                 raise PositionExpired(f"the log begins at position {first}: the reader fell behind")
+            self._after, self._fresh = first - 1, False
             self._read.extend(found)
-        # The log has no holes but at its beginning: within a reading each entry follows the one before.
-        self._after += 1
-        return store.entry(self._read.popleft())
 
     async def _check_end(self) -> None:
         """Raise `PositionExpired` for a log that ends before what was read: it is not the one that was read."""
