@@ -219,6 +219,14 @@ def _insert_missing(dialect: str, table: Table, *returning: Column[Any]) -> Any:
     return statement.returning(*returning) if returning else statement
 
 
+def insert_or_lock(connection: AsyncConnection | Connection, table: Table) -> Any:
+    """The same for rows that other transactions delete: what is there stays there until this transaction ends."""
+    insert = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
+    statement = insert(table)
+    key = [column.name for column in table.primary_key]
+    return statement.on_conflict_do_update(index_elements=key, set_={name: statement.excluded[name] for name in key})
+
+
 def lock_in_transaction(connection: Connection, name: str) -> None:
     """Named lock, held until the transaction ends; it waits for another one's. SQLite has one writer at a time anyway.
 

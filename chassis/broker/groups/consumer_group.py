@@ -25,7 +25,7 @@ from chassis.background import background, forever
 from chassis.broker.event_log import EventLog, LogEntry, LogReader, PositionExpired
 from chassis.broker.groups.leases import Lease, Unchanged, share
 from chassis.broker.port import BrokerUnavailable
-from chassis.database.database import Database, UtcTime, insert_missing
+from chassis.database.database import Database, UtcTime, insert_missing, lock_in_transaction
 from chassis.retention import Deleted, Kept, Retention
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,8 @@ _GATHER_SECONDS = 0.01
 _BUSY_GATHER_SECONDS = 0.1
 # Seconds after which an empty batch says how far the log was read.
 _IDLE_SECONDS = 1.0
+# Held by a copy that changes leases: two that take one another for dead would wait for one another's rows.
+_LOCK = "log_members"
 # A lease is renewed so many times before it would end.
 _BEATS = 4
 
@@ -156,6 +158,7 @@ class ConsumerGroup:
         """Give every partition to the other copies at once, once nothing is read any more."""
 
         def leaving(connection: Connection) -> None:
+            lock_in_transaction(connection, _LOCK)
             mine = self._partitions.c.owner == self.member
             connection.execute(self._partitions.update().where(mine).values(owner=""))
             connection.execute(self._members.delete().where(self._members.c.member == self.member))
@@ -172,6 +175,7 @@ class ConsumerGroup:
         count = await self._log.partitions()
 
         def balancing(connection: Connection) -> Mapping[str, Mapping[int, int]]:
+            lock_in_transaction(connection, _LOCK)
             now = wall_clock.now()
             members = self._alive(connection, now)
             return {group: self._share(connection, group, count, members, now) for group in sorted(groups)}

@@ -30,7 +30,7 @@ from chassis.broker.groups.consumer_group import Batch, ConsumerGroup, LeaseLost
 from chassis.broker.outbox import Outbox
 from chassis.broker.port import Event
 from chassis.currency import from_minor
-from chassis.database.database import Database, insert_missing
+from chassis.database.database import Database, insert_missing, insert_or_lock
 from protos.shop.events.v1.events_pb2 import DaySales, SalesReported
 from services.reports.domain import By, Ended, Fact, Figures, Line, Paid, Placed, Sale, added, figures_of, learned
 from services.reports.ports import Coverage, Report, Row
@@ -95,8 +95,7 @@ class SqlSalesStore:
             if state == State.BUILDING:
                 self._generations.advance(connection, generation)
             elif changes:
-                days = [{"day": day} for day in sorted({key.day for key in changes})]
-                connection.execute(insert_missing(connection, changed_days), days)
+                _mark_changed(connection, {key.day for key in changes})
 
         await self._database.write(applying)
 
@@ -192,6 +191,12 @@ def _add(connection: Connection, generation: int, changes: Figures) -> None:
             "more_revenue": amounts.revenue,
         }
         connection.execute(_ADD, values)
+
+
+def _mark_changed(connection: Connection, days: set[date]) -> None:
+    """Have these days published, after this transaction has committed: also one that is to be published anyhow."""
+    # Locked, so that a day is not published, and no longer marked, without what this transaction adds to it.
+    connection.execute(insert_or_lock(connection, changed_days), [{"day": day} for day in sorted(days)])
 
 
 def _within(by: By, first: date, last: date) -> tuple[Any, ...]:
