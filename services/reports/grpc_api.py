@@ -7,7 +7,7 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from chassis.auth.identity import admin
+from chassis.auth.identity import admin, anyone
 from chassis.currency import from_minor
 from chassis.errors import invalid
 from chassis.grpc.timestamps import timestamp
@@ -15,10 +15,11 @@ from chassis.pagination import decode_cursor, encode_cursor, page_size
 from protos.shop.reports.v1 import reports_pb2 as pb
 from protos.shop.reports.v1.reports_pb2_grpc import ReportServiceServicer
 from services.reports.domain import By, is_day
-from services.reports.ports import Rebuild, Row
+from services.reports.ports import Progress, Rebuild, Row
 from services.reports.use_cases import Reports
 
-POLICY = {"GetSales": admin, "StartRebuild": admin, "GetRebuild": admin}
+# How far the log was read is on the page of metrics, too.
+POLICY = {"GetSales": admin, "StartRebuild": admin, "GetRebuild": admin, "GetProgress": anyone}
 
 MAX_PAGE = 100
 # Of an amount in a cursor: what fits into 64 bits.
@@ -64,6 +65,9 @@ class ReportApi(ReportServiceServicer):
     async def GetRebuild(self, request: pb.GetRebuildRequest, context: Any) -> pb.GetRebuildResponse:
         return pb.GetRebuildResponse(rebuild=_rebuild(await self._reports.newest_rebuild()))
 
+    async def GetProgress(self, request: pb.GetProgressRequest, context: Any) -> pb.GetProgressResponse:
+        return pb.GetProgressResponse(partitions=map(_partition, await self._reports.progress()))
+
 
 def _after(cursor: str, by: By) -> tuple[str, int, str] | None:
     """The row after which to go on. Raises INVALID_INPUT unless the cursor is one of this grouping's."""
@@ -98,6 +102,16 @@ def _rebuild(rebuild: Rebuild) -> pb.Rebuild:
         complete=rebuild.complete,
         started_at=timestamp(rebuild.started_at),
         remaining=rebuild.remaining,
+    )
+
+
+def _partition(progress: Progress) -> pb.PartitionProgress:
+    return pb.PartitionProgress(
+        partition=progress.partition,
+        read=progress.read,
+        unread=progress.unread,
+        first_at=_moment(progress.first_at),
+        gap_at=_moment(progress.gap_at),
     )
 
 

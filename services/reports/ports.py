@@ -65,3 +65,22 @@ class Rebuilds(Protocol):
 
     async def newest(self) -> Rebuild:
         """The newest rebuild, which may be complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a partition of the event log was read for the figures that are served.
+
+    `unread` entries are not in them yet; `first_at` and `gap_at` as in `Coverage`.
+    """
+
+    partition: int
+    read: int
+    unread: int
+    first_at: datetime | None
+    gap_at: datetime | None
+
+
+class Readings(Protocol):
+    async def progress(self) -> Sequence[Progress]:
+        """Each partition of the log. Raises BROKER_UNAVAILABLE while the log is away."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 
 from chassis import wall_clock
 from services.reports.domain import By, period
-from services.reports.ports import Rebuild, Rebuilds, Report, SalesStore
+from services.reports.ports import Progress, Readings, Rebuild, Rebuilds, Report, SalesStore
 
 
 class Reports:
-    def __init__(self, store: SalesStore, rebuilds: Rebuilds) -> None:
+    def __init__(self, store: SalesStore, rebuilds: Rebuilds, readings: Readings) -> None:
         self._store = store
         self._rebuilds = rebuilds
+        self._readings = readings
 
     async def sales(
         self, by: By, first: str, last: str, *, after: tuple[str, int, str] | None, size: int
@@ -26,3 +28,6 @@ class Reports:
 
     async def newest_rebuild(self) -> Rebuild:
         return await self._rebuilds.newest()
+
+    async def progress(self) -> Sequence[Progress]:
+        return await self._readings.progress()

@@ -79,7 +79,10 @@ ALLOWED: dict[str, dict[str, frozenset[str]]] = {
         ),
         "ListSalesOrders": frozenset({"admin"}),
     },
-    "reports": dict.fromkeys(["GetSales", "StartRebuild", "GetRebuild"], frozenset({"admin"})),
+    "reports": {
+        **dict.fromkeys(["GetSales", "StartRebuild", "GetRebuild"], frozenset({"admin"})),
+        "GetProgress": EVERYBODY,
+    },
 }
 
 

@@ -14,7 +14,7 @@ from chassis import wall_clock
 from chassis.background import forever
 from chassis.broker.event_log import START, EventLog, Position
 from chassis.database.database import Database, after_commit, insert_missing, lock_in_transaction
-from services.reports.ports import Rebuild
+from services.reports.ports import Progress, Rebuild
 from services.reports.sql_store.tables import (
     READ,
     SERVED,
@@ -26,6 +26,7 @@ from services.reports.sql_store.tables import (
     group,
     group_of,
     orders,
+    served_generation,
 )
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,17 @@ class Generations:
             return _rebuild(connection, row)
 
         return await self._database.read(reading)
+
+    async def progress(self) -> Sequence[Progress]:
+        def reading(connection: Connection) -> dict[int, Any]:
+            served = connection.execute(select(served_generation)).scalar() or 0
+            of_it = (_partitions.c.consumer_group == group_of(served), _partitions.c.log == self._log.system)
+            return {row.partition: row for row in connection.execute(select(_partitions).where(*of_it))}
+
+        # Before the log's end: what is read in between counts as unread.
+        rows = await self._database.read(reading)
+        end = await self._log.last_position()
+        return [_progress(partition, rows.get(partition), last) for partition, last in enumerate(end.offsets)]
 
     async def groups(self) -> Sequence[str]:
         """The consumer groups whose events are to be read now; with the first generation, if there is none yet."""
@@ -141,10 +153,7 @@ class Generations:
             await self._delete_all(figures, tuple(figures.primary_key), figures.c.generation == generation)
 
             await self._database.write(partial(_forget, generation=generation))
-        left = await self._states()
-        # A copy that had not seen yet that a generation is over may have added rows of its group once more.
-        stray = delete(_partitions).where(_partitions.c.consumer_group.not_in([group_of(each) for each in left]))
-        await self._database.write(lambda connection: connection.execute(stray))
+        await self._database.write(_forget_strays)
 
     async def _delete_all(self, table: Any, key: Any, condition: Any) -> None:
         some = delete(table).where(tuple_(*key).in_(select(*key).where(condition).limit(_SWEEP_BATCH)))
@@ -169,6 +178,15 @@ def _begin(connection: Connection) -> int:
 def _forget(connection: Connection, generation: int) -> None:
     connection.execute(delete(_partitions).where(_partitions.c.consumer_group == group_of(generation)))
     connection.execute(delete(generations).where(generations.c.id == generation))
+
+
+def _forget_strays(connection: Connection) -> None:
+    """A copy that had not seen yet that a generation is over may have added rows of its group once more."""
+    # Else a generation that another copy begins in between would lose what it has just begun to read.
+    lock_in_transaction(connection, _LOCK)
+    left = connection.execute(select(generations.c.id)).scalars().all()
+    strays = _partitions.c.consumer_group.not_in([group_of(each) for each in left])
+    connection.execute(delete(_partitions).where(strays))
 
 
 def _enter(connection: Connection, generation: int, state: State) -> None:
@@ -196,6 +214,13 @@ def _remaining(connection: Connection, row: Any) -> int:
         seen = read.get(partition, 0)
         left += 0 if seen is None else max(0, end - seen)
     return left
+
+
+def _progress(partition: int, row: Any, last: int) -> Progress:
+    """`row` is None for a partition that no copy has come to yet."""
+    if row is None:
+        return Progress(partition, 0, last, None, None)
+    return Progress(partition, row.read, max(0, last - row.read), row.first_at, row.gap_at)
 
 
 def _rebuild(connection: Connection, row: Any) -> Rebuild:
