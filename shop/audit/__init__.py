@@ -5,7 +5,7 @@ letter that is named), *different* (a record is altered, doubled or foreign) or 
 step on record is named). What could not be read, or was deleted on purpose, is said.
 
 `reading` gets the records over their owners' protocols into a `spool`; `judgement`, `comparison`, `steps` and `stock`
-decide, without I/O; `report` counts and prints.
+decide, without I/O; `sales` does both for the sales report, which is of all orders; `report` counts and prints.
 """
 
 from __future__ import annotations

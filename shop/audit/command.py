@@ -16,8 +16,9 @@ import httpx
 from chassis.errors import ShopError
 from shop.audit.findings import State, different
 from shop.audit.judgement import judge, stranger, verdict
-from shop.audit.reading import Settings, read
+from shop.audit.reading import Library, Settings, read
 from shop.audit.report import Report, as_dict, as_text, confirmed
+from shop.audit.sales.comparison import judge_sales
 from shop.audit.spool import spooling
 from shop.audit.stock import judge_stock
 from shop.errors import Refused
@@ -96,4 +97,14 @@ async def look(settings: Settings) -> Report:
         settled = not report.found[State.IN_FLIGHT]
         for stock in spool.stock():
             report.add(stock.product_id, list(judge_stock(stock, library.promised, settled=settled)))
+        _add_sales(report, library)
         return report
+
+
+def _add_sales(report: Report, library: Library) -> None:
+    told = library.sales_report
+    if told is None:
+        return
+    for subject, finding in judge_sales(library.sold, told):
+        report.add(subject, [finding])
+    report.sales_not_compared = library.sold.orders_before(told.since)

@@ -25,6 +25,7 @@ from protos.shop.inventory.v1 import inventory_pb2
 from protos.shop.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from protos.shop.orders.v1 import orders_pb2
 from protos.shop.orders.v1.orders_pb2_grpc import OrderServiceStub
+from protos.shop.reports.v1.reports_pb2_grpc import ReportServiceStub
 from protos.shop.users.v1 import users_pb2
 from protos.shop.users.v1.users_pb2_grpc import UserServiceStub
 from protos.shop.webhooks.v1 import webhooks_pb2
@@ -32,6 +33,8 @@ from protos.shop.webhooks.v1.webhooks_pb2_grpc import WebhookAdminServiceStub
 from shop.audit import parsing
 from shop.audit.queue_metrics import unsettled
 from shop.audit.records import Circumstances, Message, Queue
+from shop.audit.sales.comparison import SalesReport, Sold
+from shop.audit.sales.reading import read_sales
 from shop.audit.spool import Spool
 from shop.audit.stock import Promised
 from shop.broker_nodes import split
@@ -51,6 +54,7 @@ class Settings(ProcessSettings):
     inventory_address: str = "127.0.0.1:50054"
     erp_adapter_address: str = "127.0.0.1:50056"
     webhooks_address: str = "127.0.0.1:50057"
+    reports_address: str = "127.0.0.1:50058"
     payment_url: str = "http://127.0.0.1:8021"
     mail_url: str = "http://127.0.0.1:8026"
     # RabbitMQ's Prometheus endpoint (port 15692), which counts what consumers hold; empty where there is none.
@@ -66,6 +70,9 @@ class Library:
     """Totals, limits and unreadable books: the part of a reading that is not in the spool."""
 
     promised: Promised = field(default_factory=Promised)
+    sold: Sold = field(default_factory=Sold)
+    # None where it could not be read.
+    sales_report: SalesReport | None = None
     unread: dict[str, str] = field(default_factory=dict)
     queues: dict[str, Queue] = field(default_factory=dict)
     # What to say of two clusters behind the broker's name; empty where there are not two.
@@ -100,6 +107,7 @@ async def read(settings: Settings, spool: Spool) -> Library:
             "mails": reader.mails,
             "users": reader.emails,
             "broker": reader.broker,
+            "reports": reader.sales_report,
         }.items():
             await reader.note(book, reading)
         spool.complete()
@@ -130,6 +138,7 @@ async def _opened(settings: Settings, spool: Spool, stack: AsyncExitStack) -> _R
         "inventory": await stub(InventoryServiceStub, settings.inventory_address),
         "erp_adapter": await stub(ErpServiceStub, settings.erp_adapter_address),
         "webhook_worker": await stub(WebhookAdminServiceStub, settings.webhooks_address),
+        "reports": await stub(ReportServiceStub, settings.reports_address),
     }
     http = await stack.enter_async_context(httpx.AsyncClient(timeout=_TIMEOUT))
     return _Reader(settings, spool, stubs, client, http)
@@ -164,7 +173,13 @@ class _Reader:
                 if record.demo:
                     self.library.demo_orders.add(record.order.id)
                 else:
-                    self._spool.add_order(parsing.order(record))
+                    order = parsing.order(record)
+                    self.library.sold.add(order)
+                    self._spool.add_order(order)
+
+    async def sales_report(self) -> None:
+        reports = self._client("reports"), self._stubs["reports"]
+        self.library.sales_report = await read_sales(*reports, self.library.sold)
 
     async def inventory(self) -> None:
         async for page in self._pages("inventory", "ListReservations", inventory_pb2.ListReservationsRequest):

@@ -42,6 +42,8 @@ class Report:
     mails_forgotten: int = 0
     mails_forgotten_until: datetime | None = None
     webhooks_complete_since: datetime | None = None
+    # Paid orders of days that the sales report cannot have in full.
+    sales_not_compared: int = 0
 
     def add(self, subject: str, findings: Sequence[Finding]) -> None:
         """Take in what was found about one subject."""
@@ -90,6 +92,7 @@ def as_dict(report: Report) -> dict[str, object]:
         "mails": report.mails_forgotten,
         "mails_until": _moment(report.mails_forgotten_until),
         "webhooks_processed_before": _moment(report.webhooks_complete_since),
+        "sales_of_orders": report.sales_not_compared,
     }
     return {
         "orders": report.orders.total(),
@@ -121,6 +124,10 @@ def as_text(report: Report) -> str:
     if report.mails_forgotten:
         until = f"{report.mails_forgotten_until:%F %T}"
         lines.append(f"  deleted on purpose: {report.mails_forgotten} mails of {until} and before (SHOP_MAIL_KEEP)")
+    if report.sales_not_compared:
+        lines.append(
+            f"  not compared: the sales of {report.sales_not_compared} orders, which the event log did not have in full"
+        )
     if report.demo_orders:
         lines.append(f"  not judged: {report.demo_orders} demo orders, of which no other service has heard")
     lines.append(_conclusion(report))

@@ -75,6 +75,15 @@ def webhooks(quiet: Quiet) -> Place:
     return Place("webhooks", "webhooks", "event_type = 'payment_intent.succeeded'", ("id",))
 
 
+def figures(quiet: Quiet, by: str) -> Place:
+    key = ("generation", "dimension", "day", "key", "currency")
+    return Place("reports", "figures", f"dimension = '{by}'", key)
+
+
+def reading(quiet: Quiet) -> Place:
+    return Place("reports", "log_partitions", "partition = 0", ("consumer_group", "partition"))
+
+
 def accounts(quiet: Quiet) -> Place:
     return Place("users", "users", "id = '123'", ("id",))
 

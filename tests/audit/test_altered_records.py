@@ -19,9 +19,11 @@ from tests.audit.quiet import (
     accounts,
     articles,
     events,
+    figures,
     lines,
     orders,
     payments,
+    reading,
     reservations,
     sales,
     settles,
@@ -84,6 +86,14 @@ ALTERED: dict[str, tuple[Callable[[Quiet], Place], Callable[[dict[str, Any]], An
     "webhook removed": (webhooks, removed, "the webhook store has no payment_intent.succeeded"),
     "webhook's amount": (webhooks, in_body("amount", 1), "has 1 minor units of eur"),
     "webhook's payment": (webhooks, in_body("id", "pi_other"), "is about payment pi_other"),
+    "day's sales removed": (lambda q: figures(q, "day"), removed, "the sales report has 0 orders of 0 pieces for 0"),
+    "day's revenue": (lambda q: figures(q, "day"), values(revenue_minor=100), "of 2 pieces for 1.00 EUR, the orders"),
+    "product's pieces": (
+        lambda q: figures(q, "product"),
+        values(quantity=3),
+        "sales of product 42: from",
+    ),
+    "customer's orders": (lambda q: figures(q, "customer"), values(orders=2), "sales to customer 123: from"),
     "account removed": (accounts, removed, "there is no account of its customer 123"),
     "account's address": (accounts, values(email="elsewhere@shop.test"), "the customer is elsewhere@shop.test"),
 }
@@ -166,4 +176,20 @@ async def test_refund_that_was_removed_doubled_or_altered_is_named(quiet: Quiet)
             await connection.execute(
                 sql("DELETE FROM refunds WHERE payment_intent = :paid_by"), {"paid_by": quiet.paid_by}
             )
+    await settles(quiet)
+
+
+async def test_sales_that_are_not_yet_read_are_no_difference(quiet: Quiet) -> None:
+    """While the sales report is behind the event log, what it lacks is in flight; it differs once all is read."""
+
+    def behind(row: dict[str, Any]) -> dict[str, Any]:
+        return {**row, "read": row["read"] - 1}
+
+    async with altered(quiet.shop, figures(quiet, "day"), values(revenue_minor=100)):
+        async with altered(quiet.shop, reading(quiet), behind):
+            report = await quiet.look()
+            assert report.exit_code == 0, as_text(report)
+            (entry,) = report.in_flight
+            assert entry.what == "1 entries of the event log are not yet read, and it is behind"
+        assert (await quiet.look()).exit_code == 1
     await settles(quiet)

@@ -1,0 +1,1 @@
+"""The sales report against the orders that were paid."""
