@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from shop.commands.processes import log_lag
 from shop.process_table import TABLE
 from shop.supervisor import state
 from shop.supervisor.ports import reachable
@@ -37,14 +38,22 @@ def status(env: Mapping[str, str], *, as_json: bool) -> tuple[str, bool]:
     healthy = bool(checked) and not broker and all(process.state is State.READY for process in checked)
     if as_json:
         processes = [dataclasses.asdict(process) for process in checked]
-        content = {"ready": healthy, "processes": processes, "broker": broker, "queues": _queues(env, data_dir)}
+        content = {
+            "ready": healthy,
+            "processes": processes,
+            "broker": broker,
+            "queues": _queues(env, data_dir),
+            "event_log": {"reports": log_lag.progress(env) if checked else None},
+        }
         return json.dumps(content, indent=2), healthy
     if not checked:
         return f"no shop was started in {data_dir.absolute()}; set SHOP_DATA_DIR to look elsewhere", healthy
     rows = [("process", "state", "pid", "port", "restarts"), *(_row(process) for process in checked)]
     lines = [f"{row[0]:<18} {row[1]:<9} {row[2]:>8}  {row[3]:<12} {row[4]:>8}" for row in rows]
     waiting = [f"queue {_words(queue)}" for queue in _queues(env, data_dir) or [] if _waits(queue)]
-    return "\n".join([*lines, *([f"broker: {broker}"] if broker else []), *waiting]), healthy
+    behind = log_lag.words(log_lag.progress(env) or ())
+    notes = [f"broker: {broker}" if broker else "", f"event log: {behind}" if behind else ""]
+    return "\n".join([*lines, *filter(None, notes), *waiting]), healthy
 
 
 def _configured(env: Mapping[str, str], name: str) -> str:
