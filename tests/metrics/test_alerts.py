@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import signal
+import sqlite3
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
-import yaml
+import websockets
 
+from chassis.broker import connect
+from chassis.broker.event_log import EventLog
+from chassis.broker.port import Topology
+from chassis.settings import TOPOLOGY
 from partners import senders
 from shop.fault.links.proxy import LinkSpec, proxying
 from shop.fault.links.toxics import parse
 from shop.process_table import TABLE
-from tests.metrics.scraping import ALERTS, prometheus, rules
+from tests.metrics.scraping import answer, prometheus, rules
 from tests.metrics.test_queries import shop_with_metrics
+from tests.notifier.conftest import an_event
 from tests.shop import Shop, free_ports
 from tests.waiting import eventually
 
@@ -29,6 +38,8 @@ pytestmark = [
 FREELY = {"SHOP_CLIENT_RATE_LIMIT": "100000/minute", "SHOP_USER_RATE_LIMIT": "100000/minute"}
 # How often what has to go on for an alert's whole `for` is done.
 _PAUSE = 0.2
+# Clients that stop reading at once, and how often: more than 300 in five minutes.
+_CROWD, _CROWDS = 35, 10
 
 
 async def fires(http: httpx.AsyncClient, names: set[str], within: float = 400) -> None:
@@ -40,35 +51,6 @@ async def fires(http: httpx.AsyncClient, names: set[str], within: float = 400) -
         return True
 
     await eventually(firing, within=within)
-
-
-async def fires_by_simulation(
-    name: str, series: Mapping[str, str], folder: Path, *, labels: Mapping[str, str] | None = None, value: str = ""
-) -> None:
-    """Prometheus's own simulation of these series, a value every 15 s, has this alert fire after 10 minutes."""
-    (rule,) = [rule for rule in rules() if rule["alert"] == name]
-    labels = labels or {}
-    filled = {key: _filled(text, labels, value) for key, text in rule["annotations"].items()}
-    expected = {"exp_labels": {**rule["labels"], **labels}, "exp_annotations": filled}
-    case = {
-        "interval": "15s",
-        "input_series": [{"series": each, "values": values} for each, values in series.items()],
-        "alert_rule_test": [{"eval_time": "10m", "alertname": name, "exp_alerts": [expected]}],
-    }
-    (folder / "rules.yml").write_text(yaml.safe_dump({"rule_files": [str(ALERTS)], "tests": [case]}))
-    process = await asyncio.create_subprocess_exec(
-        *("promtool", "test", "rules", str(folder / "rules.yml")),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    out, _ = await asyncio.wait_for(process.communicate(), 60)
-    assert process.returncode == 0, out.decode()
-
-
-def _filled(text: str, labels: Mapping[str, str], value: str) -> str:
-    for key, found in labels.items():
-        text = text.replace(f"{{{{ $labels.{key} }}}}", found)
-    return text.replace("{{ $value }}", value)
 
 
 @asynccontextmanager
@@ -146,24 +128,82 @@ async def test_without_the_broker(tmp_path: Path) -> None:
 
 
 async def test_with_readers_that_have_stopped(tmp_path: Path) -> None:
-    """By Prometheus's own simulation, two clients a second that are closed because they do not read.
+    """Hundreds of clients stop reading while large events are sent to them: each is closed, and an alert fires."""
+    async with (
+        shop_with_metrics(tmp_path, {**FREELY, "SHOP_NOTIFIER_BACKLOG": str(64 << 10)}) as shop,
+        prometheus(shop, tmp_path) as http,
+    ):
+        url = f"{shop.address('SHOP_NOTIFIER_URL').replace('http', 'ws', 1)}/notifications?token={await shop.token()}"
+        broker = await connect(f"embedded:{tmp_path / 'broker.sqlite'}", Topology.load(TOPOLOGY))
+        try:
+            for number in range(1, _CROWDS + 1):
+                await _stop_reading(url, broker.log, await_drops=partial(_dropped, http, number * _CROWD))
+        finally:
+            await broker.close()
+        await fires(http, {"SlowReaders"})
 
-    That a client which takes nothing is closed and counted is tried in `tests/notifier`; hundreds of them a minute are
-    more than a test's machine carries beside them.
-    """
-    await fires_by_simulation("SlowReaders", {'notifier_drops_total{reason="too_slow"}': "0+30x40"}, tmp_path)
+
+async def _stop_reading(url: str, log: EventLog, *, await_drops: Callable[[], Awaitable[bool]]) -> None:
+    """A crowd of clients subscribes and reads no more; events are sent until the notifier has closed all of them."""
+    async with AsyncExitStack() as stack:
+        for _ in range(_CROWD):
+            client = await stack.enter_async_context(websockets.connect(url, max_queue=1, ping_interval=None))
+            stack.callback(client.transport.abort)
+            await client.send('{"action": "subscribe", "topics": ["order.*"]}')
+            await client.recv()
+
+        async def all_dropped() -> bool:
+            await log.append([an_event(filler="x" * 32_000) for _ in range(20)])
+            return await await_drops()
+
+        await eventually(all_dropped, within=120)
 
 
-async def test_with_a_group_that_does_not_read(tmp_path: Path) -> None:
-    """By Prometheus's own simulation, 600 events in each of two partitions that two copies show alike.
+async def _dropped(http: httpx.AsyncClient, count: int) -> bool:
+    found = await answer(http, 'sum(notifier_drops_total{reason="too_slow"})')
+    return bool(found) and float(found[0]["value"][1]) >= count
 
-    That the metric is what was not read is tried in `tests/contract/test_group_gauges.py`.
-    """
-    labels = {"process": "reports", "group": "sales"}
-    named = ",".join(f'{key}="{value}"' for key, value in labels.items())
-    shown = [f'{named},instance="{copy}",partition="{each}"' for copy in "ab" for each in range(2)]
-    series = {f"log_group_lag_events{{{each}}}": "600x40" for each in shown}
-    await fires_by_simulation("LogGroupLag", series, tmp_path, labels=labels, value="1200")
+
+async def test_with_a_copy_of_reports_that_is_frozen(tmp_path: Path) -> None:
+    """It keeps its partition of the log for as long as its lease is: the other copy shows how much waits."""
+    reports = next(spec for spec in TABLE if spec.name == "reports")
+    async with shop_with_metrics(tmp_path, FREELY, without=("reports",)) as shop, AsyncExitStack() as stack:
+        env = {**shop.around.of(reports), "SHOP_REPORTS_LEASE": "3600"}
+        frozen = await _copy_of_reports(stack, {**env, "SHOP_REPORTS_PORT": "0", "SHOP_METRICS_PORT": "0"})
+        await eventually(lambda: _is_read(tmp_path / "reports.sqlite"), within=60)
+        frozen.send_signal(signal.SIGSTOP)
+        await _copy_of_reports(stack, env)
+        http = await stack.enter_async_context(prometheus(shop, tmp_path))
+
+        async def behind() -> bool:
+            assert (await shop.place(("42", 1))).status_code == 202
+            found = await answer(http, "max(sum by (group) (log_group_lag_events))")
+            return bool(found) and float(found[0]["value"][1]) > 1_000
+
+        await eventually(behind, within=240)
+        await fires(http, {"LogGroupLag"})
+
+
+async def _copy_of_reports(stack: AsyncExitStack, env: Mapping[str, str]) -> asyncio.subprocess.Process:
+    """A process that serves, and is killed at the end."""
+    command = (sys.executable, "-m", "tests.reports.copy_process")
+    process = await asyncio.create_subprocess_exec(*command, env=dict(env), stdout=asyncio.subprocess.PIPE)
+
+    async def killed() -> None:
+        process.kill()
+        await process.wait()
+
+    stack.push_async_callback(killed)
+    assert process.stdout is not None
+    async with asyncio.timeout(60):
+        assert (await process.stdout.readline()).strip().isdigit()
+    return process
+
+
+def _is_read(database: Path) -> bool:
+    """Whether a copy has the log's partition."""
+    with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+        return bool(connection.execute("SELECT 1 FROM log_partitions WHERE owner != ''").fetchall())
 
 
 def test_all_alerts_are_tried() -> None:
