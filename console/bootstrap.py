@@ -20,6 +20,7 @@ from console.play.events import EventCalls
 from console.play.grpc_calls import GrpcCalls
 from console.play.http_calls import HttpCalls
 from console.play.listener import Listener
+from console.play.log_reading import LogReading
 from console.play.own_spans import client_telemetry
 from console.play.player import Play
 from console.play.streams import StreamCalls
@@ -39,6 +40,7 @@ class Settings(ProcessSettings):
     webhooks_url: str = "http://127.0.0.1:8002"
     notifier_url: str = "http://127.0.0.1:8001"
     catalog_address: str = "127.0.0.1:50052"
+    reports_address: str = "127.0.0.1:50058"
     # The ERP, and the development's mail server; empty where they are not to be called from here.
     legacy_soap_url: str = ""
     mail_url: str = ""
@@ -129,6 +131,7 @@ async def _playing(settings: Settings, store: TraceStore) -> AsyncIterator[Play]
                 StreamCalls(settings.notifier_url, trust, telemetry),
                 EventCalls(settings.broker(), settings.event_log_url, telemetry),
                 listener,
+                LogReading(settings.reports_address, settings.tls("console")),
                 secrets,
             )
         finally:

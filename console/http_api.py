@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import zlib
 from datetime import UTC, datetime, timedelta
@@ -194,8 +195,10 @@ class ConsoleApi:
         minutes = request.query_params.get("minutes_ago", "0")
         if not _MINUTES.fullmatch(minutes):
             raise invalid("the query cannot be understood", minutes_ago="must be a number from 0 to 15")
-        depths = await self._play.depths() if self._play is not None and minutes == "0" else []
-        return _json(topology(self._traffic, int(minutes), depths=depths))
+        if self._play is None or minutes != "0":
+            return _json(topology(self._traffic, int(minutes)))
+        depths, unread = await asyncio.gather(self._play.depths(), self._play.unread())
+        return _json(topology(self._traffic, 0, depths=depths, unread=unread))
 
     async def play(self, request: Request) -> Response:
         """Make a call for the page (`Call`), and return its answer and its trace."""

@@ -31,7 +31,7 @@ async function refresh() {
   }
 }
 
-function picture({ boxes, band, queues, arrows }) {
+function picture({ boxes, band, queues, arrows, unread }) {
   const [x, y, width, height] = band;
   const bottom = Math.max(...boxes.map((box) => box.at[1])) + HEIGHT + 20;
   return s(
@@ -41,7 +41,7 @@ function picture({ boxes, band, queues, arrows }) {
     s("text", { x: x + 10, y: y + 18, class: "name" }, "broker"),
     arrows.filter((arrow) => arrow.points).map(edge),
     queues.map(queue),
-    boxes.map((box) => node(box)),
+    boxes.map((box) => node(box, unread[box.name])),
   );
 }
 
@@ -73,13 +73,14 @@ const queue = ({ name, at: [x, y], ready, delayed, dead, consumers }) =>
     s("title", {}, `${name}: ${ready} ready, ${delayed} wait for a retry, ${dead} dead-lettered, consumers: ${consumers ?? "not told"}`),
   );
 
-const node = ({ name, at: [x, y], role }) =>
+// `unread`: entries of the event log that a process has not read yet.
+const node = ({ name, at: [x, y], role }, unread) =>
   s(
     "g",
     { class: "node" },
     s("rect", { x, y, width: WIDTH, height: HEIGHT, rx: 6 }),
     s("text", { x: x + WIDTH / 2, y: y + 22, "text-anchor": "middle", class: "name" }, name),
-    s("text", { x: x + WIDTH / 2, y: y + 40, "text-anchor": "middle", class: "label" }, role),
+    s("text", { x: x + WIDTH / 2, y: y + 40, "text-anchor": "middle", class: "label" }, unread ? `${unread} events not read` : role),
   );
 
 const facts = (arrow) =>

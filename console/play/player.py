@@ -26,6 +26,7 @@ from console.play.events import EventCalls
 from console.play.grpc_calls import GrpcCalls
 from console.play.http_calls import HttpCalls
 from console.play.listener import Listener
+from console.play.log_reading import LogReading
 from console.play.streams import StreamCalls
 
 _ORDER = b'{"items": [{"product_id": "42", "quantity": 1}]}'
@@ -46,6 +47,7 @@ class Play:
         streams: StreamCalls,
         events: EventCalls,
         listener: Listener,
+        reading: LogReading,
         secrets: Mapping[str, str],
     ) -> None:
         self._telemetry = telemetry
@@ -54,12 +56,17 @@ class Play:
         self._streams = streams
         self._events = events
         self._listener = listener
+        self._reading = reading
         self._secrets = secrets
         self._tokens: dict[str, str] = {}
 
     async def depths(self) -> list[QueueDepth]:
         """How much waits in each queue; empty where this process has no broker or it does not answer."""
         return await self._events.depths()
+
+    async def unread(self) -> int | None:
+        """Entries of the event log that reports has not read; None where it does not answer."""
+        return await self._reading.unread()
 
     async def make(self, call: Call) -> dict[str, Any]:
         """The answer, with the id of its trace. Raises INVALID_INPUT, or UPSTREAM_UNAVAILABLE without one."""

@@ -33,13 +33,18 @@ def picture() -> dict[str, Any]:
 
 
 def topology(
-    history: TrafficHistory, minutes_ago: int, now: float | None = None, depths: Sequence[QueueDepth] = ()
+    history: TrafficHistory,
+    minutes_ago: int,
+    now: float | None = None,
+    depths: Sequence[QueueDepth] = (),
+    unread: int | None = None,
 ) -> dict[str, Any]:
     """The picture with, for each arrow, what went over it in the minute that ended `minutes_ago` minutes ago.
 
     `rate` is hops a second, `p50_ms` and `p95_ms` how long they took (for the broker's arrows: how long they waited).
     `breaker_open` says that the last of these calls was not made. Arrows that the picture does not have come without
-    points. `depths` are the queues' as they are now; a broker without a queue's consumers leaves null.
+    points. `depths` are the queues' as they are now; a broker without a queue's consumers leaves null. `unread` entries
+    of the event log have not been read by reports now; null where that is not known.
     """
     until = (time.time() if now is None else now) - 60 * min(max(0, minutes_ago), _MAX_MINUTES)
     traffic = history.until(until)
@@ -59,7 +64,14 @@ def topology(
         for name, at in drawn["queues"].items()
         if (depth := known.get(name)) is not None
     ]
-    return {"boxes": drawn["boxes"], "band": drawn["band"], "queues": queues, "arrows": arrows, "until": until}
+    return {
+        "boxes": drawn["boxes"],
+        "band": drawn["band"],
+        "queues": queues,
+        "arrows": arrows,
+        "until": until,
+        "unread": {"reports": unread},
+    }
 
 
 def _arrow(arrow: Arrow, points: Any, traffic: Traffic) -> dict[str, Any]:

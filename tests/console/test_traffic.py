@@ -72,6 +72,7 @@ def test_an_open_breaker_is_marked() -> None:
         depths = [QueueDepth("order-mail", ready=2, delayed=1, dead=3)]
         found = topology(history, 0, now=BEGAN + 30, depths=depths)
         assert [(each["name"], each["ready"], each["dead"]) for each in found["queues"]] == [("order-mail", 2, 3)]
+        assert found["unread"] == {"reports": None}
         return [each["breaker_open"] for each in found["arrows"] if each["count"]]
 
     assert marked() == [True]

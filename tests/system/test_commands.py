@@ -187,6 +187,21 @@ async def test_queues_and_pages_are_shown(shop: RealShop) -> None:
     assert 'Did you mean "mails"?' in (await run(shop, "open", "mail"))[2]
 
 
+async def test_status_and_the_map_show_how_far_the_event_log_was_read(shop: RealShop) -> None:
+    """By partition, and in all; a group that has read everything has nothing unread."""
+    assert (await shop.place(("42", 1))).status_code == 202
+
+    async def read() -> bool:
+        code, out, _ = await run(shop, "status", "--json")
+        partitions = json.loads(out)["event_log"]["reports"]
+        assert (code, [(each["partition"], each["unread"]) for each in partitions]) == (0, [(0, 0)])
+        async with httpx.AsyncClient(base_url=shop.address("SHOP_CONSOLE_URL"), trust_env=False) as http:
+            assert (await http.get("/api/topology")).json()["unread"] == {"reports": 0}
+        return True
+
+    await eventually(read, within=60)
+
+
 async def test_healthy_says_yes_or_no(shop: RealShop) -> None:
     """`shop healthy` prints what its exit code says."""
     assert await run(shop, "healthy", "orders") == (0, "orders is healthy\n", "")

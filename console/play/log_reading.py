@@ -1,0 +1,50 @@
+"""How much of the event log reports has not read, for the page's map."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from chassis.auth.identity import no_token
+from chassis.auth.tls import Tls
+from chassis.errors import ShopError
+from chassis.grpc.client import Client, connect
+from chassis.observability.tracing import Telemetry
+from protos.shop.reports.v1.reports_pb2 import GetProgressRequest
+from protos.shop.reports.v1.reports_pb2_grpc import ReportServiceStub
+
+log = logging.getLogger(__name__)
+
+_TIMEOUT = 2.0
+_EVERY = 4.0
+
+
+class LogReading:
+    """Calls reports at most every few seconds, in no trace: the page's own calls would be most of what it shows."""
+
+    def __init__(self, address: str, tls: Tls | None) -> None:
+        self._address = address
+        self._tls = tls
+        self._unread: int | None = None
+        self._ask_again = 0.0
+
+    async def unread(self) -> int | None:
+        """Entries that are not in the sales report yet; None where reports does not answer."""
+        if time.monotonic() >= self._ask_again:
+            self._ask_again = time.monotonic() + _EVERY
+            try:
+                async with self._stub() as (client, stub):
+                    answer = await client.call(stub.GetProgress, GetProgressRequest())
+                self._unread = sum(each.unread for each in answer.partitions)
+            except ShopError as error:
+                log.warning("how far the event log was read is not known", extra={"reason": str(error)})
+                self._unread = None
+        return self._unread
+
+    @asynccontextmanager
+    async def _stub(self) -> AsyncIterator[tuple[Client, ReportServiceStub]]:
+        client = Client("reports", Telemetry("console", sample_ratio=0), token=no_token, timeout=_TIMEOUT)
+        async with connect(self._address, tls=self._tls) as channel:
+            yield client, ReportServiceStub(channel)
