@@ -13,8 +13,11 @@ import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
 
 import aiohttp
+import orjson
 import uvloop
 
 from bench.events_bare import Deliver, Log, Take, bare
@@ -24,12 +27,15 @@ from chassis.broker import connect
 from chassis.broker.event_log import START
 from chassis.broker.port import Broker, Event, Topology
 from chassis.broker.retention import Retention
+from services.reports import bootstrap
 
 # No queues: what is measured is the log.
 TOPOLOGY = Topology("bench.events", "event-log", {})
 # Nothing is pruned while it is measured.
 RETENTION = Retention(events=10_000_000)
 ORDERS = 1_000
+# Seconds: short, so that copies of reports soon have their shares.
+LEASE = 2.0
 
 
 class Ours:
@@ -69,6 +75,38 @@ def events(first: int, count: int) -> list[Event]:
     return [an_event(number, subject=f"order-{number % ORDERS:04}") for number in range(first, first + count)]
 
 
+def sales(first: int, count: int) -> list[Event]:
+    """Two events of each of so many orders: what was ordered, and that it was paid."""
+    made = []
+    for number in range(first, first + count):
+        order_id = f"sold-{number:08}"
+        line = {"product_id": "42", "name": "Keyboard", "quantity": 1, "unit_price": "89.00"}
+        whole = {"order_id": order_id, "user_id": "123", "items": [line], "total": "89.00", "currency": "EUR"}
+        placed = replace(
+            an_event(number, order_id), id=f"placed-{number}", type="order.placed", data=orjson.dumps(whole)
+        )
+        made += [placed, an_event(number, order_id)]
+    return made
+
+
+async def reports(url: str, folder: str) -> None:
+    """A copy of reports, until stdin ends."""
+    kafka = url.startswith("kafka:")
+    settings = bootstrap.Settings(
+        data_dir=Path(folder),
+        broker_url=f"embedded:{folder}/queues.sqlite" if kafka else url,
+        event_log_url=url if kafka else "",
+        reports_port=0,
+        reports_lease=LEASE,
+        otlp_url="",
+        log_level="error",
+    )
+    async with bootstrap.run(settings):
+        say("ready")
+        async for _ in heard():
+            pass
+
+
 async def log(side: str, url: str, folder: str) -> None:
     """Append and read as the lines say."""
     opened: Log = bare(url) if side == "bare" else await Ours.open(url, folder)
@@ -78,8 +116,8 @@ async def log(side: str, url: str, folder: str) -> None:
         say("ready")
         async for command, *numbers in heard():
             count = int(numbers[0])
-            if command == "append":
-                made = events(number, count)
+            if command in ("append", "sell"):
+                made = events(number, count) if command == "append" else sales(number, count)
                 number += count
                 say(*await _append(opened, made, int(numbers[1])))
             else:
@@ -139,7 +177,9 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["log", side, url, folder]:
             uvloop.run(log(side, url, folder))
+        case ["reports", url, folder]:
+            uvloop.run(reports(url, folder))
         case ["client", token, *ports]:
             uvloop.run(client(token, ports))
         case _:
-            sys.exit("log ours|bare URL FOLDER | client TOKEN PORT…")
+            sys.exit("log ours|bare URL FOLDER | reports URL FOLDER | client TOKEN PORT…")

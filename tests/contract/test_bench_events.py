@@ -47,6 +47,7 @@ def test_each_log_is_measured_beside_its_library(
         assert turns == {"append": 2, "tail": 2, "catch-up": events.READS}
         assert all(len(kinds[each]["floor"]) == turns[each] for each in events.KINDS)
     assert {count: len(rates) for count, rates in found["copies"][name].items()} == dict.fromkeys("123", events.READS)
+    assert {count: len(rates) for count, rates in found["reports"][name].items()} == dict.fromkeys("123", events.READS)
     assert capsys.readouterr().out.count("bar >= 0.6") == 3 * len(adapter["partitions"])
 
 
