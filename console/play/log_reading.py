@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from chassis.auth.identity import no_token
 from chassis.auth.tls import Tls
@@ -44,7 +45,7 @@ class LogReading:
         return self._unread
 
     @asynccontextmanager
-    async def _stub(self) -> AsyncIterator[tuple[Client, ReportServiceStub]]:
+    async def _stub(self) -> AsyncIterator[tuple[Client, Any]]:
         client = Client("reports", Telemetry("console", sample_ratio=0), token=no_token, timeout=_TIMEOUT)
         async with connect(self._address, tls=self._tls) as channel:
             yield client, ReportServiceStub(channel)
