@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from shop.commands.processes.log_lag import words
 from shop.commands.processes.status import status
 from shop.errors import Refused
 from shop.fault.faults.grammar import parse
@@ -91,3 +92,10 @@ def test_a_look_does_not_keep_a_shop_from_starting(tmp_path: Path) -> None:
     fcntl.flock(looking, fcntl.LOCK_SH)
     threading.Timer(0.05, os.close, [looking]).start()
     os.close(lock.hold(tmp_path))
+
+
+def test_what_waits_in_the_event_log_is_said_by_partition() -> None:
+    """In all and by partition; nothing where everything was read."""
+    read = [{"partition": 0, "read": 9, "unread": 5}, {"partition": 1, "read": 9, "unread": 0}]
+    assert words(read) == "reports has not read 5 entries (partition 0: 5)"
+    assert words(read[1:]) == ""

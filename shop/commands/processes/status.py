@@ -8,7 +8,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -43,7 +43,7 @@ def status(env: Mapping[str, str], *, as_json: bool) -> tuple[str, bool]:
             "processes": processes,
             "broker": broker,
             "queues": _queues(env, data_dir),
-            "event_log": {"reports": log_lag.progress(env) if checked else None},
+            "event_log": {"reports": _unread(env, checked)},
         }
         return json.dumps(content, indent=2), healthy
     if not checked:
@@ -51,7 +51,7 @@ def status(env: Mapping[str, str], *, as_json: bool) -> tuple[str, bool]:
     rows = [("process", "state", "pid", "port", "restarts"), *(_row(process) for process in checked)]
     lines = [f"{row[0]:<18} {row[1]:<9} {row[2]:>8}  {row[3]:<12} {row[4]:>8}" for row in rows]
     waiting = [f"queue {_words(queue)}" for queue in _queues(env, data_dir) or [] if _waits(queue)]
-    behind = log_lag.words(log_lag.progress(env) or ())
+    behind = log_lag.words(_unread(env, checked) or ())
     notes = [f"broker: {broker}" if broker else "", f"event log: {behind}" if behind else ""]
     return "\n".join([*lines, *filter(None, notes), *waiting]), healthy
 
@@ -86,6 +86,12 @@ def _queues(env: Mapping[str, str], data_dir: Path) -> list[dict[str, Any]] | No
         return asyncio.run(ask())
     except (BrokerUnavailable, TimeoutError):
         return None
+
+
+def _unread(env: Mapping[str, str], checked: Sequence[ProcessState]) -> list[dict[str, int]] | None:
+    """How far reports has read the event log; None where it is not there."""
+    ready = any(process.name == "reports" and process.state is State.READY for process in checked)
+    return log_lag.progress(env) if ready else None
 
 
 def _backlog(depth: QueueDepth) -> dict[str, Any]:
