@@ -278,7 +278,7 @@ def _shared(database: sqlite3.Connection, copies: int) -> bool:
     """Whether each copy has its share of the partitions."""
     owners = database.execute("SELECT owner, count(*) FROM log_partitions GROUP BY owner").fetchall()
     counts = [count for owner, count in owners if owner]
-    return len(counts) == len(owners) == min(copies, sum(counts)) > 0 and max(counts) - min(counts) <= 1
+    return bool(len(counts) == len(owners) == min(copies, sum(counts)) > 0 and max(counts) - min(counts) <= 1)
 
 
 def _wait(condition: Callable[[], bool]) -> None:

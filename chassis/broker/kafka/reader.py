@@ -27,8 +27,6 @@ from chassis.broker.port import BrokerUnavailable
 
 logger = logging.getLogger(__name__)
 
-_Record = ConsumerRecord[bytes, bytes]
-
 LOG = "k"
 READ_BATCH_SIZE = 500
 ATTACH_TIMEOUT = 15.0
@@ -58,7 +56,7 @@ class LogSubscription:
             fetch_max_wait_ms=FETCH_WAIT_MS,
             metadata_max_age_ms=1_000,
         )
-        self._records: deque[_Record] = deque()
+        self._records: deque[ConsumerRecord[bytes, bytes]] = deque()
         # Per partition, the offset of the next record to be fetched.
         self._next: list[int] = []
         # The partitions of a share of the log; None for all, with those that are added.
@@ -153,7 +151,7 @@ class LogSubscription:
     def _is_finished(self) -> bool:
         return self._upto is not None and self.position.includes(self._upto)
 
-    def _entry(self, record: _Record) -> LogEntry | None:
+    def _entry(self, record: ConsumerRecord[bytes, bytes]) -> LogEntry | None:
         """The record as an entry; None for one beyond the end, and for what is no event."""
         partition, number = record.partition, record.offset + 1
         if self._upto is not None and not self._upto.has(partition, number):
@@ -252,7 +250,7 @@ class LogSubscription:
         return TopicPartition(self._address.topic, index)
 
 
-def _merged(batches: Sequence[Sequence[_Record]]) -> Iterable[_Record]:
+def _merged(batches: Sequence[Sequence[ConsumerRecord[bytes, bytes]]]) -> Iterable[ConsumerRecord[bytes, bytes]]:
     """All records, beside one another as they were appended; each partition's stay in their order.
 
     A record counts as no older than the one before it in its partition, whatever the writers' clocks said.
