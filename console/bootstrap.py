@@ -24,6 +24,7 @@ from console.play.log_reading import LogReading
 from console.play.own_spans import client_telemetry
 from console.play.player import Play
 from console.play.streams import StreamCalls
+from console.served_hosts import Names, ServedHosts
 from console.store import Bounds, TraceStore
 from console.views.audit import Audits
 from console.views.breaking import Breaking
@@ -35,6 +36,9 @@ class Settings(ProcessSettings):
     console_port: int = 8003
     # OTLP over gRPC.
     console_otlp_port: int = 4317
+    # Further names under which the page may be opened, comma-separated: without sign-in, it answers only under
+    # addresses, localhost and names without a dot (DNS rebinding).
+    console_hosts: Names = ()
     # Whom the page may call, in development.
     gateway_url: str = "http://127.0.0.1:8000"
     webhooks_url: str = "http://127.0.0.1:8002"
@@ -98,7 +102,11 @@ async def run(settings: Settings | None = None) -> AsyncIterator[Running]:
             tap=tap,
         )
         port = await stack.enter_async_context(
-            serve_http(Identified(api.app()), host=settings.host, port=settings.console_port)
+            serve_http(
+                ServedHosts(Identified(api.app()), settings.console_hosts),
+                host=settings.host,
+                port=settings.console_port,
+            )
         )
         yield Running(port)
 
