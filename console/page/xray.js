@@ -45,6 +45,9 @@ const name = () => `order-${view.summary?.order_id ?? view.id ?? "none"}`;
 async function place() {
   const button = $("#place-order");
   button.disabled = true;
+  // What is shown is not the new order yet, and that one has not settled.
+  const { settled } = $("#order").dataset;
+  delete $("#order").dataset.settled;
   try {
     const answer = await api.call({
       target: "gateway",
@@ -58,6 +61,7 @@ async function place() {
     open(answer.trace_id);
   } catch (error) {
     $("#summary").textContent = error.message;
+    if (settled) $("#order").dataset.settled = settled;
   } finally {
     button.disabled = false;
   }
