@@ -141,7 +141,8 @@ async def test_no_path_is_redirected(ports: Ports, server: str) -> None:
     """A path with one slash more is another path: nothing leads to the host that a request names."""
     for target in (_READ_ONLY[server].rstrip("/") + "/x/", "/webhooks/stripe/", "/api/traces/", "/mails/"):
         found = await answer(ports[server], request(target, host="evil.example"))
-        assert found.status == 404
+        # The console is not served under such a name at all.
+        assert found.status == (403 if server == "console" else 404)
         assert "location" not in found.headers
 
 
