@@ -18,7 +18,8 @@ async def test_a_fresh_run_draws_the_same(tmp_path: Path) -> None:
     async with shop_in_one_loop(tmp_path, {"SHOP_REQUEST_BUDGET": "60", "SHOP_PAYMENT_DELAY": "5"}) as shop:
         env = {**shop.around.shared, "SHOP_DATA_DIR": str(tmp_path)}
         text = await asyncio.to_thread(lambda: sequences.document(sequences.Driver(env)))
-    assert text == sequences.DOCUMENT.read_text()
+    # Line by line, so that a failure names the first that differs.
+    assert text.splitlines() == sequences.DOCUMENT.read_text().splitlines()
 
 
 def hop(
