@@ -30,7 +30,7 @@ from chassis.errors import ShopError
 from mcp_server.caller import Call, Shop, gateway, told_to_readers
 
 MAX_SUBSCRIPTIONS = 1_000
-# Of one user, so that nobody takes them all.
+# Of one user, so that one user cannot take them all.
 MAX_OF_A_USER = 50
 _MAX_URIS = 100
 _SCHEMES = {"order": "order://", "product": "product://"}

@@ -54,7 +54,7 @@ def consent_page(client: Client, asked: Parameters, *, status: int = 200, wrong:
 def _warning(redirect_uri: str) -> str:
     if urlsplit(redirect_uri).hostname in _LOOPBACK:
         return "That is a program on this computer, and any program here may use that name: did you start it just now?"
-    return "Nobody has checked the name: allow it if you know that address and came from there."
+    return "The name has not been checked: allow it if you know that address and came from there."
 
 
 def refusal_page(reason: str, status: int = 400) -> Response:

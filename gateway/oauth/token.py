@@ -81,7 +81,7 @@ async def register(request: Request) -> Response:
 
 
 async def _registered(request: Request) -> Response:
-    base_url(request.scope, request.app.state.public_url)  # where there is none, nobody can sign in
+    base_url(request.scope, request.app.state.public_url)  # without one no client can sign its user in
     try:
         wanted = ClientMetadata.model_validate(json_text.parsed(await request.body()))
     except (ValidationError, ValueError, RecursionError) as error:

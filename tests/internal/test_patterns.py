@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 # All but `protos` and `tools`, which read only files of our own.
 PACKAGES = (
     *("chassis", "console", "gateway", "graphql_server", "legacy_soap", "lessons"),
-    *("partners", "services", "shop", "webhooks"),
+    *("mcp_server", "partners", "services", "shop", "webhooks"),
 )
 _MATCHING = frozenset({"compile", "match", "fullmatch", "search", "findall", "finditer", "sub", "subn", "split"})
 _FROM_THE_START = frozenset({"match", "fullmatch"})
