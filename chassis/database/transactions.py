@@ -24,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
 from chassis.database.locks import advisory_lock, file_lock
+from chassis.database.write_ahead_log import use_write_ahead_log
 
 # How long SQLite waits for another process's transaction.
 _BUSY_MILLISECONDS = 5_000
@@ -229,9 +230,9 @@ class _Postgresql:
 def prepare_sqlite(connection: Any, *pragmas: str) -> None:
     """Make a driver's new connection durable and strict, and able to do what PostgreSQL can."""
     connection.isolation_level = None  # we begin transactions ourselves
+    use_write_ahead_log(connection)
     cursor = connection.cursor()
     for pragma in (
-        "journal_mode = WAL",
         "synchronous = FULL",  # a commit is on the disk when it returns
         f"busy_timeout = {_BUSY_MILLISECONDS}",
         "foreign_keys = ON",

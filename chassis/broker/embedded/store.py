@@ -17,6 +17,7 @@ from chassis.broker import cloudevents
 from chassis.broker.event_log import LogEntry, Position
 from chassis.broker.port import DeadLetter, Event, QueueDepth, QueuedEvent
 from chassis.broker.retention import Retention
+from chassis.database.write_ahead_log import use_write_ahead_log
 from chassis.retention import Deleted, Kept
 from chassis.retention import Retention as TableRetention
 
@@ -91,7 +92,7 @@ class Look:
 
 def prepare(connection: sqlite3.Connection) -> None:
     """Put a new connection into WAL mode and create what is missing."""
-    connection.execute("PRAGMA journal_mode = WAL")
+    use_write_ahead_log(connection)
     connection.execute("BEGIN IMMEDIATE")
     _upgrade(connection)
     for statement in SCHEMA.split(";"):

@@ -21,6 +21,7 @@ from typing import TypeVar
 import orjson
 
 from chassis.database.batching import Batcher
+from chassis.database.write_ahead_log import use_write_ahead_log
 from webhooks.incoming.domain import Webhook
 from webhooks.incoming.intake.bounds import BATCH_SIZE, answered
 
@@ -122,7 +123,7 @@ async def sqlite_intake(path: str) -> AsyncIterator[SqliteIntake]:
 def _open(path: str) -> sqlite3.Connection:
     # A statement for each size of a group, prepared once; no waiting for locks but ours, below.
     connection = sqlite3.connect(path, timeout=0, isolation_level=None, cached_statements=BATCH_SIZE + 8)
-    connection.execute("PRAGMA journal_mode = WAL")
+    use_write_ahead_log(connection)
     connection.execute("PRAGMA synchronous = FULL")  # a commit is on the disk when it returns
     connection.execute(f"PRAGMA wal_autocheckpoint = {MAX_LOG}")
     return connection
