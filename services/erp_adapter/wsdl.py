@@ -36,11 +36,12 @@ class Wsdl:
     async def envelopes(self) -> Envelopes:
         """Raises ERP_CONTRACT_CHANGED, `ValueError` for a WSDL that cannot be used, and what `fetch` raises."""
         if self._changed:
+            self.doubt()  # whoever repaired the contract should not have to wait for the next regular look
             raise _contract_changed(self._changed)
         return self._envelopes or await self._look()
 
     def doubt(self) -> None:
-        """Have `watch` look now: an answer was not what it should be."""
+        """Have `watch` look now: an answer was not what it should be, or may be again."""
         self._doubtful.set()
 
     async def watch(self, every: float, tell: Callable[[bool], Awaitable[None]]) -> None:

@@ -15,6 +15,7 @@ from aiohttp import web
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
+from chassis.errors import ShopError
 from chassis.grpc.client import connect
 from legacy_soap.bootstrap import Running, running
 from legacy_soap.bootstrap import Settings as TheirSettings
@@ -98,14 +99,14 @@ class Adapter:
 
 
 @asynccontextmanager
-async def adapter(port: int) -> AsyncIterator[Adapter]:
+async def adapter(port: int, *, check: float = 0.05) -> AsyncIterator[Adapter]:
     async with stub_users() as users_address:
         settings = Settings(
             erp_adapter_port=0,
             legacy_soap_url=f"http://127.0.0.1:{port}/",
             users_address=users_address,
             otlp_url="",
-            legacy_soap_contract_check=0.05,
+            legacy_soap_contract_check=check,
         )
         async with run(settings) as process, connect(f"127.0.0.1:{process.port}") as channel:
             yield Adapter(channel)
@@ -172,6 +173,22 @@ async def test_an_erp_that_has_drifted_before_the_start_is_not_used(front: Front
     async with adapter(front.port) as erp:
         assert (await erp.shop.refused("GetStockLevels", LEVELS)).code == "ERP_CONTRACT_CHANGED"
         await eventually(erp.not_serving)
+
+
+async def test_a_call_notices_that_the_contract_is_back(front: Front) -> None:
+    """Calls that are refused have the WSDL looked at within a second or two, long before the next regular look."""
+    front.change = (b'name="AsOfTime"', b'name="AsOfClock"')
+    async with adapter(front.port, check=600.0) as erp:
+        assert (await erp.shop.refused("GetStockLevels", LEVELS)).code == "ERP_CONTRACT_CHANGED"
+        front.change = None
+        await eventually(lambda: served(erp))
+
+
+async def served(erp: Adapter) -> bool:
+    try:
+        return await erp.shop.levels("42") == {"42": 100}
+    except ShopError:
+        return False
 
 
 async def test_an_erp_that_is_away_has_not_drifted(front: Front) -> None:
