@@ -194,7 +194,7 @@ def _single(words: list[str], seconds: float, command: str) -> None:
             undone = fault.end()
         typer.echo(f"undone: {undone}")
     met = fault.met()
-    typer.echo("what it met is counted only with `shop up --lab`" if met is None else f"it met {met}")
+    typer.echo("what it met was not counted; `shop up --lab` counts more" if met is None else f"it met {met}")
     raise typer.Exit(code)
 
 

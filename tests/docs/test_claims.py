@@ -13,7 +13,8 @@ import pytest
 from protos import contract_checks
 from shop.process_table import TABLE
 from tests.shop import Shop, free_ports
-from tests.system.real_shop import real_shop
+from tests.system.real_shop import RealShop, real_shop
+from tests.waiting import eventually
 from tools.docs import claims as tool
 
 ROOT = Path(__file__).parents[2]
@@ -96,6 +97,12 @@ class Terminal:
         return output.decode(errors="replace")
 
 
+async def recovered(shop: RealShop) -> bool:
+    """Whether nothing is left of what the last command broke: no process that starts, no breaker that is open."""
+    answer = await shop.http.get("/v1/products/42/availability")
+    return shop.all_ready() and answer.status_code == 200 and answer.json()["stale"] is False
+
+
 @pytest.mark.system
 @pytest.mark.timeout(900)
 async def test_each_command_prints_what_it_promises(tmp_path: Path) -> None:
@@ -118,6 +125,7 @@ async def test_each_command_prints_what_it_promises(tmp_path: Path) -> None:
                     group.create_task(run(command))
         for command in commands:
             if ALONE.search(command):
+                await eventually(lambda: recovered(shop), within=60)
                 await run(command)
     wrong = [
         f"{claim.says}: wanted {claim.see}, saw\n{printed[claim.command][-3000:]}"

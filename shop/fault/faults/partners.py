@@ -46,7 +46,8 @@ class ErpFault:
         if amount:
             self._faults["delay_ms"] = _milliseconds(amount)
         self._url = f"{ground.env['SHOP_LEGACY_SOAP_URL'].rstrip('/')}/_faults"
-        self._met = 0
+        # None until the ERP has said how many.
+        self._met: int | None = None
         self._ended = False
         self._guard: Guard | None = None
 
@@ -67,7 +68,8 @@ class ErpFault:
         finally:
             if self._guard is not None:
                 self._guard.dismiss()
-        return f"the ERP answers as before; {self._met} calls were met"
+        met = "it did not say how many calls were met" if self._met is None else f"{self._met} calls were met"
+        return f"the ERP answers as before; {met}"
 
     def met(self) -> int | None:
         """Calls that the ERP answered that way, by its own count."""
