@@ -3,7 +3,7 @@
 On each engine: a closed loop for what it can take, an open loop at 70 % of that (or at `--rate`) for what an order
 waits, then shorter runs that count: processor samples (py-spy) and fsyncs (strace). Everything shares this machine's
 cores with the load, every trace is recorded. Rates say little on a busy machine; the processor time of an order does,
-and so does what it is beside its floor: the same hops done bare. Exit code 1 when a bar is missed.
+and so does what it is beside its floor: the same hops done bare. As in production, messages are not captured. Exit code 1 when a bar is missed.
 """
 
 from __future__ import annotations
@@ -257,6 +257,7 @@ def main() -> int:
     parser.add_argument("--connections", type=int, default=load.CONNECTIONS, help="of the closed loop")
     parser.add_argument("--only", choices=("embedded", "servers"), help="one engine")
     parser.add_argument("--sampling", type=float, default=1.0, help="share of the traces that are recorded")
+    parser.add_argument("--capture", action="store_true", help="capture messages, too, as development does")
     parser.add_argument("--postgres", default=os.environ.get("TEST_POSTGRES_URL", POSTGRES_URL))
     parser.add_argument("--rabbitmq", default=os.environ.get("TEST_RABBITMQ_URL", RABBITMQ_URL))
     arguments = parser.parse_args()
@@ -279,7 +280,8 @@ def main() -> int:
 
 
 def _on(engine: Engine, arguments: argparse.Namespace) -> Result:
-    settings = {"SHOP_TRACE_SAMPLE_RATIO": str(arguments.sampling), **engine.settings}
+    recorded = {"SHOP_TRACE_SAMPLE_RATIO": str(arguments.sampling), "SHOP_CAPTURE": str(arguments.capture).lower()}
+    settings = {**recorded, **engine.settings}
     with fresh_shop(**settings) as shop:
         return uvloop.run(measure(shop, engine, arguments))
 
