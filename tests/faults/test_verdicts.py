@@ -140,6 +140,22 @@ def test_unrelated_routes_may_not_fail_while_something_is_broken() -> None:
     assert not judged("unrelated-flat", fine).kept
 
 
+def test_unrelated_routes_may_not_become_slow_while_something_is_broken() -> None:
+    """Typically, that is; a single slow answer is the machine's, and so is what was slow before."""
+    route = "GET /v1/orders"
+    clients = Clients(
+        attempts=[Attempt(route, 5, 0.1, 200), Attempt(route, 11, 0.1, 200), Attempt(route, 11, 0.1, 200)]
+    )
+    fine = evidence(clients, Report(), unrelated=[route], promises=["unrelated-flat"])
+    clients.attempts.append(Attempt(route, 11.1, 4.0, 200))
+    assert judged("unrelated-flat", fine).kept
+    clients.attempts += [Attempt(route, 11.2, 4.0, 200)] * 3
+    assert not judged("unrelated-flat", fine).kept
+    assert "typically took 4.00 s, 0.10 before" in judged("unrelated-flat", fine).text
+    clients.attempts += [Attempt(route, 5, 2.0, 200)] * 3
+    assert judged("unrelated-flat", fine).kept
+
+
 def test_a_silent_upstream_is_soon_answered_for_at_once() -> None:
     """Timeouts until a breaker has opened are allowed; those afterwards are faults."""
     route = "GET /v1/products"

@@ -15,6 +15,8 @@ from shop.fault.scenarios.scenario import Scenario
 # Seconds until a breaker has seen enough timeouts, and that an answer may take from then on (a timeout takes 2).
 _BREAKER_OPENS_WITHIN = 3.5
 _FAST = 0.7
+# What a route may typically take beside a fault that is not its own: seconds, and of what it took before.
+_UNHURRIED, _TIMES_AS_LONG = 1.0, 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +118,24 @@ def _recovers(evidence: Evidence) -> Judgement:
 
 
 def _unrelated_flat(evidence: Evidence) -> Judgement:
-    """Routes that do not need what is broken fail no request."""
+    """Routes that do not need what is broken fail no request, and take no longer than before."""
     tried = [each for each in evidence.during if each.route in evidence.scenario.unrelated]
     failed = [each for each in tried if each.failed]
+    slower = [words for route in evidence.scenario.unrelated if (words := _slower(evidence, route))]
     shown = f": {failed[0].route} was answered {failed[0].status or 'not at all'}" if failed else ""
-    return Judgement("unrelated-flat", not failed, len(tried), f"{len(failed)} of {len(tried)} failed{shown}")
+    text = "; ".join([f"{len(failed)} of {len(tried)} failed{shown}", *slower])
+    return Judgement("unrelated-flat", not failed and not slower, len(tried), text)
+
+
+def _slower(evidence: Evidence, route: str) -> str:
+    """What to say of a route that took longer than before, and longer than what a busy machine explains."""
+    before = [each.seconds for each in evidence.clients.attempts if each.route == route and each.due < evidence.began]
+    during = [each.seconds for each in evidence.during if each.route == route]
+    if not during:
+        return ""
+    usual = median(before) if before else 0.0
+    allowed = max(_UNHURRIED, _TIMES_AS_LONG * usual)
+    return "" if median(during) <= allowed else f"{route} typically took {median(during):.2f} s, {usual:.2f} before"
 
 
 def _fails_fast(evidence: Evidence) -> Judgement:
