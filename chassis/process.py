@@ -30,7 +30,7 @@ def main(name: str, run: Callable[[], AbstractAsyncContextManager[object]]) -> N
     import uvloop
 
     # For what is wrong with the settings themselves.
-    logs.configure(name, log_format=os.environ.get("SHOP_LOG_FORMAT", ""), level="info")
+    logs.configure(name, log_format=os.environ.get("SHOP_LOG_FORMAT", ""))
     settings = ProcessSettings()
     logs.configure(name, log_format=settings.log_format, level=settings.log_level)
     uvloop.run(_live(run))

@@ -59,10 +59,9 @@ class UtcTime(TypeDecorator[datetime]):
 class Database:
     """Transactions and reads. One writer at a time on SQLite, as SQLite has it; many on PostgreSQL."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, way: Direct) -> None:
         self.engine = engine
-        # `database` opens it.
-        self._direct: Direct
+        self._direct = way
         self._writer = asyncio.Lock() if self.is_sqlite else None
         self._group_commit = GroupCommit(self._write)
         # Of writes that have to wait for another one's commit anyway.
@@ -246,19 +245,22 @@ async def database(
     PostgreSQL database that is missing (SQLite files are made anyway). Without `migrate` another process brings the
     schema up to date (`shop migrate`): raises `SchemaBehind` when that has not happened within a minute.
     """
-    async with open_engine(url, create=create, pool_size=pool_size) as engine:
-        opened = Database(engine)
+    async with _opened(url, create=create, pool_size=pool_size) as opened:
         await (
             schema_migrations.upgrade(opened, migrations) if migrate else schema_migrations.upgraded(opened, migrations)
         )
-        async with direct(engine) as opened._direct:  # noqa: SLF001  # opened and closed here, with the rest
-            yield opened
+        yield opened
 
 
 async def migrate(url: str, migrations: Path, *, create: bool = False) -> tuple[str, str]:
     """Only bring a schema up to date; the revision that it was at, "" for none, and the one that it is at now."""
-    async with open_engine(url, create=create, pool_size=2) as engine:
-        opened = Database(engine)
+    async with _opened(url, create=create, pool_size=2) as opened:
         before = await schema_migrations.revision(opened)
         await schema_migrations.upgrade(opened, migrations)
         return before, await schema_migrations.revision(opened)
+
+
+@asynccontextmanager
+async def _opened(url: str, *, create: bool, pool_size: int) -> AsyncIterator[Database]:
+    async with open_engine(url, create=create, pool_size=pool_size) as engine, direct(engine) as way:
+        yield Database(engine, way)

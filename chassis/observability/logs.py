@@ -18,16 +18,19 @@ from chassis.observability.tracing import current_trace_id
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 
-def configure(process: str, *, log_format: str, level: str) -> None:
+def configure(process: str, *, log_format: str, level: str = "") -> None:
     """Send all logging of this process to standard output. Called by `chassis.process.main`.
 
-    `log_format`: text or json; empty: text in a terminal, else JSON. Access lines have the same format.
+    `log_format`: text or json; empty: text in a terminal, else JSON. Access lines have the same format. `level`: the
+    least severe lines that are written; empty leaves that as it is.
     """
     as_text = is_text(log_format)
     access_log.configure(as_text=as_text)
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(TextFormatter(process) if as_text else JsonFormatter(process))
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.basicConfig(handlers=[handler], force=True)
+    if level:
+        _set_level(logging.getLogger(), level.upper())
     logging.captureWarnings(capture=True)
     if not as_text:
         # Python's own would be text, on standard error: where containers run, that is the same stream.
@@ -47,9 +50,18 @@ def configure(process: str, *, log_format: str, level: str) -> None:
         "mail.log",
         "tzlocal",
     ):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+        _set_level(logging.getLogger(chatty), "WARNING")
     # A console that is not there yet would be reported by every process at every export.
-    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
+    _set_level(logging.getLogger("opentelemetry"), "CRITICAL")
+
+
+def _set_level(logger: logging.Logger, level: str) -> None:
+    """Set a level that is another one: each time Python writes to all loggers there are.
+
+    In a forked process, which has the supervisor's levels, that would copy 1.4 MB of pages that it shares.
+    """
+    if logging.getLevelName(logger.level) != level:
+        logger.setLevel(level)
 
 
 def is_text(log_format: str) -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
+from shop import process_table
 from shop.supervisor import state
 from shop.supervisor.state import ProcessState, State
 from tests.waiting import eventually
@@ -310,3 +311,13 @@ def test_preloading_leaves_a_process_fit_to_be_forked() -> None:
         "assert not {*preload.MODULES, *entries} - set(sys.modules), {*preload.MODULES, *entries} - set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", look], cwd=ROOT, check=True)
+
+
+async def test_a_forked_process_imports_nothing_itself(shop: FakeShop) -> None:
+    """The supervisor has imported what each process needs until it is ready: once for all, in shared memory."""
+    specs = [spec for spec in process_table.TABLE if not spec.plain]
+    any_ports = {port.setting: "0" for spec in process_table.TABLE for port in spec.ports}
+    shop.up(module="tests.system.shop_with_imports", SHOP_START_METHOD="fork", **any_ports)
+    await shop.ready(*(spec.name for spec in process_table.TABLE))
+    imported = {spec.name: json.loads((shop.data_dir / f"{spec.name}.imports").read_text()) for spec in specs}
+    assert not {name: modules for name, modules in imported.items() if modules}
