@@ -9,8 +9,8 @@ https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-proto
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from chassis.broker.port import Event
 
@@ -22,7 +22,6 @@ KAFKA = "ce_"
 _REQUIRED = ("specversion", "id", "source", "type", "subject", "time")
 # Put together once: every event that is read has them looked up.
 _HEADERS = {prefix: [prefix + name for name in _REQUIRED] for prefix in (PREFIX, KAFKA)}
-_NOTHING = (None,) * len(_REQUIRED)
 _EXTENSION_NAME = re.compile(r"[a-z0-9]{1,20}")
 
 
@@ -53,13 +52,16 @@ def headers(event: Event, *, prefix: str = PREFIX) -> dict[str, str]:
     return attributes
 
 
-def event(headers: Mapping[str, object], data: bytes, *, prefix: str = PREFIX) -> Event:
+def event(headers: dict[str, Any], data: bytes, *, prefix: str = PREFIX) -> Event:
     """The event in a message; headers that are not CloudEvents' are passed over. Raises `InvalidEvent`.
 
-    `prefix`: `PREFIX` or `KAFKA`.
+    It takes what every event has out of `headers`, which is faster than to copy them. `prefix`: `PREFIX` or `KAFKA`.
     """
-    others, begin = dict(headers), len(prefix)
-    version, id_, source, type_, subject, when = map(others.pop, _HEADERS[prefix], _NOTHING)
+    begin, take = len(prefix), headers.pop
+    # One after the other, which is faster than a loop or `map`.
+    version_key, id_key, source_key, type_key, subject_key, time_key = _HEADERS[prefix]
+    version, id_, source = take(version_key, None), take(id_key, None), take(source_key, None)
+    type_, subject, when = take(type_key, None), take(subject_key, None), take(time_key, None)
     if not (
         isinstance(version, str)
         and isinstance(id_, str)
@@ -68,7 +70,7 @@ def event(headers: Mapping[str, object], data: bytes, *, prefix: str = PREFIX) -
         and isinstance(subject, str)
         and isinstance(when, str)
     ):
-        raise InvalidEvent(f"no CloudEvent: {', '.join(_missing(headers, prefix))} missing")
+        raise InvalidEvent(f"no CloudEvent: {_missing(version, id_, source, type_, subject, when)} missing")
     if version != "1.0":
         raise InvalidEvent("no CloudEvent of version 1.0")
     try:
@@ -78,11 +80,11 @@ def event(headers: Mapping[str, object], data: bytes, *, prefix: str = PREFIX) -
     if time.tzinfo is None:
         raise InvalidEvent("the time has no time zone")
     extensions = {}
-    for name, value in others.items():  # a loop, as a comprehension is a call of its own
+    for name, value in headers.items():  # a loop, as a comprehension is a call of its own
         if name.startswith(prefix):
             extensions[name[begin:]] = str(value)
     return Event(id_, type_, source, subject, time, data, extensions)
 
 
-def _missing(headers: Mapping[str, object], prefix: str) -> list[str]:
-    return [name for name in _REQUIRED if not isinstance(headers.get(prefix + name), str)]
+def _missing(*found: object) -> str:
+    return ", ".join(name for name, value in zip(_REQUIRED, found, strict=True) if not isinstance(value, str))
