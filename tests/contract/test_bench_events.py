@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from bench import events, events_servers
+from bench import events, events_reports, events_servers
 
-RABBITMQ = pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)
-KAFKA = pytest.param("kafka", marks=pytest.mark.kafka)
+RABBITMQ = pytest.param("rabbitmq", marks=[pytest.mark.rabbitmq, pytest.mark.postgres])
+KAFKA = pytest.param("kafka", marks=[pytest.mark.kafka, pytest.mark.postgres])
+DATABASES = {"embedded": {"SQLite"}, "rabbitmq": {"PostgreSQL"}, "kafka": {"SQLite", "PostgreSQL"}}
 
 
 def measured(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
@@ -47,7 +48,9 @@ def test_each_log_is_measured_beside_its_library(
         assert turns == {"append": 2, "tail": 2, "catch-up": events.READS}
         assert all(len(kinds[each]["floor"]) == turns[each] for each in events.KINDS)
     assert {count: len(rates) for count, rates in found["copies"][name].items()} == dict.fromkeys("123", events.READS)
-    assert {count: len(rates) for count, rates in found["reports"][name].items()} == dict.fromkeys("123", events.READS)
+    assert found["reports"][name].keys() == DATABASES[kind]
+    for copies in found["reports"][name].values():
+        assert {count: len(rates) for count, rates in copies.items()} == dict.fromkeys("123", events_reports.TURNS)
     assert capsys.readouterr().out.count("bar >= 0.6") == 3 * len(adapter["partitions"])
 
 
