@@ -9,6 +9,7 @@ https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-proto
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,8 +21,6 @@ PREFIX = "cloudEvents:"
 KAFKA = "ce_"
 
 _REQUIRED = ("specversion", "id", "source", "type", "subject", "time")
-# Put together once: every event that is read has them looked up.
-_HEADERS = {prefix: [prefix + name for name in _REQUIRED] for prefix in (PREFIX, KAFKA)}
 _EXTENSION_NAME = re.compile(r"[a-z0-9]{1,20}")
 
 
@@ -31,37 +30,46 @@ class InvalidEvent(ValueError):
 
 def headers(event: Event, *, prefix: str = PREFIX) -> dict[str, str]:
     """The event's attributes as headers. Raises `InvalidEvent` when a receiver could not read it back."""
+    return {prefix + name: value for name, value in attributes(event).items()}
+
+
+def event(headers: Mapping[str, object], data: bytes, *, prefix: str = PREFIX) -> Event:
+    """The event in a message; headers that are not CloudEvents' are passed over. Raises `InvalidEvent`.
+
+    `prefix`: `PREFIX` or `KAFKA`.
+    """
+    begin = len(prefix)
+    return event_of({name[begin:]: value for name, value in headers.items() if name.startswith(prefix)}, data)
+
+
+def attributes(event: Event) -> dict[str, str]:
+    """The event's attributes by their names. Raises `InvalidEvent` when a receiver could not read it back."""
     if len(event.data) > MAX_DATA_BYTES:
         raise InvalidEvent(f"event {event.id} has {len(event.data)} bytes of data, more than {MAX_DATA_BYTES}")
     if not (event.id and event.source and event.type):
         raise InvalidEvent("an event needs an id, a source and a type")
     if event.time.tzinfo is None:
         raise InvalidEvent(f"the time of event {event.id} has no time zone")
-    attributes = {
-        f"{prefix}specversion": "1.0",
-        f"{prefix}id": event.id,
-        f"{prefix}source": event.source,
-        f"{prefix}type": event.type,
-        f"{prefix}subject": event.subject,
-        f"{prefix}time": event.time.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+    found = {
+        "specversion": "1.0",
+        "id": event.id,
+        "source": event.source,
+        "type": event.type,
+        "subject": event.subject,
+        "time": event.time.astimezone(UTC).isoformat().replace("+00:00", "Z"),
     }
     for name, value in event.extensions.items():
         if name in _REQUIRED or not _EXTENSION_NAME.fullmatch(name):
             raise InvalidEvent(f"{name!r} cannot name a CloudEvents extension attribute")
-        attributes[prefix + name] = value
-    return attributes
+        found[name] = value
+    return found
 
 
-def event(headers: dict[str, Any], data: bytes, *, prefix: str = PREFIX) -> Event:
-    """The event in a message; headers that are not CloudEvents' are passed over. Raises `InvalidEvent`.
-
-    It takes what every event has out of `headers`, which is faster than to copy them. `prefix`: `PREFIX` or `KAFKA`.
-    """
-    begin, take = len(prefix), headers.pop
-    # One after the other, which is faster than a loop or `map`.
-    version_key, id_key, source_key, type_key, subject_key, time_key = _HEADERS[prefix]
-    version, id_, source = take(version_key, None), take(id_key, None), take(source_key, None)
-    type_, subject, when = take(type_key, None), take(subject_key, None), take(time_key, None)
+def event_of(attributes: dict[str, Any], data: bytes) -> Event:
+    """The event with these attributes, of which it keeps the dictionary. Raises `InvalidEvent`."""
+    take = attributes.pop
+    version, id_, source = take("specversion", None), take("id", None), take("source", None)
+    type_, subject, when = take("type", None), take("subject", None), take("time", None)
     if not (
         isinstance(version, str)
         and isinstance(id_, str)
@@ -79,11 +87,10 @@ def event(headers: dict[str, Any], data: bytes, *, prefix: str = PREFIX) -> Even
         raise InvalidEvent("the time is not in RFC 3339") from error
     if time.tzinfo is None:
         raise InvalidEvent("the time has no time zone")
-    extensions = {}
-    for name, value in headers.items():  # a loop, as a comprehension is a call of its own
-        if name.startswith(prefix):
-            extensions[name[begin:]] = str(value)
-    return Event(id_, type_, source, subject, time, data, extensions)
+    for name, value in attributes.items():
+        if not isinstance(value, str):
+            attributes[name] = str(value)
+    return Event(id_, type_, source, subject, time, data, attributes)
 
 
 def _missing(*found: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sqlite3
@@ -10,13 +11,14 @@ import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import aio_pika
 import pytest
 
-from chassis.broker import connect
+from chassis.broker import cloudevents, connect
 from chassis.broker.cloudevents import MAX_DATA_BYTES, InvalidEvent
 from chassis.broker.consumer import consuming
 from chassis.broker.event_log import START, LogEntry
@@ -531,9 +533,12 @@ class TestLostConnection:
 
 
 async def test_file_of_an_older_version_is_taken_over(tmp_path: Path) -> None:
-    """An embedded broker's file of before waits were noted gets what it lacks, and delivers what waits in it."""
+    """An embedded broker's file of before waits were noted gets what it lacks, and delivers what waits in it.
+
+    It had the names of attributes with AMQP's prefix, which a value may hold, too.
+    """
     file = tmp_path / "broker.sqlite"
-    event = an_event()
+    event = replace(an_event(), extensions={"userid": 'a "cloudEvents:userid"'})
     first = await connect(f"embedded:{file}", TOPOLOGY)
     await first.publish([event])
     async with first.deliveries("processing") as deliveries:
@@ -543,6 +548,10 @@ async def test_file_of_an_older_version_is_taken_over(tmp_path: Path) -> None:
     with closing(sqlite3.connect(file)) as older:
         older.execute("DROP INDEX waiting")
         older.execute("ALTER TABLE queued DROP COLUMN waiting_since")
+        prefixed = json.dumps(cloudevents.headers(event))
+        for table in ("log", "queued"):
+            older.execute(f"UPDATE {table} SET attributes = ?", (prefixed,))  # noqa: S608 - our own names
+        older.execute("PRAGMA user_version = 0")
         older.commit()
     second = await connect(f"embedded:{file}", TOPOLOGY)
     try:
@@ -552,5 +561,7 @@ async def test_file_of_an_older_version_is_taken_over(tmp_path: Path) -> None:
             await again.retry(0.1, "once more")
             (last,) = await take(deliveries, 1)
             assert last.attempt == 3
+        async with second.log.tail(START) as entries:
+            assert (await anext(entries)).event == event
     finally:
         await second.close()

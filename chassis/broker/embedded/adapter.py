@@ -74,11 +74,11 @@ class EmbeddedBroker:
 
     async def publish(self, events: Sequence[Event]) -> None:
         routed = [
-            store.Routed(cloudevents.headers(event), event.data, self._queues_for(event.type)) for event in events
+            store.Routed(cloudevents.attributes(event), event.data, self._queues_for(event.type)) for event in events
         ]
         for event in events:
             if (span := capture.open_span(event.extensions.get("traceparent", ""))) is not None:
-                attributes = json.dumps(cloudevents.headers(event))
+                attributes = json.dumps(cloudevents.attributes(event))
                 capture.sent(span, sqlite_row((None, attributes, event.data, wall_clock.seconds())))
         prune = self.log.pruning(len(events))
 

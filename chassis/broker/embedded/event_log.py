@@ -48,7 +48,7 @@ class EmbeddedLog:
         self._unpruned = PRUNE_EVERY  # so that a process that publishes little prunes too
 
     async def append(self, events: Sequence[Event]) -> None:
-        routed = [store.Routed(cloudevents.headers(event), event.data, ()) for event in events]
+        routed = [store.Routed(cloudevents.attributes(event), event.data, ()) for event in events]
         prune = self.pruning(len(events))
 
         def write(connection: sqlite3.Connection) -> None:

@@ -22,6 +22,8 @@ from chassis.retention import Deleted, Kept
 from chassis.retention import Retention as TableRetention
 
 PRUNE_BATCH_SIZE = 1_000
+# Of the file, as `PRAGMA user_version` says it.
+_VERSION = 1
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS log (
@@ -58,7 +60,7 @@ _HELD = " WHERE queue = ? AND position = ? AND holder = ?"
 
 
 class Routed(NamedTuple):
-    """An event to publish: its CloudEvents headers, its data, and the queues that are bound to its type."""
+    """An event to publish: its CloudEvents attributes, its data, and the queues that are bound to its type."""
 
     attributes: Mapping[str, str]
     data: bytes
@@ -105,6 +107,20 @@ def _upgrade(connection: sqlite3.Connection) -> None:
     columns = {row[1] for row in connection.execute("PRAGMA table_info(queued)")}
     if columns and "waiting_since" not in columns:
         connection.execute("ALTER TABLE queued ADD COLUMN waiting_since REAL")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version >= _VERSION:
+        return
+    if columns:
+        # The names of attributes had AMQP's prefix.
+        connection.create_function("without_prefix", 1, _without_prefix, deterministic=True)
+        for table in ("log", "queued", "dead"):
+            connection.execute(f"UPDATE {table} SET attributes = without_prefix(attributes)")  # noqa: S608 - our own names
+    connection.execute(f"PRAGMA user_version = {_VERSION}")
+
+
+def _without_prefix(attributes: str) -> str:
+    named = orjson.loads(attributes)
+    return _text({name.removeprefix(cloudevents.PREFIX): value for name, value in named.items()})
 
 
 def publish(connection: sqlite3.Connection, routed: Sequence[Routed], now: float, *, logged: bool = True) -> None:
@@ -250,7 +266,7 @@ def log_rows(connection: sqlite3.Connection, after: int, limit: int, max_bytes: 
 def entry(row: LogRow) -> LogEntry:
     """The entry in a row of the log."""
     offset, attributes, data = row
-    return LogEntry(Position((offset,)), cloudevents.event(orjson.loads(attributes), data))
+    return LogEntry(Position((offset,)), cloudevents.event_of(orjson.loads(attributes), data))
 
 
 def prune(connection: sqlite3.Connection, retention: Retention, now: float) -> None:
@@ -338,7 +354,7 @@ def depths(connection: sqlite3.Connection, queues: Iterable[str]) -> list[QueueD
 
 
 def _event(attributes: str, data: bytes) -> Event:
-    return cloudevents.event(orjson.loads(attributes), data)
+    return cloudevents.event_of(orjson.loads(attributes), data)
 
 
 def _text(attributes: Mapping[str, str]) -> str:

@@ -134,7 +134,7 @@ class HeldDelivery:
     def on_wire(self) -> Message:
         """The row of the queue: here nothing is sent from process to process."""
         claim, event = self._claim, self._claim.event
-        attributes = json.dumps(cloudevents.headers(event))
+        attributes = json.dumps(cloudevents.attributes(event))
         row = (claim.held.queue, claim.held.position, claim.attempt, None, claim.held.holder, attributes, event.data)
         return sqlite_row(row)
 

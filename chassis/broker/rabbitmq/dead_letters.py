@@ -84,7 +84,7 @@ def _dead_letter(queue: str, message: AbstractIncomingMessage) -> DeadLetter:
     when = datetime.fromtimestamp(died_at / 1000 if isinstance(died_at, int) else 0, UTC)
     id_ = str(message.headers.get(DEAD_ID, ""))
     try:
-        event = cloudevents.event(dict(message.headers), message.body)
+        event = cloudevents.event(message.headers, message.body)
     except cloudevents.InvalidEvent:
         # What could not be parsed is shown as it came.
         headers = {name: str(value) for name, value in message.headers.items() if name not in _ADDED}

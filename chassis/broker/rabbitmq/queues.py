@@ -125,7 +125,7 @@ class QueueSubscription:
 
     async def _on_delivery(self, message: AbstractIncomingMessage) -> None:
         try:
-            event = cloudevents.event(dict(message.headers), message.body)
+            event = cloudevents.event(message.headers, message.body)
         except cloudevents.InvalidEvent as error:
             self._start(self._bury_foreign(message, f"InvalidEvent: {error}"))
         else:
