@@ -51,13 +51,13 @@ async def upgraded(database: Database, migrations: Path, *, timeout: float = _TI
 async def revision(database: Database) -> str:
     """The newest revision that has been run; "" for none."""
 
-    def look(connection: Connection) -> str:
+    def found_in(connection: Connection) -> str:
         if not inspect(connection).has_table("alembic_version"):
             return ""
         found = connection.scalar(text("SELECT version_num FROM alembic_version"))
         return "" if found is None else str(found)
 
-    return await database.read(look)
+    return await database.look(found_in)
 
 
 def _newest(migrations: Path) -> str:
