@@ -3,7 +3,8 @@
 On each engine: a closed loop for what it can take, an open loop at 70 % of that (or at `--rate`) for what an order
 waits, then shorter runs that count: processor samples (py-spy) and fsyncs (strace). Everything shares this machine's
 cores with the load, every trace is recorded. Rates say little on a busy machine; the processor time of an order does,
-and so does what it is beside its floor: the same hops done bare. As in production, messages are not captured. Exit code 1 when a bar is missed.
+and so does what it is beside its floor: the same hops done bare. As in production, messages are not captured. Exit
+code 1 when a bar is missed.
 """
 
 from __future__ import annotations
