@@ -46,6 +46,7 @@ _STATED = (
     ("services.inventory.sql_store.tables", "RETENTION"),
     ("services.mailer.sql_store", "RETENTION"),
     ("services.orders.sql_store", "RETENTION"),
+    ("services.reports.sql_store.tables", "RETENTION"),
     ("services.storage.sql_store", "RETENTION"),
     ("services.users.sql_store", "RETENTION"),
     ("webhooks.incoming.sql_store", "RETENTION"),
@@ -59,15 +60,21 @@ _PERCENTILES = (50.0, 90.0, 99.0, 99.9, 100.0)
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Of the shop: proportional memory of its processes together in MB, and rows by file and table."""
+    """Of the shop: proportional memory in MB by process, and rows by file and table."""
 
-    memory_mb: float
+    processes_mb: Mapping[str, float]
     tables: Mapping[str, int]
+
+    @property
+    def memory_mb(self) -> float:
+        """Of all processes together."""
+        return sum(self.processes_mb.values())
 
     @classmethod
     def of(cls, data_dir: Path) -> Size:
-        pids = [process.pid for process in state.read(data_dir) if process.pid is not None]
-        return cls(sum(size for pid in pids if (size := pss_mb(pid)) is not None), dict(_tables(data_dir)))
+        pids = {process.name: process.pid for process in state.read(data_dir) if process.pid is not None}
+        sizes = {name: size for name, pid in pids.items() if (size := pss_mb(pid)) is not None}
+        return cls(sizes, dict(_tables(data_dir)))
 
 
 def _tables(data_dir: Path) -> list[tuple[str, int]]:
@@ -157,6 +164,8 @@ def _figures(crowd: Crowd, killed: Sequence[str]) -> None:
 def _judge(crowd: Crowd, report: Report, before: Size, after: Size, seconds: float) -> int:
     growth = after.memory_mb / before.memory_mb if before.memory_mb else 1.0
     _say(f"memory {before.memory_mb:.0f} MB at the start, {after.memory_mb:.0f} MB at the end")
+    for name, size in after.processes_mb.items():
+        _say(f"  {name}: {before.processes_mb.get(name, 0.0):.1f} -> {size:.1f} MB")
     for name, rows in after.tables.items():
         if rows != before.tables.get(name, 0):
             _say(f"  {name}: {before.tables.get(name, 0)} -> {rows} rows")

@@ -6,6 +6,7 @@ from collections import Counter
 
 from bench.soak import growing, stated
 from bench.soak_clients import Crowd, Tally, internal_errors
+from tests.contract.test_retention import SCRIPTS, STATED
 
 
 def test_only_tables_without_a_stated_retention_may_not_grow() -> None:
@@ -15,6 +16,12 @@ def test_only_tables_without_a_stated_retention_may_not_grow() -> None:
     before, after = {"orders.orders": 1, "mailer.drafts": 0, "orders.gone": 9}, {"orders.orders": 5, "mailer.drafts": 1}
     assert growing(before, after, known) == ["mailer.drafts"]
     assert growing(after, after, known) == []
+
+
+def test_a_soak_knows_every_statement() -> None:
+    """Those that the contract suite compares with the tables that exist."""
+    statements = [*STATED.values(), *(kept for _, kept in SCRIPTS.values())]
+    assert stated() == {table for each in statements for table in each}
 
 
 def test_an_internal_error_is_counted_whatever_was_killed() -> None:
