@@ -7,9 +7,10 @@ import ssl
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import quote
 
+from pydantic import Field, NonNegativeFloat
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from chassis.auth.tls import Tls, client_context
@@ -71,7 +72,7 @@ class ProcessSettings(BaseSettings):
     # Where spans go (OTLP over HTTP); empty for nowhere.
     otlp_url: str = "http://127.0.0.1:8003"
     # The share of traces that is recorded, from 0 to 1.
-    trace_sample_ratio: float = 1.0
+    trace_sample_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
     # Whether spans hold what crossed each boundary: heads and bodies, up to 4 KiB, without secrets; by default only in
     # development.
     capture: bool | None = None
@@ -98,7 +99,7 @@ class ProcessSettings(BaseSettings):
     # Products, users and orders to explore, loaded on first start; by default only in development.
     demo_data: bool | None = None
     # Seconds before each retry of a failed delivery; after the last it is dead-lettered.
-    retry_delays: tuple[float, ...] = (0.5, 2, 8, 30, 120)
+    retry_delays: tuple[NonNegativeFloat, ...] = (0.5, 2, 8, 30, 120)
 
     @classmethod
     def settings_customise_sources(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Annotated
 
 from limits import parse
+from pydantic import AfterValidator
 
 from chassis.broker.port import Broker
 from chassis.http.middleware import serve_http
@@ -24,6 +26,24 @@ from gateway.middleware.proxy_headers import networks
 from gateway.middleware.rate_limit_storage import rate_limit_storage
 from gateway.middleware.rate_limits import Quota, by_client, by_sign_in, by_user
 from gateway.pages.start import pages_of
+
+
+def _rate_limit(text: str) -> str:
+    try:
+        parse(text)
+    except ValueError as error:
+        raise ValueError('write it as "AMOUNT/PERIOD", such as "100/minute", or "100/10 seconds"') from error
+    return text
+
+
+def _networks(text: str) -> str:
+    networks(text)
+    return text
+
+
+# Read as text, and judged at once: what is no rate limit is a wrong setting, not a gateway that fails.
+RateLimit = Annotated[str, AfterValidator(_rate_limit)]
+Networks = Annotated[str, AfterValidator(_networks)]
 
 
 class Settings(ProcessSettings):
@@ -50,26 +70,26 @@ class Settings(ProcessSettings):
     # The largest file that may be uploaded, in bytes.
     max_file_bytes: int = 100 << 20
     # Requests of an address: "AMOUNT/PERIOD" or "AMOUNT/COUNT PERIODs", such as "100/10 seconds".
-    client_rate_limit: str = "60000/minute"
+    client_rate_limit: RateLimit = "60000/minute"
     # Requests of a user, in the form of SHOP_CLIENT_RATE_LIMIT.
-    user_rate_limit: str = "30000/minute"
+    user_rate_limit: RateLimit = "30000/minute"
     # Sign-ins and registrations of an address.
-    sign_in_rate_limit: str = "20/minute"
+    sign_in_rate_limit: RateLimit = "20/minute"
     # Failed sign-ins of an account, from whatever address.
-    sign_in_failure_limit: str = "10/5 minutes"
+    sign_in_failure_limit: RateLimit = "10/5 minutes"
     # redis://… (or rediss:) where several gateways share the counts; empty for this one's memory.
     rate_limit_url: str = ""
     # Bytes for public answers of the catalogue; 0 for no cache.
     edge_cache_bytes: int = 32 << 20
     # Comma-separated networks ("10.0.0.0/8") of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.
-    trusted_proxies: str = ""
+    trusted_proxies: Networks = ""
     # Comma-separated origins ("https://example.com, http://localhost:*") whose pages may read what we answer, and those
     # that may open a WebSocket besides them and our own host. Not set: any port of localhost, in development only.
     cors_origins: Origins = None
     allowed_origins: Origins = None
 
     def policies(self) -> Policies:
-        """Raises `ValueError` for a rate limit or a network that is not one."""
+        """The policies that these settings name."""
         cors = allowed_origins(self.cors_origins, env=self.env)
         return Policies(
             max_json_bytes=self.max_json_bytes,

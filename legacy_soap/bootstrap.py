@@ -46,17 +46,33 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Settings:
-        """Read the SHOP_… variables. Raises `ValueError` for one that cannot be read."""
+        """Read the SHOP_… variables. Raises `ValueError`, naming the variable, for one that cannot be read."""
         return cls(
             host=environ.get("SHOP_HOST", cls.host),
-            port=int(environ.get("SHOP_LEGACY_SOAP_PORT", cls.port)),
+            port=_number(environ, "SHOP_LEGACY_SOAP_PORT", cls.port),
             data_dir=Path(environ.get("SHOP_DATA_DIR", cls.data_dir)),
             user=environ.get("SHOP_LEGACY_SOAP_USER", cls.user),
             password=environ.get("SHOP_LEGACY_SOAP_PASSWORD", cls.password),
-            session_seconds=int(environ.get("SHOP_LEGACY_SOAP_SESSION_SECONDS", cls.session_seconds)),
-            faults=Faults.from_json(environ.get("SHOP_LEGACY_SOAP_FAULTS", "{}")),
+            session_seconds=_number(environ, "SHOP_LEGACY_SOAP_SESSION_SECONDS", cls.session_seconds),
+            faults=_faults(environ, "SHOP_LEGACY_SOAP_FAULTS"),
             stock={} if environ.get("SHOP_LEGACY_SOAP_SEED") == "none" else None,
         )
+
+
+def _number(environ: Mapping[str, str], name: str, default: int) -> int:
+    text = environ.get(name, str(default))
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        message = f"{name} is wrong: it must be a whole number"
+        raise ValueError(message)
+    return int(text)
+
+
+def _faults(environ: Mapping[str, str], name: str) -> Faults:
+    try:
+        return Faults.from_json(environ.get(name, "{}"))
+    except ValueError as error:
+        message = f"{name} is wrong: {error}"
+        raise ValueError(message) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +141,11 @@ def main(serve: Callable[[Settings], AbstractContextManager[Running]] = running)
     # Blocked before the first thread starts, so that they reach only `sigwait`.
     signals = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    settings = Settings.from_environment(os.environ)
+    try:
+        settings = Settings.from_environment(os.environ)
+    except ValueError as error:
+        log.critical("%s", error)
+        sys.exit(2)
     try:
         with serve(settings) as server:
             _tell_ready()

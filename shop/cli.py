@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import typer
 from typer.core import TyperGroup
 
-from shop.errors import Refused
+from shop.errors import REFUSED, Refused, wrong_setting
 from shop.supervisor import state
 
 # Panel of the help page -> command -> where it is: a function, or a Typer application with commands of its own.
@@ -173,20 +173,20 @@ def main() -> None:
         app()
     except Refused as refusal:
         sys.stderr.write(f"shop: {refusal}\n{_elsewhere()}")
-        sys.exit(2)
+        sys.exit(REFUSED)
     except OSError as error:
         if error.errno is not None and error.errno not in _NOT_WRITABLE:
             raise
         # An error without a number is one of ours, such as a missing certificate, and its text says what to do.
         why = error if error.errno is None else f"cannot write {error.filename or 'a file'}: {error.strerror}"
         sys.stderr.write(f"shop: {why}\n")
-        sys.exit(2)
+        sys.exit(REFUSED)
     except ValueError as error:
-        wrong = _wrong_setting(error)
+        wrong = wrong_setting(error)
         if not wrong:
             raise
         sys.stderr.write(f"shop: {wrong}\n")
-        sys.exit(2)
+        sys.exit(REFUSED)
 
 
 def _read_files() -> None:
@@ -220,20 +220,6 @@ def _check_urls() -> None:
     scheme = os.environ.get("SHOP_BROKER_URL", "embedded:").partition(":")[0]
     if scheme and scheme not in _BROKERS:
         raise Refused("SHOP_BROKER_URL is not a broker's: it begins with embedded: or amqp:")
-
-
-def _wrong_setting(error: ValueError) -> str:
-    """Which setting has a value that cannot be read, without the value; empty for an error of another kind."""
-    settings_error = getattr(sys.modules.get("pydantic_settings"), "SettingsError", ())
-    validation_error = getattr(sys.modules.get("pydantic"), "ValidationError", ())
-    if isinstance(error, settings_error):
-        field = re.search(r'field "(\w+)"', str(error))
-        return f"SHOP_{field[1].upper()} cannot be read: it must be JSON" if field else ""
-    if isinstance(error, validation_error) and error.title.endswith("Settings"):
-        return "; ".join(
-            f"SHOP_{'_'.join(map(str, each['loc'])).upper()} is wrong: {each['msg']}" for each in error.errors()
-        )
-    return ""
 
 
 def _elsewhere() -> str:

@@ -16,8 +16,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
+from shop.errors import REFUSED, Refused, wrong_setting
 from shop.process_table import ProcessSpec
 from shop.supervisor import signals
+
+log = logging.getLogger(__name__)
 
 # The settings that name two inherited pipes: one to say "ready" on, one that ends when the supervisor does.
 READY = "SHOP_READY_FD"
@@ -43,8 +46,12 @@ def live(spec: ProcessSpec, env: Mapping[str, str], *, leave: Iterable[int], com
         code = 0
     except SystemExit as end:
         code = _exit_code(end)
-    except BaseException:  # noqa: BLE001  # none may climb into the frames below
-        traceback.print_exc()
+    except BaseException as error:  # noqa: BLE001  # none may climb into the frames below
+        if refusal := str(error) if isinstance(error, Refused) else wrong_setting(error):
+            log.critical("%s", refusal)
+            code = REFUSED
+        else:
+            traceback.print_exc()
     finally:
         with suppress(OSError):
             sys.stdout.flush()

@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from shop.errors import REFUSED
 from shop.process_table import ProcessSpec
 from shop.supervisor import child, restarts, signals, state
 from shop.supervisor.state import ProcessState, State
@@ -82,6 +83,7 @@ class Supervisor:
         self._stopping = False
         self._kill_at = float("inf")
         self._killed = False
+        self._refused = False
         self._saved: list[ProcessState] = []
         # When to try again, after a failure.
         self._save_at = 0.0
@@ -92,7 +94,8 @@ class Supervisor:
     def run(self, prepare: Callable[[], None] = lambda: None) -> int:
         """Prepare (import what the children share), then supervise until SIGINT, SIGTERM or SIGHUP.
 
-        Returns 0 when every process ended in time, 1 when one had to be killed.
+        Returns 0 when every process ended in time, 1 when one had to be killed, 2 when one was refused at its first
+        start: it would be at each, so that the others are stopped.
         """
         with signals.received() as arrived:
             self._selector.register(arrived, selectors.EVENT_READ)
@@ -103,7 +106,7 @@ class Supervisor:
                     self._step()
             finally:
                 self._end()
-        return int(self._killed)
+        return REFUSED if self._refused else int(self._killed)
 
     def _alive(self) -> list[tuple[Child, int]]:
         return [(each, each.pid) for each in self._children if each.pid is not None]
@@ -195,6 +198,10 @@ class Supervisor:
         each.pid = None
         if self._stopping:
             each.state = State.STOPPED
+        elif os.WIFEXITED(status) and os.WEXITSTATUS(status) == REFUSED and not each.restarts:
+            log.critical("%s cannot run with its settings (its own line says which): the shop stops", each.spec.name)
+            self._refused = True
+            self._stop()
         else:
             self._postpone(each, now, _cause(status))
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from chassis.process import notify_ready
 from shop.commands.processes import up
-from shop.errors import Refused
+from shop.errors import Refused, wrong_setting
 from shop.process_table import Port, ProcessSpec, Scheme
 from shop.supervisor import child, supervisor
 
@@ -27,6 +27,7 @@ TABLE = (
     ProcessSpec("users", f"{HERE}:work", "is told every service's secret"),
     ProcessSpec("stubborn", f"{HERE}:ignore_sigterm", "does not end when told to", plain=True, identity=False),
     ProcessSpec("failing", f"{HERE}:fail", "ends at once", plain=True),
+    ProcessSpec("misconfigured", f"{HERE}:misread", "is given a setting that it cannot use"),
     ProcessSpec("rpc_server", f"{HERE}:serve_rpc", "a gRPC server", (Port("SHOP_B_PORT", 0, ("SHOP_B_ADDRESS",)),)),
     ProcessSpec("rpc_client", f"{HERE}:call_rpc", "is ready when the gRPC server has answered"),
 )
@@ -72,6 +73,13 @@ def fail() -> None:
 
 
 @asynccontextmanager
+async def misread() -> AsyncIterator[None]:
+    """Find its settings wrong."""
+    raise ValueError("SHOP_HOST is wrong: no such place")  # as a bootstrap does
+    yield
+
+
+@asynccontextmanager
 async def serve_rpc() -> AsyncIterator[None]:
     """Serve gRPC's own health service."""
     import grpc.aio
@@ -109,7 +117,9 @@ def main() -> None:
             up.run(*names, table=TABLE)
         else:
             sys.exit(up.up(only=names, table=TABLE, run_command=(sys.executable, "-m", HERE, "run")))
-    except Refused as refusal:
+    except (Refused, ValueError) as error:
+        if not (refusal := wrong_setting(error) if isinstance(error, ValueError) else str(error)):
+            raise
         sys.stderr.write(f"shop: {refusal}\n")
         sys.exit(2)
 

@@ -132,6 +132,19 @@ async def test_a_killed_process_is_started_again(shop: FakeShop, method: str) ->
     assert re.search(r"INFO +shop +listener is ready", shop.said())
 
 
+@pytest.mark.parametrize("method", METHODS)
+async def test_a_wrong_setting_of_one_process_ends_the_start(shop: FakeShop, method: str) -> None:
+    """It would be as wrong at each restart: the shop stops with exit code 2, and says which setting it is."""
+    supervisor = shop.up("listener", "misconfigured", SHOP_START_METHOD=method)
+    await eventually(lambda: supervisor.poll() is not None, within=30)
+    assert supervisor.returncode == 2, shop.said()
+    said = shop.said()
+    assert "SHOP_HOST is wrong: no such place" in said
+    assert "misconfigured cannot run with its settings" in said
+    assert "Traceback" not in said
+    assert "restarted" not in said
+
+
 async def test_a_process_that_keeps_failing_is_tried_ever_less_often(shop: FakeShop) -> None:
     """The delay before each restart doubles, and the supervisor does not give up."""
     shop.up("failing")
