@@ -8,13 +8,14 @@ from chassis.http.middleware import Application, Message, Receive, Scope, Send
 from gateway.errors import answer
 from gateway.http.etags import strongly_matches
 
-_REPRESENTED = frozenset({200, 206, 304})
+# 416: judged before the range is (section 13.2.2).
+_REPRESENTED = frozenset({200, 206, 304, 416})
 
 
 class IfMatch:
     """Pure ASGI: a GET whose `If-Match` does not name what would be answered is a 412 (RFC 9110, section 13.1.1).
 
-    It comes before `If-None-Match` (section 13.2.2). An answer without an entity tag is left as it is.
+    It comes before `If-None-Match` and `Range` (section 13.2.2). An answer without an entity tag is left as it is.
     """
 
     def __init__(self, app: Application) -> None:

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from chassis.errors import Kind, ShopError, invalid
 from chassis.http.header_fields import elements
 from gateway.clients.services import PIECE, Parts, upstreams
+from gateway.errors import answer
 from gateway.http import serializers
 from gateway.http.etags import none_match
 from gateway.http.range_requests import wanted_bytes
@@ -121,7 +122,12 @@ async def download_file(
     headers = _headers(file)
     if not none_match(if_none_match, headers["etag"]):
         return Response(None, 304, headers)
-    part = wanted_bytes(range_header, file.size) if if_range in (None, headers["etag"]) else None
+    try:
+        part = wanted_bytes(range_header, file.size) if if_range in (None, headers["etag"]) else None
+    except ShopError as error:
+        unsatisfiable = answer(error)
+        unsatisfiable.headers["etag"] = headers["etag"]  # an If-Match is judged by it
+        return unsatisfiable
     offset, length = part or (0, file.size)
     headers |= {"content-length": str(length), "content-type": file.content_type}
     if part:

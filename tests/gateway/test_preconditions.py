@@ -40,6 +40,15 @@ async def test_if_match_on_a_read(start_shop: StartShop, path: str, method: str,
         assert unchanged.status_code == 304
 
 
+async def test_if_match_comes_before_a_range(shop: Shop) -> None:
+    """RFC 9110, 13.2.2: a failing If-Match is a 412, whether the range could be satisfied or not; a true one is not."""
+    shop.storage.files["f"] = FileInfo(id="f", size=5, sha256="ab" * 32, content_type="text/plain"), b"hello"
+    for wanted, status in (("bytes=0-1", 206), ("bytes=5-", 416), ("bytes=-0", 416)):
+        for if_match, expected in (('"other"', 412), (f'"{"ab" * 32}"', status)):
+            response = await shop.client.get("/v1/files/f", headers={"if-match": if_match, "range": wanted})
+            assert (wanted, if_match, response.status_code) == (wanted, if_match, expected)
+
+
 async def test_if_match_of_a_compressed_read(shop: Shop) -> None:
     """The tag of a compressed answer names the version, whatever coding the next answer has."""
     shop.catalog.products["42"].description = "long " * 1_000
