@@ -34,6 +34,8 @@ Deserializers = Mapping[str, Callable[[bytes], Any]]
 _DRAIN_SECONDS = 5.0
 # Counted here: gRPC's own limit costs a callback a call, and answers without our details.
 _MAX_CALLS = 1_000
+# More than those: what is beyond them is still told so.
+MAX_STREAMS = 2 * _MAX_CALLS
 
 
 _REFUSALS = frozenset(
@@ -300,6 +302,8 @@ async def serve(
         options=[
             ("grpc.so_reuseport", 0),
             ("grpc.max_receive_message_length", 4 << 20),
+            # Of one connection, also those whose request has not come, which nothing else counts: each takes 20 KB.
+            ("grpc.max_concurrent_streams", MAX_STREAMS),
             ("grpc.keepalive_time_ms", 20_000),
             # The second is what counts, as for clients.
             ("grpc.keepalive_timeout_ms", 5_000),

@@ -10,12 +10,16 @@ from typing import Any, cast
 
 import grpc
 import grpc.aio
+import h2.connection
+import h2.exceptions
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from chassis.auth.identity import no_token
 from chassis.errors import ShopError
 from chassis.grpc.client import Client, connect
+from chassis.grpc.server import MAX_STREAMS
 from chassis.observability.tracing import Telemetry
 from gateway.clients.services import IDEMPOTENT
 from protos.shop.catalog.v1 import catalog_pb2
@@ -211,6 +215,30 @@ async def test_retries_end_with_the_deadline(flaky: tuple[Flaky, str]) -> None:
         with pytest.raises(ShopError, match=r"UPSTREAM_UNAVAILABLE|DEADLINE_EXCEEDED"):
             await client().call(OrderServiceStub(channel).GetOrder, orders_pb2.GetOrderRequest(), timeout=0.3)
     assert 1 < servicer.asked <= 4
+
+
+async def test_a_connection_has_a_bounded_number_of_streams(tmp_path: Path) -> None:
+    """A client that opens streams without end, and sends no request on them, is stopped; another one is served."""
+    (port,) = free_ports(1)
+    async with described("production", port, tmp_path):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        client = h2.connection.H2Connection()
+        client.initiate_connection()
+        head = [(":method", "POST"), (":scheme", "http"), (":authority", "x")]
+        head += [(":path", "/shop.users.v1.UserService/Authenticate"), ("te", "trailers")]
+        head += [("content-type", "application/grpc")]
+        async with asyncio.timeout(10):
+            writer.write(client.data_to_send())
+            while client.remote_settings.max_concurrent_streams > MAX_STREAMS:
+                client.receive_data(await reader.read(65_536))
+            for _ in range(client.remote_settings.max_concurrent_streams):
+                client.send_headers(client.get_next_available_stream_id(), head)
+            with pytest.raises(h2.exceptions.TooManyStreamsError):
+                client.send_headers(client.get_next_available_stream_id(), head)
+            writer.write(client.data_to_send())
+            async with connect(f"127.0.0.1:{port}") as channel:
+                await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+        writer.close()
 
 
 @pytest.mark.parametrize("env", ["development", "production"])
