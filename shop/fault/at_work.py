@@ -9,10 +9,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
+from shop.errors import Refused
 from shop.fault.faults.ground import Fault, Ground
 
 _FOLDER = "faults"
@@ -50,6 +51,25 @@ def lasting(ground: Ground, fault: Fault) -> Iterator[Callable[[float], None]]:
             path.unlink(missing_ok=True)
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def alone(data_dir: Path, *things: str) -> Callable[[], None]:
+    """Be the only fault on these things, of which each can be broken in one way only, until what is returned is called.
+
+    Of two at once the first to end would undo both. Raises `Refused`, naming what another fault has.
+    """
+    folder = data_dir / _FOLDER
+    folder.mkdir(exist_ok=True)
+    with ExitStack() as held:
+        for thing in things:
+            file = held.enter_context((folder / f"{thing}.lock").open("w"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Refused(
+                    f"{thing} is broken already by another `shop fault`: wait for its end, or `shop fault stop` ends it"
+                ) from None
+        return held.pop_all().close
 
 
 def at_work(data_dir: Path) -> list[str]:

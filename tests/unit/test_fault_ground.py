@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
+
 from shop.errors import Refused
+from shop.fault.at_work import alone
 from shop.fault.faults.ground import Ground
 from shop.fault.faults.processes import Freeze, Kill
 
@@ -26,3 +29,13 @@ def test_a_fault_can_be_ended_when_its_shop_has_gone(tmp_path: Path) -> None:
     assert ground.links_of("mailer") == []
     assert Freeze(ground, ["mailer"]).end() == "mailer went on"
     assert "mailer" in Kill(ground, ["mailer"], {}).end()
+
+
+def test_two_faults_do_not_share_what_has_one_switch(tmp_path: Path) -> None:
+    """The first to end would undo both: the second is refused with a word on what to do, and may begin after it."""
+    release = alone(tmp_path, "erp", "clock of orders")
+    with pytest.raises(Refused, match="erp is broken already by another `shop fault`"):
+        alone(tmp_path, "clock of mailer", "erp")
+    alone(tmp_path, "clock of mailer")()  # the refused one keeps nothing
+    release()
+    alone(tmp_path, "erp")()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from chassis.wall_clock import LabClock
 from shop.errors import Refused
+from shop.fault.at_work import alone
 from shop.fault.faults.ground import Ground
 from shop.fault.faults.guard import Guard
 from shop.fault.links.plan import clock_file, follows_clock
@@ -46,6 +47,7 @@ class Clock:
         self._clocks: dict[str, LabClock] = {}
         self._before: dict[str, int] = {}
         self._guard: Guard | None = None
+        self._release: Callable[[], None] = lambda: None
 
     def begin(self) -> str:
         """Set the clocks. A guard sets them right should this program be killed. Raises `Refused`."""
@@ -53,6 +55,7 @@ class Clock:
         files = {name: file for name, file in files.items() if file.exists()}
         if not self._ground.lab or not files:
             raise Refused("no clock can be set here: start the shop with `shop up --lab`")
+        self._release = alone(self._ground.data_dir, *(f"clock of {name}" for name in files))
         self._clocks = {name: LabClock(file) for name, file in files.items()}
         self._before = {name: clock.readings for name, clock in self._clocks.items()}
         self._guard = Guard(right, [str(file) for file in files.values()])
@@ -66,6 +69,7 @@ class Clock:
             clock.set(0.0, 0.0)
         if self._guard is not None:
             self._guard.dismiss()
+        self._release()
         return f"{self._whose()}: the clock is right; it was read {self.met()} times meanwhile"
 
     def met(self) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 import httpx
@@ -12,6 +12,7 @@ import httpx
 from partners import senders
 from partners.sending import post_all
 from shop.errors import Refused
+from shop.fault.at_work import alone
 from shop.fault.faults.ground import Ground
 from shop.fault.faults.guard import Guard
 from shop.process_table import TABLE, Scheme
@@ -50,10 +51,18 @@ class ErpFault:
         self._met: int | None = None
         self._ended = False
         self._guard: Guard | None = None
+        self._data_dir = ground.data_dir
+        self._release: Callable[[], None] = lambda: None
 
     def begin(self) -> str:
         """Switch it on. A guard switches it off should this program be killed. Raises `Refused`."""
-        _switch(self._url, self._faults)
+        # It has one set of switches.
+        self._release = alone(self._data_dir, "erp")
+        try:
+            _switch(self._url, self._faults)
+        except Refused:
+            self._release()
+            raise
         self._guard = Guard(mend_erp, [self._url])
         return f"the ERP answers with {self.words.removeprefix('erp ')}"
 
@@ -68,6 +77,7 @@ class ErpFault:
         finally:
             if self._guard is not None:
                 self._guard.dismiss()
+            self._release()
         met = "it did not say how many calls were met" if self._met is None else f"{self._met} calls were met"
         return f"the ERP answers as before; {met}"
 

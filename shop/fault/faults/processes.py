@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from shop.errors import Refused
+from shop.fault.at_work import alone
 from shop.fault.faults.ground import Ground
 from shop.fault.faults.guard import Guard
 from shop.fault.links.client import LinkState
@@ -106,9 +107,11 @@ class Freeze(OfProcesses):
         self._guard: Guard | None = None
         self._seen = 0
         self._before: dict[str, int] = {}
+        self._release: Callable[[], None] = lambda: None
 
     def begin(self) -> str:
-        """Freeze all of them. A guard thaws them should this program be killed."""
+        """Freeze all of them. A guard thaws them should this program be killed. Raises `Refused`."""
+        self._release = alone(self._ground.data_dir, *(name for name in dict.fromkeys(self._names)))
         self._pids = [pid for name in self._names if (pid := self._ground.process(name).pid)]
         links = self._links(_AT_WORK_WITHIN)
         self._seen = sum(link.recent for link in links)
@@ -128,6 +131,7 @@ class Freeze(OfProcesses):
         thaw([str(pid) for pid in self._pids])
         if self._guard is not None:
             self._guard.dismiss()
+        self._release()
         return f"{', '.join(self._names)} went on"
 
     def met(self) -> int | None:
