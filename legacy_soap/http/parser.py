@@ -6,6 +6,7 @@ import json
 import re
 import secrets
 import time
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -17,6 +18,8 @@ MAX_HEAD_BYTES = 16 << 10
 # Answered however many calls are under way.
 PROBES = frozenset({"/healthz", "/readyz"})
 _VERSION = re.compile(rb" HTTP/([0-9])\.([0-9])$")
+# RFC 3986, section 3.2.2, with a port.
+_HOST = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]*")
 # Header fields of one value (RFC 9110, section 5.3).
 _SINGULAR = (b"authorization", b"content-length", b"content-type", b"host", b"soapaction")
 
@@ -58,14 +61,22 @@ class StrictParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no 
         for name in _SINGULAR:
             if names.count(name) > 1:
                 self._refuse(HTTPStatus.BAD_REQUEST, f"the header {name.decode()} must come once")
-        if version is not None and version[2] != b"0" and b"host" not in names:
-            self._refuse(HTTPStatus.BAD_REQUEST, "a request in HTTP/1.1 needs one Host")
+        values = {name: field.partition(b":")[2].strip() for name, field in zip(names, fields, strict=True)}
+        self._check_host_and_expectation(values, before_1_1=version is None or version[2] == b"0")
         if b"transfer-encoding" in names and (b"content-length" in names or version is None or version[2] == b"0"):
             self._refuse(HTTPStatus.BAD_REQUEST, "Transfer-Encoding must come without Content-Length, in HTTP/1.1")
         super().parse_header(header_plus)
         # waitress finds "close" only where it stands alone.
         if "close" in (option.strip().lower() for option in self.headers.get("CONNECTION", "").split(",")):
             self.headers["CONNECTION"] = "close"
+
+    def _check_host_and_expectation(self, values: Mapping[bytes, bytes], *, before_1_1: bool) -> None:
+        if b"host" not in values and not before_1_1:
+            self._refuse(HTTPStatus.BAD_REQUEST, "a request in HTTP/1.1 needs one Host")
+        if not _HOST.fullmatch(values.get(b"host", b"")):
+            self._refuse(HTTPStatus.BAD_REQUEST, "Host must be a name or an address, with or without a port")
+        if values.get(b"expect", b"").lower() not in (b"", b"100-continue") and not before_1_1:
+            self._refuse(HTTPStatus.EXPECTATION_FAILED, "Expect may be 100-continue, and nothing else")
 
     def _refuse(self, status: HTTPStatus, message: str) -> None:
         self._status = status

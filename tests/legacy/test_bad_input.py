@@ -33,13 +33,14 @@ MESSAGES = {
 
 
 @pytest.mark.parametrize("what", MESSAGES)
-def test_a_bad_message_gets_a_fault(erp: Running, what: str) -> None:
-    """A message that cannot be read gets a SOAP fault with a code, and never a traceback."""
+def test_a_bad_message_gets_a_fault(erp: Running, what: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A message that cannot be read gets a SOAP fault with a code, and never a traceback, not in the log either."""
     status, content_type, body = http_call(erp.port, "POST", body=MESSAGES[what] or b"\n")
     assert (status, content_type) == (500, "text/xml; charset=utf-8")
     assert b"<Code>ERR-090</Code>" in body
     assert b"Traceback" not in body
     assert b"boom" not in body
+    assert not any(record.exc_info for record in caplog.records)
 
 
 def test_what_is_not_soap_gets_a_4xx(erp: Running) -> None:
@@ -121,6 +122,7 @@ async def test_faults_count_what_they_met_and_end_by_themselves(customer: Custom
         '{"delay_ms":true}',
         '{"x":1}',
         '{"maintenance":1}',
+        "[" * 100_000,
     ],
 )
 def test_faults_are_bounded(erp: Running, text: str) -> None:
