@@ -24,6 +24,7 @@ from chassis.http.requests import (
     Refusal,
     Refused,
     combined,
+    handshake_refusal,
     has_body,
     head_size,
     refusal,
@@ -132,6 +133,9 @@ class Protocol(HttpToolsProtocol):
         if self._ended:
             return b""
         if self._switches():
+            if (refused := handshake_refusal(self.headers)) is not None:
+                self._refuse(refused)
+                return b""
             self._ended = True
             self._open_connections.closed(self, self._address)
             self.handle_websocket_upgrade()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 import re
 import secrets
@@ -111,7 +112,35 @@ def refusal(
             return Refusal(400, "Bad Request", "REPEATED_HEADER", message)
         elif name == b"transfer-encoding":
             values[name] += b", " + value
-    return _host_refusal(values.get(b"host"), version) or _coding_refusal(values.get(b"transfer-encoding"), version)
+    return (
+        _host_refusal(values.get(b"host"), version)
+        or _coding_refusal(values.get(b"transfer-encoding"), version)
+        or _expectation_refusal(values.get(b"expect"), version)
+    )
+
+
+def handshake_refusal(headers: Iterable[Header]) -> Refusal | None:
+    """Why a WebSocket must not be opened with this head; None when it may (RFC 6455, sections 4.2.1 and 4.4)."""
+    values = {name.lower(): value for name, value in headers}
+    offered = values.get(b"upgrade", b"").strip().lower() == b"websocket"
+    if not offered or b"upgrade" not in (each.strip() for each in values.get(b"connection", b"").lower().split(b",")):
+        message = "a WebSocket is served here: send Connection: Upgrade and Upgrade: websocket"
+    elif values.get(b"sec-websocket-version", b"").strip() != b"13":
+        message = "Sec-WebSocket-Version must be 13 (RFC 6455)"
+    elif not _is_websocket_key(values.get(b"sec-websocket-key", b"").strip()):
+        message = "Sec-WebSocket-Key must be 16 bytes in base64 (RFC 6455, section 4.1)"
+        return Refusal(400, "Bad Request", "MALFORMED_REQUEST", message)
+    else:
+        return None
+    versions = {"upgrade": "websocket", "connection": "upgrade, close", "sec-websocket-version": "13"}
+    return Refusal(426, "Upgrade Required", "UPGRADE_REQUIRED", message, versions)
+
+
+def _is_websocket_key(key: bytes) -> bool:
+    try:
+        return len(base64.b64decode(key, validate=True)) == 16
+    except ValueError:
+        return False
 
 
 def _host_refusal(host: bytes | None, version: str) -> Refusal | None:
@@ -134,6 +163,13 @@ def _coding_refusal(coding: bytes | None, version: str) -> Refusal | None:
     return Refusal(
         400, "Bad Request", "MALFORMED_REQUEST", "Transfer-Encoding must end with chunked, once, in HTTP/1.1"
     )
+
+
+def _expectation_refusal(expected: bytes | None, version: str) -> Refusal | None:
+    """RFC 9110, section 10.1.1: `100-continue` is all that can be expected, and of HTTP/1.1 alone."""
+    if expected is None or version == "1.0" or expected.strip().lower() in (b"", b"100-continue"):
+        return None
+    return Refusal(417, "Expectation Failed", "EXPECTATION_FAILED", "Expect may be 100-continue, and nothing else")
 
 
 def combined(headers: list[Header]) -> list[Header]:
@@ -219,13 +255,13 @@ class Refused:
             traceparent = current_traceparent()
         error = ShopError(refused.code, refused.message, Kind.INVALID)
         _, headers, body = problem(error, status=refused.status, title=refused.title, trace_id=traceparent[3:35])
-        headers |= refused.headers
         headers |= {
             "x-request-id": secrets.token_hex(16),
             "traceparent": traceparent,
             "content-length": str(len(body)),
             "connection": "close",
         }
+        headers |= refused.headers
         raw = [(name.encode(), value.encode()) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": refused.status, "headers": raw})
         await send({"type": "http.response.body", "body": body, "more_body": True})

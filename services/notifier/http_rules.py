@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import HttpVersion10, HttpVersion11, web
@@ -35,6 +36,9 @@ log = logging.getLogger(__name__)
 _WEBSOCKET_WITH_BODY = Refusal(
     400, "Bad Request", "MALFORMED_REQUEST", "a request to open a WebSocket has no body (RFC 6455, section 4.1)"
 )
+# aiohttp's parser takes 128 header lines, and says it with these words alone.
+_TOO_MANY_HEADERS = "Too many headers received"
+_TOO_MANY_LINES = replace(HEAD_TOO_LARGE, message="a request may have at most 128 header lines")
 # Answered however much work there is.
 _PROBES = frozenset({"/healthz", "/readyz"})
 _OVERLOADED = ShopError(
@@ -54,13 +58,7 @@ def problem_response(
 
 @web.middleware
 async def http_rules(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse what must not be served, and answer aiohttp's own errors (no such path, no such method) with problems."""
-    refused = _refusal(request)
-    if refused is not None:
-        if request.version not in (HttpVersion10, HttpVersion11):
-            # The answer is in a version of ours (RFC 9110, section 15.6.6).
-            request._cache["version"] = HttpVersion11  # noqa: SLF001  # it was read above, and is read from here
-        return _refused(refused)
+    """Refuse more than can be served, and answer aiohttp's own errors (no such path, no such method) with problems."""
     connection = request.protocol
     if request.path not in _PROBES and isinstance(connection, _Connection) and connection.overloaded:
         return problem_response(_OVERLOADED)
@@ -84,6 +82,21 @@ async def _handled(request: web.Request, handler: Handler) -> web.StreamResponse
         return problem_response(shop_error, status=error.status, title=error.reason, headers=allow)
 
 
+def _strictly(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> Any:
+    """The application, called for what may be served: aiohttp itself judges `Expect` before any middleware."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        refused = _refusal(request)
+        if refused is None:
+            return await handler(request)
+        if request.version not in (HttpVersion10, HttpVersion11):
+            # The answer is in a version of ours (RFC 9110, section 15.6.6).
+            request._cache["version"] = HttpVersion11  # noqa: SLF001  # it was read above, and is read from here
+        return refused_response(refused)
+
+    return handle
+
+
 def _refusal(request: web.Request) -> Refusal | None:
     headers = [(name.lower(), value) for name, value in request.raw_headers]
     version = f"{request.version.major}.{request.version.minor}"
@@ -96,7 +109,8 @@ def _refusal(request: web.Request) -> Refusal | None:
     return refused
 
 
-def _refused(refused: Refusal) -> web.Response:
+def refused_response(refused: Refusal) -> web.Response:
+    """A refusal as problem+json; the connection ends with it."""
     log.info("request refused: %s", refused.message, extra={"code": refused.code})
     error = ShopError(refused.code, refused.message, Kind.INVALID)
     response = problem_response(error, status=refused.status, title=refused.title, headers=refused.headers)
@@ -117,7 +131,7 @@ class StrictRunner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
         return _Server(
-            made.request_handler,
+            _strictly(made.request_handler),
             open_connections=self._connections,
             request_factory=made.request_factory,
             loop=made._loop,  # noqa: SLF001  # what aiohttp's own runner has given it
@@ -176,8 +190,10 @@ class _Connection(web.RequestHandler):
     ) -> web.StreamResponse:
         """Answer what is no HTTP, or what a handler has failed at. The connection is closed in any case."""
         if isinstance(exc, LineTooLong):
-            return _refused(TARGET_TOO_LONG if exc.args[1] == MAX_TARGET_BYTES else HEAD_TOO_LARGE)
+            return refused_response(TARGET_TOO_LONG if exc.args[1] == MAX_TARGET_BYTES else HEAD_TOO_LARGE)
+        if isinstance(exc, HttpProcessingError) and exc.message == _TOO_MANY_HEADERS:
+            return refused_response(_TOO_MANY_LINES)
         if isinstance(exc, HttpProcessingError):
-            return _refused(NOT_HTTP)
+            return refused_response(NOT_HTTP)
         super().handle_error(request, status, exc, message)
         return problem_response(ShopError("INTERNAL", "internal error", Kind.INTERNAL))

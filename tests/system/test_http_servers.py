@@ -51,6 +51,7 @@ async def ports(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ports
         yield {**served, "health": health, "metrics": metrics}
 
 
+_KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455's own
 SMUGGLED = request("/smuggled")
 
 
@@ -109,6 +110,8 @@ async def test_the_body_of_a_websocket_handshake_is_no_request(ports: Ports, ser
         pytest.param(hostile("/", "Content-Length: 3", "Content-Length: 4") + b"abcd", 400, id="different lengths"),
         pytest.param(hostile("/", "Content-Type: text/xml", "Content-Type: text/plain"), 400, id="two types"),
         pytest.param(hostile("/", "Authorization: Bearer a", "Authorization: Bearer b"), 400, id="two tokens"),
+        pytest.param(request("/", host="a b/c"), 400, id="no name of a host"),
+        pytest.param(hostile("/", "Expect: 200-ok"), 417, id="another expectation"),
         pytest.param(hostile("/", "X-Folded: a\r\n b"), 400, id="folded line"),
         pytest.param(hostile("a:443", method="CONNECT"), 501, id="CONNECT"),
         pytest.param(b"GET / HTTP/2.0\r\nHost: x\r\n\r\n", 505, id="HTTP/2.0"),
@@ -124,6 +127,61 @@ async def test_what_two_servers_could_read_differently_is_refused(
     # aiohttp's parser judges a packet as a whole, before any rule of ours.
     assert refused.status in ((status, 400) if server == "notifier" else (status,))
     refused.problem()
+
+
+@pytest.mark.parametrize("server", SERVERS)
+async def test_a_head_of_too_many_lines_is_too_large(ports: Ports, server: str) -> None:
+    """RFC 6585, section 5: 431, whichever limit of a server it is that stops short lines by the thousand."""
+    sent = request("/", *(f"X-Line-{number:04}: {'a' * 10}" for number in range(3_000)))
+    refused = await answer(ports[server], sent)
+    assert refused.status == 431
+    refused.problem()
+
+
+@pytest.mark.parametrize("server", SERVERS)
+async def test_what_is_expected_before_a_body_is_sent(ports: Ports, server: str) -> None:
+    """RFC 9110, section 10.1.1: no server takes `Expect: 100-continue` amiss, and what is no expectation is none."""
+    for expected in ("100-continue", "100-Continue"):
+        found = await answer(ports[server], request(_READ_ONLY[server], f"Expect: {expected}"))
+        assert found.status == 200, found
+
+
+@pytest.mark.parametrize("server", ["gateway", "graphql_server", "notifier"])
+@pytest.mark.parametrize(
+    ("version", "key", "status"),
+    [
+        ("8", _KEY, 426),
+        ("7", _KEY, 426),
+        ("14", _KEY, 426),
+        ("13", "short", 400),
+        ("13", "!" * 24, 400),
+        ("13", _KEY, 101),
+    ],
+)
+async def test_a_websocket_is_opened_in_version_13_alone(
+    ports: Ports, server: str, version: str, key: str, status: int
+) -> None:
+    """RFC 6455, section 4.4: another version is a 426 that names 13, and drafts' clients are not spoken to."""
+    path = "/notifications" if server == "notifier" else "/graphql"
+    fields = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Protocol: graphql-transport-ws")
+    sent = request(path, *fields, f"Sec-WebSocket-Version: {version}", f"Sec-WebSocket-Key: {key}")
+    found = await _handshake(ports[server], sent)
+    assert found.startswith(b"HTTP/1.1 %d " % status), found
+    if status == 426:
+        assert b"\r\nsec-websocket-version: 13\r\n" in found.lower()
+        assert b"\r\nupgrade: websocket\r\n" in found.lower()
+    assert (b"application/problem+json" in found) is (status != 101)
+
+
+async def _handshake(port: int, sent: bytes) -> bytes:
+    """The head of the answer."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        async with asyncio.timeout(10):
+            writer.write(sent)
+            return await reader.readuntil(b"\r\n\r\n")
+    finally:
+        writer.close()
 
 
 @pytest.mark.parametrize("server", [name for name in SERVERS if name not in ("notifier", "legacy_soap")])

@@ -13,6 +13,7 @@ from aiohttp.base_protocol import BaseProtocol
 
 from chassis.auth.identity import Principal
 from chassis.errors import Kind, ShopError
+from chassis.http.requests import handshake_refusal
 from chassis.http.websocket import close_reason
 from chassis.observability.tracing import Telemetry
 from services.notifier.auth import Authenticator, subprotocol_of
@@ -25,6 +26,7 @@ from services.notifier.domain import (
     UNAUTHENTICATED,
     TokenBucket,
 )
+from services.notifier.http_rules import refused_response
 from services.notifier.metrics import Metrics
 from services.notifier.ports import ChatLog, Orders
 from services.notifier.transports.client_connection import TransportOutlet
@@ -102,8 +104,11 @@ class WebSocketApi:
         self._metrics = metrics
         self._limits = limits
 
-    async def handle(self, request: web.Request) -> web.WebSocketResponse:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve one connection. A bad token gets a close code: a page cannot see the status of a handshake."""
+        # aiohttp would speak the drafts 7 and 8 as well, and answer the rest with a status that names no version.
+        if refused := handshake_refusal(request.raw_headers):
+            return refused_response(refused)
         socket = MaskedWebSocket(
             # Answered only if it was offered, as the handshake demands.
             protocols=[subprotocol_of(request)],
