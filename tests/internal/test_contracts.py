@@ -88,7 +88,7 @@ def test_an_addition_has_to_be_accepted(change: Change, what: str) -> None:
 @pytest.mark.parametrize(
     ("pattern", "replacement", "complaint"),
     [
-        (r"// Asks for an order\.\n", "", 'Message "GetOrderRequest" should have a non-empty comment'),
+        (r"// Request for an order\.\n", "", 'Message "GetOrderRequest" should have a non-empty comment'),
         (r"  // The order's id\.\n  string id = 1;", "  string id = 1;", "should have a non-empty comment"),
         (r"message GetOrderRequest", "message get_order_request", "should be PascalCase"),
         (r"string status_reason = 4", "string statusReason = 4", "should be lower_snake_case"),

@@ -57,7 +57,7 @@ message Review {
   google.protobuf.Timestamp written_at = 4;
 }
 
-// Stores a review.
+// Request to store a review.
 message WriteReviewRequest {
   // The product's id.
   string product_id = 1;
@@ -65,19 +65,19 @@ message WriteReviewRequest {
   int32 stars = 2;
 }
 
-// Answers with the review.
+// Response with the review.
 message WriteReviewResponse {
   // As it is stored.
   Review review = 1;
 }
 
-// Asks for reviews.
+// Request for reviews.
 message ListReviewsRequest {
   // The product's id.
   string product_id = 1;
 }
 
-// Answers with reviews.
+// Response with reviews.
 message ListReviewsResponse {
   // At most 100, newest first.
   repeated Review reviews = 1;
