@@ -94,12 +94,6 @@ class Shop:
 
         return await eventually(enough, within=LIMIT / 3)
 
-    async def order_hops(self, order: str) -> list[Hop]:
-        """The hops of an order so far, those under way included."""
-        answer = await self.http.get(f"{os.environ['SHOP_CONSOLE_URL']}/api/orders/{order}/xray")
-        found: list[Hop] = answer.json()["hops"] if answer.is_success else []
-        return found
-
     async def calls(self, url: str = "") -> Counter[tuple[str, str]]:
         """Requests that a process (the gateway, unless a URL says which) has answered, by method and route."""
         counted: Counter[tuple[str, str]] = Counter()

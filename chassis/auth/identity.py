@@ -97,11 +97,6 @@ def service(*names: str) -> Rule:
     return lambda principal: principal.is_service(*names)
 
 
-def any_of(*rules: Rule) -> Rule:
-    """Rule: at least one of the rules holds."""
-    return lambda principal: any(rule(principal) for rule in rules)
-
-
 def check(rule: Rule, principal: Principal) -> None:
     """Raise UNAUTHENTICATED or FORBIDDEN unless the rule holds."""
     if rule(principal):

@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 import aiohttp
 from yarl import URL
 
+from chassis.clients.gateway import TIMEOUT_HEADER
 from chassis.errors import ShopError, timed_out, unavailable
 from chassis.observability.capture.http import aiohttp_middlewares
 from chassis.observability.tracing import NOTE, Span, SpanKind, Telemetry, current_traceparent
 from chassis.resilience.deadlines import CircuitBreaker, time_left
-from gateway.middleware.internal_calls import TIMEOUT_HEADER
 
 # Less than the 30 s after which the other side closes an idle connection: a request on one that is closing fails.
 _KEEP_ALIVE = 15.0
@@ -39,7 +39,7 @@ class HttpUpstream:
         self._breaker = CircuitBreaker()
 
     @asynccontextmanager
-    async def asking(
+    async def request(
         self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes = b""
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """The server's answer, to be read within the block; `query` is the raw query string.

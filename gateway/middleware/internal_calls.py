@@ -9,16 +9,15 @@ from __future__ import annotations
 import logging
 
 from chassis.auth.identity import TokenVerifier, bearer
+from chassis.clients.gateway import TIMEOUT_HEADER
 from chassis.errors import ShopError
 from chassis.http.middleware import Application, Receive, Scope, Send
 
 log = logging.getLogger(__name__)
 
-HEADER = "X-Shop-Service"
-TIMEOUT_HEADER = "X-Timeout-Ms"
-
 _CALLERS = ("graphql_server", "mcp_server")
 _KEY = "shop.counted"
+_TIMEOUT = TIMEOUT_HEADER.encode()
 
 
 class ServiceCalls:
@@ -57,6 +56,6 @@ def seconds_left(scope: Scope) -> float | None:
     if not is_counted(scope):
         return None
     for name, value in scope["headers"]:
-        if name == b"x-timeout-ms" and value.isdigit() and len(value) < 10:
+        if name == _TIMEOUT and value.isdigit() and len(value) < 10:
             return int(value) / 1000
     return None

@@ -25,7 +25,6 @@ from chassis.auth.identity import (
     TokenVerifier,
     acting_as,
     admin,
-    any_of,
     anyone,
     bearer,
     check,
@@ -268,7 +267,6 @@ class TestRules:
             (service("webhooks"), {"webhooks"}),
             (service("orders"), set()),
             (service(), {"webhooks"}),
-            (any_of(admin, service("webhooks")), {"admin", "webhooks"}),
         ],
     )
     def test_who_may(self, rule: Any, allowed: set[str]) -> None:

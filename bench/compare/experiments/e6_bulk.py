@@ -41,7 +41,6 @@ TRANSFERS: tuple[Transfer, ...] = (
     Transfer("http-rows", "NDJSON", "http", "rows", "rows", "no"),
     Transfer("grpc-rows", "gRPC stream of rows", "grpc_stream", "rows", "rows", "no"),
 )
-BULK_TITLES = {each.name: each.title for each in TRANSFERS}
 
 
 async def run(bench: Bench) -> None:

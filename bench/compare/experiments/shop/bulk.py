@@ -37,7 +37,6 @@ SHOP_TRANSFERS: tuple[ShopTransfer, ...] = (
     ShopTransfer("shop-http-up", "HTTP through the gateway", "http-up", "up", "gateway", "no"),
     ShopTransfer("shop-grpc-up", "gRPC to storage", "grpc-up", "up", "SHOP_STORAGE_PORT", "no"),
 )
-SHOP_BULK_TITLES = {each.name: each.title for each in SHOP_TRANSFERS}
 
 
 async def run(bench: Bench) -> None:
