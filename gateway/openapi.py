@@ -22,9 +22,13 @@ _MEANING = {
     413: ("BODY_TOO_LARGE", "Content Too Large", "The body is too large"),
     415: ("UNSUPPORTED_MEDIA_TYPE", "Unsupported Media Type", "The body is of another type"),
     416: ("RANGE_NOT_SATISFIABLE", "Range Not Satisfiable", "No such bytes"),
-    422: ("INVALID_INPUT", "Unprocessable Content", "The input cannot be accepted; `errors` says where and why"),
-    429: ("RATE_LIMITED", "Too Many Requests", "Too many requests; `Retry-After` says when to come back"),
-    503: ("UPSTREAM_UNAVAILABLE", "Service Unavailable", "An upstream is away; `Retry-After` says when to come back"),
+    422: (
+        "INVALID_INPUT",
+        "Unprocessable Content",
+        "The input cannot be accepted; `errors` has each field and the reason",
+    ),
+    429: ("RATE_LIMITED", "Too Many Requests", "Too many requests; `Retry-After` has the seconds to wait"),
+    503: ("UPSTREAM_UNAVAILABLE", "Service Unavailable", "An upstream is away; `Retry-After` has the seconds to wait"),
     504: ("DEADLINE_EXCEEDED", "Gateway Timeout", "The time was up; the request may still take effect"),
     507: ("INSUFFICIENT_STORAGE", "Insufficient Storage", "There is no room for the file"),
 }

@@ -106,7 +106,7 @@ class OrderStatus(Enum):
     cancelled = "cancelled"
 
 
-@strawberry.type(description="What can be delivered; `stale` while only the last known figure can be told.")
+@strawberry.type(description="What can be delivered; `stale` while only the last known figure is there.")
 class Availability:
     available: int
     stale: bool

@@ -1,4 +1,4 @@
-"""What tools take and give: the REST API's rows, without what an agent has no use for, and bounded in size."""
+"""Parameters and results of the tools: the REST API's rows, cut to what an agent needs, and bounded in size."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ProductPage(BaseModel):
 class Stock(BaseModel):
     product_id: str
     available: int
-    stale: bool = Field(description="The ERP does not answer; this is what it said last, at `as_of`.")
+    stale: bool = Field(description="The ERP does not answer; this is its last known figure, of `as_of`.")
     as_of: str
 
 

@@ -149,7 +149,7 @@ class Availability(BaseModel):
 
     product_id: str
     available: int
-    stale: bool = Field(description="True while the ERP cannot be asked: then this is the last known figure.")
+    stale: bool = Field(description="True while the ERP does not answer: then this is the last known figure.")
     as_of: datetime = Field(description="When the figure was true.")
 
 

@@ -102,7 +102,7 @@ async def head_file(request: Request, file_id: IdInPath, if_none_match: IfNoneMa
     response_class=Response,
     responses={
         200: {"description": "The whole file", "content": _ANY_BYTES},
-        206: {"description": "The part that `Range` asks for", "content": _ANY_BYTES},
+        206: {"description": "The part that `Range` requests", "content": _ANY_BYTES},
         304: {"description": "Not modified"},
         **problems(401, 404, 412, 416, 422),
     },

@@ -28,7 +28,7 @@ router = APIRouter(tags=["orders"], dependencies=[SIGNED_IN], generate_unique_id
 # The caller's own cache may keep an order, and revalidates it each time.
 _OWN = "private, no-cache"
 _ETAG = {"description": "The order's version: it changes whenever the order does.", "schema": {"type": "string"}}
-_APPLIED = {"description": "`wait=N`: the request was willing to wait, up to N seconds.", "schema": {"type": "string"}}
+_APPLIED = {"description": "`wait=N`: the wait was applied, up to N seconds.", "schema": {"type": "string"}}
 _HEADERS = {"ETag": _ETAG, "Preference-Applied": _APPLIED}
 
 IfNoneMatch = Annotated[
