@@ -70,7 +70,7 @@ async def _soak(seconds: float, rate: int) -> list[dict[str, float]]:
             sample = {
                 "at_s": round(since + SAMPLE_SECONDS, 1),
                 "rss_mb": round(process.memory_info().rss / 2**20, 1),
-                "slowest_request_ms": round(max([await _asked(http, path) for path in PATHS]), 1),
+                "slowest_request_ms": round(max([await _request_seconds(http, path) for path in PATHS]), 1),
                 **await _heap(page),
             }
             samples.append(sample)
@@ -133,7 +133,7 @@ async def _heap(page: CDPSession | None) -> dict[str, float]:
     return {"heap_mb": round(usage["usedSize"] / 2**20, 2), "elements": counters["nodes"]}
 
 
-async def _asked(http: httpx.AsyncClient, path: str) -> float:
+async def _request_seconds(http: httpx.AsyncClient, path: str) -> float:
     began = time.perf_counter()
     (await http.get(path)).raise_for_status()
     return (time.perf_counter() - began) * 1_000

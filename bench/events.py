@@ -67,20 +67,20 @@ class Contender:
         self.rates["append"].append(amounts.turn / (ended - began))
 
     def tail(self, amounts: Amounts) -> None:
-        self.reader.tell("tail", amounts.turn)
-        self.reader.hear()
+        self.reader.send("tail", amounts.turn)
+        self.reader.receive()
         began, _ = self._append(amounts.turn, amounts.batch)
-        _, ended = map(float, self.reader.hear().split())
+        _, ended = map(float, self.reader.receive().split())
         self.rates["tail"].append(amounts.turn / (ended - began))
 
     def catch_up(self, amounts: Amounts) -> None:
-        self.reader.tell("read", amounts.events)
-        began, ended = map(float, self.reader.hear().split())
+        self.reader.send("read", amounts.events)
+        began, ended = map(float, self.reader.receive().split())
         self.rates["catch-up"].append(amounts.events / (ended - began))
 
     def _append(self, count: int, batch: int) -> tuple[float, float]:
-        self.writer.tell("append", count, batch)
-        began, ended = map(float, self.writer.hear().split())
+        self.writer.send("append", count, batch)
+        began, ended = map(float, self.writer.receive().split())
         return began, ended
 
 
@@ -153,7 +153,7 @@ def _contender(stack: ExitStack, server: Server, folder: Path, side: str, name: 
         own = folder / f"{name}-{side}-{end}"
         own.mkdir()
         started = stack.enter_context(role(ROLES, "log", side, url, str(own)))
-        started.hear()  # one after the other: the first one creates the log
+        started.receive()  # one after the other: the first one creates the log
         return started
 
     return Contender(process("writer"), process("reader"))
@@ -219,25 +219,25 @@ def _copies(server: Server, folder: Path, name: str, amounts: Amounts) -> dict[s
     chosen = {"SHOP_EVENT_LOG_URL" if url.startswith("kafka:") else "SHOP_BROKER_URL": url}
     found: dict[str, list[float]] = {}
     with ExitStack() as stack:
-        users_port, token = stack.enter_context(role(REALTIME_ROLES, "identity")).hear().split()
+        users_port, token = stack.enter_context(role(REALTIME_ROLES, "identity")).receive().split()
         writer = stack.enter_context(role(ROLES, "log", "ours", url, str(folder)))
-        writer.hear()
+        writer.receive()
         ports: list[str] = []
         for count in COPIES:
             copy = notifier(folder / f"notifier-{count}", users_port, **chosen)
             ports.append(str(stack.enter_context(copy)[0]))
             with role(ROLES, "client", token, *ports) as client:
-                client.hear()
+                client.receive()
                 found[str(count)] = [_delivered(writer, client, amounts) for _ in range(READS + 1)][1:]
     return found
 
 
 def _delivered(writer: Role, client: Role, amounts: Amounts) -> float:
     """Events a second from the first append until every connection has the last."""
-    client.tell("take", amounts.copies)
-    writer.tell("append", amounts.copies, amounts.batch)
-    began, _ = map(float, writer.hear().split())
-    return amounts.copies / (max(map(float, client.hear().split())) - began)
+    client.send("take", amounts.copies)
+    writer.send("append", amounts.copies, amounts.batch)
+    began, _ = map(float, writer.receive().split())
+    return amounts.copies / (max(map(float, client.receive().split())) - began)
 
 
 def _reports(server: Server, folder: Path, names: Sequence[str], amounts: Amounts) -> dict[str, dict[str, list[float]]]:

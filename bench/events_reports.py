@@ -60,9 +60,9 @@ def counted(server: Server, database: str, folder: Path, name: str, selling: Sel
     with ExitStack() as stack:
         database_url, ask = stack.enter_context(_sqlite(own) if database == SQLITE else _postgresql())
         writer = stack.enter_context(role(ROLES, "log", "ours", url, str(own)))
-        writer.hear()
+        writer.receive()
         for count in COPIES:
-            stack.enter_context(role(ROLES, "reports", url, str(own), database_url)).hear()
+            stack.enter_context(role(ROLES, "reports", url, str(own), database_url)).receive()
             _wait(partial(_shared, ask, count))
             # The first turn warms up.
             found[str(count)] = [_turn(writer, ask, selling) for _ in range(TURNS + 1)][1:]
@@ -72,8 +72,8 @@ def counted(server: Server, database: str, folder: Path, name: str, selling: Sel
 def _turn(writer: Role, ask: Ask, selling: Selling) -> float:
     """Events a second from the first append until the figures have all orders."""
     wanted = _orders(ask) + selling.orders
-    writer.tell("sell", selling.orders, selling.batch)
-    began, _ = map(float, writer.hear().split())
+    writer.send("sell", selling.orders, selling.batch)
+    began, _ = map(float, writer.receive().split())
     _wait(lambda: _orders(ask) >= wanted)
     return 2 * selling.orders / (time.monotonic() - began)
 

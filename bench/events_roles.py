@@ -22,7 +22,7 @@ import uvloop
 
 from bench.events_bare import Deliver, Log, Take, bare
 from bench.realtime_roles import an_event
-from bench.roles import heard, say
+from bench.roles import commands, say
 from chassis.broker import connect
 from chassis.broker.event_log import START
 from chassis.broker.port import Broker, Event, Topology
@@ -104,7 +104,7 @@ async def reports(url: str, folder: str, database_url: str) -> None:
     )
     async with bootstrap.run(settings):
         say("ready")
-        async for _ in heard():
+        async for _ in commands():
             pass
 
 
@@ -115,7 +115,7 @@ async def log(side: str, url: str, folder: str) -> None:
     try:
         await opened.append(events(0, 1))  # creates what is missing
         say("ready")
-        async for command, *numbers in heard():
+        async for command, *numbers in commands():
             count = int(numbers[0])
             if command in ("append", "sell"):
                 made = events(number, count) if command == "append" else sales(number, count)
@@ -163,7 +163,7 @@ async def client(token: str, ports: Sequence[str]) -> None:
             assert (await socket.receive_json())["type"] == "subscribed"
             sockets.append(socket)
         say("subscribed")
-        async for _, count in heard():
+        async for _, count in commands():
             say(*await asyncio.gather(*(_taken(socket, int(count)) for socket in sockets)))
 
 

@@ -133,15 +133,15 @@ class Measured:
             async with http.get(f"/api/traces/{trace_id}") as response:
                 spans = (await response.json())["spans"]
         kinds = Counter(str(span["kind"]).lower() for span in spans)
-        asked = Counter(span["protocol"] for span in spans if str(span["kind"]).lower() == "client")
+        calls = Counter(span["protocol"] for span in spans if str(span["kind"]).lower() == "client")
         # The broker's own writes are in the publishes and consumes.
         publishes, consumes = kinds["producer"], kinds["consumer"]
         durable = publishes + consumes if not self.engine.postgres else 0
         return {
-            "gRPC call": asked["gRPC"],
-            "HTTP exchange": 1 + asked["HTTP"] + asked["webhook"],
-            "SOAP exchange": asked["SOAP"],
-            "SMTP exchange": asked["SMTP"],
+            "gRPC call": calls["gRPC"],
+            "HTTP exchange": 1 + calls["HTTP"] + calls["webhook"],
+            "SOAP exchange": calls["SOAP"],
+            "SMTP exchange": calls["SMTP"],
             "publish": publishes,
             "consume": consumes,
             "commit": max(0, round(syncs) - durable),

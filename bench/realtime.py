@@ -58,9 +58,9 @@ class Contender:
         """So many events to every connection: when that began, and when each connection had all of them."""
         expected = sum(self.size(self.position + each) for each in range(1, count + 1))
         self.position += count
-        self.trigger.tell(count)
+        self.trigger.send(count)
         moments = self.crowd.receive(expected)
-        return float(self.trigger.hear()), moments
+        return float(self.trigger.receive()), moments
 
     def turn(self, events: int, singles: int) -> None:
         """Events in a row for the rate, then some one by one for the latency from publish to receipt."""
@@ -97,7 +97,7 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-realtime-")))
-        users_port, token = stack.enter_context(role(ROLES, "identity")).hear().split()
+        users_port, token = stack.enter_context(role(ROLES, "identity")).receive().split()
         idle_kib = _idle_kib(folder / "idle", users_port, token, arguments.idle)
         contenders = _contenders(stack, folder, users_port, token, arguments.connections)
         _measure(contenders, arguments.rounds, arguments.events, arguments.singles)
@@ -111,7 +111,7 @@ def _contenders(stack: ExitStack, folder: Path, users_port: str, token: str, cou
     frame = _frame(1).websocket
     (folder / "frame").write_bytes(frame)
     floor = stack.enter_context(role(ROLES, "floor", str(folder / "frame")))
-    bare = stack.enter_context(crowd(count, int(floor.hear()), silence))
+    bare = stack.enter_context(crowd(count, int(floor.receive()), silence))
     found = {"floor": Contender(bare, floor.pid, floor, lambda _: len(frame))}
     for name, greet, size in (
         ("websocket", websocket(token), lambda position: len(_frame(position).websocket)),
@@ -119,7 +119,7 @@ def _contenders(stack: ExitStack, folder: Path, users_port: str, token: str, cou
     ):
         port, pid = stack.enter_context(notifier(folder / name, users_port))
         publisher = stack.enter_context(role(ROLES, "publisher", f"embedded:{folder / name / 'broker.sqlite'}"))
-        publisher.hear()
+        publisher.receive()
         found[name] = Contender(stack.enter_context(crowd(count, port, greet)), pid, publisher, size)
     return found
 

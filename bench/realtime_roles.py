@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import uvloop
 
-from bench.roles import heard, say
+from bench.roles import commands, say
 from chassis.auth.identity import TokenVerifier, anyone
 from chassis.broker import connect
 from chassis.broker.port import Event, Topology
@@ -41,7 +41,7 @@ async def floor(frame: bytes) -> None:
 
     server = await asyncio.get_running_loop().create_server(Bare, "127.0.0.1", 0, backlog=1024)
     say(server.sockets[0].getsockname()[1])
-    async for (count,) in heard():
+    async for (count,) in commands():
         say(time.monotonic())
         for _ in range(int(count)):
             for transport in transports:
@@ -55,7 +55,7 @@ async def publisher(broker_url: str) -> None:
     broker = await connect(broker_url, Topology.load(TOPOLOGY))
     number = 0
     say("ready")
-    async for (count,) in heard():
+    async for (count,) in commands():
         events = [an_event(number + each) for each in range(int(count))]
         number += len(events)
         began = time.monotonic()
@@ -86,7 +86,7 @@ async def identity() -> None:
         reflection=False,
     ) as port:
         say(f"{port} {signer.sign('123', 'customer')[0]}")
-        async for _ in heard():
+        async for _ in commands():
             pass
 
 

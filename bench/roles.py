@@ -16,14 +16,14 @@ class Role:
         self.pid = process.pid
         self._process = process
 
-    def hear(self) -> str:
+    def receive(self) -> str:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError("a process of the benchmark has ended")
         return line.strip()
 
-    def tell(self, *words: object) -> None:
+    def send(self, *words: object) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(" ".join(map(str, words)) + "\n")
         self._process.stdin.flush()
@@ -42,7 +42,7 @@ def role(module: str, *arguments: str) -> Iterator[Role]:
         process.communicate()
 
 
-async def heard() -> AsyncIterator[list[str]]:
+async def commands() -> AsyncIterator[list[str]]:
     """The lines on stdin as words, until it ends."""
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)

@@ -222,7 +222,7 @@ class Crowd:
         name, events, orders = heard
         after = "0"
 
-        def told(position: str, data: bytes) -> None:
+        def on_event(position: str, data: bytes) -> None:
             nonlocal after
             after = position
             events[position] += 1
@@ -235,20 +235,20 @@ class Crowd:
 
         while True:
             with suppress(aiohttp.ClientError, TimeoutError, ConnectionError, ValueError):
-                await follow(after, told)
+                await follow(after, on_event)
             self.tallies[name].failures["reconnects"] += 1
             await asyncio.sleep(_PAUSE)
 
-    async def _websocket(self, after: str, told: Callable[[str, bytes], None]) -> None:
+    async def _websocket(self, after: str, on_event: Callable[[str, bytes], None]) -> None:
         async with self.http.ws_connect(f"{self._notifier}/notifications", heartbeat=10) as socket:
             await socket.send_json({"action": "subscribe", "topics": ["order.*"], "after": after})
             async for message in socket:
                 if message.type is aiohttp.WSMsgType.TEXT:
                     frame = json.loads(message.data)
                     if frame.get("id"):
-                        told(str(frame["id"]), message.data.encode())
+                        on_event(str(frame["id"]), message.data.encode())
 
-    async def _sse(self, after: str, told: Callable[[str, bytes], None]) -> None:
+    async def _sse(self, after: str, on_event: Callable[[str, bytes], None]) -> None:
         url = f"{self._notifier}/notifications/stream?topics=order.*"
         async with self.http.get(url, headers={"Last-Event-ID": after}, timeout=_STREAM) as answer:
             answer.raise_for_status()
@@ -258,7 +258,7 @@ class Crowd:
                 if field_ == b"id":
                     position = value.decode()
                 elif field_ == b"data" and position:
-                    told(position, value)
+                    on_event(position, value)
 
 
 def _expect(answer: aiohttp.ClientResponse, status: int) -> None:

@@ -31,10 +31,10 @@ class DeafShop:
     """A shop that takes every call and does nothing."""
 
     def __getattr__(self, name: str) -> Any:
-        async def told(*_: object) -> None:
+        async def done(*_: object) -> None:
             return
 
-        return told
+        return done
 
 
 @asynccontextmanager

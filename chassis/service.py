@@ -1,4 +1,4 @@
-"""What a process stands on: telemetry, its database, the broker, its callers' identity, clients and servers."""
+"""Base of every process: telemetry, its database, the broker, its callers' identity, clients and servers."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def follow(file: Path) -> None:
 
 
 class LabClock:
-    """How wrong a process's clock is: in a file that the lab and the process share."""
+    """The error of a process's clock, in a file that the lab and the process share."""
 
     def __init__(self, file: Path) -> None:
         """Raises `OSError` where the file is not there, `ValueError` where it is none of `create`."""
@@ -63,11 +63,11 @@ class LabClock:
 
     @property
     def readings(self) -> int:
-        """How often the clock was read while it was wrong."""
+        """The number of times that the clock was read while it was wrong."""
         return int(_READ.unpack_from(self._shared, _READ_AT)[0])
 
     def error(self) -> float:
-        """How many seconds it is ahead just now; each call that finds it wrong counts as a reading."""
+        """The seconds by which it is ahead now; each call that finds it wrong counts as a reading."""
         ahead: float = _AHEAD.unpack_from(self._shared)[0]
         if not ahead or time.monotonic() >= _UNTIL.unpack_from(self._shared, _UNTIL_AT)[0]:
             return 0.0

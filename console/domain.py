@@ -75,12 +75,12 @@ class Span:
 
     @property
     def note(self) -> str:
-        """What happened that its status does not show, such as "idempotent_replay"; empty for nothing."""
+        """A note beyond its status, such as "idempotent_replay"; empty for none."""
         return self.text("shop.note")
 
     @property
     def code(self) -> CodePlace | None:
-        """Where the code is that made it."""
+        """The source location of the code that made it."""
         file = self.text("code.file.path")
         return CodePlace(file, self.number("code.line.number"), self.text("code.function.name")) if file else None
 
@@ -102,7 +102,7 @@ class Span:
 
     @property
     def protocol(self) -> str:
-        """What was spoken; for spans that are not ours, as OpenTelemetry's semantic conventions have it."""
+        """The protocol; for spans that are not ours, by OpenTelemetry's semantic conventions."""
         if ours := self.text("shop.protocol"):
             return ours
         if system := self.text("rpc.system"):

@@ -61,8 +61,8 @@ def _message(message: Captured | None, schema: Descriptor | None) -> tuple[dict[
     if message is None:
         return None, None
     parts, meaning = read(message, schema)
-    told = [{"name": part.name, "start": part.start, "end": part.end, "meaning": part.meaning} for part in parts]
-    return {**_bytes(message), "parts": told}, meaning
+    meanings = [{"name": part.name, "start": part.start, "end": part.end, "meaning": part.meaning} for part in parts]
+    return {**_bytes(message), "parts": meanings}, meaning
 
 
 def _bytes(message: Captured) -> dict[str, Any]:
@@ -75,6 +75,6 @@ def _place(place: CodePlace | None) -> dict[str, Any] | None:
 
 
 def _source(hop: Hop) -> str:
-    """Where the bytes come from: the process's own boundary, or a row that one process wrote and another read."""
+    """The source of the bytes: the process's own boundary, or a row that one process wrote and another read."""
     message = hop.sent or hop.received
     return SQLITE_ROW if message is not None and message.form == Form.SQLITE_ROW else CAPTURE

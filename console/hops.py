@@ -22,12 +22,11 @@ BROKER = "broker"
 QUEUES = ("AMQP", "queue")
 # Of an event log that is not the broker's own.
 KAFKA = "Kafka"
-_ASKING = (Kind.CLIENT, Kind.PRODUCER)
 _ANSWERING = (Kind.SERVER, Kind.CONSUMER)
 
 
 class HopKind(StrEnum):
-    """What crossed the boundary: a question and its answer, an event or mail, or something from outside."""
+    """The kind of a hop: a request and its response, an event or mail, or something from outside."""
 
     CALL = "call"
     MESSAGE = "message"
@@ -35,7 +34,7 @@ class HopKind(StrEnum):
 
 
 class State(StrEnum):
-    """How far a hop has come."""
+    """The state of a hop."""
 
     FLYING = "flying"
     LANDED = "landed"
@@ -198,7 +197,7 @@ def _operation(span: Span) -> str:
 
 
 def _untaken(asking: Span) -> str:
-    """Where a call or a message went whose other side has no span: an event is with the broker until it is taken."""
+    """The receiver of a call or message whose other side has no span: an event is with the broker until it is taken."""
     queued = asking.kind is Kind.PRODUCER and asking.protocol in (*QUEUES, KAFKA)
     return BROKER if queued else asking.peer or "unknown"
 
@@ -263,7 +262,7 @@ def _state(under_way: bool, spans: Sequence[Span]) -> State:
 
 
 class _Relations:
-    """What belongs to what: in whose work a hop began, what it is linked to, what was put back into its queue."""
+    """Relations of hops: the hop in whose work one began, the one it is linked to, the ones that were requeued."""
 
     def __init__(self, sides: Sequence[_Sides], present: Mapping[str, Span]) -> None:
         self._sides = sides

@@ -143,7 +143,7 @@ class ConsoleApi:
         if not (_LIMIT.fullmatch(limit) and int(limit) <= MAX_LIMIT):
             raise invalid("the query cannot be understood", limit=f"must be a number from 1 to {MAX_LIMIT}")
         found = self._store.newest(int(limit), order_id=request.query_params.get("order_id", ""))
-        if html.wants_html(request.headers.get("accept", "")):
+        if html.accepts_html(request.headers.get("accept", "")):
             return Response(traces_page(found), headers=html.HEADERS, media_type=html.MEDIA_TYPE)
         return _json({"items": [summary(trace) for trace in found]})
 
@@ -182,10 +182,10 @@ class ConsoleApi:
     async def compare(self, request: Request) -> Response:
         """Two traces, each named by its id or by its order's: their hops, row by row."""
         try:
-            asked = orjson.loads(await self._content(request))
+            wanted = orjson.loads(await self._content(request))
         except orjson.JSONDecodeError as error:
             raise invalid("the body must be JSON") from error
-        named = [asked.get(side) if isinstance(asked, dict) else None for side in ("left", "right")]
+        named = [wanted.get(side) if isinstance(wanted, dict) else None for side in ("left", "right")]
         sides = [self._named(each) for each in named]
         left, right = sides
         return _json({"left": summary(left), "right": summary(right), "rows": compare(_hops(left), _hops(right))})

@@ -1,4 +1,4 @@
-"""What a span's status does not show of a hop: that it was refused, tried again, answered from before, put back. Pure.
+"""Notes on a hop, beyond its span's status: refused, retried, answered from an earlier result, requeued. Pure.
 
 What the code says itself ("shop.note") comes first; the rest follows from what the spans hold.
 """
@@ -20,8 +20,8 @@ def failed(span: Span) -> bool:
 
 def attempt_of(spans: Sequence[Span], tries: int = 1) -> int | None:
     """Which attempt it was, where that is counted."""
-    told = [span.number("shop.attempt") for span in spans]
-    return next((number for number in told if number is not None), tries if tries > 1 else None)
+    attempts = [span.number("shop.attempt") for span in spans]
+    return next((number for number in attempts if number is not None), tries if tries > 1 else None)
 
 
 def note_of(spans: Sequence[Span], tries: int = 1) -> str:

@@ -86,7 +86,7 @@ class TraceStore:
             if not watchers:
                 self._watchers.pop(trace_id, None)
 
-    def _tell(self, trace_id: str) -> None:
+    def _notify(self, trace_id: str) -> None:
         for changed in tuple(self._watchers.get(trace_id, ())):
             changed()
 
@@ -102,7 +102,7 @@ class TraceStore:
         grown = weight(trace.spans[span.span_id]) - (0 if former is None else weight(former))
         trace.bytes += grown
         self._bytes += grown
-        self._tell(span.trace_id)
+        self._notify(span.trace_id)
         while self._over():
             self._evict()
         return True
@@ -118,7 +118,7 @@ class TraceStore:
         self._forgotten[trace_id] = None
         if len(self._forgotten) > _MOST_FORGOTTEN:
             self._forgotten.popitem(last=False)
-        self._tell(trace_id)
+        self._notify(trace_id)
         self._spans -= len(trace.spans)
         self._bytes -= trace.bytes
 

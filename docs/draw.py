@@ -62,10 +62,10 @@ LEGEND = {"AMQP": "broker (AMQP)", "webhook": "signed webhook", "HTTP": "HTTP (t
 GROUPS = {"edge": "faces the outside", "services": "behind it", "outside": "not ours"}
 JOURNEY = (
     "placed: priced, checked, stored; the answer is 202",
-    "arranged: stock reserved, ERP told, payment requested",
+    "arranged: stock reserved, ERP order made, payment requested",
     "paid: the provider calls back",
     "shipped: the ERP ships, the mailer writes",
-    "told: every step, on every open connection",
+    "published: every step, on every open connection",
     "read: user, orders and products in one query",
 )
 

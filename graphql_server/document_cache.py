@@ -133,7 +133,7 @@ class Documents:
                 raise RequestRefused("PERSISTED_QUERY_REQUIRED", message)
             return known
         if text is None:
-            # These words tell clients of automatic persisted queries to send the text.
+            # At these words clients of automatic persisted queries send the text.
             raise RequestRefused("PERSISTED_QUERY_NOT_SUPPORTED", "PersistedQueryNotSupported")
         if len(text) > MAX_DOCUMENT_LENGTH:
             raise RequestRefused("QUERY_TOO_LONG", f"query must have at most {MAX_DOCUMENT_LENGTH} characters")

@@ -77,7 +77,7 @@ def _faults(environ: Mapping[str, str], name: str) -> Faults:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """Where the ERP listens."""
+    """The address on which the ERP listens."""
 
     port: int
 
@@ -148,7 +148,7 @@ def main(serve: Callable[[Settings], AbstractContextManager[Running]] = running)
         sys.exit(2)
     try:
         with serve(settings) as server:
-            _tell_ready()
+            _report_ready()
             log.info("listening on port %s", server.port)
             signal.sigwait(signals)
     except OSError as error:
@@ -160,7 +160,7 @@ def main(serve: Callable[[Settings], AbstractContextManager[Running]] = running)
         sys.exit(1)
 
 
-def _tell_ready() -> None:
+def _report_ready() -> None:
     descriptor = os.environ.pop("SHOP_READY_FD", "")
     if descriptor:
         os.write(int(descriptor), b"\n")

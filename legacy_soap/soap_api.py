@@ -316,7 +316,7 @@ def _fault(side: str, refusal: Refusal) -> Fault:
 
 
 def _give_code(ctx: Any) -> None:
-    """What Spyne itself refuses (bad XML, an unknown operation, a schema violation) gets a code of ours too."""
+    """Give Spyne's own refusals (bad XML, an unknown operation, a schema violation) a code of ours, too."""
     if not isinstance(ctx.out_error.detail, dict):
         reason = ctx.out_error.faultstring
         reason = reason.decode() if isinstance(reason, bytes) else reason

@@ -1,4 +1,4 @@
-"""What only administrators' agents can use: the X-ray of an order as text, and the audit of all orders."""
+"""Tools for administrators' agents only: the X-ray of an order as text, and the audit of all orders."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from mcp.server.mcpserver import MCPServer
 
-from mcp_server.caller import Call, Shop, gateway, told_to_agents
+from mcp_server.caller import Call, Shop, as_tool_error, gateway
 from mcp_server.shapes import Audit, Explanation, Identifier
 from mcp_server.tools import READ_ONLY
 
@@ -18,7 +18,7 @@ _VERDICTS = {0: "agreed", 1: "disagreed", 2: "unknown"}
 
 async def explain_order(ctx: Call, order_id: Identifier) -> Explanation:
     """What an order did on every wire, hop by hop, from its own trace. For administrators; not in production."""
-    with told_to_agents():
+    with as_tool_error():
         found = await (await gateway(ctx)).get(f"/v1/orders/{order_id}/xray")
     hops: list[dict[str, Any]] = found["hops"]
     lines = [_line(hop) for hop in hops[:MAX_LINES]]
@@ -27,7 +27,7 @@ async def explain_order(ctx: Call, order_id: Identifier) -> Explanation:
 
 async def audit(ctx: Call) -> Audit:
     """Judge every order by the books of all services and partners. For administrators; not in production."""
-    with told_to_agents():
+    with as_tool_error():
         report, _ = await (await gateway(ctx)).post("/v1/audit", {})
     named = [f"{entry['subject']}: {entry['what']}" for entry in (*report["differences"], *report["waiting"])]
     return Audit(

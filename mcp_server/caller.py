@@ -57,7 +57,7 @@ async def gateway(ctx: Call) -> Gateway:
 
 
 @contextmanager
-def told_to_agents() -> Iterator[None]:
+def as_tool_error() -> Iterator[None]:
     """A refusal of the shop becomes the tool's own error: the stable code first, then what is wrong."""
     try:
         yield
@@ -66,7 +66,7 @@ def told_to_agents() -> Iterator[None]:
 
 
 @contextmanager
-def told_to_readers(uri: str) -> Iterator[None]:
+def as_resource_error(uri: str) -> Iterator[None]:
     """The same for a resource; what is not there, or not this user's to see, is not found."""
     try:
         yield

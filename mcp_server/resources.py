@@ -27,7 +27,7 @@ from chassis.auth.identity import current_principal
 from chassis.clients.gateway import is_identifier
 from chassis.clients.notifier import Notifier
 from chassis.errors import ShopError
-from mcp_server.caller import Call, Shop, gateway, told_to_readers
+from mcp_server.caller import Call, Shop, as_resource_error, gateway
 
 MAX_SUBSCRIPTIONS = 1_000
 # Of one user, so that one user cannot take them all.
@@ -50,7 +50,7 @@ async def order(order_id: str, ctx: Call) -> str:
 async def _row(ctx: Call, kind: str, row_id: str) -> str:
     if not is_identifier(row_id):
         raise ResourceNotFoundError(f"{kind}://{row_id[:64]} does not exist")
-    with told_to_readers(f"{kind}://{row_id}"):
+    with as_resource_error(f"{kind}://{row_id}"):
         row = await (await gateway(ctx)).get(f"/v1/{kind}s/{quote(row_id, safe='')}")
     return orjson.dumps(row, option=orjson.OPT_INDENT_2).decode()
 
@@ -95,12 +95,12 @@ class Subscriptions:
 
     async def _stream(self, ctx: ServerRequestContext[Shop, Any], uris: list[str]) -> SubscriptionsListenResult:
         meta = {SUBSCRIPTION_ID_META_KEY: ctx.request_id}
-        asked = await gateway(Context(request_context=ctx))
-        if (await asked.get("/v1/users/me"))["role"] != "admin":
+        caller_gateway = await gateway(Context(request_context=ctx))
+        if (await caller_gateway.get("/v1/users/me"))["role"] != "admin":
             # The notifier sends changes of products to administrators alone: others are not promised any.
             uris = [uri for uri in uris if uri.startswith(_SCHEMES["order"])]
         honored = SubscriptionFilter(resource_subscriptions=uris or None)
-        async with aclosing(self._notifier.events(asked.caller, _TOPICS, acknowledged=True)) as events:
+        async with aclosing(self._notifier.events(caller_gateway.caller, _TOPICS, acknowledged=True)) as events:
             try:
                 # The first is the notifier's own acknowledgement: nothing that happens from here on is missed.
                 await anext(events)

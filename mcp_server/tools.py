@@ -11,7 +11,7 @@ from mcp_types import ToolAnnotations
 from pydantic import BaseModel, Field
 
 from chassis.clients.gateway import Gateway
-from mcp_server.caller import Call, Shop, gateway, told_to_agents
+from mcp_server.caller import Call, Shop, as_tool_error, gateway
 from mcp_server.shapes import (
     Availability,
     Event,
@@ -32,7 +32,7 @@ _ENDS_SOMETHING = ToolAnnotations(
     read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True
 )
 # Since this revision a server can ask the user within a call that keeps no connection.
-_ASKS_SINCE = "2026-07-28"
+_ELICITS_SINCE = "2026-07-28"
 
 Items = Annotated[list[NewItem], Field(min_length=1, max_length=50)]
 
@@ -49,7 +49,7 @@ async def search_products(
     cursor: Annotated[str, Field(max_length=500)] = "",
 ) -> ProductPage:
     """Find products by words and category. Prices are decimals in the product's own currency."""
-    with told_to_agents():
+    with as_tool_error():
         found = await (await gateway(ctx)).get(
             "/v1/products", q=query or None, category=category or None, limit=limit, cursor=cursor or None
         )
@@ -60,16 +60,16 @@ async def check_availability(
     ctx: Call, product_ids: Annotated[list[Identifier], Field(min_length=1, max_length=100)]
 ) -> Availability:
     """How many of each product can be ordered now."""
-    with told_to_agents():
+    with as_tool_error():
         found = await (await gateway(ctx)).get("/v1/availability", product_ids=",".join(product_ids))
     return Availability.model_validate(found)
 
 
 async def confirmation(ctx: Call, items: Items, confirm: bool) -> Confirmation | Elicit[Confirmation]:
-    """What the user says to this order. Asked by elicitation where the client can, else by `confirm` alone."""
-    if confirm or not _can_ask(ctx):
+    """The user's answer to this order: by elicitation where the client can, else by `confirm` alone."""
+    if confirm or not _can_elicit(ctx):
         return Confirmation(confirm=confirm)
-    with told_to_agents():
+    with as_tool_error():
         question = await _question(await gateway(ctx), items)
     return Elicit(question, Confirmation)
 
@@ -90,7 +90,7 @@ async def place_order(
             "NOT_CONFIRMED: nothing was ordered. Show the user the items and their prices, and call again with"
             " confirm: true when they agree."
         )
-    with told_to_agents():
+    with as_tool_error():
         body = {"items": [item.model_dump() for item in items]}
         row, _ = await (await gateway(ctx)).post("/v1/orders", body, {"Idempotency-Key": idempotency_key})
     return order(row)
@@ -98,7 +98,7 @@ async def place_order(
 
 async def order_status(ctx: Call, order_id: Identifier) -> OrderStatus:
     """An order's status, its items, and what has happened to it so far."""
-    with told_to_agents():
+    with as_tool_error():
         row = await (await gateway(ctx)).get(f"/v1/orders/{order_id}")
         history = await (await gateway(ctx)).get(f"/v1/orders/{order_id}/events")
     events = [Event(type=event["type"], time=event["time"]) for event in history["items"]]
@@ -107,23 +107,23 @@ async def order_status(ctx: Call, order_id: Identifier) -> OrderStatus:
 
 async def cancel_order(ctx: Call, order_id: Identifier) -> Order:
     """Cancel an order that has not been paid. Refused with a reason once it is too late."""
-    with told_to_agents():
+    with as_tool_error():
         row, _ = await (await gateway(ctx)).post(f"/v1/orders/{order_id}/cancel", {})
     return order(row)
 
 
-def _can_ask(ctx: Call) -> bool:
+def _can_elicit(ctx: Call) -> bool:
     """Whether the client can put a question to its user in the middle of a call."""
     capabilities = ctx.client_capabilities
     if capabilities is None or capabilities.elicitation is None:
         return False
-    return (ctx.protocol_version or "") >= _ASKS_SINCE
+    return (ctx.protocol_version or "") >= _ELICITS_SINCE
 
 
-async def _question(asked: Gateway, items: list[NewItem]) -> str:
+async def _question(shop: Gateway, items: list[NewItem]) -> str:
     """The order in a sentence, with what the shop itself says that it costs."""
     ids = ",".join(sorted({item.product_id for item in items}))
-    found = {row["id"]: row for row in (await asked.get("/v1/products", ids=ids))["items"]}
+    found = {row["id"]: row for row in (await shop.get("/v1/products", ids=ids))["items"]}
     if missing := sorted({item.product_id for item in items} - found.keys()):
         raise ToolError(f"NOT_FOUND: there is no product {', '.join(missing)}")
     lines = [f"{item.quantity} x {found[item.product_id]['name']}" for item in items]

@@ -152,12 +152,12 @@ def examples(
     if fault is Fault.OUT_OF_ORDER and provider == "stripe":
         payment_id = content.pop("payment_id", "") or f"pi_{uuid.uuid4().hex}"
         story = ("payment_intent.payment_failed", "payment_intent.succeeded")
-        told = [{**content, "event": event, "payment_id": payment_id} for event in story]
+        contents = [{**content, "event": event, "payment_id": payment_id} for event in story]
     else:
-        told = [content] * max(count, 2 if fault is Fault.OUT_OF_ORDER else 1)
+        contents = [content] * max(count, 2 if fault is Fault.OUT_OF_ORDER else 1)
     signing = _wrong(secret) if fault is Fault.FORGED else secret
     at = wall_clock.seconds() - _LATE_SECONDS if fault is Fault.LATE else None
-    made = [_example(provider, signing, at, facts) for facts in told]
+    made = [_example(provider, signing, at, facts) for facts in contents]
     if fault is Fault.OUT_OF_ORDER:
         return made[::-1]
     return [webhook for webhook in made for _ in range(2 if fault is Fault.DUPLICATE else 1)]

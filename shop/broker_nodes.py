@@ -31,14 +31,14 @@ async def endpoints(metrics_url: str) -> list[str]:
 async def split(http: httpx.AsyncClient, metrics_url: str) -> str:
     """Warning for a name to which more than one cluster answers; empty where it is one.
 
-    Raises `httpx.HTTPError`, `OSError` or `ValueError` where a node does not say which cluster it is of.
+    Raises `httpx.HTTPError`, `OSError` or `ValueError` where a node does not name its cluster.
     """
     clusters: dict[str, list[str]] = {}
     for endpoint in await endpoints(metrics_url):
         answer = (await http.get(f"{endpoint}/metrics")).raise_for_status()
         labels = _identity(answer.text, endpoint)
         clusters.setdefault(labels[_ID], []).append(labels[_NODE])
-    return _told(urlsplit(metrics_url).hostname or "", list(clusters.values())) if len(clusters) > 1 else ""
+    return _warning(urlsplit(metrics_url).hostname or "", list(clusters.values())) if len(clusters) > 1 else ""
 
 
 def _identity(text: str, endpoint: str) -> Mapping[str, str]:
@@ -46,10 +46,10 @@ def _identity(text: str, endpoint: str) -> Mapping[str, str]:
         for sample in family.samples:
             if sample.name == _IDENTITY and {_ID, _NODE} <= sample.labels.keys():
                 return sample.labels
-    raise ValueError(f"{endpoint} does not say which cluster it is of")
+    raise ValueError(f"{endpoint} does not name its cluster")
 
 
-def _told(name: str, clusters: Sequence[Sequence[str]]) -> str:
+def _warning(name: str, clusters: Sequence[Sequence[str]]) -> str:
     members = " and ".join(f"one of {', '.join(sorted(nodes))}" for nodes in clusters)
     return (
         f"{len(clusters)} clusters of RabbitMQ answer to {name}: {members}. What is published to one is not seen by who"

@@ -84,7 +84,7 @@ def problem(response: httpx.Response) -> GatewayError:
     fields = "".join(f"\n  {wrong.get('field')}: {wrong.get('detail')}" for wrong in body.get("errors") or ())
     trace = f" (trace {body['trace_id']})" if body.get("trace_id") else ""
     code = str(body.get("code", ""))
-    asked = f"{response.request.method} {response.request.url.path}"
+    request = f"{response.request.method} {response.request.url.path}"
     why = " ".join(filter(None, (str(response.status_code), code)))
-    message = f"{asked} failed with {why}: {body.get('detail') or body.get('title')}{trace}{fields}"
+    message = f"{request} failed with {why}: {body.get('detail') or body.get('title')}{trace}{fields}"
     return GatewayError(message, status=response.status_code, code=code)

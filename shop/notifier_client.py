@@ -59,8 +59,8 @@ class Live:
                 return str(frame.get("position", after))
         raise UnreachableError("the notifier did not answer in time")
 
-    def said(self, room: str, text: str) -> Iterator[Frame]:
-        """Say something in an order's room; yields the events of the room up to and with this one.
+    def chat(self, room: str, text: str) -> Iterator[Frame]:
+        """Post a message in an order's room; yields the events of the room up to and with this one.
 
         Needs a subscription to `chat.*`. Raises like `frame`, and `Refused` when the event does not come.
         """

@@ -37,10 +37,10 @@ def fresh(lesson: Lesson, folder: Path, patch: Path | None = None) -> Iterator[W
 
 
 def unexpected(result: Result, verdict: Verdict, message: str = "") -> list[str]:
-    """What is wrong with a result; nothing where it is as expected."""
+    """The fault of a result; empty where it is as expected."""
     if result.verdict is verdict and matches(message, result.message):
         return []
-    return [f"wanted {verdict.name}: {message}\n     got {result.verdict.name}: {result.message}\n{result.details}"]
+    return [f"expected {verdict.name}: {message}\n     got {result.verdict.name}: {result.message}\n{result.details}"]
 
 
 def as_delivered(lesson: Lesson, folder: Path) -> list[str]:

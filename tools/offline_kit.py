@@ -77,7 +77,7 @@ def requirements(lock: str, target: Target, python: str) -> str:
 
 
 def command(target: Target, python: str, listed: Path, wheels: Path) -> list[str]:
-    """What downloads them: wheels of the target, or a source distribution where there is no wheel."""
+    """The command that downloads them: wheels of the target, or a source distribution where there is no wheel."""
     digits = python.replace(".", "")
     return [
         *(sys.executable, "-m", "pip", "download", "--quiet", "--quiet", "--disable-pip-version-check"),

@@ -26,8 +26,8 @@ _UNREASONED = re.compile(r"[#] nosec(?! B\d{3}( B\d{3})* # \S)")
 
 def main() -> int:
     """Run both; returns the exit code: 0 nothing found, 1 something."""
-    code, told = verdict(*_audit())
-    sys.stdout.write(f"{told}\n")
+    code, summary = verdict(*_audit())
+    sys.stdout.write(f"{summary}\n")
     return max(_bandit(), code)
 
 

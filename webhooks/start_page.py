@@ -1,4 +1,4 @@
-"""What the start page of webhooks says is here."""
+"""Content of the start page of webhooks."""
 
 from __future__ import annotations
 

@@ -49,4 +49,4 @@ async def _connect(url: str, topology: Topology, retention: Retention, *, logged
         from chassis.broker.rabbitmq.adapter import RabbitBroker
 
         return await RabbitBroker.open(url, topology, retention, logged=logged)
-    raise ValueError(f"no broker speaks {scheme!r}: use embedded: or amqp:")
+    raise ValueError(f"unsupported broker URL scheme {scheme!r}: use embedded: or amqp:")

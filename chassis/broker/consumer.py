@@ -172,7 +172,7 @@ class _Consumer:
             task.add_done_callback(_report)
 
     def oldest(self) -> datetime | None:
-        """When the oldest event happened that is held; None while none is."""
+        """Time of the oldest event that is held; None while none is."""
         return min((delivery.event.time for lane in self._lanes.values() for delivery in lane), default=None)
 
     async def drain(self, within: float) -> None:

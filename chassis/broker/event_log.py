@@ -144,7 +144,7 @@ class LogReader(Protocol):
     """Reads the log, entry by entry. Raises `PositionExpired` when it cannot go on from what it has read."""
 
     trouble: str
-    """Why nothing can be read now; empty while it can."""
+    """The reason why nothing can be read now; empty while it can."""
 
     @property
     def position(self) -> Position:
@@ -183,7 +183,7 @@ class EventLog(Protocol):
         """
 
     async def last_position(self) -> Position:
-        """Where the log ends now; everything appended before is up to there."""
+        """The end of the log now; everything appended before is up to there."""
 
     async def partitions(self) -> int:
         """The number of partitions, which may grow."""

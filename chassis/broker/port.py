@@ -1,7 +1,7 @@
 """The broker port: what the shop relies on, whichever broker carries it.
 
 Two adapters keep these promises, and one suite (`tests/contract/test_broker.py`) holds both to them:
-`rabbitmq.py` for production and `embedded.py` for one machine.
+`rabbitmq/` for production and `embedded/` for one machine.
 
 * `publish` returns once every event is durably in the event log and in each queue bound to its type.
 * A work queue's deliveries are shared among its consumers; each is held by one of them until it is settled.

@@ -31,7 +31,7 @@ from sqlalchemy.types import TypeDecorator
 
 from chassis.database import schema_migrations
 from chassis.database.engines import WRITES, open_engine
-from chassis.database.errors import DRIVER_ERRORS, says_not_now
+from chassis.database.errors import is_temporary
 from chassis.database.group_commit import GroupCommit
 from chassis.database.locks import advisory_lock, file_lock
 from chassis.database.transactions import Direct, Work, direct
@@ -72,7 +72,7 @@ class Database:
         return self.engine.dialect.name == "sqlite"
 
     async def read(self, work: Work[T]) -> T:
-        """What every request does: few statements that find few rows; each sees what is committed by then.
+        """A short read: few statements that find few rows; each sees what is committed by then.
 
         `work` is a plain function of a connection, and must be quick. Raises `StoreUnavailable`.
         """
@@ -186,17 +186,13 @@ class Database:
             yield
 
 
-# For loops that go on when the database is back.
-DATABASE_ERRORS = (StoreUnavailable, *DRIVER_ERRORS)
-
-
 @contextmanager
 def _explained() -> Iterator[None]:
     """Tell what is the database's fault from what is ours. Raises `StoreUnavailable` for the former."""
     try:
         yield
     except Exception as error:
-        if isinstance(error, ShopError) or not says_not_now(error):
+        if isinstance(error, ShopError) or not is_temporary(error):
             raise
         log.warning("database unavailable", extra={"reason": f"{type(error).__name__}: {error}"[:_MAX_REASON]})
         raise StoreUnavailable from error

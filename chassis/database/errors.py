@@ -48,31 +48,31 @@ _SQLITE_CODES = frozenset(
 DRIVER_ERRORS = (SQLAlchemyError, OSError)
 
 
-def says_not_now(error: BaseException) -> bool:
+def is_temporary(error: BaseException) -> bool:
     """Whether an error of SQLAlchemy, of a driver or of the operating system says that trying again makes sense."""
     if isinstance(error, (OSError, PoolTimeout)):  # TimeoutError is an OSError
         return True
     if isinstance(error, sqlite3.Error):
-        return _sqlite_says_so(error)
+        return _is_temporary_sqlite(error)
     if not isinstance(error, DBAPIError):
-        return _sqlstate_says_so(getattr(error, "sqlstate", None))
+        return _is_temporary_sqlstate(getattr(error, "sqlstate", None))
     if isinstance(error.orig, sqlite3.Error):
-        return _sqlite_says_so(error.orig)
+        return _is_temporary_sqlite(error.orig)
     if error.connection_invalidated:
         return True
     if (sqlstate := getattr(error.orig, "sqlstate", None)) is not None:
-        return _sqlstate_says_so(sqlstate)
+        return _is_temporary_sqlstate(sqlstate)
     # What asyncpg raises without a call to the server: the connection is closed, or has lost its thread. A value that
     # cannot be sent (its DataError is a ValueError too) is a fault of the statement.
     cause = None if error.orig is None else error.orig.__cause__
     return isinstance(error, (InterfaceError, InternalError)) and not isinstance(cause, ValueError)
 
 
-def _sqlstate_says_so(sqlstate: str | None) -> bool:
+def _is_temporary_sqlstate(sqlstate: str | None) -> bool:
     return sqlstate is not None and (sqlstate.startswith(_SQLSTATE_CLASSES) or sqlstate in _SQLSTATES)
 
 
-def _sqlite_says_so(error: sqlite3.Error) -> bool:
+def _is_temporary_sqlite(error: sqlite3.Error) -> bool:
     # An extended code has the primary one in its lower byte. What Python's module says by itself has none.
     code: int | None = getattr(error, "sqlite_errorcode", None)
     return code is not None and code & 0xFF in _SQLITE_CODES

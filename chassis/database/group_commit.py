@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar, cast
 from sqlalchemy import Connection
 
 from chassis.database.batching import Batcher
-from chassis.database.errors import says_not_now
+from chassis.database.errors import is_temporary
 from chassis.database.transactions import Work
 
 T = TypeVar("T")
@@ -55,7 +55,7 @@ class GroupCommit:
             try:
                 return [each.run(connection) for each in group]
             except Exception as error:
-                if says_not_now(error):
+                if is_temporary(error):
                     raise  # the database's fault, so every item's
                 raise _WorkFailed from error
 

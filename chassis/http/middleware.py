@@ -95,9 +95,9 @@ class HttpBoundary:
             try:
                 await exchange.answered_by(self._app)
             finally:
-                self._tell(exchange, span)
+                self._record(exchange, span)
 
-    def _tell(self, exchange: _Exchange, span: Span) -> None:
+    def _record(self, exchange: _Exchange, span: Span) -> None:
         seconds = time.perf_counter() - exchange.started
         found = exchange.scope.get("route")
         route = found.path if found is not None else ""
@@ -111,7 +111,7 @@ class HttpBoundary:
                 span.set_attributes(handler_place(endpoint))
         if self._observer is not None:
             self._observer.request_done(exchange.method, route, exchange.status, seconds)
-        if access_log.wanted():
+        if access_log.enabled():
             client = exchange.scope.get("client")
             access_log.write(
                 process=self._telemetry.service,

@@ -250,8 +250,8 @@ class Protocol(HttpToolsProtocol):
             else:
                 waits = False
         # An incomplete head has no method and target yet.
-        asked = (self.scope["method"], self.url.decode("latin-1")) if self._head_bytes is None else ("", "")
-        self._answer(Refused(refused, self.transport, self._telemetry, *asked), waits=waits)
+        method_and_path = (self.scope["method"], self.url.decode("latin-1")) if self._head_bytes is None else ("", "")
+        self._answer(Refused(refused, self.transport, self._telemetry, *method_and_path), waits=waits)
 
     def _answer(self, app: Refused, *, waits: bool) -> None:
         self._open_connections.begins(self, self._address)

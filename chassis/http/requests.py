@@ -59,7 +59,7 @@ _HOST = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]*")
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a request is not served: an HTTP status and its phrase, a stable code, and what to change."""
+    """Refusal of a request: an HTTP status and its phrase, a stable code, and what to change."""
 
     status: int
     title: str
@@ -88,7 +88,7 @@ METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 def refusal(
     method: str, target: bytes, version: str, headers: Iterable[Header], singular: Collection[bytes] = SINGULAR
 ) -> Refusal | None:
-    """Why a request with this head must not be served; None when it may. Names of headers are in lower case.
+    """Refusal of a request with this head; None when it is served. Names of headers are in lower case.
 
     `singular` names the fields that may come once. RFC 9110, sections 5.3 and 7.2; RFC 9112, sections 3 and 6.1.
     """
@@ -102,7 +102,9 @@ def refusal(
     if len(target) > MAX_TARGET_BYTES:
         return TARGET_TOO_LONG
     if target == b"*" and method != "OPTIONS":
-        return Refusal(400, "Bad Request", "MALFORMED_REQUEST", "only OPTIONS is asked of * (RFC 9112, section 3.2.4)")
+        return Refusal(
+            400, "Bad Request", "MALFORMED_REQUEST", "only OPTIONS has the target * (RFC 9112, section 3.2.4)"
+        )
     values: dict[bytes, bytes] = {}
     for name, value in headers:
         if name not in values:
@@ -222,8 +224,8 @@ class Refused:
         with self._span():
             answering = self._answer
             if self._telemetry is not None and self._telemetry.capture is not None:
-                asked = {"method": self._method or "?", "path": self._target, "raw_path": self._target.encode()}
-                await CapturedApplication(answering)({**scope, **asked}, receive, send)
+                shown = {"method": self._method or "?", "path": self._target, "raw_path": self._target.encode()}
+                await CapturedApplication(answering)({**scope, **shown}, receive, send)
             else:
                 await answering(scope, receive, send)
         if self._transport.can_write_eof():

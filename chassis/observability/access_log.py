@@ -29,7 +29,7 @@ def configure(*, as_text: bool) -> None:
     _as_text = as_text
 
 
-def wanted() -> bool:
+def enabled() -> bool:
     """Whether requests are logged: at the level "info" and below."""
     return _level.isEnabledFor(logging.INFO)
 

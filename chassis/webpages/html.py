@@ -39,7 +39,7 @@ HEADERS: Mapping[str, str] = {
 MEDIA_TYPE = "text/html; charset=utf-8"
 
 
-def wants_html(accept: str) -> bool:
+def accepts_html(accept: str) -> bool:
     """Whether an `Accept` names HTML and wants it no less than JSON: a browser's does, curl's does not."""
     wanted = weights(accept)
     html = wanted.get("text/html", 0.0)

@@ -28,7 +28,7 @@ class Link:
 
 
 class OtherPorts(BaseSettings):
-    """Where the shop's other public ports are in development, by the settings that move them."""
+    """The shop's other public ports in development, by the settings that move them."""
 
     model_config = SettingsConfigDict(env_prefix="SHOP_", extra="ignore", frozen=True)
 
@@ -75,7 +75,7 @@ class StartPage:
 
     def answer(self, *, accept: str, host: str, scheme: str = "http") -> Answer:
         """The page for a request: `accept` and `host` are its headers' values."""
-        if html.wants_html(accept):
+        if html.accepts_html(accept):
             body = html.page(f"{self.title} · Polyglot Shop", *self._parts(host, scheme))
             return Answer({**html.HEADERS, "content-type": html.MEDIA_TYPE}, body)
         content = {

@@ -52,7 +52,7 @@ class LinesApi:
     async def of_trace(self, request: Request) -> Response:
         """A trace's lines in causal order; none for one that has none."""
         trace_id: str = request.path_params["trace_id"].lower()
-        return self._told(trace_id)
+        return self._lines_of(trace_id)
 
     async def of_order(self, request: Request) -> Response:
         """The lines of the trace in which an order was placed."""
@@ -60,9 +60,9 @@ class LinesApi:
         trace = self._trace_of(order_id)
         if trace is None:
             raise not_found("trace of order", order_id)
-        return self._told(trace.trace_id)
+        return self._lines_of(trace.trace_id)
 
-    def _told(self, trace_id: str) -> Response:
+    def _lines_of(self, trace_id: str) -> Response:
         trace = self._store.get(trace_id)
         spans = {} if trace is None else trace.spans
         ids = _hop_ids(hops(spans.values()))

@@ -56,7 +56,7 @@ async function show() {
     $("#break-where").replaceChildren(...options.map((name) => h("option", { value: name }, name)));
     $("#break-map").replaceChildren(picture(map));
     choose(options.includes(before) ? before : "order_worker");
-    told(state);
+    showProgress(state);
   } catch (error) {
     $("#break-it").disabled = true;
     $("#break-note").textContent = error.message;
@@ -79,13 +79,13 @@ async function breakIt() {
     await api.breakIt({ do: words(where), seconds: Number($("#break-seconds").value) });
     $("#break-verdict").replaceChildren();
     $("#break-xrays").hidden = true;
-    told({ running: words(where) });
+    showProgress({ running: words(where) });
   } catch (error) {
     toast(error.message);
   }
 }
 
-function told({ running, result, error }) {
+function showProgress({ running, result, error }) {
   clearTimeout(timer);
   $("#break-it").disabled = Boolean(running);
   $("#break").dataset.running = running ? "true" : "false";
@@ -99,7 +99,7 @@ function told({ running, result, error }) {
 
 async function look() {
   try {
-    told(await api.breaking());
+    showProgress(await api.breaking());
   } catch {
     timer = setTimeout(look, EVERY_MS); // the console may be on the broken side for a moment
   }

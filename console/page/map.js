@@ -70,7 +70,7 @@ const queue = ({ name, at: [x, y], ready, delayed, dead, consumers }) =>
     { x, y: y + 4, "text-anchor": "middle", class: dead ? "label dead" : "label" },
     `${name} ${ready + delayed}${dead ? ` +${dead} dead` : ""}`,
     consumers === null || consumers > 0 ? null : " no consumer",
-    s("title", {}, `${name}: ${ready} ready, ${delayed} wait for a retry, ${dead} dead-lettered, consumers: ${consumers ?? "not told"}`),
+    s("title", {}, `${name}: ${ready} ready, ${delayed} wait for a retry, ${dead} dead-lettered, consumers: ${consumers ?? "unknown"}`),
   );
 
 // `unread`: entries of the event log that a process has not read yet.
@@ -111,5 +111,5 @@ const waiting = (queues) =>
     {},
     h("caption", {}, "What waits in each queue now"),
     h("thead", {}, h("tr", {}, ["Queue", "Consumers", "Ready", "Waits for a retry", "Dead-lettered"].map((title) => h("th", { scope: "col" }, title)))),
-    h("tbody", {}, queues.map((each) => h("tr", {}, [each.name, each.consumers ?? "not told", each.ready, each.delayed, each.dead].map((value) => h("td", {}, String(value)))))),
+    h("tbody", {}, queues.map((each) => h("tr", {}, [each.name, each.consumers ?? "unknown", each.ready, each.delayed, each.dead].map((value) => h("td", {}, String(value)))))),
   );

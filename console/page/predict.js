@@ -4,17 +4,17 @@ import { $, h } from "/page/dom.js";
 import { start as startNews } from "/page/news.js";
 
 export function start() {
-  let asked;
+  let loading;
   return async () => {
-    asked ??= fetch("/page/measured.json").then((answer) => answer.json());
+    loading ??= fetch("/page/measured.json").then((answer) => answer.json());
     try {
-      const { questions, news, words } = await asked;
+      const { questions, news, words } = await loading;
       if ($("#questions").children.length) return;
       $("#questions").replaceChildren(...questions.map(card));
       startNews(news);
       $("#words").replaceChildren(...words.map(verdict));
     } catch (error) {
-      asked = undefined;
+      loading = undefined;
       $("#questions").replaceChildren(h("p", { role: "alert" }, `The measurements could not be read: ${error.message}`));
     }
   };

@@ -32,10 +32,10 @@ export function start() {
   );
   document.addEventListener("keydown", keys);
   $("#diagram").addEventListener("keydown", rows);
-  const asked = new URLSearchParams(location.search);
-  view.selected = unseen = asked.get("hop");
-  view.tab = asked.get("tab") ?? "meaning";
-  if (asked.get("trace")) open(asked.get("trace"), { keep: true });
+  const parameters = new URLSearchParams(location.search);
+  view.selected = unseen = parameters.get("hop");
+  view.tab = parameters.get("tab") ?? "meaning";
+  if (parameters.get("trace")) open(parameters.get("trace"), { keep: true });
   recent();
 }
 

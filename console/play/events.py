@@ -36,7 +36,7 @@ class EventCalls:
         self._log_url = event_log_url
         self._telemetry = telemetry
         self._depths: list[QueueDepth] = []
-        self._ask_again = 0.0
+        self._next_read_at = 0.0
 
     async def publish_again(self, event_type: str) -> Answer:
         """Raises PRECONDITION where there is no such event, or no broker is set for this process."""
@@ -51,8 +51,8 @@ class EventCalls:
 
     async def depths(self) -> list[QueueDepth]:
         """Depth of each work queue, read at most every few seconds; none where no broker answers."""
-        if time.monotonic() >= self._ask_again:
-            self._ask_again = time.monotonic() + _DEPTHS_EVERY
+        if time.monotonic() >= self._next_read_at:
+            self._next_read_at = time.monotonic() + _DEPTHS_EVERY
             self._depths = []
             if self._there():
                 try:
@@ -94,8 +94,8 @@ class EventCalls:
             extensions = {**event.extensions, "traceparent": current_traceparent()}
             await broker.publish([replace(event, extensions=extensions)])
         took = (time.perf_counter() - began) * 1_000
-        told = {"id": event.id, "type": event.type, "source": event.source, "subject": event.subject}
-        text = orjson.dumps({**told, "data": orjson.loads(event.data)}, option=orjson.OPT_INDENT_2).decode()
+        envelope = {"id": event.id, "type": event.type, "source": event.source, "subject": event.subject}
+        text = orjson.dumps({**envelope, "data": orjson.loads(event.data)}, option=orjson.OPT_INDENT_2).decode()
         return Answer("published", "confirmed by the broker", [], text, len(event.data), 0, took)
 
 

@@ -77,7 +77,7 @@ class HttpCalls:
 
 
 def protocol_of(target: str, path: str) -> str:
-    """What is spoken with a process on a path."""
+    """The protocol of a process on a path."""
     if target == "gateway":
         return "GraphQL" if path.partition("?")[0] == "/graphql" else "REST"
     return {"webhooks": "webhook", "legacy_soap": "SOAP"}.get(target, "HTTP")

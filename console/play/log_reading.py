@@ -1,4 +1,4 @@
-"""How much of the event log reports has not read, for the page's map."""
+"""Lag of reports behind the event log, for the page's map."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class LogReading:
         self._address = address
         self._tls = tls
         self._unread: int | None = None
-        self._ask_again = 0.0
+        self._next_read_at = 0.0
 
     async def unread(self) -> int | None:
         """Entries that are not in the sales report yet; None where reports does not answer."""
-        if time.monotonic() >= self._ask_again:
-            self._ask_again = time.monotonic() + _EVERY
+        if time.monotonic() >= self._next_read_at:
+            self._next_read_at = time.monotonic() + _EVERY
             try:
                 async with self._stub() as (client, stub):
                     answer = await client.call(stub.GetProgress, GetProgressRequest())

@@ -61,7 +61,7 @@ class Play:
         self._tokens: dict[str, str] = {}
 
     async def depths(self) -> list[QueueDepth]:
-        """How much waits in each queue; empty where this process has no broker or it does not answer."""
+        """Depth of each queue; empty where this process has no broker or it does not answer."""
         return await self._events.depths()
 
     async def unread(self) -> int | None:
@@ -115,7 +115,7 @@ class Play:
         await self._http.make("gateway", "POST", "/v1/orders", headers, _ORDER)
 
     async def _values(self, call: Call) -> dict[str, str]:
-        """What the call's placeholders stand for, as far as it is known before the call."""
+        """Values of the call's placeholders, as far as they are known before the call."""
         wanted = call.placeholders()
         values = {"uuid": uuid.uuid4().hex, "now": str(int(time.time()))}
         if wanted & {"order_id", "payment_id"}:

@@ -110,7 +110,7 @@ async def _blocks(response: httpx.Response) -> AsyncIterator[str]:
 
 
 async def _heard(read: Read, trigger: Trigger, began: float) -> tuple[list[dict[str, Any]], int]:
-    """What is read until the order has come to its end, and its bytes; the first says that the subscription holds."""
+    """Messages until the order's end, and their bytes; the first one confirms the subscription."""
     frames: list[dict[str, Any]] = []
     with suppress(TimeoutError):
         async with asyncio.timeout(_LISTEN):

@@ -45,7 +45,7 @@ class Breaking:
         self._do, self._result, self._error = "", None, ""
 
     async def state(self) -> dict[str, Any]:
-        """What can be broken, or `why` nothing can; what is being broken, and the last verdict."""
+        """The faults that can be started, or `why` none can; the one that runs, and the last verdict."""
         async with self._listing:
             out, err, code = await self._run("list", "--json", timeout=_LIST_TIMEOUT)
         if code:
@@ -61,7 +61,7 @@ class Breaking:
         }
 
     def progress(self) -> dict[str, Any]:
-        """What is being broken now (empty for nothing), and the last verdict, or why there is none."""
+        """The fault that runs now (empty for none), and the last verdict, or why there is none."""
         running = self._running is not None and not self._running.done()
         return {"running": self._do if running else "", "result": self._result, "error": self._error}
 

@@ -8,13 +8,13 @@ from enum import StrEnum
 from typing import Any
 
 # What may differ between two runs of the same hop without its being another story.
-_TELLING = ("state", "note", "attempt", "error")
+_COMPARED = ("state", "note", "attempt", "error")
 
 Hop = Mapping[str, Any]
 
 
 class Mark(StrEnum):
-    """How the right hop of a row relates to the left one."""
+    """Relation of the right hop of a row to the left one."""
 
     SAME = "same"
     DIFFERENT = "different"  # the same hop, with another outcome
@@ -36,7 +36,7 @@ def compare(left: Sequence[Hop], right: Sequence[Hop]) -> list[dict[str, Any]]:
 
 
 def _pair(left: Hop, right: Hop) -> dict[str, Any]:
-    same = all(left[name] == right[name] for name in _TELLING)
+    same = all(left[name] == right[name] for name in _COMPARED)
     return _row(left, right, Mark.SAME if same else Mark.DIFFERENT)
 
 

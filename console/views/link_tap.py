@@ -1,4 +1,4 @@
-"""What really crossed a hop's links, from the tap of the lab (`shop up --lab`): HTTP on the link proxy's own socket."""
+"""Frames that crossed a hop's links, from the tap of the lab (`shop up --lab`): HTTP on the link proxy's own socket."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class LinkTap:
         await self._call("PUT", f"/taps?seconds={WATCHED_FOR}")
 
     async def frames(self, trace: Trace, hop: Hop) -> dict[str, Any]:
-        """What crossed the hop's links, in order; `why` there is nothing, and whether the links are watched."""
+        """The frames of the hop's links, in order; `why` there are none, and whether the links are watched."""
         if not self._socket:
             return _nothing(_NO_LAB)
         found = legs(hop, (await self._call("GET", "/links"))["links"])

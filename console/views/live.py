@@ -31,7 +31,7 @@ async def events(store: TraceStore, trace_id: str) -> AsyncIterator[bytes]:
     """
     changed = asyncio.Event()
     changed.set()
-    told: dict[str, dict[str, Any]] = {}
+    sent: dict[str, dict[str, Any]] = {}
     settled = False
     with store.watching(trace_id, changed.set):
         while True:
@@ -41,14 +41,14 @@ async def events(store: TraceStore, trace_id: str) -> AsyncIterator[bytes]:
                 return
             if changed.is_set():
                 changed.clear()
-                news = [] if trace is None else _news(trace, told)
+                news = [] if trace is None else _news(trace, sent)
                 settled = settled and not news
                 for each in news:
                     yield each
                 await asyncio.sleep(_EVERY)  # more is usually on its way
-            elif await wait(changed, _KEEP_ALIVE if settled or trace is None else _quiet(trace, told)):
+            elif await wait(changed, _KEEP_ALIVE if settled or trace is None else _quiet(trace, sent)):
                 pass
-            elif settled or trace is None or _under_way(told):
+            elif settled or trace is None or _under_way(sent):
                 yield b": still here\n\n"
             else:
                 settled = True
@@ -60,25 +60,25 @@ def ended(trace: Trace) -> bool:
     return any(span.text("cloudevents.event_type") in _LAST_EVENTS for span in trace.spans.values())
 
 
-def _quiet(trace: Trace, told: Mapping[str, dict[str, Any]]) -> float:
-    return _QUIET_AFTER_END if ended(trace) and not _under_way(told) else _QUIET
+def _quiet(trace: Trace, sent: Mapping[str, dict[str, Any]]) -> float:
+    return _QUIET_AFTER_END if ended(trace) and not _under_way(sent) else _QUIET
 
 
-def _under_way(told: Mapping[str, dict[str, Any]]) -> bool:
-    return any(hop["state"] == State.FLYING for hop in told.values())
+def _under_way(sent: Mapping[str, dict[str, Any]]) -> bool:
+    return any(hop["state"] == State.FLYING for hop in sent.values())
 
 
-def _news(trace: Trace, told: dict[str, dict[str, Any]]) -> list[bytes]:
+def _news(trace: Trace, sent: dict[str, dict[str, Any]]) -> list[bytes]:
     current = [hop_json(each) for each in hops(trace.spans.values())]
-    gone = told.keys() - {hop["id"] for hop in current}
+    gone = sent.keys() - {hop["id"] for hop in current}
     found = [_event("gone", {"id": each}) for each in sorted(gone)]
     for each in gone:
-        del told[each]
+        del sent[each]
     for hop in current:
-        former = told.get(hop["id"])
+        former = sent.get(hop["id"])
         if former == hop:
             continue
-        told[hop["id"]] = hop
+        sent[hop["id"]] = hop
         if former is not None and {**former, "state": hop["state"]} == hop:
             found.append(_event("state", {"id": hop["id"], "state": hop["state"]}))
         else:

@@ -1,4 +1,4 @@
-"""What went over each arrow of the map and when, for fifteen minutes, evicted traces included."""
+"""Traffic over each arrow of the map in the last fifteen minutes, evicted traces included."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class TrafficHistory:
         self._buckets: OrderedDict[int, dict[Arrow, Traffic]] = OrderedDict()
 
     def until(self, moment: float) -> dict[Arrow, Traffic]:
-        """What crossed each arrow in the minute before a moment (Unix seconds)."""
+        """Traffic over each arrow in the minute before a moment (Unix seconds)."""
         found: dict[Arrow, Traffic] = defaultdict(Traffic)
         for trace in self._store.newest():
             # A trace that began later, or ended long before, has nothing of this minute.

@@ -1,1 +1,1 @@
-"""What the bytes of a captured message are, part by part, and what they mean. Pure."""
+"""Decoding of captured messages: their parts, and the meaning of each. Pure."""

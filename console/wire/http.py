@@ -44,8 +44,8 @@ def parts(content: bytes) -> list[Part]:
             field, _, value = line.partition(b":")
             called = readable(field)
             meaning = _MEANINGS.get(called.lower())
-            told = readable(value.strip())
-            found.append(Part(f"header {called}", start, end, f"{told} ({meaning})" if meaning else told))
+            shown = readable(value.strip())
+            found.append(Part(f"header {called}", start, end, f"{shown} ({meaning})" if meaning else shown))
     if head_end < len(content):
         found += _body_parts(content, head_end)
     return found

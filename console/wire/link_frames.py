@@ -1,4 +1,4 @@
-"""What the tap saw of a hop: which of a link's frames are its own, and their bytes as parts. Pure."""
+"""A hop's frames among those of a tapped link, with their bytes as parts. Pure."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _parts(frame: Mapping[str, Any], content: bytes, hop: Hop) -> list[Part]:
 
 
 def _form(frame: Mapping[str, Any]) -> Form | None:
-    """How a frame's bytes are to be read; None for as one part."""
+    """The decoder of a frame's bytes; None for one part."""
     match frame["protocol"]:
         case "HTTP/1.1" if frame["what"].startswith("WebSocket"):
             return Form.WEBSOCKET

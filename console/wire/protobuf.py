@@ -33,7 +33,7 @@ _DEEPEST = 20
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """What a gRPC method takes and gives."""
+    """Request and response type of a gRPC method."""
 
     request: Descriptor
     response: Descriptor

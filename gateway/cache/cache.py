@@ -217,8 +217,8 @@ def _unconditional(headers: list[Header], stored: Stored | None) -> list[Header]
 
 def _refreshed(stored: list[Header], news: Mapping[bytes, bytes]) -> list[Header]:
     """The stored fields, with those that a 304 has brought in place of the old ones (section 3.2)."""
-    told = {name: value for name, value in news.items() if name in _OF_304}
-    return [*((name, value) for name, value in stored if name not in told), *told.items()]
+    updates = {name: value for name, value in news.items() if name in _OF_304}
+    return [*((name, value) for name, value in stored if name not in updates), *updates.items()]
 
 
 async def _send_stored(

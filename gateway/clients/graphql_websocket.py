@@ -123,7 +123,9 @@ async def _pass_on(server: aiohttp.ClientWebSocketResponse, receive: Receive, se
             await server.close(code=_sendable(code), message=close_reason(reason).encode())
         else:
             code, reason = from_server.result()
-            await _say(send, {"type": "websocket.close", "code": _sendable(code), "reason": close_reason(reason)})
+            await _send_event(
+                send, {"type": "websocket.close", "code": _sendable(code), "reason": close_reason(reason)}
+            )
     finally:
         from_client.cancel()
         from_server.cancel()
@@ -151,9 +153,9 @@ async def _from_server(server: aiohttp.ClientWebSocketResponse, send: Send) -> t
         message = await server.receive()
         match message.type:
             case aiohttp.WSMsgType.TEXT:
-                taken = await _say(send, {"type": "websocket.send", "text": message.data})
+                taken = await _send_event(send, {"type": "websocket.send", "text": message.data})
             case aiohttp.WSMsgType.BINARY:
-                taken = await _say(send, {"type": "websocket.send", "bytes": message.data})
+                taken = await _send_event(send, {"type": "websocket.send", "bytes": message.data})
             case aiohttp.WSMsgType.CLOSE:
                 return message.data or _GOING_AWAY, message.extra or ""
             case _:
@@ -167,7 +169,7 @@ def _sendable(code: int) -> int:
     return _GOING_AWAY if code in {1004, 1005, 1006, 1015} else code
 
 
-async def _say(send: Send, event: dict[str, Any]) -> bool:
+async def _send_event(send: Send, event: dict[str, Any]) -> bool:
     """Whether the client took it."""
     try:
         async with asyncio.timeout(_SEND_SECONDS):

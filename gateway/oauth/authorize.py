@@ -25,8 +25,8 @@ _WRONG = "Email and password do not match."
 
 
 @router.get(AUTHORIZE)
-async def ask(request: Request) -> Response:
-    """Show who wants what, and ask for the user's password."""
+async def show_consent(request: Request) -> Response:
+    """Show which program requests which access, with a form for the user's password."""
     return await _answer(request, Parameters(request.query_params), {})
 
 
@@ -49,47 +49,47 @@ def _is_of_our_page(request: Request, base: str) -> bool:
     return site == "same-origin" if site is not None else request.headers.get("origin") == base
 
 
-async def _answer(request: Request, asked: Parameters, typed: dict[str, str]) -> Response:
+async def _answer(request: Request, parameters: Parameters, typed: dict[str, str]) -> Response:
     base = base_url(request.scope, request.app.state.public_url)
     try:
-        client = await _known_client(request, asked)
+        client = await _known_client(request, parameters)
     except OAuthError as refused:
         # Not sent anywhere: the address may be an attacker's.
         return refusal_page(f"{refused.description}. Nothing was allowed; close this page.")
     state = ""
     try:
-        state = asked.one("state")
-        check_authorization_request(asked, base + PATH)
+        state = parameters.one("state")
+        check_authorization_request(parameters, base + PATH)
         if not typed:
-            return consent_page(client, asked)
+            return consent_page(client, parameters)
         if typed["answer"] != "allow":
             raise OAuthError("access_denied", "the user does not allow it")
         with in_oauths_words(INVALID_INPUT="invalid_request"):
-            return await _allowed(request, client, asked, typed, {"state": state, "iss": base})
+            return await _allowed(request, client, parameters, typed, {"state": state, "iss": base})
     except OAuthError as refused:
         error = {"error": refused.error, "error_description": refused.description}
-        return _redirect(asked, **error, state=state, iss=base)
+        return _redirect(parameters, **error, state=state, iss=base)
 
 
-async def _known_client(request: Request, asked: Parameters) -> Client:
-    client_id, redirect_uri = asked.required("client_id"), asked.required("redirect_uri")
+async def _known_client(request: Request, parameters: Parameters) -> Client:
+    client_id, redirect_uri = parameters.required("client_id"), parameters.required("redirect_uri")
     with in_oauths_words(UNKNOWN_CLIENT="invalid_client", FOREIGN_REDIRECT="invalid_request"):
         return await upstreams(request).users.client(client_id, redirect_uri)
 
 
 async def _allowed(
-    request: Request, client: Client, asked: Parameters, typed: dict[str, str], answer: dict[str, str]
+    request: Request, client: Client, parameters: Parameters, typed: dict[str, str], answer: dict[str, str]
 ) -> Response:
     """A code for the client, or the page again."""
     failures: SignInFailures = request.app.state.sign_in_failures
     if len(typed["email"]) > MAX_EMAIL or len(typed["password"]) > MAX_PASSWORD:
-        return consent_page(client, asked, status=403, wrong=_WRONG)
+        return consent_page(client, parameters, status=403, wrong=_WRONG)
     consent = AuthorizeClientRequest(
         email=typed["email"],
         password=typed["password"],
         client_id=client.id,
-        redirect_uri=asked.one("redirect_uri"),
-        code_challenge=asked.one("code_challenge"),
+        redirect_uri=parameters.one("redirect_uri"),
+        code_challenge=parameters.one("code_challenge"),
     )
     try:
         async with failures.attempt(typed["email"]):
@@ -97,16 +97,16 @@ async def _allowed(
     except ShopError as error:
         match error.code:
             case "WRONG_CREDENTIALS":
-                return consent_page(client, asked, status=403, wrong=_WRONG)
+                return consent_page(client, parameters, status=403, wrong=_WRONG)
             case "RATE_LIMITED":
-                again = consent_page(client, asked, status=429, wrong=f"Not signed in: {error.message}.")
+                again = consent_page(client, parameters, status=429, wrong=f"Not signed in: {error.message}.")
                 again.headers["retry-after"] = f"{error.retry_after or 1:.0f}"
                 return again
         raise
-    return _redirect(asked, code=code, **answer)
+    return _redirect(parameters, code=code, **answer)
 
 
-def _redirect(asked: Parameters, **answer: str) -> Response:
+def _redirect(parameters: Parameters, **answer: str) -> Response:
     """To the client, by GET: 303 carries no password on (RFC 9700, section 4.12)."""
-    target = with_parameters(asked.one("redirect_uri"), **answer)
+    target = with_parameters(parameters.one("redirect_uri"), **answer)
     return RedirectResponse(target, 303, {"cache-control": "no-store", "referrer-policy": "no-referrer"})

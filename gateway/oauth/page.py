@@ -16,16 +16,16 @@ MAX_EMAIL, MAX_PASSWORD = 254, 128
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
-def consent_page(client: Client, asked: Parameters, *, status: int = 200, wrong: str = "") -> Response:
+def consent_page(client: Client, parameters: Parameters, *, status: int = 200, wrong: str = "") -> Response:
     """The form; `wrong` says why it is shown again."""
-    redirect_uri = asked.one("redirect_uri")
+    redirect_uri = parameters.one("redirect_uri")
     target = urlsplit(redirect_uri)
     # Browsers apply `form-action` to the redirect that answers the form as well. It has no form for an IPv6 address.
     origin = f"{target.scheme}:" if "[" in target.netloc else f"{target.scheme}://{target.netloc}"
     carried = "".join(
         f'<input type="hidden" name="{name}" value="{escape(value)}">'
         for name in ASKED
-        for value in asked.values.getlist(name)
+        for value in parameters.values.getlist(name)
     )
     name, host = escape(client.name or "nothing"), escape(target.netloc)
     asks = (
@@ -58,7 +58,7 @@ def _warning(redirect_uri: str) -> str:
 
 
 def refusal_page(reason: str, status: int = 400) -> Response:
-    """What is shown where the client cannot be answered: its address cannot be trusted."""
+    """The page where the client cannot be answered, since its address cannot be trusted."""
     return _page("This request cannot be answered", [html.text(reason)], status, "'none'")
 
 

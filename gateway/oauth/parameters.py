@@ -52,17 +52,17 @@ class Parameters:
                 raise OAuthError("invalid_target", f"the only resource here is {ours}")
 
 
-def check_authorization_request(asked: Parameters, resource: str) -> None:
+def check_authorization_request(parameters: Parameters, resource: str) -> None:
     """Raise what a client that is known is answered at its redirect URI."""
-    if asked.required("response_type") != "code":
+    if parameters.required("response_type") != "code":
         raise OAuthError("unsupported_response_type", "the only response type is code")
     # Without it, it would be "plain" (RFC 7636, section 4.3).
-    if asked.required("code_challenge") and asked.one("code_challenge_method") != "S256":
+    if parameters.required("code_challenge") and parameters.one("code_challenge_method") != "S256":
         raise OAuthError("invalid_request", "PKCE is required, with code_challenge_method S256")
-    if len(asked.one("code_challenge")) != 43:
+    if len(parameters.one("code_challenge")) != 43:
         raise OAuthError("invalid_request", "code_challenge must be a SHA-256 in base64url, 43 characters")
-    asked.one("scope")
-    asked.check_resource(resource)
+    parameters.one("scope")
+    parameters.check_resource(resource)
 
 
 def with_parameters(uri: str, **parameters: str) -> str:

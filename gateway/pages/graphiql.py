@@ -34,7 +34,7 @@ _POLICY = (
 )
 
 
-def wants_graphiql(request: Request) -> bool:
+def is_browser(request: Request) -> bool:
     """Whether a request is a browser's that opens the address, without a query."""
     accept = ",".join(request.headers.getlist("accept"))
     return request.method == "GET" and not request.query_params and weights(accept).get("text/html", 0.0) > 0

@@ -21,7 +21,7 @@ _TYPES = {
 }
 _DAY = {"cache-control": "public, max-age=86400"}
 # Ours change while a developer works on them.
-_ASKED = {"cache-control": "no-cache"}
+_REVALIDATED = {"cache-control": "no-cache"}
 
 
 def static_file(name: str, *, own: Collection[str], package: str, carried: Collection[str]) -> Response:
@@ -30,7 +30,7 @@ def static_file(name: str, *, own: Collection[str], package: str, carried: Colle
     A carried one is named by its path there, and requested by the last part of it. Raises NOT_FOUND.
     """
     if name in own:
-        return Response(_read(_OWN / name), 200, _ASKED, _TYPES[PurePosixPath(name).suffix])
+        return Response(_read(_OWN / name), 200, _REVALIDATED, _TYPES[PurePosixPath(name).suffix])
     for path in carried:
         if PurePosixPath(path).name == name:
             return Response(_read(_folder(package) / path), 200, _DAY, _TYPES[PurePosixPath(name).suffix])

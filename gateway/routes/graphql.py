@@ -12,7 +12,7 @@ from gateway.clients.services import upstreams
 from gateway.http.streaming import Streamed
 from gateway.middleware.auth import PUBLIC
 from gateway.pages.explorers import pages
-from gateway.pages.graphiql import graphiql, wants_graphiql
+from gateway.pages.graphiql import graphiql, is_browser
 
 # Not in the OpenAPI document: GraphQL has its own schema.
 router = APIRouter(dependencies=[PUBLIC], include_in_schema=False)
@@ -34,13 +34,13 @@ _PIECE = 64 << 10
 @router.api_route("/graphql", methods=["GET", "POST"])
 async def graphql(request: Request) -> Response:
     shown = pages(request)
-    if shown.explorers and wants_graphiql(request):
+    if shown.explorers and is_browser(request):
         return graphiql(shown.console_port)
     headers = {name: request.headers[name] for name in _TO_SERVER if name in request.headers}
     body = await request.body()
     async with AsyncExitStack() as source:
         answer = await source.enter_async_context(
-            upstreams(request).http.graphql.asking(request.method, "/graphql", request.url.query, headers, body)
+            upstreams(request).http.graphql.request(request.method, "/graphql", request.url.query, headers, body)
         )
         passed_on = {name: answer.headers[name] for name in _TO_CLIENT if name in answer.headers}
         chunks = answer.content.iter_chunked(_PIECE)

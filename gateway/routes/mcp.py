@@ -49,7 +49,7 @@ async def mcp(request: Request) -> Response:
     current_span().update_name(called or f"POST {PATH}")
     async with AsyncExitStack() as source:
         answer = await source.enter_async_context(
-            upstreams(request).http.mcp.asking(request.method, PATH, "", headers, body)
+            upstreams(request).http.mcp.request(request.method, PATH, "", headers, body)
         )
         passed_on = {name: answer.headers[name] for name in _TO_CLIENT if name in answer.headers}
         passed_on.setdefault("cache-control", "no-store")

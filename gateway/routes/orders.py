@@ -1,4 +1,4 @@
-"""Orders: accepted at once, processed by events. How they stand is read in `order_reads`."""
+"""Orders: accepted at once, processed by events. `order_reads` has the routes that read them."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ async def get_sales(
         Literal["day", "product", "customer"], Query(description="What a row adds up the orders of, in each currency.")
     ] = "day",
     first_day: Annotated[
-        str, Query(alias="from", pattern=DAY, description="The first day (UTC); 29 days before `to` unless said.")
+        str, Query(alias="from", pattern=DAY, description="The first day (UTC); 29 days before `to` by default.")
     ] = "",
     last_day: Annotated[
         str,
@@ -48,14 +48,14 @@ async def get_sales(
         str | None, Header(alias="If-None-Match", description="`ETag`s of what the client has already.")
     ] = None,
 ) -> Response:
-    asked = pb.GetSalesRequest(
+    query = pb.GetSalesRequest(
         first_day=first_day,
         last_day=last_day,
         by=pb.SalesBy.Value(f"SALES_BY_{by.upper()}"),
         page_size=limit,
         cursor=cursor,
     )
-    body = serializers.encoded(serializers.sales(await upstreams(request).reports.sales(asked), by))
+    body = serializers.encoded(serializers.sales(await upstreams(request).reports.sales(query), by))
     headers = {"etag": content_etag(body), "cache-control": _OWN}
     if not none_match(if_none_match, headers["etag"]):
         return Response(None, 304, headers)

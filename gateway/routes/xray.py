@@ -21,20 +21,20 @@ router = APIRouter(dependencies=[ADMIN], include_in_schema=False)
 @router.get("/v1/orders/{order_id}/xray")
 async def explain_order(request: Request, order_id: IdInPath) -> Response:
     """The hops of an order, without their bytes."""
-    return await _asked(request, "GET", f"/api/orders/{order_id}/xray", "wire=false")
+    return await _from_console(request, "GET", f"/api/orders/{order_id}/xray", "wire=false")
 
 
 @router.post("/v1/audit")
 async def audit(request: Request) -> Response:
     """Judge every order by all books (`shop audit`)."""
-    return await _asked(request, "POST", "/api/audit")
+    return await _from_console(request, "POST", "/api/audit")
 
 
-async def _asked(request: Request, method: str, path: str, query: str = "") -> Response:
+async def _from_console(request: Request, method: str, path: str, query: str = "") -> Response:
     console = upstreams(request).http.console
     if console is None:
         raise ShopError("NOT_FOUND", "this shop has no console that keeps traces", Kind.NOT_FOUND)
     async with AsyncExitStack() as source:
-        answer = await source.enter_async_context(console.asking(method, path, query, {}))
+        answer = await source.enter_async_context(console.request(method, path, query, {}))
         headers = {"content-type": answer.headers["content-type"], "cache-control": "no-store"}
         return Streamed(answer.content.iter_any(), source.pop_all(), status=answer.status, headers=headers)

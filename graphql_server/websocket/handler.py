@@ -123,8 +123,12 @@ class SocketHandler(BaseGraphQLTransportWSHandler[SocketContext, None]):
         if len(self.operations) >= self._limits.operations:
             at_most = f"a connection may have at most {self._limits.operations} operations at once"
             raise RequestRefused("TOO_MANY_OPERATIONS", at_most)
-        asked = self.context.documents.requested(message["payload"])
-        return {"query": asked.query or "", "variables": asked.variables, "operationName": asked.operation_name}
+        found = self.context.documents.requested(message["payload"])
+        return {
+            "query": found.query or "",
+            "variables": found.variables,
+            "operationName": found.operation_name,
+        }
 
     async def run_operation(self, operation: Operation[SocketContext, None]) -> None:
         try:

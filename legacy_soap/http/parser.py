@@ -54,7 +54,7 @@ class StrictParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no 
         if line.startswith(b"CONNECT "):
             self._refuse(HTTPStatus.NOT_IMPLEMENTED, "CONNECT is for proxies, and this is none")
         if b" * " in line and not line.startswith(b"OPTIONS "):
-            self._refuse(HTTPStatus.BAD_REQUEST, "only OPTIONS is asked of * (RFC 9112, section 3.2.4)")
+            self._refuse(HTTPStatus.BAD_REQUEST, "only OPTIONS has the target * (RFC 9112, section 3.2.4)")
         if any(field[:1] in (b" ", b"\t") for field in fields):
             self._refuse(HTTPStatus.BAD_REQUEST, "a header field must be one line (RFC 9112, section 5.2)")
         names = [field.partition(b":")[0].lower() for field in fields]

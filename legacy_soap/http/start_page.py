@@ -1,4 +1,4 @@
-"""What a person with a browser, or a program, finds at `/`: what this server is for."""
+"""The start page at `/`, for browsers and programs: the purpose of this server."""
 
 from __future__ import annotations
 

@@ -188,7 +188,7 @@ class FrontDoor:
 
 
 def reason_to_refuse(body: bytes) -> str:
-    """Why a message must not reach the XML parser; empty when it may.
+    """The reason why a message must not reach the XML parser; empty when it may.
 
     Only UTF-8 is taken, declared or not: in any other encoding a DOCTYPE would not look like one.
     """

@@ -17,7 +17,7 @@ from chassis.webpages.start_page import StartPage
 from partners.payment_provider.http_api import ABOUT, EXAMPLE, LINKS, PaymentApi, application
 from partners.payment_provider.ledger import open_ledger
 from partners.payment_provider.settlement import Collector
-from partners.payment_provider.webhook_sender import Teller
+from partners.payment_provider.webhook_sender import WebhookSender
 
 
 class Settings(ProcessSettings):
@@ -48,7 +48,7 @@ async def run(settings: Settings | None = None) -> AsyncIterator[Running]:
         ) as client,
     ):
         collector = Collector(
-            ledger, Teller(client, settings.webhooks_url, secret, spans), delay=settings.payment_delay
+            ledger, WebhookSender(client, settings.webhooks_url, secret, spans), delay=settings.payment_delay
         )
         api = PaymentApi(ledger, collector.wake, delay=settings.payment_delay)
         start = StartPage.of("Payment provider", ABOUT, *LINKS, example=EXAMPLE, env=settings.env)

@@ -143,8 +143,8 @@ def event_for(before: PaymentIntent, after: PaymentIntent) -> str:
         return "charge.refunded"
     if before.status is after.status:
         return ""
-    told = {Status.SUCCEEDED: "payment_intent.succeeded", Status.FAILED: "payment_intent.payment_failed"}
-    return told.get(after.status, "")
+    types = {Status.SUCCEEDED: "payment_intent.succeeded", Status.FAILED: "payment_intent.payment_failed"}
+    return types.get(after.status, "")
 
 
 def as_json(intent: PaymentIntent) -> dict[str, Any]:

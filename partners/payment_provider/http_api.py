@@ -50,19 +50,19 @@ class PaymentApi:
         parameters = await _parameters(request)
         metadata = parameters.get("metadata")
         order_id = metadata.get("order_id", "") if isinstance(metadata, dict) else ""
-        asked = domain.check_request(parameters.get("amount"), parameters.get("currency"), order_id)
+        checked = domain.check_request(parameters.get("amount"), parameters.get("currency"), order_id)
         fingerprint = _fingerprint(parameters)
         key = request.headers.get("idempotency-key", "")
         traceparent = current_traceparent()
 
         def make() -> tuple[Answer, PaymentIntent | None]:
             try:
-                domain.check_card(asked[0])
+                domain.check_card(checked[0])
             except Refused as refusal:
                 return Answer(refusal.status, {"error": refusal.fields}), None
             now = wall_clock.seconds()
             identity = f"pi_{uuid.uuid4().hex}"
-            intent = PaymentIntent(identity, *asked, Status.PROCESSING, now, now + self._delay, traceparent)
+            intent = PaymentIntent(identity, *checked, Status.PROCESSING, now, now + self._delay, traceparent)
             return Answer(200, as_json(intent)), intent
 
         answer = await self._ledger.answer_once(key, fingerprint, make)
@@ -82,8 +82,10 @@ class PaymentApi:
 
     async def refund(self, request: Request) -> Response:
         parameters = await _parameters(request)
-        asked = domain.check_refund(parameters.get("payment_intent"), parameters.get("amount"))
-        answer = await self._ledger.refund(request.headers.get("idempotency-key", ""), _fingerprint(parameters), *asked)
+        refund = domain.check_refund(parameters.get("payment_intent"), parameters.get("amount"))
+        answer = await self._ledger.refund(
+            request.headers.get("idempotency-key", ""), _fingerprint(parameters), *refund
+        )
         self._wake()
         return JSONResponse(answer.body, answer.status)
 
@@ -95,8 +97,8 @@ class PaymentApi:
     async def events(self, request: Request) -> Response:
         """Stripe's list of events: `delivery_success=false` for those that the shop has not taken yet."""
         query, limit = request.query_params, _limit(request)
-        untold = query.get("delivery_success", "") == "false"
-        found = await self._ledger.events(query.get("starting_after", ""), limit + 1, untold=untold)
+        undelivered = query.get("delivery_success", "") == "false"
+        found = await self._ledger.events(query.get("starting_after", ""), limit + 1, undelivered=undelivered)
         return _listed([_event_json(event) for event in found], limit)
 
     async def show(self, request: Request) -> Response:

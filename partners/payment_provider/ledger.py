@@ -137,13 +137,13 @@ class Ledger:
         rows = await self._run(lambda db: _page(db, "intents", after, limit, order_id=order_id))
         return [_intent(row) for row in rows]
 
-    async def events(self, after: str, limit: int, *, untold: bool) -> list[PendingEvent]:
+    async def events(self, after: str, limit: int, *, undelivered: bool) -> list[PendingEvent]:
         """Oldest first: `limit` events that came after `after`, all of them or only undelivered ones."""
-        condition = "delivered IS NULL" if untold else "true"
+        condition = "delivered IS NULL" if undelivered else "true"
         rows = await self._run(lambda db: _page(db, "events", after, limit, condition=condition))
         return [_event(row) for row in rows]
 
-    async def untold(
+    async def undelivered(
         self, limit: int, *, besides: Collection[str], longest_wait: float
     ) -> tuple[list[PendingEvent], float | None]:
         """Events due for delivery now, except `besides`; and when the first of the others is due.

@@ -9,7 +9,7 @@ from chassis import wall_clock
 from chassis.background import Backoff, forever
 from partners.payment_provider.domain import collected
 from partners.payment_provider.ledger import Ledger, PendingEvent
-from partners.payment_provider.webhook_sender import MAX_DELAY, Teller, delay_after
+from partners.payment_provider.webhook_sender import MAX_DELAY, WebhookSender, delay_after
 
 _BATCH_SIZE = 16
 # Seconds between two looks where nothing is known to become due.
@@ -17,14 +17,14 @@ _LOOK_SECONDS = 60.0
 
 
 class Collector:
-    def __init__(self, ledger: Ledger, teller: Teller, *, delay: float) -> None:
+    def __init__(self, ledger: Ledger, sender: WebhookSender, *, delay: float) -> None:
         """`delay`: the seconds after which a payment is collected."""
         self._ledger = ledger
         self._delay = delay
-        self._teller = teller
+        self._sender = sender
         self._news = asyncio.Event()
-        self._telling: set[str] = set()
-        self._noting = Backoff("payment notes")
+        self._sending: set[str] = set()
+        self._backoff = Backoff("payment webhooks")
 
     def wake(self) -> None:
         """There may be something to do earlier than it was thought."""
@@ -41,26 +41,26 @@ class Collector:
         # Before the looks: should the clock be set back during them, this only makes the wait shorter.
         now = wall_clock.seconds()
         next_due = await self._ledger.collect_due(collected, longest_wait=self._delay)
-        room = _BATCH_SIZE - len(self._telling)
-        events, next_attempt = await self._ledger.untold(room, besides=self._telling, longest_wait=MAX_DELAY)
+        room = _BATCH_SIZE - len(self._sending)
+        events, next_attempt = await self._ledger.undelivered(room, besides=self._sending, longest_wait=MAX_DELAY)
         for event in events:
-            self._telling.add(event.id)
-            tasks.create_task(self._tell(event))
+            self._sending.add(event.id)
+            tasks.create_task(self._send(event))
         # Without room, the end of a webhook under way is the next thing to wait for.
-        moments = (next_due, next_attempt if len(self._telling) < _BATCH_SIZE else None)
+        moments = (next_due, next_attempt if len(self._sending) < _BATCH_SIZE else None)
         waits = [max(0.0, moment - now) for moment in moments if moment is not None]
         # Never for long: set forward during the looks, the clock would make the wait longer.
         return min([*waits, _LOOK_SECONDS])
 
-    async def _tell(self, event: PendingEvent) -> None:
+    async def _send(self, event: PendingEvent) -> None:
         try:
-            if await self._teller.tell(event):
+            if await self._sender.send(event):
                 await self._ledger.delivered(event.id)
             else:
                 await self._ledger.postpone(event.id, delay_after(event.attempts))
-            self._noting.worked()
-        except Exception as error:  # noqa: BLE001 - it is untold still, and found again
-            await asyncio.sleep(self._noting.failed(error))
+            self._backoff.worked()
+        except Exception as error:  # noqa: BLE001 - it stays undelivered, and is found again
+            await asyncio.sleep(self._backoff.failed(error))
         finally:
-            self._telling.discard(event.id)
+            self._sending.discard(event.id)
             self.wake()

@@ -1,4 +1,4 @@
-"""Tells the shop what became of a payment: a signed webhook, again and again until it is answered with 2xx."""
+"""Sends the shop a signed webhook about what became of a payment, again and again until it is answered with 2xx."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _FIRST_DELAY = 0.25
 MAX_DELAY = 10.0
 
 
-class Teller:
+class WebhookSender:
     def __init__(self, client: aiohttp.ClientSession, webhooks_url: str, secret: str, telemetry: Telemetry) -> None:
         self._client = client
         self._url = webhooks_url.rstrip("/") + _PATH
         self._secret = secret
         self._telemetry = telemetry
 
-    async def tell(self, event: PendingEvent) -> bool:
+    async def send(self, event: PendingEvent) -> bool:
         """Whether the shop has taken it. Goes out in the trace of the request for the payment."""
         webhook = senders.stripe(
             event.type, event.object, secret=self._secret, event_id=event.id, created=int(event.created)

@@ -36,7 +36,7 @@ def application(mailbox: Mailbox, start: StartPage) -> Starlette:
 
     async def mails(request: Request) -> Response:
         found = await mailbox.newest_first(order_id=request.query_params.get("order_id"))
-        if html.wants_html(request.headers.get("accept", "")):
+        if html.accepts_html(request.headers.get("accept", "")):
             return Response(mails_page(found), headers=html.HEADERS, media_type=html.MEDIA_TYPE)
         body = orjson.dumps([dataclasses.asdict(mail) for mail in found], option=orjson.OPT_UTC_Z)
         return Response(body, media_type="application/json", headers={"vary": "Accept"})

@@ -75,11 +75,11 @@ class RecordingSmtp(SMTP):
         super().__init__(handler, **options)
 
     def data_received(self, data: bytes) -> None:
-        self._dialogue.hear(data)
+        self._dialogue.received(data)
         super().data_received(data)
 
     async def push(self, status: AnyStr) -> None:
-        self._dialogue.say(status.encode() if isinstance(status, str) else status)
+        self._dialogue.sent(status.encode() if isinstance(status, str) else status)
         await super().push(status)
 
 

@@ -88,9 +88,9 @@ async def _modern(s: Service, settings: Settings) -> Erp:
 
 
 def _readiness(health: health_aio.HealthServicer) -> Callable[[bool], Awaitable[None]]:
-    async def tell(fine: bool) -> None:
+    async def set_health(fine: bool) -> None:
         status = HealthCheckResponse.SERVING if fine else HealthCheckResponse.NOT_SERVING
         for name in ("", _SERVICE):
             await health.set(name, status)
 
-    return tell
+    return set_health

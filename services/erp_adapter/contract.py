@@ -43,10 +43,10 @@ def contract_of(binding: Any, wsdl: bytes) -> str:
             lines.append(f"{name}: missing")
             continue
         header = _type(operation.input.header.type, restrictions) if operation.input.header else "{}"
-        asked = _type(operation.input.body.type, restrictions)
+        taken = _type(operation.input.body.type, restrictions)
         answered = _type(operation.output.body.type, restrictions)
         element = operation.input.body.qname
-        lines.append(f"{name} [{element}, {operation.soapaction}, {operation.style}] {header} {asked} -> {answered}")
+        lines.append(f"{name} [{element}, {operation.soapaction}, {operation.style}] {header} {taken} -> {answered}")
     return "\n".join(lines) + "\n"
 
 

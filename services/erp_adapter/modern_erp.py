@@ -88,7 +88,7 @@ class ModernErp:
     async def add_missing(self, stock: Mapping[str, int]) -> None:
         """Stock the products that were never stocked."""
         async with self._database.transaction() as connection:
-            await self._introduce(connection, stock)
+            await self._create_articles(connection, stock)
 
     async def stock_levels(self, product_ids: Sequence[str]) -> list[StockLevel]:
         for product_id in product_ids:
@@ -104,7 +104,7 @@ class ModernErp:
             if known is None:
                 if sum(item.quantity * item.unit_price for item in order.items) > CREDIT_LIMIT:
                     raise _refused("CREDIT_LIMIT_EXCEEDED", "the order is over the credit limit")
-                await self._introduce(connection, {item.product_id: 0 for item in order.items})
+                await self._create_articles(connection, {item.product_id: 0 for item in order.items})
                 row = {"order_id": order.order_id, "state": OrderState.OPEN.value, "content": content}
                 await connection.execute(insert_missing(connection, sales_orders), row)
                 # Ours, or that of a process that was a moment earlier.
@@ -160,7 +160,7 @@ class ModernErp:
         async with self._database.transaction() as connection:
             added = await connection.execute(insert_missing(connection, receipts), row)
             if added.rowcount == 1:
-                await self._introduce(connection, {receipt.product_id: 0})
+                await self._create_articles(connection, {receipt.product_id: 0})
                 await connection.execute(_MOVE, {"product": receipt.product_id, "pieces": receipt.quantity})
                 return
             known = (
@@ -194,7 +194,7 @@ class ModernErp:
     async def _change(self, connection: AsyncConnection, order_id: str, **values: object) -> None:
         await connection.execute(update(sales_orders).where(sales_orders.c.order_id == order_id).values(**values))
 
-    async def _introduce(self, connection: AsyncConnection, stock: Mapping[str, int]) -> None:
+    async def _create_articles(self, connection: AsyncConnection, stock: Mapping[str, int]) -> None:
         """Our catalogue decides what is sold; a new product becomes known with its first order or receipt."""
         rows = [{"product_id": product_id, "on_hand": stock[product_id]} for product_id in sorted(stock)]
         if rows:

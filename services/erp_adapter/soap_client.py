@@ -81,7 +81,7 @@ class SoapClient:
             raise unavailable(ERP) from error
         except ValueError:
             self._breaker.failed()
-            self.wsdl.doubt()
+            self.wsdl.recheck()
             raise
         except ErpFault:
             self._breaker.succeeded()

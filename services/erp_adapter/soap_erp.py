@@ -39,49 +39,49 @@ class SoapErp:
     async def register(self, order: NewSalesOrder) -> str:
         request = translation.order_request(order)
         try:
-            registered = await self._ask("CreateSalesOrder", request, translation.sales_order)
+            registered = await self._call("CreateSalesOrder", request, translation.sales_order)
         except ShopError as error:
             if error.code != "PRODUCT_UNKNOWN":
                 raise
-            await self._introduce(*(item.product_id for item in order.items))
-            registered = await self._ask("CreateSalesOrder", request, translation.sales_order)
+            await self._create_articles(*(item.product_id for item in order.items))
+            registered = await self._call("CreateSalesOrder", request, translation.sales_order)
         return registered.number
 
     async def cancel(self, order_id: str) -> None:
-        await self._ask("CancelSalesOrder", translation.reference_request(order_id), translation.sales_order)
+        await self._call("CancelSalesOrder", translation.reference_request(order_id), translation.sales_order)
 
     async def ship(self, order_id: str) -> Shipment:
-        shipment = await self._ask("CreateShipment", translation.reference_request(order_id), translation.shipment)
+        shipment = await self._call("CreateShipment", translation.reference_request(order_id), translation.shipment)
         self._reads.forget()
         return shipment
 
     async def shipment(self, order_id: str) -> Shipment:
-        return await self._ask("GetShipmentStatus", translation.reference_request(order_id), translation.shipment)
+        return await self._call("GetShipmentStatus", translation.reference_request(order_id), translation.shipment)
 
     async def post_receipt(self, receipt: GoodsReceipt) -> None:
         request = translation.receipt_request(receipt)
         try:
-            await self._ask("PostGoodsReceipt", request, lambda _: None)
+            await self._call("PostGoodsReceipt", request, lambda _: None)
         except ShopError as error:
             if error.code != "PRODUCT_UNKNOWN":
                 raise
-            await self._introduce(receipt.product_id)
-            await self._ask("PostGoodsReceipt", request, lambda _: None)
+            await self._create_articles(receipt.product_id)
+            await self._call("PostGoodsReceipt", request, lambda _: None)
         self._reads.forget()
 
     async def sales_orders(self, after: str, limit: int) -> tuple[list[SalesOrder], str]:
-        return await self._ask("ListSalesOrders", translation.page_request(after, limit), translation.sales_orders)
+        return await self._call("ListSalesOrders", translation.page_request(after, limit), translation.sales_orders)
 
-    async def _introduce(self, *product_ids: str) -> None:
-        """Our catalogue decides what is sold; the ERP learns of a new product with its first order or receipt."""
+    async def _create_articles(self, *product_ids: str) -> None:
+        """Our catalogue decides what is sold; the ERP gets a new product with its first order or receipt."""
         for product_id in product_ids:
-            await self._ask("CreateArticle", translation.article_request(product_id), str)
+            await self._call("CreateArticle", translation.article_request(product_id), str)
 
     async def _read_levels(self, product_ids: Sequence[str]) -> dict[str, StockLevel]:
-        levels = await self._ask("GetStockLevel", translation.stock_request(product_ids), translation.stock_levels)
+        levels = await self._call("GetStockLevel", translation.stock_request(product_ids), translation.stock_levels)
         return {level.product_id: level for level in levels}
 
-    async def _ask(self, operation: str, request: Mapping[str, Any], read: Callable[[Any], T]) -> T:
+    async def _call(self, operation: str, request: Mapping[str, Any], read: Callable[[Any], T]) -> T:
         try:
             return read(await self._soap.call(operation, request))
         except ErpFault as fault:

@@ -23,7 +23,7 @@ _FIRST_LOOK = 1.0
 
 
 class Wsdl:
-    """What the WSDL that `fetch` gets stands for, as long as it is `expected` (None: whatever it is)."""
+    """The contract in the WSDL that `fetch` gets, as long as it is the `expected` one (None: any)."""
 
     def __init__(self, fetch: Callable[[], Awaitable[bytes]], expected: str | None) -> None:
         self._fetch = fetch
@@ -31,37 +31,37 @@ class Wsdl:
         self._seen = b""
         self._envelopes: Envelopes | None = None
         self._changed: list[str] = []
-        self._doubtful = asyncio.Event()
+        self._recheck = asyncio.Event()
 
     async def envelopes(self) -> Envelopes:
         """Raises ERP_CONTRACT_CHANGED, `ValueError` for a WSDL that cannot be used, and what `fetch` raises."""
         if self._changed:
-            self.doubt()  # whoever repaired the contract should not have to wait for the next regular look
+            self.recheck()  # whoever repaired the contract should not have to wait for the next regular look
             raise _contract_changed(self._changed)
         return self._envelopes or await self._look()
 
-    def doubt(self) -> None:
+    def recheck(self) -> None:
         """Have `watch` look now: an answer was not what it should be, or may be again."""
-        self._doubtful.set()
+        self._recheck.set()
 
-    async def watch(self, every: float, tell: Callable[[bool], Awaitable[None]]) -> None:
-        """Look at the WSDL every so many seconds, and `tell` whenever it begins or ends to be the expected one."""
+    async def watch(self, every: float, on_change: Callable[[bool], Awaitable[None]]) -> None:
+        """Read the WSDL every so many seconds; `on_change` gets whether it is the expected one, when that changes."""
         fine = True
         shortest = min(every, _FIRST_LOOK)
 
         async def look() -> None:
             nonlocal fine
-            self._doubtful.clear()
+            self._recheck.clear()
             # An ERP that is away, or shows something else for a while, has not changed its contract.
             with suppress(ShopError, ValueError, aiohttp.ClientError, TimeoutError):
                 await self._look()
             if fine != (not self._changed):
-                await tell(not self._changed)
+                await on_change(not self._changed)
                 fine = not self._changed
             # One look a second is enough, however doubtful its answers are.
             await asyncio.sleep(shortest)
 
-        await forever(look, name="WSDL watch", every=every, first=shortest, on=self._doubtful)
+        await forever(look, name="WSDL watch", every=every, first=shortest, on=self._recheck)
 
     async def _look(self) -> Envelopes:
         wsdl = await self._fetch()

@@ -13,8 +13,8 @@ from chassis.settings import ProcessSettings
 from protos.shop.users.v1.users_pb2_grpc import UserServiceStub
 from services.mailer.clients import GrpcCustomers
 from services.mailer.consumer import QUEUE, OrderMailConsumer
-from services.mailer.ports import Postman
-from services.mailer.smtp import SmtpPostman
+from services.mailer.ports import MailTransport
+from services.mailer.smtp import SmtpTransport
 from services.mailer.sql_store import SqlSentMails, inbox
 from services.mailer.use_cases import OrderMails
 
@@ -30,7 +30,7 @@ class Settings(ProcessSettings):
 
 
 @asynccontextmanager
-async def run(settings: Settings | None = None, *, postman: Postman | None = None) -> AsyncIterator[Running]:
+async def run(settings: Settings | None = None, *, transport: MailTransport | None = None) -> AsyncIterator[Running]:
     """Write mails about orders until the block ends. Listens nowhere."""
     settings = settings or Settings()
     async with service("mailer", settings) as s:
@@ -45,12 +45,12 @@ async def run(settings: Settings | None = None, *, postman: Postman | None = Non
                 as_itself=True,
             )
         )
-        if postman is None:
-            postman = smtp = SmtpPostman(
+        if transport is None:
+            transport = smtp = SmtpTransport(
                 settings.smtp_address, s.telemetry, username=settings.smtp_username, password=settings.smtp_password
             )
             s.on_end(smtp.close)
-        consumer = OrderMailConsumer(OrderMails(customers, postman, SqlSentMails(db)))
+        consumer = OrderMailConsumer(OrderMails(customers, transport, SqlSentMails(db)))
         await s.background(Inbox(inbox).pruning(db))
         await s.consume(broker, QUEUE, consumer.handle)
         await s.show_health(broker.healthy)

@@ -1,4 +1,4 @@
-"""The queue `order-mail`: parse, call one use case, say what is beyond retrying."""
+"""The queue `order-mail`: parse, call one use case, mark failures that no retry mends."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class OrderMailConsumer:
 
     async def handle(self, event: Event) -> None:
         try:
-            await self._mails.tell(_news(event))
+            await self._mails.send_mail_about(_news(event))
         except ShopError as error:
             if error.kind in _PERMANENT:
                 raise PermanentFailure(str(error)) from error

@@ -12,7 +12,7 @@ class Customers(Protocol):
         """None when there is no such account."""
 
 
-class Postman(Protocol):
+class MailTransport(Protocol):
     async def send(self, mail: Mail) -> None:
         """Hand the mail to a server. Raises MAIL_REFUSED if that can never work, else UPSTREAM_UNAVAILABLE."""
 

@@ -28,7 +28,7 @@ _KEEP = 10.0
 _PERMANENT = 500
 
 
-class SmtpPostman:
+class SmtpTransport:
     def __init__(self, address: str, telemetry: Telemetry, *, username: str = "", password: str = "") -> None:
         """`address` is host:port; a server that offers STARTTLS gets it, and the credentials if there are any."""
         host, _, port = address.rpartition(":")

@@ -15,7 +15,7 @@ metadata = MetaData()
 inbox = inbox_table(metadata)
 RETENTION: Retention = {**MIGRATED, "inbox": INBOX_RETENTION}
 
-_TOLD = select(inbox.c.event_id).where(inbox.c.consumer == CONSUMER, inbox.c.event_id == bindparam("event"))
+_SENT = select(inbox.c.event_id).where(inbox.c.consumer == CONSUMER, inbox.c.event_id == bindparam("event"))
 
 
 class SqlSentMails:
@@ -24,7 +24,7 @@ class SqlSentMails:
         self._inbox = Inbox(inbox)
 
     async def contains(self, event_id: str) -> bool:
-        found = await self._database.read(lambda connection: connection.execute(_TOLD, {"event": event_id}).first())
+        found = await self._database.read(lambda connection: connection.execute(_SENT, {"event": event_id}).first())
         if found is not None:
             note("duplicate_dropped")
         return found is not None

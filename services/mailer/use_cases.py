@@ -6,18 +6,18 @@ import logging
 
 from chassis.errors import not_found
 from services.mailer.domain import News, render
-from services.mailer.ports import Customers, Postman, SentMails
+from services.mailer.ports import Customers, MailTransport, SentMails
 
 log = logging.getLogger(__name__)
 
 
 class OrderMails:
-    def __init__(self, customers: Customers, postman: Postman, sent: SentMails) -> None:
+    def __init__(self, customers: Customers, transport: MailTransport, sent: SentMails) -> None:
         self._customers = customers
-        self._postman = postman
+        self._transport = transport
         self._sent = sent
 
-    async def tell(self, news: News) -> None:
+    async def send_mail_about(self, news: News) -> None:
         """Send the mail about the news, unless it was sent before. Raises NOT_FOUND for an unknown customer.
 
         Sent first and recorded after: after a crash in between it is sent again, under the same Message-ID. The other
@@ -29,6 +29,6 @@ class OrderMails:
         if customer is None:
             raise not_found("customer", news.user_id)
         mail = render(news, customer)
-        await self._postman.send(mail)
+        await self._transport.send(mail)
         log.info("mail sent", extra={"order_id": mail.order_id, "kind": mail.kind})
         await self._sent.add(news.event_id)

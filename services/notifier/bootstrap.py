@@ -74,14 +74,14 @@ async def run(settings: Settings | None = None, *, broker: Broker | None = None)
             )
         )
         pages = allowed_origins(settings.allowed_origins, env=settings.env)
-        doorkeeper = Authenticator(verifier, allowed_origins=pages, max_clients=settings.notifier_max_clients)
+        authenticator = Authenticator(verifier, allowed_origins=pages, max_clients=settings.notifier_max_clients)
         metrics = Metrics()
         hub = Hub(broker.log, spans, metrics, send_timeout=settings.notifier_send_timeout)
         limits = Limits(
             settings.notifier_backlog, settings.notifier_rate, settings.notifier_burst, settings.notifier_heartbeat
         )
-        websocket = WebSocketApi(hub, doorkeeper, orders, BrokerChatLog(broker, spans), spans, metrics, limits)
-        event_stream = EventStreamApi(hub, doorkeeper, backlog=limits.backlog, heartbeat=limits.heartbeat)
+        websocket = WebSocketApi(hub, authenticator, orders, BrokerChatLog(broker, spans), spans, metrics, limits)
+        event_stream = EventStreamApi(hub, authenticator, backlog=limits.backlog, heartbeat=limits.heartbeat)
         healthy = broker.healthy
 
         async def trouble() -> str:
@@ -96,7 +96,7 @@ async def run(settings: Settings | None = None, *, broker: Broker | None = None)
             connections["/echo"] = echo
         start = StartPage.of("Notifier", ABOUT, *LINKS, example=EXAMPLE, env=settings.env)
         app = application(
-            doorkeeper, connections, allowed_origins=pages, trouble=trouble, metrics=metrics.exposition, start=start
+            authenticator, connections, allowed_origins=pages, trouble=trouble, metrics=metrics.exposition, start=start
         )
         server = serving(
             app,

@@ -35,7 +35,7 @@ curl -N localhost:8001/notifications/stream -H "Authorization: Bearer $(shop tok
 
 
 def application(
-    doorkeeper: Authenticator,
+    authenticator: Authenticator,
     connections: Mapping[str, Handler],
     *,
     allowed_origins: Sequence[str],
@@ -53,8 +53,8 @@ def application(
             started = time.monotonic()
             response: web.StreamResponse | None = None
             try:
-                doorkeeper.admit(request)
-                with doorkeeper.counted():
+                authenticator.admit(request)
+                with authenticator.counted():
                     response = await handler(request)
             except ShopError as error:
                 response = problem_response(error)

@@ -42,7 +42,7 @@ class Outlet(Protocol):
 
 class Orders(Protocol):
     async def owner(self, order_id: str) -> str:
-        """Whose order it is, asked on behalf of the current caller. Raises NOT_FOUND, also for another customer's."""
+        """The owner of an order, as the current caller may see it. Raises NOT_FOUND, also for another customer's."""
 
 
 class ChatLog(Protocol):

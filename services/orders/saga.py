@@ -23,10 +23,6 @@ Step = Callable[[str], Awaitable[None]]
 _REFUSALS = (Kind.PRECONDITION, Kind.INVALID, Kind.NOT_FOUND)
 
 
-def _now() -> datetime:
-    return wall_clock.now()
-
-
 class Saga:
     def __init__(
         self,
@@ -36,7 +32,7 @@ class Saga:
         payments: Payments,
         *,
         delayed_after: timedelta = timedelta(minutes=1),
-        clock: Callable[[], datetime] = _now,
+        clock: Callable[[], datetime] = wall_clock.now,
     ) -> None:
         """`delayed_after`: how long an order may be pending before the customer is told that it is delayed."""
         self._store = store

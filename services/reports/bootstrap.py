@@ -24,7 +24,7 @@ from services.reports.use_cases import Reports
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 # Seconds between two events with changed figures, so that many sales are one.
-_TELL_SECONDS = 1.0
+_PUBLISH_SECONDS = 1.0
 
 
 class Settings(ProcessSettings):
@@ -47,7 +47,7 @@ async def run(settings: Settings | None = None) -> AsyncIterator[Running]:
         s.on_end(consumers.leave)
         await s.background(
             consumers.follow(generations.groups, SalesConsumer(store).handle),
-            forever(store.tell, name="sales news", every=_TELL_SECONDS),
+            forever(store.publish_changes, name="sales news", every=_PUBLISH_SECONDS),
             generations.sweep(),
             out.relay(),
         )

@@ -45,7 +45,7 @@ def _facts(batch: Batch) -> Iterator[Fact]:
 
 
 def fact_of(event: Event) -> Fact | None:
-    """What an event says about sales; None for nothing. Raises `ValueError` for one that breaks its contract.
+    """The fact about sales in an event; None for none. Raises `ValueError` for one that breaks its contract.
 
     An event's subject is the order's id, and its time the moment when it happened: only what was ordered is read.
     """

@@ -1,4 +1,4 @@
-"""What counts as a sale, and what sales add up to. Pure decisions.
+"""Sales and the figures that they add up to. Pure decisions.
 
 An order is sold on the day (UTC) on which it is paid. Nothing is ever taken back: an order that is rejected or
 cancelled was not paid before, and money that comes for it afterwards is given back (`order.refund_due`), so that it
@@ -19,7 +19,7 @@ DEFAULT_DAYS = 30
 
 
 class By(StrEnum):
-    """What sales are added up by. `UNKNOWN` counts the paid orders of which the log no longer says what was in them."""
+    """The grouping of sales. `UNKNOWN` counts the paid orders whose items the log no longer has."""
 
     DAY = "day"
     PRODUCT = "product"
@@ -79,7 +79,7 @@ class Sale:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Key:
-    """What a figure is about: a day's sales of one currency, by `by`: all, of a product, to a customer."""
+    """The key of a figure: a day, a currency, and by `by`: all sales, those of a product, or to a customer."""
 
     by: By
     day: date
@@ -112,7 +112,7 @@ Figures = dict[Key, Amounts]
 
 
 def figures_of(sale: Sale) -> Figures:
-    """What one sale adds to the figures."""
+    """The figures of one sale."""
     order, day = sale.order, sale.day
     if order is None:
         return {Key(By.UNKNOWN, day, "", ""): Amounts(1, 0, 0)}
@@ -139,7 +139,7 @@ def added(parts: Iterable[Figures]) -> Figures:
 
 
 def learned(sale: Sale) -> Figures:
-    """What changes when the log says after the payment what was in an order."""
+    """The changes when an order's items come after its payment."""
     unknown = {key: -amounts for key, amounts in figures_of(Sale(sale.at, None)).items()}
     return added([unknown, figures_of(sale)])
 

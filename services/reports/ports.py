@@ -24,7 +24,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """What the figures are made of: from when on events were read, until when, and when some were found missing."""
+    """Coverage of the figures: from when on events were read, until when, and when some were found missing."""
 
     since: datetime | None
     as_of: datetime | None
@@ -69,7 +69,7 @@ class Rebuilds(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a partition of the event log was read for the figures that are served.
+    """Progress in a partition of the event log, for the figures that are served.
 
     `unread` entries are not in them yet; `first_at` and `gap_at` as in `Coverage`.
     """

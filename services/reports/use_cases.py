@@ -19,7 +19,7 @@ class Reports:
     async def sales(
         self, by: By, first: str, last: str, *, after: tuple[str, int, str] | None, size: int
     ) -> tuple[Report, date, date]:
-        """What was sold from the first day to the last. Raises INVALID_INPUT for days that make no report."""
+        """Sales from the first day to the last. Raises INVALID_INPUT for days that make no report."""
         since, until = period(first, last, wall_clock.now().date())
         return await self._store.sales(by, since, until, after, size), since, until
 

@@ -45,8 +45,8 @@ class SqlFileStore:
         return _file(row) if row else None
 
     async def kept(self, digests: Sequence[str]) -> set[str]:
-        asked = {"digests": digests}
-        return set(await self._database.read(lambda connection: connection.scalars(_KEPT, asked).all()))
+        parameters = {"digests": digests}
+        return set(await self._database.read(lambda connection: connection.scalars(_KEPT, parameters).all()))
 
     async def missing(self, ids: Sequence[str]) -> list[str]:
         """Those of the ids that no file has."""

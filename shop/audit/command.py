@@ -102,9 +102,9 @@ async def look(settings: Settings) -> Report:
 
 
 def _add_sales(report: Report, library: Library) -> None:
-    told = library.sales_report
-    if told is None:
+    sales = library.sales_report
+    if sales is None:
         return
-    for subject, finding in judge_sales(library.sold, told):
+    for subject, finding in judge_sales(library.sold, sales):
         report.add(subject, [finding])
-    report.sales_not_compared = library.sold.orders_before(told.since)
+    report.sales_not_compared = library.sold.orders_before(sales.since)

@@ -1,4 +1,4 @@
-"""Whether the records of an order say the same: lines, amounts, currencies, customers, recipients. Pure decisions."""
+"""Comparison of an order's records everywhere: lines, amounts, currencies, customers, recipients. Pure decisions."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ def of_order(order: Order) -> Iterator[Finding]:
     }
     for event in order.history:
         for name in ("order_id", "user_id", *_EVENT_FACTS.get(event.type, ())):
-            told = _normalized(name, event.data.get(name, ""))
-            if told != facts[name]:
-                yield different(f"{event.type} has the {name} {told!r}, the order has {facts[name]!r}")
+            recorded = _normalized(name, event.data.get(name, ""))
+            if recorded != facts[name]:
+                yield different(f"{event.type} has the {name} {recorded!r}, the order has {facts[name]!r}")
 
 
 def _steps(status: str, types: tuple[str, ...]) -> tuple[str, ...]:
@@ -128,10 +128,10 @@ def of_sales_order(order: Order, traces: Traces, around: Circumstances) -> Itera
         # One that was cancelled before it was registered says no more than that.
         if sale.state != "cancelled" or sale.items or sale.customer_id or sale.currency:
             yield from _of_sale(order, sale)
-        told = [str(event.data.get("shipment_number", "")) for event in order.history if event.type == SHIPPED]
-        if order.status == "shipped" and list(sale.shipments) != told:
+        recorded = [str(event.data.get("shipment_number", "")) for event in order.history if event.type == SHIPPED]
+        if order.status == "shipped" and list(sale.shipments) != recorded:
             finding = different if sale.shipments else lost
-            yield finding(f"the ERP has the shipments {list(sale.shipments)}, order.shipped has {told}")
+            yield finding(f"the ERP has the shipments {list(sale.shipments)}, order.shipped has {recorded}")
 
 
 def _of_sale(order: Order, sale: SalesOrder) -> Iterator[Finding]:
@@ -162,8 +162,8 @@ def of_payments(order: Order, traces: Traces, around: Circumstances) -> Iterator
         if order.payment_id and payment.id != order.payment_id:
             yield different(f"payment {payment.id} is not {order.payment_id}, which the order names")
         if payment.amount != expected or payment.currency != order.currency.lower():
-            asked = f"{payment.amount} minor units of {payment.currency}"
-            yield different(f"payment {payment.id} is of {asked}, the order of {order.total} {order.currency}")
+            paid = f"{payment.amount} minor units of {payment.currency}"
+            yield different(f"payment {payment.id} is of {paid}, the order of {order.total} {order.currency}")
         if wanted and (payment.status not in wanted or payment.refunded):
             given_back = f", {payment.refunded} given back" if payment.refunded else ""
             yield different(f"payment {payment.id} is {payment.status}{given_back}, the order is {order.status}")
@@ -215,7 +215,7 @@ def of_letters(order: Order, traces: Traces) -> Iterator[Finding]:
         elif letter.type != event.type:
             yield different(f"{name} is of the event {event.type}")
         elif letter.data != event.data:
-            yield different(f"{name} tells {_json(letter.data)}, its event {_json(event.data)}")
+            yield different(f"{name} has {_json(letter.data)}, its event {_json(event.data)}")
 
 
 def _json(facts: Mapping[str, object] | None) -> str:
@@ -236,8 +236,8 @@ def of_webhooks(order: Order, traces: Traces, around: Circumstances) -> Iterator
         if order.payment_id and received.payment_id != order.payment_id:
             yield different(f"webhook {received.id} is about payment {received.payment_id}, not {order.payment_id}")
         if received.amount != expected or received.currency != order.currency.lower():
-            told = f"{received.amount} minor units of {received.currency}"
-            yield different(f"webhook {received.id} has {told}, the order has {order.total} {order.currency}")
+            recorded = f"{received.amount} minor units of {received.currency}"
+            yield different(f"webhook {received.id} has {recorded}, the order has {order.total} {order.currency}")
     for kind, count in Counter(received.type for received in traces.webhooks).items():
         if count > 1:
             yield different(f"the webhook store has {count} webhooks {kind}")

@@ -129,7 +129,7 @@ def as_text(report: Report) -> str:
             f"  not compared: the sales of {report.sales_not_compared} orders, which the event log did not have in full"
         )
     if report.demo_orders:
-        lines.append(f"  not judged: {report.demo_orders} demo orders, of which no other service has heard")
+        lines.append(f"  not judged: {report.demo_orders} demo orders, which only the orders service has")
     lines.append(_conclusion(report))
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""Whether something will still move an order: a message, a webhook, a payment, or nothing. Pure decisions."""
+"""The next step of an order in flight: a message, a webhook, a payment, or none. Pure decisions."""
 
 from __future__ import annotations
 
@@ -53,15 +53,15 @@ def payment(order: Order, traces: Traces, around: Circumstances) -> Finding:
     """The step that makes a confirmed order paid or rejected."""
     if "payments" in around.unread:
         return undecided("the payment provider could not be read")
-    asked = [each for each in traces.payments if each.id == order.payment_id]
-    if not asked:
+    payments = [each for each in traces.payments if each.id == order.payment_id]
+    if not payments:
         return lost(f"the payment provider has no payment {order.payment_id or 'at all'}")
-    status = asked[0].status
+    status = payments[0].status
     if status == _COLLECTING:
         return in_flight(f"payment {order.payment_id}: the provider is collecting it")
-    untold = [each for each in traces.payment_events if each.type.startswith("payment_intent.")]
-    if untold:
-        return in_flight(_undelivered(untold[0]))
+    undelivered = [each for each in traces.payment_events if each.type.startswith("payment_intent.")]
+    if undelivered:
+        return in_flight(_undelivered(undelivered[0]))
     if "webhooks" in around.unread:
         return undecided("the webhook store could not be read")
     pending = [each for each in traces.webhooks if each.status != "processed"]
@@ -81,9 +81,9 @@ def undoing(order: Order, since: datetime, traces: Traces, around: Circumstances
     collecting = [each for each in traces.payments if each.status == _COLLECTING]
     if collecting:
         return in_flight(f"payment {collecting[0].id}: the provider is collecting it, its webhook refunds it")
-    untold = [each for each in traces.payment_events if each.type == _NEWS]
-    if untold:
-        return in_flight(_undelivered(untold[0]))
+    undelivered = [each for each in traces.payment_events if each.type == _NEWS]
+    if undelivered:
+        return in_flight(_undelivered(undelivered[0]))
     pending = [each for each in traces.webhooks if each.type == _NEWS and each.status != "processed"]
     return webhook(pending[0], traces, around) if pending else found
 

@@ -1,4 +1,4 @@
-"""Whether all stock that ever came in is there, promised, or gone. Pure decisions."""
+"""Balance of stock: all that ever came in is there, reserved, or shipped. Pure decisions."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def judge_stock(stock: Stock, promised: Promised, *, settled: bool) -> Iterator[
     held, shipped = promised.of(stock.product_id, "held"), promised.of(stock.product_id, "shipped")
     if (stock.reserved, stock.shipped) != (held, shipped):
         figures = f"{stock.reserved} reserved and {stock.shipped} shipped"
-        yield different(f"{figures}, but reservations say {held} held and {shipped} shipped")
+        yield different(f"{figures}, but by its reservations {held} held and {shipped} shipped")
     if stock.erp_on_hand is None:
-        yield undecided("the ERP did not say how many it has")
+        yield undecided("the ERP gave no figure of it")
     elif stock.erp_on_hand != stock.received - stock.shipped:
         yield different(f"the ERP has {stock.erp_on_hand}, not {stock.received - stock.shipped}")

@@ -1,4 +1,4 @@
-"""How commands print: one form of time, and lines that fit the terminal."""
+"""Output of commands: one form of time, and lines that fit the terminal."""
 
 from __future__ import annotations
 

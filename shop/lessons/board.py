@@ -32,10 +32,10 @@ class Board:
 
     def __init__(self, lessons: Sequence[Lesson]) -> None:
         self._lessons = {lesson.number: lesson.title for lesson in lessons}
-        self._told: dict[str, dict[int, tuple[Verdict, int]]] = {}
+        self._results: dict[str, dict[int, tuple[Verdict, int]]] = {}
         self._lock = threading.Lock()
 
-    def tell(self, content: Any) -> None:
+    def add(self, content: Any) -> None:
         """Take one message: `{"name", "lesson", "verdict", "checks"}`. Raises `ValueError` for anything else."""
         try:
             name, number = str(content["name"]).strip(), int(content["lesson"])
@@ -45,20 +45,20 @@ class Board:
         if not 0 < len(name) <= MAX_NAME or number not in self._lessons or not 0 <= checks < 10_000:
             raise ValueError(f"name must have 1 to {MAX_NAME} characters, and the lesson must be one that there is")
         with self._lock:
-            if name not in self._told and len(self._told) >= MAX_NAMES:
+            if name not in self._results and len(self._results) >= MAX_NAMES:
                 raise ValueError(f"the board has room for {MAX_NAMES} names")
-            self._told.setdefault(name, {})[number] = (verdict, checks)
+            self._results.setdefault(name, {})[number] = (verdict, checks)
 
     def page(self) -> str:
         """HTML, with every name escaped."""
         with self._lock:
-            told = {name: dict(results) for name, results in sorted(self._told.items())}
+            snapshot = {name: dict(results) for name, results in sorted(self._results.items())}
         head = "".join(
             f'<th scope="col" title="{escape(title)}">{number}</th>' for number, title in self._lessons.items()
         )
         rows = "".join(
             f'<tr><th scope="row">{escape(name)}</th>{"".join(_cell(results.get(each)) for each in self._lessons)}</tr>'
-            for name, results in told.items()
+            for name, results in snapshot.items()
         )
         return _PAGE.format(refresh=_REFRESH, head=head, rows=rows)
 
@@ -78,7 +78,7 @@ def server(board: Board, host: str, port: int) -> ThreadingHTTPServer:
                 self._answer(400, f"POST /progress takes at most {MAX_BODY} bytes")
                 return
             try:
-                board.tell(json.loads(self.rfile.read(int(size))))
+                board.add(json.loads(self.rfile.read(int(size))))
             except ValueError as error:
                 self._answer(400, str(error))
             else:
@@ -112,7 +112,7 @@ def leave(home: Path) -> None:
     (home / "board.json").unlink(missing_ok=True)
 
 
-def tell(home: Path, progress: Mapping[str, object]) -> str:
+def report(home: Path, progress: Mapping[str, object]) -> str:
     """Send progress to the joined board, if there is one; returns what went wrong, which never fails a check."""
     path = home / "board.json"
     if not path.exists():
@@ -122,7 +122,7 @@ def tell(home: Path, progress: Mapping[str, object]) -> str:
         with httpx.Client(timeout=_TIMEOUT, trust_env=False) as http:
             answer = http.post(f"{joined['url']}/progress", json={"name": joined["name"], **progress})
     except httpx.HTTPError as error:
-        return f"the board at {joined['url']} does not answer ({error}); `shop lesson leave` forgets it"
+        return f"the board at {joined['url']} does not answer ({error}); `shop lesson leave` removes it"
     return "" if answer.is_success else f"the board refuses: {answer.text}"
 
 

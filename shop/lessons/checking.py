@@ -72,7 +72,7 @@ def see(workspace: Workspace) -> int:
 
 
 def _environment(workspace: Workspace) -> dict[str, str]:
-    """Where everything is, and the secrets of those partners that a check stands in for."""
+    """The shop's addresses, and the secrets of those partners that a check stands in for."""
     around = survey(TABLE, workspace.environment())
     folders = [str(LESSONS.parent), os.environ.get("PYTHONPATH", "")]
     return {**around.shared, **around.secrets, "PYTHONPATH": os.pathsep.join(filter(None, folders))}

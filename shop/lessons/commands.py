@@ -71,7 +71,7 @@ def start(
 
 @app.command()
 def see(number: _Current = None) -> None:
-    """Make the fault visible: what this lesson's page tells you to look at.
+    """Make the fault visible: what this lesson's page says to look at.
 
     It looks at the shop as it runs; what you have changed since is in it after the next check.
     Exit code 0: shown. 1: the lesson's shop does not answer.
@@ -318,13 +318,13 @@ def _checked(workspace: Workspace) -> Result:
 
 def _show(workspace: Workspace, result: Result) -> None:
     """The verdict's sentence first, then what belongs to it."""
-    from shop.lessons.board import tell
+    from shop.lessons.board import report
     from shop.lessons.checking import Verdict
 
     progress, lesson = workspace.progress(), workspace.lesson
     typer.echo(f"{result.verdict.name}: {result.message}")
-    told = {"lesson": lesson.number, "verdict": result.verdict.name, "checks": progress.checks}
-    if trouble := tell(workspace.tree.parent, told):
+    outcome = {"lesson": lesson.number, "verdict": result.verdict.name, "checks": progress.checks}
+    if trouble := report(workspace.tree.parent, outcome):
         typer.echo(f"({trouble})")
     if result.details:
         typer.echo(result.details)

@@ -85,7 +85,7 @@ def _run(workspace: Workspace, env: Mapping[str, str]) -> list[str]:
 
 
 def elsewhere(env: Mapping[str, str]) -> str:
-    """What to do where a command found no shop, because the one that runs is a lesson's; empty where it is not."""
+    """Advice where a command found no shop because the one that runs is a lesson's; else empty."""
     try:
         workspace = current(None, env)
     except Refused:
@@ -98,7 +98,7 @@ def elsewhere(env: Mapping[str, str]) -> str:
 
 
 def _program() -> str:
-    """How to start `shop` in any folder."""
+    """The command that starts `shop` in any folder."""
     return "shop" if shutil.which("shop") else str(Path(sys.executable).with_name("shop"))
 
 

@@ -26,7 +26,7 @@ _SETTINGS = {"SHOP_SIGN_IN_RATE_LIMIT": "10000/minute"}
 
 @dataclass(slots=True)
 class Progress:
-    """What is kept of a lesson: `base` is the commit with the broken code, `running` the code that its shop runs.
+    """State of a lesson: `base` is the commit with the broken code, `running` the code that its shop runs.
 
     `verdict`, `said` and `details` are those of the last check; `checking` is the process that makes one now, or 0.
     """
@@ -45,14 +45,14 @@ class Progress:
 
     @classmethod
     def read(cls, path: Path) -> Progress:
-        """What the file has; nothing where there is none. What another version has added is left out."""
+        """The file's content; nothing where there is none. What another version has added is left out."""
         content = json.loads(path.read_text()) if path.exists() else {}
         return cls(**{each.name: content[each.name] for each in fields(cls) if each.name in content})
 
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """Where a lesson is worked on: `tree` is the worktree; its shop's data are in `tree/.shop`."""
+    """The workspace of a lesson: `tree` is the worktree; its shop's data are in `tree/.shop`."""
 
     lesson: Lesson
     tree: Path

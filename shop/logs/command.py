@@ -37,7 +37,7 @@ def logs(
     no trace of the order.
     """
     if len([each for each in (order, same_order, trace) if each]) != 1:
-        raise Refused("say which lines: shop logs ORDER, or --trace ID")
+        raise Refused("which lines? usage: shop logs ORDER, or --trace ID")
     order = order or same_order
     path = f"/api/orders/{quote(order, safe='')}/logs" if order else f"/api/traces/{quote(trace, safe='')}/logs"
     out = typer.get_text_stream("stdout")
@@ -60,7 +60,7 @@ def lines(path: str, env: Mapping[str, str], *, follow: bool) -> Iterator[Line]:
     shown: set[int] = set()
     with httpx.Client(base_url=url, timeout=_TIMEOUT, trust_env=False) as console:
         while True:
-            for line in _asked(console, path, url):
+            for line in _lines(console, path, url):
                 if line["number"] not in shown:
                     shown.add(line["number"])
                     yield line
@@ -69,7 +69,7 @@ def lines(path: str, env: Mapping[str, str], *, follow: bool) -> Iterator[Line]:
             time.sleep(_EVERY)
 
 
-def _asked(console: httpx.Client, path: str, url: str) -> list[Line]:
+def _lines(console: httpx.Client, path: str, url: str) -> list[Line]:
     try:
         answer = console.get(path)
     except httpx.TransportError as error:

@@ -1,4 +1,4 @@
-"""What `shop call` takes."""
+"""Parameters of `shop call`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server says of itself by reflection (grpc.reflection.v1alpha), and messages made of `field=value`."""
+"""A server's own description by reflection (grpc.reflection.v1alpha), and messages made of `field=value`."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def _is_current(data_dir: Path, content: Mapping[str, Any]) -> bool:
 
 
 def _content(data_dir: Path) -> dict[str, Any]:
-    """What was written last; nothing where that cannot be read, such as after a loss of power."""
+    """The state that was written last; none where that cannot be read, such as after a loss of power."""
     try:
         content = json.loads((data_dir / _FILE).read_text())
     except (FileNotFoundError, NotADirectoryError, ValueError):

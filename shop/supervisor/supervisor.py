@@ -115,7 +115,7 @@ class Supervisor:
         """Wait until something happens or is due, and deal with it."""
         for key, _ in self._selector.select(self._pause()):
             if isinstance(key.data, Child):
-                self._hear(key.data, key.fd)
+                self._on_ready_byte(key.data, key.fd)
             else:
                 self._obey(os.read(key.fd, 100))
         now = self._clock()
@@ -164,8 +164,8 @@ class Supervisor:
         each.state, each.ready_fd = State.STARTING, readable
         self._selector.register(readable, selectors.EVENT_READ, each)
 
-    def _hear(self, each: Child, ready_fd: int) -> None:
-        """Take its word that it is ready; a pipe that ends without one says that the process is about to end."""
+    def _on_ready_byte(self, each: Child, ready_fd: int) -> None:
+        """Mark the process as ready; a pipe that ends without a byte means that it is about to end."""
         word = os.read(ready_fd, 1)
         self._close_ready_fd(each)
         if not word or each.state is not State.STARTING:

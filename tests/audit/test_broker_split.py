@@ -80,7 +80,7 @@ async def test_node_that_says_nothing_of_itself_is_an_error(monkeypatch: pytest.
     """What cannot be known is not taken for one cluster."""
     monkeypatch.setattr("tests.audit.test_broker_split.IDENTITY", "# nothing\n")
     async with httpx.AsyncClient() as http, answering(ONE, monkeypatch) as url:
-        with pytest.raises(ValueError, match="does not say which cluster"):
+        with pytest.raises(ValueError, match="does not name its cluster"):
             await split(http, url)
         with pytest.raises(httpx.HTTPError):
             await split(http, "http://127.0.0.1:9")
@@ -99,7 +99,7 @@ async def test_status_names_a_split(monkeypatch: pytest.MonkeyPatch, tmp_path: P
                 report, _ = await _in_thread(asked, as_json=True)
                 assert json.loads(report)["broker"].startswith(said)
         text, healthy = await _in_thread({**env, "SHOP_BROKER_METRICS_URL": "http://127.0.0.1:9"}, as_json=False)
-        assert "broker: its nodes do not say which cluster they are of: ConnectError" in text
+        assert "broker: its nodes do not name their cluster: ConnectError" in text
         assert not healthy
 
 

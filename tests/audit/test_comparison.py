@@ -187,12 +187,12 @@ WRONG: dict[str, tuple[dict[str, Any], State, str]] = {
     "dead letter's payload": (
         {"letters": [replace(LETTER, data={"total": "1.00"})]},
         State.DIFFERENT,
-        'tells {"total": "1.00"}, its event {"currency": "EUR"',
+        'has {"total": "1.00"}, its event {"currency": "EUR"',
     ),
     "dead letter without a payload": (
         {"letters": [replace(LETTER, data=None)]},
         State.DIFFERENT,
-        "tells no JSON object",
+        "has no JSON object",
     ),
     "dead letter": ({"letters": [LETTER]}, State.WAITING, "shop dead-letters replay e2 --queue order-mail"),
 }

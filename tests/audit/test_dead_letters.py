@@ -107,8 +107,8 @@ async def test_altered_dead_letter_is_named(quiet: Quiet) -> None:
     altered = {
         f"dead letter {stranger} (order.shipped) in order-mail belongs to none": replace(event, id=stranger),
         f"dead letter {event.id} (order.rejected) in order-mail is of": replace(event, type="order.rejected"),
-        'tells {"order_id": "': replace(event, data=different),
-        "tells no JSON object, its event": replace(event, data=b"no JSON"),
+        'has {"order_id": "': replace(event, data=different),
+        "has no JSON object, its event": replace(event, data=b"no JSON"),
         f"different: {quiet.rejected}: dead letter {event.id}": replace(event, subject=quiet.rejected),
         f"waiting for a person: nobody: dead letter {event.id}": replace(event, subject="nobody"),
     }

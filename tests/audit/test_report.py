@@ -28,7 +28,7 @@ GONE = promised(Reservation("o1", "shipped", {"42": 2}))
     [
         (Stock("42", 100, 98, 0, 2, 98), True, ""),
         (Stock("42", 100, 97, 0, 2, 98), False, "is not the 100 that came in"),
-        (Stock("42", 100, 97, 1, 2, 98), True, "reservations say 0 held and 2 shipped"),
+        (Stock("42", 100, 97, 1, 2, 98), True, "by its reservations 0 held and 2 shipped"),
         (Stock("42", 100, 97, 1, 2, 98), False, ""),
         (Stock("42", 100, 98, 0, 2, 100), True, "the ERP has 100, not 98"),
         (Stock("42", 100, 98, 0, 2, None), True, "the ERP did not say"),

@@ -419,6 +419,6 @@ def test_stock_is_added_up_over_all_reservations() -> None:
     assert list(judge_stock(Stock("42", 100, 91, 5, 4, 96), promised, settled=True)) == []
     assert [each.what for each in judge_stock(Stock("42", 100, 90, 6, 5, None), promised, settled=True)] == [
         "90 available + 6 reserved + 5 shipped is not the 100 that came in",
-        "6 reserved and 5 shipped, but reservations say 5 held and 4 shipped",
-        "the ERP did not say how many it has",
+        "6 reserved and 5 shipped, but by its reservations 5 held and 4 shipped",
+        "the ERP gave no figure of it",
     ]

@@ -28,7 +28,7 @@ from chassis.settings import ProcessSettings
 from protos.shop.users.v1.users_pb2 import GetUsersRequest
 from protos.shop.users.v1.users_pb2_grpc import UserServiceStub
 from services.mailer.domain import Customer, Mail
-from services.mailer.smtp import SmtpPostman
+from services.mailer.smtp import SmtpTransport
 from tests.shop import free_ports
 
 SECRET = "planted-Smtp6"
@@ -78,10 +78,10 @@ async def test_an_smtp_dialogue_is_kept_without_its_credentials(exporter: InMemo
     """Commands, mail and replies are kept; what was said to sign in, over several lines, is masked."""
     process = Telemetry("mailer", exporter, capture=Capture())
     async with smtp_server() as port:
-        postman = SmtpPostman(f"127.0.0.1:{port}", process, username="shop", password=SECRET)
+        transport = SmtpTransport(f"127.0.0.1:{port}", process, username="shop", password=SECRET)
         for _ in range(2):
-            await postman.send(MAIL)
-        await postman.close()
+            await transport.send(MAIL)
+        await transport.close()
     first, second = exporter.get_finished_spans()
     assert captures(second)["capture.sent"].startswith(b"MAIL FROM:")  # over the same connection
     found = captures(first)
@@ -199,7 +199,7 @@ async def test_nothing_is_installed_where_nothing_is_captured(exporter: InMemory
     assert aiohttp_middlewares(process) == ()
     assert httpx_hooks(process) == {}
     async with smtp_server() as port:
-        await SmtpPostman(f"127.0.0.1:{port}", process, username="shop", password=SECRET).send(MAIL)
+        await SmtpTransport(f"127.0.0.1:{port}", process, username="shop", password=SECRET).send(MAIL)
     with process.span("publish", SpanKind.PRODUCER, protocol="queue"):
         assert open_span(current_traceparent()) is None
     for span in exporter.get_finished_spans():

@@ -307,7 +307,7 @@ class TestAddress:
     @pytest.mark.parametrize(
         ("url", "reason"),
         [
-            ("amqp://one:5672/t", "no event log speaks 'amqp'"),
+            ("amqp://one:5672/t", "unsupported event log URL scheme 'amqp'"),
             ("kafka://one:9092/", "names no brokers or no topic"),
             ("kafka:///t", "names no brokers or no topic"),
             ("kafka://one:9092/a/b", "names no brokers or no topic"),

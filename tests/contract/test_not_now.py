@@ -16,7 +16,7 @@ from sqlalchemy import BigInteger, Connection, bindparam, text
 from sqlalchemy.exc import DBAPIError
 
 from chassis.database.database import Database
-from chassis.database.errors import says_not_now
+from chassis.database.errors import is_temporary
 from chassis.errors import StoreUnavailable
 from tests.contract.databases import opened
 from tests.own_postgres import OwnPostgres, own_postgres_cluster
@@ -243,4 +243,4 @@ async def test_what_is_wrong_with_a_statement(database_url: str, tmp_path: Path,
         with pytest.raises((DBAPIError, OverflowError)) as raised:
             await db.write(wrong)
         assert await _serves(db)
-    assert not says_not_now(raised.value)
+    assert not is_temporary(raised.value)

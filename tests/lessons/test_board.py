@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from shop.lessons.board import MAX_NAMES, Board, join, leave, server, tell
+from shop.lessons.board import MAX_NAMES, Board, join, leave, report, server
 from shop.lessons.lesson import lessons
 
 KEPT = {"lesson": 1, "verdict": "KEPT", "checks": 3}
@@ -31,13 +31,13 @@ def page(url: str) -> str:
 
 def test_who_joins_is_shown(url: str, tmp_path: Path) -> None:
     """A check of a student who has joined is on the page, with a name that is text there; any other is not."""
-    assert tell(tmp_path, KEPT) == ""
+    assert report(tmp_path, KEPT) == ""
     assert "kept</td>" not in page(url)
     join(tmp_path, f"{url}/", "Ada <script>")
-    assert tell(tmp_path, KEPT) == ""
+    assert report(tmp_path, KEPT) == ""
     assert '<tr><th scope="row">Ada &lt;script&gt;</th><td class="kept">kept</td>' in page(url)
     leave(tmp_path)
-    assert tell(tmp_path, {**KEPT, "verdict": "BROKEN"}) == ""
+    assert report(tmp_path, {**KEPT, "verdict": "BROKEN"}) == ""
     assert 'class="broken"' not in page(url)
 
 
@@ -56,13 +56,13 @@ def test_names_are_bounded() -> None:
     """A board has room for so many names, and takes news of those that it has."""
     board = Board(lessons())
     for number in range(MAX_NAMES):
-        board.tell({"name": f"student {number}", **KEPT})
+        board.add({"name": f"student {number}", **KEPT})
     with pytest.raises(ValueError, match="room for"):
-        board.tell({"name": "one more", **KEPT})
-    board.tell({"name": "student 0", **KEPT, "verdict": "BROKEN"})
+        board.add({"name": "one more", **KEPT})
+    board.add({"name": "student 0", **KEPT, "verdict": "BROKEN"})
 
 
 def test_a_board_that_is_away_harms_no_check(tmp_path: Path) -> None:
     """What cannot be sent is one line, and no error."""
     join(tmp_path, "http://127.0.0.1:9", "Ada")
-    assert "does not answer" in tell(tmp_path, KEPT)
+    assert "does not answer" in report(tmp_path, KEPT)

@@ -14,7 +14,7 @@ from aiosmtpd.smtp import SMTP, Envelope
 from chassis.errors import ShopError
 from chassis.observability.tracing import Telemetry
 from services.mailer.domain import Customer, News, render
-from services.mailer.smtp import SmtpPostman
+from services.mailer.smtp import SmtpTransport
 from tests.waiting import eventually
 
 
@@ -61,12 +61,12 @@ async def mail_server() -> AsyncIterator[MailServer]:
 
 
 @asynccontextmanager
-async def postman_for(server: MailServer) -> AsyncIterator[SmtpPostman]:
-    postman = SmtpPostman(f"127.0.0.1:{server.port}", Telemetry("test"))
+async def transport_for(server: MailServer) -> AsyncIterator[SmtpTransport]:
+    transport = SmtpTransport(f"127.0.0.1:{server.port}", Telemetry("test"))
     try:
-        yield postman
+        yield transport
     finally:
-        await postman.close()
+        await transport.close()
 
 
 def mail(number: int, email: str = "demo@shop.test") -> Any:
@@ -77,9 +77,9 @@ def mail(number: int, email: str = "demo@shop.test") -> Any:
 async def test_mails_one_after_another_share_a_connection() -> None:
     """Three mails go over one connection, and closing takes leave of the server."""
     async with mail_server() as server:
-        async with postman_for(server) as postman:
+        async with transport_for(server) as transport:
             for number in range(3):
-                await postman.send(mail(number))
+                await transport.send(mail(number))
         assert len(server.received) == 3
         assert len(server.connections) == 1
         await eventually(lambda: not server.still_open())
@@ -87,28 +87,28 @@ async def test_mails_one_after_another_share_a_connection() -> None:
 
 async def test_mails_at_the_same_time_do_not_wait_for_each_other() -> None:
     """A connection has one mail at a time; what comes meanwhile gets one of its own."""
-    async with mail_server() as server, postman_for(server) as postman:
-        await asyncio.gather(*(postman.send(mail(number)) for number in range(3)))
+    async with mail_server() as server, transport_for(server) as transport:
+        await asyncio.gather(*(transport.send(mail(number)) for number in range(3)))
         assert len(server.received) == 3
         assert len(server.connections) == 3
 
 
 async def test_connection_that_the_server_has_closed_is_not_used_again() -> None:
     """The mail after a restart of the server goes over a new connection, at once."""
-    async with mail_server() as server, postman_for(server) as postman:
-        await postman.send(mail(1))
+    async with mail_server() as server, transport_for(server) as transport:
+        await transport.send(mail(1))
         server.connections[0].transport.close()
-        await eventually(lambda: not postman.connected)
-        await postman.send(mail(2))
+        await eventually(lambda: not transport.connected)
+        await transport.send(mail(2))
         assert len(server.received) == 2
         assert len(server.connections) == 2
 
 
 async def test_refused_mail_does_not_spoil_the_next() -> None:
     """After a refusal the next mail is sent, as if nothing had been."""
-    async with mail_server() as server, postman_for(server) as postman:
+    async with mail_server() as server, transport_for(server) as transport:
         with pytest.raises(ShopError, match="never be delivered") as refusal:
-            await postman.send(mail(1, "nobody@shop.test"))
+            await transport.send(mail(1, "nobody@shop.test"))
         assert refusal.value.code == "MAIL_REFUSED"
-        await postman.send(mail(2))
+        await transport.send(mail(2))
         assert len(server.received) == 1

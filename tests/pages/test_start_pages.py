@@ -9,7 +9,7 @@ import httpx
 import pytest
 from playwright.async_api import expect
 
-from chassis.webpages.html import wants_html
+from chassis.webpages.html import accepts_html
 from chassis.webpages.start_page import Link, StartPage
 from tests.pages.browser import browser_page
 from tests.shop import Shop, shop_in_one_loop
@@ -96,9 +96,9 @@ async def test_lists_are_json_for_programs(shop: Shop) -> None:
         ("text/html;q=0", False),
     ],
 )
-def test_who_wants_html(accept: str, html: bool) -> None:
+def test_who_accepts_html(accept: str, html: bool) -> None:
     """HTML is for who names it and wants it no less than JSON."""
-    assert wants_html(accept) is html
+    assert accepts_html(accept) is html
 
 
 @pytest.mark.parametrize("host", ['x"><script>', "evil/../", "a b", ""])

@@ -104,16 +104,16 @@ async def test_a_change_that_commits_while_its_day_is_published_is_published_too
         await db.write(add)
         async with db.transaction() as connection:
             await connection.run_sync(add)
-            telling = asyncio.create_task(store.tell())
+            publishing = asyncio.create_task(store.publish_changes())
 
             async def has_come_to_its_rows() -> bool:
                 waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
                 query = text(f"{waiting} AND wait_event_type = 'Lock'")
-                return telling.done() or bool(await db.read(lambda other: other.execute(query).scalar()))
+                return publishing.done() or bool(await db.read(lambda other: other.execute(query).scalar()))
 
             await eventually(has_come_to_its_rows)
-        await telling
-        await store.tell()
+        await publishing
+        await store.publish_changes()
         told = await db.read(lambda other: other.execute(text("SELECT data FROM outbox ORDER BY position")).scalars())
         newest = list(told)[-1]
         assert _orders(bytes(newest)) == 2

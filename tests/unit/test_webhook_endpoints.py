@@ -28,9 +28,9 @@ def failed(code: int = 500, **changes: object) -> Attempt:
 
 def test_an_endpoint_wants_its_types_or_every_one() -> None:
     """`order.*` stands for all."""
-    assert [ENDPOINT.wants(each) for each in ("order.paid", "order.placed")] == [True, False]
+    assert [ENDPOINT.subscribes_to(each) for each in ("order.paid", "order.placed")] == [True, False]
     every = replace(ENDPOINT, event_types=["order.*"])
-    assert every.wants("order.placed")
+    assert every.subscribes_to("order.placed")
 
 
 def test_an_endpoint_is_served_unless_it_is_disabled_or_pauses() -> None:
@@ -119,7 +119,7 @@ def test_a_delivery_that_is_asked_for_again_begins_anew() -> None:
     ended = replace(DELIVERY, status=Status.FAILED, attempts=3, retries=3, next_attempt_at=None)
     later = NOW + timedelta(hours=1)
     again = replace(ended, status=Status.PENDING, retries=0, next_attempt_at=later)
-    assert domain.asked_again(ended, later) == again
+    assert domain.retried(ended, later) == again
 
 
 def test_a_body_has_type_time_and_data() -> None:

@@ -29,18 +29,18 @@ class Hop:
     error: str
 
     @classmethod
-    def of(cls, told: Mapping[str, Any]) -> Hop:
+    def of(cls, hop: Mapping[str, Any]) -> Hop:
         """A hop from the console's JSON."""
         return cls(
-            told["id"],
-            told["parent"] or "",
-            told["offset_ms"],
-            told["protocol"],
-            told["from"],
-            told["to"],
-            _ID.sub("{id}", told["operation"]),
-            told["queue"] or "",
-            told["error"] or "",
+            hop["id"],
+            hop["parent"] or "",
+            hop["offset_ms"],
+            hop["protocol"],
+            hop["from"],
+            hop["to"],
+            _ID.sub("{id}", hop["operation"]),
+            hop["queue"] or "",
+            hop["error"] or "",
         )
 
     @property

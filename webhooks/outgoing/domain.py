@@ -62,7 +62,7 @@ class Endpoint:
     paused_until: datetime | None = None
     old_secrets: Sequence[OldSecret] = ()
 
-    def wants(self, event_type: str) -> bool:
+    def subscribes_to(self, event_type: str) -> bool:
         return EVERY_EVENT in self.event_types or event_type in self.event_types
 
     def is_served(self, now: datetime) -> bool:
@@ -162,7 +162,7 @@ def after_attempt(
     return endpoint, replace(delivery, next_attempt_at=attempt.at + max(delay, pause))
 
 
-def asked_again(delivery: Delivery, now: datetime) -> Delivery:
+def retried(delivery: Delivery, now: datetime) -> Delivery:
     """A delivery that is to be sent now, and retried by the schedule from its beginning."""
     return replace(delivery, status=Status.PENDING, retries=0, next_attempt_at=now)
 

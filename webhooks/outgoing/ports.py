@@ -41,7 +41,7 @@ class DeliveryStore(Protocol):
     async def get(self, endpoint_id: str, delivery_id: str) -> Delivery | None:
         """With its attempts."""
 
-    async def ask_again(self, delivery: Delivery) -> bool:
+    async def redeliver(self, delivery: Delivery) -> bool:
         """Keep when it is due, and end its endpoint's pause; False when it has been forgotten meanwhile."""
 
     async def endpoints_due(self, now: datetime) -> list[str]:

@@ -129,8 +129,8 @@ class Endpoints:
             raise not_found("delivery", delivery_id)
         if not endpoint.enabled:
             raise domain.is_disabled(endpoint)
-        again = domain.asked_again(delivery, wall_clock.now())
-        if not await self._deliveries.ask_again(again):
+        again = domain.retried(delivery, wall_clock.now())
+        if not await self._deliveries.redeliver(again):
             raise not_found("delivery", delivery_id)
         self._wake()
         return again

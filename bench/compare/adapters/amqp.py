@@ -52,8 +52,8 @@ async def connect(link: Link) -> AsyncIterator[Call]:
 
         async def get(product_id: str) -> Any:
             answer = waiting.setdefault(number := uuid.uuid4().hex, asyncio.Future())
-            asked = json.dumps({"product": product_id}).encode()
-            message = aio_pika.Message(asked, correlation_id=number, reply_to=_REPLIES)
+            body = json.dumps({"product": product_id}).encode()
+            message = aio_pika.Message(body, correlation_id=number, reply_to=_REPLIES)
             await channel.default_exchange.publish(message, name)
             return await answer
 

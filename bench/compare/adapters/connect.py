@@ -54,7 +54,7 @@ async def connect(link: Link) -> AsyncIterator[Call]:
 
         async def call(ask: Ask) -> Rows:
             requests = [pb.GetProductsRequest(ids=[each]) for each in ask.ids]
-            asked: dict[str, Any] = {"method": GET_PRODUCTS, "headers": link.headers}
-            return [briefly(await client.execute_unary(request=each, **asked)) for each in requests]
+            options: dict[str, Any] = {"method": GET_PRODUCTS, "headers": link.headers}
+            return [briefly(await client.execute_unary(request=each, **options)) for each in requests]
 
         yield call

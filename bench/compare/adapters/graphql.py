@@ -19,8 +19,8 @@ class Router(GraphQLRouter[Any, Any]):
     """Executes a document stored under its hash (GraphQL over HTTP, appendix A), and any other."""
 
     def decode_json(self, data: str | bytes) -> object:
-        asked = json.loads(data)
-        return asked if "documentId" not in asked else {**asked, "query": TRUSTED[asked["documentId"]]}
+        requested = json.loads(data)
+        return requested if "documentId" not in requested else {**requested, "query": TRUSTED[requested["documentId"]]}
 
 
 app = FastAPI(openapi_url=None)

@@ -21,8 +21,8 @@ from bench.compare.adapters.port import Ask, Call, Link, Rows
 async def _answer(socket: server.ServerConnection) -> None:
     with contextlib.suppress(ConnectionClosed):
         async for text in socket:
-            asked = json.loads(text)
-            await socket.send(json.dumps({"re": asked["id"], "product": rows.brief(asked["product"])}))
+            requested = json.loads(text)
+            await socket.send(json.dumps({"re": requested["id"], "product": rows.brief(requested["product"])}))
 
 
 @asynccontextmanager
@@ -50,9 +50,9 @@ async def connect(link: Link) -> AsyncIterator[Call]:
         receiving = asyncio.create_task(_receive(socket, waiting))
 
         async def call(ask: Ask) -> Rows:
-            asked = [(next(numbers), product_id) for product_id in ask.ids]
-            answers = [waiting.setdefault(number, asyncio.Future()) for number, _ in asked]
-            for number, product_id in asked:
+            requested = [(next(numbers), product_id) for product_id in ask.ids]
+            answers = [waiting.setdefault(number, asyncio.Future()) for number, _ in requested]
+            for number, product_id in requested:
                 await socket.send(json.dumps({"id": number, "product": product_id}))
             return list(await asyncio.gather(*answers))
 

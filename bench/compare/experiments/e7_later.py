@@ -41,8 +41,14 @@ async def run(bench: Bench) -> None:
         for _ in range(bench.either(1, 2)):
             if name == "shop":
                 placed = await customer.ask("accepted", url=shop, headers=headers, body=_ORDER, path="/v1/orders")
-                asked = {"url": shop, "headers": headers, "order": placed["id"], "status": "shipped", "within": _EFFECT}
-                later = await customer.ask("reached", **asked)
+                expected = {
+                    "url": shop,
+                    "headers": headers,
+                    "order": placed["id"],
+                    "status": "shipped",
+                    "within": _EFFECT,
+                }
+                later = await customer.ask("reached", **expected)
                 if later is None:
                     raise RuntimeError(f"order {placed['id']} was not shipped within {_EFFECT} s")
                 took = {"answer": placed["answer"], "effect": placed["answer"] + later}
@@ -95,6 +101,6 @@ async def _shop_kept(bench: Bench, customer: Any, url: str, headers: dict[str, s
     running = await bench.shop()
     placed = await customer.ask("accepted", url=url, headers=headers, body=_ORDER, path="/v1/orders")
     os.kill(running.pids()["order_worker"], signal.SIGKILL)
-    asked = {"url": url, "headers": headers, "order": placed["id"], "status": "shipped", "within": _EFFECT}
-    later = await customer.ask("reached", **asked)
+    expected = {"url": url, "headers": headers, "order": placed["id"], "status": "shipped", "within": _EFFECT}
+    later = await customer.ask("reached", **expected)
     return "NO" if later is None else f"yes; shipped {later:.1f} s after the kill"

@@ -36,17 +36,17 @@ async def run(bench: Bench) -> None:
     if bench.bare:
         return
     groups = await shop_reads(bench, (UNCACHED, CACHED, STOCK))
-    asked = [(pair, group.ask) for group in groups for pair in group.pairs if pair.variant.name in SHOP_READS]
-    await _measure(bench, Reads("shop", asked))
+    of_shop = [(pair, group.ask) for group in groups for pair in group.pairs if pair.variant.name in SHOP_READS]
+    await _measure(bench, Reads("shop", of_shop))
     await lost_answers.run(bench)
 
 
 @dataclass(frozen=True, slots=True)
 class Reads:
-    """What is asked of whom at a level."""
+    """The reads of each pair at a level."""
 
     level: str
-    asked: Sequence[tuple[Pair, Ask]]
+    pairs: Sequence[tuple[Pair, Ask]]
 
 
 async def _measure(bench: Bench, reads: Reads) -> None:
@@ -57,14 +57,14 @@ async def _measure(bench: Bench, reads: Reads) -> None:
         names = {"experiment": NAME, "level": reads.level, "variant": pair.variant.name, "kind": fault}
         bench.folder.add({**names, "round": number, **row})
 
-    for number, (pair, ask) in bench.interleaved(reads.asked):
+    for number, (pair, ask) in bench.interleaved(reads.pairs):
         for fault in FAULTS:
             if fault != "silent":
                 await failed(pair, ask, fault, number)
     for number in range(bench.rounds):
         # All at once: each only waits.
-        await asyncio.gather(*(failed(*each, "silent", number) for each in reads.asked))
-    bench.say(f"{NAME} {reads.level}: {len(FAULTS)} faults on {len(reads.asked)} variants, {bench.rounds} rounds")
+        await asyncio.gather(*(failed(*each, "silent", number) for each in reads.pairs))
+    bench.say(f"{NAME} {reads.level}: {len(FAULTS)} faults on {len(reads.pairs)} variants, {bench.rounds} rounds")
 
 
 async def _failed(pair: Pair, ask: Ask, fault: str) -> dict[str, Any]:

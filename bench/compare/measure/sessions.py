@@ -1,4 +1,4 @@
-"""What runs in the workers: a server of an adapter, or a client that is told what to call, how often and when."""
+"""What runs in the workers: a server of an adapter, or a client that gets what to call, how often and when."""
 
 from __future__ import annotations
 

@@ -120,6 +120,6 @@ async def _answer(pipe: Connection, session: Any) -> None:
             return
         try:
             value = (time.process_time() if method == "cpu" else await getattr(session, method)(**arguments), True)
-        except Exception as error:  # noqa: BLE001 - told to the process that asked
+        except Exception as error:  # noqa: BLE001 - sent to the caller
             value = (f"{type(error).__name__}: {error}", False)
         pipe.send(value[::-1])

@@ -46,8 +46,8 @@ async def watch(link: Link, seen: Seen, ready: asyncio.Event) -> None:
         ready.set()
         while True:
             path = f"/news/next?after={position}" if long else f"/news?after={position}"
-            asked = {"If-None-Match": tag} if tag and "conditional" in link.options else {}
-            async with session.get(path, headers=asked, raise_for_status=True) as answer:
+            conditions = {"If-None-Match": tag} if tag and "conditional" in link.options else {}
+            async with session.get(path, headers=conditions, raise_for_status=True) as answer:
                 tag = answer.headers.get("ETag", "")
                 for event in await answer.json() if answer.status == 200 else ():
                     position = event["id"]

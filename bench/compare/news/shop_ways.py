@@ -32,7 +32,7 @@ async def websocket(link: Link, seen: Seen, ready: asyncio.Event, orders: Orders
             if frame["type"] == "subscribed":
                 ready.set()
             else:
-                _told(frame, seen)
+                _record(frame, seen)
 
 
 async def sse(link: Link, seen: Seen, ready: asyncio.Event, orders: Orders) -> None:
@@ -45,10 +45,10 @@ async def sse(link: Link, seen: Seen, ready: asyncio.Event, orders: Orders) -> N
         ready.set()
         async for line in answer.content:
             if line.startswith(b"data:"):
-                _told(json.loads(line[5:]), seen)
+                _record(json.loads(line[5:]), seen)
 
 
-def _told(frame: dict[str, Any], seen: Seen) -> None:
+def _record(frame: dict[str, Any], seen: Seen) -> None:
     kind, _, status = str(frame.get("type", "")).partition(".")
     if kind == "order":
         seen(str(frame["subject"]), status)
@@ -86,10 +86,10 @@ async def _polled(
 ) -> None:
     tag, status = "", ""
     while status not in _END:
-        asked = {"If-None-Match": tag} if tag and not {"long", "conditional"}.isdisjoint(options) else {}
+        conditions = {"If-None-Match": tag} if tag and not {"long", "conditional"}.isdisjoint(options) else {}
         if "long" in options:
-            asked["Prefer"] = "wait=20"
-        async with session.get(f"/v1/orders/{order}", headers=asked, raise_for_status=True) as answer:
+            conditions["Prefer"] = "wait=20"
+        async with session.get(f"/v1/orders/{order}", headers=conditions, raise_for_status=True) as answer:
             tag = answer.headers["ETag"]
             found = (await answer.json())["status"] if answer.status == 200 else status
         if found != status:
@@ -106,7 +106,7 @@ async def webhooks(link: Link, seen: Seen, ready: asyncio.Event, orders: Orders)
     @app.post("/hook")
     async def hook(request: Request) -> None:
         event = await request.json()
-        _told({"type": event["type"], "subject": event["data"]["order_id"]}, seen)
+        _record({"type": event["type"], "subject": event["data"]["order_id"]}, seen)
 
     async with asgi(app) as port, aiohttp.ClientSession(link.direct, headers=link.headers) as session:
         webhook.LISTENING.append(port)

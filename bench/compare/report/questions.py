@@ -33,15 +33,17 @@ def questions(rows: Sequence[Row]) -> list[dict[str, Any]]:
     return [each for each in found if each["rows"]]
 
 
-def _question(asked: str, unit: str, where: str, figures: dict[str, float]) -> dict[str, Any]:
+def _question(question: str, unit: str, where: str, figures: dict[str, float]) -> dict[str, Any]:
     shown = [{"title": title, "value": value, "shown": digits(value)} for title, value in figures.items()]
-    return {"question": asked, "unit": unit, "where": where, "rows": shown}
+    return {"question": question, "unit": unit, "where": where, "rows": shown}
 
 
-def _bytes(rows: Sequence[Row], call: int, asked: str) -> dict[str, Any]:
+def _bytes(rows: Sequence[Row], call: int, question: str) -> dict[str, Any]:
     own = [row for row in rows_of(rows, "E1", level="bare", kind="bytes", call=call) if row["variant"] not in _SECURED]
     where = "One product of three fields, the same answer by its hash; no identity, no TLS, no compression."
-    return _question(asked, "bytes", where, {ALL_TITLES[row["variant"]]: float(row["up"] + row["down"]) for row in own})
+    return _question(
+        question, "bytes", where, {ALL_TITLES[row["variant"]]: float(row["up"] + row["down"]) for row in own}
+    )
 
 
 def _tls(rows: Sequence[Row]) -> dict[str, Any]:

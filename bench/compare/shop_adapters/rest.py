@@ -26,8 +26,8 @@ async def connect(link: Link) -> AsyncIterator[Call]:
 
         async def get(path: str, fields: tuple[str, ...]) -> Rows:
             etag, kept = known.get(path, ("", []))
-            asked = {"If-None-Match": etag} if etag else {}
-            async with session.get(path, headers=asked, raise_for_status=True) as answer:
+            conditions = {"If-None-Match": etag} if etag else {}
+            async with session.get(path, headers=conditions, raise_for_status=True) as answer:
                 if answer.status == 304:
                     return kept
                 body = await answer.json()

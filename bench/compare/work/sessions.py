@@ -41,7 +41,7 @@ class Customer:
     async def bench(self, url: str, how: str) -> dict[str, float]:
         """On the bench's server: sync, queue, or webhook (the answer comes to a URL of ours)."""
         if how == "webhook":
-            return await self._told(url)
+            return await self._by_webhook(url)
         async with aiohttp.ClientSession(url) as session, asyncio.timeout(_TIMEOUT):
             began = time.perf_counter()
             async with session.post("/orders", params={"how": how}, raise_for_status=True) as answer:
@@ -53,19 +53,19 @@ class Customer:
                         return {"answer": answered, "effect": time.perf_counter() - began}
                 await asyncio.sleep(_POLL)
 
-    async def _told(self, url: str) -> dict[str, float]:
-        app, told = FastAPI(openapi_url=None), asyncio.Event()
+    async def _by_webhook(self, url: str) -> dict[str, float]:
+        app, called = FastAPI(openapi_url=None), asyncio.Event()
 
         @app.post("/hook")
         async def hook(order: dict[str, str]) -> None:
-            told.set()
+            called.set()
 
         async with asgi(app) as port, aiohttp.ClientSession(url) as session, asyncio.timeout(_TIMEOUT):
             params = {"how": "webhook", "callback": f"http://127.0.0.1:{port}/hook"}
             began = time.perf_counter()
             async with session.post("/orders", params=params, raise_for_status=True):
                 answered = time.perf_counter() - began
-            await told.wait()
+            await called.wait()
             return {"answer": answered, "effect": time.perf_counter() - began}
 
     async def accepted(self, url: str, headers: dict[str, str], body: dict[str, Any], path: str) -> dict[str, Any]:

@@ -52,7 +52,7 @@ class EmbeddedBroker:
         self._folder = path.with_name(path.name + ".sessions")
         self._session: peers.Session | None = None
         self._watcher: asyncio.Task[None] | None = None
-        self._writer = Writer(path, store.prepare, tell=self._wake, notify=self._notify)
+        self._writer = Writer(path, store.prepare, wake=self._wake, notify=self._notify)
         self._subscriptions: set[QueueSubscription | LogSubscription] = set()
         self._numbers = itertools.count(1)
         self.log = EmbeddedLog(self._writer, retention, self._subscribed)

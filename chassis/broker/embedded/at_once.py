@@ -1,4 +1,4 @@
-"""What can be done to the SQLite file at once, in the event loop's own thread.
+"""Fast path: operations on the SQLite file that do not block, in the event loop's own thread.
 
 Handing a query to the writer's thread and back costs several times what a look, a claim or an acknowledgement does:
 none of them waits for the disk. What would have to wait (another process writes), and whatever fails, is left to the

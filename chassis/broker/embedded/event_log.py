@@ -58,7 +58,7 @@ class EmbeddedLog:
         await self._writer.write(write, durable=True, news=frozenset([LOG]))
 
     def pruning(self, added: int) -> Callable[[sqlite3.Connection], None]:
-        """What a transaction that adds so many entries does beside it: drop the oldest ones, from time to time."""
+        """Retention: a transaction that adds so many entries also deletes the oldest ones, from time to time."""
         self._unpruned += added
         if self._unpruned < PRUNE_EVERY:
             return lambda _: None

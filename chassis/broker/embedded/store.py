@@ -86,7 +86,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a consumer found: rows that it holds now, and when the queue has, or will have, more (see `due`)."""
+    """Result of a claim: rows that the consumer holds now, and when the queue has, or will have, more (see `due`)."""
 
     claims: Sequence[Claim]
     due: float | None
@@ -142,7 +142,7 @@ def publish(connection: sqlite3.Connection, routed: Sequence[Routed], now: float
 
 
 def due(connection: sqlite3.Connection, queue: str, now: float) -> float | None:
-    """When (seconds since the epoch) the queue has, or will have, something to claim: 0 for now, None for nothing.
+    """Time (seconds since the epoch) from which the queue has something to claim: 0 for now, None for nothing.
 
     It is 0 too when the clock was set back, which `claim` makes up for.
     """

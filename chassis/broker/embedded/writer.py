@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 Query = Callable[[sqlite3.Connection], T]
 # Called with what has changed: queues, or the log.
-Announce = Callable[[frozenset[str]], None]
+OnChange = Callable[[frozenset[str]], None]
 
 MAX_WAITING = 10_000
 MAX_BATCH = 1_000
@@ -58,11 +58,11 @@ class _Operation:
 class Writer:
     """Runs queries on one connection, in the order of their calls."""
 
-    def __init__(self, path: Path, prepare: Query[None], tell: Announce, notify: Announce) -> None:
-        """`prepare` runs once, on the new connection. News goes to `tell` in the loop, `notify` in the thread."""
+    def __init__(self, path: Path, prepare: Query[None], wake: OnChange, notify: OnChange) -> None:
+        """`prepare` runs once, on the new connection. Changes go to `wake` (loop) and `notify` (thread)."""
         self._path = path
         self._prepare = prepare
-        self._tell = tell
+        self._wake = wake
         self._notify = notify
         self._loop = asyncio.get_running_loop()
         self._at_once = AtOnce(path)
@@ -141,7 +141,7 @@ class Writer:
                 connection = self._current(connection, batch)
                 self._run_batch(connection, batch)
                 with contextlib.suppress(RuntimeError):  # the loop was closed under us: no caller waits any more
-                    self._loop.call_soon_threadsafe(self._announce, batch)
+                    self._loop.call_soon_threadsafe(self._finish, batch)
                 if news := _news(batch):
                     self._notify(news)
         finally:
@@ -177,12 +177,12 @@ class Writer:
         connection.close()
         return reopened
 
-    def _announce(self, batch: list[_Operation]) -> None:
+    def _finish(self, batch: list[_Operation]) -> None:
         self._unfinished -= len(batch)
         for operation in batch:
             operation.resolve()
         if news := _news(batch):
-            self._tell(news)
+            self._wake(news)
 
     def _next_batch(self) -> list[_Operation]:
         """The next batch: waiting operations, at least one; none once the writer is closed."""
@@ -241,7 +241,7 @@ def _spared(connection: sqlite3.Connection, operation: _Operation) -> bool:
 
 
 def _news(batch: list[_Operation]) -> frozenset[str]:
-    """Whose subscribers should look again. Of what has failed there is nothing to be seen."""
+    """The queues and logs that a batch has changed; failed operations have changed none."""
     return NOTHING.union(*(operation.news for operation in batch if operation.error is None))
 
 

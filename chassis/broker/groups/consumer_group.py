@@ -269,7 +269,7 @@ class ConsumerGroup:
 
 
 async def _batches(group: str, entries: LogReader, offsets: Mapping[int, int]) -> AsyncIterator[Batch]:
-    """What is there, in batches; a batch without entries where there is nothing but what is no event."""
+    """The entries that are there, in batches; an empty batch for records that are no events."""
     before = dict(offsets)
     while True:
         found: list[LogEntry] = []

@@ -33,7 +33,7 @@ def share(leases: Sequence[Lease], me: str, members: int, now: datetime) -> tupl
 
 
 class Unchanged:
-    """How long stamps in the database have stayed as they are, by this process's monotonic clock.
+    """Ages of stamps in the database: how long each is unchanged, by this process's monotonic clock.
 
     A stamp that is renewed changes. The time that it says may be wrong: written by a clock that was ahead, it says for
     hours that its owner, who died, is alive.

@@ -1,4 +1,4 @@
-"""Where the topic is: `kafka://host:9092,other:9092/shop.events`, `kafkas:` with TLS, and options in the query.
+"""The topic's URL: `kafka://host:9092,other:9092/shop.events`, `kafkas:` with TLS, and options in the query.
 
 `partitions` (12) and `replicas` (3, or as many as there are brokers) are what the topic is created with where it is
 missing; with `topology=declared` it is not created. `idempotence=off` is for brokers that lack the idempotent producer,
@@ -40,10 +40,10 @@ class Address:
 
     @classmethod
     def parse(cls, url: str) -> Address:
-        """What a URL says. Raises `ValueError`, which shows no password."""
+        """The parsed URL. Raises `ValueError`, which shows no password."""
         parts = urlsplit(url)
         if parts.scheme not in {"kafka", "kafkas"}:
-            raise ValueError(f"no event log speaks {parts.scheme!r}: use kafka: or kafkas:")
+            raise ValueError(f"unsupported event log URL scheme {parts.scheme!r}: use kafka: or kafkas:")
         options = dict(parse_qsl(parts.query))
         if unknown := options.keys() - _OPTIONS:
             raise ValueError(f"the event log's URL has unknown options: {', '.join(sorted(unknown))}")
@@ -67,7 +67,7 @@ class Address:
         )
 
     def client(self) -> dict[str, Any]:
-        """What each of the library's clients is made with. Raises `OSError` when `ca` cannot be read."""
+        """Configuration of each of the library's clients. Raises `OSError` when `ca` cannot be read."""
         protocol = ("SASL_" if self.user else "") + ("SSL" if self.tls else "PLAINTEXT")
         options: dict[str, Any] = {
             "bootstrap_servers": self.servers.split(","),

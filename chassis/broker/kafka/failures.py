@@ -1,4 +1,4 @@
-"""What a lost or silent Kafka looks like to the port."""
+"""Failures of a lost or silent Kafka, as the port's errors."""
 
 from __future__ import annotations
 

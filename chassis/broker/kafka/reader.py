@@ -187,7 +187,7 @@ class LogSubscription:
             await self._take_new_partitions()
 
     async def _look(self) -> None:
-        """What silence means: nothing was appended, the brokers are away, or the log began anew."""
+        """Find the cause of silence: nothing was appended, the brokers are away, or the log began anew."""
         answered = []
         for partition in self._consumer.assignment():
             index = partition.partition

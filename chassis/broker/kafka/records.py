@@ -18,7 +18,7 @@ _CONTENT_TYPE = cloudevents.CONTENT_TYPE.encode()
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is sent for an event. Without a key, any partition will do."""
+    """The record of an event. Without a key, any partition will do."""
 
     key: bytes | None
     value: bytes

@@ -46,7 +46,7 @@ class Topic:
         await self.partitions()
 
     async def partitions(self, *, at_least: int = 1) -> int:
-        """How many partitions there are; read again when fewer were found before, or after a second.
+        """The number of partitions; read again when fewer were found before, or after a second.
 
         Raises `BrokerUnavailable`.
         """
@@ -124,7 +124,7 @@ class Topic:
 
 
 def configuration(retention: Retention, partitions: int, replicas: int) -> dict[str, str]:
-    """What the topic is configured with: the log's retention, spread over its partitions, and room for an event."""
+    """The topic's configuration: the log's retention, spread over its partitions, and the largest event."""
     return {
         "retention.ms": str(retention.age // timedelta(milliseconds=1)),
         "retention.bytes": str(max(1, retention.size // partitions)),

@@ -46,7 +46,7 @@ class Writer:
             appending.done(await self._send(appending.records))
 
     async def _send(self, records: Sequence[Record]) -> Sequence[RecordMetadata]:
-        """Where each record is, once all are on all in-sync replicas."""
+        """The position of each record, once all are on all in-sync replicas."""
         producer = await self._open()
         try:
             async with asyncio.timeout(APPEND_TIMEOUT):

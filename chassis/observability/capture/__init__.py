@@ -1,1 +1,1 @@
-"""What crossed a boundary, byte by byte, as events of the span that stands for the crossing. For development only."""
+"""Capture of messages: their bytes, as events of the span of the call that they belong to. For development only."""

@@ -27,10 +27,10 @@ _open: WeakValueDictionary[str, RecordedSpan] = WeakValueDictionary()
 
 
 class Capture(SpanProcessor):
-    """What a `Telemetry` has where messages are captured. It keeps its open spans."""
+    """The capture of messages, part of a `Telemetry`. It keeps its open spans."""
 
     def caller(self) -> Mapping[str, str | int]:
-        """Where the code is that makes a call now, as `code.*` attributes."""
+        """The source location of the current call, as `code.*` attributes."""
         return calling_place()
 
     def on_start(self, span: RecordedSpan, parent_context: Context | None = None) -> None:  # noqa: ARG002 - the SDK's

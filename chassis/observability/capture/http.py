@@ -110,7 +110,7 @@ def _reason(status: int) -> str:
 def aiohttp_middlewares(
     telemetry: Telemetry, *, secret_targets: bool = False
 ) -> tuple[aiohttp.ClientMiddlewareType, ...]:
-    """What a session needs so that each request is kept with the span that it is sent in.
+    """Middlewares of a session that keep each request with the span that it is sent in.
 
     `secret_targets`: the paths of its addresses are others' business, as some carry a secret.
     """
@@ -145,7 +145,7 @@ def keep_aiohttp_response(span: Span, response: aiohttp.ClientResponse, body: by
 
 
 def httpx_hooks(telemetry: Telemetry) -> dict[str, list[Callable[..., Any]]]:
-    """What a client needs so that each request and its response are kept with the span that they are in."""
+    """Hooks of a client that keep each request and its response with the span that they are in."""
     return {} if telemetry.capture is None else {"request": [_httpx_request], "response": [_httpx_response]}
 
 

@@ -67,7 +67,7 @@ def _mask_map(of_value: FieldDescriptor, values: Any) -> None:
 
 
 def _mask_of(field: FieldDescriptor) -> Callable[[Any], Any] | None:
-    """What masks a field's values; None for one that cannot hold a secret."""
+    """The masker of a field's values; None for one that cannot hold a secret."""
     if field.type == FieldDescriptor.TYPE_STRING:
         return lambda text: masked_value(field.name, text)
     if field.type == FieldDescriptor.TYPE_BYTES:

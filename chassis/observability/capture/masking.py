@@ -22,7 +22,7 @@ _SECRET_NAME = re.compile(_SECRET_NAME_PATTERN)
 # skips to them, which those that take any case do not: they are tried only where this one has found something.
 _HINT = re.compile(rb"[acpst](?=ass[wp]|ecret|oken|pi|uth|ookie|redential|ession|rivate|ard|ode[_-]?v|v[cv])")
 # What is in every text with a secret that is no card number, in lower case: looked for first, as most texts have none.
-_TELLTALES = (
+_MARKERS = (
     *(b"passw", b"passp", b"secret", b"token", b"api", b"auth", b"cookie", b"credential", b"session", b"private"),
     *(
         b"card",
@@ -46,7 +46,7 @@ _NAMED = re.compile(_NAMED_PATTERN)
 _HEAD_NAME = re.compile(rb"(?i)authorization|cookie|token|secret|password|api-key")
 # What a secret begins with or follows, wherever it stands.
 _CREDENTIALS = re.compile(rb"b(?<!\w.)(?:earer[ .]|asic )")  # in lower case
-_TELLING = re.compile(
+_PREFIXES = re.compile(
     rb"[egrswx](?<!\w.)(?:(?<=e)yJ|(?<=w)hsec|(?<=s)k_(?:live|test)|(?<=r)k_live"
     rb"|(?<=g)(?:hp|ho|ithub_pat)|(?<=x)ox[bp])"
 )
@@ -84,8 +84,8 @@ def may_hold_secret(text: bytes) -> bool:
 
 
 def _has_telltale(lower: bytes) -> bool:
-    for telltale in _TELLTALES:  # noqa: SIM110 - `any` takes twice as long
-        if telltale in lower:
+    for marker in _MARKERS:  # noqa: SIM110 - `any` takes twice as long
+        if marker in lower:
             return True
     return False
 
@@ -125,9 +125,9 @@ def _in_lines(text: bytes) -> Iterator[Span]:
         end = start + len(line.rstrip(b"\r\n"))
         is_field = colon and len(name) < 100 and name.replace(b"-", b"").replace(b"_", b"").isalnum()
         if is_field and _HEAD_NAME.search(name):
-            told = len(value) - len(value.lstrip())
-            scheme = _SCHEME.match(value, told)
-            yield start + len(name) + 1 + (scheme.end() if scheme else told), end
+            leading = len(value) - len(value.lstrip())
+            scheme = _SCHEME.match(value, leading)
+            yield start + len(name) + 1 + (scheme.end() if scheme else leading), end
         elif line[:5].upper() == b"AUTH " and (space := line.find(b" ", 5)) > 0:
             yield start + space + 1, end
         start += len(line)
@@ -159,7 +159,7 @@ def _value(text: bytes, at: int) -> Span:
 
 
 def _end_of_text(text: bytes, at: int, slashes: int) -> int:
-    """Where a text in quotes ends that has so many backslashes before each of its own."""
+    """The end of a quoted text whose own quotes have so many backslashes before them."""
     while (quote := text.find(b'"', at)) >= 0:
         before = quote
         while text[before - 1 : before] == b"\\" and before > at:
@@ -171,7 +171,7 @@ def _end_of_text(text: bytes, at: int, slashes: int) -> int:
 
 
 def _in_elements(text: bytes, hints: Sequence[int]) -> Iterator[Span]:
-    """What stands in XML elements of such names."""
+    """Content of XML elements with such names."""
     at = 0
     for hint in hints:
         opening = text.rfind(b"<", max(at, hint - _LONGEST_NAME), hint)
@@ -185,7 +185,7 @@ def _in_elements(text: bytes, hints: Sequence[int]) -> Iterator[Span]:
 
 def _tokens(text: bytes, lower: bytes) -> Iterator[Span]:
     """Credentials after the name of their scheme, and keys that have a known prefix."""
-    for pattern, where, included in ((_CREDENTIALS, lower, False), (_TELLING, text, True)):
+    for pattern, where, included in ((_CREDENTIALS, lower, False), (_PREFIXES, text, True)):
         at = 0
         while (begin := pattern.search(where, at)) is not None:
             end = _END_OF_TOKEN.search(text, begin.end())

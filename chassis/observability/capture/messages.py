@@ -18,7 +18,7 @@ LOOKED_AT_BYTES = KEPT_BYTES + 256
 
 
 class Form(StrEnum):
-    """How a captured message's bytes are to be read."""
+    """The encoding of a captured message's bytes."""
 
     HTTP_REQUEST = "http-request"
     HTTP_RESPONSE = "http-response"

@@ -1,4 +1,4 @@
-"""Where code is: file, line and function, from the running code. Each function is looked up once."""
+"""Source locations (file, line, function) of running code. Each function is looked up once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FILE, LINE, FUNCTION = "code.file.path", "code.line.number", "code.function.name
 
 
 def handler_place(handler: Callable[..., Any]) -> Mapping[str, str | int]:
-    """Where a function begins, as OpenTelemetry's `code.*` attributes; empty for what is not ours or has no code."""
+    """A function's source location, as OpenTelemetry's `code.*` attributes; empty outside of our own code."""
     found = inspect.unwrap(handler)
     if isinstance(found, functools.partial):
         found = found.func

@@ -1,4 +1,4 @@
-"""What is said on a connection to a mail server, kept for one mail at a time. It needs no library for mail."""
+"""The lines of a connection to a mail server, kept for one mail at a time. It needs no library for mail."""
 
 from __future__ import annotations
 
@@ -31,29 +31,29 @@ def hidden(data: bytes) -> bytes:
 
 
 class ServerDialogue:
-    """The beginning of a dialogue, for each mail, as the server hears it and answers."""
+    """The beginning of a dialogue, for each mail, as the server receives and answers it."""
 
     def __init__(self) -> None:
-        self._heard = Lines()
-        self._said = Lines()
-        self._credentials_asked = False
+        self._received = Lines()
+        self._sent = Lines()
+        self._credentials_due = False
         self._kept = False
 
-    def hear(self, data: bytes) -> None:
-        """Remember what came in; what answers a question for credentials is masked before that."""
-        self._heard.add(hidden(data) if self._credentials_asked else data)
+    def received(self, data: bytes) -> None:
+        """Keep what came in; what answers a request for credentials is masked before that."""
+        self._received.add(hidden(data) if self._credentials_due else data)
 
-    def say(self, reply: bytes) -> None:
-        """Remember a reply, unless it is the one to a mail that was kept already: with it the next mail's begins."""
-        self._credentials_asked = reply.startswith(str(GO_ON).encode())
+    def sent(self, reply: bytes) -> None:
+        """Keep a reply, unless it is the one to a mail that was kept already: with it the next mail's begins."""
+        self._credentials_due = reply.startswith(str(GO_ON).encode())
         if self._kept:
             self._kept = False
         else:
-            self._said.add(reply + b"\r\n")
+            self._sent.add(reply + b"\r\n")
 
     def keep(self, span: Span, reply: str) -> None:
         """Put it with a span, the reply to the mail included, which is still to be sent."""
-        self._said.add(reply.encode() + b"\r\n")
-        capture.received(span, self._heard.message())
-        capture.sent(span, self._said.message())
-        self._heard, self._said, self._kept = Lines(), Lines(), True
+        self._sent.add(reply.encode() + b"\r\n")
+        capture.received(span, self._received.message())
+        capture.sent(span, self._sent.message())
+        self._received, self._sent, self._kept = Lines(), Lines(), True

@@ -50,8 +50,8 @@ class RecordedApplication:
             return [self._recorded(span, environ, start_response)]
 
     def _recorded(self, span: Span, environ: WSGIEnvironment, start_response: StartResponse) -> bytes:
-        asked = environ["wsgi.input"].read()
-        _keep_request(span, environ, asked)
+        body = environ["wsgi.input"].read()
+        _keep_request(span, environ, body)
         answered: dict[str, Any] = {}
 
         def starting(status: str, headers: list[tuple[str, str]], *error: Any) -> Callable[[bytes], object]:
@@ -59,7 +59,7 @@ class RecordedApplication:
             return start_response(status, headers, *error)
 
         # Whole: the span ends with this call, before the server would take the pieces.
-        content = _joined(self._app({**environ, "wsgi.input": BytesIO(asked)}, starting))
+        content = _joined(self._app({**environ, "wsgi.input": BytesIO(body)}, starting))
         if answered:
             _keep_response(span, answered["status"], answered["headers"], content)
         return content

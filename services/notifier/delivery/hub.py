@@ -22,7 +22,7 @@ from chassis.observability.capture.messages import Form, Message
 from chassis.observability.tracing import SpanKind, Telemetry
 from services.notifier.delivery.replay import History
 from services.notifier.delivery.session import Session
-from services.notifier.delivery.subscription_index import Audience
+from services.notifier.delivery.subscription_index import SubscriptionIndex
 from services.notifier.domain import GOING_AWAY, TRY_AGAIN_LATER, UNAUTHENTICATED
 from services.notifier.metrics import Metrics
 from services.notifier.ports import Outlet
@@ -47,12 +47,12 @@ class Hub:
         self._history = History(event_log)
         self._entries: LogReader | None = None
         self._reason = "it has not been reached yet"
-        self._audience = Audience()
+        self._subscriptions = SubscriptionIndex()
         self._sessions: set[Session] = set()
 
     @property
     def trouble(self) -> str:
-        """Why no events come in; empty while they do."""
+        """The reason why no events come in; empty while they do."""
         reason = self._reason if self._entries is None else self._entries.trouble
         return reason and f"the event log cannot be read: {reason}"
 
@@ -74,7 +74,7 @@ class Hub:
     @contextmanager
     def connected(self, principal: Principal, outlet: Outlet) -> Iterator[Session]:
         """Serve a client while the block runs; `position` is known."""
-        session = Session(principal, outlet, self._history, self._audience, self._metrics)
+        session = Session(principal, outlet, self._history, self._subscriptions, self._metrics)
         connections = self._metrics.connections.labels(outlet.encoding.protocol)
         self._sessions.add(session)
         connections.inc()
@@ -93,7 +93,7 @@ class Hub:
 
     async def _follow(self) -> None:
         try:
-            await self._find_out()
+            await self._begin()
             async with self._event_log.tail(self._history.position) as entries:
                 self._entries = entries
                 async for entry in entries:
@@ -132,7 +132,7 @@ class Hub:
         if not self._history.append(notice):
             return
         event = entry.event
-        audience = list(self._audience.of(event))
+        audience = list(self._subscriptions.of(event))
         if not audience:
             return
         protocols = {encoding.protocol for encoding, _ in audience}
@@ -159,7 +159,7 @@ class Hub:
             span.set_attribute("shop.bytes.sent", size)
             span.set_attribute("shop.deliveries", deliveries)
 
-    async def _find_out(self) -> None:
+    async def _begin(self) -> None:
         """Start live delivery at the log's position when this copy starts."""
         if not self._history.known.is_set():
             self._history.begin(await self._event_log.last_position())
@@ -176,4 +176,4 @@ class Hub:
             return
         log.error("notifier missed events: resync sent to all clients", extra={"reason": self._reason})
         for session in self._sessions:
-            session.lost_track()
+            session.restart_from_log()

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from chassis.auth.identity import Principal
 from chassis.broker.event_log import Position, PositionExpired
 from services.notifier.delivery.replay import History
-from services.notifier.delivery.subscription_index import Audience, Topics
+from services.notifier.delivery.subscription_index import SubscriptionIndex, Topics
 from services.notifier.domain import channel_of, check_total, may_see, wanted
 from services.notifier.metrics import Metrics
 from services.notifier.ports import Outlet
@@ -25,22 +25,22 @@ _BEHIND_SECONDS = 2.0
 
 
 class Session:
-    __slots__ = ("_audience", "_history", "_joined", "_metrics", "_topics", "outlet", "principal")
+    __slots__ = ("_history", "_joined", "_metrics", "_subscriptions", "_topics", "outlet", "principal")
 
     def __init__(
-        self, principal: Principal, outlet: Outlet, history: History, audience: Audience, metrics: Metrics
+        self, principal: Principal, outlet: Outlet, history: History, subscriptions: SubscriptionIndex, metrics: Metrics
     ) -> None:
         self.principal = principal
         self.outlet = outlet
         self._history = history
-        self._audience = audience
+        self._subscriptions = subscriptions
         self._metrics = metrics
         # Topic -> the position after which it counts.
         self._topics: dict[str, Position] = {}
         # The topics that come live; none while the client catches up.
         self._joined: Topics = ()
 
-    def lost_track(self) -> None:
+    def restart_from_log(self) -> None:
         """The live part has skipped to where the log is now: it does not hold what comes next, or began anew."""
         self._topics = dict.fromkeys(self._topics, self._history.position)
         if self._topics:
@@ -71,14 +71,14 @@ class Session:
     def leave(self) -> None:
         """Get nothing live any more."""
         if self._joined:
-            self._audience.leave(channel_of(self.principal), self._joined, self.outlet)
+            self._subscriptions.leave(channel_of(self.principal), self._joined, self.outlet)
             self._joined = ()
 
     def _join(self) -> None:
         if self._topics:
             # Sorted, so that clients with the same topics in another order are in one group.
             self._joined = tuple(sorted(self._topics))
-            self._audience.join(channel_of(self.principal), self._joined, self.outlet)
+            self._subscriptions.join(channel_of(self.principal), self._joined, self.outlet)
 
     def _add(self, topics: Sequence[str], since: Position) -> None:
         earlier = {topic: since.intersection(self._topics.get(topic, since)) for topic in topics}

@@ -12,7 +12,7 @@ from services.notifier.transports.frames import Encoding
 Topics = tuple[str, ...]
 
 
-class Audience:
+class SubscriptionIndex:
     def __init__(self) -> None:
         # Channel -> topics and encoding -> outlets.
         self._channels: dict[str, dict[tuple[Topics, Encoding], set[Outlet]]] = {}

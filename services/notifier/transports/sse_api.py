@@ -52,9 +52,9 @@ class EventStreamOutlet(TransportOutlet):
 
 
 class EventStreamApi:
-    def __init__(self, hub: Hub, doorkeeper: Authenticator, *, backlog: int, heartbeat: float) -> None:
+    def __init__(self, hub: Hub, authenticator: Authenticator, *, backlog: int, heartbeat: float) -> None:
         self._hub = hub
-        self._doorkeeper = doorkeeper
+        self._authenticator = authenticator
         self._backlog = backlog
         self._heartbeat = heartbeat
 
@@ -62,7 +62,7 @@ class EventStreamApi:
         """Serve one stream. Raises `ShopError` before it has begun."""
         topics = check_topics(request.query.get("topics", "#").split(","))
         after = position(request.headers.get("Last-Event-ID") or request.query.get("after") or None)
-        principal = await self._doorkeeper.identify(request)
+        principal = await self._authenticator.identify(request)
         # Before the answer: a client that has it counts on every event from then on.
         now = await self._hub.position()
         response = web.StreamResponse(headers=_HEADERS)

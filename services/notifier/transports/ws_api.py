@@ -89,7 +89,7 @@ class WebSocketApi:
     def __init__(
         self,
         hub: Hub,
-        doorkeeper: Authenticator,
+        authenticator: Authenticator,
         orders: Orders,
         chat_log: ChatLog,
         telemetry: Telemetry,
@@ -97,7 +97,7 @@ class WebSocketApi:
         limits: Limits,
     ) -> None:
         self._hub = hub
-        self._doorkeeper = doorkeeper
+        self._authenticator = authenticator
         self._orders = orders
         self._chat_log = chat_log
         self._telemetry = telemetry
@@ -128,7 +128,7 @@ class WebSocketApi:
         outlet = WebSocketOutlet(socket, request.protocol, writer, backlog=self._limits.backlog)
         try:
             try:
-                principal = await self._doorkeeper.identify(request)
+                principal = await self._authenticator.identify(request)
                 await self._hub.position()
             except ShopError as error:
                 outlet.close(UNAUTHENTICATED if error.kind is Kind.UNAUTHENTICATED else TRY_AGAIN_LATER, error.code)

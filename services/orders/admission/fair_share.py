@@ -1,4 +1,4 @@
-"""Who may place an order while others wait: a pure decision."""
+"""Fair share of the order queue among waiting customers: a pure decision."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Backlog:
 
 
 def refusal(backlog: Backlog, user_id: str, now: datetime, *, max_age: timedelta) -> ShopError | None:
-    """Why a customer's order is not accepted now; None when it is."""
+    """The refusal of a customer's order for now; None when it is accepted."""
     if backlog.oldest is None:
         return None
     age = now - backlog.oldest

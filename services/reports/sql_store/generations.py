@@ -32,7 +32,7 @@ from services.reports.sql_store.tables import (
 log = logging.getLogger(__name__)
 
 # Days that are published when all figures may have changed.
-DAYS_TOLD = 31
+MAX_DAYS_PUBLISHED = 31
 _LOCK = "generations"
 _SWEEP_SECONDS = 10.0
 # Small, and with a pause after each: a batch of the log that is stored meanwhile waits for one of these at most.
@@ -127,7 +127,7 @@ class Generations:
         _enter(connection, served, State.RETIRED)
         _enter(connection, building, State.SERVING)
         days = select(figures.c.day).where(figures.c.generation == building).distinct()
-        newest = connection.execute(days.order_by(figures.c.day.desc()).limit(DAYS_TOLD)).scalars()
+        newest = connection.execute(days.order_by(figures.c.day.desc()).limit(MAX_DAYS_PUBLISHED)).scalars()
         if rows := [{"day": day} for day in newest]:
             connection.execute(insert_missing(connection, changed_days), rows)
         after_commit(connection, self._changed.set)

@@ -34,7 +34,7 @@ from chassis.database.database import Database, insert_missing, insert_or_lock
 from protos.shop.events.v1.events_pb2 import DaySales, SalesReported
 from services.reports.domain import By, Ended, Fact, Figures, Line, Paid, Placed, Sale, added, figures_of, learned
 from services.reports.ports import Coverage, Report, Row
-from services.reports.sql_store.generations import DAYS_TOLD, Generations
+from services.reports.sql_store.generations import MAX_DAYS_PUBLISHED, Generations
 from services.reports.sql_store.tables import (
     SERVED,
     State,
@@ -113,23 +113,23 @@ class SqlSalesStore:
         more = rows[size - 1] if len(rows) > size else None
         return Report(rows[:size], more, Coverage(*covered), int(unknown or 0))
 
-    async def tell(self) -> None:
+    async def publish_changes(self) -> None:
         """Publish the days that have changed, with their figures; only the copy that leads does."""
 
-        def telling(connection: Connection) -> None:
+        def publishing(connection: Connection) -> None:
             days = connection.execute(select(changed_days.c.day).with_for_update()).scalars().all()
             if not days:
                 return
             connection.execute(delete(changed_days).where(changed_days.c.day.in_(days)))
-            newest = sorted(days, reverse=True)[:DAYS_TOLD]
+            newest = sorted(days, reverse=True)[:MAX_DAYS_PUBLISHED]
             of_these = (*_within(By.DAY, newest[-1], newest[0]), _columns.day.in_(newest))
             rows = connection.execute(select(figures).where(*of_these).order_by(_columns.day.desc(), _columns.currency))
-            self._events.add(connection, _told(rows.all()))
+            self._events.add(connection, _event(rows.all()))
 
-        if await self._database.read(self._has_to_tell):
-            await self._database.write(telling)
+        if await self._database.read(self._has_to_publish):
+            await self._database.write(publishing)
 
-    def _has_to_tell(self, connection: Connection) -> bool:
+    def _has_to_publish(self, connection: Connection) -> bool:
         if connection.execute(select(changed_days).limit(1)).first() is None:
             return False
         served = connection.execute(select(served_generation)).scalar()
@@ -137,7 +137,7 @@ class SqlSalesStore:
 
 
 def _changes(connection: Connection, generation: int, fact: Fact) -> Figures:
-    """What a fact changes; nothing for one that is known. What is known of its order is stored."""
+    """The changes by a fact, none for a known one; stores what is known of its order."""
     here = {"of": generation, "order": fact.order_id}
     known = connection.execute(_ORDER, here).first()
     if known is None:
@@ -251,7 +251,7 @@ def _row(row: Any, by: By) -> Row:
     return Row(key, row.name, row.currency, int(row.orders), int(row.quantity), int(row.revenue_minor))
 
 
-def _told(rows: Sequence[SqlRow[Any]]) -> Event:
+def _event(rows: Sequence[SqlRow[Any]]) -> Event:
     days = [
         DaySales(
             day=row.day.isoformat(),

@@ -1,4 +1,4 @@
-"""Whether the sales report says what the paid orders come to. Pure decisions.
+"""Comparison of the sales report with the paid orders. Pure decisions.
 
 The report is made from the event log alone, and an order is a sale on the day (UTC) of its payment. What is still in
 the log, what the log had lost before it was read, and what moves while the books are read is no difference.
@@ -25,7 +25,7 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class Key(NamedTuple):
-    """What a figure is about: a day (2026-03-01), a product's id or a customer's, and a currency."""
+    """The key of a figure: a day (2026-03-01), a product's id or a customer's, and a currency."""
 
     kind: str
     name: str
@@ -55,7 +55,7 @@ class _Day:
 
 
 class Sold:
-    """What the orders come to, added up one by one, by the day of their payment."""
+    """Figures of the orders, added up one by one, by the day of their payment."""
 
     def __init__(self) -> None:
         self._days: dict[date, _Day] = {}
@@ -126,7 +126,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class SalesReport:
-    """What the report says, from `since` on; `unread` entries of the event log are not in it yet."""
+    """Figures of the report, from `since` on; `unread` entries of the event log are not in it yet."""
 
     unread: int
     since: date
@@ -134,7 +134,7 @@ class SalesReport:
 
 
 def judge_sales(sold: Sold, report: SalesReport) -> Iterator[tuple[str, Finding]]:
-    """Where the report differs from the orders, by what the figure is about."""
+    """Differences between the report and the orders, by the subject of the figure."""
     found = [difference for window in report.windows for difference in _differences(sold, window)]
     if not found:
         return
@@ -149,10 +149,10 @@ def judge_sales(sold: Sold, report: SalesReport) -> Iterator[tuple[str, Finding]
 def _differences(sold: Sold, window: Window) -> Iterator[tuple[str, Finding]]:
     expected = sold.between(window.first, window.last)
     for key in sorted(expected.keys() | window.figures.keys()):
-        told, due = window.figures.get(key, Amounts()), expected.get(key, Amounts())
-        if told != due:
+        sales, due = window.figures.get(key, Amounts()), expected.get(key, Amounts())
+        if sales != due:
             days = "" if key.kind == DAY else f"from {window.first} to {window.last} "
-            what = f"{days}the sales report has {_words(told, key.currency)}, the orders {_words(due, key.currency)}"
+            what = f"{days}the sales report has {_words(sales, key.currency)}, the orders {_words(due, key.currency)}"
             yield _SUBJECTS[key.kind].format(key.name), different(what)
 
 
@@ -162,7 +162,7 @@ def _words(amounts: Amounts, currency: str) -> str:
 
 
 def _figures(order: Order, day: date) -> Figures:
-    """What one paid order adds; it counts once for a product, however many of its lines have it."""
+    """The figures of one paid order; it counts once for a product, however many of its lines have it."""
     whole = Amounts(
         1,
         sum(item.quantity for item in order.items),

@@ -16,7 +16,7 @@ _DAYS_AT_ONCE = timedelta(days=366)
 
 
 async def read_sales(client: Client, stub: Any, sold: Sold) -> SalesReport:
-    """What the report says of the days that it has in full; `sold` is what the orders come to, read before."""
+    """The report's figures of the days that it has in full; `sold` has those of the orders, read before."""
     # First: what is read meanwhile is in the figures as well as in this count, and is taken for neither.
     progress = (await client.call(stub.GetProgress, pb.GetProgressRequest())).partitions
     begin, today = _begin(progress), datetime.now(UTC).date()

@@ -53,7 +53,7 @@ def examine(env: Mapping[str, str]) -> list[Finding]:
 
 def _processes_elsewhere(setting: str) -> Finding:
     """A container beside the shop: neither its ports nor its disk are the shop's."""
-    return Finding(fine=True, what=f'the processes run elsewhere ({setting}): "shop status" asks them')
+    return Finding(fine=True, what=f'the processes run elsewhere ({setting}): "shop status" checks them')
 
 
 def python(version: tuple[int, ...]) -> Finding:

@@ -1,4 +1,4 @@
-"""What `shop doctor` takes."""
+"""Parameters of `shop doctor`."""
 
 from __future__ import annotations
 

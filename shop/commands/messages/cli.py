@@ -1,4 +1,4 @@
-"""What `shop queues` takes; what it does is imported when it is called."""
+"""Parameters of `shop queues`; its code is imported when it is called."""
 
 from __future__ import annotations
 

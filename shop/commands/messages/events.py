@@ -70,9 +70,9 @@ def tail(
 @app.command()
 def say(
     order: Annotated[str, typer.Argument(metavar="ORDER", help="The order whose room it is.")],
-    text: Annotated[str, typer.Argument(help="What to say.")],
+    text: Annotated[str, typer.Argument(help="The message.")],
     *,
-    email: Annotated[str, typer.Option(help="Account to speak as: the order's customer, or an admin.")] = CUSTOMER,
+    email: Annotated[str, typer.Option(help="Account that posts it: the order's customer, or an admin.")] = CUSTOMER,
     json: _Json = False,
 ) -> None:
     """Say something in an order's room, and print the event that everybody in the room gets.
@@ -88,7 +88,7 @@ def say(
     try:
         with live(url_of("notifier", os.environ), sign_in.token(email), trust=trust(os.environ)) as connection:
             connection.subscribe(["chat.*"])
-            for frame in connection.said(order, text):
+            for frame in connection.chat(order, text):
                 _print(frame, as_json=json)
     except LostError as lost:
         raise Refused(f"the connection was lost: {lost}") from lost

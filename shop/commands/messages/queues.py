@@ -19,8 +19,8 @@ from shop.errors import Refused
 
 _HEADINGS = ("queue", "ready", "delayed", "held", "dead", "consumers", "oldest")
 _NOTE = (
-    '"-": nothing waits, or this broker does not tell. The embedded broker counts as ready what consumers hold, and '
-    "tells no consumers. RabbitMQ tells no age, and what consumers hold (in work, or until a retry is due) only where "
+    '"-": nothing waits, or this broker has no such figure. The embedded broker counts as ready what consumers hold, '
+    "and counts no consumers. RabbitMQ has no age, and what consumers hold (in work or until a retry) only where "
     "SHOP_BROKER_METRICS_URL is set."
 )
 _TIMEOUT = 5.0
@@ -52,7 +52,7 @@ async def _depths() -> list[QueueDepth]:
 
 
 async def _held(metrics_url: str, depths: list[QueueDepth]) -> Mapping[str, int]:
-    """What consumers of each queue hold, by RabbitMQ's metrics, which are some seconds late."""
+    """Unacknowledged messages of each queue, by RabbitMQ's metrics, which are some seconds late."""
     broker_url = ProcessSettings().broker()
     if not metrics_url or broker_url.startswith("embedded:"):
         return {}

@@ -52,7 +52,7 @@ def sales(
     *,
     by: Annotated[By, typer.Option(help="What a row adds up the orders of.")] = By.DAY,
     first: Annotated[str, typer.Option("--from", metavar="DAY", help="The first day, such as 2026-01-31 (UTC).")] = "",
-    last: Annotated[str, typer.Option("--to", metavar="DAY", help="The last day; today unless said.")] = "",
+    last: Annotated[str, typer.Option("--to", metavar="DAY", help="The last day; today by default.")] = "",
     json: _Json = False,
     email: _Email = _ADMIN,
 ) -> None:
@@ -60,7 +60,7 @@ def sales(
 
     Exit code 0: shown, be it nothing. 2: these are no days, not signed in as an admin, or reports does not answer.
     """
-    report = _ask(email, lambda stub, client: _pages(stub, client, by, first, last))
+    report = _call(email, lambda stub, client: _pages(stub, client, by, first, last))
     if json:
         typer.echo(jsonlib.dumps(_as_json(report), indent=2))
         return
@@ -90,7 +90,7 @@ def rebuild(
     Exit code 0: complete, or with --no-wait under way. 2: not signed in as an admin, or reports does not answer.
     """
     progress = sys.stderr.isatty() and not json
-    found = _ask(email, lambda stub, client: _rebuild(stub, client, wait=wait, progress=progress))
+    found = _call(email, lambda stub, client: _rebuild(stub, client, wait=wait, progress=progress))
     if json:
         facts = {"generation": found.generation, "complete": found.complete, "remaining": found.remaining}
         typer.echo(jsonlib.dumps(facts))
@@ -128,18 +128,18 @@ async def _pages(stub: ReportServiceAsyncStub, client: Client, by: By, first: st
     return report
 
 
-def _ask(email: str, ask: Callable[[ReportServiceAsyncStub, Client], Coroutine[Any, Any, T]]) -> T:
-    """Ask reports, with an admin's token. Raises `Refused`."""
+def _call(email: str, call: Callable[[ReportServiceAsyncStub, Client], Coroutine[Any, Any, T]]) -> T:
+    """Call reports, with an admin's token. Raises `Refused`."""
     from chassis.errors import ShopError
     from shop import sign_in
 
-    async def asking() -> T:
+    async def calling() -> T:
         async with _reports(token) as (stub, client):
-            return await ask(stub, client)
+            return await call(stub, client)
 
     token = sign_in.token(email)
     try:
-        return asyncio.run(asking())
+        return asyncio.run(calling())
     except ShopError as error:
         why = "".join(f"\n  {field}: {reason}" for field, reason in error.fields.items())
         raise Refused(f"reports refused: {error}{why}") from error

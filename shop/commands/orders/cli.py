@@ -1,4 +1,4 @@
-"""What `shop tour`, `trace`, `audit` and `token` take; what they do is imported when they are called."""
+"""Parameters of `shop tour`, `trace`, `audit` and `token`; their code is imported when they are called."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def order(
 
     Exit code 0: printed. 1: there is no such order. 2: the records cannot be read.
     """
-    from shop.commands.orders.order import order as tell
+    from shop.commands.orders.order import order as story_of
 
-    story = tell(identifier, os.environ, as_json=json)
+    story = story_of(identifier, os.environ, as_json=json)
     if story is None:
         typer.echo(f"there is no order {identifier}", err=True)
         raise typer.Exit(1)

@@ -50,7 +50,7 @@ async def _found(
                 return each, traces, judge(each, traces, library.circumstances()), dict(library.unread)
     if order_id in library.demo_orders:
         return (
-            f"order {order_id} is demo data: the orders service has it, and no other service has heard of it.\n"
+            f"order {order_id} is demo data, which only the orders service has.\n"
             'An order with a story: "shop tour" places one.'
         )
     return None

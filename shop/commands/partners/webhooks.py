@@ -65,7 +65,7 @@ def list_(
     Exit code 0: listed, be it none. 2: not signed in as an admin, or webhook_worker does not answer.
     """
     chosen = _selection(provider, since, until, failed=failed)
-    found = _ask(email, lambda stub, client: _pages(stub, client, chosen, limit))
+    found = _call(email, lambda stub, client: _pages(stub, client, chosen, limit))
     if json:
         typer.echo(jsonlib.dumps({"items": [_as_json(webhook) for webhook in found]}, indent=2))
         return
@@ -82,7 +82,7 @@ def show(identifier: _Id, *, json: _Json = False, email: _Email = _ADMIN) -> Non
     """
     from protos.shop.webhooks.v1.webhooks_pb2 import GetWebhookRequest
 
-    found = _ask(email, lambda stub, client: client.call(stub.GetWebhook, GetWebhookRequest(id=identifier)))
+    found = _call(email, lambda stub, client: client.call(stub.GetWebhook, GetWebhookRequest(id=identifier)))
     body = found.body.decode(errors="replace")
     replays = [{"at": _time(replay.at), "by": replay.by, "reason": replay.reason} for replay in found.replays]
     if json:
@@ -125,7 +125,7 @@ def replay(
     request = ReplayWebhooksRequest(ids=identifiers or [], reason=reason)
     if not identifiers:
         request.selection.CopyFrom(_selection(provider, since, until, failed=failed))
-    answer = _ask(email, lambda stub, client: client.call(stub.ReplayWebhooks, request))
+    answer = _call(email, lambda stub, client: client.call(stub.ReplayWebhooks, request))
     if json:
         items = [_as_json(webhook) for webhook in answer.webhooks]
         typer.echo(jsonlib.dumps({"items": items, "more": answer.more}, indent=2))
@@ -137,14 +137,14 @@ def replay(
         raise typer.Exit(1)
 
 
-def _ask(email: str, ask: Callable[[WebhookAdminServiceAsyncStub, Client], Awaitable[T]]) -> T:
-    """Ask webhook_worker, with an admin's token. Raises `Refused`; nothing with that id ends with exit code 1."""
+def _call(email: str, call: Callable[[WebhookAdminServiceAsyncStub, Client], Awaitable[T]]) -> T:
+    """Call webhook_worker, with an admin's token. Raises `Refused`; nothing with that id ends with exit code 1."""
     from chassis.errors import Kind, ShopError
     from shop import sign_in
 
     token = sign_in.token(email)
     try:
-        return asyncio.run(_call(token, ask))
+        return asyncio.run(_connected(token, call))
     except ShopError as error:
         if error.kind is Kind.NOT_FOUND:
             typer.echo(error.message, err=True)
@@ -153,7 +153,7 @@ def _ask(email: str, ask: Callable[[WebhookAdminServiceAsyncStub, Client], Await
         raise Refused(f"webhook_worker refused: {error}{why}") from error
 
 
-async def _call(token: str, ask: Callable[[WebhookAdminServiceAsyncStub, Client], Awaitable[T]]) -> T:
+async def _connected(token: str, call: Callable[[WebhookAdminServiceAsyncStub, Client], Awaitable[T]]) -> T:
     from chassis.grpc.client import Client, connect
     from chassis.observability.tracing import Telemetry
     from chassis.settings import ProcessSettings
@@ -167,7 +167,7 @@ async def _call(token: str, ask: Callable[[WebhookAdminServiceAsyncStub, Client]
     address = url_of("webhook_worker", os.environ).rpartition("//")[2]
     async with connect(address, tls=ProcessSettings().tls(COMMAND_LINE)) as channel:
         client = Client("webhook_worker", Telemetry("shop"), token=as_admin, timeout=_TIMEOUT)
-        return await ask(WebhookAdminServiceStub(channel), client)
+        return await call(WebhookAdminServiceStub(channel), client)
 
 
 async def _pages(

@@ -1,4 +1,4 @@
-"""What the commands on processes take; what they do is imported when they are called."""
+"""Parameters of the commands on processes; their code is imported when they are called."""
 
 from __future__ import annotations
 
@@ -131,8 +131,8 @@ def down() -> None:
     typer.echo(end(os.environ))
 
 
-def reset(*, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
-    """End the shop of SHOP_DATA_DIR and remove its state: orders, accounts, mails, secrets. It asks first.
+def reset(*, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not prompt.")] = False) -> None:
+    """End the shop of SHOP_DATA_DIR and remove its state: orders, accounts, mails, secrets. It prompts first.
 
     A PostgreSQL or RabbitMQ that settings name keeps what it has.
     Exit code 0: there is no state now. 1: not confirmed. 2: the shop does not end.
@@ -171,7 +171,7 @@ def open_page(
 
 
 def settings(
-    name: Annotated[str, typer.Argument(help="Part of a setting's name; all unless said.")] = "",
+    name: Annotated[str, typer.Argument(help="Part of a setting's name; all by default.")] = "",
     *,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print docs/settings.md.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

@@ -72,7 +72,7 @@ def reset(env: Mapping[str, str]) -> str:
 
 
 def state_in(folder: Path) -> list[Path]:
-    """What a shop has kept in a folder; nothing where no shop was ever started."""
+    """The state of a shop in a folder; none where no shop was ever started."""
     if not (folder / "up.lock").is_file():
         return []
     return sorted({path for pattern in _STATE for path in folder.glob(pattern)})

@@ -1,4 +1,4 @@
-"""How far reports has read the event log, partition by partition, for `shop status`."""
+"""Lag of reports behind the event log, by partition, for `shop status`."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _TIMEOUT = 3.0
 
 
 def progress(env: Mapping[str, str]) -> list[dict[str, int]] | None:
-    """What was read of each partition, and what was not; None where reports does not answer."""
+    """The entries of each partition that were read, and those that were not; None where reports does not answer."""
     # Imported here: what only says whether processes are there needs none of it.
     from chassis.errors import ShopError
 
     try:
-        return asyncio.run(_asked(url_of("reports", env).rpartition("//")[2]))
+        return asyncio.run(_progress(url_of("reports", env).rpartition("//")[2]))
     except (ShopError, OSError):
         return None
 
 
-async def _asked(address: str) -> list[dict[str, int]]:
+async def _progress(address: str) -> list[dict[str, int]]:
     from chassis.auth.identity import no_token
     from chassis.grpc.client import Client, connect
     from chassis.observability.tracing import Telemetry

@@ -74,7 +74,7 @@ def _queues(env: Mapping[str, str], data_dir: Path) -> list[dict[str, Any]] | No
     if not url and not file.exists():
         return None
 
-    async def ask() -> list[dict[str, Any]]:
+    async def read() -> list[dict[str, Any]]:
         broker = await connect(url or f"embedded:{file}", Topology.load(TOPOLOGY), log_url=log_url)
         try:
             async with asyncio.timeout(_BROKER_TIMEOUT):
@@ -83,13 +83,13 @@ def _queues(env: Mapping[str, str], data_dir: Path) -> list[dict[str, Any]] | No
             await broker.close()
 
     try:
-        return asyncio.run(ask())
+        return asyncio.run(read())
     except (BrokerUnavailable, TimeoutError):
         return None
 
 
 def _unread(env: Mapping[str, str], checked: Sequence[ProcessState]) -> list[dict[str, int]] | None:
-    """How far reports has read the event log; None where it is not there."""
+    """Lag of reports behind the event log; None where it is not there."""
     ready = any(process.name == "reports" and process.state is State.READY for process in checked)
     return log_lag.progress(env) if ready else None
 
@@ -120,14 +120,14 @@ def _broker(env: Mapping[str, str]) -> str:
 
     from shop.broker_nodes import split
 
-    async def ask() -> str:
+    async def check() -> str:
         async with httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False) as http:
             return await split(http, metrics_url)
 
     try:
-        return asyncio.run(ask())
+        return asyncio.run(check())
     except (httpx.HTTPError, OSError, ValueError) as error:
-        return f"its nodes do not say which cluster they are of: {type(error).__name__}: {error}".removesuffix(": ")
+        return f"its nodes do not name their cluster: {type(error).__name__}: {error}".removesuffix(": ")
 
 
 def _checked(process: ProcessState, host: str) -> ProcessState:

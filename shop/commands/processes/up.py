@@ -106,7 +106,7 @@ def run(name: str, *, table: Sequence[ProcessSpec] = TABLE, env: Mapping[str, st
 
 
 def _shared(env: Mapping[str, str]) -> dict[str, str]:
-    """What commands beside this shop take over, whatever folder they run in."""
+    """The settings that commands beside this shop take over, whatever folder they run in."""
     given = {name: env[name] for name in state.SHARED_SETTINGS if env.get(name)}
     return given | {name: str(Path(given[name]).absolute()) for name in given if name.endswith("_DIR")}
 

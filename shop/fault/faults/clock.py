@@ -19,7 +19,7 @@ _MAX_SECONDS = 3_600.0
 _MAX_ERROR = 366 * 86_400.0
 _AMOUNT = re.compile(r"(\d+(?:\.\d+)?)(s|min|h|d)")
 _UNITS = {"s": 1.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0}
-_SAY = "say clock [PROCESS…] ahead=1h or behind=10min (s, min, h or d, at most 366d); without a name all are meant"
+_USAGE = "usage: clock [PROCESS…] ahead=1h or behind=10min (s, min, h or d, at most 366d); without a name, all of them"
 
 
 class Clock:
@@ -37,7 +37,7 @@ class Clock:
             raise Refused(f"{unknown[0]} has no clock that can be set; processes that have: {', '.join(known)}")
         ways = [way for way in ("ahead", "behind") if way in options]
         if len(ways) != 1:
-            raise Refused(_SAY)
+            raise Refused(_USAGE)
         (way,) = ways
         amount = options.pop(way)
         self._ahead = _seconds(amount) * (1 if way == "ahead" else -1)
@@ -73,7 +73,7 @@ class Clock:
         return f"{self._whose()}: the clock is right; it was read {self.met()} times meanwhile"
 
     def met(self) -> int | None:
-        """How often the processes took the time from a clock that was wrong."""
+        """The number of times that processes read a clock that was wrong."""
         return sum(clock.readings - self._before[name] for name, clock in self._clocks.items())
 
     def _whose(self) -> str:
@@ -91,5 +91,5 @@ def _seconds(amount: str) -> float:
     parts = _AMOUNT.fullmatch(amount)
     seconds = float(parts[1]) * _UNITS[parts[2]] if parts else 0.0
     if not 0 < seconds <= _MAX_ERROR:
-        raise Refused(f"{amount or '(nothing)'} is no such time: {_SAY}")
+        raise Refused(f"{amount or '(nothing)'} is no such time: {_USAGE}")
     return seconds

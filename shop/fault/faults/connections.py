@@ -102,7 +102,7 @@ def server(ground: Ground, kind: str, words: Sequence[str]) -> Fault:
     how, service = words[0] if words else "", words[1] if len(words) > 1 else ""
     known = [*manners, *(["full"] if kind == "database" else [])]
     if how not in known or len(words) > 2 or (service and kind == "broker"):
-        raise Refused(f"say {kind} {'|'.join(known)}" + (" [SERVICE]" if kind == "database" else ""))
+        raise Refused(f"usage: {kind} {'|'.join(known)}" + (" [SERVICE]" if kind == "database" else ""))
     if how == "full":
         return full(ground, service)
     text = " ".join([kind, *words])
@@ -113,7 +113,7 @@ def server(ground: Ground, kind: str, words: Sequence[str]) -> Fault:
     if kind == "broker":
         return FileLock(ground, text, [ground.data_dir / "broker.sqlite"], slow=how == "slow")
     if not service:
-        raise Refused(f"each service has a file of its own: say which, as in `{text} orders`")
+        raise Refused(f"each service has a file of its own: name it, as in `{text} orders`")
     return FileLock(ground, text, [ground.data_dir / f"{service}.sqlite"], slow=how == "slow")
 
 

@@ -35,7 +35,7 @@ _TABLES = "SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = curre
 def full(ground: Ground, service: str) -> Fault:
     """`database full SERVICE`. Raises `Refused` where no service is named."""
     if not service:
-        raise Refused("say which database is full, as in `database full orders`")
+        raise Refused("name the database that is full, as in `database full orders`")
     url = ground.env.get("SHOP_DATABASE_URL", "")
     if url.startswith("postgres"):
         return FullPostgres(ground, service, url.replace("{service}", service))

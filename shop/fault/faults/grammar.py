@@ -23,7 +23,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
     ),
     "broker": (
         "broker down|slow|silent|alarm",
-        "all links to RabbitMQ, or the embedded broker's file; alarm: as for want of memory or disk, nothing is taken",
+        "all links to RabbitMQ, or the embedded broker's file; alarm: as without memory or disk, nothing is accepted",
     ),
     "database": (
         "database down|slow|silent|full [SERVICE]",

@@ -31,7 +31,7 @@ class Fault(Protocol):
         """Undo it; returns a sentence about that. Never raises for what has gone meanwhile."""
 
     def met(self) -> int | None:
-        """How much it has met so far, after `end` in all; None where that cannot be known."""
+        """The traffic that it has met so far, after `end` in all; None where that cannot be known."""
 
 
 @dataclass

@@ -41,7 +41,7 @@ class ErpFault:
     def __init__(self, ground: Ground, words: list[str]) -> None:
         name, _, amount = (words[0] if len(words) == 1 else "").partition("=")
         if name not in _ERP_FAULTS or (amount and name != "delay"):
-            raise Refused(f"say erp {'|'.join(_ERP_FAULTS)}; delay may have an amount, such as erp delay=800ms")
+            raise Refused(f"usage: erp {'|'.join(_ERP_FAULTS)}; delay may have an amount, such as erp delay=800ms")
         self.words = f"erp {words[0]}"
         self._faults: dict[str, object] = {**_ERP_FAULTS[name], "seconds": _MAX_SECONDS}
         if amount:
@@ -78,7 +78,7 @@ class ErpFault:
             if self._guard is not None:
                 self._guard.dismiss()
             self._release()
-        met = "it did not say how many calls were met" if self._met is None else f"{self._met} calls were met"
+        met = "the number of calls that were met is unknown" if self._met is None else f"{self._met} calls were met"
         return f"the ERP answers as before; {met}"
 
     def met(self) -> int | None:
@@ -112,7 +112,7 @@ class PartnerFault:
     def __init__(self, ground: Ground, words: list[str], options: dict[str, str]) -> None:
         faults = [fault.value for fault in senders.Fault]
         if len(words) != 1 or words[0] not in faults:
-            raise Refused(f"say partner {'|'.join(faults)}, with provider={'|'.join(senders.PROVIDERS)} and count=")
+            raise Refused(f"usage: partner {'|'.join(faults)}, with provider={'|'.join(senders.PROVIDERS)} and count=")
         self._fault = senders.Fault(words[0])
         # Late and forged ones are refused, so that it may be about money; the others place orders of a channel.
         refused = self._fault in (senders.Fault.LATE, senders.Fault.FORGED)
@@ -137,8 +137,8 @@ class PartnerFault:
         answers = asyncio.run(post_all(self._ground.env["SHOP_WEBHOOKS_URL"], webhooks, fault=self._fault))
         tally = Counter(answer.status for answer in answers)
         self._met = sum(count for status, count in tally.items() if (status in _SUCCESS) is not self._refused)
-        told = ", ".join(f"{count} answered {status or 'not at all'}" for status, count in sorted(tally.items()))
-        return f"{len(answers)} webhooks of {self._provider} sent ({self._fault}): {told}"
+        counts = ", ".join(f"{count} answered {status or 'not at all'}" for status, count in sorted(tally.items()))
+        return f"{len(answers)} webhooks of {self._provider} sent ({self._fault}): {counts}"
 
     def end(self) -> str:
         """Nothing is left to undo."""

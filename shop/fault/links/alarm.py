@@ -30,7 +30,7 @@ UNBLOCKED: Final = _connection_method(61)
 
 
 class Frames:
-    """Where the frames of one direction of an AMQP 0-9-1 connection begin, from its first byte on."""
+    """Frame boundaries in one direction of an AMQP 0-9-1 connection, from its first byte on."""
 
     def __init__(self) -> None:
         # The beginning of a frame whose size is not known yet, and the bytes that are still to come of one whose is.
@@ -44,7 +44,7 @@ class Frames:
             position += self._take(chunk, position)
 
     def before_publish(self, chunk: bytes) -> int:
-        """How many bytes of the next chunk come before a frame of `Basic.Publish`: all, where there is none in it.
+        """The number of bytes of the next chunk before a frame of `Basic.Publish`: all, where there is none in it.
 
         A frame whose first eleven bytes are not all there is not recognized.
         """
@@ -85,13 +85,13 @@ class Answers(Frames):
         self._words = b""
 
     def passed(self, chunk: bytes) -> None:
-        """Follow bytes that were passed on, and say what has waited for the end of a frame."""
+        """Follow bytes that were passed on, and write what has waited for the end of a frame."""
         super().passed(chunk)
         if self._words:
-            self.say(b"")
+            self.write(b"")
 
-    def say(self, words: bytes) -> None:
-        """Say it to the client as soon as no frame is under way."""
+    def write(self, words: bytes) -> None:
+        """Write to the client as soon as no frame is under way."""
         self._words += words
         if not self._left and not self._head and not self._writer.is_closing():
             self._writer.write(self._words)

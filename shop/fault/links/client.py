@@ -81,7 +81,7 @@ class Links:
         return str(self._call("POST", "/faults", body)["id"])
 
     def met(self, fault: str) -> int:
-        """How much a fault has met, at work or ended."""
+        """The traffic that a fault has met, at work or ended."""
         return sum(self._call("GET", f"/faults/{fault}")["met"].values())
 
     def end(self, fault: str) -> int:
@@ -98,7 +98,7 @@ class Links:
         self._call("PUT", f"/taps/{quote(name, safe='')}?seconds={seconds}")
 
     def frames(self, name: str, trace: str = "") -> list[dict[str, Any]]:
-        """What has crossed a watched link; with a trace's id, the frames around it."""
+        """The frames that crossed a watched link; with a trace's id, those around it."""
         found: list[dict[str, Any]] = self._call("GET", f"/taps/{quote(name, safe='')}?trace={trace}")["frames"]
         return found
 

@@ -237,10 +237,10 @@ class _Way:
             return chunk
         await self._write(chunk[:before])
         alarms[0].met += 1
-        self.answers.say(alarm.BLOCKED)
+        self.answers.write(alarm.BLOCKED)
         while self._toxics(Kind.ALARM):
             await self._state.changed.wait()
-        self.answers.say(alarm.UNBLOCKED)
+        self.answers.write(alarm.UNBLOCKED)
         return chunk[before:]
 
     async def _delayed(self, arrived: float) -> None:

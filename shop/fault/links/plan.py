@@ -53,7 +53,7 @@ LINK_PROXY = ProcessSpec(
 
 @dataclass(frozen=True, slots=True)
 class Arrow:
-    """Who connects to whom, and in which protocols; `kinds` are the picture's (empty: drawn)."""
+    """The two ends of a link, and its protocols; `kinds` are the picture's (empty: drawn)."""
 
     source: str
     target: str
@@ -195,7 +195,7 @@ def _once(links: Sequence[LinkSpec]) -> Iterator[LinkSpec]:
 
 
 def socket_path(data_dir: Path) -> Path:
-    """Where the control socket of the shop in this data directory is."""
+    """Path of the control socket of the shop in this data directory."""
     path = data_dir.absolute() / "links.sock"
     if len(os.fsencode(path)) <= _MAX_PATH:
         return path
@@ -204,7 +204,7 @@ def socket_path(data_dir: Path) -> Path:
 
 
 def clock_file(data_dir: Path, process: str) -> Path:
-    """Where the lab says how wrong the clock of a process is to be."""
+    """Path of the file in which the lab sets the error of a process's clock."""
     return data_dir.absolute() / "clocks" / process
 
 

@@ -49,7 +49,7 @@ class LinkSpec:
 
 @dataclass(slots=True)
 class Counts:
-    """What a link has carried."""
+    """The traffic of a link."""
 
     opened: int = 0
     failed: int = 0
@@ -128,7 +128,7 @@ class Link:
         tap.forget()
 
     def met(self, fault: str) -> int:
-        """How much a fault has met on this link so far."""
+        """The traffic that a fault has met on this link so far."""
         return sum(active.met for active in self._faults.get(fault, ()))
 
     def snapshot(self, within: float) -> dict[str, Any]:
@@ -162,7 +162,7 @@ class Link:
         return [active for active in self.state.toxics if active.toxic.kind is kind]
 
     def _at_once(self, active: Active) -> None:
-        """What a toxic does to the connections that are open when it is set."""
+        """A toxic's effect on the connections that are open when it is set."""
         kind, direction = active.toxic.kind, active.toxic.direction
         if kind is Kind.REFUSE:
             self._stop_listening()

@@ -71,7 +71,7 @@ class Placed:
 
 @dataclass(slots=True)
 class Clients:
-    """What the clients have seen. Times are monotonic seconds."""
+    """Observations of the clients. Times are monotonic seconds."""
 
     orders: list[Placed] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
@@ -79,7 +79,7 @@ class Clients:
     heard: list[Counter[str]] = field(default_factory=list)
     stories: list[set[tuple[str, str]]] = field(default_factory=list)
     reconnects: int = 0
-    # Orders of this customer, as the shop lists them at the end; None while it could not be asked.
+    # Orders of this customer, as the shop lists them at the end; None while it could not be read.
     listed: list[dict[str, Any]] | None = None
 
     @property
@@ -182,7 +182,9 @@ class Customer:
         while time.monotonic() < due + _GIVE_UP:
             began = due if not placed.tries else time.monotonic()
             placed.tries += 1
-            status, body, answered = await self._ask(ORDER, "/v1/orders", began, json={"items": items}, headers=headers)
+            status, body, answered = await self._request(
+                ORDER, "/v1/orders", began, json={"items": items}, headers=headers
+            )
             if status == 202:
                 placed.ids.add(str(body.get("id")))
                 placed.accepted = placed.accepted or time.monotonic()
@@ -190,9 +192,9 @@ class Customer:
                 return
             if status not in _AGAIN or not self._load.keys:
                 return
-            # As a client should: when it was told to come again, and more and more rarely.
-            told = float(answered.get("Retry-After", 0)) if answered.get("Retry-After", "").isdigit() else 0.0
-            await asyncio.sleep(told + self._draw.uniform(0.1, min(_MAX_PAUSE, 0.4 * 2**placed.tries)))
+            # As a client should: when `Retry-After` says, and more and more rarely.
+            wait = float(answered.get("Retry-After", 0)) if answered.get("Retry-After", "").isdigit() else 0.0
+            await asyncio.sleep(wait + self._draw.uniform(0.1, min(_MAX_PAUSE, 0.4 * 2**placed.tries)))
 
     async def _read(self, due: float) -> None:
         route = _READS[self._draw.randrange(len(_READS))]
@@ -207,9 +209,9 @@ class Customer:
         }[route]
         query = {"query": "{ me { orders(limit: 3) { id items { product { name } } } } }"}
         headers = {"Authorization": f"Bearer {self._admin_token}"} if route == _SALES else {}
-        await self._ask(route, path, due, json=query if route.startswith("POST") else None, headers=headers)
+        await self._request(route, path, due, json=query if route.startswith("POST") else None, headers=headers)
 
-    async def _ask(
+    async def _request(
         self, route: str, path: str, due: float, **content: Any
     ) -> tuple[int, dict[str, Any], dict[str, str]]:
         assert self._http is not None  # noqa: S101 - `open` came before
@@ -239,7 +241,7 @@ class Customer:
         if not ids:
             return
         route, path = "GET /v1/orders?ids=", f"/v1/orders?ids={','.join(ids)}"
-        _, body, _ = await self._ask(route, path, time.monotonic())
+        _, body, _ = await self._request(route, path, time.monotonic())
         for found in body.get("items", ()):
             open_[found["id"]].status = found["status"]
             if found["status"] in TERMINAL:

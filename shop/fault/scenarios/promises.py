@@ -35,7 +35,7 @@ class Evidence:
     recovered_s: float | None
 
     def findings(self, state: State) -> list[Entry]:
-        """What the audit has found of this kind and not found before."""
+        """Findings of this kind that are new in this audit."""
         return [] if self.audit is None else [each for each in self.audit.listed[state] if each not in self.before]
 
     @property
@@ -46,7 +46,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What became of one promise; `counterexample` is an order's id where one shows it."""
+    """Verdict on one promise; `counterexample` is an order's id where one shows it."""
 
     name: str
     kept: bool
@@ -154,10 +154,10 @@ def _listeners_hear_once(evidence: Evidence) -> Judgement:
     story = {f"order.{step}" for step in ("placed", "confirmed", "paid", "shipped")}
     missed = [
         (id_, step)
-        for told in evidence.clients.stories
+        for received in evidence.clients.stories
         for id_ in sorted(shipped)
         for step in sorted(story)
-        if (id_, step) not in told
+        if (id_, step) not in received
     ]
     events = sum(len(heard) for heard in evidence.clients.heard)
     text = f"{twice} twice and {len(missed)} missed of {events} events, {evidence.clients.reconnects} reconnects"
@@ -183,5 +183,5 @@ def meaning(name: str) -> str:
 
 
 def judge(evidence: Evidence) -> list[Judgement]:
-    """What became of each promise of the scenario."""
+    """Verdict on each promise of the scenario."""
     return [PROMISES[name](evidence) for name in evidence.scenario.promises]

@@ -25,7 +25,7 @@ EXIT_CODES = {Verdict.KEPT: 0, Verdict.BROKEN: 1, Verdict.VOID: 2}
 
 @dataclass(frozen=True, slots=True)
 class Bite:
-    """What became of a fault of the schedule: when it began and ended, and how much it met."""
+    """Result of a fault of the schedule: its beginning, its end, and the traffic that it met."""
 
     do: str
     at_s: float
@@ -63,7 +63,7 @@ class Route:
 
 @dataclass(slots=True)
 class Result:
-    """What a run has shown. `healthy` and `worst` are pages with the X-ray of an order."""
+    """Result of a run. `healthy` and `worst` are pages with the X-ray of an order."""
 
     scenario: Scenario
     verdict: Verdict

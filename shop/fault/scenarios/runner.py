@@ -36,7 +36,7 @@ _NO_TRAFFIC = "the shop at {} takes no customers: {}"
 
 
 def missing(scenario: Scenario, env: Mapping[str, str]) -> list[str]:
-    """What the scenario needs and this shop does not run on."""
+    """The scenario's requirements that this shop does not meet."""
     rabbitmq = env.get("SHOP_BROKER_URL", "").startswith("amqp")
     postgresql = env.get("SHOP_DATABASE_URL", "").startswith("postgres")
     there = {"rabbitmq": rabbitmq, "embedded": not rabbitmq, "postgresql": postgresql, "sqlite": not postgresql}

@@ -1,4 +1,4 @@
-"""What crossed a watched link: the latest frames, with the connection, the direction and the time of each."""
+"""The latest frames that crossed a watched link, with the connection, the direction and the time of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where each field of an HPACK block begins and ends, and how it is written (RFC 7541, section 6)."""
+"""Position and representation of each field of an HPACK block (RFC 7541, section 6)."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _integer(block: bytes, at: int, bits: int) -> tuple[int, int]:
 
 
 def _text(block: bytes, at: int) -> tuple[int, int]:
-    """Where a string's bytes (5.2) begin and end."""
+    """Start and end of a string's bytes (5.2)."""
     size, start = _integer(block, at, 7)
     if start + size > len(block):
         raise ValueError("no HPACK: a text does not end")

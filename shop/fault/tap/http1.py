@@ -52,7 +52,7 @@ class Http1:
                 yield f"exchange {self._count}", made
 
     def _body(self, left: int) -> Frame:
-        """What has come of a body. Of one that comes in pieces, a secret may be in two: its bytes are only counted."""
+        """A body so far. Of one that comes in pieces, a secret may be in two: its bytes are only counted."""
         size = min(left, len(self._buffer))
         whole = size == left and self._whole
         taken = bytes(self._buffer[:size])

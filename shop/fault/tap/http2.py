@@ -58,13 +58,13 @@ class Http2:
         if isinstance(parsed, HeadersFrame | ContinuationFrame):
             return self._headers(parsed, taken, f"{what} ({flags or 'continued'})", pieces)
         if isinstance(parsed, SettingsFrame):
-            told = [(str(key), str(value)) for key, value in parsed.settings.items()]
+            settings = [(str(key), str(value)) for key, value in parsed.settings.items()]
             starts = range(_HEAD, size, _SETTING)
             pieces += [
                 Piece(f"setting {key}", at, at + _SETTING, value)
-                for at, (key, value) in zip(starts, told, strict=False)
+                for at, (key, value) in zip(starts, settings, strict=False)
             ]
-            return frame(what, size, told, stream=stream, content=taken, pieces=pieces)
+            return frame(what, size, settings, stream=stream, content=taken, pieces=pieces)
         if size > _HEAD:
             pieces.append(Piece(PAYLOAD, _HEAD, size, f"{size - _HEAD} bytes"))
         if isinstance(parsed, DataFrame):

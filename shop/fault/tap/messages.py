@@ -1,4 +1,4 @@
-"""What a reader of a protocol makes of bytes."""
+"""Messages that a protocol's reader parses from bytes."""
 
 from __future__ import annotations
 

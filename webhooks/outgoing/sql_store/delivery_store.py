@@ -19,7 +19,7 @@ from webhooks.outgoing.domain import Attempt, Delivery, Endpoint, Status
 from webhooks.outgoing.ports import Place
 from webhooks.outgoing.sql_store.schema import attempts, deliveries, endpoint_by_id, endpoint_of, endpoints, newest
 
-_TOLD = select(endpoints).where(
+_SUBSCRIBED = select(endpoints).where(
     endpoints.c.enabled & (endpoints.c.sees_all | (endpoints.c.owner_id == bindparam("owner")))
 )
 _TO_ENDPOINTS = deliveries.join(endpoints, endpoints.c.id == deliveries.c.endpoint_id)
@@ -33,7 +33,7 @@ class SqlDeliveryStore:
 
     async def fan_out(self, event: Event, owner_id: str, body: bytes) -> int:
         # Most customers have no endpoint, and what concerns none leaves nothing to be kept from happening twice.
-        if not await self._database.read(lambda rows: _told(rows, event, owner_id)):
+        if not await self._database.read(lambda rows: _subscribed(rows, event, owner_id)):
             return 0
         return await self._database.write(lambda rows: self._fan_out(rows, event, owner_id, body))
 
@@ -41,7 +41,9 @@ class SqlDeliveryStore:
         if not self._inbox.first_time(connection, QUEUE, event.id):
             return 0
         now = wall_clock.now()
-        new = [_new_row(event, endpoint, body, now) for endpoint in _told(connection, event, owner_id, locked=True)]
+        new = [
+            _new_row(event, endpoint, body, now) for endpoint in _subscribed(connection, event, owner_id, locked=True)
+        ]
         if new:
             connection.execute(insert_missing(connection, deliveries), new)
         return len(new)
@@ -55,8 +57,8 @@ class SqlDeliveryStore:
         found = await self._database.read(lambda rows: _with_attempts(rows, select(deliveries).where(one)))
         return next(iter(found), None)
 
-    async def ask_again(self, delivery: Delivery) -> bool:
-        return await self._database.write(lambda rows: _ask_again(rows, delivery))
+    async def redeliver(self, delivery: Delivery) -> bool:
+        return await self._database.write(lambda rows: _redeliver(rows, delivery))
 
     async def endpoints_due(self, now: datetime) -> list[str]:
         due = _served(now) & (deliveries.c.next_attempt_at <= now)
@@ -96,17 +98,17 @@ class SqlDeliveryStore:
         return await self._database.write(lambda rows: rows.execute(delete(self._handled).where(these)).rowcount)
 
 
-def _told(connection: Connection, event: Event, owner_id: str, *, locked: bool = False) -> list[Endpoint]:
+def _subscribed(connection: Connection, event: Event, owner_id: str, *, locked: bool = False) -> list[Endpoint]:
     """The endpoints that an event concerns; `locked` against being deleted before the transaction ends.
 
     A delivery to a deleted one would never be read.
     """
-    told = _TOLD.with_for_update(read=True, key_share=True) if locked else _TOLD
-    found = [endpoint_of(row) for row in connection.execute(told, {"owner": owner_id})]
-    return [endpoint for endpoint in found if endpoint.wants(event.type)]
+    statement = _SUBSCRIBED.with_for_update(read=True, key_share=True) if locked else _SUBSCRIBED
+    found = [endpoint_of(row) for row in connection.execute(statement, {"owner": owner_id})]
+    return [endpoint for endpoint in found if endpoint.subscribes_to(event.type)]
 
 
-def _ask_again(connection: Connection, delivery: Delivery) -> bool:
+def _redeliver(connection: Connection, delivery: Delivery) -> bool:
     found = connection.execute(_progress(delivery)).rowcount == 1
     unpaused = update(endpoints).where(endpoints.c.id == delivery.endpoint_id).values(paused_until=None)
     connection.execute(unpaused)

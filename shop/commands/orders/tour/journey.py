@@ -39,7 +39,7 @@ def travel(env: Mapping[str, str], itinerary: Itinerary, *, on_hop: Callable[[Ho
             connection.subscribe(["order.*"])
             order_id, order_trace = _place(gateway, itinerary)
             if on_hop is not None:
-                _tell(url_of("console", env), order_trace, on_hop)
+                _show_hops(url_of("console", env), order_trace, on_hop)
             events = _follow(connection, order_id, itinerary.end)
         answered = gateway.call("POST", "/graphql", json={"query": QUERY})
     with httpx.Client(base_url=url_of("console", env), timeout=5, trust_env=False) as console:
@@ -70,11 +70,11 @@ def _trace_id(response: httpx.Response) -> str:
     return parts[1]
 
 
-def _tell(console_url: str, trace_id: str, on_hop: Callable[[Hop], None]) -> None:
-    """Tell the hops as they come, until the trace has settled."""
+def _show_hops(console_url: str, trace_id: str, on_hop: Callable[[Hop], None]) -> None:
+    """Pass the hops on as they come, until the trace has settled."""
     with httpx.Client(base_url=console_url, timeout=FEED_TIMEOUT, trust_env=False) as console:
         deadline = time.monotonic() + TRACE_TIMEOUT
-        while not _ask(console, trace_id)["hops"] and time.monotonic() < deadline:
+        while not _read_trace(console, trace_id)["hops"] and time.monotonic() < deadline:
             time.sleep(_POLL)
         try:
             for hop in finished(console, trace_id):
@@ -104,7 +104,7 @@ def _hops(console: httpx.Client, trace_id: str, complete: Callable[[Sequence[Hop
     hops: list[Hop] = []
     spans = 0
     while True:
-        trace = _ask(console, trace_id)
+        trace = _read_trace(console, trace_id)
         now = time.monotonic()
         if trace["span_count"] != spans:
             hops, spans, news_at = trace["hops"], trace["span_count"], now
@@ -113,7 +113,7 @@ def _hops(console: httpx.Client, trace_id: str, complete: Callable[[Sequence[Hop
         time.sleep(_POLL)
 
 
-def _ask(console: httpx.Client, trace_id: str) -> dict[str, Any]:
+def _read_trace(console: httpx.Client, trace_id: str) -> dict[str, Any]:
     try:
         response = console.get(f"/api/traces/{trace_id}/hops")
     except httpx.TransportError as error:

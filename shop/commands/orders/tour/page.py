@@ -30,7 +30,7 @@ class Page:
         self._shown: set[tuple[Any, ...]] = set()
 
     def head(self, title: str) -> None:
-        """What is shown next, and the columns."""
+        """The next line to show, and the columns."""
         self._out.write(f"{title}\n{'at':>6}  {'by':<9} {'from > to: what':<41}{'took':>6} {'out':>6} {'back':>6}\n")
 
     def legend(self) -> None:
@@ -128,7 +128,7 @@ def _operation(hop: Hop) -> str:
 
 
 def _more(hop: Hop) -> str:
-    """What is worth a second line: the queue, the wait in it, a repeat, a refusal."""
+    """The second line of a hop, if any: the queue, the wait in it, a repeat, a refusal."""
     facts = []
     if hop["queue"]:
         facts.append(f"by {hop['queue']}, waited {hop['waiting_ms']:.0f} ms")
