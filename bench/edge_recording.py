@@ -48,7 +48,7 @@ _OFF: Mapping[str, Any] = {"otlp_url": ""}
 
 @dataclass
 class Shop:
-    """The part of the shop that an order crosses, and the notifier with one client that hears of it."""
+    """The part of the shop that an order crosses, and the notifier with one client that receives its events."""
 
     processes: dict[str, Process]
     headers: dict[str, str]

@@ -1,8 +1,8 @@
 """A process of `bench.events`: `log ours|bare URL` appends and reads on command, `client TOKEN PORT…` counts frames.
 
-A log hears `append COUNT BATCH`, `tail COUNT` (answered with a line once it is attached) and `read COUNT` (from the
+A log receives `append COUNT BATCH`, `tail COUNT` (answered with a line once it is attached) and `read COUNT` (from the
 beginning), and says when that began and ended, in monotonic seconds, which all processes of a machine share. A client
-hears `take COUNT` and says when each of its connections had so many more events.
+receives `take COUNT` and says when each of its connections had so many more events.
 """
 
 from __future__ import annotations

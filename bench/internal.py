@@ -4,7 +4,7 @@ Bars: a unary call with deadline, identity, tracing (10 %) and metrics at both e
 grpc.aio; DownloadFile and UploadFile keep 60 % of the MB/s of bare streams, /v1/files through the gateway 40 %;
 availability through erp_adapter 70 % of the calls/s of a hand-written envelope; reservations 60 % of the rate of a bare
 transaction, on each database. Floor and figure take turns, and what counts is the median of the rounds' ratios: of
-absolute figures a shared machine knows nothing. Exit code 1 when a bar is missed.
+absolute figures a shared machine has none. Exit code 1 when a bar is missed.
 """
 
 from __future__ import annotations

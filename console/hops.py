@@ -22,7 +22,7 @@ BROKER = "broker"
 QUEUES = ("AMQP", "queue")
 # Of an event log that is not the broker's own.
 KAFKA = "Kafka"
-_ANSWERING = (Kind.SERVER, Kind.CONSUMER)
+_RECEIVING = (Kind.SERVER, Kind.CONSUMER)
 
 
 class HopKind(StrEnum):
@@ -103,28 +103,28 @@ def hops(spans: Iterable[Span]) -> list[Hop]:
 
 @dataclass(frozen=True)
 class _Sides:
-    """The spans of a hop: the caller's and the answering side's, where they exist; `tries` counts the answers."""
+    """The spans of a hop: the sender's and the receiver's, where they exist; `tries` counts the answers."""
 
     kind: HopKind
-    asking: Span | None
-    answering: Span | None
+    sender: Span | None
+    receiver: Span | None
     tries: int = 1
 
     @cached_property
     def id(self) -> str:
-        if self.kind is HopKind.MESSAGE and self.asking and self.answering:
-            return f"{self.asking.span_id}-{self.answering.span_id}"
+        if self.kind is HopKind.MESSAGE and self.sender and self.receiver:
+            return f"{self.sender.span_id}-{self.receiver.span_id}"
         return self.first.span_id
 
     @property
     def first(self) -> Span:
-        span = self.asking or self.answering
+        span = self.sender or self.receiver
         assert span is not None  # noqa: S101 - a hop has at least one side
         return span
 
     @cached_property
     def spans(self) -> tuple[Span, ...]:
-        return tuple(span for span in (self.asking, self.answering) if span is not None)
+        return tuple(span for span in (self.sender, self.receiver) if span is not None)
 
 
 def _crosses(parent: Span, span: Span) -> bool:
@@ -145,49 +145,49 @@ def _sides(span: Span, parent: Span | None, answers: Sequence[Span]) -> Iterator
     elif span.kind is Kind.CLIENT:
         # A call that gRPC has retried has several answers, and the last one counts.
         yield _Sides(HopKind.CALL, span, answers[-1] if answers else None, max(1, len(answers)))
-    elif span.kind in _ANSWERING and (parent is None or not _crosses(parent, span)):
+    elif span.kind in _RECEIVING and (parent is None or not _crosses(parent, span)):
         yield _Sides(HopKind.ARRIVAL, None, span)
 
 
 def _hop(sides: _Sides, began: int) -> Hop:
-    asking, answering = sides.asking, sides.answering
-    if asking is None:
-        assert answering is not None  # noqa: S101 - as above
-        return _arrival(answering, began)
-    if sides.kind is HopKind.MESSAGE and answering is not None:
-        return _message(asking, answering, began)
-    return _call(sides, asking, answering, began)
+    sender, receiver = sides.sender, sides.receiver
+    if sender is None:
+        assert receiver is not None  # noqa: S101 - as above
+        return _arrival(receiver, began)
+    if sides.kind is HopKind.MESSAGE and receiver is not None:
+        return _message(sender, receiver, began)
+    return _call(sides, sender, receiver, began)
 
 
-def _call(sides: _Sides, asking: Span, answering: Span | None, began: int) -> Hop:
+def _call(sides: _Sides, sender: Span, receiver: Span | None, began: int) -> Hop:
     # Measured by the caller; the other side's figures are the same bytes the other way round.
-    sent, received = asking.bytes_sent, asking.bytes_received
-    if answering is not None:
-        sent = answering.bytes_received if sent is None else sent
-        received = answering.bytes_sent if received is None else received
+    sent, received = sender.bytes_sent, sender.bytes_received
+    if receiver is not None:
+        sent = receiver.bytes_received if sent is None else sent
+        received = receiver.bytes_sent if received is None else received
     return Hop(
         id=sides.id,
         kind=sides.kind,
-        span_id=asking.span_id,
-        offset_ms=_ms(asking.started_ns - began),
-        protocol=asking.protocol or (answering.protocol if answering else ""),
-        origin=asking.service,
-        target=answering.service if answering else _untaken(asking),
-        operation=_operation(asking),
-        duration_ms=asking.duration_ms,
+        span_id=sender.span_id,
+        offset_ms=_ms(sender.started_ns - began),
+        protocol=sender.protocol or (receiver.protocol if receiver else ""),
+        origin=sender.service,
+        target=receiver.service if receiver else _untaken(sender),
+        operation=_operation(sender),
+        duration_ms=sender.duration_ms,
         bytes_sent=sent,
         bytes_received=received,
-        error=asking.error or (answering.error if answering else ""),
-        state=_state(asking.under_way, sides.spans),
+        error=sender.error or (receiver.error if receiver else ""),
+        state=_state(sender.under_way, sides.spans),
         attempt=attempt_of(sides.spans, sides.tries),
         note=note_of(sides.spans, sides.tries),
-        code_origin=asking.code,
-        code_target=answering.code if answering else None,
-        sent=asking.sent or (answering.received if answering else None),
-        received=asking.received or (answering.sent if answering else None),
-        taken=answering.received if answering and asking.sent else None,
-        answered=answering.sent if answering and asking.received else None,
-        method=asking.method or (answering.method if answering else ""),
+        code_origin=sender.code,
+        code_target=receiver.code if receiver else None,
+        sent=sender.sent or (receiver.received if receiver else None),
+        received=sender.received or (receiver.sent if receiver else None),
+        taken=receiver.received if receiver and sender.sent else None,
+        answered=receiver.sent if receiver and sender.received else None,
+        method=sender.method or (receiver.method if receiver else ""),
     )
 
 
@@ -196,10 +196,10 @@ def _operation(span: Span) -> str:
     return span.text("cloudevents.event_type") or span.text("messaging.destination.name") or span.name
 
 
-def _untaken(asking: Span) -> str:
+def _untaken(sender: Span) -> str:
     """The receiver of a call or message whose other side has no span: an event is with the broker until it is taken."""
-    queued = asking.kind is Kind.PRODUCER and asking.protocol in (*QUEUES, KAFKA)
-    return BROKER if queued else asking.peer or "unknown"
+    queued = sender.kind is Kind.PRODUCER and sender.protocol in (*QUEUES, KAFKA)
+    return BROKER if queued else sender.peer or "unknown"
 
 
 def _message(published: Span, taken: Span, began: int) -> Hop:
@@ -268,7 +268,7 @@ class _Relations:
         self._sides = sides
         self._present = present
         # The far side of each hop -> the hop.
-        self._work = {side.answering.span_id: side.id for side in sides if side.answering is not None}
+        self._work = {side.receiver.span_id: side.id for side in sides if side.receiver is not None}
         self._of_span = {span.span_id: side.id for side in reversed(sides) for span in reversed(side.spans)}
 
     def of(self, found: Sequence[Hop]) -> list[Hop]:

@@ -212,9 +212,9 @@ def _accepted(headers: Mapping[str, str]) -> dict[str, float]:
 
 
 def _media_type(headers: Mapping[str, str]) -> str:
-    """The media type to answer in: plain JSON, unless the client names the newer one and wants it more.
+    """The media type to answer in: plain JSON, unless the client names the newer one and prefers it.
 
-    GraphQL over HTTP, section 6.1; a client that wants neither gets plain JSON as well.
+    GraphQL over HTTP, section 6.1; a client that accepts neither gets plain JSON as well.
     """
     accepted = _accepted(headers)
     newer, plain = media_weight(accepted, _GRAPHQL), media_weight(accepted, _JSON)

@@ -1,4 +1,4 @@
-"""Batched reads: rows that one operation wants at the same level are fetched from the gateway in one call.
+"""Batched reads: rows that one operation needs at the same level are fetched from the gateway in one call.
 
 The loaders are made anew for each operation (and each event of a subscription), so nothing that one caller may see is
 ever shown to another, and no event shows a row as it was before.

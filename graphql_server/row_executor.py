@@ -1,7 +1,7 @@
 """The executor behind Strawberry's `execution_context_class`: completes rows level by level, not field by field.
 
 graphql-core completes every field of every row by itself, at 10 us each, and the articles' query has 240 of them. But
-a selection wants the same of all rows, so its plan is made once for each document: which values are copied as they are,
+a selection is the same for all rows, so its plan is made once for each document: which values are copied as they are,
 which rows are nested in the row, and which are fetched by a key, for all rows at once. The plan handles the ordinary
 case only. A null where none may be, or an upstream that fails, is left to graphql-core, which follows the
 specification; the loaders do not fetch anything twice. ADR 7 has the figures.
@@ -101,7 +101,7 @@ _Joined = dict[int, dict[str, Any]]
 class Plan:
     """The fields that a selection needs of each row of a type."""
 
-    # Response key -> what is there whatever the row, in the order of the query, which the specification wants kept.
+    # Response key -> its value where all rows have the same, in the query's order, which the specification requires.
     blank: dict[str, str | None]
     leaves: tuple[_Leaf, ...]
     inner: tuple[_Inner, ...]
@@ -178,7 +178,7 @@ class RowExecutor(Executor[Any]):
     """graphql-core's executor, which follows a plan where there is one."""
 
     plans: Plans | None = None
-    """The plans of the document that is executed; None where a directive may change what its selections want."""
+    """The plans of the document that is executed; None where a directive may change its selections."""
 
     @classmethod
     def build(

@@ -385,7 +385,7 @@ class ShopSchema(strawberry.Schema):
 
     @staticmethod
     def remove_field_suggestion(error: GraphQLError) -> None:
-        """Remove any suggestion, not only of a field: called where the configuration wants none."""
+        """Remove any suggestion, not only of a field: called where the configuration allows none."""
         error.message = error.message.partition(" Did you mean")[0]
 
     def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:

@@ -15,7 +15,7 @@ from chassis.database.transactions import Work
 
 T = TypeVar("T")
 
-# Seconds from one commit to the next, where a caller asks for a group. A transaction that comes alone does not wait.
+# Seconds from one commit to the next, where a caller requests a group. A transaction that comes alone does not wait.
 EVERY = 0.005
 
 

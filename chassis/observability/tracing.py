@@ -39,7 +39,7 @@ _HANDED_ON = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-00")
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _NOT_SAMPLED = TraceFlags(TraceFlags.DEFAULT)
 NOTE = "shop.note"
-_ASKING = (SpanKind.CLIENT, SpanKind.PRODUCER)
+_OUTGOING = (SpanKind.CLIENT, SpanKind.PRODUCER)
 
 # Not OpenTelemetry's own context: that copies a dictionary for each span, and no other library reads it here.
 _current: ContextVar[Span] = ContextVar("span", default=trace.INVALID_SPAN)
@@ -113,7 +113,7 @@ class Telemetry:
         facts: dict[str, AttributeValue] = {"shop.protocol": protocol, **(attributes or {})}
         if peer:
             facts["shop.peer"] = peer
-        if self.capture is not None and kind in _ASKING:
+        if self.capture is not None and kind in _OUTGOING:
             facts |= self.capture.caller()
         span = RecordedSpan(name, kind, origin, facts, resource=self._resource, scope=self._scope, ended=self._ended)
         for processor in self._processors:
@@ -152,7 +152,7 @@ class Telemetry:
 
 
 def unrecorded() -> AbstractContextManager[Span]:
-    """Be in a new trace that is recorded nowhere and has an id to ask for all the same."""
+    """Be in a new trace that is recorded nowhere and has an id all the same."""
     return _Unrecorded(_Unsampled(_new_traceparent()), current=True)
 
 
@@ -160,7 +160,7 @@ class _Unsampled(NonRecordingSpan):
     """A span of a trace that is not recorded: what is left of it is its traceparent, which is handed on unchanged."""
 
     def __init__(self, traceparent: str) -> None:
-        # Not the base's: that wants a context, which is hardly ever read.
+        # Not the base's: that needs a context, which is hardly ever read.
         self.traceparent = traceparent
 
     def get_span_context(self) -> SpanContext:

@@ -1,4 +1,4 @@
-"""A page in the shop's plain style, and whether a client wants one.
+"""A page in the shop's plain style, and whether a client accepts one.
 
 Nothing on it can run: its Content-Security-Policy allows its one style sheet and no script.
 """
@@ -40,7 +40,7 @@ MEDIA_TYPE = "text/html; charset=utf-8"
 
 
 def accepts_html(accept: str) -> bool:
-    """Whether an `Accept` names HTML and wants it no less than JSON: a browser's does, curl's does not."""
+    """Whether an `Accept` names HTML and gives it no lower weight than JSON: a browser's does, curl's does not."""
     wanted = weights(accept)
     html = wanted.get("text/html", 0.0)
     return html > 0 and html >= media_weight(wanted, "application/json")

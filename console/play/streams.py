@@ -54,7 +54,7 @@ class StreamCalls:
                     async def read() -> str:
                         return str(await socket.recv())
 
-                    frames, size = await _heard(read, trigger, began)
+                    frames, size = await _received(read, trigger, began)
             except (OSError, WebSocketException) as error:
                 raise unavailable("notifier") from error
             span.set_attribute("shop.bytes.sent", len(body.encode()))
@@ -79,7 +79,7 @@ class StreamCalls:
                     async def read() -> str:
                         return await anext(blocks)
 
-                    frames, size = await _heard(read, trigger, began)
+                    frames, size = await _received(read, trigger, began)
             except (httpx.TransportError, StopAsyncIteration) as error:
                 raise unavailable("notifier") from error
             span.set_attribute("shop.bytes.received", size)
@@ -109,7 +109,7 @@ async def _blocks(response: httpx.Response) -> AsyncIterator[str]:
             yield block
 
 
-async def _heard(read: Read, trigger: Trigger, began: float) -> tuple[list[dict[str, Any]], int]:
+async def _received(read: Read, trigger: Trigger, began: float) -> tuple[list[dict[str, Any]], int]:
     """Messages until the order's end, and their bytes; the first one confirms the subscription."""
     frames: list[dict[str, Any]] = []
     with suppress(TimeoutError):

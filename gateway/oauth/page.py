@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from chassis.webpages import html
 from gateway.oauth.metadata import AUTHORIZE
-from gateway.oauth.parameters import ASKED, Parameters
+from gateway.oauth.parameters import NAMES, Parameters
 from protos.shop.users.v1.users_pb2 import Client
 
 MAX_EMAIL, MAX_PASSWORD = 254, 128
@@ -24,11 +24,11 @@ def consent_page(client: Client, parameters: Parameters, *, status: int = 200, w
     origin = f"{target.scheme}:" if "[" in target.netloc else f"{target.scheme}://{target.netloc}"
     carried = "".join(
         f'<input type="hidden" name="{name}" value="{escape(value)}">'
-        for name in ASKED
+        for name in NAMES
         for value in parameters.values.getlist(name)
     )
     name, host = escape(client.name or "nothing"), escape(target.netloc)
-    asks = (
+    request = (
         f"<p>A program that calls itself <strong>{name}</strong> wants to act for you in this shop: see your orders,"
         " place orders that cost money, and cancel them.</p>"
     )
@@ -42,7 +42,7 @@ def consent_page(client: Client, parameters: Parameters, *, status: int = 200, w
         ' <button name="answer" value="deny" formnovalidate>Deny</button></p></form>'
     )
     parts = [
-        asks,
+        request,
         f"<p>Your answer goes to <strong>{host}</strong>. {_warning(redirect_uri)}</p>",
         f'<p role="alert"><strong>{escape(wrong)}</strong></p>' if wrong else "",
         form,

@@ -11,7 +11,7 @@ from gateway.oauth.errors import OAuthError
 
 MAX_FIELD = 1_024
 # What an authorization request is made of; the page's form carries it on.
-ASKED = (
+NAMES = (
     "response_type",
     "client_id",
     "redirect_uri",

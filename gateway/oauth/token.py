@@ -73,7 +73,7 @@ async def _token(request: Request, given: Parameters) -> Response:
 
 @router.post(REGISTER)
 async def register(request: Request) -> Response:
-    """Register a public client. A secret is not given, whatever method it asks for (RFC 7591, section 3.2.1)."""
+    """Register a public client. A secret is not given, whatever method it requests (RFC 7591, section 3.2.1)."""
     try:
         return await _registered(request)
     except OAuthError as refused:

@@ -28,7 +28,7 @@ _TO_SERVER = (
     "mcp-method",
     "mcp-name",
 )
-# MCP 2026-07-28: arguments that a tool's schema wants to be seen by what stands between.
+# MCP 2026-07-28: arguments that a tool's schema shows to intermediaries, as headers.
 _PARAMETER = "mcp-param-"
 _TO_CLIENT = ("content-type", "content-length", "allow", "cache-control", "retry-after", "www-authenticate")
 

@@ -25,7 +25,7 @@ _SINGULAR = (b"authorization", b"content-length", b"content-type", b"host", b"so
 
 
 class StrictParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
-    """Refuses what RFC 9112 wants refused and waitress lets pass. Its errors are problems (RFC 9457)."""
+    """Refuses what RFC 9112 forbids and waitress lets pass. Its errors are problems (RFC 9457)."""
 
     error: Error | None
     _status: HTTPStatus | None = None

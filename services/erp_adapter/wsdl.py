@@ -36,7 +36,7 @@ class Wsdl:
     async def envelopes(self) -> Envelopes:
         """Raises ERP_CONTRACT_CHANGED, `ValueError` for a WSDL that cannot be used, and what `fetch` raises."""
         if self._changed:
-            self.recheck()  # whoever repaired the contract should not have to wait for the next regular look
+            self.recheck()  # a contract that was repaired is in use before the next regular look
             raise _contract_changed(self._changed)
         return self._envelopes or await self._look()
 

@@ -14,8 +14,8 @@ class State(StrEnum):
     """A reservation is held until it is shipped or released.
 
     What is held expires at its `expires_at`: it is released by itself, unless it was confirmed before, which takes the
-    time away for good. Reserving again renews the time, and reserves anew what has expired; a release that was asked
-    for, and a shipment, are final. Orders confirms a reservation before it confirms the order, and only a confirmed
+    time away for good. Reserving again renews the time, and reserves anew what has expired; a requested release
+    and a shipment are final. Orders confirms a reservation before it confirms the order, and only a confirmed
     order can be paid; so what expires never belonged to an order that can be paid.
     """
 

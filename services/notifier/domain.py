@@ -77,7 +77,7 @@ def check_text(text: str) -> str:
 
 
 def wanted(since_by_topic: Mapping[str, Position], event_type: str, partition: int, offset: int) -> bool:
-    """Whether a client wants an entry of the log: each topic counts from where it was subscribed."""
+    """Whether a client has subscribed to an entry of the log: each topic counts from where it was subscribed."""
     return any(
         not since.has(partition, offset) and matches(topic, event_type) for topic, since in since_by_topic.items()
     )

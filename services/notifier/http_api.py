@@ -122,7 +122,7 @@ async def serving(
     one whose peer has acknowledged nothing for `unanswered` seconds is given up (RFC 5482), which is how the silent
     death of a client that never says anything, as on an event stream, is found.
     Of more than `max_connections` idle ones are closed, those of the address with the most first.
-    At the end no new one is taken, `drain` asks the open ones to close, and they get a few seconds for it.
+    At the end no new one is taken, `drain` sends the open ones a close, and they get a few seconds for it.
     """
     # Cancelling handlers is how an event stream learns that its client has gone.
     runner = StrictRunner(

@@ -16,7 +16,7 @@ from chassis.errors import Kind, ShopError, invalid
 MAX_NAME = 100
 MAX_REDIRECT_URIS = 5
 MAX_REDIRECT_URI = 500
-# OAuth 2.1 recommends no more than ten minutes; a program asks at once.
+# OAuth 2.1 recommends no more than ten minutes; a program redeems at once.
 CODE_LIFETIME = timedelta(minutes=1)
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")

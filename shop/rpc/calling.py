@@ -115,7 +115,7 @@ def _once(channel: grpc.Channel, method: MethodDescriptor, messages: list[Messag
     )
     metadata = [("authorization", f"Bearer {token}")] if token else []
     if method.server_streaming:
-        # No deadline: such a stream may go on for as long as its reader wants.
+        # No deadline: such a stream may go on for as long as its reader takes.
         answers = make(sending, metadata=metadata)
         try:
             yield from answers

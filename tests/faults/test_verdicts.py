@@ -187,12 +187,12 @@ def test_listeners_miss_nothing_and_hear_nothing_twice() -> None:
     """Each of them, each step of each shipped order."""
     clients = seen(placed("a"))
     told = {("a", f"order.{step}") for step in ("placed", "confirmed", "paid", "shipped")}
-    clients.heard.append(Counter({"1": 1, "2": 1, "3": 1, "4": 1}))
+    clients.received.append(Counter({"1": 1, "2": 1, "3": 1, "4": 1}))
     clients.stories.append(set(told))
     assert judged("listeners-hear-once", evidence(clients, Report())).kept
-    clients.heard[0]["2"] += 1
+    clients.received[0]["2"] += 1
     assert not judged("listeners-hear-once", evidence(clients, Report())).kept
-    clients.heard[0]["2"] -= 1
+    clients.received[0]["2"] -= 1
     clients.stories[0].discard(("a", "order.paid"))
     found = judged("listeners-hear-once", evidence(clients, Report()))
     assert (found.kept, found.counterexample) == (False, "a")

@@ -112,7 +112,7 @@ def _variable(name: str, part: str, path: str) -> str:
 
 
 def _kept(name: str) -> dict[str, str]:
-    """The variables that a request's answer is kept in: those that any other request wants of it."""
+    """The variables that a request's answer is kept in: those that any other request uses."""
     kept: dict[str, str] = {}
     for found in _ANSWER.finditer(FILE.read_text()):
         if found[1] == name and not found[3].startswith("//"):

@@ -67,7 +67,7 @@ class RefusedAddress(OSError):
     """A connection that was not made, for where it would have led."""
 
 
-# What `aiohttp` wants to connect to: family, type, protocol, canonical name, socket address.
+# An address as `aiohttp` takes it: family, type, protocol, canonical name, socket address.
 AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]]
 
 

@@ -84,7 +84,7 @@ class Status(StrEnum):
 class Attempt:
     """One request. `status_code` is 0 when there was no answer, and then `error` says why.
 
-    `retry_after`: after how many seconds the answer's `Retry-After` wants the next one, if it says so.
+    `retry_after`: the seconds in the answer's `Retry-After`, if it has one.
     """
 
     number: int

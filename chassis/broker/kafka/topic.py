@@ -39,7 +39,7 @@ class Topic:
         self._opening = asyncio.Lock()
         self._there = address.declared
         self._partitions = 0
-        self._asked_at = -REFRESH_SECONDS
+        self._read_at = -REFRESH_SECONDS
 
     async def there(self) -> None:
         """See that the topic is there. Raises `BrokerUnavailable`."""
@@ -50,7 +50,7 @@ class Topic:
 
         Raises `BrokerUnavailable`.
         """
-        if self._partitions < at_least or time.monotonic() - self._asked_at >= REFRESH_SECONDS:
+        if self._partitions < at_least or time.monotonic() - self._read_at >= REFRESH_SECONDS:
             async with self._opening:
                 with translated():
                     async with asyncio.timeout(OPEN_TIMEOUT):
@@ -59,7 +59,7 @@ class Topic:
                         except BaseException:
                             await self._drop()
                             raise
-                self._asked_at = time.monotonic()
+                self._read_at = time.monotonic()
         return self._partitions
 
     async def healthy(self) -> bool:

@@ -117,7 +117,7 @@ class Session:
         before: Mapping[str, Position],
         since: Position,
     ) -> Position:
-        """Write what the client wants of it until the client is behind, and say how far that was."""
+        """Write what the client has subscribed to, until the client is behind; returns how far that was."""
         written = 0
         for notice in missed:
             if self.outlet.behind:

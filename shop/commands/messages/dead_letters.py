@@ -108,10 +108,10 @@ def _end(found: bool, identifier: str) -> None:  # it is the whole question
         raise typer.Exit(1)
 
 
-def _with_broker(ask: Callable[[Broker], Awaitable[T]]) -> T:
+def _with_broker(call: Callable[[Broker], Awaitable[T]]) -> T:
     async def run() -> T:
         async with opened() as broker:
-            return await ask(broker)
+            return await call(broker)
 
     return asyncio.run(run())
 

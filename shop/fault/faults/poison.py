@@ -73,11 +73,11 @@ class Poison:
                     dropped += await broker.drop_dead_letter(queue, letter.id)
         return f"{self._met} of {_COUNT} became dead letters of {self._queue}; {dropped} dropped in all queues"
 
-    def _with_broker(self, ask: object) -> str:
+    def _with_broker(self, call: object) -> str:
         async def run() -> str:
             broker = await connect(self._url, self._topology, log_url=self._log_url)
             try:
-                return str(await ask(broker))  # type: ignore[operator]
+                return str(await call(broker))  # type: ignore[operator]
             finally:
                 await broker.close()
 

@@ -76,7 +76,7 @@ class Clients:
     orders: list[Placed] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
     # For each listener: event id -> how often it came, and (order, event type) pairs.
-    heard: list[Counter[str]] = field(default_factory=list)
+    received: list[Counter[str]] = field(default_factory=list)
     stories: list[set[tuple[str, str]]] = field(default_factory=list)
     reconnects: int = 0
     # Orders of this customer, as the shop lists them at the end; None while it could not be read.
@@ -123,11 +123,11 @@ class Customer:
         self._http.headers["Authorization"] = f"Bearer {self._token}"
         self._background = [asyncio.ensure_future(self._poll())]
         for _ in range(self._load.listeners):
-            heard, story = Counter[str](), set[tuple[str, str]]()
-            self.seen.heard.append(heard)
+            received, story = Counter[str](), set[tuple[str, str]]()
+            self.seen.received.append(received)
             self.seen.stories.append(story)
             listening = asyncio.Event()
-            self._background.append(asyncio.ensure_future(self._listen(heard, story, listening)))
+            self._background.append(asyncio.ensure_future(self._listen(received, story, listening)))
             await asyncio.wait_for(listening.wait(), 15)
 
     async def _signed_in(self, email: str, password: str) -> str:
@@ -262,8 +262,8 @@ class Customer:
             if not cursor:
                 return found
 
-    async def _listen(self, heard: Counter[str], story: set[tuple[str, str]], listening: asyncio.Event) -> None:
-        """Hear of this customer's orders, and resume after what was heard last."""
+    async def _listen(self, received: Counter[str], story: set[tuple[str, str]], listening: asyncio.Event) -> None:
+        """Receive this customer's events, and resume after the last one."""
         after = ""
         while True:
             with suppress(aiohttp.ClientError, TimeoutError, ConnectionError, ValueError):
@@ -273,7 +273,7 @@ class Customer:
                         listening.set()
                     elif frame.get("id"):
                         after = str(frame["id"])
-                        heard[after] += 1
+                        received[after] += 1
                         story.add((str(frame.get("subject")), str(frame.get("type"))))
             self.seen.reconnects += 1
             await asyncio.sleep(self._draw.uniform(*_PAUSE))

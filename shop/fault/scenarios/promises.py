@@ -147,9 +147,9 @@ def _fails_fast(evidence: Evidence) -> Judgement:
     return Judgement("fails-fast", typical <= _FAST, len(tried), text)
 
 
-def _listeners_hear_once(evidence: Evidence) -> Judgement:
-    """Every listener hears each event of each order once, whatever it had to reconnect to."""
-    twice = sum(count > 1 for heard in evidence.clients.heard for count in heard.values())
+def _listeners_receive_once(evidence: Evidence) -> Judgement:
+    """Every listener receives each event of each order once, whatever it had to reconnect to."""
+    twice = sum(count > 1 for received in evidence.clients.received for count in received.values())
     shipped = {id_ for order in evidence.clients.accepted if order.status == "shipped" for id_ in order.ids}
     story = {f"order.{step}" for step in ("placed", "confirmed", "paid", "shipped")}
     missed = [
@@ -159,7 +159,7 @@ def _listeners_hear_once(evidence: Evidence) -> Judgement:
         for step in sorted(story)
         if (id_, step) not in received
     ]
-    events = sum(len(heard) for heard in evidence.clients.heard)
+    events = sum(len(received) for received in evidence.clients.received)
     text = f"{twice} twice and {len(missed)} missed of {events} events, {evidence.clients.reconnects} reconnects"
     example = missed[0][0] if missed else ""
     return Judgement("listeners-hear-once", not twice and not missed, events if shipped else 0, text, example)
@@ -173,7 +173,7 @@ PROMISES: Mapping[str, Judge] = {
     "recovers": _recovers,
     "unrelated-flat": _unrelated_flat,
     "fails-fast": _fails_fast,
-    "listeners-hear-once": _listeners_hear_once,
+    "listeners-hear-once": _listeners_receive_once,
 }
 
 

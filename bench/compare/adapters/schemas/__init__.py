@@ -1,1 +1,1 @@
-"""What a server says of itself, where its protocol wants that: the GraphQL schema and the SOAP service."""
+"""Schemas of the servers whose protocol has one: GraphQL and SOAP."""

@@ -16,7 +16,7 @@ at    ms since the order was sent    took  ms, without the time in a queue
 out   bytes from the left side       back  bytes of the answer, if there is one
 queue a work queue: one consumer takes each event, and acknowledges it
 log   the event log: every reader reads each event
-broker  published, and no consumer wants it
+broker  published, and no queue is bound to it
 """
 _EVENT_LOG = "event-log"
 _THROUGH_THE_BROKER = ("queue", "AMQP", "Kafka")
