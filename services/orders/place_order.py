@@ -25,22 +25,23 @@ class OrderPlacement:
         IDEMPOTENCY_KEY_REUSED, or UPSTREAM_UNAVAILABLE while the catalog gives no prices.
         """
         domain.check_basket(basket)
-        fingerprint, placed_id = domain.fingerprint(basket), ""
+        fingerprint = domain.fingerprint(basket)
+        new_id = ""
         try:
             quote = await self._catalog.quote(basket)
         except ShopError:
             # An order that was accepted before stays accepted, whatever has become of its products since.
-            known = await self._store.by_key(user_id, key) if key else None
-            if known is None:
+            stored = await self._store.by_key(user_id, key) if key else None
+            if stored is None:
                 raise
         else:
             order, placed = domain.place(_new_order(user_id, quote))
-            placed_id = order.id
-            known = await self._store.add(order, placed, key=key, fingerprint=fingerprint)
-        order, known_fingerprint = known
-        if known_fingerprint != fingerprint:
+            new_id = order.id
+            stored = await self._store.add(order, placed, key=key, fingerprint=fingerprint)
+        order, stored_fingerprint = stored
+        if stored_fingerprint != fingerprint:
             raise domain.key_reused()
-        return replace(order, status=Status.PENDING, status_reason="", version=1), order.id == placed_id
+        return replace(order, status=Status.PENDING, status_reason="", version=1), order.id == new_id
 
 
 def _new_order(user_id: str, quote: Quote) -> Order:
