@@ -21,6 +21,7 @@ from chassis.webpages import html
 from console.domain import NS_PER_MS, Span, Trace
 from console.hop_json import hop_json
 from console.hops import hops
+from console.json_response import json_response
 from console.log_lines.http_api import LinesApi
 from console.log_lines.store import LineStore
 from console.otlp import accepted, decode
@@ -145,18 +146,18 @@ class ConsoleApi:
         found = self._store.newest(int(limit), order_id=request.query_params.get("order_id", ""))
         if html.accepts_html(request.headers.get("accept", "")):
             return Response(traces_page(found), headers=html.HEADERS, media_type=html.MEDIA_TYPE)
-        return _json({"items": [summary(trace) for trace in found]})
+        return json_response({"items": [summary(trace) for trace in found]})
 
     async def show_trace(self, request: Request) -> Response:
         """A trace with all its spans, by start, and its hops, in order."""
         trace = self._trace(request)
         spans = [span_json(span, trace) for span in trace.in_order()]
-        return _json({**summary(trace), "spans": spans, "hops": _hops(trace)})
+        return json_response({**summary(trace), "spans": spans, "hops": _hops(trace)})
 
     async def show_hops(self, request: Request) -> Response:
         """A trace as its hops, in order."""
         trace = self._trace(request)
-        return _json({**summary(trace), "hops": _hops(trace)})
+        return json_response({**summary(trace), "hops": _hops(trace)})
 
     async def stream(self, request: Request) -> Response:
         """A trace while it grows, as server-sent events; it need not have begun."""
@@ -166,7 +167,7 @@ class ConsoleApi:
 
     async def export_otlp(self, request: Request) -> Response:
         """A trace in OTLP's JSON encoding, for any tool that reads it."""
-        return _json(otlp_json(self._trace(request)))
+        return json_response(otlp_json(self._trace(request)))
 
     async def show_order(self, request: Request) -> Response:
         """The trace in which an order was placed, as its hops, in order; without their bytes for `wire=false`."""
@@ -177,7 +178,7 @@ class ConsoleApi:
         found = _hops(trace)
         if request.query_params.get("wire") == "false":
             found = [{name: value for name, value in hop.items() if name not in ("wire", "decoded")} for hop in found]
-        return _json({**summary(trace), "hops": found})
+        return json_response({**summary(trace), "hops": found})
 
     async def compare(self, request: Request) -> Response:
         """Two traces, each named by its id or by its order's: their hops, row by row."""
@@ -188,7 +189,9 @@ class ConsoleApi:
         named = [wanted.get(side) if isinstance(wanted, dict) else None for side in ("left", "right")]
         sides = [self._named(each) for each in named]
         left, right = sides
-        return _json({"left": summary(left), "right": summary(right), "rows": compare(_hops(left), _hops(right))})
+        return json_response(
+            {"left": summary(left), "right": summary(right), "rows": compare(_hops(left), _hops(right))}
+        )
 
     async def map(self, request: Request) -> Response:
         """The processes and what went over each arrow in a minute, `minutes_ago` (0-15)."""
@@ -196,9 +199,9 @@ class ConsoleApi:
         if not _MINUTES.fullmatch(minutes):
             raise invalid("the query cannot be understood", minutes_ago="must be a number from 0 to 15")
         if self._play is None or minutes != "0":
-            return _json(topology(self._traffic, int(minutes)))
+            return json_response(topology(self._traffic, int(minutes)))
         depths, unread = await asyncio.gather(self._play.depths(), self._play.unread())
-        return _json(topology(self._traffic, 0, depths=depths, unread=unread))
+        return json_response(topology(self._traffic, 0, depths=depths, unread=unread))
 
     async def play(self, request: Request) -> Response:
         """Make a call for the page (`Call`), and return its answer and its trace."""
@@ -206,13 +209,13 @@ class ConsoleApi:
             raise ShopError("FORBIDDEN", "calls are made from this page in development only", Kind.FORBIDDEN)
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise invalid("the call must be sent as application/json")
-        return _json(await self._play.make(Call.parse(await self._content(request))))
+        return json_response(await self._play.make(Call.parse(await self._content(request))))
 
     async def audit(self, _: Request) -> Response:
         """Judge every order by all books (`shop audit`)."""
         if self._audits is None:
             raise ShopError("FORBIDDEN", "audits are run from here in development only", Kind.FORBIDDEN)
-        return _json(await self._audits.run())
+        return json_response(await self._audits.run())
 
     async def _content(self, request: Request) -> bytes:
         body = bytearray()
@@ -223,7 +226,7 @@ class ConsoleApi:
         return bytes(body)
 
     def _named(self, name: object) -> Trace:
-        if not isinstance(name, str):
+        if not isinstance(name, str) or not name:
             raise invalid("left and right must each be the id of a trace or of an order")
         trace = self._store.get(name.lower()) or self._of_order(name)
         if trace is None:
@@ -315,10 +318,6 @@ def span_json(span: Span, trace: Trace) -> dict[str, Any]:
     }
 
 
-def _json(content: Any) -> Response:
-    return Response(orjson.dumps(content), media_type="application/json", headers={"cache-control": "no-store"})
-
-
 async def _healthy(_: Request) -> Response:
     """It depends on no other process, so it is ready when it is alive."""
-    return _json({"status": "ok"})
+    return json_response({"status": "ok"})

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -14,6 +13,7 @@ from starlette.routing import Route
 from chassis.errors import not_found
 from console.domain import Span, Trace
 from console.hops import Hop, hops
+from console.json_response import json_response
 from console.log_lines.causal import in_causal_order
 from console.log_lines.otlp_logs import accepted, lines_of
 from console.log_lines.store import Line, LineStore
@@ -70,8 +70,7 @@ class LinesApi:
             _line_json(line, _hop_of(line.span_id, ids, spans))
             for line in in_causal_order(self._lines.of(trace_id), spans)
         ]
-        content = orjson.dumps({"trace_id": trace_id, "items": items})
-        return Response(content, media_type="application/json", headers={"cache-control": "no-store"})
+        return json_response({"trace_id": trace_id, "items": items})
 
 
 def _hop_ids(found: Sequence[Hop]) -> dict[str, str]:

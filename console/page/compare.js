@@ -15,6 +15,11 @@ export function start() {
 
 async function compare() {
   const [left, right] = [$("#left").value, $("#right").value];
+  if (!left || !right) {
+    $("#compare-summary").textContent = "Choose a trace on each side first.";
+    $("#rows").replaceChildren();
+    return;
+  }
   try {
     const { rows } = await api.compare(left, right);
     const count = (mark) => rows.filter((row) => row.mark === mark).length;
@@ -22,7 +27,7 @@ async function compare() {
       `${count("same")} hops are the same, ${count("different")} had another outcome, ${count("missing")} are only left, ${count("extra")} only right.`;
     $("#rows").replaceChildren(table(rows));
   } catch (error) {
-    $("#compare-summary").textContent = left && right ? error.message : "Choose a trace on each side first.";
+    $("#compare-summary").textContent = error.message;
   }
 }
 

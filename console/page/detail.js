@@ -89,7 +89,7 @@ function cost(hop, hops) {
     ["Received", bytes(hop.bytes_received)],
     ["In all", ms(hop.duration_ms)],
     hop.waiting_ms === null ? null : ["Waited in the queue", ms(hop.waiting_ms)],
-    ["In calls from here", `${ms(below)} in ${inside.length} hops`],
+    ["In calls from here", `${ms(below)} in ${inside.length} ${inside.length === 1 ? "hop" : "hops"}`],
     ["Own work and the way", ms(Math.max(0, hop.duration_ms - below))],
     ...layers("Sent", hop.wire?.sent),
     ...layers("Received", hop.wire?.received),

@@ -4,6 +4,9 @@ import { h, ms, s } from "/page/dom.js";
 import { COLUMN, HEAD, ROW, labelOf, layout } from "/page/layout.js";
 import { NOTES, protocolOf, shapeOf } from "/page/protocols.js";
 
+// Letters of a process's name that fill its box.
+const LONG_NAME = 14;
+
 export function draw(place, hops, { scale = false, links = false, selected = null, select }) {
   const laid = layout(hops, { scale, links });
   const focused = document.activeElement?.dataset?.hop;
@@ -72,12 +75,15 @@ function column(name, { x, height }) {
   );
 }
 
+// A long name is set narrower, whatever the font: it stays within its box.
+const fitting = (name) => (name.length < LONG_NAME ? {} : { textLength: 98, lengthAdjust: "spacingAndGlyphs" });
+
 const title = (name, { x }) =>
   s(
     "g",
     {},
     s("rect", { x: x.get(name) - 53, y: 8, width: 106, height: 26, rx: 5, class: "process" }),
-    s("text", { x: x.get(name), y: 25, "text-anchor": "middle", class: "name" }, name),
+    s("text", { x: x.get(name), y: 25, "text-anchor": "middle", class: "name", ...fitting(name) }, name),
   );
 
 function activation({ row, from, to }, { x }) {

@@ -19,6 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from chassis.errors import Kind, ShopError, invalid
+from console.json_response import json_response
 
 _COMMAND = (sys.executable, "-m", "shop", "fault")
 _LIST_TIMEOUT = 30.0
@@ -125,7 +126,9 @@ def break_routes(breaking: Breaking | None) -> list[Route]:
 
     async def show(request: Request) -> Response:
         found = allowed()
-        return _json(found.progress() if request.query_params.get("part") == "progress" else await found.state())
+        return json_response(
+            found.progress() if request.query_params.get("part") == "progress" else await found.state()
+        )
 
     async def start(request: Request) -> Response:
         # A page of another origin cannot send this type without a preflight (CORS).
@@ -133,7 +136,7 @@ def break_routes(breaking: Breaking | None) -> list[Route]:
             raise invalid("send application/json")
         do, seconds = _wanted(await request.body() if _short(request) else b"")
         allowed().start(do, seconds)
-        return _json({"running": do}, 202)
+        return json_response({"running": do}, 202)
 
     return [Route("/api/break", show), Route("/api/break", start, methods=["POST"])]
 
@@ -159,7 +162,3 @@ def _wanted(body: bytes) -> tuple[str, float]:
 
 def _reason(err: bytes) -> str:
     return err.decode(errors="replace").strip().removeprefix("shop: ")[-_MAX_ERROR:]
-
-
-def _json(content: Any, status: int = 200) -> Response:
-    return Response(orjson.dumps(content), status, {"cache-control": "no-store"}, "application/json")

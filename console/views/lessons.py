@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from chassis.errors import Kind, ShopError, invalid
+from console.json_response import json_response
 
 _COMMAND = (sys.executable, "-m", "shop", "lesson")
 _TIMEOUT = 20.0
@@ -83,17 +84,13 @@ def lesson_routes(lessons: Lessons | None) -> list[Route]:
         return lessons
 
     async def listing(_: Request) -> Response:
-        return _json(await taught().all())
+        return json_response(await taught().all())
 
     async def check(request: Request) -> Response:
         # A page of another origin cannot send this type without a preflight (CORS).
         if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
             raise invalid("send application/json")
         await taught().check(request.path_params["number"])
-        return _json({"checking": True}, 202)
+        return json_response({"checking": True}, 202)
 
     return [Route("/api/lessons", listing), Route("/api/lessons/{number:int}/check", check, methods=["POST"])]
-
-
-def _json(content: Any, status: int = 200) -> Response:
-    return Response(orjson.dumps(content), status, {"cache-control": "no-store"}, "application/json")

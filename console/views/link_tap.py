@@ -14,6 +14,7 @@ from starlette.routing import Route
 from chassis.errors import Kind, ShopError, invalid, not_found
 from console.domain import NS_PER_S, Trace
 from console.hops import Hop, hops
+from console.json_response import json_response
 from console.store import TraceStore
 from console.wire.link_frames import Leg, chosen, frame_json, legs
 
@@ -87,14 +88,14 @@ def tap_routes(store: TraceStore, tap: LinkTap | None) -> list[Route]:
         hop = next((each for each in hops(trace.spans.values()) if each.id == wanted), None)
         if hop is None:
             raise not_found("hop", wanted)
-        return _json(await reading.frames(trace, hop))
+        return json_response(await reading.frames(trace, hop))
 
     async def watch(request: Request) -> Response:
         # A page of another origin cannot send this type without a preflight (CORS).
         if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
             raise invalid("send application/json")
         await allowed().watch()
-        return _json({"seconds": WATCHED_FOR})
+        return json_response({"seconds": WATCHED_FOR})
 
     return [
         Route("/api/traces/{trace_id}/link", show),
@@ -111,7 +112,3 @@ def _of(frames: list[dict[str, Any]], leg: Leg, trace: Trace, hop: Hop) -> tuple
 
 def _nothing(why: str) -> dict[str, Any]:
     return {"lab": why is not _NO_LAB, "why": why, "links": [], "watching": False, "matched": "", "frames": []}
-
-
-def _json(content: Any) -> Response:
-    return Response(orjson.dumps(content), 200, {"cache-control": "no-store"}, "application/json")

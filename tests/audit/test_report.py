@@ -31,7 +31,7 @@ GONE = promised(Reservation("o1", "shipped", {"42": 2}))
         (Stock("42", 100, 97, 1, 2, 98), True, "by its reservations 0 held and 2 shipped"),
         (Stock("42", 100, 97, 1, 2, 98), False, ""),
         (Stock("42", 100, 98, 0, 2, 100), True, "the ERP has 100, not 98"),
-        (Stock("42", 100, 98, 0, 2, None), True, "the ERP did not say"),
+        (Stock("42", 100, 98, 0, 2, None), True, "the ERP gave no figure"),
     ],
 )
 def test_all_stock_is_there_promised_or_gone(stock: Stock, words: str, *, settled_: bool) -> None:

@@ -117,7 +117,7 @@ async def test_two_traces_are_compared(console: httpx.AsyncClient) -> None:
     assert marks == {("same", "gateway"), ("missing", "orders"), ("extra", "mailer")}
     unknown = await console.post("/api/compare", json={"left": TRACE, "right": "no-such-order"})
     assert (unknown.status_code, unknown.json()["code"]) == (404, "NOT_FOUND")
-    for wrong in (b"{", b"[]", b'{"left": 1, "right": 2}'):
+    for wrong in (b"{", b"[]", b'{"left": 1, "right": 2}', b'{"left": "", "right": ""}'):
         assert (await console.post("/api/compare", content=wrong)).status_code == 422
 
 
