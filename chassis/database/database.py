@@ -44,7 +44,7 @@ _MAX_REASON = 500
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """A moment in UTC; SQLite forgets the zone, so it is given back here."""
+    """A moment in UTC; SQLite does not store the zone, so it is added here."""
 
     impl = DateTime(timezone=True)
     cache_ok = True

@@ -9,7 +9,7 @@ export const PROTOCOLS = {
   GraphQL: {
     name: "graphql",
     shape: "hexagon",
-    about: "GraphQL: the client says which fields of which objects it wants, in one request. It fits pages that show several things at once.",
+    about: "GraphQL: the client names the fields of the objects that it needs, in one request. It fits pages that show several things at once.",
   },
   MCP: {
     name: "mcp",

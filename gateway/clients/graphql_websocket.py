@@ -102,7 +102,7 @@ class GraphqlSocket:
                         protocols=scope["subprotocols"],
                         headers={**passed_on, "traceparent": current_traceparent()},
                         heartbeat=_HEARTBEAT,
-                        max_msg_size=0,  # what the server says is not ours to judge
+                        max_msg_size=0,  # the server's messages have its own limit
                     )
             except (aiohttp.ClientError, TimeoutError) as error:
                 raise unavailable(PEER) from error

@@ -1,4 +1,4 @@
-"""The documents by which a client learns how to sign in at /mcp (RFC 9728, RFC 8414)."""
+"""Metadata documents: how a client signs in at /mcp (RFC 9728, RFC 8414)."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ class Inventory:
         return await self._store.reservations_page(after, size)
 
     async def stock(self, after: str, size: int) -> tuple[list[Stock], Mapping[str, int]]:
-        """A page of figures, and what the ERP says of the same products (nothing while it does not answer)."""
+        """A page of figures, and the ERP's figures of the same products (none while it does not answer)."""
         page = await self._store.stock_page(after, size)
         levels: dict[str, int] = {}
         for begin in range(0, len(page), MAX_IDS):

@@ -65,5 +65,5 @@ def _read_settings() -> None:
     That asks abstract classes what is one of them. The first time each goes through all its subclasses, which are all
     over the memory, and remembers what it found: 2 MB of copied pages in each process that did so itself.
     """
-    with suppress(ValueError):  # what cannot be read, a process says itself
+    with suppress(ValueError):  # a process reports itself what it cannot read
         ProcessSettings()

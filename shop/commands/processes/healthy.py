@@ -32,7 +32,7 @@ _SERVING = b"\x08\x01"
 
 
 def healthy(name: str, env: Mapping[str, str]) -> bool:
-    """Whether the process says that it is ready. Raises `Refused` for a name that is not in the table."""
+    """Whether the process reports that it is ready. Raises `Refused` for a name that is not in the table."""
     (spec,) = select(TABLE, only=[name])
     # Where there are several (of the mail sink one speaks SMTP, of the console one gRPC), the one that has a URL.
     with_url = [port for port in spec.ports if any(name.endswith("_URL") for name in port.addresses)]

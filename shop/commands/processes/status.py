@@ -1,4 +1,4 @@
-"""`shop status`: what the supervisor says of its processes, checked against what is there."""
+"""`shop status`: the supervisor's state of its processes, checked against what is there."""
 
 from __future__ import annotations
 

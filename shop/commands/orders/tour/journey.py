@@ -21,7 +21,7 @@ from shop.urls import trust, url_of
 ORDER_TIMEOUT = 20.0
 TRACE_TIMEOUT = 10.0
 QUIET = 1.0
-# The console says every 15 s that it is still there.
+# The console sends a keep-alive every 15 s.
 FEED_TIMEOUT = 40.0
 _POLL = 0.1
 
