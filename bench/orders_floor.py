@@ -30,7 +30,7 @@ from aiosmtpd.smtp import SMTP
 from bench.orders_engines import Engine
 
 _ROUNDS = 400
-_AT_ONCE = 8
+_CONCURRENCY = 8
 _PAYLOAD = b"x" * 400
 _METHOD = "/bench.Echo/Say"
 _QUEUE = "floor"
@@ -51,7 +51,7 @@ async def floor_ms(engine: Engine, folder: Path) -> dict[str, float]:
         for name, do in (await _bare(stack, engine, ends, folder)).items():
             await do()  # the first one connects
             before = _spent(process) + await _servers(engine)
-            await asyncio.gather(*(_repeated(do, _ROUNDS // _AT_ONCE) for _ in range(_AT_ONCE)))
+            await asyncio.gather(*(_repeated(do, _ROUNDS // _CONCURRENCY) for _ in range(_CONCURRENCY)))
             found[name] = (_spent(process) + await _servers(engine) - before) * 1000 / _ROUNDS
         return found
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from chassis.errors import invalid
 
-_LONGEST = 512
+_MAX_LENGTH = 512
 _DEFAULT_SIZE = 20
 
 
@@ -21,7 +21,7 @@ def encode_cursor(*parts: str) -> str:
 def decode_cursor(cursor: str, *, parts: int) -> list[str]:
     """The values that a cursor holds. Raises INVALID_INPUT unless it is one of ours."""
     try:
-        if len(cursor) > _LONGEST:
+        if len(cursor) > _MAX_LENGTH:
             raise ValueError
         values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         if not isinstance(values, list) or len(values) != parts or not all(map(_could_be_ours, values)):

@@ -15,7 +15,7 @@ _SPAN_BYTES = 1_200
 # What a captured message costs beside its content.
 _CAPTURED_BYTES = 200
 # Ids of forgotten traces that are remembered, so that a request for one gets the reason why it is not there: 2 MB.
-_MOST_FORGOTTEN = 20_000
+_MAX_FORGOTTEN = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class TraceStore:
         for call in self._before_eviction:
             call(trace)
         self._forgotten[trace_id] = None
-        if len(self._forgotten) > _MOST_FORGOTTEN:
+        if len(self._forgotten) > _MAX_FORGOTTEN:
             self._forgotten.popitem(last=False)
         self._notify(trace_id)
         self._spans -= len(trace.spans)

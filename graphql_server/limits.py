@@ -31,7 +31,7 @@ from graphql import (
     is_abstract_type,
 )
 
-LARGEST_PAGE = 100
+MAX_PAGE = 100
 # Where counting ends: fragments that spread each other double with every line.
 _ENDLESS = 10**9
 
@@ -242,7 +242,7 @@ class _Scale:
         else:
             wanted = self._variables.get(value.name.value) if isinstance(value, VariableNode) else None
         # A variable that was left out, or is no number, is counted as the most that a page can have.
-        return min(max(int(wanted), 0), LARGEST_PAGE) if isinstance(wanted, int) else LARGEST_PAGE
+        return min(max(int(wanted), 0), MAX_PAGE) if isinstance(wanted, int) else MAX_PAGE
 
 
 def measure(

@@ -18,7 +18,7 @@ from typing import Any
 
 from chassis.errors import ShopError, invalid
 from chassis.pagination import decode_cursor, encode_cursor
-from graphql_server.limits import LARGEST_PAGE
+from graphql_server.limits import MAX_PAGE
 from graphql_server.loaders import Row
 
 # So many pages are searched for the row of a cursor.
@@ -86,7 +86,7 @@ async def connection(fetch: FetchPage, first: int, after: str | None) -> Row:
 async def _found(fetch: FetchPage, cursor: _Cursor) -> tuple[str, dict[str, Any], int]:
     """Position after a cursor's row: a page's start, the page, and the place in it."""
     start, at_its_end = cursor.start, False
-    page = begun = await fetch(start, LARGEST_PAGE)
+    page = begun = await fetch(start, MAX_PAGE)
     for _ in range(_FARTHEST):
         ids = [row["id"] for row in page["items"]]
         if cursor.row in ids:
@@ -102,7 +102,7 @@ async def _found(fetch: FetchPage, cursor: _Cursor) -> tuple[str, dict[str, Any]
             # The whole trail is gone as well, and with it, as far as can be known, what was before it.
             return cursor.start, begun, 0
         start = page["next_cursor"]
-        page = await fetch(start, LARGEST_PAGE)
+        page = await fetch(start, MAX_PAGE)
     raise invalid("cursor is out of range", after="start from the first page")
 
 

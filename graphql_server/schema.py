@@ -29,7 +29,7 @@ from strawberry.types.scalar import ScalarDefinition
 
 from chassis.clients.gateway import Gateway, is_identifier
 from chassis.errors import invalid, not_found
-from graphql_server.limits import LARGEST_PAGE
+from graphql_server.limits import MAX_PAGE
 from graphql_server.loaders import Loaders, Row
 from graphql_server.order_events import OrderEvents
 from graphql_server.relay_pagination import connection
@@ -87,8 +87,8 @@ Info = strawberry.Info[Context, None]
 def _page_size(argument: str, wanted: int | None) -> int:
     if wanted is None:
         return _DEFAULT_PAGE
-    if not 1 <= wanted <= LARGEST_PAGE:
-        raise invalid(f"{argument} must be 1 to {LARGEST_PAGE}", **{argument: f"must be 1 to {LARGEST_PAGE}"})
+    if not 1 <= wanted <= MAX_PAGE:
+        raise invalid(f"{argument} must be 1 to {MAX_PAGE}", **{argument: f"must be 1 to {MAX_PAGE}"})
     return wanted
 
 
@@ -291,11 +291,11 @@ class Query:
         first_day: Annotated[str | None, strawberry.argument(name="from", description="Such as 2026-01-01.")] = None,
         last_day: Annotated[str | None, strawberry.argument(name="to", description="Such as 2026-01-31.")] = None,
         by: SalesBy = SalesBy.day,
-        limit: First = LARGEST_PAGE,
+        limit: First = MAX_PAGE,
         cursor: After = None,
     ) -> Any:
         days = {"from": first_day or None, "to": last_day or None}
-        size = LARGEST_PAGE if limit is None else _limited(limit)
+        size = MAX_PAGE if limit is None else _limited(limit)
         return await info.context.gateway.get(
             "/v1/reports/sales", **days, by=by.value, limit=size, cursor=cursor or None
         )

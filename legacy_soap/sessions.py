@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from legacy_soap.documents import Refusal
 
-MOST = 1000
+MAX_SESSIONS = 1000
 
 
 class Sessions:
@@ -29,7 +29,7 @@ class Sessions:
             raise Refusal("ERR-002", "LOGIN REFUSED")
         session = secrets.token_hex(16).upper()
         with self._lock:
-            while len(self._ends) >= MOST:
+            while len(self._ends) >= MAX_SESSIONS:
                 del self._ends[next(iter(self._ends))]
             self._ends[session] = self._clock() + self._seconds
         return session, self._seconds

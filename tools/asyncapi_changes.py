@@ -10,7 +10,7 @@ from typing import Any
 
 Json = dict[str, Any]
 
-_DEEPEST = 8
+_MAX_DEPTH = 8
 
 
 def breaking_changes(old: Json, new: Json) -> list[str]:
@@ -65,7 +65,7 @@ def _sent_by_others(document: Json) -> set[str]:
 
 def _schema(where: str, was: Json, now: Json, both: tuple[Json, Json], *, sent: bool, depth: int = 0) -> Iterator[str]:
     was, now = _resolved(was, both[0]), _resolved(now, both[1])
-    if depth > _DEEPEST:
+    if depth > _MAX_DEPTH:
         return
     for word in ("type", "const", "format", "pattern"):
         if word in was and was[word] != now.get(word):

@@ -15,7 +15,7 @@ Json = dict[str, Any]
 _METHODS = ("get", "put", "post", "delete", "patch", "head", "options")
 _LOWER_BOUNDS = ("minLength", "minItems", "minimum", "exclusiveMinimum", "minProperties")
 _UPPER_BOUNDS = ("maxLength", "maxItems", "maximum", "exclusiveMaximum", "maxProperties")
-_DEEPEST = 12
+_MAX_DEPTH = 12
 
 
 class Way(Enum):
@@ -90,7 +90,7 @@ def _body(where: str, was: Json, now: Json, old: Json, new: Json) -> Iterator[st
 
 
 def _schema(where: str, was: Json, now: Json, way: Way, old: Json, new: Json, depth: int = 0) -> Iterator[str]:
-    if depth > _DEEPEST:
+    if depth > _MAX_DEPTH:
         return
     was, now = _resolved(was, old), _resolved(now, new)
     before, after = _types(was, old), _types(now, new)

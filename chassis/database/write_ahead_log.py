@@ -6,7 +6,7 @@ import sqlite3
 import time
 from typing import Any
 
-_PATIENCE = 5.0
+_TIMEOUT = 5.0
 _PAUSE = 0.001
 
 
@@ -17,7 +17,7 @@ def use_write_ahead_log(connection: Any) -> None:
     once, whatever their busy timeout, since two that wait for each other would wait for ever. So they try again, for
     at most 5 s.
     """
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _TIMEOUT
     while True:
         try:
             connection.cursor().execute("PRAGMA journal_mode = WAL")

@@ -29,13 +29,13 @@ _GATHER = 2.0
 # shop's are too many to be watched.
 _GATHER_LIVE = 0.1
 _GATHER_LIVE_BUSY = 0.5
-_MOST_LIVE = 10
+_MAX_LIVE = 10
 _TIMEOUT = 2.0
 # Spans and their bytes that wait while the collector is away; of more, the oldest are forgotten.
-_MOST = 4_096
-_MOST_BYTES = 8 << 20
+_MAX_WAITING = 4_096
+_MAX_WAITING_BYTES = 8 << 20
 # Open spans that are sent at once.
-_MOST_BEGUN = 256
+_MAX_BEGUN = 256
 # Bytes of one export: collectors refuse what is too large, ours what is over 4 MiB.
 _EXPORT_BYTES = 1 << 20
 
@@ -47,7 +47,7 @@ def gathering(live: bool, in_a_row: int) -> float:
     """Seconds for which spans are gathered, after so many exports in a row."""
     if not live:
         return _GATHER
-    return _GATHER_LIVE if in_a_row < _MOST_LIVE else _GATHER_LIVE_BUSY
+    return _GATHER_LIVE if in_a_row < _MAX_LIVE else _GATHER_LIVE_BUSY
 
 
 class OtlpSpans(SpanProcessor):
@@ -73,7 +73,7 @@ class OtlpSpans(SpanProcessor):
         self._thread.start()
 
     def on_start(self, span: SdkSpan, parent_context: Context | None = None) -> None:  # noqa: ARG002 - the SDK's
-        if self._begun is not None and len(self._begun) < _MOST_BEGUN:
+        if self._begun is not None and len(self._begun) < _MAX_BEGUN:
             self._begun[span.get_span_context().span_id] = span
             self._something.set()
 
@@ -141,7 +141,7 @@ class OtlpSpans(SpanProcessor):
 
     def _bound(self) -> None:
         """Forget the oldest of what is too much."""
-        while len(self._waiting) > _MOST or self._waiting_bytes > _MOST_BYTES:
+        while len(self._waiting) > _MAX_WAITING or self._waiting_bytes > _MAX_WAITING_BYTES:
             self._waiting_bytes -= len(self._waiting.popleft())
 
     def _send(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 from console.wire.http import body_decoded
 from console.wire.parts import CutOffError, Part, Reader, readable
 
-_LONGEST_VARINT = 10
+_MAX_VARINT = 10
 _NO_BYTES = -1
 
 
@@ -63,7 +63,7 @@ class _Record:
     def _varint(self, name: str, meaning: str) -> int:
         """A zigzag number in base 128, the lowest group first. Raises `CutOffError`."""
         raw = 0
-        for at, byte in enumerate(self.reader.rest[:_LONGEST_VARINT]):
+        for at, byte in enumerate(self.reader.rest[:_MAX_VARINT]):
             raw |= (byte & 0x7F) << 7 * at
             if not byte & 0x80:
                 value = raw >> 1 ^ -(raw & 1)

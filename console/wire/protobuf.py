@@ -28,7 +28,7 @@ STATUS: Descriptor = status_pb2.Status.DESCRIPTOR
 _DETAILS = error_details_pb2.DESCRIPTOR.package
 _PREFIX_BYTES = 5
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
-_DEEPEST = 20
+_MAX_DEPTH = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def _read_sized(
     reader: Reader, field: FieldDescriptor | None, name: str, sizes: tuple[int, int], path: str, depth: int
 ) -> None:
     head, length = sizes
-    if field is not None and field.message_type is not None and depth < _DEEPEST:
+    if field is not None and field.message_type is not None and depth < _MAX_DEPTH:
         reader.take(head, name, f"a message of {length} bytes")
         read_fields(reader, field.message_type, reader.at + length, path, depth + 1)
         return

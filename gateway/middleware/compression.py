@@ -15,7 +15,7 @@ from chassis.http.header_fields import weights
 from chassis.http.middleware import Application, Message, Receive, Scope, Send
 
 # Below, what is saved fits into the same packet.
-_SHORTEST = 1024
+_MIN_SIZE = 1024
 # Not files: their types are compressed already or theirs to say, and their ranges count plain bytes.
 _TYPES = (
     b"application/json",
@@ -122,7 +122,7 @@ class _Exchange:
     async def _begin(self, head: Message, message: Message) -> None:
         self._head = None
         headers = dict(head.get("headers", ()))
-        long_enough = len(message.get("body", b"")) >= _SHORTEST or message.get("more_body", False)
+        long_enough = len(message.get("body", b"")) >= _MIN_SIZE or message.get("more_body", False)
         if not (self._coding and long_enough and _varies(headers)):
             await self._send(head)
             await self._send(message)

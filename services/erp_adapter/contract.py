@@ -29,7 +29,7 @@ OPERATIONS = (
 )
 
 _SCHEMA = "{http://www.w3.org/2001/XMLSchema}"
-_DEEPEST = 8
+_MAX_DEPTH = 8
 
 
 def contract_of(binding: Any, wsdl: bytes) -> str:
@@ -63,7 +63,7 @@ def differences(expected: str, found: str) -> list[str]:
 
 def _type(described: Any, restrictions: Mapping[str, str], depth: int = 0) -> str:
     """`{Qty: string /[0-9]{9}/, OrderLine[1..999]: {…}}`, in the order in which the elements come."""
-    if depth > _DEEPEST:
+    if depth > _MAX_DEPTH:
         return "…"
     elements = getattr(described, "elements", None)
     if elements is None:

@@ -26,7 +26,7 @@ from shop.process_table import TABLE
 from shop.supervisor.environment import survey
 
 _PAUSE = 0.3
-_LOOKS_AT_MOST = 5
+_MAX_READINGS = 5
 
 
 def audit_command(env: Mapping[str, str], *, wait: float, as_json: bool) -> tuple[str, int]:
@@ -64,7 +64,7 @@ async def audit_running_shop(settings: Settings, *, wait: float) -> Report:
 
 async def _confirmed_look(settings: Settings) -> Report:
     report = await look(settings)
-    for _ in range(_LOOKS_AT_MOST - 1):
+    for _ in range(_MAX_READINGS - 1):
         if report.exit_code == 0:
             return report
         await asyncio.sleep(_PAUSE)

@@ -42,8 +42,8 @@ from shop.commands.processes.certs import COMMAND_LINE
 
 _PAGE = 500
 _USERS_BATCH_SIZE = 100
-_MESSAGES_AT_MOST = 50_000
-_LETTERS_AT_MOST = 10_000
+_MAX_MESSAGES = 50_000
+_MAX_DEAD_LETTERS = 10_000
 _TIMEOUT = 10.0
 
 
@@ -266,19 +266,19 @@ class _Reader:
 
     async def _messages(self, broker: Broker, queue: str) -> bool:
         """Spool a queue's messages; whether these are all."""
-        found = await broker.queued(queue, limit=_MESSAGES_AT_MOST)
+        found = await broker.queued(queue, limit=_MAX_MESSAGES)
         for each in found or ():
             message = Message(each.subject, queue, each.type, each.attempt, each.not_before)
             self._spool.add(each.subject, message)
-        return found is not None and len(found) < _MESSAGES_AT_MOST
+        return found is not None and len(found) < _MAX_MESSAGES
 
     async def _letters(self, broker: Broker, queue: str) -> None:
-        found = await broker.dead_letters(queue, limit=_LETTERS_AT_MOST)
+        found = await broker.dead_letters(queue, limit=_MAX_DEAD_LETTERS)
         for each in found:
             letter = parsing.letter(each)
             self._spool.add(letter.subject, letter)
-        if len(found) == _LETTERS_AT_MOST:
-            self.library.unread["dead letters"] = f"{queue} has more than {_LETTERS_AT_MOST}"
+        if len(found) == _MAX_DEAD_LETTERS:
+            self.library.unread["dead letters"] = f"{queue} has more than {_MAX_DEAD_LETTERS}"
 
     async def _pages(self, peer: str, method: str, request: Callable[..., Any]) -> AsyncIterator[Any]:
         """Every page of a listing."""

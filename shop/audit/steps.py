@@ -15,7 +15,7 @@ _COLLECTED, _FAILED, _COLLECTING = "succeeded", "failed", "processing"
 _NEWS = "payment_intent.succeeded"
 # A consumer settles a delivery within its timeout of 60 s, or delays it by at most 132 s; until then RabbitMQ may
 # show nothing of it.
-_HELD_AT_MOST = timedelta(seconds=200)
+_MAX_HELD = timedelta(seconds=200)
 # RabbitMQ's own counts are that old at most.
 _COUNTED_LATE = timedelta(seconds=30)
 
@@ -42,7 +42,7 @@ def queued(queues: Sequence[str], subject: str, since: datetime, traces: Traces,
         name, count = next(iter(visible.items()))
         return in_flight(f"one of {count} messages in {name}")
     uncounted = [name for name, queue in inexact.items() if not queue.counted]
-    if inexact and around.now - since <= (_HELD_AT_MOST if uncounted else _COUNTED_LATE):
+    if inexact and around.now - since <= (_MAX_HELD if uncounted else _COUNTED_LATE):
         return in_flight(f"a consumer of {next(iter(inexact))} holds its message of {since:%F %T}")
     if uncounted:
         return undecided(f"{uncounted[0]} is empty, but AMQP does not show what a consumer may hold for a retry")

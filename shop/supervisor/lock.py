@@ -11,7 +11,7 @@ from shop.errors import Refused
 
 _FILE = "up.lock"
 # Seconds that another command may have the lock, which looks whether a shop runs.
-_PATIENCE = 0.3
+_TIMEOUT = 0.3
 _POLL = 0.02
 
 
@@ -30,7 +30,7 @@ def hold(data_dir: Path) -> int:
             f"the data directory {data_dir} cannot be written ({error.strerror}); choose another with SHOP_DATA_DIR "
             "(in a container of docker compose there is nothing to start: `docker compose up` runs each process)"
         ) from error
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _TIMEOUT
     while not _locked(descriptor, fcntl.LOCK_EX):
         if time.monotonic() < deadline:
             time.sleep(_POLL)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 SHORTEST = 0.1
-LONGEST = 10.0
+MAX_DELAY = 10.0
 HEALTHY_AFTER = 10.0
 
 
@@ -14,4 +14,4 @@ def next_delay(previous: float, healthy_for: float) -> float:
     """
     if previous == 0 or healthy_for >= HEALTHY_AFTER:
         return SHORTEST
-    return min(previous * 2, LONGEST)
+    return min(previous * 2, MAX_DELAY)

@@ -13,7 +13,7 @@ import zeep
 from legacy_soap.bootstrap import Settings, running
 from legacy_soap.documents import DELIVERED, IN_TRANSIT, SHIPMENT_CREATED, Refusal
 from legacy_soap.erp import shipment_status
-from legacy_soap.sessions import MOST, Sessions
+from legacy_soap.sessions import MAX_SESSIONS, Sessions
 from legacy_soap.tables import VERSIONS
 from tests.legacy.conftest import Customer
 
@@ -205,7 +205,7 @@ def test_a_session_is_good_for_its_time() -> None:
     with pytest.raises(Refusal, match="ERR-001"):
         sessions.check(session)
     oldest, _ = sessions.open("SHOP", "shop")
-    for _ in range(MOST):
+    for _ in range(MAX_SESSIONS):
         newest, _ = sessions.open("SHOP", "shop")
     sessions.check(newest)
     with pytest.raises(Refusal, match="ERR-001"):

@@ -109,7 +109,7 @@ def test_a_busy_process_exports_less_often() -> None:
 
 async def test_collector_comes_later(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spans wait for a collector that is not there yet, the newest of them, in their order."""
-    monkeypatch.setattr(span_export, "_MOST", 3)
+    monkeypatch.setattr(span_export, "_MAX_WAITING", 3)
     collector = Collector()
     async with telemetry("orders", collector.url) as process:
         say(process, *"abcde")
@@ -120,7 +120,7 @@ async def test_collector_comes_later(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_large_spans_wait_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of spans that hold much, fewer wait, the newest; and they are sent in exports that a collector takes."""
-    monkeypatch.setattr(span_export, "_MOST_BYTES", 50_000)
+    monkeypatch.setattr(span_export, "_MAX_WAITING_BYTES", 50_000)
     monkeypatch.setattr(span_export, "_EXPORT_BYTES", 25_000)
     collector = Collector()
     async with telemetry("orders", collector.url) as process:

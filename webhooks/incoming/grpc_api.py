@@ -12,7 +12,7 @@ from protos.shop.webhooks.v1 import webhooks_pb2 as pb
 from protos.shop.webhooks.v1.webhooks_pb2_grpc import WebhookAdminServiceServicer
 from webhooks.incoming.domain import Selection, Webhook
 from webhooks.incoming.records import Records, WebhookRecord
-from webhooks.incoming.replays import MOST, Replays
+from webhooks.incoming.replays import MAX_REPLAYS, Replays
 
 POLICY = {"ListWebhooks": admin, "GetWebhook": admin, "ReplayWebhooks": admin, "ListWebhookRecords": admin}
 
@@ -23,7 +23,7 @@ class WebhookAdminApi(WebhookAdminServiceServicer):
         self._records = records
 
     async def ListWebhooks(self, request: pb.ListWebhooksRequest, context: Any) -> pb.ListWebhooksResponse:
-        size = page_size(request.page_size, most=MOST)
+        size = page_size(request.page_size, most=MAX_REPLAYS)
         page = await self._replays.page(_selection(request.selection), after=decode_place(request.cursor), size=size)
         return pb.ListWebhooksResponse(
             webhooks=[_message(webhook) for webhook in page.webhooks], next_cursor=encode_place(page.next)
@@ -52,7 +52,7 @@ class WebhookAdminApi(WebhookAdminServiceServicer):
     async def ListWebhookRecords(
         self, request: pb.ListWebhookRecordsRequest, context: Any
     ) -> pb.ListWebhookRecordsResponse:
-        size = page_size(request.page_size, most=MOST)
+        size = page_size(request.page_size, most=MAX_REPLAYS)
         page = await self._records.page(after=decode_place(request.cursor), size=size)
         return pb.ListWebhookRecordsResponse(
             records=[_record(record) for record in page.records],

@@ -15,7 +15,7 @@ from webhooks.incoming.ports import DeadLetters, WebhookStore
 
 log = logging.getLogger(__name__)
 
-MOST = 500
+MAX_REPLAYS = 500
 _MAX_REASON = 500
 
 
@@ -38,8 +38,8 @@ class Replays:
 
     async def replay(self, ids: Sequence[str], caller: Principal, reason: str) -> list[Webhook]:
         """Have these processed again, processed or not. Raises INVALID_INPUT, or NOT_FOUND for the first unknown."""
-        if not 0 < len(ids) <= MOST:
-            raise invalid(f"1 to {MOST} webhooks can be replayed at once", ids=f"must be 1 to {MOST}")
+        if not 0 < len(ids) <= MAX_REPLAYS:
+            raise invalid(f"1 to {MAX_REPLAYS} webhooks can be replayed at once", ids=f"must be 1 to {MAX_REPLAYS}")
         if len(reason) > _MAX_REASON or "\0" in reason:
             raise invalid("invalid reason", reason=f"must be a text of at most {_MAX_REASON} characters")
         for webhook_id in ids:
@@ -49,7 +49,7 @@ class Replays:
 
     async def replay_selected(self, selection: Selection, caller: Principal, reason: str) -> tuple[list[Webhook], bool]:
         """Have the newest 500 of a selection processed again; whether there are more of them."""
-        page = await self.page(selection, after=None, size=MOST)
+        page = await self.page(selection, after=None, size=MAX_REPLAYS)
         if not page.webhooks:
             return [], False
         replayed = await self.replay([webhook.id for webhook in page.webhooks], caller, reason)

@@ -12,7 +12,7 @@ from protos.shop.webhooks.v1.webhooks_pb2_grpc import WebhookEndpointServiceServ
 from webhooks.outgoing.domain import Attempt, Delivery, Endpoint
 from webhooks.outgoing.use_cases import Endpoints
 
-_MOST = 100
+_MAX_PAGE = 100
 
 
 def _user(principal: Principal) -> bool:
@@ -45,7 +45,7 @@ class WebhookEndpointApi(WebhookEndpointServiceServicer):
         return pb.CreateEndpointResponse(endpoint=_endpoint(endpoint), secret=endpoint.secret)
 
     async def ListEndpoints(self, request: pb.ListEndpointsRequest, context: Any) -> pb.ListEndpointsResponse:
-        size = page_size(request.page_size, most=_MOST)
+        size = page_size(request.page_size, most=_MAX_PAGE)
         found, further = await self._endpoints.page(current_principal(), after=decode_place(request.cursor), size=size)
         return pb.ListEndpointsResponse(endpoints=map(_endpoint, found), next_cursor=encode_place(further))
 
@@ -80,7 +80,7 @@ class WebhookEndpointApi(WebhookEndpointServiceServicer):
             request.endpoint_id,
             current_principal(),
             after=decode_place(request.cursor),
-            size=page_size(request.page_size, most=_MOST),
+            size=page_size(request.page_size, most=_MAX_PAGE),
         )
         return pb.ListDeliveriesResponse(deliveries=map(_delivery, found), next_cursor=encode_place(further))
 

@@ -18,7 +18,7 @@ NAME = "E2"
 COMMON_RATE, SHOP_COMMON_RATE = 100.0, 40.0
 SHARES = (0.2, 0.5, 0.8)
 # Callers at once when capacity is sought, and the connections that HTTP/1.1 has for it; the others have one.
-_AT_ONCE = 6
+_CONCURRENCY = 6
 # What the instrument itself costs: a call that does nothing, at the common rate.
 INSTRUMENT = Variant("nothing", "the instrument (a call that does nothing)", "", "http1")
 RATE_TITLES = {
@@ -86,7 +86,7 @@ async def _measure(bench: Bench, level: Level) -> None:
     for pair in (*level.pairs,) * bench.either(1, 3):
         async with opened(pair, "pool") as client:
             await client.ask("calls", ask=ask, count=bench.warm_up)
-            found = await client.ask("capacity", ask=ask, seconds=seconds, at_once=_AT_ONCE)
+            found = await client.ask("capacity", ask=ask, seconds=seconds, at_once=_CONCURRENCY)
         capacities[pair.variant.name] = max(found, capacities.get(pair.variant.name, 0.0))
     said = (f"{pair.variant.title} {capacities[pair.variant.name]:.0f}" for pair in level.pairs)
     bench.say(f"{NAME} {level.name}: calls a second: {', '.join(said)}")

@@ -14,7 +14,7 @@ from bench.compare.adapters.rows import READS
 from bench.compare.measure.open_loop import open_loop
 
 # In an open loop a call that takes longer has failed; others may take as long as a busy machine needs.
-_CALL_TIMEOUT, _PATIENCE = 10.0, 60.0
+_CALL_TIMEOUT, _SESSION_TIMEOUT = 10.0, 60.0
 
 
 def adapter(module: str) -> Adapter:
@@ -61,7 +61,7 @@ class Client:
         cpu = time.process_time()
         for _ in range(count):
             began = time.perf_counter()
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_SESSION_TIMEOUT):
                 answer = await call(ask)
             seconds.append(time.perf_counter() - began)
         return {"seconds": seconds, "cpu": time.process_time() - cpu, "answer": answer}
@@ -85,7 +85,7 @@ class Client:
                 done += 1
 
         began = time.perf_counter()
-        async with asyncio.timeout(seconds + _PATIENCE):
+        async with asyncio.timeout(seconds + _SESSION_TIMEOUT):
             await asyncio.gather(*(caller() for _ in range(at_once)))
         return done / (time.perf_counter() - began)
 
@@ -94,7 +94,7 @@ class Client:
         ends: list[float] = []
         answer: Rows = []
         began = time.perf_counter()
-        async with asyncio.timeout(_PATIENCE * len(asks)), self._adapter.connect(link) as call:
+        async with asyncio.timeout(_SESSION_TIMEOUT * len(asks)), self._adapter.connect(link) as call:
             for ask in asks:
                 answer += await call(ask)
                 ends.append(time.perf_counter() - began)

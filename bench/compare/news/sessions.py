@@ -17,7 +17,7 @@ from bench.compare.news.feed import FEED, Event
 MAX_FILES = 8_192
 _READY_TIMEOUT = 90.0
 # Watchers that connect at the same time.
-_AT_ONCE = 50
+_CONCURRENCY = 50
 
 
 def allow_files() -> None:
@@ -64,7 +64,7 @@ class Watchers:
 
     async def watch(self, link: Link, count: int) -> None:
         """Begin to watch; returns once all are connected."""
-        gate = asyncio.Semaphore(_AT_ONCE)
+        gate = asyncio.Semaphore(_CONCURRENCY)
 
         async def connected() -> None:
             async with gate:

@@ -51,13 +51,13 @@ _PREFIXES = re.compile(
     rb"|(?<=g)(?:hp|ho|ithub_pat)|(?<=x)ox[bp])"
 )
 _END_OF_TOKEN = re.compile(rb"[^\w+/=~.-]")
-_SHORTEST = 4
-_LONGEST_NAME = 200
+_MIN_LENGTH = 4
+_MAX_NAME = 200
 # The digit is looked for first, as the engine skips to it.
 _CARD = re.compile(rb"[2-6](?<![0-9A-Za-z].)(?:[ +-]?\d){12,18}(?![0-9A-Za-z])")
 _DIGIT = re.compile(rb"\d")
 # A card's number has 13 digits at least, with separators of one byte: without those it is a row of digits.
-_TO_ZEROS, _SEPARATORS, _FEWEST_DIGITS = bytes.maketrans(b"123456789", b"0" * 9), b" +-", b"0" * 13
+_TO_ZEROS, _SEPARATORS, _MIN_DIGITS = bytes.maketrans(b"123456789", b"0" * 9), b" +-", b"0" * 13
 
 _SCHEME = re.compile(rb"(?i)(?:bearer|basic|digest) ")
 _END_OF_WORD = re.compile(rb"[\s&;,\"'\\<>()\[\]{}]")
@@ -91,7 +91,7 @@ def _has_telltale(lower: bytes) -> bool:
 
 
 def _has_many_digits(text: bytes) -> bool:
-    return _FEWEST_DIGITS in text.translate(_TO_ZEROS, _SEPARATORS)
+    return _MIN_DIGITS in text.translate(_TO_ZEROS, _SEPARATORS)
 
 
 @functools.lru_cache(1024)
@@ -174,11 +174,11 @@ def _in_elements(text: bytes, hints: Sequence[int]) -> Iterator[Span]:
     """Content of XML elements with such names."""
     at = 0
     for hint in hints:
-        opening = text.rfind(b"<", max(at, hint - _LONGEST_NAME), hint)
+        opening = text.rfind(b"<", max(at, hint - _MAX_NAME), hint)
         if opening < 0:
             continue
         at = _find(text, b">", opening) + 1
-        name = text[opening + 1 : min(at, opening + _LONGEST_NAME)].split(None, 1)[:1]
+        name = text[opening + 1 : min(at, opening + _MAX_NAME)].split(None, 1)[:1]
         if name and not name[0].startswith(b"/") and _SECRET_NAME.search(name[0]):
             yield min(at, len(text)), _find(text, b"<", at)
 
@@ -190,7 +190,7 @@ def _tokens(text: bytes, lower: bytes) -> Iterator[Span]:
         while (begin := pattern.search(where, at)) is not None:
             end = _END_OF_TOKEN.search(text, begin.end())
             at = end.start() if end else len(text)
-            if at - begin.end() >= _SHORTEST:
+            if at - begin.end() >= _MIN_LENGTH:
                 yield begin.start() if included else begin.end(), at
 
 

@@ -14,7 +14,7 @@ from shop.sign_in import CUSTOMER, password_of
 from shop.urls import trust, url_of
 
 # Seconds. An access token lives 15 minutes unless SHOP_TOKEN_LIFETIME says otherwise.
-_LONGEST = 300.0
+_MAX_INTERVAL = 300.0
 
 
 def mcp(
@@ -61,4 +61,4 @@ class _Tokens:
         """Sign in. Raises `Refused`."""
         with Gateway(url_of("gateway", os.environ), trust=trust(os.environ)) as gateway:
             self._token, lifetime = gateway.sign_in_for(self._email, self._password)
-        self._renew_at = time.monotonic() + min(_LONGEST, lifetime / 2)
+        self._renew_at = time.monotonic() + min(_MAX_INTERVAL, lifetime / 2)

@@ -12,7 +12,7 @@ from typing import Final
 
 _PROTOCOL: Final = b"AMQP"
 # Type, channel (2) and size (4); after the content, which may be empty, comes one octet.
-_HEAD, _SHORTEST = 7, 8
+_HEAD, _MIN_FRAME = 7, 8
 _METHOD_FRAME: Final = b"\x01"
 # A method's class and number.
 _BASIC_PUBLISH: Final = b"\x00\x3c\x00\x28"
@@ -63,13 +63,13 @@ class Frames:
 
     def _take(self, chunk: bytes, position: int) -> int:
         """Follow some bytes from a position on: of a frame's beginning, or of its rest; returns how many."""
-        wanted = self._left or _SHORTEST - len(self._head)
+        wanted = self._left or _MIN_FRAME - len(self._head)
         taken = chunk[position : position + wanted]
         if self._left:
             self._left -= len(taken)
             return len(taken)
         self._head += taken
-        if len(self._head) == _SHORTEST:
+        if len(self._head) == _MIN_FRAME:
             # The protocol's header, with which a connection begins, is as long as the shortest frame.
             size = 0 if self._head[:4] == _PROTOCOL else int.from_bytes(self._head[3:_HEAD], "big")
             self._head, self._left = b"", size

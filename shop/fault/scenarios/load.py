@@ -30,7 +30,7 @@ _PAUSE = (0.1, 0.5)
 _MAX_PAUSE = 5.0
 _POLL = 0.4
 _IDS_AT_ONCE = 50
-_MAX_AT_ONCE = 300
+_MAX_CONCURRENT = 300
 _PRODUCTS = range(1, 21)
 TERMINAL = frozenset({"shipped", "rejected", "cancelled"})
 _AGAIN = (0, 429, 500, 502, 503, 504)
@@ -168,7 +168,7 @@ class Customer:
             due += self._draw.expovariate(rate)
             with suppress(TimeoutError):
                 await asyncio.wait_for(over.wait(), max(0.0, due - time.monotonic()))
-            if not over.is_set() and len(self._tasks) < _MAX_AT_ONCE:
+            if not over.is_set() and len(self._tasks) < _MAX_CONCURRENT:
                 task = asyncio.ensure_future(act(due))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
