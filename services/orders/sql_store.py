@@ -123,7 +123,7 @@ class SqlOrderStore:
     async def page(self, user_id: str, *, before: tuple[datetime, str] | None, size: int) -> list[Order]:
         statement = select(orders).where(orders.c.user_id == user_id).order_by(*_NEWEST_FIRST).limit(size)
         if before is not None:
-            statement = statement.where(_place_in_line() < _moment(before))
+            statement = statement.where(_sort_key() < _key_of(before))
         return [_order(row) for row in await self._rows(statement)]
 
     async def newest_of(self, user_ids: Sequence[str], *, each: int) -> list[Order]:
@@ -155,7 +155,7 @@ class SqlOrderStore:
     async def records(self, *, after: tuple[datetime, str] | None, size: int) -> list[Record]:
         statement = select(orders).order_by(orders.c.placed_at, orders.c.id).limit(size)
         if after is not None:
-            statement = statement.where(_place_in_line() > _moment(after))
+            statement = statement.where(_sort_key() > _key_of(after))
         async with self._database.reading() as connection:
             rows = (await connection.execute(statement)).all()
             of_these = select(outbox).where(outbox.c.subject.in_([row.id for row in rows])).order_by(outbox.c.position)
@@ -192,12 +192,12 @@ class SqlOrderStore:
         return await self._database.read(lambda connection: connection.execute(statement).all())
 
 
-def _place_in_line() -> Any:
+def _sort_key() -> Any:
     return tuple_(orders.c.placed_at, orders.c.id)
 
 
-def _moment(at: tuple[datetime, str]) -> Any:
-    return tuple_(*at, types=[UtcTime, Text])
+def _key_of(place: tuple[datetime, str]) -> Any:
+    return tuple_(*place, types=[UtcTime, Text])
 
 
 def _event(order: Order, happened: OrderEvent, sequence: int, time: datetime) -> Event:

@@ -140,7 +140,7 @@ class SqlWebhookStore:
         newest_first = (webhooks.c.received_at.desc(), webhooks.c.id.desc())
         statement = select(*_SUMMARY).where(*_conditions(selection)).order_by(*newest_first).limit(size + 1)
         if after is not None:
-            statement = statement.where(_place() < _moment(after))
+            statement = statement.where(_sort_key() < _key_of(after))
         async with self._database.reading() as connection:
             found = [_summary(row) for row in await connection.execute(statement)]
         last = found[size - 1] if len(found) > size else None
@@ -154,7 +154,7 @@ class SqlWebhookStore:
         newest_first = (webhooks.c.received_at.desc(), webhooks.c.id.desc())
         statement = select(*_SUMMARY, body).order_by(*newest_first).limit(size)
         if after is not None:
-            statement = statement.where(_place() < _moment(after))
+            statement = statement.where(_sort_key() < _key_of(after))
         async with self._database.reading() as connection:
             rows = (await connection.execute(statement)).all()
         return [(replace(_summary(row), body=row.recorded_body or b""), row.published_at is not None) for row in rows]
@@ -173,12 +173,12 @@ class SqlWebhookStore:
         return await self._database.write(lambda rows: _forget(rows, before, limit))
 
 
-def _place() -> Any:
+def _sort_key() -> Any:
     return tuple_(webhooks.c.received_at, webhooks.c.id)
 
 
-def _moment(at: tuple[datetime, str]) -> Any:
-    return tuple_(literal(at[0], UtcTime), literal(at[1], Text))
+def _key_of(place: tuple[datetime, str]) -> Any:
+    return tuple_(literal(place[0], UtcTime), literal(place[1], Text))
 
 
 def _replay(connection: Connection, webhook_ids: Sequence[str], audit: Mapping[str, object]) -> list[Webhook]:
