@@ -33,13 +33,10 @@ def headers(event: Event, *, prefix: str = PREFIX) -> dict[str, str]:
     return {prefix + name: value for name, value in attributes(event).items()}
 
 
-def event(headers: Mapping[str, object], data: bytes, *, prefix: str = PREFIX) -> Event:
-    """The event in a message; headers that are not CloudEvents' are passed over. Raises `InvalidEvent`.
-
-    `prefix`: `PREFIX` or `KAFKA`.
-    """
-    begin = len(prefix)
-    return event_of({name[begin:]: value for name, value in headers.items() if name.startswith(prefix)}, data)
+def event(headers: Mapping[str, object], data: bytes) -> Event:
+    """The event in an AMQP message; headers that are not CloudEvents' are passed over. Raises `InvalidEvent`."""
+    begin = len(PREFIX)
+    return event_of({name[begin:]: value for name, value in headers.items() if name.startswith(PREFIX)}, data)
 
 
 def attributes(event: Event) -> dict[str, str]:

@@ -42,11 +42,16 @@ def message_headers(event: Event) -> Headers:
 
 def event_of(record: ConsumerRecord[bytes, bytes]) -> Event:
     """The event in a record. Raises `InvalidEvent`."""
+    begin = len(cloudevents.KAFKA)
     try:
-        headers = {name: value.decode() for name, value in record.headers if value is not None}
+        attributes = {
+            name[begin:]: value.decode()
+            for name, value in record.headers
+            if value is not None and name.startswith(cloudevents.KAFKA)
+        }
     except UnicodeDecodeError as error:
         raise cloudevents.InvalidEvent("a header is not UTF-8") from error
-    return cloudevents.event(headers, record.value or b"", prefix=cloudevents.KAFKA)
+    return cloudevents.event_of(attributes, record.value or b"")
 
 
 def captured(record: Record) -> Message:
