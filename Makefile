@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: picture up tour test check setup setup-dev lock clean bench-start bench-webhooks bench-realtime bench-events autobahn bench-internal bench-edge bench-orders
+.PHONY: picture up tour test check setup setup-dev lock clean bench-start bench-webhooks bench-realtime bench-events autobahn bench-internal bench-edge bench-orders bench-peers
 
 up: setup ## start the shop on the embedded default
 	@exec $(BIN)/shop up
@@ -76,6 +76,9 @@ build/autobahn:
 bench-edge: setup-dev ## what the gateway's and GraphQL's policies cost, each beside a floor without any
 	@$(BIN)/python -m bench.edge; edge=$$?; $(BIN)/python -m bench.edge_recording || edge=$$?; \
 	$(BIN)/python -m bench.graphql && exit $$edge
+
+bench-peers: setup-dev ## GraphQL, the edge and the fan-out beside Node's best (Apollo, Mercurius, Fastify, ws); needs Node 22
+	@$(BIN)/python -m bench.peers $(ARGS)
 
 bench-internal: setup-dev ## interceptors, streams, the ERP's adapter and reservations, each beside its floor
 	@$(BIN)/python -m bench.internal

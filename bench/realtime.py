@@ -13,9 +13,7 @@ import argparse
 import json
 import os
 import resource
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,7 +24,7 @@ from pathlib import Path
 
 from bench.realtime_crowd import Crowd, crowd, event_stream, silence, websocket
 from bench.realtime_roles import an_event
-from bench.roles import Role, role
+from bench.roles import Role, free_port, role, serving
 from chassis.broker.event_log import LogEntry, Position
 from services.notifier.transports.frames import Frame, Notice
 
@@ -114,7 +112,7 @@ def _contenders(stack: ExitStack, folder: Path, users_port: str, token: str, cou
     bare = stack.enter_context(crowd(count, int(floor.receive()), silence))
     found = {"floor": Contender(bare, floor.pid, floor, lambda _: len(frame))}
     for name, greet, size in (
-        ("websocket", websocket(token), lambda position: len(_frame(position).websocket)),
+        ("websocket", websocket(token), event_size),
         ("sse", event_stream(token), lambda position: len(_frame(position).event_stream_chunk)),
     ):
         port, pid = stack.enter_context(notifier(folder / name, users_port))
@@ -182,8 +180,6 @@ def notifier(folder: Path, users_port: str, **settings: str) -> Iterator[tuple[i
     """A real notifier, on an embedded broker of its own unless the settings say otherwise; its port and process id."""
     folder.mkdir(exist_ok=True)
     port = free_port()
-    ready, write = os.pipe()
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("SHOP_")}
     own = {
         "SHOP_DATA_DIR": str(folder),
         "SHOP_OTLP_URL": "",
@@ -192,26 +188,14 @@ def notifier(folder: Path, users_port: str, **settings: str) -> Iterator[tuple[i
         "SHOP_USERS_ADDRESS": f"127.0.0.1:{users_port}",
         # No client here answers pings, nor counts them as events.
         "SHOP_NOTIFIER_HEARTBEAT": "3600",
-        "SHOP_READY_FD": str(write),
     }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "services.notifier"], env={**inherited, **own, **settings}, pass_fds=(write,)
-    )
-    os.close(write)
-    try:
-        if os.read(ready, 1) != b"\n":
-            raise RuntimeError("the notifier did not start")
+    with serving([sys.executable, "-m", "services.notifier"], {**own, **settings}) as process:
         yield port, process.pid
-    finally:
-        os.close(ready)
-        process.kill()
-        process.wait()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def event_size(position: int) -> int:
+    """Bytes of the frame of the event at a position."""
+    return len(_frame(position).websocket)
 
 
 def _frame(position: int) -> Frame:

@@ -46,6 +46,10 @@ class Crowd:
                 raise TimeoutError(f"{len(left) - len(moments)} connections still wait")
         return moments
 
+    def contents(self, size: int) -> set[bytes]:
+        """What the next so many bytes are: one content when all connections receive the same."""
+        return {_read(each, size) for each in self._sockets.values()}
+
     def close(self) -> None:
         self._epoll.close()
         for each in self._sockets.values():
@@ -113,3 +117,13 @@ def _read_until(connection: socket.socket, end: bytes) -> None:
         if not part:
             raise RuntimeError(f"closed after {received!r}")
         received += part
+
+
+def _read(connection: socket.socket, size: int) -> bytes:
+    received = b""
+    while len(received) < size:
+        part = connection.recv(size - len(received))
+        if not part:
+            raise RuntimeError(f"closed after {received!r}")
+        received += part
+    return received

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 
 class Role:
@@ -40,6 +43,48 @@ def role(module: str, *arguments: str) -> Iterator[Role]:
     finally:
         process.terminate()
         process.communicate()
+
+
+@contextmanager
+def serving(
+    command: Sequence[str], settings: Mapping[str, str], output: Path | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """A server that writes a line to the descriptor SHOP_READY_FD once it serves; killed with the block.
+
+    `settings` are added to the environment, which is without any `SHOP_…` of ours; what the server writes goes to
+    `output`, or where ours goes.
+    """
+    ready, write = os.pipe()
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("SHOP_")}
+    environment = {**inherited, **settings, "SHOP_READY_FD": str(write)}
+    with (output or Path(os.devnull)).open("w") as file:
+        written = file if output else None
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            pass_fds=(write,),
+            stdin=subprocess.PIPE,
+            stdout=written,
+            stderr=written,
+            text=True,
+        )
+    os.close(write)
+    try:
+        if os.read(ready, 1) != b"\n":
+            said = output.read_text()[-2_000:] if output else ""
+            raise RuntimeError(f"{' '.join(command)[:200]} did not start\n{said}")
+        yield process
+    finally:
+        os.close(ready)
+        process.kill()
+        process.communicate()
+
+
+def free_port() -> int:
+    """A port on which nothing listens now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 async def commands() -> AsyncIterator[list[str]]:

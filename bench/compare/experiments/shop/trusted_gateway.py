@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import socket
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import aiohttp
 
 from bench.compare.adapters.schemas.graphql import DOCUMENT, DOCUMENT_ID
 from bench.compare.bench import Bench
+from bench.roles import free_port
 
 TRUSTED_GATEWAY = "trusted gateway"
 _TIMEOUT = 60.0
@@ -59,9 +59,3 @@ async def _ready(session: aiohttp.ClientSession, port: int) -> None:
                     if answer.status == 200:
                         return
             await asyncio.sleep(_POLL)
-
-
-def free_port() -> int:
-    """A port on which nothing listens now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
