@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
+
+from bench.roles import cpu_seconds
 
 RESULTS = Path(__file__).parent / "results"
 PRODUCT = "/v1/products/42"
@@ -48,8 +49,7 @@ class Process:
 
     def cpu(self) -> float:
         """Seconds of processor time so far."""
-        times = psutil.Process(self.process.pid).cpu_times()
-        return float(times.user + times.system)
+        return cpu_seconds(self.process.pid)
 
 
 @dataclass

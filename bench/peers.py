@@ -28,7 +28,7 @@ from bench.peers_servers import Servers, fans, graphql, reads
 from bench.realtime import Contender as Fan
 
 RESULTS = Path(__file__).parent / "results"
-_WARM_UPS = 2
+_WARM_UPS = 3
 # Single events in a turn of the fan-out, for the latency, which is not compared.
 _SINGLES = 2
 # Less would be behind.

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from bench.realtime_crowd import Crowd, crowd, event_stream, silence, websocket
 from bench.realtime_roles import an_event
-from bench.roles import Role, free_port, role, serving
+from bench.roles import Role, cpu_seconds, free_port, role, serving
 from chassis.broker.event_log import LogEntry, Position
 from services.notifier.transports.frames import Frame, Notice
 
@@ -62,11 +62,11 @@ class Contender:
 
     def turn(self, events: int, singles: int) -> None:
         """Events in a row for the rate, then some one by one for the latency from publish to receipt."""
-        cpu = _cpu_seconds(self.pid)
+        cpu = cpu_seconds(self.pid)
         began, moments = self.deliver(events)
         deliveries = events * len(self.crowd)
         self.rates.append(deliveries / (max(moments) - began))
-        self.cpu_us.append((_cpu_seconds(self.pid) - cpu) / deliveries * 1e6)
+        self.cpu_us.append((cpu_seconds(self.pid) - cpu) / deliveries * 1e6)
         latencies: list[float] = []
         for _ in range(singles):
             time.sleep(_PAUSE)
@@ -204,12 +204,6 @@ def _frame(position: int) -> Frame:
 
 def _ratio(ours: list[float], theirs: list[float]) -> float:
     return statistics.median(one / other for one, other in zip(ours, theirs, strict=True))
-
-
-def _cpu_seconds(pid: int) -> float:
-    """What a process has used so far, in user and kernel mode."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _pss_kib(pid: int) -> int:

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -78,6 +79,12 @@ def serving(
         os.close(ready)
         process.kill()
         process.communicate()
+
+
+def cpu_seconds(pid: int) -> float:
+    """What all threads of a process have used so far, in user and kernel mode, to the nanosecond."""
+    # The process's own clock, as clock_getcpuclockid(3) names it: /proc counts in hundredths of a second.
+    return time.clock_gettime((~pid << 3) | 2)
 
 
 def free_port() -> int:

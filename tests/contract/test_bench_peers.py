@@ -29,7 +29,7 @@ def test_all_servers_answer_the_same_and_each_peer_has_its_row(
     node()
     installed(peers_servers.NODE)
     monkeypatch.setattr(peers, "RESULTS", tmp_path)
-    amounts = ["--rounds", "1", "--seconds", "0.1", "--connections", "5", "--events", "2"]
+    amounts = ["--rounds", "1", "--seconds", "0.1", "--connections", "5", "--events", "5"]
     monkeypatch.setattr(sys, "argv", ["bench.peers", *amounts])
     code = peers.main()
     found: list[dict[str, Any]] = json.loads((tmp_path / "peers.json").read_text())["rows"]
