@@ -67,7 +67,7 @@ class Servers:
 
 def graphql(servers: Servers) -> list[Contender]:
     """The articles' query from one stand-in for the gateway, ours first."""
-    port = servers.stack.enter_context(role("bench.graphql_roles", "gateway", "")).hear()
+    port = servers.stack.enter_context(role("bench.graphql_roles", "gateway", "")).receive()
     upstream = f"http://127.0.0.1:{port}"
     ours = servers.ours("graphql_server", "graphql", SHOP_GATEWAY_URL=upstream)
     processes = [ours]
@@ -127,7 +127,7 @@ def reads(servers: Servers) -> list[Contender]:
 
 def fans(servers: Servers, connections: int) -> list[Fan]:
     """One crowd each at the notifier and at `ws`, ours first; the frames of both are equal, byte for byte."""
-    users_port, token = servers.stack.enter_context(role(REALTIME_ROLES, "identity")).hear().split()
+    users_port, token = servers.stack.enter_context(role(REALTIME_ROLES, "identity")).receive().split()
     folder = servers.folder / "notifier"
     port, pid = servers.stack.enter_context(
         notifier(
@@ -135,7 +135,7 @@ def fans(servers: Servers, connections: int) -> list[Fan]:
         )
     )
     publisher = servers.stack.enter_context(role(REALTIME_ROLES, "publisher", f"embedded:{folder / 'broker.sqlite'}"))
-    publisher.hear()
+    publisher.receive()
     ws = servers.peer("ws", "fanout.js")
     found = []
     for at, process, trigger in ((port, pid, publisher), (ws.port, ws.process.pid, EventLines(ws.process))):
@@ -152,13 +152,13 @@ class EventLines(Role):
         super().__init__(process)
         self._began = 0.0
 
-    def tell(self, *words: object) -> None:
+    def send(self, *words: object) -> None:
         """Publish so many events."""
         lines = "\n".join(_line(an_event(number)) for number in range(int(str(words[0]))))
         self._began = time.monotonic()
-        super().tell(lines)
+        super().send(lines)
 
-    def hear(self) -> str:
+    def receive(self) -> str:
         """When that began."""
         return str(self._began)
 
@@ -186,8 +186,8 @@ def _check_frames(*fans: Fan) -> None:
     found = set()
     for fan in fans:
         fan.position += 1
-        fan.trigger.tell(1)
+        fan.trigger.send(1)
         found |= fan.crowd.contents(event_size(1))
-        fan.trigger.hear()
+        fan.trigger.receive()
     if len(found) != 1:
         raise RuntimeError(f"the two do not send the same: {found}")
