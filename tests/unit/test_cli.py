@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -115,3 +116,21 @@ def test_command_that_looks_leaves_nothing(tmp_path: Path, command: str) -> None
         [sys.executable, "-m", "shop", *command.split()], env=env, capture_output=True, timeout=60, check=False
     )
     assert not (tmp_path / "none").exists()
+
+
+def test_ctrl_c_while_the_command_is_imported_leaves_no_traceback() -> None:
+    """The program ends at once and says nothing of its imports; its exit status is that of SIGINT."""
+    code = """
+import os, runpy, signal, sys
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+sys.argv = ["shop", "status"]
+runpy.run_module("shop", run_name="__main__")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
