@@ -24,7 +24,7 @@ RUN rm -rf pip pip-* setuptools setuptools-* pkg_resources _distutils_hack distu
  && find . -depth \( -name '*.c' -o -name '*.h' -o -name '*.pyx' -o -name '*.pyi' -o -path '*/tests/*' \) -delete \
  && /opt/shop/bin/python -W ignore -m compileall -q . \
  && echo /app >shop.pth \
- && printf '#!/opt/shop/bin/python\nfrom shop.cli import main\n\nmain()\n' >/opt/shop/bin/shop \
+ && printf '#!/opt/shop/bin/python\nfrom shop.__main__ import main\n\nmain()\n' >/opt/shop/bin/shop \
  && chmod +x /opt/shop/bin/shop
 
 # The base without its installers and manuals. Removed in a layer of its own they would still be there below it,
