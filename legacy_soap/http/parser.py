@@ -66,6 +66,9 @@ class StrictParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no 
         if b"transfer-encoding" in names and (b"content-length" in names or version is None or version[2] == b"0"):
             self._refuse(HTTPStatus.BAD_REQUEST, "Transfer-Encoding must come without Content-Length, in HTTP/1.1")
         super().parse_header(header_plus)
+        if not (self.chunked or self.content_length):
+            # waitress would go on waiting for a body that never comes (RFC 9110, section 10.1.1: the wish is ignored).
+            self.expect_continue = False
         # waitress finds "close" only where it stands alone.
         if "close" in (option.strip().lower() for option in self.headers.get("CONNECTION", "").split(",")):
             self.headers["CONNECTION"] = "close"

@@ -108,8 +108,23 @@ def test_where_logs_are_json_every_line_is(tmp_path: Path) -> None:
 def test_an_uncaught_error_is_json_too(tmp_path: Path) -> None:
     """What ends the process is logged in the format of all its lines."""
     (port,) = free_ports(1)
-    process, said = start(tmp_path, port, SHOP_LOG_FORMAT="json", SHOP_LEGACY_SOAP_FAULTS='{"delay_ms": -1}')
+    (tmp_path / "legacy_soap.sqlite").mkdir()
+    process, said = start(tmp_path, port, SHOP_LOG_FORMAT="json")
     output, _ = process.communicate(timeout=20)
     assert (said, process.returncode) == (b"", 1)
     (line,) = [json.loads(line) for line in output.splitlines()]
-    assert (line["level"], line["exception"].splitlines()[-1][:10]) == ("critical", "ValueError")
+    assert (line["level"], "OperationalError" in line["exception"].splitlines()[-1]) == ("critical", True)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("SHOP_LEGACY_SOAP_FAULTS", '{"delay_ms": -1}'), ("SHOP_LEGACY_SOAP_SESSION_SECONDS", "-1")]
+)
+def test_a_wrong_setting_is_named_in_one_line(tmp_path: Path, setting: str, value: str) -> None:
+    """Without a traceback, and with the exit code that says that another start would be in vain."""
+    (port,) = free_ports(1)
+    process, said = start(tmp_path, port, SHOP_LOG_FORMAT="json", **{setting: value})
+    output, _ = process.communicate(timeout=20)
+    assert (said, process.returncode) == (b"", 2)
+    (line,) = [json.loads(line) for line in output.splitlines()]
+    assert (line["level"], "exception" in line) == ("critical", False)
+    assert line["message"].startswith(f"{setting} is wrong")

@@ -60,6 +60,8 @@ async def _read_all(reader: asyncio.StreamReader) -> list[Answer]:
         except ConnectionError:
             # A server that closes on what it has not read: its answers have come before that.
             return found
+        if head.startswith(b"HTTP/1.1 100 "):
+            continue  # an interim answer: the final one follows
         found.append(await _read(reader, head))
 
 
