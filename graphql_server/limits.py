@@ -13,6 +13,7 @@ from graphql import (
     DirectiveNode,
     DocumentNode,
     FieldNode,
+    FloatValueNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLEnumType,
@@ -42,7 +43,8 @@ class Limits:
 
     Introspection (`__schema`, `__type`) is nested deeper and costs only this process: that has
     limits of its own, which leave room for the tools' standard query (15 levels, a cost of 22,000: 25 ms).
-    `operations`, `directives` and `repeats` of a field are those of a whole document, counted before it is validated.
+    `operations`, `directives`, `repeats` of a field and `digits` of a number are those of a whole document, counted
+    before it is validated.
     """
 
     tokens: int = 1_000
@@ -54,6 +56,7 @@ class Limits:
     operations: int = 20
     directives: int = 50
     repeats: int = 100
+    digits: int = 400
 
     def check(self, measure: Measure) -> None:
         """Raise a `GraphQLError` with a code of its own for the first limit that an operation passes."""
@@ -78,6 +81,8 @@ class Limits:
         _check("TOO_MANY_OPERATIONS", "the document has {} operations", counted.operations, self.operations)
         _check("TOO_MANY_DIRECTIVES", "the document has {} directives", counted.directives, self.directives)
         _check("TOO_MANY_ALIASES", "the document has {} aliases", counted.aliases, self.aliases)
+        # Python makes no integer of 4,300 digits, and validation would end in that.
+        _check("QUERY_TOO_COMPLEX", "the document has a number of {} characters", counted.digits, self.digits)
         name, times = max(counted.names.items(), key=lambda item: item[1], default=("", 0))
         _check("QUERY_TOO_COMPLEX", f"the document has {name} {{}} times", times, self.repeats)
 
@@ -96,6 +101,8 @@ class _Counted:
     operations: int = 0
     directives: int = 0
     aliases: int = 0
+    # Of the longest number.
+    digits: int = 0
     # A field's name in the answer -> how often it is written.
     names: Counter[str] = field(default_factory=Counter)
 
@@ -108,6 +115,8 @@ class _Counted:
                     self.operations += 1
                 case DirectiveNode():
                     self.directives += 1
+                case IntValueNode() | FloatValueNode():
+                    self.digits = max(self.digits, len(node.value))
                 case FieldNode():
                     self.aliases += node.alias is not None
                     self.names[(node.alias or node.name).value] += 1

@@ -105,9 +105,11 @@ class SocketAdapter(ASGIWebSocketAdapter):
         """The next message's text. Raises `TimeoutError` once the connection is closed."""
         async with asyncio.timeout(None) as reading:
             self._reading = reading
-            text = await self.ws.receive_text()
-            self._reading = None
-        return text
+            try:
+                return await self.ws.receive_text()
+            finally:
+                # A `close` that follows must not end what is over, such as the reading of a binary message.
+                self._reading = None
 
     async def send_json(self, message: Mapping[str, object]) -> None:
         """Raises `Closed` for a client that takes nothing in time."""
