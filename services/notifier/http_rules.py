@@ -195,5 +195,9 @@ class _Connection(web.RequestHandler):
             return refused_response(_TOO_MANY_LINES)
         if isinstance(exc, HttpProcessingError):
             return refused_response(NOT_HTTP)
-        super().handle_error(request, status, exc, message)
+        if isinstance(exc, ConnectionError):
+            # The client has gone before its answer: no fault of ours, and nothing to tell anybody.
+            log.debug("client disconnected", extra={"reason": str(exc)})
+        else:
+            super().handle_error(request, status, exc, message)
         return problem_response(ShopError("INTERNAL", "internal error", Kind.INTERNAL))
