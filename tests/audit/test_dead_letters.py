@@ -51,7 +51,7 @@ async def _buried_embedded(quiet: Quiet, events: tuple[Event, ...]) -> AsyncIter
     async with changing(quiet.shop, "broker") as connection:
         for position, event in enumerate(events, start=first):
             row = {"queue": QUEUE, "position": position, "id": event.id, "data": event.data}
-            row["attributes"] = json.dumps(cloudevents.headers(event))
+            row["attributes"] = json.dumps(cloudevents.attributes(event))
             await connection.execute(sql(f"INSERT INTO dead ({columns}) VALUES ({values})"), row)  # noqa: S608
     try:
         yield

@@ -114,7 +114,7 @@ def _upgrade(connection: sqlite3.Connection) -> None:
         # The names of attributes had AMQP's prefix.
         connection.create_function("without_prefix", 1, _without_prefix, deterministic=True)
         for table in ("log", "queued", "dead"):
-            connection.execute(f"UPDATE {table} SET attributes = without_prefix(attributes)")  # noqa: S608 - our own names
+            connection.execute(f"UPDATE {table} SET attributes = without_prefix(attributes)")  # noqa: S608  # nosec B608 # our own names
     connection.execute(f"PRAGMA user_version = {_VERSION}")
 
 
