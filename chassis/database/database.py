@@ -77,11 +77,7 @@ class Database:
         `work` is a plain function of a connection, and must be quick. Raises `StoreUnavailable`.
         """
         with _explained():
-            return await self.look(work)
-
-    async def look(self, work: Work[T]) -> T:
-        """As `read`, but raises the driver's own errors: for a start, which says why it fails."""
-        return await self._direct.read(work)
+            return await self._direct.read(work)
 
     def version(self) -> int | None:
         """Another number whenever anything was written since; None where that would take a call to a server.

@@ -50,14 +50,11 @@ async def upgraded(database: Database, migrations: Path, *, timeout: float = _TI
 
 async def revision(database: Database) -> str:
     """The newest revision that has been run; "" for none."""
-
-    def found_in(connection: Connection) -> str:
-        if not inspect(connection).has_table("alembic_version"):
+    async with database.engine.connect() as connection:
+        if not await connection.run_sync(lambda plain: inspect(plain).has_table("alembic_version")):
             return ""
-        found = connection.scalar(text("SELECT version_num FROM alembic_version"))
-        return "" if found is None else str(found)
-
-    return await database.look(found_in)
+        found = await connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return "" if found is None else str(found)
 
 
 def _newest(migrations: Path) -> str:

@@ -123,6 +123,8 @@ def test_ctrl_c_while_the_command_is_imported_leaves_no_traceback() -> None:
     code = """
 import os, runpy, signal, sys
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal, also where tests run in the background
+
 class Interrupting:
     def find_spec(self, name, path=None, target=None):
         if name == "typer":
