@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
 from chassis.database.locks import advisory_lock, file_lock
-from chassis.database.write_ahead_log import use_write_ahead_log
+from chassis.database.sqlite_locks import use_write_ahead_log
 
 # How long SQLite waits for another process's transaction.
 _BUSY_MILLISECONDS = 5_000

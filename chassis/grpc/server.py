@@ -34,7 +34,7 @@ Deserializers = Mapping[str, Callable[[bytes], Any]]
 _DRAIN_SECONDS = 5.0
 # Counted here: gRPC's own limit costs a callback a call, and answers without our details.
 _MAX_CALLS = 1_000
-# More than those: what is beyond them is still told so.
+# More than those calls, so that one beyond them still gets our refusal with its details.
 MAX_STREAMS = 2 * _MAX_CALLS
 
 

@@ -56,4 +56,4 @@ def test_no_other_module_changes_the_mode_of_a_file() -> None:
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and "journal_mode = wal" in node.value.lower()
     }
-    assert found == {"chassis/database/write_ahead_log.py"}
+    assert found == {"chassis/database/sqlite_locks.py"}

@@ -12,7 +12,6 @@ import logging
 import queue
 import sqlite3
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any, TypeVar
 
 from chassis.broker.embedded.at_once import AtOnce, NotAtOnce
 from chassis.broker.port import BrokerUnavailable
+from chassis.database.sqlite_locks import LOCK_TIMEOUT, once_free
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +30,6 @@ OnChange = Callable[[frozenset[str]], None]
 
 MAX_WAITING = 10_000
 MAX_BATCH = 1_000
-LOCK_TIMEOUT = 5.0
-LOCK_PAUSE = 0.0005
 NOTHING: frozenset[str] = frozenset()
 
 
@@ -151,7 +149,7 @@ class Writer:
         connection = sqlite3.connect(self._path, timeout=LOCK_TIMEOUT, isolation_level=None)
         try:
             self._prepare(connection)
-            connection.execute("PRAGMA busy_timeout = 0")  # from here on `_begin` waits, in shorter steps
+            connection.execute("PRAGMA busy_timeout = 0")  # from here on `once_free` waits, in shorter steps
             self._file = _identity(self._path)
         except BaseException:
             connection.close()
@@ -223,7 +221,7 @@ class Writer:
         if synchronous != self._synchronous:
             connection.execute(f"PRAGMA synchronous = {synchronous}")
             self._synchronous = synchronous
-        _begin(connection)
+        once_free(lambda: connection.execute("BEGIN IMMEDIATE"))
         for operation in writes:
             connection.execute("SAVEPOINT operation")
             _attempt(connection, operation)
@@ -249,20 +247,6 @@ def _identity(path: Path) -> tuple[int, int]:
     """Device and inode of the file at a path. Raises `FileNotFoundError`."""
     found = path.stat()
     return found.st_dev, found.st_ino
-
-
-def _begin(connection: sqlite3.Connection) -> None:
-    """Take the write lock. SQLite's own wait backs off to 100 ms; a commit here takes about one."""
-    deadline = time.monotonic() + LOCK_TIMEOUT
-    while True:
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(LOCK_PAUSE)
-        else:
-            return
 
 
 def _attempt(connection: sqlite3.Connection, operation: _Operation, query: Query[Any] | None = None) -> None:

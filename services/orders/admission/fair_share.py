@@ -23,7 +23,7 @@ class Backlog:
 
 
 def refusal(backlog: Backlog, user_id: str, now: datetime, *, max_age: timedelta) -> ShopError | None:
-    """The refusal of a customer's order for now; None when it is accepted."""
+    """The refusal (503 with `Retry-After`) of a customer's order; None when it is accepted."""
     if backlog.oldest is None:
         return None
     age = now - backlog.oldest

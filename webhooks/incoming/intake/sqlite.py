@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing
@@ -21,7 +20,7 @@ from typing import TypeVar
 import orjson
 
 from chassis.database.batching import Batcher
-from chassis.database.write_ahead_log import use_write_ahead_log
+from chassis.database.sqlite_locks import once_free, use_write_ahead_log
 from webhooks.incoming.domain import Webhook
 from webhooks.incoming.intake.bounds import BATCH_SIZE, answered
 
@@ -30,7 +29,6 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 _LOCK_TIMEOUT = 4.0
-_LOCK_PAUSE = 0.0005
 # Webhooks between two checkpoints; and the log's pages (64 MiB) at which a commit does what is left of one, for under
 # a flood the log has no end that a checkpoint could reach. At 16 MiB that came twice a second, often enough to be seen
 # in the 99th percentile.
@@ -144,15 +142,8 @@ def _insert(db: sqlite3.Connection, group: Sequence[Webhook]) -> list[bool]:
 
 
 def _execute(db: sqlite3.Connection, statement: str, values: Sequence[object]) -> sqlite3.Cursor:
-    """Execute once no other connection is writing. SQLite's own wait backs off to 100 ms; a commit takes about one."""
-    deadline = time.monotonic() + _LOCK_TIMEOUT
-    while True:
-        try:
-            return db.execute(statement, values)
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(_LOCK_PAUSE)
+    """Execute once no other connection is writing."""
+    return once_free(lambda: db.execute(statement, values), timeout=_LOCK_TIMEOUT)
 
 
 def _values(webhook: Webhook) -> tuple[object, ...]:
