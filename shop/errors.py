@@ -32,6 +32,8 @@ def wrong_setting(error: BaseException) -> str:
         return f"SHOP_{field[1].upper()} cannot be read: it must be JSON" if field else ""
     if isinstance(error, validation_error) and error.title.endswith("Settings"):
         # The first part of a place is the field; what follows lies within its value.
-        return "; ".join(f"SHOP_{str(each['loc'][0]).upper()} is wrong: {each['msg']}" for each in error.errors())
+        # pydantic puts its own words before those of a validator of ours.
+        said = [(str(each["loc"][0]).upper(), each["msg"].removeprefix("Value error, ")) for each in error.errors()]
+        return "; ".join(f"SHOP_{setting} is wrong: {what}" for setting, what in said)
     # What a bootstrap says of settings that are each right, and together wrong.
     return str(error) if isinstance(error, ValueError) and str(error).startswith("SHOP_") else ""

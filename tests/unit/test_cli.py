@@ -84,6 +84,7 @@ def test_start_imports_no_command() -> None:
         ("SHOP_BROKER_URL", "amqp://guest:sec/ret@localhost", "SHOP_BROKER_URL is not a URL"),
         ("SHOP_BROKER_URL", "nats://localhost", "it begins with embedded: or amqp:"),
         ("SHOP_RETRY_DELAYS", "soon", "SHOP_RETRY_DELAYS cannot be read: it must be JSON"),
+        ("SHOP_USER_RATE_LIMIT", "many", 'SHOP_USER_RATE_LIMIT is wrong: write it as "AMOUNT/PERIOD"'),
         ("SHOP_TRACE_SAMPLE_RATIO", "half", "SHOP_TRACE_SAMPLE_RATIO is wrong"),
         ("SHOP_TLS_DIR", "/nowhere", "/nowhere/ca.pem is missing"),
         ("SHOP_DATA_DIR", "/dev/null", "cannot write /dev/null"),
@@ -93,7 +94,7 @@ def test_setting_that_cannot_be_used_is_named(setting: str, value: str, said: st
     """A command says which setting is wrong, without what it holds, and exits with 2; there is no traceback."""
     env = {name: kept for name, kept in os.environ.items() if not name.startswith("SHOP_")}
     done = subprocess.run(
-        [sys.executable, "-m", "shop", "run", "mailer"],
+        [sys.executable, "-m", "shop", "run", "gateway"],
         capture_output=True,
         text=True,
         env={**env, setting: value},
@@ -101,6 +102,7 @@ def test_setting_that_cannot_be_used_is_named(setting: str, value: str, said: st
     )
     assert (done.returncode, said in done.stderr) == (2, True), done.stderr
     assert "Traceback" not in done.stderr
+    assert "Value error" not in done.stderr
     assert "sec" not in done.stderr.replace("second", "")
 
 
