@@ -1,10 +1,10 @@
 """`make bench-orders`: orders a second from accepted to shipped, on the embedded default and on RabbitMQ + PostgreSQL.
 
 On each engine: a closed loop for what it can take, an open loop at 70 % of that (or at `--rate`) for what an order
-waits, then shorter runs that count: processor samples (py-spy) and fsyncs (strace). Everything shares this machine's
-cores with the load, every trace is recorded. Rates say little on a busy machine; the processor time of an order does,
-and so does what it is beside its floor: the same hops done bare. As in production, messages are not captured. Exit
-code 1 when a bar is missed.
+waits, one at 40 a second where that is within reach, then shorter runs that count: processor samples (py-spy) and
+fsyncs (strace). Everything shares this machine's cores with the load, every trace is recorded. Rates say little on a
+busy machine; the processor time of an order does, and so does what it is beside its floor: the same hops done bare. As
+in production, messages are not captured. Exit code 1 when a bar is missed.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ POSTGRES_URL = "postgresql://postgres@127.0.0.1:5432"
 RABBITMQ_URL = "amqp://guest:guest@127.0.0.1:5672/"
 
 SHIPPED_BAR_PER_S = 40.0
+# After a stretch at that rate: an order waits for more than a second for its payment.
+DRAINED_BAR_S = 5.0
 FLOOR_BAR = 2.0
 ACCEPTED_BAR_MS = 250.0
 PAID_TO_SHIPPED_BAR_MS = 1_000.0
@@ -60,6 +62,8 @@ class Result:
     engine: str
     capacity: dict[str, float]
     steady: dict[str, float]
+    # At the bar's rate; none where the closed loop shows that this engine does not reach it.
+    at_bar: dict[str, float] | None
     rate: float
     cpu_ms: dict[str, dict[str, float]]
     idle_ms_per_s: float
@@ -81,13 +85,21 @@ class Result:
         """Without the broker's server, which others may use: it is in neither side of the ratio."""
         return sum(ms for name, ms in self.cpu_ms["open loop"].items() if not name.startswith("rabbitmq"))
 
+    @property
+    def sustained(self) -> float:
+        """The bar's rate, where orders came at it and none was left waiting; else what was shipped."""
+        run = self.at_bar
+        if run is None:
+            return self.capacity["until_all_shipped_per_s"]
+        late = run["refused"] or run["drained_s"] > DRAINED_BAR_S
+        return run["shipped_per_s"] if late else SHIPPED_BAR_PER_S
+
     def bars(self) -> list[tuple[str, float, float, bool]]:
         """What, the figure, its bar, whether it is held."""
         ratio = self.ours / self.floor
         accepted, paid = self.steady["accepted_p99_ms"], self.steady["paid_to_shipped_p99_ms"]
-        shipped = self.capacity["shipped_per_s"]
         return [
-            ("shipped a second, sustained", shipped, SHIPPED_BAR_PER_S, shipped >= SHIPPED_BAR_PER_S),
+            ("shipped a second, sustained", self.sustained, SHIPPED_BAR_PER_S, self.sustained >= SHIPPED_BAR_PER_S),
             ("processor time, of the floor's", ratio, FLOOR_BAR, ratio <= FLOOR_BAR),
             ("accepted, p99 ms", accepted, ACCEPTED_BAR_MS, accepted <= ACCEPTED_BAR_MS),
             ("paid to shipped, p99 ms", paid, PAID_TO_SHIPPED_BAR_MS, paid <= PAID_TO_SHIPPED_BAR_MS),
@@ -160,8 +172,11 @@ async def measure(shop: RunningShop, engine: Engine, arguments: argparse.Namespa
         began = await engines.position(broker)
         steady = await measured.run(arguments.seconds, _open_loop(rate))
         traffic = await engines.traffic(broker, began)
+        at_bar = None
+        if capacity.figures()["until_all_shipped_per_s"] >= SHIPPED_BAR_PER_S:
+            at_bar = (await measured.run(arguments.seconds, _open_loop(SHIPPED_BAR_PER_S))).figures()
         cpu_ms = {"closed loop": capacity.cpu_ms(), "open loop": steady.cpu_ms()}
-        result = Result(engine.name, capacity.figures(), steady.figures(), rate, cpu_ms, idle)
+        result = Result(engine.name, capacity.figures(), steady.figures(), at_bar, rate, cpu_ms, idle)
         result.broker_bytes = traffic.size / len(steady.orders)
         result.events = {name: number / len(steady.orders) for name, number in traffic.types.most_common()}
         samples: dict[int, Counter[str]] = {}
@@ -213,7 +228,10 @@ def _kinds_ms(
 def _print(result: Result) -> bool:
     """Print one engine's figures; whether a bar was missed."""
     print(f"\n{result.engine}")
-    for title, run in (("closed loop", result.capacity), (f"open loop, {result.rate:.1f}/s", result.steady)):
+    stretches = [("closed loop", result.capacity), (f"open loop, {result.rate:.1f}/s", result.steady)]
+    if result.at_bar is not None:
+        stretches.append((f"open loop, {SHIPPED_BAR_PER_S:g}/s", result.at_bar))
+    for title, run in stretches:
         print(
             f"  {title}: {run['orders']:.0f} orders, {run['refused']:.0f} refused; "
             f"{run['accepted_per_s']:.1f} accepted/s, {run['shipped_per_s']:.1f} shipped/s "

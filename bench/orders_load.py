@@ -55,7 +55,10 @@ class Run:
     cpu: dict[str, float] = field(default_factory=dict)
 
     def figures(self) -> dict[str, float]:
-        """Rates within the stretch, latencies in milliseconds from the intended start."""
+        """Rates within the stretch, latencies in milliseconds from the intended start.
+
+        `drained_s`: from the end of the stretch until its last order was shipped.
+        """
         until = self.began + self.seconds
         if not self.orders:
             raise RuntimeError(f"no order was accepted: {dict(self.refused)}")
@@ -68,6 +71,7 @@ class Run:
             "accepted_per_s": sum(each.accepted <= until for each in self.orders) / self.seconds,
             "shipped_per_s": sum(each.shipped <= until for each in self.orders) / self.seconds,
             "until_all_shipped_per_s": len(self.orders) / (self.drained - self.began),
+            "drained_s": self.drained - until,
             **_percentiles("accepted", accepted),
             **_percentiles("accepted_to_shipped", shipped),
             **_percentiles("paid_to_shipped", paid),

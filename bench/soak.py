@@ -1,9 +1,10 @@
 """`make soak`: six protocols together, with seeded kills, for minutes or hours; then the audit.
 
 Orders, reads, GraphQL, uploads, webhooks, WebSockets and event streams, at 70 % of what the machine has been seen to
-carry. Tables are compared with the beginning, memory with the end of the first third, in which caches fill and pages
-that a forked process shares with the supervisor become its own. Exit code 1: something was lost, doubled or missed,
-answered 500, or grows: memory by over 10 % (in runs of five minutes or more), or a table without a stated retention.
+carry. Tables are compared with the beginning. Memory of the last third of the time is compared with the second: in the
+first caches fill, and pages that a forked process shares with the supervisor become its own. Exit code 1: something was
+lost, doubled or missed, answered 500, or grows: memory by over 10 % (in runs of five minutes or more), or a table
+without a stated retention.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from statistics import median
 
 from bench.shop import pss_mb
 from bench.soak_clients import MIX, Crowd, internal_errors
@@ -39,7 +41,8 @@ _CALIBRATION = 8.0
 _LISTENERS = 2
 _SETTLE = 120.0
 _GROWTH = 1.10
-_WARMING = 1 / 3
+# How often memory is measured: three times in each third.
+_LOOKS = 9
 _JUDGED_FROM = 300.0
 _STATED = (
     ("services.catalog.sql_store", "RETENTION"),
@@ -131,23 +134,26 @@ async def soak(env: Mapping[str, str], seconds: float, every: float, seed: int) 
         crowd.forget()
         before, over = Size.of(ground.data_dir), asyncio.Event()
         killing = asyncio.create_task(_kills(ground, every, seed, over))
-        warming = asyncio.create_task(_memory_after(ground.data_dir, seconds * _WARMING))
+        looking = asyncio.create_task(_memory_during(ground.data_dir, seconds))
         await crowd.work(rate, seconds)
         over.set()
-        killed, warm = await killing, await warming
+        killed, during = await killing, await looking
         await crowd.all_heard(_SETTLE)
     finally:
         await crowd.close()
     os.environ.update(ground.env)
     report = await audit_running_shop(Settings(), wait=_SETTLE)
     _figures(crowd, killed)
-    return _judge(crowd, report, before, warm, Size.of(ground.data_dir), seconds)
+    return _judge(crowd, report, before, during, Size.of(ground.data_dir), seconds)
 
 
-async def _memory_after(data_dir: Path, seconds: float) -> Mapping[str, float]:
-    """Megabytes by process, that many seconds from now."""
-    await asyncio.sleep(seconds)
-    return _processes_mb(data_dir)
+async def _memory_during(data_dir: Path, seconds: float) -> list[Mapping[str, float]]:
+    """Megabytes by process, at the end of each ninth of the time."""
+    looks = []
+    for _ in range(_LOOKS):
+        await asyncio.sleep(seconds / _LOOKS)
+        looks.append(_processes_mb(data_dir))
+    return looks
 
 
 def _figures(crowd: Crowd, killed: Sequence[str]) -> None:
@@ -167,12 +173,21 @@ def _figures(crowd: Crowd, killed: Sequence[str]) -> None:
             times.output_percentile_distribution(file, 1000.0)
 
 
-def _judge(crowd: Crowd, report: Report, before: Size, warm: Mapping[str, float], after: Size, seconds: float) -> int:
-    at_start, at_third, at_end = (sum(each.values()) for each in (before.processes_mb, warm, after.processes_mb))
-    growth = at_end / at_third if at_third else 1.0
-    _say(f"memory {at_start:.0f} MB at the start, {at_third:.0f} MB after a third, {at_end:.0f} MB at the end")
-    for name, size in after.processes_mb.items():
-        _say(f"  {name}: {before.processes_mb.get(name, 0.0):.1f}, {warm.get(name, 0.0):.1f}, {size:.1f} MB")
+def settled(looks: Sequence[Mapping[str, float]], first: int, last: int) -> float:
+    """Megabytes of all processes between two looks: of each its median, as one may have been killed a moment ago."""
+    names = {name for each in looks for name in each}
+    return sum(median([each[name] for each in looks[first:last] if name in each] or [0.0]) for name in names)
+
+
+def _judge(
+    crowd: Crowd, report: Report, before: Size, during: Sequence[Mapping[str, float]], after: Size, seconds: float
+) -> int:
+    second, third = settled(during, _LOOKS // 3, _LOOKS * 2 // 3), settled(during, _LOOKS * 2 // 3, _LOOKS)
+    growth = third / second if second else 1.0
+    _say(f"memory {second:.0f} MB in the second third of the time, {third:.0f} MB in the last; at the start and then:")
+    for name in sorted(before.processes_mb):
+        _say(f"  {name:<17}" + " ".join(f"{each.get(name, 0.0):6.1f}" for each in (before.processes_mb, *during)))
+    _say(f"  {'all':<17}" + " ".join(f"{sum(each.values()):6.1f}" for each in (before.processes_mb, *during)))
     for name, rows in after.tables.items():
         if rows != before.tables.get(name, 0):
             _say(f"  {name}: {before.tables.get(name, 0)} -> {rows} rows")

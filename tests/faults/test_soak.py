@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from bench.soak import growing, stated
+from bench.soak import growing, settled, stated
 from bench.soak_clients import Crowd, Tally, internal_errors
 from tests.contract.test_retention import SCRIPTS, STATED
 
@@ -36,3 +36,10 @@ def test_a_listener_has_missed_what_it_has_not_heard_of() -> None:
     crowd.accepted = {"a": 1.0, "b": 2.0}
     crowd.heard = [("websocket", Counter({"7": 2, "8": 1}), {"a"}), ("sse", Counter({"7": 1}), {"a", "b"})]
     assert (crowd.missed(), crowd.twice()) == (1, 1)
+
+
+def test_a_process_killed_a_moment_ago_neither_hides_growth_nor_feigns_it() -> None:
+    """Its median counts, whether it was away or had just begun anew."""
+    looks = [{"orders": 30.0, "users": 20.0}, {"orders": 30.0}, {"orders": 30.0, "users": 20.0}]
+    assert settled(looks, 0, 3) == 50.0
+    assert settled([*looks, {"orders": 40.0, "users": 3.0}, *looks[:2]], 3, 6) == 41.5
