@@ -130,7 +130,7 @@ async def soak(env: Mapping[str, str], seconds: float, every: float, seed: int) 
         capacity = await crowd.capacity(_CALIBRATION)
         rate = _SHARE * capacity
         _say(f"{capacity:.0f} operations a second at most, {rate:.0f} from now on for {seconds:g} s")
-        await crowd.all_heard(_SETTLE)
+        await crowd.all_received(_SETTLE)
         crowd.forget()
         before, over = Size.of(ground.data_dir), asyncio.Event()
         killing = asyncio.create_task(_kills(ground, every, seed, over))
@@ -138,7 +138,7 @@ async def soak(env: Mapping[str, str], seconds: float, every: float, seed: int) 
         await crowd.work(rate, seconds)
         over.set()
         killed, during = await killing, await looking
-        await crowd.all_heard(_SETTLE)
+        await crowd.all_received(_SETTLE)
     finally:
         await crowd.close()
     os.environ.update(ground.env)
@@ -197,8 +197,8 @@ def _judge(
     unread = [name for name, tally in crowd.tallies.items() if not tally.latencies.get_total_count()]
     problems = [
         (report.exit_code != 0, "the audit finds something wrong"),
-        (crowd.missed(), f"{crowd.missed()} orders of which a listener has not heard"),
-        (crowd.twice(), f"{crowd.twice()} events were heard twice"),
+        (crowd.missed(), f"{crowd.missed()} orders of which a listener has received nothing"),
+        (crowd.twice(), f"{crowd.twice()} events were received twice"),
         (internal_errors(crowd.tallies.values()), "something was answered 500"),
         (unread, f"nothing was measured of {', '.join(unread)}"),
         (seconds >= _JUDGED_FROM and growth > _GROWTH, f"memory grew by {growth - 1:.0%}"),

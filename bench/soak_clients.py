@@ -59,9 +59,9 @@ class Crowd:
         self._secret = secret
         self._draw = random.Random(seed)  # noqa: S311 - a repeatable load
         self.tallies = {name: Tally() for name in (*MIX, "websocket", "sse")}
-        # Order id -> when it was due; and for each listener what it has heard.
+        # Order id -> when it was due; and for each listener what it has received.
         self.accepted: dict[str, float] = {}
-        self.heard: list[tuple[str, Counter[str], set[str]]] = []
+        self.received: list[tuple[str, Counter[str], set[str]]] = []
         self._http: aiohttp.ClientSession | None = None
         self._account = f"{uuid.uuid4().hex[:12]}@soak.test", uuid.uuid4().hex
         self._listening: list[asyncio.Task[None]] = []
@@ -76,9 +76,9 @@ class Crowd:
         await self._sign_in()
         for frames, name in ((self._websocket, "websocket"), (self._sse, "sse")):
             for _ in range(listeners):
-                heard: tuple[str, Counter[str], set[str]] = (name, Counter(), set())
-                self.heard.append(heard)
-                self._listening.append(asyncio.create_task(self._listen(frames, heard)))
+                received: tuple[str, Counter[str], set[str]] = (name, Counter(), set())
+                self.received.append(received)
+                self._listening.append(asyncio.create_task(self._listen(frames, received)))
         self._listening.append(asyncio.create_task(self._sign_in_again()))
 
     async def close(self) -> None:
@@ -127,15 +127,15 @@ class Crowd:
         self.tallies = {name: Tally() for name in self.tallies}
 
     def missed(self) -> int:
-        """Orders of which a listener has not heard that they were placed."""
-        return sum(len(self.accepted.keys() - orders) for _, _, orders in self.heard)
+        """Orders that a listener has not received."""
+        return sum(len(self.accepted.keys() - orders) for _, _, orders in self.received)
 
     def twice(self) -> int:
-        """Events that a listener has heard more than once."""
-        return sum(count > 1 for _, events, _ in self.heard for count in events.values())
+        """Events that a listener has received more than once."""
+        return sum(count > 1 for _, events, _ in self.received for count in events.values())
 
-    async def all_heard(self, within: float) -> None:
-        """Wait until every listener has heard of every order."""
+    async def all_received(self, within: float) -> None:
+        """Wait until every listener has received every order."""
         deadline = time.monotonic() + within
         while self.missed() and time.monotonic() < deadline:  # noqa: ASYNC110 - two listeners fill it
             await asyncio.sleep(_PAUSE)
@@ -216,10 +216,10 @@ class Crowd:
     async def _listen(
         self,
         follow: Callable[[str, Callable[[str, bytes], None]], Awaitable[None]],
-        heard: tuple[str, Counter[str], set[str]],
+        received: tuple[str, Counter[str], set[str]],
     ) -> None:
         """Hear of this customer's orders, and resume where the connection broke."""
-        name, events, orders = heard
+        name, events, orders = received
         after = "0"
 
         def on_event(position: str, data: bytes) -> None:

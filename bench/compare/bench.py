@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 
 import psutil
 
-from bench.compare.adapters.port import Ask, Link
+from bench.compare.adapters.port import Link, Selection
 from bench.compare.measure.folder import Folder
 from bench.compare.measure.statistics import digest
 from bench.compare.measure.workers import Worker, worker
@@ -93,7 +93,7 @@ class Bench:
             self.worker(f"{SESSIONS}:Server", variant.module, variant.server_options),
             self.worker(f"{SESSIONS}:Client", variant.module),
         )
-        return client, await server.ask("serve"), server
+        return client, await server.call("serve"), server
 
     async def pairs(self, variants: Iterable[Variant]) -> list[Pair]:
         return await asyncio.gather(*(self.pair(variant) for variant in variants))
@@ -158,12 +158,12 @@ class Bench:
             yield from ((number, each) for each in order)
 
 
-async def check_equal(pairs: Sequence[Pair], ask: Ask, expected: str = "") -> str:
+async def check_equal(pairs: Sequence[Pair], selection: Selection, expected: str = "") -> str:
     """The SHA-256 that all answers to this question have. Raises `Unequal`, naming the variants that differ."""
 
     async def answered(pair: Pair) -> str:
         async with opened(pair) as client:
-            return digest((await client.ask("calls", ask=ask, count=1))["answer"])
+            return digest((await client.call("calls", selection=selection, count=1))["answer"])
 
     titles = [pair.variant.title for pair in pairs]
     found = dict(zip(titles, await asyncio.gather(*map(answered, pairs)), strict=True))
@@ -177,11 +177,11 @@ async def check_equal(pairs: Sequence[Pair], ask: Ask, expected: str = "") -> st
 async def opened(pair: Pair, *options: str, port: int = 0) -> AsyncIterator[Worker]:
     """The pair's client with its connection open; no other variant has its turn there meanwhile."""
     async with pair.client.turn:
-        await pair.client.ask("open", link=pair.link(*options, port=port))
+        await pair.client.call("open", link=pair.link(*options, port=port))
         try:
             yield pair.client
         finally:
-            await pair.client.ask("close")
+            await pair.client.call("close")
 
 
 def cpu_of(pids: Iterable[int]) -> float:

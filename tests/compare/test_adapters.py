@@ -13,7 +13,7 @@ pytest.importorskip("hdrh", reason="not run: needs hdrhistogram, of the developm
 pytest.importorskip("connectrpc", reason="not run: needs connectrpc, of the development environment")
 
 from bench.compare.adapters.messages import page_rows
-from bench.compare.adapters.port import Ask
+from bench.compare.adapters.port import Selection
 from bench.compare.adapters.rows import brief
 from bench.compare.bench import Bench, Unequal, check_equal
 from bench.compare.experiments.e1_read import count_bytes, distinguished, round_trips
@@ -43,13 +43,13 @@ async def test_every_variant_answers_the_same(tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         bench = Bench(Folder(tmp_path), stack, quick=True, bare=True)
         pairs = await bench.pairs(reads({}, bench.tls()))
-        assert await check_equal(pairs, Ask()) == digest([brief("42")])
+        assert await check_equal(pairs, Selection()) == digest([brief("42")])
         ids = ("1", "2", "3")
         # A trusted document is one for a single product.
         several = [pair for pair in pairs if pair.variant.name != "graphql-trusted"]
-        assert await check_equal(several, Ask(ids=ids)) == digest([brief(each) for each in ids])
+        assert await check_equal(several, Selection(ids=ids)) == digest([brief(each) for each in ids])
         with pytest.raises(Unequal, match="REST"):
-            await check_equal(pairs[:1], Ask(), digest([brief("43")]))
+            await check_equal(pairs[:1], Selection(), digest([brief("43")]))
 
 
 @pytest.mark.timeout(240)
@@ -58,14 +58,14 @@ async def test_tls_is_what_a_call_has_more_with_it(tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         bench = Bench(Folder(tmp_path), stack, quick=True, bare=True)
         plain, secured = await bench.pairs([each for each in reads({}, bench.tls()) if each.adapter == "rest"])
-        without = await count_bytes(plain, Ask(), steady=3)
-        rows = distinguished(await count_bytes(secured, Ask(), steady=3), without)
+        without = await count_bytes(plain, Selection(), steady=3)
+        rows = distinguished(await count_bytes(secured, Selection(), steady=3), without)
         for row, other in zip(rows, without, strict=True):
             for way in ("up", "down"):
                 layers = dict(row[f"layers_{way}"])
                 assert layers.pop("TLS") >= 22  # a record's head and its tag, once the connection is there
                 assert layers == other[f"layers_{way}"]
-        assert await round_trips(secured, Ask(), 2) == await round_trips(plain, Ask(), 2) + 1 == 3
+        assert await round_trips(secured, Selection(), 2) == await round_trips(plain, Selection(), 2) + 1 == 3
         with pytest.raises(ValueError, match="fewer bytes up with TLS than without"):
             distinguished(without, rows)
 
@@ -76,8 +76,8 @@ async def test_amqp_answers_the_same_where_there_is_a_rabbitmq(tmp_path: Path) -
     async with AsyncExitStack() as stack:
         bench = Bench(Folder(tmp_path), stack, quick=True, bare=True)
         pair = await bench.pair(reads({"SHOP_BROKER_URL": RABBITMQ_URL}, "")[-1])
-        assert await check_equal([pair], Ask()) == digest([brief("42")])
-        for row in await count_bytes(pair, Ask(), steady=3):
+        assert await check_equal([pair], Selection()) == digest([brief("42")])
+        for row in await count_bytes(pair, Selection(), steady=3):
             assert row["up"] > row["layers_up"]["body"] > 0
             assert row["down"] > row["layers_down"]["body"] > 0
 

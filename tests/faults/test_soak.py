@@ -1,4 +1,4 @@
-"""What `make soak` judges by: tables that may grow, answers that nothing explains, and what listeners have heard."""
+"""What `make soak` judges by: tables that may grow, answers that nothing explains, and what listeners have received."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def test_an_internal_error_is_counted_whatever_was_killed() -> None:
 
 
 def test_a_listener_has_missed_what_it_has_not_heard_of() -> None:
-    """And has heard twice what came twice under one id."""
+    """And has received twice what came twice under one id."""
     crowd = Crowd("http://gateway", "http://notifier", "http://webhooks", "secret", seed=1)
     crowd.accepted = {"a": 1.0, "b": 2.0}
-    crowd.heard = [("websocket", Counter({"7": 2, "8": 1}), {"a"}), ("sse", Counter({"7": 1}), {"a", "b"})]
+    crowd.received = [("websocket", Counter({"7": 2, "8": 1}), {"a"}), ("sse", Counter({"7": 1}), {"a", "b"})]
     assert (crowd.missed(), crowd.twice()) == (1, 1)
 
 

@@ -14,7 +14,7 @@ from aio_pika.abc import AbstractIncomingMessage
 from yarl import URL
 
 from bench.compare.adapters import rows
-from bench.compare.adapters.port import Ask, Call, Link, Rows
+from bench.compare.adapters.port import Call, Link, Rows, Selection
 
 _REPLIES = "amq.rabbitmq.reply-to"
 
@@ -47,8 +47,8 @@ async def connect(link: Link) -> AsyncIterator[Call]:
 
         await (await channel.get_queue(_REPLIES, ensure=False)).consume(received, no_ack=True)
 
-        async def call(ask: Ask) -> Rows:
-            return [await get(each) for each in ask.ids]
+        async def call(selection: Selection) -> Rows:
+            return [await get(each) for each in selection.ids]
 
         async def get(product_id: str) -> Any:
             answer = waiting.setdefault(number := uuid.uuid4().hex, asyncio.Future())

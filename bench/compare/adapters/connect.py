@@ -14,7 +14,7 @@ from connectrpc.server import ConnectASGIApplication, Endpoint
 from pyqwest import Client, HTTPTransport
 
 from bench.compare.adapters.messages import briefly, message
-from bench.compare.adapters.port import Ask, Call, Link, Rows, asgi
+from bench.compare.adapters.port import Call, Link, Rows, Selection, asgi
 from protos.shop.catalog.v1 import catalog_pb2 as pb
 
 SERVICE = "shop.catalog.v1.CatalogService"
@@ -52,8 +52,8 @@ async def connect(link: Link) -> AsyncIterator[Call]:
     plain["http_client"] = Client(HTTPTransport(**_PLAIN, **most))
     async with ConnectClient(link.url, **plain) as client:
 
-        async def call(ask: Ask) -> Rows:
-            requests = [pb.GetProductsRequest(ids=[each]) for each in ask.ids]
+        async def call(selection: Selection) -> Rows:
+            requests = [pb.GetProductsRequest(ids=[each]) for each in selection.ids]
             options: dict[str, Any] = {"method": GET_PRODUCTS, "headers": link.headers}
             return [briefly(await client.execute_unary(request=each, **options)) for each in requests]
 

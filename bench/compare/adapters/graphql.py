@@ -11,7 +11,7 @@ import aiohttp
 from fastapi import FastAPI
 from strawberry.fastapi import GraphQLRouter
 
-from bench.compare.adapters.port import Ask, Call, Link, Rows, asgi
+from bench.compare.adapters.port import Call, Link, Rows, Selection, asgi
 from bench.compare.adapters.schemas.graphql import TRUSTED, camel, posted, schema
 
 
@@ -38,13 +38,13 @@ async def connect(link: Link) -> AsyncIterator[Call]:
     connector = aiohttp.TCPConnector(limit=link.connections, ssl=link.trust or True)
     async with aiohttp.ClientSession(link.url, connector=connector, headers=headers) as session:
 
-        async def call(ask: Ask) -> Rows:
-            body = posted(ask, trusted="trusted" in link.options)
+        async def call(selection: Selection) -> Rows:
+            body = posted(selection, trusted="trusted" in link.options)
             async with session.post("/graphql", json=body, raise_for_status=True) as answer:
                 data = (await answer.json())["data"]
-            if not ask.limit:
+            if not selection.limit:
                 return list(data.values())
-            found = [line["product"] for line in data["lines"]] if ask.how else data["catalogue"]
-            return [{name: product[camel(name)] for name in ask.fields} for product in found]
+            found = [line["product"] for line in data["lines"]] if selection.how else data["catalogue"]
+            return [{name: product[camel(name)] for name in selection.fields} for product in found]
 
         yield call

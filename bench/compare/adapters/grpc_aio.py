@@ -11,7 +11,7 @@ import grpc.aio
 
 from bench.compare import tls
 from bench.compare.adapters.messages import briefly, message, page_message, page_rows
-from bench.compare.adapters.port import Ask, Call, Link, Rows
+from bench.compare.adapters.port import Call, Link, Rows, Selection
 from protos.shop.catalog.v1 import catalog_pb2 as pb
 from protos.shop.catalog.v1 import catalog_pb2_grpc as stubs
 
@@ -48,10 +48,10 @@ async def connect(link: Link) -> AsyncIterator[Call]:
         async def get(product_id: str) -> dict[str, str]:
             return briefly(await catalog.GetProducts(pb.GetProductsRequest(ids=[product_id]), metadata=metadata))
 
-        async def call(ask: Ask) -> Rows:
-            if not ask.limit:
-                return list(await asyncio.gather(*(get(each) for each in ask.ids)))
-            request = pb.ListProductsRequest(page_size=ask.limit)
-            return page_rows(await catalog.ListProducts(request, metadata=metadata), ask.fields)
+        async def call(selection: Selection) -> Rows:
+            if not selection.limit:
+                return list(await asyncio.gather(*(get(each) for each in selection.ids)))
+            request = pb.ListProductsRequest(page_size=selection.limit)
+            return page_rows(await catalog.ListProducts(request, metadata=metadata), selection.fields)
 
         yield call

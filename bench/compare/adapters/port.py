@@ -18,8 +18,8 @@ Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """One question: the products `ids` (each a row of three fields), or, with `limit`, a page of `fields`.
+class Selection:
+    """What one call reads: the products `ids` (each a row of three fields), or, with `limit`, a page of `fields`.
 
     `how` names the way where a protocol has several: "one by one", "batched", "unbatched".
     """
@@ -30,7 +30,7 @@ class Ask:
     how: str = ""
 
 
-Call = Callable[[Ask], Awaitable[Rows]]
+Call = Callable[[Selection], Awaitable[Rows]]
 
 
 @dataclass(frozen=True, slots=True)

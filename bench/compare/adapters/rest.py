@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
 from bench.compare.adapters import rows
-from bench.compare.adapters.port import Ask, Call, Link, Rows, asgi
+from bench.compare.adapters.port import Call, Link, Rows, Selection, asgi
 
 app = FastAPI(openapi_url=None)
 
@@ -48,11 +48,11 @@ async def connect(link: Link) -> AsyncIterator[Call]:
             async with session.get(path, raise_for_status=True) as answer:
                 return await answer.json()
 
-        async def call(ask: Ask) -> Rows:
-            if not ask.limit:
-                return list(await asyncio.gather(*(get(f"/products/{each}") for each in ask.ids)))
-            if ask.how == "one by one":
-                return rows.chosen([await get(f"/catalogue/{each}") for each in ask.ids], ask.fields)
-            return rows.chosen(await get(f"/catalogue?limit={ask.limit}"), ask.fields)
+        async def call(selection: Selection) -> Rows:
+            if not selection.limit:
+                return list(await asyncio.gather(*(get(f"/products/{each}") for each in selection.ids)))
+            if selection.how == "one by one":
+                return rows.chosen([await get(f"/catalogue/{each}") for each in selection.ids], selection.fields)
+            return rows.chosen(await get(f"/catalogue?limit={selection.limit}"), selection.fields)
 
         yield call

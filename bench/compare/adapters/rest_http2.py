@@ -12,7 +12,7 @@ from hypercorn.asyncio import serve as serve_forever
 from hypercorn.config import Config
 from pyqwest import Client, HTTPTransport, HTTPVersion
 
-from bench.compare.adapters.port import Ask, Call, Link, Rows
+from bench.compare.adapters.port import Call, Link, Rows, Selection
 from bench.compare.adapters.rest import app
 
 _PLAIN: dict[str, Any] = dict.fromkeys(("enable_gzip", "enable_brotli", "enable_zstd", "enable_otel"), False)
@@ -49,7 +49,7 @@ async def connect(link: Link) -> AsyncIterator[Call]:
                 raise ConnectionError(f"answered {answer.status}")
             return cast("dict[str, str]", answer.json())
 
-        async def call(ask: Ask) -> Rows:
-            return list(await asyncio.gather(*(get(each) for each in ask.ids)))
+        async def call(selection: Selection) -> Rows:
+            return list(await asyncio.gather(*(get(each) for each in selection.ids)))
 
         yield call

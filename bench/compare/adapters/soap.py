@@ -16,7 +16,7 @@ from zeep.transports import AsyncTransport, Transport
 from zeep.wsdl import Document
 
 from bench.compare.adapters import rows
-from bench.compare.adapters.port import Ask, Call, Link, Rows
+from bench.compare.adapters.port import Call, Link, Rows, Selection
 from bench.compare.adapters.schemas.soap import application
 
 
@@ -47,8 +47,8 @@ async def connect(link: Link) -> AsyncIterator[Call]:
         http.headers.update({"Accept-Encoding": "identity", **link.headers})
         service = AsyncServiceProxy(client, client.service._binding, address=f"{link.url}/")  # noqa: SLF001
 
-        async def call(ask: Ask) -> Rows:
-            found = [await service.GetProduct(each) for each in ask.ids]
+        async def call(selection: Selection) -> Rows:
+            found = [await service.GetProduct(each) for each in selection.ids]
             return [{name: getattr(each, name) for name in rows.BRIEF} for each in found]
 
         yield call

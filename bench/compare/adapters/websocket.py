@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 
 from bench.compare import tls
 from bench.compare.adapters import rows
-from bench.compare.adapters.port import Ask, Call, Link, Rows
+from bench.compare.adapters.port import Call, Link, Rows, Selection
 
 
 async def _answer(socket: server.ServerConnection) -> None:
@@ -49,8 +49,8 @@ async def connect(link: Link) -> AsyncIterator[Call]:
     async with client.connect(url, additional_headers=link.headers, ssl=link.trust, **plain) as socket:
         receiving = asyncio.create_task(_receive(socket, waiting))
 
-        async def call(ask: Ask) -> Rows:
-            requested = [(next(numbers), product_id) for product_id in ask.ids]
+        async def call(selection: Selection) -> Rows:
+            requested = [(next(numbers), product_id) for product_id in selection.ids]
             answers = [waiting.setdefault(number, asyncio.Future()) for number, _ in requested]
             for number, product_id in requested:
                 await socket.send(json.dumps({"id": number, "product": product_id}))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.compare.adapters.port import Ask
+from bench.compare.adapters.port import Selection
 from bench.compare.adapters.rows import brief
 from bench.compare.bench import Bench, Pair, check_equal, cpu_of, opened
 from bench.compare.experiments.shop.reads import ShopRead, shop_reads
@@ -26,12 +26,12 @@ _CALLS = (1, 2, 100)
 
 async def run(bench: Bench) -> None:
     """Both levels."""
-    pairs, ask = await bench.pairs(reads(os.environ, bench.tls())), Ask()
-    expected = await check_equal(pairs, ask, digest([brief("42")]))
-    bare = Reads("bare", pairs, ask, {"answer_sha256": expected})
+    pairs, selection = await bench.pairs(reads(os.environ, bench.tls())), Selection()
+    expected = await check_equal(pairs, selection, digest([brief("42")]))
+    bare = Reads("bare", pairs, selection, {"answer_sha256": expected})
     await _bytes(bench, [bare])
     bench.say(f"{NAME} bare: round trips")
-    trips = await asyncio.gather(*(round_trips(pair, ask, bench.either(2, 5)) for pair in pairs))
+    trips = await asyncio.gather(*(round_trips(pair, selection, bench.either(2, 5)) for pair in pairs))
     for pair, needed in zip(pairs, trips, strict=True):
         bench.folder.add(bare.names(pair, "round trips") | {"round_trips": needed})
     await _times(bench, bare)
@@ -49,7 +49,7 @@ class Reads:
 
     level: str
     pairs: Sequence[Pair]
-    ask: Ask
+    selection: Selection
     facts: dict[str, Any]
     pids: Sequence[int] = ()
 
@@ -61,16 +61,16 @@ class Reads:
 
 async def _equal(group: ShopRead) -> Reads:
     """A group of real routes that do the same work: the same source, the same cache state."""
-    expected = await check_equal(group.pairs, group.ask)
+    expected = await check_equal(group.pairs, group.selection)
     facts = {"answer_sha256": expected, "group": group.name, "identity": group.identity, "differs": group.differs}
-    return Reads("shop", group.pairs, group.ask, facts, group.pids)
+    return Reads("shop", group.pairs, group.selection, facts, group.pids)
 
 
 async def _bytes(bench: Bench, groups: Sequence[Reads]) -> None:
     """All at once: bytes do not depend on what else the machine does."""
     every = [(group, pair) for group in groups for pair in group.pairs]
     bench.say(f"{NAME} {groups[0].level}: bytes of {', '.join(pair.variant.title for _, pair in every)}")
-    counted = await asyncio.gather(*(count_bytes(pair, group.ask, bench.either(3, 5)) for group, pair in every))
+    counted = await asyncio.gather(*(count_bytes(pair, group.selection, bench.either(3, 5)) for group, pair in every))
     plain = {pair.variant.name: rows for (_, pair), rows in zip(every, counted, strict=True)}
     for (group, pair), rows in zip(every, counted, strict=True):
         for row in rows if pair.variant.wire != "tls" else distinguished(rows, plain[_without_tls(pair)]):
@@ -82,14 +82,14 @@ async def _times(bench: Bench, group: Reads) -> None:
     bench.say(f"{NAME} {group.level}: {bench.rounds} rounds of {titles}")
     samples: dict[str, list[list[float]]] = {pair.variant.name: [] for pair in group.pairs}
     for number, pair in bench.interleaved(group.pairs):
-        row, seconds = await alone(pair, group.ask, bench.warm_up, bench.either(5, 60), group.pids)
+        row, seconds = await alone(pair, group.selection, bench.warm_up, bench.either(5, 60), group.pids)
         samples[pair.variant.name].append(seconds)
         bench.folder.add(group.names(pair, "alone") | {"round": number} | row)
     for name, rounds in samples.items():
         bench.folder.sample(NAME, f"{group.level}-{name}", "alone", rounds)
 
 
-async def count_bytes(pair: Pair, ask: Ask, steady: int) -> list[dict[str, Any]]:
+async def count_bytes(pair: Pair, selection: Selection, steady: int) -> list[dict[str, Any]]:
     """Bytes at the socket of calls 1, 2 and 100 on one connection, by layer; the first includes its set-up.
 
     The hundredth is the least, by its sum, of so many `steady` calls around it: gRPC sends a PING with some calls and
@@ -99,7 +99,7 @@ async def count_bytes(pair: Pair, ask: Ask, steady: int) -> list[dict[str, Any]]
         marks = [_offsets(counting)]
         async with opened(pair, port=counting.port) as client:
             for count in (1, 1, 97 - steady // 2, *[1] * steady):
-                await client.ask("calls", ask=ask, count=count)
+                await client.call("calls", selection=selection, count=count)
                 await counting.settled()
                 marks.append(_offsets(counting))
         read = [spans(pair.variant.wire, recorded) for recorded in counting.recorded]
@@ -148,7 +148,7 @@ def _bytes_row(read: list[tuple[list[Span], list[Span]]], start: Offsets, end: O
     return row
 
 
-async def round_trips(pair: Pair, ask: Ask, tries: int) -> float:
+async def round_trips(pair: Pair, selection: Selection, tries: int) -> float:
     """Round trips from no connection to the first answer: how often one side had to wait for the other.
 
     The least of some tries: a busy machine makes a side wait that need not have.
@@ -156,19 +156,19 @@ async def round_trips(pair: Pair, ask: Ask, tries: int) -> float:
     found = []
     for _ in range(tries):
         async with proxy(pair.port, Distance(_DELAY)) as far, opened(pair, port=far.port) as client:
-            await client.ask("calls", ask=ask, count=1)
+            await client.call("calls", selection=selection, count=1)
             found.append(max(clocks.client for clocks in far.clocks))
     return min(found)
 
 
 async def alone(
-    pair: Pair, ask: Ask, warm_up: int, count: int, pids: Sequence[int]
+    pair: Pair, selection: Selection, warm_up: int, count: int, pids: Sequence[int]
 ) -> tuple[dict[str, Any], list[float]]:
     """One call at a time on a warm connection: milliseconds, and CPU milliseconds a call on both sides."""
     async with opened(pair) as client:
-        await client.ask("calls", ask=ask, count=warm_up)
+        await client.call("calls", selection=selection, count=warm_up)
         before = await _server_cpu(pair, pids)
-        done = await client.ask("calls", ask=ask, count=count)
+        done = await client.call("calls", selection=selection, count=count)
         server = await _server_cpu(pair, pids) - before
     found = percentiles(done["seconds"])
     costs = {"cpu_ms_client": done["cpu"] * 1e3 / count, "cpu_ms_server": server * 1e3 / count}
@@ -176,4 +176,4 @@ async def alone(
 
 
 async def _server_cpu(pair: Pair, pids: Sequence[int]) -> float:
-    return cpu_of(pids) if pair.server is None else float(await pair.server.ask("cpu"))
+    return cpu_of(pids) if pair.server is None else float(await pair.server.call("cpu"))

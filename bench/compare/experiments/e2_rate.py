@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from bench.compare.adapters.port import Ask, Call, Link, Rows
+from bench.compare.adapters.port import Call, Link, Rows, Selection
 from bench.compare.bench import Bench, Pair, check_equal, opened
 from bench.compare.experiments.shop.reads import CACHED, UNCACHED, shop_reads
 from bench.compare.measure.sessions import failed
@@ -40,8 +40,8 @@ async def connect(link: Link) -> AsyncIterator[Call]:
     """A call that does nothing: what is measured of it is the schedule's own lateness."""
     del link
 
-    async def call(ask: Ask) -> Rows:
-        del ask
+    async def call(selection: Selection) -> Rows:
+        del selection
         return []
 
     yield call
@@ -53,16 +53,16 @@ class Level:
 
     name: str
     common: float
-    ask: Ask
+    selection: Selection
     pairs: list[Pair]
     facts: dict[str, dict[str, str]]
 
 
 async def run(bench: Bench) -> None:
     """Both levels: capacity first, then every rate in interleaved rounds."""
-    pairs, ask = await bench.pairs((*READS, TRUSTED)), Ask()
-    facts = {"answer_sha256": await check_equal(pairs, ask)}
-    await _measure(bench, Level("bare", COMMON_RATE, ask, pairs, {pair.variant.name: facts for pair in pairs}))
+    pairs, selection = await bench.pairs((*READS, TRUSTED)), Selection()
+    facts = {"answer_sha256": await check_equal(pairs, selection)}
+    await _measure(bench, Level("bare", COMMON_RATE, selection, pairs, {pair.variant.name: facts for pair in pairs}))
     if not bench.bare:
         await _measure(bench, await _shop(bench))
 
@@ -72,21 +72,21 @@ async def _shop(bench: Bench) -> Level:
     pairs: list[Pair] = []
     facts: dict[str, dict[str, str]] = {}
     for group in await shop_reads(bench, (UNCACHED, CACHED)):
-        expected = await check_equal(group.pairs, group.ask)
+        expected = await check_equal(group.pairs, group.selection)
         own = {"answer_sha256": expected, "group": group.name, "identity": group.identity, "differs": group.differs}
         facts |= {pair.variant.name: own for pair in group.pairs}
         pairs += group.pairs
-    return Level("shop", SHOP_COMMON_RATE, Ask(), pairs, facts)
+    return Level("shop", SHOP_COMMON_RATE, Selection(), pairs, facts)
 
 
 async def _measure(bench: Bench, level: Level) -> None:
-    ask, seconds = level.ask, bench.either(0.15, 0.5)
+    selection, seconds = level.selection, bench.either(0.15, 0.5)
     capacities: dict[str, float] = {}
     # The most of some tries, in turn: whatever else the machine does can only take from it.
     for pair in (*level.pairs,) * bench.either(1, 3):
         async with opened(pair, "pool") as client:
-            await client.ask("calls", ask=ask, count=bench.warm_up)
-            found = await client.ask("capacity", ask=ask, seconds=seconds, at_once=_CONCURRENCY)
+            await client.call("calls", selection=selection, count=bench.warm_up)
+            found = await client.call("capacity", selection=selection, seconds=seconds, at_once=_CONCURRENCY)
         capacities[pair.variant.name] = max(found, capacities.get(pair.variant.name, 0.0))
     said = (f"{pair.variant.title} {capacities[pair.variant.name]:.0f}" for pair in level.pairs)
     bench.say(f"{NAME} {level.name}: calls a second: {', '.join(said)}")
@@ -95,9 +95,9 @@ async def _measure(bench: Bench, level: Level) -> None:
     for number, pair in bench.interleaved([nothing, *level.pairs]):
         capacity = capacities.get(pair.variant.name)
         async with opened(pair, "pool") as client:
-            await client.ask("calls", ask=ask, count=bench.warm_up)
+            await client.call("calls", selection=selection, count=bench.warm_up)
             for name, rate in _rates(level.common, capacity, bench.either(SHARES[1:2], SHARES)):
-                done = await client.ask("rate", ask=ask, rate=rate, seconds=seconds)
+                done = await client.call("rate", selection=selection, rate=rate, seconds=seconds)
                 samples.setdefault((pair.variant.name, name), []).append(done["seconds"])
                 facts = {"rate_name": name, "rate": rate, "capacity": capacity, "round": number}
                 row = _row(pair, level.name, facts | level.facts.get(pair.variant.name, {}), done)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.compare.adapters.port import Ask
+from bench.compare.adapters.port import Selection
 from bench.compare.adapters.rows import brief
 from bench.compare.bench import Bench, Pair, Unequal, check_equal
 from bench.compare.experiments.shop.reads import CATALOG, port_of
@@ -20,7 +20,7 @@ NAME = "E3"
 NETWORKS: tuple[tuple[int, float], ...] = ((0, 0.0), (20, 0.0), (80, 0.0), (80, 0.01))
 IDS = tuple(str(number) for number in range(1, 8))
 # The page: something first, something that depends on it, then five that depend on that.
-_STAGES = [Ask(ids=IDS[:1]), Ask(ids=IDS[1:2]), Ask(ids=IDS[2:])]
+_STAGES = [Selection(ids=IDS[:1]), Selection(ids=IDS[1:2]), Selection(ids=IDS[2:])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Page:
     """A way to load the page, over a connection that is not yet there."""
 
     variant: Variant
-    asks: tuple[Ask, ...]
+    selections: tuple[Selection, ...]
 
 
 PAGES: tuple[Page, ...] = (
@@ -37,7 +37,7 @@ PAGES: tuple[Page, ...] = (
     Page(Variant("page-rest-http2", "REST x 7, one HTTP/2 connection", "rest_http2", "http2-plain"), tuple(_STAGES)),
     Page(Variant("page-grpc", "gRPC x 7, one HTTP/2 connection", "grpc_aio", "http2"), tuple(_STAGES)),
     Page(Variant("page-websocket", "WebSocket x 7", "websocket", "websocket"), tuple(_STAGES)),
-    Page(Variant("page-graphql", "GraphQL, one query", "graphql", "http1"), (Ask(ids=IDS),)),
+    Page(Variant("page-graphql", "GraphQL, one query", "graphql", "http1"), (Selection(ids=IDS),)),
 )
 SHOP_PAGES: tuple[tuple[Page, str], ...] = (
     (Page(Variant("shop-page-rest-1", "REST x 7, one connection, cached", "rest", "http1"), tuple(_STAGES)), "gateway"),
@@ -52,7 +52,9 @@ SHOP_PAGES: tuple[tuple[Page, str], ...] = (
         CATALOG,
     ),
     (
-        Page(Variant("shop-page-graphql", "GraphQL, one query, over cached", "graphql", "http1"), (Ask(ids=IDS),)),
+        Page(
+            Variant("shop-page-graphql", "GraphQL, one query, over cached", "graphql", "http1"), (Selection(ids=IDS),)
+        ),
         "gateway",
     ),
 )
@@ -70,7 +72,7 @@ async def run(bench: Bench) -> None:
         page.variant.name: await bench.shop_pair(page.variant, port_of(shop, where), {}) for page, where in SHOP_PAGES
     }
     # Also lets the gateway's cache know the products, as it does those of any page.
-    expected = await check_equal(list(pairs.values()), Ask(ids=IDS))
+    expected = await check_equal(list(pairs.values()), Selection(ids=IDS))
     await _measure(bench, "shop", [page for page, _ in SHOP_PAGES], pairs, expected)
 
 
@@ -95,7 +97,7 @@ async def _measure(bench: Bench, level: str, pages: Sequence[Page], pairs: dict[
 
 async def _loaded(page: Page, pair: Pair, network: Distance, expected: str) -> dict[str, Any]:
     async with proxy(pair.port, network) as way, pair.client.turn:
-        done = await pair.client.ask("fresh", link=pair.link(port=way.port), asks=list(page.asks))
+        done = await pair.client.call("fresh", link=pair.link(port=way.port), selections=list(page.selections))
     if digest(done["answer"]) != expected:
         raise Unequal(f"{page.variant.title} answered something else: not shown")
     ends = [round(each * 1e3, 2) for each in done["ends"]]

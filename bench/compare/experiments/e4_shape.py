@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from bench.compare.adapters.port import Ask
+from bench.compare.adapters.port import Selection
 from bench.compare.adapters.rows import FULL, chosen, page
 from bench.compare.bench import Bench, Pair, Unequal, opened
 from bench.compare.experiments.shop.reads import CATALOG, port_of, sign_in
@@ -22,8 +22,8 @@ from shop.sign_in import ADMIN
 
 NAME = "E4"
 ROWS = (1, 10, 100)
-# Seconds within which every cache has heard of a new product.
-_HEARD, _POLL = 120.0, 0.1
+# Seconds within which every cache shows a new product.
+_SHOWN, _POLL = 120.0, 0.1
 _FRESH = {"Cache-Control": "no-cache"}
 FIELDS = {2: ("name", "price"), 8: FULL}
 
@@ -82,9 +82,9 @@ class Level:
     pairs: dict[str, Pair]
     table: list[dict[str, Any]]
 
-    def ask(self, shape: Shape, rows: int, fields: int) -> Ask:
+    def selection(self, shape: Shape, rows: int, fields: int) -> Selection:
         ids = tuple(str(row["id"]) for row in self.table[:rows]) if shape.how == "one by one" else ()
-        return Ask(ids, rows, FIELDS[fields], shape.how)
+        return Selection(ids, rows, FIELDS[fields], shape.how)
 
 
 async def run(bench: Bench) -> None:
@@ -108,22 +108,24 @@ async def _shop(bench: Bench) -> Level:
 
 
 async def _known(level: Level, shape: Shape) -> None:
-    """Wait until the caches on a shape's way have heard of the products that were added. Raises `Unequal`."""
+    """Wait until the caches on a shape's way show the products that were added. Raises `Unequal`."""
     async with opened(level.pairs[shape.variant.name]) as client:
         for rows in ROWS:
             expected, answer = chosen(level.table[:rows], FULL), None
             with suppress(TimeoutError):
-                async with asyncio.timeout(_HEARD):
+                async with asyncio.timeout(_SHOWN):
                     while answer is None or digest(answer) != digest(expected):
-                        answer = (await client.ask("calls", ask=level.ask(shape, rows, 8), count=1))["answer"]
+                        answer = (await client.call("calls", selection=level.selection(shape, rows, 8), count=1))[
+                            "answer"
+                        ]
                         await asyncio.sleep(_POLL)
             if answer is None:
-                raise Unequal(f"{shape.variant.title} did not answer for {_HEARD:.0f} s when asked for {rows} rows")
+                raise Unequal(f"{shape.variant.title} did not answer for {_SHOWN:.0f} s when asked for {rows} rows")
             if digest(answer) != digest(expected):
                 wrong = [got for got, row in zip(answer, expected, strict=False) if got != row]
                 raise Unequal(
                     f"{shape.variant.title} answers {len(answer)} of {rows} rows, {len(wrong)} of them otherwise than "
-                    f"the REST API {_HEARD:.0f} s before, such as {wrong[:1]}"
+                    f"the REST API {_SHOWN:.0f} s before, such as {wrong[:1]}"
                 )
 
 
@@ -151,7 +153,7 @@ async def _measure(bench: Bench, level: Level) -> None:
     for number, shape in bench.interleaved(level.shapes):
         async with opened(level.pairs[shape.variant.name]) as client:
             for rows in ROWS:
-                done = await client.ask("calls", ask=level.ask(shape, rows, 2), count=bench.either(2, 6))
+                done = await client.call("calls", selection=level.selection(shape, rows, 2), count=bench.either(2, 6))
                 names = _names(level, shape, rows, 2, "time")
                 bench.folder.add(names | {"round": number, "p50_ms": percentiles(done["seconds"])["p50"]})
 
@@ -168,12 +170,12 @@ async def _all_counted(level: Level, shape: Shape) -> list[dict[str, Any]]:
 async def _counted(level: Level, shape: Shape, rows: int, fields: int) -> dict[str, Any]:
     """The second call on a connection: bytes at the socket, requests, and reads of the server's table (bare only)."""
     pair = level.pairs[shape.variant.name]
-    ask, expected = level.ask(shape, rows, fields), digest(chosen(level.table[:rows], FIELDS[fields]))
+    selection, expected = level.selection(shape, rows, fields), digest(chosen(level.table[:rows], FIELDS[fields]))
     async with proxy(pair.port) as counting, opened(pair, port=counting.port) as client:
-        await client.ask("calls", ask=ask, count=1)
+        await client.call("calls", selection=selection, count=1)
         await counting.settled()
         before, reads = (counting.up, counting.down), await _reads(pair)
-        done = await client.ask("calls", ask=ask, count=1)
+        done = await client.call("calls", selection=selection, count=1)
         await counting.settled()
         costs: dict[str, int | None] = {"up": counting.up - before[0], "down": counting.down - before[1]}
         costs |= {"requests": shape.requests(rows), "reads": await _reads(pair) - reads if pair.server else None}
@@ -183,4 +185,4 @@ async def _counted(level: Level, shape: Shape, rows: int, fields: int) -> dict[s
 
 
 async def _reads(pair: Pair) -> int:
-    return 0 if pair.server is None else int(await pair.server.ask("reads"))
+    return 0 if pair.server is None else int(await pair.server.call("reads"))

@@ -55,12 +55,12 @@ async def run(bench: Bench) -> None:
         await asyncio.sleep(quiet)
         idle = [each.counted() - mark for each, mark in zip(watched, marks, strict=True)]
         marks = [each.counted() for each in watched]
-        await asyncio.gather(*(each.publisher.ask("publish", count=events, every=apart) for each in watched))
+        await asyncio.gather(*(each.publisher.call("publish", count=events, every=apart) for each in watched))
         # A polling client sees the last event at its next poll.
         await asyncio.sleep(max(way.every for way in ways))
         seconds = events * apart + apart + max(way.every for way in ways)
         for each, mark, nothing in zip(watched, marks, idle, strict=True):
-            delays = await each.watchers.ask("delays")
+            delays = await each.watchers.call("delays")
             traffic = {"idle_bytes_per_s": nothing / quiet, "window_bytes": each.counted() - mark}
             window = {"window_s": seconds, "events": events, "seen": len(delays), "connections": each.connections()}
             bench.folder.add(_row(each.way, "one", delays) | traffic | window)
@@ -87,11 +87,11 @@ class _Watched:
         module = f"bench.compare.news.{way.module}"
         publisher = await stack.enter_async_context(worker(f"{_SESSIONS}:Publisher", module))
         watchers = await stack.enter_async_context(worker(f"{_SESSIONS}:Watchers", module))
-        port = await publisher.ask("serve")
+        port = await publisher.call("serve")
         between = await stack.enter_async_context(proxy(port))
-        await watchers.ask("watch", link=Link(between.port, way.options, {}, port), count=1)
+        await watchers.call("watch", link=Link(between.port, way.options, {}, port), count=1)
         if way.module == "webhook":
-            between.target = await watchers.ask("listening")
+            between.target = await watchers.call("listening")
         return cls(way, publisher, watchers, between)
 
     def counted(self) -> int:
@@ -106,19 +106,19 @@ async def _crowd(bench: Bench, way: Way, count: int) -> None:
     bench.say(f"{NAME}: {count:,} watchers, {way.title}")
     module = f"bench.compare.news.{way.module}"
     async with worker(f"{_SESSIONS}:Publisher", module) as publisher, worker(f"{_SESSIONS}:Watchers", module) as all_:
-        port = await publisher.ask("serve")
-        await all_.ask("watch", link=Link(port, way.options), count=bench.either(2, 20))
-        before = await publisher.ask("memory")
-        await all_.ask("watch", link=Link(port, way.options), count=count)
-        held = await publisher.ask("memory") - before
+        port = await publisher.call("serve")
+        await all_.call("watch", link=Link(port, way.options), count=bench.either(2, 20))
+        before = await publisher.call("memory")
+        await all_.call("watch", link=Link(port, way.options), count=count)
+        held = await publisher.call("memory") - before
         events = bench.either(2, 3)
-        cpu = await publisher.ask("publish", count=events, every=bench.either(0.3, 1.5))
-        delays = await all_.ask("delays")
+        cpu = await publisher.call("publish", count=events, every=bench.either(0.3, 1.5))
+        delays = await all_.call("delays")
         watchers = count + bench.either(2, 20)
         costs = {"memory_bytes": held / count, "cpu_ms": cpu * 1e3 / events / watchers}
         row = _row(way, "crowd", delays) | costs | {"watchers": watchers, "events": events, "seen": len(delays)}
         bench.folder.add(row)
-        await all_.ask("stop")
+        await all_.call("stop")
 
 
 def _row(way: Way, kind: str, delays: list[float]) -> dict[str, Any]:

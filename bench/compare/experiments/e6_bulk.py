@@ -66,12 +66,12 @@ def _rows_hash(count: int) -> str:
 async def _moved(transfer: Transfer, amount: int) -> dict[str, Any]:
     module = f"bench.compare.bulk.{transfer.module}"
     async with worker(_SIDE, module) as server, worker(_SIDE, module) as client:
-        link = Link(await server.ask("serve"))
+        link = Link(await server.call("serve"))
         # Code paths are warm, and memory has what it always has.
-        await client.ask("transfer", link=link, what=transfer.what, size=min(amount, 1_000))
-        before = [await side.ask("usage") for side in (server, client)]
-        done = await client.ask("transfer", link=link, what=transfer.what, size=amount)
-        after = [await side.ask("usage") for side in (server, client)]
+        await client.call("transfer", link=link, what=transfer.what, size=min(amount, 1_000))
+        before = [await side.call("usage") for side in (server, client)]
+        done = await client.call("transfer", link=link, what=transfer.what, size=amount)
+        after = [await side.call("usage") for side in (server, client)]
         cpu, peak = (
             [late[name] - early[name] for early, late in zip(before, after, strict=True)] for name in ("cpu", "peak")
         )
@@ -79,17 +79,17 @@ async def _moved(transfer: Transfer, amount: int) -> dict[str, Any]:
         row |= {"peak_server": peak[0], "peak_client": peak[1]}
         if transfer.what != "down":
             return row
-        cancelled = await client.ask("give_up", link=link, what="down", size=64 * amount, after=0.1)
+        cancelled = await client.call("give_up", link=link, what="down", size=64 * amount, after=0.1)
         return row | {"stopped_ms": max(0.0, await _stopped(server) - cancelled) * 1e3}
 
 
 async def _stopped(server: Any) -> float:
     """When the sender sent last, once it has sent nothing for a while (the machine's monotonic clock)."""
     async with asyncio.timeout(30):
-        last = await server.ask("usage")
+        last = await server.call("usage")
         while True:
             await asyncio.sleep(0.2)
-            now = await server.ask("usage")
+            now = await server.call("usage")
             if now["sent"] == last["sent"]:
                 return float(now["sent_at"])
             last = now

@@ -30,7 +30,7 @@ async def run(bench: Bench) -> None:
     """Interleaved rounds of each way, then each way's worker is killed between its answer and its effect."""
     ways = [name for name in WAYS if name != "shop" or not bench.bare]
     server, customer = await bench.worker(_SERVER), await bench.worker(_CUSTOMER)
-    url = f"http://127.0.0.1:{await server.ask('serve')}"
+    url = f"http://127.0.0.1:{await server.call('serve')}"
     shop, headers = "", {}
     if not bench.bare:
         running = await bench.shop()
@@ -40,7 +40,7 @@ async def run(bench: Bench) -> None:
     for number, name in bench.interleaved(ways):
         for _ in range(bench.either(1, 2)):
             if name == "shop":
-                placed = await customer.ask("accepted", url=shop, headers=headers, body=_ORDER, path="/v1/orders")
+                placed = await customer.call("accepted", url=shop, headers=headers, body=_ORDER, path="/v1/orders")
                 expected = {
                     "url": shop,
                     "headers": headers,
@@ -48,12 +48,12 @@ async def run(bench: Bench) -> None:
                     "status": "shipped",
                     "within": _EFFECT,
                 }
-                later = await customer.ask("reached", **expected)
+                later = await customer.call("reached", **expected)
                 if later is None:
                     raise RuntimeError(f"order {placed['id']} was not shipped within {_EFFECT} s")
                 took = {"answer": placed["answer"], "effect": placed["answer"] + later}
             else:
-                took = await customer.ask("bench", url=url, how=name)
+                took = await customer.call("bench", url=url, how=name)
             bench.folder.add(
                 _row(name, "time", round=number, **{f"{key}_ms": value * 1e3 for key, value in took.items()})
             )
@@ -71,21 +71,21 @@ def _row(name: str, kind: str, **facts: Any) -> dict[str, Any]:
 async def _bench_kept(name: str) -> str:
     """Kill the process while it works, before its answer or after it; says whether a new one has the order done."""
     async with worker(_SERVER, _LONG_WORK) as server, worker(_CUSTOMER) as customer, worker(_SERVER) as after:
-        url = f"http://127.0.0.1:{await server.ask('serve')}"
+        url = f"http://127.0.0.1:{await server.call('serve')}"
         if name == "sync":
-            answer = asyncio.create_task(customer.ask("bench", url=url, how="sync"))
-            while not (received := await server.ask("received")):  # noqa: ASYNC110 - it is another process
+            answer = asyncio.create_task(customer.call("bench", url=url, how="sync"))
+            while not (received := await server.call("received")):  # noqa: ASYNC110 - it is another process
                 await asyncio.sleep(_POLL)
             order = received[0]
         else:
             path = "/orders?how=queue"
-            order = (await customer.ask("accepted", url=url, headers={}, body={}, path=path))["id"]
+            order = (await customer.call("accepted", url=url, headers={}, body={}, path=path))["id"]
         server.kill()
         answered = "the answer had said that it was accepted"
         if name == "sync":
             answered = await _outcome_of(answer)
-        url = f"http://127.0.0.1:{await after.ask('serve')}"
-        return f"{'yes' if await customer.ask('done', url=url, order=order) else 'no'}; {answered}"
+        url = f"http://127.0.0.1:{await after.call('serve')}"
+        return f"{'yes' if await customer.call('done', url=url, order=order) else 'no'}; {answered}"
 
 
 async def _outcome_of(answer: asyncio.Task[Any]) -> str:
@@ -99,8 +99,8 @@ async def _outcome_of(answer: asyncio.Task[Any]) -> str:
 async def _shop_kept(bench: Bench, customer: Any, url: str, headers: dict[str, str]) -> str:
     """The saga's worker is killed right after an order was accepted."""
     running = await bench.shop()
-    placed = await customer.ask("accepted", url=url, headers=headers, body=_ORDER, path="/v1/orders")
+    placed = await customer.call("accepted", url=url, headers=headers, body=_ORDER, path="/v1/orders")
     os.kill(running.pids()["order_worker"], signal.SIGKILL)
     expected = {"url": url, "headers": headers, "order": placed["id"], "status": "shipped", "within": _EFFECT}
-    later = await customer.ask("reached", **expected)
+    later = await customer.call("reached", **expected)
     return "NO" if later is None else f"yes; shipped {later:.1f} s after the kill"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.compare.adapters.port import Ask
+from bench.compare.adapters.port import Selection
 from bench.compare.bench import Bench, Pair, check_equal, opened
 from bench.compare.experiments.shop import lost_answers
 from bench.compare.experiments.shop.reads import CACHED, GRAPHQL, GRPC, REST_UNCACHED, SOAP, STOCK, UNCACHED, shop_reads
@@ -31,12 +31,12 @@ SHOP_READS = {variant.name: variant.title for variant in (REST_UNCACHED, GRPC, G
 async def run(bench: Bench) -> None:
     """Both levels; in the shop also orders whose answer is lost."""
     pairs = await bench.pairs((*READS, HTTP2))
-    await check_equal(pairs, Ask())
-    await _measure(bench, Reads("bare", [(pair, Ask()) for pair in pairs]))
+    await check_equal(pairs, Selection())
+    await _measure(bench, Reads("bare", [(pair, Selection()) for pair in pairs]))
     if bench.bare:
         return
     groups = await shop_reads(bench, (UNCACHED, CACHED, STOCK))
-    of_shop = [(pair, group.ask) for group in groups for pair in group.pairs if pair.variant.name in SHOP_READS]
+    of_shop = [(pair, group.selection) for group in groups for pair in group.pairs if pair.variant.name in SHOP_READS]
     await _measure(bench, Reads("shop", of_shop))
     await lost_answers.run(bench)
 
@@ -46,30 +46,30 @@ class Reads:
     """The reads of each pair at a level."""
 
     level: str
-    pairs: Sequence[tuple[Pair, Ask]]
+    pairs: Sequence[tuple[Pair, Selection]]
 
 
 async def _measure(bench: Bench, reads: Reads) -> None:
     """Each fault on each variant, on a connection that has worked before, once a round."""
 
-    async def failed(pair: Pair, ask: Ask, fault: str, number: int) -> None:
-        row = await _failed(pair, ask, fault)
+    async def failed(pair: Pair, selection: Selection, fault: str, number: int) -> None:
+        row = await _failed(pair, selection, fault)
         names = {"experiment": NAME, "level": reads.level, "variant": pair.variant.name, "kind": fault}
         bench.folder.add({**names, "round": number, **row})
 
-    for number, (pair, ask) in bench.interleaved(reads.pairs):
+    for number, (pair, selection) in bench.interleaved(reads.pairs):
         for fault in FAULTS:
             if fault != "silent":
-                await failed(pair, ask, fault, number)
+                await failed(pair, selection, fault, number)
     for number in range(bench.rounds):
         # All at once: each only waits.
         await asyncio.gather(*(failed(*each, "silent", number) for each in reads.pairs))
     bench.say(f"{NAME} {reads.level}: {len(FAULTS)} faults on {len(reads.pairs)} variants, {bench.rounds} rounds")
 
 
-async def _failed(pair: Pair, ask: Ask, fault: str) -> dict[str, Any]:
+async def _failed(pair: Pair, selection: Selection, fault: str) -> dict[str, Any]:
     async with proxy(pair.port) as way, opened(pair, port=way.port) as client:
-        await client.ask("calls", ask=ask, count=1)
+        await client.call("calls", selection=selection, count=1)
         await way.settled()
         if fault == "stopped":
             way.stop()
@@ -77,5 +77,5 @@ async def _failed(pair: Pair, ask: Ask, fault: str) -> dict[str, Any]:
             way.cut_after = _INSIDE_THE_ANSWER
         else:
             way.stalled = True
-        found: dict[str, Any] = await client.ask("failing", ask=ask, within=CALLER_TIMEOUT)
+        found: dict[str, Any] = await client.call("failing", selection=selection, within=CALLER_TIMEOUT)
         return found

@@ -7,7 +7,7 @@ import os
 import signal
 from typing import Any
 
-from bench.compare.adapters.port import Ask
+from bench.compare.adapters.port import Selection
 from bench.compare.bench import Bench, Pair, opened
 from bench.compare.measure.statistics import percentiles
 from bench.compare.measure.workers import Worker
@@ -37,21 +37,21 @@ async def run(bench: Bench) -> None:
 async def _lies(bench: Bench, pair: Pair) -> dict[str, dict[str, Any]]:
     seconds = bench.either(0.6, 1.0)
     async with opened(pair) as client:
-        await client.ask("calls", ask=Ask(), count=bench.warm_up)
-        kept = percentiles((await client.ask("calls", ask=Ask(), count=50))["seconds"])["p50"]
-        rate = 0.3 * await client.ask("capacity", ask=Ask(), seconds=0.3, at_once=1)
-        open_ = await _stalled(pair, client.ask("rate", ask=Ask(), rate=rate, seconds=seconds))
-        closed = await _stalled(pair, client.ask("closed", ask=Ask(), seconds=seconds))
+        await client.call("calls", selection=Selection(), count=bench.warm_up)
+        kept = percentiles((await client.call("calls", selection=Selection(), count=50))["seconds"])["p50"]
+        rate = 0.3 * await client.call("capacity", selection=Selection(), seconds=0.3, at_once=1)
+        open_ = await _stalled(pair, client.call("rate", selection=Selection(), rate=rate, seconds=seconds))
+        closed = await _stalled(pair, client.call("closed", selection=Selection(), seconds=seconds))
         found = {
             "closed loop": {"right": percentiles(open_["seconds"])["p99"], "wrong": percentiles(closed)["p99"]},
             "new connection each": {"right": kept, "wrong": await _fresh(pair, client)},
             "one start for all": {
                 "right": kept,
-                "wrong": percentiles(await client.ask("one_start", count=_BATCH))["p50"],
+                "wrong": percentiles(await client.call("one_start", count=_BATCH))["p50"],
             },
         }
         if pair.variant.name == "websocket":
-            found["publishes counted as done"] = await client.ask(
+            found["publishes counted as done"] = await client.call(
                 "publishes", port=pair.port, count=bench.either(300, 3_000)
             )
     return found
@@ -69,5 +69,5 @@ async def _stalled(pair: Pair, measuring: Any) -> Any:
 
 
 async def _fresh(pair: Pair, client: Worker) -> float | None:
-    took = [(await client.ask("fresh", link=pair.link(), asks=[Ask()]))["seconds"] for _ in range(15)]
+    took = [(await client.call("fresh", link=pair.link(), selections=[Selection()]))["seconds"] for _ in range(15)]
     return percentiles(took)["p50"]

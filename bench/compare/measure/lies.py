@@ -8,17 +8,17 @@ import time
 
 from websockets.asyncio.client import connect
 
-from bench.compare.adapters.port import Ask
+from bench.compare.adapters.port import Selection
 from bench.compare.measure.sessions import Client
 
 
 class Liar(Client):
-    async def closed(self, ask: Ask, seconds: float) -> list[float]:
+    async def closed(self, selection: Selection, seconds: float) -> list[float]:
         """A closed loop: the next call waits for the last one, so a stall delays one call and hides all others."""
         call, found = self._opened(), []
         until = time.perf_counter() + seconds
         while (began := time.perf_counter()) < until:
-            await call(ask)
+            await call(selection)
             found.append(time.perf_counter() - began)
         return found
 
@@ -28,7 +28,7 @@ class Liar(Client):
         began = time.perf_counter()
 
         async def one() -> None:
-            await call(Ask())
+            await call(Selection())
             found.append(time.perf_counter() - began)
 
         await asyncio.gather(*(one() for _ in range(count)))

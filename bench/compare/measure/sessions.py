@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from importlib import import_module
 from typing import Any
 
-from bench.compare.adapters.port import Adapter, Ask, Call, Link, Rows
+from bench.compare.adapters.port import Adapter, Call, Link, Rows, Selection
 from bench.compare.adapters.rows import READS
 from bench.compare.measure.open_loop import open_loop
 
@@ -55,25 +55,25 @@ class Client:
         await self._stack.aclose()
         self._stack, self._call = AsyncExitStack(), None
 
-    async def calls(self, ask: Ask, count: int) -> dict[str, Any]:
+    async def calls(self, selection: Selection, count: int) -> dict[str, Any]:
         """One after the other: `seconds` of each, `cpu` seconds of this process in all, and the last `answer`."""
         call, seconds, answer = self._opened(), [], Rows()
         cpu = time.process_time()
         for _ in range(count):
             began = time.perf_counter()
             async with asyncio.timeout(_SESSION_TIMEOUT):
-                answer = await call(ask)
+                answer = await call(selection)
             seconds.append(time.perf_counter() - began)
         return {"seconds": seconds, "cpu": time.process_time() - cpu, "answer": answer}
 
-    async def rate(self, ask: Ask, rate: float, seconds: float) -> dict[str, Any]:
+    async def rate(self, selection: Selection, rate: float, seconds: float) -> dict[str, Any]:
         """An open loop: `seconds` of each call from its intended start (infinite: failed), and `cpu` seconds."""
         call = self._opened()
         cpu = time.process_time()
-        latencies = await open_loop(lambda: call(ask), rate, seconds, timeout=_CALL_TIMEOUT)
+        latencies = await open_loop(lambda: call(selection), rate, seconds, timeout=_CALL_TIMEOUT)
         return {"seconds": latencies, "cpu": time.process_time() - cpu}
 
-    async def capacity(self, ask: Ask, seconds: float, at_once: int) -> float:
+    async def capacity(self, selection: Selection, seconds: float, at_once: int) -> float:
         """Calls a second when `at_once` callers call without a pause. Says how much there is, nothing of latency."""
         call, done = self._opened(), 0
         until = time.perf_counter() + seconds
@@ -81,7 +81,7 @@ class Client:
         async def caller() -> None:
             nonlocal done
             while time.perf_counter() < until:
-                await call(ask)
+                await call(selection)
                 done += 1
 
         began = time.perf_counter()
@@ -89,19 +89,19 @@ class Client:
             await asyncio.gather(*(caller() for _ in range(at_once)))
         return done / (time.perf_counter() - began)
 
-    async def fresh(self, link: Link, asks: list[Ask]) -> dict[str, Any]:
+    async def fresh(self, link: Link, selections: list[Selection]) -> dict[str, Any]:
         """A new connection, and these questions after each other: `seconds` in all, each one's `ends`, `answer`."""
         ends: list[float] = []
         answer: Rows = []
         began = time.perf_counter()
-        async with asyncio.timeout(_SESSION_TIMEOUT * len(asks)), self._adapter.connect(link) as call:
-            for ask in asks:
-                answer += await call(ask)
+        async with asyncio.timeout(_SESSION_TIMEOUT * len(selections)), self._adapter.connect(link) as call:
+            for selection in selections:
+                answer += await call(selection)
                 ends.append(time.perf_counter() - began)
             seconds = time.perf_counter() - began
         return {"seconds": seconds, "ends": ends, "answer": answer}
 
-    async def failing(self, ask: Ask, within: float) -> dict[str, Any]:
+    async def failing(self, selection: Selection, within: float) -> dict[str, Any]:
         """A call that is to fail: `ms` until it does, and the `error` that the library raises for it.
 
         Raises `RuntimeError` when it is answered.
@@ -109,7 +109,7 @@ class Client:
         began = time.perf_counter()
         try:
             async with asyncio.timeout(within):
-                await self._opened()(ask)
+                await self._opened()(selection)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever the library raises is the answer
             return {"ms": (time.perf_counter() - began) * 1e3, "error": named(error)}
         raise RuntimeError("the call was answered, though its server had failed")

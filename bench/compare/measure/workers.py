@@ -48,7 +48,7 @@ class Worker:
     def __init__(self, process: BaseProcess, pipe: Connection) -> None:
         self._process = process
         self._pipe = pipe
-        self._asking = asyncio.Lock()
+        self._calling = asyncio.Lock()
         # Held by what uses the worker for several calls in a row.
         self.turn = asyncio.Lock()
 
@@ -56,9 +56,9 @@ class Worker:
     def pid(self) -> int:
         return self._process.pid or 0
 
-    async def ask(self, method: str, /, timeout: float = _ANSWER_TIMEOUT, **arguments: Any) -> Any:
+    async def call(self, method: str, /, timeout: float = _ANSWER_TIMEOUT, **arguments: Any) -> Any:
         """Call a method and return what it returns. Raises `WorkerFailed`, also for no answer within `timeout` s."""
-        async with self._asking:
+        async with self._calling:
             try:
                 self._pipe.send((method, arguments))
                 if not await asyncio.to_thread(self._pipe.poll, timeout):

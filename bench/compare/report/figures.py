@@ -47,7 +47,7 @@ def variants(rows: Sequence[Row], experiment: str, **wanted: Any) -> list[str]:
 
 
 def group_title(row: Row) -> str:
-    """A group of the shop's variants: its name, who asks, and in what its rows differ beside their protocol."""
+    """A group of the shop's variants: its name, whose identity, and in what its rows differ beside their protocol."""
     differs = f" Differs: {row['differs']}." if row["differs"] else ""
     return f"**{row['group']}**. Identity: {row['identity']}.{differs}"
 

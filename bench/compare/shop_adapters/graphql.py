@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 
-from bench.compare.adapters.port import Ask, Call, Link, Rows
+from bench.compare.adapters.port import Call, Link, Rows, Selection
 from bench.compare.adapters.schemas.graphql import camel, posted
 
 
@@ -18,12 +18,12 @@ async def connect(link: Link) -> AsyncIterator[Call]:
     connector = aiohttp.TCPConnector(limit=link.connections)
     async with aiohttp.ClientSession(link.url, connector=connector, headers=headers) as session:
 
-        async def call(ask: Ask) -> Rows:
-            body = posted(ask, trusted="trusted" in link.options, page="products")
+        async def call(selection: Selection) -> Rows:
+            body = posted(selection, trusted="trusted" in link.options, page="products")
             async with session.post("/graphql", json=body, raise_for_status=True) as answer:
                 data = (await answer.json())["data"]
-            if not ask.limit:
+            if not selection.limit:
                 return list(data.values())
-            return [{name: product[camel(name)] for name in ask.fields} for product in data["products"]]
+            return [{name: product[camel(name)] for name in selection.fields} for product in data["products"]]
 
         yield call

@@ -12,7 +12,7 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from bench.compare.adapters import rows
-from bench.compare.adapters.port import Ask, Call, Link, Rows
+from bench.compare.adapters.port import Call, Link, Rows, Selection
 
 
 @asynccontextmanager
@@ -25,19 +25,19 @@ async def connect(link: Link) -> AsyncIterator[Call]:
         Client(streamable_http_client(f"{link.url}/mcp", http_client=http)) as client,
     ):
 
-        async def call(ask: Ask) -> Rows:
-            found = await _searched(client, ask) if "tool" in link.options else await _read(client, ask)
-            return rows.chosen(found, ask.fields)
+        async def call(selection: Selection) -> Rows:
+            found = await _searched(client, selection) if "tool" in link.options else await _read(client, selection)
+            return rows.chosen(found, selection.fields)
 
         yield call
 
 
-async def _read(client: Client, ask: Ask) -> list[dict[str, Any]]:
-    answers = [await client.read_resource(f"product://{each}") for each in ask.ids]
+async def _read(client: Client, selection: Selection) -> list[dict[str, Any]]:
+    answers = [await client.read_resource(f"product://{each}") for each in selection.ids]
     return [json.loads(getattr(answer.contents[0], "text")) for answer in answers]  # noqa: B009 - text, not a blob
 
 
-async def _searched(client: Client, ask: Ask) -> list[dict[str, Any]]:
-    answer = await client.call_tool("search_products", {"limit": ask.limit})
+async def _searched(client: Client, selection: Selection) -> list[dict[str, Any]]:
+    answer = await client.call_tool("search_products", {"limit": selection.limit})
     found: list[dict[str, Any]] = (answer.structured_content or {})["items"]
     return found

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 
 from bench.compare.adapters import rows
-from bench.compare.adapters.port import Ask, Call, Link, Rows
+from bench.compare.adapters.port import Call, Link, Rows, Selection
 
 STOCK = ("product_id", "available")
 
@@ -36,14 +36,14 @@ async def connect(link: Link) -> AsyncIterator[Call]:
                     known[path] = (answer.headers["ETag"], found)
                 return found
 
-        async def call(ask: Ask) -> Rows:
-            if ask.how == "availability":
-                return await get(f"/v1/products/{ask.ids[0]}/availability", STOCK)
-            if ask.limit and ask.how != "one by one":
-                return await get(f"/v1/products?limit={ask.limit}", ask.fields)
-            paths = [f"/v1/products/{each}" for each in ask.ids]
-            if ask.how == "one by one":
-                return [(await get(path, ask.fields))[0] for path in paths]
-            return [found[0] for found in await asyncio.gather(*(get(path, ask.fields) for path in paths))]
+        async def call(selection: Selection) -> Rows:
+            if selection.how == "availability":
+                return await get(f"/v1/products/{selection.ids[0]}/availability", STOCK)
+            if selection.limit and selection.how != "one by one":
+                return await get(f"/v1/products?limit={selection.limit}", selection.fields)
+            paths = [f"/v1/products/{each}" for each in selection.ids]
+            if selection.how == "one by one":
+                return [(await get(path, selection.fields))[0] for path in paths]
+            return [found[0] for found in await asyncio.gather(*(get(path, selection.fields) for path in paths))]
 
         yield call

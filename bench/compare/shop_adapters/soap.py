@@ -12,7 +12,7 @@ import zeep
 from zeep.proxy import AsyncServiceProxy
 from zeep.transports import AsyncTransport
 
-from bench.compare.adapters.port import Ask, Call, Link, Rows
+from bench.compare.adapters.port import Call, Link, Rows, Selection
 
 
 @asynccontextmanager
@@ -26,8 +26,8 @@ async def connect(link: Link) -> AsyncIterator[Call]:
         service = AsyncServiceProxy(client, login.service._binding, address=f"{link.url}/")  # noqa: SLF001
         headers = {"SessionHeader": {"SessionId": session.SessionId}}
 
-        async def call(ask: Ask) -> Rows:
-            articles = {"ArticleRef": [{"AltRef": each} for each in ask.ids]}
+        async def call(selection: Selection) -> Rows:
+            articles = {"ArticleRef": [{"AltRef": each} for each in selection.ids]}
             lines = await service.GetStockLevel(articles, _soapheaders=headers)
             return [{"product_id": line.AltRef, "available": int(line.OnHand)} for line in lines]
 

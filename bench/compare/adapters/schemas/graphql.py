@@ -10,7 +10,7 @@ from strawberry.dataloader import DataLoader
 from strawberry.extensions import ParserCache, ValidationCache
 
 from bench.compare.adapters import rows
-from bench.compare.adapters.port import Ask
+from bench.compare.adapters.port import Selection
 
 
 @strawberry.type
@@ -67,23 +67,23 @@ DOCUMENT_ID = f"sha256:{hashlib.sha256(DOCUMENT.encode()).hexdigest()}"
 TRUSTED = {DOCUMENT_ID: DOCUMENT}
 
 
-def posted(ask: Ask, *, trusted: bool = False, page: str = "catalogue") -> dict[str, Any]:
+def posted(selection: Selection, *, trusted: bool = False, page: str = "catalogue") -> dict[str, Any]:
     """The body of a request: the query's text, or for a single read the hash of a document that the server has."""
     if trusted:
-        return {"documentId": DOCUMENT_ID, "variables": {"id": ask.ids[0]}}
-    return {"query": queried(ask, page)}
+        return {"documentId": DOCUMENT_ID, "variables": {"id": selection.ids[0]}}
+    return {"query": queried(selection, page)}
 
 
-def queried(ask: Ask, page: str = "catalogue") -> str:
+def queried(selection: Selection, page: str = "catalogue") -> str:
     """The query of a question: one alias for each id, or a page of the field of that name, or lines with products."""
-    if not ask.limit:
-        aliases = " ".join(f'p{each}: product(id: "{each}") {{ id name price }}' for each in ask.ids)
+    if not selection.limit:
+        aliases = " ".join(f'p{each}: product(id: "{each}") {{ id name price }}' for each in selection.ids)
         return f"{{ {aliases} }}"
-    fields = " ".join(camel(name) for name in ask.fields)
-    if ask.how:
-        batched = str(ask.how == "batched").lower()
-        return f"{{ lines(limit: {ask.limit}, batched: {batched}) {{ product {{ {fields} }} }} }}"
-    return f"{{ {page}(limit: {ask.limit}) {{ {fields} }} }}"
+    fields = " ".join(camel(name) for name in selection.fields)
+    if selection.how:
+        batched = str(selection.how == "batched").lower()
+        return f"{{ lines(limit: {selection.limit}, batched: {batched}) {{ product {{ {fields} }} }} }}"
+    return f"{{ {page}(limit: {selection.limit}) {{ {fields} }} }}"
 
 
 def camel(name: str) -> str:

@@ -47,14 +47,14 @@ async def run(bench: Bench) -> None:
     expected = hash_of(size)
     async with worker(_SESSION) as client:
         link = Link(port_of(shop, "gateway"), (), headers)
-        file = (await client.ask("move", link=link, way="http-up", size=size, file=""))["file"]
+        file = (await client.call("move", link=link, way="http-up", size=size, file=""))["file"]
     bench.say(f"E6 shop: {bench.rounds} rounds of {size >> 20} MiB, {len(SHOP_TRANSFERS)} ways")
     for number, transfer in bench.interleaved(SHOP_TRANSFERS):
         link = Link(port_of(shop, transfer.where), (), headers)
         async with worker(_SESSION) as client:
-            await client.ask("move", link=link, way=transfer.way, size=_WARM, file=file)
+            await client.call("move", link=link, way=transfer.way, size=_WARM, file=file)
             before, held = cpu_of(pids), forget_peaks(pids)
-            done = await client.ask("move", link=link, way=transfer.way, size=size, file=file)
+            done = await client.call("move", link=link, way=transfer.way, size=size, file=file)
             cpu, peak = cpu_of(pids) - before, peaks(pids)
         if done["sha256"] != expected:
             raise Unequal(f"{transfer.title} moved something else: not shown")

@@ -63,10 +63,10 @@ async def run(bench: Bench) -> None:
         for number in range(bench.rounds):
             before = [each.counted() for each in watching]
             order = await _placed(http)
-            await asyncio.gather(*(each.watcher.ask("follow", order=order) for each in watching))
+            await asyncio.gather(*(each.watcher.call("follow", order=order) for each in watching))
             last, within = _STEPS[-1], _WITHIN
             seen = await asyncio.gather(
-                *(each.watcher.ask("seen", order=order, status=last, within=within) for each in watching)
+                *(each.watcher.call("seen", order=order, status=last, within=within) for each in watching)
             )
             happened = await _happened(http, order)
             for each, known, bytes_before, opened in zip(watching, seen, before, opening, strict=True):
@@ -74,7 +74,7 @@ async def run(bench: Bench) -> None:
                 late = {status: (known[status] - happened[status]) * 1e3 for status in _STEPS if status in known}
                 names = {"experiment": "E5", "level": "shop", "variant": each.way.name, "kind": "order"}
                 bench.folder.add(names | row | {"late_ms": late, "events": len(_STEPS), "seen": len(late)})
-        await asyncio.gather(*(each.watcher.ask("stop") for each in watching))
+        await asyncio.gather(*(each.watcher.call("stop") for each in watching))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +91,9 @@ async def _begin(stack: AsyncExitStack, shop: RunningShop, way: ShopWay, headers
     watcher = await stack.enter_async_context(worker(_SESSION))
     port = port_of(shop, way.process)
     between = await stack.enter_async_context(proxy(port))
-    await watcher.ask("begin", way=way.way, link=Link(between.port, way.options, headers, port))
+    await watcher.call("begin", way=way.way, link=Link(between.port, way.options, headers, port))
     if way.way == "webhooks":
-        between.target = await watcher.ask("listening")
+        between.target = await watcher.call("listening")
     return _Watching(way, watcher, between)
 
 

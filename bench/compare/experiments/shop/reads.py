@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from bench.compare.adapters.port import Ask
+from bench.compare.adapters.port import Selection
 from bench.compare.bench import Bench, Pair
 from bench.compare.experiments.shop.trusted_gateway import TRUSTED_GATEWAY, trusted_gateway
 from bench.compare.variants import Variant
@@ -23,7 +23,7 @@ class ShopRead:
     """
 
     name: str
-    ask: Ask
+    selection: Selection
     identity: str
     differs: str
     pairs: list[Pair]
@@ -37,7 +37,7 @@ class Group:
     name: str
     identity: str
     differs: str
-    ask: Ask
+    selection: Selection
     variants: tuple[tuple[Variant, str], ...]
 
 
@@ -45,7 +45,7 @@ def _variant(name: str, title: str, adapter: str, wire: str = "http1", *options:
     return Variant(name, title, adapter, wire, options)
 
 
-_PRODUCT, _STOCK = Ask(), Ask(fields=("product_id", "available"), how="availability")
+_PRODUCT, _STOCK = Selection(), Selection(fields=("product_id", "available"), how="availability")
 REST_UNCACHED = _variant("shop-rest", "REST, no-cache", "rest", "http1", "no-cache")
 REST_HIT = _variant("shop-rest-hit", "REST, cache hit", "rest")
 GRPC = _variant("shop-grpc", "gRPC to catalog", "grpc_aio", "http2")
@@ -63,7 +63,7 @@ UNCACHED = Group(
 CACHED = Group(
     "from the gateway's cache",
     "none",
-    "GraphQL's server asks the gateway in its turn, so the cache hit is two processes further away",
+    "GraphQL's server calls the gateway in its turn, so the cache hit is two processes further away",
     _PRODUCT,
     ((REST_HIT, "gateway"), (GRAPHQL, "gateway"), (GRAPHQL_TRUSTED, TRUSTED_GATEWAY)),
 )
@@ -71,7 +71,7 @@ SOAP = _variant("shop-soap-stock", "SOAP to the ERP", "soap")
 STOCK = Group(
     "stock, live from the ERP",
     "the ERP's own session where SOAP is spoken",
-    "REST and gRPC ask the ERP by the same SOAP call, behind three and two processes of ours",
+    "REST and gRPC call the ERP by the same SOAP call, behind three and two processes of ours",
     _STOCK,
     (
         (_variant("shop-rest-stock", "REST: availability", "rest"), "gateway"),
@@ -102,7 +102,7 @@ GROUPS: tuple[Group, ...] = (
     Group(
         "an agent reads a product: the gateway's cache, with a token",
         "token",
-        "MCP's server asks the gateway in its turn; an MCP client first asks what it can do, which is in call 1",
+        "MCP's server calls the gateway in its turn; an MCP client first reads what it can do, which is in call 1",
         _PRODUCT,
         (
             (_variant("shop-rest-hit-token", "REST, cache hit, token", "rest"), "gateway"),
@@ -112,9 +112,9 @@ GROUPS: tuple[Group, ...] = (
     Group(
         "an agent lists one product: the gateway's cache, with a token",
         "token",
-        "MCP's server asks the gateway in its turn; a tool's answer has each product twice, as text and data, as MCP "
+        "MCP's server calls the gateway in its turn; a tool's answer has each product twice, as text and data, as MCP "
         "wants it, and here without its picture and date",
-        Ask((), 1),
+        Selection((), 1),
         (
             (_variant("shop-rest-search", "REST, a list of one, token", "rest"), "gateway"),
             (_variant("shop-mcp-tool", "MCP, tool search_products", "mcp", "http1", "tool"), "gateway"),
@@ -139,7 +139,7 @@ async def shop_reads(bench: Bench, groups: tuple[Group, ...] = GROUPS) -> list[S
             await bench.shop_pair(variant, port, headers)
             for (variant, _), port in zip(group.variants, ports, strict=True)
         ]
-        found.append(ShopRead(group.name, group.ask, group.identity, group.differs, pairs, pids))
+        found.append(ShopRead(group.name, group.selection, group.identity, group.differs, pairs, pids))
     return found
 
 
