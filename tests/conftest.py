@@ -10,6 +10,7 @@ import gc
 import os
 import shutil
 import socket
+import sys
 import tempfile
 import uuid
 from collections import Counter
@@ -24,6 +25,10 @@ import certifi
 import hypothesis
 import pytest
 import trustme
+
+# Without compiled files every interpreter that a test starts compiles the shop anew, which takes 2 s of processor time.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # How long an example takes says something about the machine, not about the code.
 hypothesis.settings.register_profile("shop", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
