@@ -26,6 +26,8 @@ import hypothesis
 import pytest
 import trustme
 
+from tests.forking import popen
+
 # Without compiled files every interpreter that a test starts compiles the shop anew, which takes 2 s of processor time.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -109,6 +111,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError("required, but " + "; ".join(f"{name}: {missing[name]}" for name in lacking))
     config.stash[_MISSING] = missing
     _trust_nobody_on_the_web(config)
+    popen.install()
 
 
 def _trust_nobody_on_the_web(config: pytest.Config) -> None:
