@@ -11,22 +11,18 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 import aiohttp
-import grpc.aio
 import psutil
 
 from bench.shop import RunningShop
-from protos.shop.inventory.v1.inventory_pb2 import StockAdjustment
-from protos.shop.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
+from bench.stock import count_in, token_of
 from shop import sign_in
 
 # All but the scarce one of the demo's articles; every order has two lines.
 PRODUCTS = [str(number) for number in (*range(1, 7), *range(8, 23), 42, 123)]
 CONNECTIONS = 16
 DRAIN_SECONDS = 600.0
-_PLENTY = 1_000_000
 _READERS = 8
 _LAST = 20
 _LOOK_SECONDS = 0.25
@@ -155,8 +151,8 @@ async def opened(customer: Customer, run: Run, rate: float) -> None:
 @asynccontextmanager
 async def customer_of(shop: RunningShop) -> AsyncIterator[Customer]:
     """The demo customer, signed in, at a shop that has plenty of everything."""
-    token = await _sign_in(shop, sign_in.CUSTOMER)
-    await _stock(shop, await _sign_in(shop, sign_in.ADMIN))
+    token = await token_of(shop.url("gateway"), sign_in.CUSTOMER)
+    await count_in(shop.address("SHOP_INVENTORY_PORT"), shop.url("gateway"), PRODUCTS)
     timeout = aiohttp.ClientTimeout(total=60)
     headers = {"Authorization": f"Bearer {token}"}
     connector = aiohttp.TCPConnector(limit=0)
@@ -164,30 +160,6 @@ async def customer_of(shop: RunningShop) -> AsyncIterator[Customer]:
         shop.url("gateway"), headers=headers, timeout=timeout, connector=connector
     ) as http:
         yield Customer(http)
-
-
-async def _sign_in(shop: RunningShop, email: str) -> str:
-    form = {"username": email, "password": sign_in.password_of(email)}
-    async with (
-        aiohttp.ClientSession(shop.url("gateway")) as http,
-        http.post("/v1/auth/token", data=form) as response,
-    ):
-        response.raise_for_status()
-        return str((await response.json())["access_token"])
-
-
-async def _stock(shop: RunningShop, token: str) -> None:
-    """Count in what no run of orders uses up."""
-
-    async def reports() -> AsyncIterator[StockAdjustment]:
-        for product_id in PRODUCTS:
-            yield StockAdjustment(id=uuid.uuid4().hex, product_id=product_id, quantity=_PLENTY)
-
-    async with grpc.aio.insecure_channel(shop.address("SHOP_INVENTORY_PORT")) as channel:
-        levels: Any = InventoryServiceStub(channel).SyncStock(
-            reports(), metadata=[("authorization", f"Bearer {token}")]
-        )
-        assert len([level async for level in levels]) == len(PRODUCTS)
 
 
 def cpu(shop: RunningShop) -> dict[str, float]:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import uuid
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ CLIENTS = 150
 EVENTS = 400
 ORDERS = 60
 PLACING = 10
+# Of an order that is shipped.
+MAILS = 2
 COPIES = (1, 2, 3)
 WITHIN = 120.0
 LOG = Path("build/bench-scale.log")
@@ -160,25 +163,71 @@ async def _publish() -> None:
 
 async def confirmations(workers: Sequence[Copy]) -> float:
     """Orders a second that leave `pending`, when more come than the copies can take."""
+    return await _worked_off("order_worker", workers, _confirmed)
+
+
+async def payments(workers: Sequence[Copy]) -> float:
+    """Orders a second of which the provider's webhook is handled."""
+    return await _worked_off("webhook_worker", workers, _paid)
+
+
+async def mails(workers: Sequence[Copy]) -> float:
+    """Orders a second of which the customer has both mails, that it is confirmed and that it is shipped."""
+    return await _worked_off("mailer", workers, _mailed)
+
+
+async def _worked_off(worker: str, workers: Sequence[Copy], done: Callable[..., Awaitable[int]]) -> float:
+    """Orders a second until all are done, with the other copies of this worker stopped."""
     (gateway,) = copies("gateway")
     headers = {"Authorization": f"Bearer {await token(gateway, CUSTOMER)}"}
-    everyone = copies("order_worker")
-    idle = [each.id for each in everyone if each not in workers]
+    idle = [each for each in copies(worker) if each not in workers]
     if idle:
-        docker("stop", *idle)
+        docker("stop", *(each.id for each in idle))
     try:
         async with httpx.AsyncClient(base_url=f"http://{gateway.address}:8000", timeout=30, headers=headers) as http:
             began = time.perf_counter()
             placed = await asyncio.gather(*(_place(http, ORDERS // PLACING) for _ in range(PLACING)))
-            ids = [order_id for some in placed for order_id in some]
+            ids = {order_id for some in placed for order_id in some}
             async with asyncio.timeout(WITHIN):
-                while await _pending(http, ids):  # noqa: ASYNC110 - it happens in another process
+                while await done(http, ids) < len(ids):  # noqa: ASYNC110 - it happens in another process
                     await asyncio.sleep(0.05)
             return len(ids) / (time.perf_counter() - began)
     finally:
         if idle:
-            docker("start", *idle)
-            await _healthy(idle)
+            await _start(idle)
+
+
+async def _start(stopped: Sequence[Copy]) -> None:
+    """Start containers with all of a core's time, of which a start takes much, and give them back what they had."""
+    ids = [each.id for each in stopped]
+    nano = [int(each) for each in docker("inspect", "--format", "{{.HostConfig.NanoCpus}}", *ids).split()]
+    for each in stopped:
+        each.hold("2")
+    docker("start", *ids)
+    await _healthy(ids)
+    for each, share in zip(stopped, nano, strict=True):
+        each.hold(f"{share / 1e9:g}")
+
+
+async def _confirmed(http: httpx.AsyncClient, ids: set[str]) -> int:
+    return await _in(http, ids, {"confirmed", "paid", "shipped"})
+
+
+async def _paid(http: httpx.AsyncClient, ids: set[str]) -> int:
+    return await _in(http, ids, {"paid", "shipped"})
+
+
+async def _in(http: httpx.AsyncClient, ids: set[str], statuses: set[str]) -> int:
+    found = (await http.get("/v1/orders", params={"limit": 100})).raise_for_status().json()["items"]
+    return sum(order["id"] in ids and order["status"] in statuses for order in found)
+
+
+async def _mailed(_: httpx.AsyncClient, ids: set[str]) -> int:
+    (sink,) = copies("smtp_sink")
+    async with httpx.AsyncClient(base_url=f"http://{sink.address}:8026", timeout=30) as http:
+        found = (await http.get("/mails", headers={"Accept": "application/json"})).raise_for_status().json()
+    mails = Counter(mail["order_id"] for mail in found)
+    return sum(mails[each] >= MAILS for each in ids)
 
 
 async def _place(http: httpx.AsyncClient, count: int) -> list[str]:
@@ -188,11 +237,6 @@ async def _place(http: httpx.AsyncClient, count: int) -> list[str]:
         answer = await http.post("/v1/orders", json=body, headers={"Idempotency-Key": uuid.uuid4().hex})
         ids.append(str(answer.raise_for_status().json()["id"]))
     return ids
-
-
-async def _pending(http: httpx.AsyncClient, ids: Sequence[str]) -> int:
-    found = (await http.get("/v1/orders", params={"limit": 100})).raise_for_status().json()["items"]
-    return sum(order["id"] in ids and order["status"] == "pending" for order in found)
 
 
 async def _healthy(ids: Sequence[str]) -> None:
@@ -206,6 +250,8 @@ async def main() -> None:
     await measured("requests/s", "0.2", reads, "gateway", "gateway_2")
     await measured("deliveries/s", "0.1", deliveries, "notifier", "notifier_2", "notifier_3")
     await measured("orders/s", "0.1", confirmations, "order_worker")
+    await measured("orders/s", "0.04", payments, "webhook_worker")
+    await measured("orders/s", "0.03", mails, "mailer")
 
 
 def run() -> None:
@@ -213,7 +259,8 @@ def run() -> None:
     os.environ |= {"COMPOSE_PROJECT_NAME": "polyglot-shop-bench", "SHOP_SUBNET": "10.213.215.0/24", **ANY_PORT}
     os.environ["SHOP_SIGN_IN_RATE_LIMIT"] = "10000/minute"
     try:
-        compose("up", "--wait", "--scale", "gateway_2=2", "--scale", "order_worker=3")
+        scaled = [f"--scale={name}" for name in ("gateway_2=2", "order_worker=3", "webhook_worker=3", "mailer=3")]
+        compose("up", "--wait", *scaled)
         (postgres,) = copies("postgres")  # which has sixteen connections more for each copy of a worker
         docker("update", "--memory", "512m", "--memory-swap", "512m", postgres.id)
         asyncio.run(main())

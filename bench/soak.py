@@ -24,7 +24,8 @@ from pathlib import Path
 from statistics import median
 
 from bench.shop import pss_mb
-from bench.soak_clients import MIX, Crowd, internal_errors
+from bench.soak_clients import MIX, PRODUCTS, Crowd, internal_errors
+from bench.stock import count_in
 from shop.audit import Settings, audit_running_shop
 from shop.audit.report import Report, as_text
 from shop.errors import Refused
@@ -124,6 +125,7 @@ async def soak(env: Mapping[str, str], seconds: float, every: float, seed: int) 
     ground = Ground.of(env)
     secret = keyring(ground.data_dir, TABLE).webhooks[Scheme.SHOPIFY.value]
     gateway, notifier, webhooks = (ground.env[f"SHOP_{name}_URL"] for name in ("GATEWAY", "NOTIFIER", "WEBHOOKS"))
+    await count_in(_inventory(ground.data_dir), gateway, PRODUCTS)
     crowd = Crowd(gateway, notifier, webhooks, secret, seed)
     await crowd.open(_LISTENERS)
     try:
@@ -145,6 +147,12 @@ async def soak(env: Mapping[str, str], seconds: float, every: float, seed: int) 
     report = await audit_running_shop(Settings(), wait=_SETTLE)
     _figures(crowd, killed)
     return _judge(crowd, report, before, during, Size.of(ground.data_dir), seconds)
+
+
+def _inventory(data_dir: Path) -> str:
+    """host:port of its gRPC API, past the lab's links."""
+    ports = next(process.ports for process in state.read(data_dir) if process.name == "inventory")
+    return f"127.0.0.1:{ports['SHOP_INVENTORY_PORT']}"
 
 
 async def _memory_during(data_dir: Path, seconds: float) -> list[Mapping[str, float]]:
@@ -226,7 +234,11 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args(arguments)
     _say(f"seed {given.seed}; of a hundred operations: {', '.join(f'{count} {name}' for name, count in MIX.items())}")
-    plenty = {"SHOP_CLIENT_RATE_LIMIT": "10000000/minute", "SHOP_USER_RATE_LIMIT": "10000000/minute"}
+    plenty = {
+        "SHOP_CLIENT_RATE_LIMIT": "10000000/minute",
+        "SHOP_USER_RATE_LIMIT": "10000000/minute",
+        "SHOP_MAIL_KEEP": "10000000",  # the audit looks for the mails of each order
+    }
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SHOP_")}
     _RESULTS.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()

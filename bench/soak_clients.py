@@ -28,7 +28,7 @@ _TIMEOUT = aiohttp.ClientTimeout(total=15)
 _STREAM = aiohttp.ClientTimeout(total=None, sock_read=60)
 _FILE = random.Random(1).randbytes(64 << 10)  # noqa: S311 - the same bytes each time
 _FILE_SHA256 = hashlib.sha256(_FILE).hexdigest()
-_PRODUCTS = range(1, 21)
+PRODUCTS = [str(number) for number in range(1, 21)]
 _MAX_FLYING = 1_000
 _PAUSE = 0.3
 # How often each operation comes, of a hundred.
@@ -165,7 +165,7 @@ class Crowd:
             tally.took(time.monotonic() - due)
 
     async def _order(self, due: float) -> None:
-        item = {"product_id": str(self._draw.choice(_PRODUCTS)), "quantity": 1}
+        item = {"product_id": self._draw.choice(PRODUCTS), "quantity": 1}
         headers = {"Idempotency-Key": uuid.uuid4().hex}
         url = f"{self._gateway}/v1/orders"
         async with self.http.post(url, json={"items": [item]}, headers=headers) as answer:
@@ -174,7 +174,7 @@ class Crowd:
             self.accepted[content["id"]] = due
 
     async def _read(self, _: float) -> None:
-        async with self.http.get(f"{self._gateway}/v1/products/{self._draw.choice(_PRODUCTS)}") as answer:
+        async with self.http.get(f"{self._gateway}/v1/products/{self._draw.choice(PRODUCTS)}") as answer:
             await answer.read()
             _expect(answer, 200)
 
@@ -194,7 +194,7 @@ class Crowd:
                 raise Failed("another digest")
 
     async def _webhook(self, _: float) -> None:
-        product = str(self._draw.choice(_PRODUCTS))
+        product = self._draw.choice(PRODUCTS)
         webhook = senders.example("shopify", secret=self._secret, product_id=product)
         url = f"{self._webhooks}/webhooks/{webhook.provider}"
         async with self.http.post(url, data=webhook.body, headers=dict(webhook.headers)) as answer:
