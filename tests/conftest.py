@@ -18,15 +18,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import asyncpg
 import certifi
 import hypothesis
 import pytest
+import pytest_asyncio
 import trustme
 
 from tests.forking import popen
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
 
 # Without compiled files every interpreter that a test starts compiles the shop anew, which takes 2 s of processor time.
 sys.dont_write_bytecode = False
@@ -148,6 +153,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     )
     for reason, count in reasons.items():
         terminalreporter.write_line(f"NOT RUN ({count}): {reason}", yellow=True)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def chromium() -> AsyncIterator[Browser]:
+    """One browser for all of a worker's tests, started when the first needs it (`tests.pages.browser`)."""
+    from tests.pages.browser import running_browser
+
+    async with running_browser() as browser:
+        yield browser
 
 
 @pytest.fixture

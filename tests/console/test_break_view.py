@@ -10,19 +10,22 @@ from pathlib import Path
 
 import httpx
 import pytest
+import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 
 from shop.fault.faults.ground import Ground
 from shop.fault.scenarios.own_shop import own_shop
 from tests.console.test_lessons_view import console, opened
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 FAULT = {"do": "kill orders", "seconds": 1}
 # Milliseconds for a load of seconds, what it leaves to be done, and reading all books, on a busy machine.
 VERDICT_WITHIN = 180_000
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def lab() -> AsyncIterator[str]:
     """The console of a shop that can be broken; its URL."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SHOP_")}
@@ -36,9 +39,9 @@ async def lab() -> AsyncIterator[str]:
 @pytest.mark.browser
 @pytest.mark.system
 @pytest.mark.timeout(400)
-async def test_a_fault_is_chosen_on_the_map_and_judged(lab: str) -> None:
+async def test_a_fault_is_chosen_on_the_map_and_judged(chromium: Browser, lab: str) -> None:
     """A click on the order worker, and the verdict with its promises, and the X-rays of two orders."""
-    async with opened(lab, "break") as page:
+    async with opened(chromium, lab, "break") as page:
         await page.locator('#break-map [data-where="order_worker"]').click()
         await expect(page.locator("#break-where")).to_have_value("order_worker")
         await page.locator("#break-what").select_option(label="kill")

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Page, expect
+from playwright.async_api import Browser, Page, expect
 
 from console.hops import Hop
 from console.wire.link_frames import Leg, chosen, legs
@@ -112,9 +112,10 @@ async def placed(page: Page) -> None:
 @pytest.mark.browser
 @pytest.mark.system
 @pytest.mark.timeout(400)
-async def test_the_wire_tab_shows_what_crossed_the_link(lab: str) -> None:
+@pytest.mark.asyncio(loop_scope="session")
+async def test_the_wire_tab_shows_what_crossed_the_link(chromium: Browser, lab: str) -> None:
     """Nothing until the links are watched; then HTTP/2 frames with HPACK, and a switch back to what was captured."""
-    async with opened(lab, "order") as page:
+    async with opened(chromium, lab, "order") as page:
         await placed(page)
         await shown(page, to="orders", protocol="gRPC")
         process, link = (page.locator(f'#wire [data-source="{name}"]') for name in ("process", "link"))

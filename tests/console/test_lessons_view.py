@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -13,14 +12,18 @@ from typing import Any
 
 import httpx
 import pytest
+import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
 from chassis.errors import ShopError
 from console.bootstrap import Settings, run
 from console.views.lessons import Lessons
 from shop.lessons.lesson import lesson, lessons
+from tests.pages.browser import browser_page
 from tests.shop import free_ports
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 # Milliseconds for what a busy machine takes to start a command.
 PATIENCE = 60_000
@@ -42,7 +45,7 @@ async def console(data_dir: Path, **settings: Any) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{port}"
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def url(tmp_path: Path) -> AsyncIterator[str]:
     async with console(tmp_path) as found:
         yield found
@@ -59,22 +62,12 @@ def keep(data_dir: Path, state: Mapping[str, object]) -> None:
 
 
 @asynccontextmanager
-async def opened(url: str, view: str = "lessons", **looks: Any) -> AsyncIterator[Page]:
-    """The page in a browser of its own; an error in it fails the test."""
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=shutil.which("chromium") or shutil.which("google-chrome"), args=["--no-sandbox"]
-        )
-        page = await browser.new_page(**{"viewport": {"width": 1440, "height": 900}, **looks})
-        page.set_default_timeout(PATIENCE)
-        wrong: list[str] = []
-        page.on("pageerror", lambda error: wrong.append(str(error)))
+async def opened(chromium: Browser, url: str, view: str = "lessons", **looks: Any) -> AsyncIterator[Page]:
+    """The page in a window of its own; an error in it fails the test."""
+    looks = {"viewport": {"width": 1440, "height": 900}, **looks}
+    async with browser_page(chromium, complaints=False, **looks) as page:
         await page.goto(f"{url}/#{view}")
-        try:
-            yield page
-        finally:
-            await browser.close()
-        assert wrong == []
+        yield page
 
 
 async def test_lessons_are_what_the_command_says(tmp_path: Path, url: str) -> None:
@@ -114,10 +107,10 @@ async def test_without_lessons(tmp_path: Path) -> None:
 
 @pytest.mark.browser
 @pytest.mark.timeout(180)
-async def test_a_lesson_stays_beside_the_other_views(tmp_path: Path, url: str) -> None:
+async def test_a_lesson_stays_beside_the_other_views(chromium: Browser, tmp_path: Path, url: str) -> None:
     """By keyboard: the list, a lesson's text and verdict, and the same beside the map, until it is closed."""
     keep(tmp_path, BROKEN)
-    async with opened(url) as page:
+    async with opened(chromium, url) as page:
         page_of = page.locator("#lesson")
         await expect(page_of.locator("#verdict")).to_contain_text(f"BROKEN: {SAID}", timeout=PATIENCE)
         assert await page.locator("#lesson-list button").count() == len(lessons())
@@ -140,10 +133,10 @@ async def test_a_lesson_stays_beside_the_other_views(tmp_path: Path, url: str) -
 
 @pytest.mark.browser
 @pytest.mark.timeout(180)
-async def test_a_verdict_appears_by_itself(tmp_path: Path, url: str) -> None:
+async def test_a_verdict_appears_by_itself(chromium: Browser, tmp_path: Path, url: str) -> None:
     """A check is watched until it says something, and the explanation comes with a repair that is kept."""
     keep(tmp_path, {"checking": os.getpid()})
-    async with opened(url) as page:
+    async with opened(chromium, url) as page:
         verdict = page.locator("#verdict")
         await expect(verdict).to_contain_text("Running your code", timeout=PATIENCE)
         await expect(page.locator("#check")).to_be_disabled()
@@ -159,10 +152,10 @@ async def test_a_verdict_appears_by_itself(tmp_path: Path, url: str) -> None:
 @pytest.mark.browser
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("looks", LOOKS.values(), ids=LOOKS)
-async def test_everybody_can_use_it(looks: dict[str, Any], tmp_path: Path, url: str) -> None:
+async def test_everybody_can_use_it(chromium: Browser, looks: dict[str, Any], tmp_path: Path, url: str) -> None:
     """Axe finds nothing with a lesson open, and nothing is wider than the screen."""
     keep(tmp_path, BROKEN)
-    async with opened(url, **looks) as page:
+    async with opened(chromium, url, **looks) as page:
         await expect(page.locator("#verdict")).to_contain_text("BROKEN", timeout=PATIENCE)
         await page.locator("#lesson summary").last.click()
         found = await Axe().run(page)

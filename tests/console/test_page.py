@@ -5,60 +5,56 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import shutil
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
 from chassis.broker.port import Topology
 from chassis.settings import TOPOLOGY
 from shop.process_table import TABLE
 from tests.conftest import own_postgres
+from tests.pages.browser import browser_page
 from tests.rabbitmq import own_rabbitmq
 from tests.shop import Shop, shop_in_one_loop
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180), pytest.mark.asyncio(loop_scope="session")]
 
 ROOT = Path(__file__).parents[2]
 PROTOCOLS = {"REST", "gRPC", "queue", "SOAP", "HTTP", "webhook", "SMTP", "WebSocket"}
 SETTLED = "#order[data-settled]"
 VIEWS = ("order", "play", "map", "break", "compare", "protocols")
-# Milliseconds for what a shop does on a busy machine.
-expect.set_options(timeout=30_000)
 READ = "rows => rows.map(row => ({...row.dataset}))"
 
 
-@pytest.fixture
-async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
-    async with shop_in_one_loop(tmp_path) as running:
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shop]:
+    """One for all tests here: each finds its own order by what its own window shows."""
+    async with shop_in_one_loop(tmp_path_factory.mktemp("shop")) as running:
         yield running
 
 
-@asynccontextmanager
-async def opened(shop: Shop, **looks: Any) -> AsyncIterator[Page]:
-    """The page in a browser of its own; whatever goes wrong in it fails the test."""
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=shutil.which("chromium") or shutil.which("google-chrome"), args=["--no-sandbox"]
-        )
-        page = await browser.new_page(**{"viewport": {"width": 1440, "height": 900}, **looks})
-        page.set_default_timeout(30_000)
-        wrong: list[str] = []
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-        await page.goto(shop.address("SHOP_CONSOLE_URL") + "/")
-        try:
+Opened = Callable[..., AbstractAsyncContextManager[Page]]
+
+
+@pytest.fixture
+def opened(chromium: Browser) -> Opened:
+    """The console of a shop in a window of its own; whatever goes wrong in it fails the test."""
+
+    @asynccontextmanager
+    async def opening(shop: Shop, **looks: Any) -> AsyncIterator[Page]:
+        async with browser_page(chromium, **{"viewport": {"width": 1440, "height": 900}, **looks}) as page:
+            await page.goto(shop.address("SHOP_CONSOLE_URL") + "/")
             yield page
-        finally:
-            await browser.close()
-        assert wrong == []
+
+    return opening
 
 
 async def placed(page: Page) -> list[dict[str, str]]:
@@ -69,7 +65,7 @@ async def placed(page: Page) -> list[dict[str, str]]:
     return rows
 
 
-async def test_an_order_is_seen_on_every_wire(shop: Shop) -> None:
+async def test_an_order_is_seen_on_every_wire(opened: Opened, shop: Shop) -> None:
     """From the page's button at least 40 hops with all eight protocols arrive, and each protocol's bytes are shown."""
     async with opened(shop) as page:
         rows = await placed(page)
@@ -92,7 +88,7 @@ async def test_an_order_is_seen_on_every_wire(shop: Shop) -> None:
 
 @pytest.mark.rabbitmq
 @pytest.mark.postgres
-async def test_the_same_page_on_rabbitmq_and_postgresql(tmp_path: Path) -> None:
+async def test_the_same_page_on_rabbitmq_and_postgresql(opened: Opened, tmp_path: Path) -> None:
     """The AMQP hops of an order show real AMQP frames and properties, and the map how many consumers each queue has."""
     async with (
         own_rabbitmq(Topology.load(TOPOLOGY)) as broker,
@@ -113,7 +109,7 @@ async def test_the_same_page_on_rabbitmq_and_postgresql(tmp_path: Path) -> None:
         await expect(page.locator("#topology tr", has_text="order-mail").locator("td").nth(1)).to_have_text("1")
 
 
-async def test_a_hop_has_an_address(shop: Shop) -> None:
+async def test_a_hop_has_an_address(opened: Opened, shop: Shop) -> None:
     """A permalink opens the same trace with the same hop and tab in another window."""
     async with opened(shop) as page:
         await placed(page)
@@ -129,7 +125,7 @@ async def test_a_hop_has_an_address(shop: Shop) -> None:
         assert "Envelope" in (await page.locator("#hop").text_content() or "")
 
 
-async def test_a_chosen_hop_is_brought_into_sight(shop: Shop) -> None:
+async def test_a_chosen_hop_is_brought_into_sight(opened: Opened, shop: Shop) -> None:
     """The arrow of a hop far to the right is within the visible width of the diagram, beside the panel that opened."""
     async with opened(shop) as page:
         await placed(page)
@@ -144,7 +140,7 @@ async def test_a_chosen_hop_is_brought_into_sight(shop: Shop) -> None:
         assert arrow["x"] + arrow["width"] <= diagram["x"] + diagram["width"]
 
 
-async def test_a_shipped_order_is_compared_with_a_rejected_one(shop: Shop) -> None:
+async def test_a_shipped_order_is_compared_with_a_rejected_one(opened: Opened, shop: Shop) -> None:
     """What one order has and the other lacks is marked, row by row."""
     async with opened(shop) as page:
         await placed(page)
@@ -163,7 +159,7 @@ async def test_a_shipped_order_is_compared_with_a_rejected_one(shop: Shop) -> No
         assert {"same", "missing", "extra"} <= marks
 
 
-async def test_a_prediction_reveals_what_was_measured(shop: Shop) -> None:
+async def test_a_prediction_reveals_what_was_measured(opened: Opened, shop: Shop) -> None:
     """Nothing is shown before a choice; then every protocol has its figure, gRPC-Web and Connect among them."""
     async with opened(shop) as page:
         await page.click('[data-view="protocols"]')
@@ -179,7 +175,7 @@ async def test_a_prediction_reveals_what_was_measured(shop: Shop) -> None:
         assert set(verdicts) == {"supported", "qualified", "contradicted"}
 
 
-async def test_the_news_plane_moves_with_how_often_something_happens(shop: Shop) -> None:
+async def test_the_news_plane_moves_with_how_often_something_happens(opened: Opened, shop: Shop) -> None:
     """When events are rare, pushes cost a thousandth and move left; polling costs the same; kinds differ in colour."""
 
     async def shown(page: Page, way: str) -> tuple[float, float]:
@@ -235,7 +231,7 @@ async def played(page: Page, call: str) -> str:
     return await page.locator("#answer").text_content() or ""
 
 
-async def test_every_call_answers(shop: Shop) -> None:
+async def test_every_call_answers(opened: Opened, shop: Shop) -> None:
     """Each prepared call is answered as its text promises, and opens its own X-ray, which begins at the client."""
     async with opened(shop) as page:
         await placed(page)  # the calls about an order find one that is paid
@@ -250,7 +246,7 @@ async def test_every_call_answers(shop: Shop) -> None:
             await page.wait_for_selector('#order [data-hop][data-from="client"]')
 
 
-async def test_what_the_calls_show(shop: Shop) -> None:
+async def test_what_the_calls_show(opened: Opened, shop: Shop) -> None:
     """SOAP is decoded and as it came, streams come event by event, what was refused or dropped says so in its X-ray."""
     async with opened(shop) as page:
         await placed(page)
@@ -278,7 +274,7 @@ async def test_what_the_calls_show(shop: Shop) -> None:
             await eventually(noted)
 
 
-async def test_the_commands_do_the_same(shop: Shop, tmp_path: Path) -> None:
+async def test_the_commands_do_the_same(opened: Opened, shop: Shop, tmp_path: Path) -> None:
     """What a card shows to be copied runs in a terminal as it stands (at this shop's ports), and is answered alike."""
     async with opened(shop) as page:
         await placed(page)
@@ -317,7 +313,7 @@ async def _in_a_terminal(command: str, shop: Shop, folder: Path) -> str:
     return out.decode(errors="replace")
 
 
-async def test_an_order_can_be_taken_along(shop: Shop, tmp_path: Path) -> None:
+async def test_an_order_can_be_taken_along(opened: Opened, shop: Shop, tmp_path: Path) -> None:
     """Mermaid for a ticket, a picture, OTLP for another tool, and one page that opens without the shop."""
     async with opened(shop) as page:
         await placed(page)
@@ -346,7 +342,7 @@ async def test_an_order_can_be_taken_along(shop: Shop, tmp_path: Path) -> None:
         await expect(page.locator("figure svg .label").first).to_contain_text("POST /v1/orders")
 
 
-async def test_it_needs_no_mouse(shop: Shop) -> None:
+async def test_it_needs_no_mouse(opened: Opened, shop: Shop) -> None:
     """An order is placed, followed, opened and closed again by keyboard alone."""
     async with opened(shop) as page:
         while await page.evaluate("document.activeElement.id") != "place-order":
@@ -377,7 +373,7 @@ LOOKS: dict[str, dict[str, Any]] = {
 }
 
 
-async def test_everybody_can_use_it(shop: Shop) -> None:
+async def test_everybody_can_use_it(opened: Opened, shop: Shop) -> None:
     """Axe finds nothing in any view, light, dark or on a phone, where nothing is wider than the screen."""
     async with opened(shop) as page:
         await placed(page)

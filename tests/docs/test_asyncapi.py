@@ -14,7 +14,7 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 from google.protobuf.json_format import MessageToJson
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 
 from chassis.broker.event_log import LogEntry, Position
 from protos.asyncapi.document import document
@@ -186,9 +186,10 @@ def test_a_harmless_change_is_none(what: str) -> None:
 
 
 @pytest.mark.browser
-async def test_it_is_shown_offline(start_shop: StartShop) -> None:  # noqa: F811
+@pytest.mark.asyncio(loop_scope="session")
+async def test_it_is_shown_offline(chromium: Browser, start_shop: StartShop) -> None:  # noqa: F811
     """The gateway's page draws the document in a browser, with nothing from elsewhere."""
-    async with start_shop() as shop, browser_page() as page:
+    async with start_shop() as shop, browser_page(chromium) as page:
         await page.goto(f"{shop.client.base_url}/asyncapi")
         await expect(page.locator("asyncapi-viewer")).to_contain_text("Polyglot Shop: events, WebSockets and webhooks")
         await expect(page.locator("asyncapi-viewer")).to_contain_text("order.refund_due")

@@ -1,37 +1,57 @@
-"""Chromium for tests of pages: whatever goes wrong in a page fails its test."""
+"""Chromium for tests of pages: one for all of a worker's tests, which each have a window of their own.
+
+The fixture `chromium` (`tests/conftest.py`) lives in the session's event loop; so does each test that uses it:
+`pytest.mark.asyncio(loop_scope="session")`.
+"""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 # Milliseconds for what a shop does on a busy machine.
-TIMEOUT = 45_000
+TIMEOUT = 60_000
 expect.set_options(timeout=TIMEOUT)
+LARGE = {"width": 1280, "height": 800}
 
 
 @asynccontextmanager
-async def browser_page() -> AsyncIterator[Page]:
-    """A page that may load from this machine alone; errors in it, its console included, fail the test."""
+async def running_browser() -> AsyncIterator[Browser]:
+    """A Chromium without a window yet."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=shutil.which("chromium") or shutil.which("google-chrome"), args=["--no-sandbox"]
         )
-        page = await browser.new_page(viewport={"width": 1280, "height": 800})
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+@asynccontextmanager
+async def browser_page(chromium: Browser, *, complaints: bool = True, **looks: Any) -> AsyncIterator[Page]:
+    """A page that shares nothing with another and may load from this machine alone; an error in it fails the test.
+
+    So do `complaints` in its console, unless the test provokes some.
+    """
+    context = await chromium.new_context(**{"viewport": LARGE, **looks})
+    try:
+        page = await context.new_page()
         page.set_default_timeout(TIMEOUT)
         wrong: list[str] = []
         page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
         page.on("request", lambda request: wrong.append(request.url) if _elsewhere(request.url) else None)
-        try:
-            yield page
-        finally:
-            await browser.close()
-        assert wrong == []
+        if complaints:
+            page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+        yield page
+    finally:
+        await context.close()
+    assert wrong == []
 
 
 def _elsewhere(url: str) -> bool:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, expect
+import pytest_asyncio
+from playwright.async_api import Browser, Page, expect
 
 from tests.gateway.conftest import StartShop, exported, spans, start_shop  # noqa: F401  # fixtures
 from tests.pages.browser import browser_page
 from tests.shop import Shop, shop_in_one_loop
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 RUN = ".graphiql-execute-button"
 ANSWER = ".result-window .CodeMirror-lines"
 
 
-@pytest.fixture
-async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
-    async with shop_in_one_loop(tmp_path, {"SHOP_REQUEST_BUDGET": "60"}) as running:
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shop]:
+    async with shop_in_one_loop(tmp_path_factory.mktemp("shop"), {"SHOP_REQUEST_BUDGET": "60"}) as running:
         yield running
 
 
@@ -30,9 +32,9 @@ async def opened(page: Page, shop: Shop) -> None:
 
 @pytest.mark.browser
 @pytest.mark.timeout(240)
-async def test_the_articles_query_and_its_x_ray(shop: Shop) -> None:
+async def test_the_articles_query_and_its_x_ray(chromium: Browser, shop: Shop) -> None:
     """One click signs in, one runs the prepared query, and one leads to that answer's hops in the console."""
-    async with browser_page() as page:
+    async with browser_page(chromium) as page:
         await opened(page, shop)
         await page.click(RUN)
         await expect(page.locator(ANSWER)).to_contain_text('"email": "demo@shop.test"')
@@ -45,9 +47,9 @@ async def test_the_articles_query_and_its_x_ray(shop: Shop) -> None:
 
 @pytest.mark.browser
 @pytest.mark.timeout(240)
-async def test_completion_and_documentation(shop: Shop) -> None:
+async def test_completion_and_documentation(chromium: Browser, shop: Shop) -> None:
     """Names are completed from the schema, and the schema's own words are shown."""
-    async with browser_page() as page:
+    async with browser_page(chromium) as page:
         await opened(page, shop)
         await page.get_by_role("button", name="Add tab").click()
         editor = page.locator(".graphiql-query-editor .CodeMirror")
@@ -64,9 +66,9 @@ async def test_completion_and_documentation(shop: Shop) -> None:
 
 @pytest.mark.browser
 @pytest.mark.timeout(240)
-async def test_a_subscription_is_told_of_an_order(shop: Shop) -> None:
+async def test_a_subscription_is_told_of_an_order(chromium: Browser, shop: Shop) -> None:
     """The prepared subscription shows an order's changes as they happen, as the signed-in account."""
-    async with browser_page() as page:
+    async with browser_page(chromium) as page:
         await opened(page, shop)
         await page.get_by_role("tab", name="OrderUpdates").click()
         # GraphiQL learns the name of a tab's operation a moment after the tab is opened.

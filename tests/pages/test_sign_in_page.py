@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import pytest
 from aiohttp import web
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 
 from tests.gateway.conftest import StartShop, exported, spans, start_shop  # noqa: F401  # fixtures
 from tests.gateway.test_oauth import CHALLENGE
@@ -40,11 +40,12 @@ async def program(port: int, told: list[dict[str, str]]) -> AsyncIterator[str]:
 
 
 @pytest.mark.browser
-async def test_a_browser_signs_in_and_goes_to_the_program(start_shop: StartShop) -> None:  # noqa: F811
+@pytest.mark.asyncio(loop_scope="session")
+async def test_a_browser_signs_in_and_goes_to_the_program(chromium: Browser, start_shop: StartShop) -> None:  # noqa: F811
     """The form is sent, and its answer brings the code to the program, past the page's own content policy."""
     told: list[dict[str, str]] = []
     [port] = free_ports(1)
-    async with start_shop() as shop, program(port, told) as callback, browser_page() as page:
+    async with start_shop() as shop, program(port, told) as callback, browser_page(chromium) as page:
         client = (await shop.client.post("/oauth/register", json={"redirect_uris": [callback]})).json()["client_id"]
         asked = {
             "response_type": "code",

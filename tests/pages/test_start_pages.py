@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import httpx
 import pytest
-from playwright.async_api import expect
+import pytest_asyncio
+from playwright.async_api import Browser, expect
 
 from chassis.webpages.html import accepts_html
 from chassis.webpages.start_page import Link, StartPage
@@ -27,12 +27,13 @@ PORTS = {
 }
 
 
-@pytest.fixture
-async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
-    async with shop_in_one_loop(tmp_path, {"SHOP_REQUEST_BUDGET": "60"}) as running:
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shop]:
+    async with shop_in_one_loop(tmp_path_factory.mktemp("shop"), {"SHOP_REQUEST_BUDGET": "60"}) as running:
         yield running
 
 
+@pytest.mark.asyncio(loop_scope="session")
 async def test_every_port_says_what_is_here(shop: Shop) -> None:
     """Each public port answers `/` with a page or JSON, and every link in it can be opened."""
     async with httpx.AsyncClient(timeout=30) as client:
@@ -55,7 +56,8 @@ async def test_every_port_says_what_is_here(shop: Shop) -> None:
 
 @pytest.mark.browser
 @pytest.mark.timeout(240)
-async def test_a_newcomer_finds_the_way(shop: Shop) -> None:
+@pytest.mark.asyncio(loop_scope="session")
+async def test_a_newcomer_finds_the_way(chromium: Browser, shop: Shop) -> None:
     """From the gateway's page a browser gets to the mails and to an order's X-ray, with nothing from elsewhere."""
     placed = await shop.place(("42", 1))
     order_id = placed.json()["id"]
@@ -65,7 +67,7 @@ async def test_a_newcomer_finds_the_way(shop: Shop) -> None:
         return len(mails.json()) == 2
 
     await eventually(shipped, within=60)
-    async with browser_page() as page:
+    async with browser_page(chromium) as page:
         await page.goto(shop.address("SHOP_GATEWAY_URL") + "/")
         await page.get_by_role("link", name="Mails", exact=True).click()
         await page.get_by_role("link", name="The mails", exact=True).click()
@@ -76,6 +78,7 @@ async def test_a_newcomer_finds_the_way(shop: Shop) -> None:
         await expect(page.locator("[data-hop]").first).to_be_visible()
 
 
+@pytest.mark.asyncio(loop_scope="session")
 async def test_lists_are_json_for_programs(shop: Shop) -> None:
     """A client that does not accept HTML gets the mails and the traces as JSON, as before."""
     for setting, path in (("SHOP_MAIL_PORT", "/mails"), ("SHOP_CONSOLE_PORT", "/api/traces")):
