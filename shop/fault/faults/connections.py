@@ -53,8 +53,13 @@ class LinkFault:
         chosen = [name for wanted in self._names for name in known if _matches(wanted, name)]
         if not chosen:
             raise Refused(f"no link {', '.join(self._names)}; known links: {', '.join(known)}")
-        self._id = self._ground.links.set(chosen, self._toxics, _MAX_SECONDS)
-        self._guard = Guard(end_links, [str(self._ground.data_dir), self._id])
+        self._guard = Guard(end_links, [str(self._ground.data_dir)])
+        try:
+            self._id = self._ground.links.set(chosen, self._toxics, _MAX_SECONDS)
+        except Refused:
+            self._guard.dismiss()
+            raise
+        self._guard.add_argument(self._id)
         return f"{', '.join(chosen)}: {' '.join(toxic.kind for toxic in self._toxics)}"
 
     def end(self) -> str:
@@ -76,10 +81,11 @@ class LinkFault:
 
 
 def end_links(arguments: Sequence[str]) -> None:
-    """End the fault on links of this data directory that has this id."""
-    data_dir, fault = arguments
-    with Links(Path(data_dir)) as links, suppress(Refused):
-        links.end(fault)
+    """End the faults on links of this data directory that have these ids."""
+    data_dir, *faults = arguments
+    for fault in faults:
+        with Links(Path(data_dir)) as links, suppress(Refused):
+            links.end(fault)
 
 
 def link(ground: Ground, words: Sequence[str]) -> LinkFault:

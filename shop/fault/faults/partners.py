@@ -58,12 +58,13 @@ class ErpFault:
         """Switch it on. A guard switches it off should this program be killed. Raises `Refused`."""
         # It has one set of switches.
         self._release = alone(self._data_dir, "erp")
+        self._guard = Guard(mend_erp, [self._url])
         try:
             _switch(self._url, self._faults)
         except Refused:
+            self._guard.dismiss()
             self._release()
             raise
-        self._guard = Guard(mend_erp, [self._url])
         return f"the ERP answers with {self.words.removeprefix('erp ')}"
 
     def end(self) -> str:
