@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
 from protos import contract_checks
 from shop.process_table import TABLE
+from tests.forking import popen
 from tests.shop import Shop, free_ports
 from tests.system.real_shop import RealShop, real_shop
 from tests.waiting import eventually
@@ -61,8 +61,8 @@ class Terminal:
         self._env = {**own, **ports, **told, "PATH": path, "COLUMNS": "80", "SHOP_LOG_LEVEL": "warning"}
         programs.mkdir()
         for name, command in (
-            ("python", f'"{sys.executable}"'),
-            ("shop", f'"{sys.executable}" -m shop'),
+            ("python", popen.shell_python()),
+            ("shop", f"{popen.shell_python()} -m shop"),
             ("buf", f'"{contract_checks.BUF}"'),
         ):
             (programs / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')

@@ -24,6 +24,7 @@ from chassis.broker.port import Topology
 from chassis.settings import TOPOLOGY
 from shop.process_table import TABLE
 from tests.conftest import own_postgres
+from tests.forking import popen
 from tests.rabbitmq import own_rabbitmq
 from tests.shop import Shop, free_ports, surroundings
 from tests.system.real_shop import RealShop, real_shop
@@ -153,7 +154,7 @@ def translated(commands: str, shop: Shop) -> str:
     for port in (port for spec in TABLE for port in spec.ports):
         commands = commands.replace(f"localhost:{port.default}", f"127.0.0.1:{shop.around.ports[port.setting]}")
     here = {
-        ".venv/bin/shop": f'"{sys.executable}" -m shop',
+        ".venv/bin/shop": f"{popen.shell_python()} -m shop",
         ".venv/bin/": f"{BIN}/",
         ".shop/": f"{shop.around.data_dir}/",
     }

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.forking import popen
 from tests.system.real_shop import real_shop
 from tests.waiting import eventually
 
@@ -42,7 +42,7 @@ async def test_every_command_does_what_the_page_says(tmp_path: Path) -> None:
         ending = [block for block in BLOCKS if "shop down" in block or "shop reset" in block]
         for block in [*(block for block in BLOCKS if block not in ending), *ending]:
             commands = block.replace("ORDER", order_id).replace("shop reset", "shop reset --yes")
-            commands = commands.replace(".venv/bin/shop", f'"{sys.executable}" -m shop')
+            commands = commands.replace(".venv/bin/shop", f"{popen.shell_python()} -m shop")
             process = await asyncio.create_subprocess_exec(
                 *("bash", "-ec", commands), env=own, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
             )

@@ -20,6 +20,7 @@ from shop.fault.faults.grammar import KINDS
 from shop.fault.faults.ground import Ground
 from shop.fault.scenarios.own_shop import own_shop
 from shop.supervisor import lock, state
+from tests.forking import popen
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
@@ -87,7 +88,7 @@ async def test_a_frozen_process_goes_on_after_its_time(shop: Env) -> None:
 async def test_a_fault_lasts_while_a_command_runs(shop: Env) -> None:
     """With `--while` it is at work as long as the command runs, whose exit code becomes that of `shop fault`."""
     pid = next(each.pid for each in state.read(Path(shop["SHOP_DATA_DIR"])) if each.name == "mailer")
-    look = f'"{sys.executable}" -m shop fault list --json; cat /proc/{pid}/stat; exit 3'
+    look = f"{popen.shell_python()} -m shop fault list --json; cat /proc/{pid}/stat; exit 3"
     code, output = await fault(shop, "freeze", "mailer", "--while", look)
     assert code == 3
     assert '"freeze mailer"' in output

@@ -6,7 +6,6 @@ import asyncio
 import os
 import re
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from shop.fault.links.toxics import Kind
 from shop.fault.scenarios.own_shop import own_shop
 from shop.fault.scenarios.promises import PROMISES
 from shop.fault.scenarios.scenario import of
+from tests.forking import popen
 
 GUIDE = (Path(__file__).parents[2] / "docs/faults.md").read_text()
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
@@ -43,7 +43,7 @@ async def test_the_guides_commands_run() -> None:
         for block in BLOCKS:
             if block == UP:  # it is what `own_shop` has started
                 continue
-            commands = "set -e\n" + block.replace(".venv/bin/shop", f"{sys.executable} -m shop")
+            commands = "set -e\n" + block.replace(".venv/bin/shop", f"{popen.shell_python()} -m shop")
             process = await asyncio.create_subprocess_exec(
                 "bash", "-c", commands, env=dict(env), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
             )

@@ -6,10 +6,11 @@ import atexit
 import ctypes
 import inspect
 import os
-import re
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,15 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.forking import PROGRAMS
-from tests.forking.request import Request
+from tests.forking.request import Request, start_alike
 
 ROOT = Path(__file__).parents[2]
 _Executing = subprocess.Popen
 _SIGNATURE = [*inspect.signature(_Executing._execute_child).parameters][1:]  # type: ignore[attr-defined]
-# These are read when an interpreter or a library starts, which in the server was earlier.
-_READ_AT_START = re.compile(
-    r"PYTHON(?!UNBUFFERED$)|LC_|LANG|LD_|TZ$|MALLOC_|GRPC_|OTEL_|NO_COLOR|FORCE_COLOR|TERMINAL_WIDTH|_?TYPER_"
-)
 # What Popen leaves as it is unless a caller says otherwise; with anything else the program is executed.
 _PLAIN = {
     "preexec_fn": None,
@@ -48,6 +45,7 @@ class Server:
         self._connection: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._environment: dict[str, str] = {}
+        self._folder = ""
         self._prctl = ctypes.CDLL(None, use_errno=True).prctl
 
     def fork(self, request: Request, descriptors: list[int]) -> int:
@@ -68,9 +66,15 @@ class Server:
             raise OSError("the server that forks tests' processes has ended")
         return int(answer)
 
-    def started_with(self, name: str) -> str | None:
-        """The value that a variable had when the server was started, or has now if it is still to be."""
-        return (self._environment if self._connection else os.environ).get(name)
+    def environment(self) -> Mapping[str, str]:
+        """What the server was started with, or would be now."""
+        return self._environment if self._connection else os.environ
+
+    def place(self) -> str:
+        """The socket at which it takes requests of shells (`tests.forking.command`)."""
+        with self._turn:
+            self._connected()
+        return f"{self._folder}/socket"
 
     def _set_subreaper(self, *, on: bool) -> None:
         if self._prctl(_SUBREAPER, int(on), 0, 0, 0):
@@ -84,9 +88,13 @@ class Server:
             self._environment = {
                 name: value for name, value in os.environ.items() if not name.startswith(("SHOP_", "PYTEST_"))
             }
-            command = [sys.executable, "-m", "tests.forking.server", str(theirs.fileno())]
-            with theirs:
-                self._process = _Executing(command, cwd=ROOT, env=self._environment, pass_fds=[theirs.fileno()])
+            self._folder = tempfile.mkdtemp(prefix="forking-")
+            with theirs, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+                listener.bind(f"{self._folder}/socket")
+                listener.listen(64)
+                numbers = [theirs.fileno(), listener.fileno()]
+                command = [sys.executable, "-m", "tests.forking.server", *map(str, numbers)]
+                self._process = _Executing(command, cwd=ROOT, env=self._environment, pass_fds=numbers)
             self._connection = ours
             atexit.register(self.close)
         return self._connection
@@ -96,6 +104,7 @@ class Server:
             self._connection.close()
         if self._process is not None:
             self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 SERVER = Server()
@@ -110,7 +119,6 @@ class Popen(_Executing):  # type: ignore[type-arg]
         if _fresh or not _can_be_forked(call):
             super()._execute_child(*given)  # type: ignore[misc]
             return
-        env = os.environ if call["env"] is None else call["env"]
         streams = {0: call["p2cread"], 1: call["c2pwrite"], 2: call["errwrite"]}
         places = {target: target if number == -1 else number for target, number in streams.items()}
         places |= {int(number): int(number) for number in call["pass_fds"]}
@@ -118,7 +126,7 @@ class Popen(_Executing):  # type: ignore[type-arg]
         request = Request(
             program,
             arguments,
-            {os.fsdecode(name): os.fsdecode(value) for name, value in env.items()},
+            _decoded(os.environ if call["env"] is None else call["env"]),
             list(places),
             new_session=bool(call["start_new_session"]),
             group=call["process_group"],
@@ -135,16 +143,25 @@ def _can_be_forked(call: Mapping[str, Any]) -> bool:
         return False
     if len(args) < 3 or args[0] != sys.executable or args[1] != "-m" or args[2] not in PROGRAMS:
         return False
-    env = os.environ if call["env"] is None else call["env"]
-    names = {os.fsdecode(name) for name in {*env, *os.environ}}
-    changed = {name for name in names if _READ_AT_START.match(name) and env.get(name) != SERVER.started_with(name)}
-    return not changed and Path(call["cwd"] or "").resolve() == ROOT
+    alike = call["env"] is None or start_alike(_decoded(call["env"]), SERVER.environment())
+    return alike and Path(call["cwd"] or "").resolve() == ROOT
+
+
+def _decoded(env: Mapping[Any, Any]) -> dict[str, str]:
+    return {os.fsdecode(name): os.fsdecode(value) for name, value in env.items()}
 
 
 def install() -> None:
     """Have all of this process's commands started in this way, where the system can (Linux)."""
     if sys.platform == "linux" and os.environ.get("TEST_START_METHOD") != "spawn":
         subprocess.Popen = Popen  # type: ignore[misc]
+
+
+def shell_python() -> str:
+    """What a shell starts our programs with: `{shell_python()} -m PROGRAM …`."""
+    if subprocess.Popen is not Popen or _fresh:
+        return f'"{sys.executable}"'
+    return f'"{sys.executable}" -I -S "{ROOT}/tests/forking/command.py" "{SERVER.place()}"'
 
 
 @contextmanager

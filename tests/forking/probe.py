@@ -54,6 +54,7 @@ ENDS: dict[str, Callable[[], object]] = {
     "error": lambda: 1 / 0,
     "interrupt": interrupt,
     "thread": threading.Thread(target=lambda: sys.stdout.write("a thread's word\n")).start,
+    "wait": signal.pause,
     "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
 }
 

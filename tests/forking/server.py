@@ -1,6 +1,6 @@
-"""The warm interpreter: `python -m tests.forking.server DESCRIPTOR` forks a process for each request that comes there.
+"""The warm interpreter: `python -m tests.forking.server CONNECTION LISTENER` forks a process for each request.
 
-It has one thread and no event loop, and opens nothing but that connection: what it forks must be a clean copy.
+It has one thread and no event loop, and opens nothing but those connections: what it forks must be a clean copy.
 """
 
 from __future__ import annotations
@@ -10,16 +10,19 @@ import gc
 import io
 import os
 import runpy
+import selectors
 import signal
 import socket
 import sys
 import threading
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
+from typing import Literal, NoReturn
 
-from tests.forking.request import Request, receive
+from tests.forking import PROGRAMS
+from tests.forking.request import Request, receive, start_alike
 
 # What programs that tests start import besides the processes of the shop.
 _MORE = (
@@ -51,9 +54,26 @@ def warm_up() -> None:
     gc.freeze()
 
 
-def serve(connection: socket.socket) -> Request | None:
-    """Fork for each request. Returns in each process that was forked, or None here when no request will come."""
-    while wanted := receive(connection):
+class Server:
+    """Forks for each request: of the worker, whose child the process becomes, and of shells' commands."""
+
+    def __init__(self, worker: socket.socket, listener: socket.socket) -> None:
+        self._worker = worker
+        self._listener = listener
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(worker, selectors.EVENT_READ, self._for_the_worker)
+        self._selector.register(listener, selectors.EVENT_READ, self._for_a_command)
+
+    def serve(self) -> Request | None:
+        """Returns in each process that was forked, or None here when the worker has ended."""
+        while True:
+            for key, _ in self._selector.select():
+                if (request := key.data()) is not None:
+                    return request if isinstance(request, Request) else None
+
+    def _for_the_worker(self) -> Request | Literal["the end"] | None:
+        if (wanted := receive(self._worker)) is None:
+            return "the end"
         request, descriptors = wanted
         readable, writable = os.pipe()
         between = os.fork()
@@ -64,16 +84,63 @@ def serve(connection: socket.socket) -> Request | None:
                 os._exit(0)
             for descriptor in (readable, writable):
                 os.close(descriptor)
-            connection.close()
-            _take_over(request, descriptors)
-            return request
+            return self._become(request, descriptors)
         for descriptor in (writable, *descriptors):
             os.close(descriptor)
         # With its end the process that stays is adopted by the one that sent the request.
         os.waitpid(between, 0)
-        connection.send(os.read(readable, 20))
+        self._worker.send(os.read(readable, 20))
         os.close(readable)
-    return None
+        return None
+
+    def _for_a_command(self) -> Request | None:
+        command, _ = self._listener.accept()
+        wanted = receive(command)
+        if wanted is None:
+            command.close()
+            return None
+        request, descriptors = wanted
+        if request.program in PROGRAMS and start_alike(request.env, os.environ):
+            pid = os.fork()
+            if pid == 0:
+                command.close()
+                return self._become(request, descriptors)
+            ended = os.pidfd_open(pid)
+            end = partial(self._end_of_command, command, pid, ended)
+            self._selector.register(ended, selectors.EVENT_READ, end)
+            # A command that is killed closes its connection.
+            self._selector.register(
+                command, selectors.EVENT_READ, partial(self._end_of_command, command, pid, ended, kill=True)
+            )
+            command.send(str(pid).encode())
+        else:
+            command.close()
+        for descriptor in descriptors:
+            os.close(descriptor)
+        return None
+
+    def _end_of_command(self, command: socket.socket, pid: int, ended: int, *, kill: bool = False) -> None:
+        if command.fileno() < 0:
+            return  # both at once
+        if kill:
+            os.kill(pid, signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
+        self._selector.unregister(ended)
+        self._selector.unregister(command)
+        os.close(ended)
+        with suppress(OSError):  # it was killed
+            command.send(str(status).encode())
+        command.close()
+
+    def _become(self, request: Request, descriptors: list[int]) -> Request:
+        """In the new process: leave what is the server's, and take over."""
+        for key in list(self._selector.get_map().values()):
+            os.close(key.fd)
+            if isinstance(key.fileobj, socket.socket):
+                key.fileobj.detach()
+        self._selector.close()
+        _take_over(request, descriptors)
+        return request
 
 
 def _take_over(request: Request, descriptors: list[int]) -> None:
@@ -92,6 +159,8 @@ def _take_over(request: Request, descriptors: list[int]) -> None:
         os.close(descriptor)
     os.environ.clear()
     os.environ.update(request.env)
+    for number in request.ignored:
+        signal.signal(number, signal.SIG_IGN)
     unbuffered = bool(request.env.get("PYTHONUNBUFFERED"))
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         stream = _stream(number, getattr(sys, name), unbuffered=unbuffered)
@@ -121,11 +190,11 @@ def _stream(number: int, like: io.TextIOWrapper, *, unbuffered: bool) -> io.Text
 
 def main() -> None:
     """Serve until the connection ends; in a forked process, run the program and end as the interpreter does."""
-    connection = socket.socket(fileno=int(sys.argv[1]))
+    worker, listener = (socket.socket(fileno=int(number)) for number in sys.argv[1:])
     # A Ctrl-C in the terminal is the test run's, which ends this with its own end.
     try:
         warm_up()
-        request = serve(connection)
+        request = Server(worker, listener).serve()
     except KeyboardInterrupt:
         return
     if request is not None:

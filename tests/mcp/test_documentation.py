@@ -6,12 +6,12 @@ import asyncio
 import json
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 
 from shop.process_table import TABLE
+from tests.forking import popen
 from tests.shop import Shop
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -24,7 +24,7 @@ async def printed(commands: str, shop: Shop) -> str:
     """What a reader's terminal shows."""
     for port in (port for spec in TABLE for port in spec.ports):
         commands = commands.replace(f"localhost:{port.default}", f"127.0.0.1:{shop.around.ports[port.setting]}")
-    commands = commands.replace(".venv/bin/shop", f"{sys.executable} -m shop")
+    commands = commands.replace(".venv/bin/shop", f"{popen.shell_python()} -m shop")
     process = await asyncio.create_subprocess_exec(
         "bash", "-c", commands, cwd=ROOT, env=dict(shop.around.shared), stdout=asyncio.subprocess.PIPE
     )

@@ -13,10 +13,12 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.forking import popen
 from tests.forking.probe import ENDS
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.skipif(subprocess.Popen is not popen.Popen, reason="not run: programs are executed here")
 PROBE = [sys.executable, "-m", "tests.forking.probe"]
@@ -63,7 +65,7 @@ def test_two_draw_different_numbers() -> None:
     assert not set(drawn[0]) & set(drawn[1])
 
 
-@pytest.mark.parametrize("end", ["", *ENDS])
+@pytest.mark.parametrize("end", ["", *(end for end in ENDS if end != "wait")])
 def test_it_ends_the_same(end: str) -> None:
     """Its exit status or signal, its last words and what it does at exit do not differ."""
     forked, executed = (ended(*([end] if end else []), fresh=fresh) for fresh in (False, True))
@@ -119,3 +121,32 @@ def test_no_orphan_is_adopted() -> None:
         assert parent_of(pid) != os.getpid()
     finally:
         os.kill(pid, signal.SIGKILL)
+
+
+def in_a_shell(script: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """A script in which `probe` is the probe, forked."""
+    named = f'probe() {{ {popen.shell_python()} -m tests.forking.probe "$@"; }}; {script}'
+    return subprocess.run(["bash", "-c", named], **options, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("end", ["", *(end for end in ENDS if end != "wait")])
+def test_a_shell_sees_it_end_the_same(end: str) -> None:
+    """Through a shell, too, its status, its words and what is given to it are its own."""
+    forked = in_a_shell(f"echo a line | probe {end}; exit $?")
+    executed = ended(*([end] if end else []), fresh=True)
+    assert forked.returncode == (executed.returncode if executed.returncode >= 0 else 128 - executed.returncode)
+    assert forked.stdout.splitlines()[1:] == executed.stdout.splitlines()[1:]
+    assert json.loads(forked.stdout.splitlines()[0])["given"] == "a line\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGUSR1])
+async def test_a_signal_to_a_shells_command_reaches_it(number: signal.Signals) -> None:
+    """A script ends its command as it would end any other, and nothing of it is left."""
+    started = f"coproc {{ exec {popen.shell_python()} -m tests.forking.probe wait; }}"
+    told = 'echo >&"${COPROC[1]}"; read -r said <&"${COPROC[0]}"; echo "$said"'
+    script = f"{started}; {told}; kill -{int(number)} $COPROC_PID; wait $COPROC_PID"
+    shell = await asyncio.create_subprocess_exec("bash", "-c", script, stdout=asyncio.subprocess.PIPE)
+    said, _ = await asyncio.wait_for(shell.communicate(), 60)
+    assert shell.returncode == 128 + number
+    pid = json.loads(said)["drawn"][1]
+    await eventually(lambda: not psutil.pid_exists(pid))
