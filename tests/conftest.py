@@ -28,6 +28,7 @@ import pytest
 import pytest_asyncio
 import trustme
 
+from tests import longest_first
 from tests.forking import popen
 
 if TYPE_CHECKING:
@@ -117,6 +118,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_MISSING] = missing
     _trust_nobody_on_the_web(config)
     popen.install()
+    if (durations := os.environ.get("TEST_DURATIONS")) and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(longest_first.Durations(Path(durations)))
 
 
 def _trust_nobody_on_the_web(config: pytest.Config) -> None:
@@ -132,7 +135,9 @@ _MISSING = pytest.StashKey[dict[str, str]]()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip what cannot run, with the reason."""
+    """Put the longest modules first, and skip what cannot run, with the reason."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    items[:] = longest_first.ordered(items, longest_first.seconds(), workers)
     missing = config.stash[_MISSING]
     for item in items:
         for marker in item.iter_markers():
