@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from shop.process_table import TABLE
+from tests.forking.popen import fresh_interpreters
 from tests.internal.standstill import standstill
 from tests.shop import Shop, surroundings
 from tests.waiting import eventually
@@ -47,9 +48,11 @@ async def processes(data_dir: Path) -> AsyncIterator[tuple[Shop, dict[str, int]]
     async with AsyncExitStack() as stack:
         for spec in TABLE:
             if spec.name in NEEDED:
-                process = await asyncio.create_subprocess_exec(
-                    sys.executable, "-m", "shop", "run", spec.name, env=around.of(spec)
-                )
+                # What the warm interpreter has freed and left to them, forked ones could fill without growing.
+                with fresh_interpreters():
+                    process = await asyncio.create_subprocess_exec(
+                        sys.executable, "-m", "shop", "run", spec.name, env=around.of(spec)
+                    )
                 stack.push_async_callback(_ended, process)
                 pids[spec.name] = process.pid
         url = around.shared["SHOP_GATEWAY_URL"]

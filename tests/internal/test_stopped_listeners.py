@@ -20,6 +20,7 @@ from chassis.broker import connect as connect_broker
 from chassis.broker.port import Topology
 from chassis.settings import TOPOLOGY, ProcessSettings
 from shop.process_table import TABLE
+from tests.forking.popen import fresh_interpreters
 from tests.internal.test_big_files import MAX_FOR_A_READER, Memory, _ended
 from tests.notifier.conftest import an_event
 from tests.shop import Shop, environment, surroundings
@@ -89,9 +90,11 @@ async def processes(data_dir: Path, events: tuple[int, int]) -> AsyncIterator[tu
         pids = {}
         for spec in TABLE:
             if spec.name in NEEDED:
-                process = await asyncio.create_subprocess_exec(
-                    sys.executable, "-m", "shop", "run", spec.name, env=around.of(spec)
-                )
+                # What the warm interpreter has freed and left to them, forked ones could fill without growing.
+                with fresh_interpreters():
+                    process = await asyncio.create_subprocess_exec(
+                        sys.executable, "-m", "shop", "run", spec.name, env=around.of(spec)
+                    )
                 stack.push_async_callback(_ended, process)
                 pids[spec.name] = process.pid
         http = await stack.enter_async_context(
