@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-import aiohttp
 import orjson
-from yarl import URL
 
 from chassis.background import forever
+from chassis.clients.http_client import HttpClient, Response, http_client
 from chassis.errors import Kind, ShopError, timed_out, unavailable
-from chassis.observability.capture.http import aiohttp_middlewares, keep_aiohttp_response
 from chassis.observability.tracing import SpanKind, Telemetry, current_traceparent
 from chassis.resilience.deadlines import time_left
 
@@ -29,7 +27,7 @@ TIMEOUT_HEADER = "x-timeout-ms"
 # It proves to the gateway that a call is part of a query already counted against the caller's limits.
 SERVICE_HEADER = "X-Shop-Service"
 _PASSED_ON = ("Authorization", "X-Request-ID")
-_MAX_CONNECTIONS = 100
+_ACCEPTED = {"Accept": "application/json", "Accept-Encoding": "identity"}
 # Seconds. The token source renews its token before it expires; this only fetches what it has.
 _TOKEN_REFRESH_INTERVAL = 5.0
 IDENTIFIER = re.compile(r"[A-Za-z0-9._~-]{1,64}")
@@ -54,19 +52,17 @@ class GatewayClient:
 
     def __init__(
         self,
-        session: aiohttp.ClientSession,
-        url: str,
+        http: HttpClient,
         telemetry: Telemetry,
         *,
         budget: float,
         identity: Callable[[], str],
     ) -> None:
-        """`url` without a path; `budget` in seconds for a call where no deadline is nearer.
+        """`budget` in seconds for a call where no deadline is nearer.
 
         `identity` is this process's own token, empty while there is none.
         """
-        self._session = session
-        self._url = url.rstrip("/")
+        self._http = http
         self._telemetry = telemetry
         self._budget = budget
         self._identity = identity
@@ -95,34 +91,23 @@ class GatewayClient:
         with self._telemetry.span(
             f"{method} {path.partition('?')[0]}", SpanKind.CLIENT, protocol="REST", peer=PEER
         ) as span:
-            response, content = await self._exchange(method, path, headers, body, budget)
-            if self._telemetry.capture is not None:
-                keep_aiohttp_response(span, response, content)
+            response = await self._exchange(method, path, headers, body, budget)
             span.set_attribute("http.response.status_code", response.status)
             span.set_attribute("shop.bytes.sent", len(body))
-            span.set_attribute("shop.bytes.received", len(content))
+            span.set_attribute("shop.bytes.received", len(response.content))
             if response.status >= 300:
-                raise _error(response, content)
-            return orjson.loads(content), response.headers
+                raise _error(response)
+            return orjson.loads(response.content), response.headers
 
     async def _exchange(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes, budget: float
-    ) -> tuple[aiohttp.ClientResponse, bytes]:
+    ) -> Response:
         ours = {TIMEOUT_HEADER: str(int(budget * 1000)), "traceparent": current_traceparent()}
-        request = self._session.request(
-            method,
-            URL(self._url + path, encoded=True),
-            headers={**headers, **ours},
-            data=body or None,
-            timeout=aiohttp.ClientTimeout(total=budget),
-            allow_redirects=False,
-        )
         try:
-            async with request as response:
-                return response, await response.read()
+            return await self._http.request(method, path, {**_ACCEPTED, **headers, **ours}, body, timeout=budget)
         except TimeoutError as error:
             raise timed_out(PEER) from error
-        except aiohttp.ClientError as error:
+        except OSError as error:
             raise unavailable(PEER) from error
 
 
@@ -175,11 +160,11 @@ def is_identifier(text: str) -> bool:
     return IDENTIFIER.fullmatch(text) is not None and text not in (".", "..")
 
 
-def _error(response: aiohttp.ClientResponse, content: bytes) -> ShopError:
+def _error(response: Response) -> ShopError:
     """The gateway's refusal as our error, with its own message where it has one."""
     kind = _KIND_OF.get(response.status, Kind.INTERNAL)
     try:
-        problem = orjson.loads(content)
+        problem = orjson.loads(response.content)
         code, detail = str(problem["code"]), str(problem["detail"])
         fields = {str(found["field"]): str(found["detail"]) for found in problem.get("errors", ())}
     except (orjson.JSONDecodeError, KeyError, TypeError):
@@ -202,11 +187,5 @@ async def gateway_client(
     trust: ssl.SSLContext | None = None,
 ) -> AsyncIterator[GatewayClient]:
     """The gateway at this URL, with seconds for a call; nothing is opened before it is needed. `trust` is for HTTPS."""
-    async with aiohttp.ClientSession(
-        # 15 s: the gateway closes an idle connection after 30, and a request on one that is just being closed fails.
-        connector=aiohttp.TCPConnector(limit=_MAX_CONNECTIONS, keepalive_timeout=15, ssl=trust or True),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"Accept": "application/json", "Accept-Encoding": "identity"},
-        middlewares=aiohttp_middlewares(telemetry),
-    ) as session:
-        yield GatewayClient(session, url, telemetry, budget=budget, identity=identity)
+    async with http_client(url, telemetry, trust=trust) as http:
+        yield GatewayClient(http, telemetry, budget=budget, identity=identity)

@@ -1,8 +1,8 @@
-"""Requests and responses over HTTP: those that an ASGI application answers, and those of aiohttp and httpx."""
+"""Requests and responses over HTTP: those of ASGI applications, of our own client, and of aiohttp and httpx."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -98,6 +98,17 @@ def whole_message(form: Form, head: bytes, headers: Any, body: bytes) -> Message
     kept = _Body(headers)
     kept.add(body)
     return kept.message(form, head)
+
+
+def keep_request(span: Span, method: str, target: str, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
+    """Keep a request of our own client."""
+    capture.sent(span, whole_message(Form.HTTP_REQUEST, http_request(method, target, "1.1", headers), headers, body))
+
+
+def keep_response(span: Span, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
+    """Keep the response to it."""
+    head = http_response(status, _reason(status), "1.1", headers)
+    capture.received(span, whole_message(Form.HTTP_RESPONSE, head, headers, body))
 
 
 def _reason(status: int) -> str:
