@@ -42,6 +42,19 @@ async def background(*coroutines: Coroutine[Any, Any, None]) -> AsyncIterator[No
                 task.cancel()
 
 
+async def ended(task: asyncio.Task[Any], *, name: str, patience: float) -> None:
+    """Cancel a task and wait until it has ended.
+
+    A library may lose a cancellation: one that waits for a task of its own which takes the cancellation in its place,
+    for instance. So a task that goes on for `patience` seconds is cancelled once more, and the log says so.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=patience)
+        if not task.done():
+            log.warning("%s goes on after its cancellation: cancelled again", name)
+
+
 class Backoff:
     """Back-off of a component after failures in a row; each change of its state is logged once."""
 
@@ -88,6 +101,7 @@ async def forever(
     on: asyncio.Event | None = None,
     longest_pause: float = MAX_PAUSE,
     starting: float = STARTING,
+    backoff: Backoff | None = None,
 ) -> None:
     """Run `step` again and again, until cancelled, whatever it raises.
 
@@ -95,28 +109,36 @@ async def forever(
     earlier when `on` is set (a step that looks at what `on` announces clears it first). After one that has failed it
     comes after a pause that grows up to `longest_pause` seconds, and that nothing shortens. `first` is what is waited
     before the first step; `starting` is `Backoff`'s. A step may run for long; one that did for `longest_pause` seconds
-    had worked.
+    had worked, unless it says so itself, by a `backoff` of its own. A cancellation that a step has swallowed ends the
+    loop after that step.
     """
     loop = asyncio.get_running_loop()
-    backoff = Backoff(name, longest=longest_pause, starting=starting)
+    says_so, backoff = backoff is not None, backoff or Backoff(name, longest=longest_pause, starting=starting)
     await wait(on, first)
     while True:
+        _raise_if_cancelled()
         began = loop.time()
         try:
             pause = await step()
         except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
+            _raise_if_cancelled()
             # What the step waited for was cancelled (a call on a channel that closed), not this task.
             await asyncio.sleep(backoff.failed(error))
         except Exception as error:  # noqa: BLE001 - that is what this loop is for
-            if loop.time() - began >= longest_pause:
+            _raise_if_cancelled()
+            if not says_so and loop.time() - began >= longest_pause:
                 backoff.worked()
             await asyncio.sleep(backoff.failed(error))
         else:
             backoff.worked()
             await wait(on, every if pause is None else pause)
+
+
+def _raise_if_cancelled() -> None:
+    """Raise the cancellation of this task, also one that was swallowed, or overtaken by another error."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 async def wait(event: asyncio.Event | None, seconds: float | None) -> bool:

@@ -19,6 +19,14 @@ from chassis.errors import ShopError, invalid
 WRITES = "shop_writes"  # the execution option of a connection whose transaction will write
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
 _CHARACTER_NOT_IN_REPERTOIRE = "22021"
+# How soon PostgreSQL ends the session of a process that has vanished without a word, or stands still within a
+# transaction, and so frees what it had locked. Where a machine has lost its power it would take two hours.
+_SERVER_SETTINGS = {
+    "idle_in_transaction_session_timeout": "10s",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+}
 
 
 @asynccontextmanager
@@ -63,7 +71,7 @@ def _postgresql_engine(url: URL, pool_size: int) -> AsyncEngine:
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=5,
-        connect_args={"timeout": 5, "command_timeout": 30},
+        connect_args={"timeout": 5, "command_timeout": 30, "server_settings": _SERVER_SETTINGS},
     )
 
     @event.listens_for(engine.sync_engine, "handle_error", retval=True)

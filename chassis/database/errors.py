@@ -20,6 +20,7 @@ _SQLSTATE_CLASSES = (
 )
 _SQLSTATES = frozenset(
     {
+        "25P03",  # idle_in_transaction_session_timeout: this process stood still
         "25006",  # read_only_sql_transaction: a standby, or a primary that was demoted
         "3D000",  # invalid_catalog_name: the database is being created or restored
         "40001",  # serialization_failure

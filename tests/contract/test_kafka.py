@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.consumer.fetcher import Fetcher
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
@@ -244,6 +245,62 @@ async def test_a_broker_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
             assert await log.healthy()
         finally:
             await log.close()
+
+
+@pytest.mark.parametrize("kind", ["tansu"])
+async def test_a_cancellation_while_a_reading_is_closed_is_not_lost(kind: str) -> None:
+    """Whenever it comes: the library takes cancellations for itself while it closes a consumer."""
+    async with kafka.own_topic(kind) as topic:
+        log = KafkaLog(topic.url, Retention())
+        await log.append([an_event(subject="one")])
+
+        async def read_and_go_on(leaving: asyncio.Event) -> None:
+            async with log.read_partitions(dict.fromkeys(range(kafka.PARTITIONS), 0)) as entries:
+                await anext(entries)
+                leaving.set()
+            await asyncio.Event().wait()
+
+        for turns in range(12):
+            leaving = asyncio.Event()
+            task = asyncio.create_task(read_and_go_on(leaving))
+            await leaving.wait()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait({task}, timeout=10)
+            assert task.cancelled(), f"lost after {turns} turns of the event loop"
+        await log.close()
+
+
+@pytest.mark.parametrize("kind", ["tansu"])
+async def test_a_consumer_that_has_ended_its_fetching_is_replaced(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library's fetching ends for good by an answer that it does not understand; the reader goes on."""
+    monkeypatch.setattr(reader, "LATE_MS", 500)
+    monkeypatch.setattr(reader, "REOPEN_SECONDS", 0.5)
+    fetch, broken = Fetcher._proc_fetch_request, asyncio.Event()
+
+    async def failing(self: Fetcher, *arguments: object) -> object:
+        if broken.is_set():
+            broken.clear()
+            raise LookupError("no such partition")
+        return await fetch(self, *arguments)
+
+    monkeypatch.setattr(Fetcher, "_proc_fetch_request", failing)
+    async with kafka.own_topic(kind) as topic:
+        log = KafkaLog(topic.url, Retention())
+        first, second, third = (an_event(subject=name) for name in ("one", "two", "three"))
+        await log.append([first])
+        async with log.read_partitions(dict.fromkeys(range(kafka.PARTITIONS), 0)) as entries, log.tail(START) as all_of:
+            assert await read(entries, 1) == await read(all_of, 1) == [first]
+            for each, event in ((entries, second), (all_of, third)):
+                broken.set()
+                await eventually(lambda: not broken.is_set())
+                await log.append([event])
+                reading = asyncio.create_task(read(each, 1))
+                await asyncio.wait({reading}, timeout=20)
+                other = all_of if each is entries else entries
+                assert await reading == await read(other, 1) == [event]
+        await log.close()
 
 
 async def test_a_process_starts_without_its_log(tmp_path: Path) -> None:

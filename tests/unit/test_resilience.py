@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from itertools import pairwise
 
 import pytest
 
-from chassis.background import background, forever
+from chassis.background import background, ended, forever
 from chassis.resilience.deadlines import CircuitBreaker, deadline_in, time_left
 
 
@@ -198,3 +199,43 @@ class TestForever:
             await done.wait()
         assert caplog.records[0].levelname == "ERROR"
         assert caplog.records[0].exc_info is not None
+
+    @pytest.mark.parametrize("after", [None, ConnectionResetError()])
+    async def test_a_cancellation_that_a_step_swallows_ends_the_loop(self, after: Exception | None) -> None:
+        """A library that loses a cancellation, or lets another error overtake it, keeps no loop alive."""
+        began, steps = asyncio.Event(), 0
+
+        async def step() -> None:
+            nonlocal steps
+            steps += 1
+            began.set()
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            if after is not None:
+                raise after
+
+        loop = asyncio.create_task(forever(step, name="test loop", every=0))
+        await began.wait()
+        loop.cancel()
+        await asyncio.wait({loop}, timeout=10)
+        assert (loop.cancelled(), steps) == (True, 1)
+
+    async def test_a_task_that_loses_its_cancellation_is_cancelled_again(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Until it has ended, and the log says so."""
+        lost = 0
+
+        async def losing() -> None:
+            nonlocal lost
+            while lost < 2:
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError:
+                    lost += 1
+
+        task = asyncio.create_task(losing())
+        await asyncio.sleep(0)
+        await ended(task, name="test task", patience=0.01)
+        assert (task.done(), lost) == (True, 2)
+        assert caplog.messages == ["test task goes on after its cancellation: cancelled again"]

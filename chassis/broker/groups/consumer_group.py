@@ -12,64 +12,30 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Connection, Integer, MetaData, Table, Text, bindparam, func, or_, select
+from sqlalchemy import Connection, Table, bindparam, func, or_, select
 
 from chassis import wall_clock
-from chassis.background import background, forever
-from chassis.broker.event_log import EventLog, LogEntry, LogReader, PositionExpired
+from chassis.background import Backoff, ended, forever
+from chassis.broker.event_log import EventLog, LogEntry, PositionExpired
 from chassis.broker.groups.leases import Lease, Unchanged, share
-from chassis.broker.port import BrokerUnavailable
+from chassis.broker.groups.read_ahead import ReadAhead, read_ahead
+from chassis.broker.groups.tables import lock_partitions
 from chassis.database.database import Database, UtcTime, insert_missing, lock_in_transaction
-from chassis.retention import Deleted, Kept, Retention
 
 log = logging.getLogger(__name__)
 
-# Of an effect's transaction.
-BATCH_SIZE = 200
-# Seconds for which a batch waits for more: the longer where it follows closely on the one before, since each batch is a
-# transaction and a wait for the disk, however few entries it has.
-_GATHER_SECONDS = 0.01
-_BUSY_GATHER_SECONDS = 0.1
-# Seconds after which an empty batch says how far the log was read.
-_IDLE_SECONDS = 1.0
+# Seconds without a step of a reader after which it hangs: longer than any time-out of a database or a log.
+_HANGING_SECONDS = 90.0
 # Held by a copy that changes leases: two that take one another for dead would wait for one another's rows.
 _LOCK = "log_members"
 # A lease is renewed so many times before it would end.
 _BEATS = 4
-
-GROUP_RETENTION: Retention = {
-    "log_partitions": Kept("one row for each partition of each group, until the group is dropped"),
-    "log_members": Deleted("when the copy stops, or its last sign of life is as old as a lease, by the others' next"),
-}
-
-
-def group_tables(metadata: MetaData) -> tuple[Table, Table]:
-    """Partitions and members of the groups of one service, for its schema and its first migration."""
-    partitions = Table(
-        "log_partitions",
-        metadata,
-        Column("consumer_group", Text, primary_key=True),
-        Column("partition", Integer, primary_key=True),
-        # The kind of log that the offset is one of.
-        Column("log", Text, nullable=False),
-        # Number of the newest entry whose effect is stored; 0 for none.
-        Column("read", BigInteger, nullable=False),
-        # When the first and the last event happened that were read, and when some were found to be missing in between.
-        Column("first_at", UtcTime),
-        Column("last_at", UtcTime),
-        Column("gap_at", UtcTime),
-        # The copy that reads it; empty for none.
-        Column("owner", Text, nullable=False),
-        Column("leased_until", UtcTime, nullable=False),
-    )
-    members = Table("log_members", metadata, Column("member", Text, primary_key=True), Column("seen_at", UtcTime))
-    return partitions, members
 
 
 class LeaseLost(Exception):
@@ -86,6 +52,23 @@ class Batch:
     read: Mapping[int, int]
 
 
+class _Reading:
+    """The reading of some partitions of a group by this copy."""
+
+    def __init__(self, partitions: frozenset[int]) -> None:
+        self.partitions = partitions
+        self.task: asyncio.Task[None] | None = None
+        self._stepped_at = time.monotonic()
+
+    def steps(self) -> None:
+        """Note that it goes on, be it that nothing comes or that it fails."""
+        self._stepped_at = time.monotonic()
+
+    def hangs(self) -> bool:
+        """Whether it has ended by itself, or waits for something that does not come."""
+        return self.task is None or self.task.done() or time.monotonic() - self._stepped_at > _HANGING_SECONDS
+
+
 class ConsumerGroup:
     """One copy's part in the consumer groups of a service, of which there may be several over the same log."""
 
@@ -100,7 +83,7 @@ class ConsumerGroup:
         # Of others: a stamp that is in the future, by a clock that was set since, ends like any other.
         self._unchanged = Unchanged(lease.total_seconds())
         self._beat = lease.total_seconds() / _BEATS
-        self._readers: dict[str, tuple[frozenset[int], AsyncExitStack]] = {}
+        self._readings: dict[str, _Reading] = {}
         self.member = uuid.uuid4().hex
         self.changed = asyncio.Event()
         columns = self._partitions.c
@@ -143,15 +126,17 @@ class ConsumerGroup:
 
         async def balance() -> None:
             self.changed.clear()
-            names = await groups()
-            shares = await self._balanced(names)
-            for name in self._readers.keys() | set(names):
+            # Whatever hangs in there, the log says so, and it is begun anew.
+            async with asyncio.timeout(_HANGING_SECONDS):
+                names = await groups()
+                shares = await self._balanced(names)
+            for name in self._readings.keys() | set(names):
                 await self._read_by(name, frozenset(shares.get(name, ())), effect)
 
         try:
             await forever(balance, name="consumer group", every=self._beat, on=self.changed)
         finally:
-            for name in tuple(self._readers):
+            for name in tuple(self._readings):
                 await self._read_by(name, frozenset(), effect)
 
     async def leave(self) -> None:
@@ -160,6 +145,7 @@ class ConsumerGroup:
         def leaving(connection: Connection) -> None:
             lock_in_transaction(connection, _LOCK)
             mine = self._partitions.c.owner == self.member
+            lock_partitions(connection, self._partitions, mine)
             connection.execute(self._partitions.update().where(mine).values(owner=""))
             connection.execute(self._members.delete().where(self._members.c.member == self.member))
 
@@ -173,14 +159,16 @@ class ConsumerGroup:
     async def _balanced(self, groups: Sequence[str]) -> Mapping[str, Mapping[int, int]]:
         """Renew, claim and give up leases; by group, the partitions that this copy has now."""
         count = await self._log.partitions()
+        # Each in a transaction of its own: an effect may hold rows of one group while it waits for another one's.
+        return {
+            group: await self._database.write(partial(self._balance, group=group, count=count))
+            for group in sorted(groups)
+        }
 
-        def balancing(connection: Connection) -> Mapping[str, Mapping[int, int]]:
-            lock_in_transaction(connection, _LOCK)
-            now = wall_clock.now()
-            members = self._alive(connection, now)
-            return {group: self._share(connection, group, count, members, now) for group in sorted(groups)}
-
-        return await self._database.write(balancing)
+    def _balance(self, connection: Connection, *, group: str, count: int) -> Mapping[int, int]:
+        lock_in_transaction(connection, _LOCK)
+        now = wall_clock.now()
+        return self._share(connection, group, count, self._alive(connection, now), now)
 
     def _alive(self, connection: Connection, now: datetime) -> int:
         """Give a sign of life; the number of copies that have given one lately."""
@@ -200,6 +188,7 @@ class ConsumerGroup:
         rows = select(table).where(of_group, columns.partition < count).order_by(columns.partition)
         if len(connection.execute(rows).all()) < count:
             connection.execute(insert_missing(connection, table), [self._row(group, each) for each in range(count)])
+        lock_partitions(connection, table, of_group)
         of_another_log = of_group & (columns.log != self._log.system)
         connection.execute(table.update().where(of_another_log).values(log=self._log.system, read=0, gap_at=now))
         for row in connection.execute(rows).all():
@@ -227,39 +216,58 @@ class ConsumerGroup:
         return {"consumer_group": group, "partition": partition, "log": self._log.system, "read": 0, **lease}
 
     async def _read_by(self, group: str, wanted: frozenset[int], effect: Callable[[Batch], Awaitable[None]]) -> None:
-        """Have exactly these partitions of a group read."""
-        partitions, reading = self._readers.get(group, (frozenset(), None))
-        if partitions == wanted:
-            return
-        self._readers.pop(group, None)
+        """Have exactly these partitions of a group read, by a reader that goes on."""
+        reading = self._readings.get(group)
         if reading is not None:
-            await reading.aclose()
+            hangs = reading.hangs()
+            if reading.partitions == wanted and not hangs:
+                return
+            if hangs:
+                log.error("a reader of the event log hangs or has ended: it is begun anew", extra={"group": group})
+            await self._end(group, reading)
         if not wanted:
             return
         log.info("reading partitions of the event log", extra={"group": group, "partitions": sorted(wanted)})
-        stack = AsyncExitStack()
-        await stack.enter_async_context(background(self._reader(group, wanted, effect)))
-        self._readers[group] = wanted, stack
+        reading = self._readings[group] = _Reading(wanted)
+        reading.task = asyncio.create_task(self._reader(group, reading, effect))
 
-    async def _reader(self, group: str, wanted: frozenset[int], effect: Callable[[Batch], Awaitable[None]]) -> None:
+    async def _end(self, group: str, reading: _Reading) -> None:
+        """Wait until nothing is read, and nothing stored, of these partitions by this copy."""
+        if reading.task is not None:
+            await ended(reading.task, name=f"consumer group {group}", patience=self._lease.total_seconds())
+            if not reading.task.cancelled() and (error := reading.task.exception()) is not None:
+                log.error("a reader of the event log has failed", extra={"group": group}, exc_info=error)
+        self._readings.pop(group, None)
+
+    async def _reader(self, group: str, reading: _Reading, effect: Callable[[Batch], Awaitable[None]]) -> None:
         table, columns = self._partitions, self._partitions.c
         mine = select(table).where(columns.consumer_group == group, columns.owner == self.member)
+        wanted = reading.partitions
+        backoff = Backoff(f"consumer group {group}")
 
         async def read() -> None:
+            reading.steps()
             rows = await self._database.read(lambda connection: connection.execute(mine).all())
             offsets = {row.partition: row.read for row in rows if row.partition in wanted}
             if offsets.keys() != wanted:
+                self.changed.set()  # some were taken over: another share is to be read
                 return
             try:
-                async with self._log.read_partitions(offsets) as entries:
-                    async for batch in _batches(group, entries, offsets):
-                        await effect(batch)
+                async with self._log.read_partitions(offsets) as entries, read_ahead(entries) as ahead:
+                    while True:
+                        reading.steps()
+                        if (batch := await _next_batch(group, ahead, offsets)) is not None:
+                            await effect(batch)
+                            offsets |= batch.read
+                        if not entries.trouble:
+                            backoff.worked()
             except LeaseLost as lost:
                 log.info("a partition was taken over by another copy", extra={"partition": str(lost)})
+                self.changed.set()
             except PositionExpired as expired:
                 await self._begin_again(group, wanted if expired.partition is None else [expired.partition], expired)
 
-        await forever(read, name=f"consumer group {group}", every=self._beat)
+        await forever(read, name=f"consumer group {group}", every=self._beat, backoff=backoff)
 
     async def _begin_again(self, group: str, partitions: Iterable[int], why: PositionExpired) -> None:
         """Read all that is left of these partitions, and remember that something is missing before it."""
@@ -268,40 +276,14 @@ class ConsumerGroup:
         await self._database.write(lambda connection: connection.execute(self._mark_gap, marks))
 
 
-async def _batches(group: str, entries: LogReader, offsets: Mapping[int, int]) -> AsyncIterator[Batch]:
-    """The entries that are there, in batches; an empty batch for records that are no events."""
-    before = dict(offsets)
-    while True:
-        found: list[LogEntry] = []
-        idle_since = time.monotonic()
-        async with _at_most(_IDLE_SECONDS):
-            found.append(await _next(entries))
-        busy = time.monotonic() - idle_since < _BUSY_GATHER_SECONDS
-        async with _at_most(_BUSY_GATHER_SECONDS if busy else _GATHER_SECONDS):
-            while found and len(found) < BATCH_SIZE:
-                found.append(await _next(entries))
-        if found:
-            read = {entry.partition: entry.offset for entry in found}
-        else:
-            position = entries.position
-            read = {each: position.offset(each) for each, seen in before.items() if position.offset(each) > seen}
-        if read:
-            yield Batch(group, found, {partition: before[partition] for partition in read}, read)
-            before |= read
-
-
-async def _next(entries: LogReader) -> LogEntry:
-    entry = await anext(entries, None)
-    if entry is None:
-        raise BrokerUnavailable("the event log was closed")
-    return entry
-
-
-@asynccontextmanager
-async def _at_most(seconds: float) -> AsyncIterator[None]:
-    """Leave the block after so many seconds; a read of the log that is given up loses nothing."""
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError:
-        return
+async def _next_batch(group: str, ahead: ReadAhead, read: Mapping[int, int]) -> Batch | None:
+    """The next batch; without entries for records that are no events, and None where there are not even those."""
+    found = await ahead.batch()
+    if found:
+        now = {entry.partition: entry.offset for entry in found}
+    else:
+        position = ahead.idle_position()
+        if position is None:
+            return None
+        now = {each: position.offset(each) for each, seen in read.items() if position.offset(each) > seen}
+    return Batch(group, found, {partition: read[partition] for partition in now}, now) if now else None

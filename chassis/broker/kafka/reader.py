@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +21,7 @@ from chassis import wall_clock
 from chassis.broker import cloudevents
 from chassis.broker.event_log import LogEntry, Position, PositionExpired
 from chassis.broker.kafka.address import Address
+from chassis.broker.kafka.closing import closed
 from chassis.broker.kafka.failures import translated
 from chassis.broker.kafka.records import event_of
 from chassis.broker.kafka.topic import Topic
@@ -30,13 +32,15 @@ logger = logging.getLogger(__name__)
 LOG = "k"
 READ_BATCH_SIZE = 500
 ATTACH_TIMEOUT = 15.0
-# aiokafka's fetcher misses a cancellation while it takes a new assignment; a second one ends it.
+# The consumer's fetching misses a cancellation while it takes a new assignment; a second one ends it.
 CLOSE_TIMEOUT = 1.0
 # Milliseconds for which the brokers let a fetch wait for records, and we for the fetch.
 FETCH_WAIT_MS = 250
 POLL_MS = 500
 # Milliseconds without an answer to a fetch after which the log counts as away.
 LATE_MS = 5_000
+# Seconds for which the log is away after which another consumer is opened: this one's fetching may have ended.
+REOPEN_SECONDS = 15.0
 _PAUSE = 0.5
 
 
@@ -49,13 +53,9 @@ class LogSubscription:
         self._address = address
         self._topic = topic
         self._upto = upto
-        self._consumer = AIOKafkaConsumer(
-            **address.client(),
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            fetch_max_wait_ms=FETCH_WAIT_MS,
-            metadata_max_age_ms=1_000,
-        )
+        self._consumer = self._new_consumer()
+        self._reopening = False
+        self._away_since = 0.0
         self._records: deque[ConsumerRecord[bytes, bytes]] = deque()
         # Per partition, the offset of the next record to be fetched.
         self._next: list[int] = []
@@ -63,6 +63,15 @@ class LogSubscription:
         self._share: Mapping[int, int] | None = None
         self._began = 0.0
         self._stopped = False
+
+    def _new_consumer(self) -> AIOKafkaConsumer:
+        return AIOKafkaConsumer(
+            **self._address.client(),
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+            metadata_max_age_ms=1_000,
+        )
 
     async def start(self, after: Position | None) -> None:
         """Begin after a position. Raises `PositionExpired` and `BrokerUnavailable`."""
@@ -132,9 +141,19 @@ class LogSubscription:
         """Detach, and end the iteration."""
         self._stopped = True
         self._records.clear()
-        with suppress(BrokerUnavailable), translated():
-            async with asyncio.timeout(CLOSE_TIMEOUT):
-                await self._consumer.stop()
+        await self._close()
+
+    async def _close(self) -> None:
+        consumer = self._consumer
+
+        async def close() -> None:
+            try:
+                await consumer.stop()
+            finally:
+                # A fetch that was pausing when it was cancelled ends `stop` before it has closed the connections.
+                await consumer._client.close()  # noqa: SLF001
+
+        await closed(close, within=CLOSE_TIMEOUT)
 
     def __aiter__(self) -> LogSubscription:
         return self
@@ -166,13 +185,15 @@ class LogSubscription:
     async def _fetch(self) -> None:
         """Take what has come, or wait for it for a moment. What was taken stays here when this is cancelled."""
         try:
+            if self._reopening or (self.trouble and time.monotonic() - self._away_since >= REOPEN_SECONDS):
+                await self._reopen()
             batches = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=READ_BATCH_SIZE)
         except OffsetOutOfRangeError as error:
             raise await self._out_of_range() from error
         except ConsumerStoppedError:
             self._stopped = True
             return
-        except KafkaError as error:
+        except (KafkaError, BrokerUnavailable) as error:
             self._is_away(f"{type(error).__name__}: {error}")
             await asyncio.sleep(_PAUSE)
             return
@@ -180,7 +201,7 @@ class LogSubscription:
         for partition, records in batches.items():
             self._next[partition.partition] = records[-1].offset + 1
         if batches:
-            self.trouble = ""
+            self._is_back()
         else:
             await self._look()
         if self._upto is None and self._share is None:
@@ -204,12 +225,33 @@ class LogSubscription:
         if late > LATE_MS:
             self._is_away(f"no answer for {late / 1000:.0f} s")
         else:
-            self.trouble = ""
+            self._is_back()
 
     def _is_away(self, reason: str) -> None:
         if not self.trouble:
+            self._away_since = time.monotonic()
             logger.warning("event log unavailable: %s", reason)
         self.trouble = reason
+
+    def _is_back(self) -> None:
+        if self.trouble:
+            logger.warning("event log available again")
+        self.trouble = ""
+
+    async def _reopen(self) -> None:
+        """Go on with another consumer. Raises `BrokerUnavailable`; then the next call tries again."""
+        self._reopening = True
+        self._away_since = time.monotonic()
+        await self._close()
+        self._consumer = self._new_consumer()
+        with translated():
+            async with asyncio.timeout(ATTACH_TIMEOUT):
+                await self._consumer.start()
+        self._began = wall_clock.seconds() * 1000
+        self._assign(self._next)
+        self._reopening = False
+        if self._stopped:
+            await self._close()
 
     async def _take_new_partitions(self) -> None:
         with suppress(BrokerUnavailable):

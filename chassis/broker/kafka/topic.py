@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import suppress
 from datetime import timedelta
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from chassis.broker.cloudevents import MAX_DATA_BYTES
 from chassis.broker.kafka.address import Address
+from chassis.broker.kafka.closing import closed
 from chassis.broker.kafka.failures import translated
 from chassis.broker.port import BrokerUnavailable
 from chassis.broker.retention import Retention
@@ -24,7 +24,6 @@ MAX_MESSAGE_BYTES = MAX_DATA_BYTES + (64 << 10)
 REFRESH_SECONDS = 1.0
 OPEN_TIMEOUT = 10.0
 HEALTH_TIMEOUT = 2.0
-CLOSE_TIMEOUT = 5.0
 _PAUSE = 0.05
 _UNKNOWN, _EXISTS = 3, 36
 
@@ -83,7 +82,7 @@ class Topic:
             try:
                 await admin.start()
             except BaseException:
-                await _closed(admin)
+                await closed(admin.close)
                 raise
             self._admin = admin
         if not self._there:
@@ -120,7 +119,7 @@ class Topic:
     async def _drop(self) -> None:
         admin, self._admin = self._admin, None
         if admin is not None:
-            await _closed(admin)
+            await closed(admin.close)
 
 
 def configuration(retention: Retention, partitions: int, replicas: int) -> dict[str, str]:
@@ -133,9 +132,3 @@ def configuration(retention: Retention, partitions: int, replicas: int) -> dict[
         # One replica may be away without stopping writers.
         "min.insync.replicas": str(max(1, replicas - 1)),
     }
-
-
-async def _closed(admin: AIOKafkaAdminClient) -> None:
-    with suppress(BrokerUnavailable), translated():
-        async with asyncio.timeout(CLOSE_TIMEOUT):
-            await admin.close()

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.structs import RecordMetadata
 
 from chassis.broker.kafka.address import REQUEST_TIMEOUT_MS, Address
+from chassis.broker.kafka.closing import closed
 from chassis.broker.kafka.failures import translated
 from chassis.broker.kafka.records import Record
 from chassis.broker.kafka.topic import MAX_MESSAGE_BYTES, Topic
@@ -23,7 +23,6 @@ from chassis.broker.port import BrokerUnavailable, Event
 
 # The producer gives a batch up after REQUEST_TIMEOUT_MS: so this ends only what it has lost track of.
 APPEND_TIMEOUT = REQUEST_TIMEOUT_MS / 1000 + 5
-CLOSE_TIMEOUT = 5.0
 BATCH_BYTES = 256 << 10
 
 
@@ -88,7 +87,7 @@ class Writer:
                 try:
                     await producer.start()
                 except BaseException:
-                    await _stopped(producer)
+                    await closed(producer.stop)
                     raise
                 self._producer = producer
             return self._producer
@@ -96,10 +95,4 @@ class Writer:
     async def _drop(self, producer: AIOKafkaProducer) -> None:
         if self._producer is producer:
             self._producer = None
-        await _stopped(producer)
-
-
-async def _stopped(producer: AIOKafkaProducer) -> None:
-    with suppress(BrokerUnavailable), translated():
-        async with asyncio.timeout(CLOSE_TIMEOUT):
-            await producer.stop()
+        await closed(producer.stop)

@@ -240,6 +240,9 @@ class LogSubscription:
             except TimeoutError:
                 await self._check_end()
                 raise
+            if self._next[0] < self._seen:
+                # RabbitMQ has no such offset, and gave what was appended meanwhile.
+                raise PositionExpired(f"the log ends before {self._seen}, which was read: it began anew")
             await self._check_gap(self._next[0])
         self._reader = reader
         self.trouble = ""

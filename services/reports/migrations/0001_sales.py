@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from chassis.broker.groups.consumer_group import group_tables
+from chassis.broker.groups.tables import group_tables
 from chassis.broker.outbox import outbox_table
 
 revision = "0001"

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, delete, func, insert, select, tuple_, update
 from chassis import wall_clock
 from chassis.background import forever
 from chassis.broker.event_log import START, EventLog, Position
+from chassis.broker.groups.tables import lock_partitions
 from chassis.database.database import Database, after_commit, insert_missing, lock_in_transaction
 from services.reports.ports import Progress, Rebuild
 from services.reports.sql_store.tables import (
@@ -116,6 +117,7 @@ class Generations:
         if served.state == State.SERVING:
             # A copy that is about to commit a batch of it finds that it does not own the partition any more.
             mine = _partitions.c.consumer_group == group_of(served.id)
+            lock_partitions(connection, _partitions, mine)
             connection.execute(update(_partitions).where(mine).values(owner=""))
             _enter(connection, served.id, State.CLOSING)
             after_commit(connection, self._changed.set)

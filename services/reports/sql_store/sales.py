@@ -117,7 +117,11 @@ class SqlSalesStore:
         """Publish the days that have changed, with their figures; only the copy that leads does."""
 
         def publishing(connection: Connection) -> None:
-            days = connection.execute(select(changed_days.c.day).with_for_update()).scalars().all()
+            days = (
+                connection.execute(select(changed_days.c.day).order_by(changed_days.c.day).with_for_update())
+                .scalars()
+                .all()
+            )
             if not days:
                 return
             connection.execute(delete(changed_days).where(changed_days.c.day.in_(days)))

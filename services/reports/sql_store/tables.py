@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from sqlalchemy import BigInteger, Column, Date, Index, Integer, MetaData, Table, Text, select
 
-from chassis.broker.groups.consumer_group import GROUP_RETENTION, group_tables
+from chassis.broker.groups.tables import GROUP_RETENTION, group_tables
 from chassis.broker.outbox import OUTBOX_RETENTION, outbox_table
 from chassis.database.database import UtcTime
 from chassis.retention import MIGRATED, Deleted, Kept, Retention
