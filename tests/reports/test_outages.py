@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import Connection, func, select, text
@@ -72,11 +72,11 @@ class Copy:
     """A copy of reports in this process: what it does for its leases, and for its effects, may fail apart."""
 
     def __init__(self, db: Database, log: EventLog) -> None:
-        self.leases: Any = FailingDatabase(db)
-        self.effects: Any = FailingDatabase(db)
-        self.group = ConsumerGroup(tables.group, self.leases, log, lease=LEASE)
-        self._generations = Generations(self.leases, log, self.group.changed)
-        store = SqlSalesStore(self.effects, self.group, self._generations, unrelayed(tables.outbox, db))
+        self.leases, self.effects = FailingDatabase(db), FailingDatabase(db)
+        leases, effects = cast("Database", self.leases), cast("Database", self.effects)
+        self.group = ConsumerGroup(tables.group, leases, log, lease=LEASE)
+        self._generations = Generations(leases, log, self.group.changed)
+        store = SqlSalesStore(effects, self.group, self._generations, unrelayed(tables.outbox, db))
         self._consumer = SalesConsumer(store)
 
     async def follow(self) -> None:
@@ -245,6 +245,7 @@ async def test_a_copy_that_renews_its_leases_does_not_wait_for_its_effect_and_th
         await group._balanced(["sales-1"])
         # PostgreSQL finds the rows in the order in which they were written: partition 0 comes last from now on.
         await db.write(lambda connection: group.commit(connection, _batch({0: (0, 1)})))
+        await db.write(lambda connection: connection.execute(text("ANALYZE log_partitions")))
         async with db.transaction() as connection:
             await connection.run_sync(group.commit, _batch({0: (1, 2)}))
             renewing = asyncio.create_task(group._balanced(["sales-1"]))
