@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import grpc
 import grpc.aio
+import h2.config
 import h2.connection
 import h2.exceptions
 import pytest
@@ -239,6 +240,38 @@ async def test_a_connection_has_a_bounded_number_of_streams(tmp_path: Path) -> N
             async with connect(f"127.0.0.1:{port}") as channel:
                 await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
         writer.close()
+
+
+async def test_metadata_that_is_no_text_is_not_news(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Bytes in a field that is not read change nothing, a token of bytes is none, and no line is logged."""
+    (port,) = free_ports(1)
+    async with described("production", port, tmp_path):
+        head = [(b":method", b"POST"), (b":scheme", b"http"), (b":authority", b"x"), (b"te", b"trailers")]
+        head += [(b"content-type", b"application/grpc")]
+        health, me = b"/grpc.health.v1.Health/Check", b"/shop.users.v1.UserService/GetUsers"
+        assert await _status(port, [*head, (b":path", health), (b"x-foo", b"\xff\xfe")]) == b"0"
+        assert await _status(port, [*head, (b":path", me), (b"authorization", b"Bearer \xff")]) == b"16"
+        assert await _status(port, [*head, (b":path", me), (b"traceparent", b"\xff\xfe")]) == b"16"
+    assert not caplog.records
+
+
+async def _status(port: int, head: list[tuple[bytes, bytes]]) -> bytes:
+    """The gRPC status of an empty request, sent as no client library would."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    config = h2.config.H2Configuration(header_encoding=None, validate_outbound_headers=False)
+    client = h2.connection.H2Connection(config)
+    client.initiate_connection()
+    ordered = sorted(head, key=lambda field: not field[0].startswith(b":"))
+    client.send_headers(1, ordered)
+    client.send_data(1, b"\0\0\0\0\0", end_stream=True)
+    writer.write(client.data_to_send())
+    async with asyncio.timeout(10):
+        while True:
+            for event in client.receive_data(await reader.read(65_536)):
+                fields: Any = getattr(event, "headers", None) or ()
+                if b"grpc-status" in dict(fields):
+                    writer.close()
+                    return bytes(dict(fields)[b"grpc-status"])
 
 
 @pytest.mark.parametrize("env", ["development", "production"])
