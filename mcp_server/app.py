@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,7 +11,8 @@ from typing import Any
 
 from mcp.server.mcpserver import MCPServer
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from starlette.responses import Response
+from mcp_types import INVALID_REQUEST
+from starlette.responses import JSONResponse, Response
 
 from chassis.auth.identity import AUDIENCE, MCP_AUDIENCE, TokenVerifier, act_as, bearer, check, signed_in
 from chassis.background import background
@@ -25,6 +27,11 @@ PATH = "/mcp"
 MAX_BODY_BYTES = 256 << 10
 # An agent's token (RFC 8707), or one of the whole shop.
 _AUDIENCES = (MCP_AUDIENCE, AUDIENCE)
+_INVALID_ID = {
+    "jsonrpc": "2.0",
+    "id": None,
+    "error": {"code": INVALID_REQUEST, "message": "Invalid Request: id must be a string or a whole number"},
+}
 
 
 @asynccontextmanager
@@ -62,7 +69,11 @@ async def application(server: MCPServer[Any], verifier: TokenVerifier) -> AsyncI
         act_as(principal)
         if method := headers.get(b"mcp-method"):
             current_span().update_name(" ".join(filter(None, (method, headers.get(b"mcp-name")))))
-        await manager.handle_request(scope, receive, send)
+        body, again = await _read(receive)
+        if _has_no_id_that_is_one(body):
+            await JSONResponse(_INVALID_ID, status_code=400)(scope, receive, send)
+            return
+        await manager.handle_request(scope, again, send)
 
     ready = asyncio.Event()
 
@@ -75,3 +86,36 @@ async def application(server: MCPServer[Any], verifier: TokenVerifier) -> AsyncI
     async with background(manage()):
         await ready.wait()
         yield answer
+
+
+async def _read(receive: Receive) -> tuple[bytes, Receive]:
+    """A request's body, as far as it is of a size that is served, and what receives it all once more."""
+    taken: list[Any] = []
+    body = bytearray()
+    while True:
+        taken.append(message := await receive())
+        body += message.get("body", b"")
+        if not message.get("more_body") or len(body) > MAX_BODY_BYTES:
+            break
+    messages = iter(taken)
+
+    async def again() -> Any:
+        for message in messages:
+            return message
+        return await receive()
+
+    return bytes(body), again
+
+
+def _has_no_id_that_is_one(body: bytes) -> bool:
+    """Whether a message is a request, whose id is none by MCP: an object, a fraction, null.
+
+    The SDK takes it for a notification in the revisions before 2026-07-28, so that its client would wait for ever.
+    """
+    try:
+        message = json.loads(body)
+    except (ValueError, RecursionError):
+        return False  # the SDK says what is wrong
+    if not isinstance(message, dict) or "method" not in message or "id" not in message:
+        return False
+    return isinstance(message["id"], bool) or not isinstance(message["id"], (int, str))

@@ -43,6 +43,16 @@ async def test_a_message_that_is_none(shop: Shop, body: bytes) -> None:
     await still_answers(shop)
 
 
+@pytest.mark.parametrize("revision", ["2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"])
+@pytest.mark.parametrize("message_id", [{"a": 1}, [1], 1.5, None, True], ids=repr)
+async def test_a_request_whose_id_is_none(shop: Shop, revision: str, message_id: Any) -> None:
+    """An id that is no string and no whole number is an Invalid Request in each revision, and no notification."""
+    message = {"jsonrpc": "2.0", "id": message_id, "method": "tools/list"}
+    refused = await post(shop, message, **{"MCP-Protocol-Version": revision}, **await shop.bearer())
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, -32600), refused.text
+    assert refused.json()["id"] is None
+
+
 async def test_a_huge_message(shop: Shop) -> None:
     """A message over the gateway's limit for JSON is refused before it is parsed."""
     message = call("tools/call", name="search_products", arguments={"query": "x" * 300_000})
