@@ -96,6 +96,8 @@ async def serve_smtp(mailbox: Mailbox, telemetry: Telemetry, *, host: str, port:
     def connection() -> Any:
         options: dict[str, Any] = {
             "hostname": "smtp-sink.test",
+            # What greets a client, in place of the library's name and version.
+            "ident": "ESMTP",
             "data_size_limit": MAX_MAIL,
             "enable_SMTPUTF8": True,
             "timeout": _IDLE_SECONDS,

@@ -7,7 +7,8 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
@@ -133,10 +134,18 @@ class StrictRunner(web.AppRunner):
         return _Server(
             _strictly(made.request_handler),
             open_connections=self._connections,
-            request_factory=made.request_factory,
+            request_factory=partial(cast("Any", made.request_factory), _cls=_Request),
             loop=made._loop,  # noqa: SLF001  # what aiohttp's own runner has given it
             **made._kwargs,  # noqa: SLF001
         )
+
+
+class _Request(web.Request):
+    """aiohttp's, whose answers name no library and no version; also those to what never becomes a request."""
+
+    async def _prepare_hook(self, resp: web.StreamResponse) -> None:
+        await super()._prepare_hook(resp)
+        resp.headers.pop("Server", None)
 
 
 class _Server(web.Server):

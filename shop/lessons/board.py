@@ -69,6 +69,10 @@ def server(board: Board, host: str, port: int) -> ThreadingHTTPServer:
     class Handler(BaseHTTPRequestHandler):
         timeout = 10
 
+        def version_string(self) -> str:
+            """The `Server` header: without the library's name, and Python's version."""
+            return "board"
+
         def do_GET(self) -> None:
             self._answer(200, board.page(), "text/html; charset=utf-8") if self.path == "/" else self._answer(404, "")
 

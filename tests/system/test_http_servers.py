@@ -130,6 +130,27 @@ async def test_what_two_servers_could_read_differently_is_refused(
 
 
 @pytest.mark.parametrize("server", SERVERS)
+async def test_no_server_names_its_libraries(ports: Ports, server: str) -> None:
+    """No answer, refusal or WebSocket handshake has a `Server` field, which would tell strangers versions."""
+    websocket = ("Upgrade: websocket", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {_KEY}")
+    path = {"notifier": "/notifications", "gateway": "/graphql", "graphql_server": "/graphql"}.get(server, "/nowhere")
+    for sent in (
+        request(_READ_ONLY[server], "Connection: close"),
+        request("/nowhere", "Connection: close"),
+        b"no HTTP at all\r\n\r\n",
+        request("/", "Host: y", "Connection: close"),
+        request(path, "Connection: Upgrade", *websocket),
+    ):
+        reader, writer = await asyncio.open_connection("127.0.0.1", ports[server])
+        writer.write(sent)
+        async with asyncio.timeout(10):
+            head = await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+        names = {line.partition(b":")[0].lower() for line in head.split(b"\r\n")[1:]}
+        assert not names & {b"server", b"via", b"x-powered-by"}, head
+
+
+@pytest.mark.parametrize("server", SERVERS)
 async def test_a_head_of_too_many_lines_is_too_large(ports: Ports, server: str) -> None:
     """RFC 6585, section 5: 431, whichever limit of a server it is that stops short lines by the thousand."""
     sent = request("/", *(f"X-Line-{number:04}: {'a' * 10}" for number in range(3_000)))

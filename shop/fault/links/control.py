@@ -33,6 +33,7 @@ async def controlled(proxy: Proxy, path: Path) -> AsyncIterator[None]:
     """Answer on the socket while the block runs. Raises `OSError` where it cannot be made."""
     app = web.Application(client_max_size=_MAX_BODY, middlewares=[_problems])
     app[_PROXY] = proxy
+    app.on_response_prepare.append(_without_server)
     app.add_routes(
         [
             web.get("/links", _links),
@@ -64,6 +65,11 @@ def _own_socket(path: Path) -> socket.socket:
     finally:
         os.umask(before)
     return listener
+
+
+async def _without_server(_: web.Request, response: web.StreamResponse) -> None:
+    """Name no library and no version."""
+    response.headers.pop("Server", None)
 
 
 @web.middleware
