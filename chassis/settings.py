@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import quote
 
-from pydantic import Field, NonNegativeFloat
+from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from chassis.auth.tls import Tls, client_context
@@ -22,6 +22,23 @@ TOPOLOGY = Path(__file__).parent.parent / "protos/shop/events/v1/topology.toml"
 
 _PREFIX = "SHOP_"
 _FILE = "_FILE"
+# Of a list of delays; and the shortest and the longest of them, in seconds.
+_MAX_DELAYS = 200
+_SHORTEST_DELAY, _LONGEST_DELAY = 0.01, 7 * 86_400.0
+
+
+def _growing(delays: tuple[float, ...]) -> tuple[float, ...]:
+    if list(delays) != sorted(delays):
+        raise ValueError("none of the delays may be shorter than the one before it")
+    return delays
+
+
+# Seconds before each retry. A shorter one than the shortest would be a loop that does nothing else.
+Delays = Annotated[
+    tuple[Annotated[float, Field(ge=_SHORTEST_DELAY, le=_LONGEST_DELAY)], ...],
+    Field(max_length=_MAX_DELAYS),
+    AfterValidator(_growing),
+]
 
 
 def with_files(environ: Mapping[str, str]) -> dict[str, str]:
@@ -98,8 +115,9 @@ class ProcessSettings(BaseSettings):
     service_secret: str = ""
     # Products, users and orders to explore, loaded on first start; by default only in development.
     demo_data: bool | None = None
-    # Seconds before each retry of a failed delivery; after the last it is dead-lettered.
-    retry_delays: tuple[NonNegativeFloat, ...] = (0.5, 2, 8, 30, 120)
+    # Seconds before each retry of a failed delivery, one or more, none shorter than the one before; after the last it
+    # is dead-lettered.
+    retry_delays: Annotated[Delays, Field(min_length=1)] = (0.5, 2, 8, 30, 120)
 
     @classmethod
     def settings_customise_sources(

@@ -7,6 +7,7 @@ as ours to the browser. A page has such a name; an address, `localhost` and a na
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Collection
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -20,11 +21,17 @@ from chassis.errors import Kind, ShopError
 from chassis.http.app import problem_response
 from chassis.http.middleware import Application, Receive, Scope, Send
 
+_NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
+
 
 def _names(text: object) -> object:
     if not isinstance(text, str):
         return text
-    return tuple(each.strip().lower() for each in text.split(",") if each.strip())
+    names = tuple(each.strip().lower() for each in text.split(",") if each.strip())
+    for each in names:
+        if not _NAME.fullmatch(each):
+            raise ValueError(f"{each!r} is no name of a host: write names as shop.example.com, separated by commas")
+    return names
 
 
 # A setting that holds names, separated by commas.

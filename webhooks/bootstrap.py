@@ -15,7 +15,7 @@ from chassis.database.database import database
 from chassis.http.middleware import HttpBoundary, serve_http
 from chassis.process import Running
 from chassis.service import service
-from chassis.settings import ProcessSettings
+from chassis.settings import Delays, ProcessSettings
 from chassis.webpages.start_page import StartPage
 from webhooks.incoming.domain import PROVIDERS
 from webhooks.incoming.http_api import SINGULAR_HEADERS, application
@@ -44,8 +44,9 @@ class WorkerSettings(ProcessSettings):
     channel_user_id: str = "1000"
     # Whether webhooks may be sent to this machine and to private networks, and without TLS: for development.
     webhooks_allow_private: bool = False
-    # Seconds before each retry of an outgoing webhook, after the first attempt, which is made at once.
-    webhooks_delivery_delays: tuple[float, ...] = (5, 300, 1_800, 7_200, 18_000, 36_000, 36_000)
+    # Seconds before each retry of an outgoing webhook, after the first attempt, which is made at once; none shorter
+    # than the one before. An empty list: no retry.
+    webhooks_delivery_delays: Delays = (5, 300, 1_800, 7_200, 18_000, 36_000, 36_000)
     # Seconds that an endpoint has for its answer.
     webhooks_delivery_timeout: float = 15.0
     # Seconds after which an endpoint that only fails is disabled.

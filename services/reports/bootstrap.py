@@ -6,6 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from chassis.background import forever
 from chassis.broker.groups.consumer_group import ConsumerGroup
@@ -30,7 +33,7 @@ _PUBLISH_SECONDS = 1.0
 class Settings(ProcessSettings):
     reports_port: int = 50058
     # Seconds for which a copy that shows no sign of life keeps its partitions of the event log.
-    reports_lease: float = 6.0
+    reports_lease: Annotated[float, Field(ge=0.2, le=3_600)] = 6.0
 
 
 @asynccontextmanager

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from chassis.settings import ProcessSettings
+from console.bootstrap import Settings as ConsoleSettings
+from services.mailer.bootstrap import Settings as MailerSettings
 from services.orders.bootstrap import Settings
+from services.reports.bootstrap import Settings as ReportsSettings
 from services.users.bootstrap import Settings as UsersSettings
+from shop.errors import wrong_setting
+from webhooks.bootstrap import WorkerSettings
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +40,41 @@ def test_wrong_setting_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, va
     monkeypatch.setenv(f"SHOP_{name}", value)
     with pytest.raises(ValidationError, match=name.lower()):
         Settings()
+
+
+@pytest.mark.parametrize(
+    "delays", ["[]", "[-1]", "[0]", "[1, 2, 1.5]", "[1e999]", "[NaN]", "[700000]", str([1] * 201), "5", '{"a": 1}']
+)
+def test_delays_that_make_no_sense_are_refused(monkeypatch: pytest.MonkeyPatch, delays: str) -> None:
+    """None, negative, endless, ever shorter or too many: refused at the start, in words that name the setting."""
+    monkeypatch.setenv("SHOP_RETRY_DELAYS", delays)
+    with pytest.raises((ValidationError, SettingsError)) as refused:
+        MailerSettings()
+    assert re.match(r"SHOP_RETRY_DELAYS (is wrong|cannot be read): \w", wrong_setting(refused.value))
+    monkeypatch.delenv("SHOP_RETRY_DELAYS")
+    monkeypatch.setenv("SHOP_WEBHOOKS_DELIVERY_DELAYS", delays)
+    if delays == "[]":
+        assert WorkerSettings().webhooks_delivery_delays == ()  # each webhook gets one attempt
+        return
+    with pytest.raises((ValidationError, SettingsError)):
+        WorkerSettings()
+
+
+@pytest.mark.parametrize("hosts", ["https://shop.example.com", "shop.example.com:80", "*.example.com", "a b", "a/b"])
+def test_hosts_that_are_none_are_refused(monkeypatch: pytest.MonkeyPatch, hosts: str) -> None:
+    """A name that no request could come under is a mistake, and said to be one."""
+    monkeypatch.setenv("SHOP_CONSOLE_HOSTS", f"shop.test,{hosts}")
+    with pytest.raises(ValidationError) as refused:
+        ConsoleSettings()
+    assert "write names as shop.example.com" in wrong_setting(refused.value)
+
+
+@pytest.mark.parametrize("lease", ["0", "-1", "inf", "nan", "1e9"])
+def test_a_lease_that_makes_no_sense_is_refused(monkeypatch: pytest.MonkeyPatch, lease: str) -> None:
+    """One of no time would be renewed without end, and one of years would keep a dead copy's partitions."""
+    monkeypatch.setenv("SHOP_REPORTS_LEASE", lease)
+    with pytest.raises(ValidationError, match="reports_lease"):
+        ReportsSettings()
 
 
 @pytest.mark.parametrize(
