@@ -13,6 +13,7 @@ import pytest
 from chassis.broker import connect
 from chassis.broker.cloudevents import MAX_DATA_BYTES
 from chassis.broker.event_log import START, EventLog, LogEntry, Position, PositionExpired
+from chassis.broker.groups.read_ahead import read_ahead
 from chassis.broker.port import Event
 from chassis.broker.retention import Retention
 from tests.contract.events import TOPOLOGY, an_event
@@ -275,6 +276,23 @@ class TestRetention:
         async with other.tail(last) as entries:
             await other.append([event])
             assert [entry.event for entry in await read(entries, 1)] == [event]
+
+    @pytest.mark.parametrize("logs", LOSABLE, indirect=True)
+    async def test_a_group_notices_that_its_log_began_anew(self, logs: LogUnderTest) -> None:
+        """Also where its batches wait for less time than the log takes to find out."""
+        log = await logs.open()
+        await log.append([an_event(subject="one") for _ in range(10)])
+        share = dict.fromkeys(range(await log.partitions()), 0)
+        async with log.read_partitions(share) as entries, read_ahead(entries) as ahead, asyncio.timeout(40):
+            taken = 0
+            while taken < 10:
+                taken += len(await ahead.batch())
+            await logs.lose()
+            other = await logs.open()
+            await other.append([an_event(subject="one") for _ in range(3)])
+            with pytest.raises(PositionExpired, match="began anew"):
+                while True:
+                    await ahead.batch()
 
 
 async def test_health_is_told(log: EventLog) -> None:

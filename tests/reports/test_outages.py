@@ -234,6 +234,39 @@ async def test_a_copy_whose_reader_loses_a_cancellation_goes_on(database_url: st
                 await eventually(both_have_six)
 
 
+@pytest.mark.parametrize("ends", [False, True], ids=["hangs", "ends"])
+async def test_a_reader_that_stands_still_is_begun_anew(
+    database_url: str, tmp_path: Path, ends: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One that waits for something that does not come, or has ended, keeps no partition unread, and the log says so."""
+    monkeypatch.setattr("chassis.broker.groups.consumer_group._HANGING_SECONDS", 2.0)
+    log: Any = Partitions()
+    log.close.set()
+    async with opened("reports", url_of("reports", database_url, tmp_path)) as db:
+        group = ConsumerGroup(tables.group, db, log, lease=LEASE)
+        stored, began = asyncio.Event(), 0
+
+        async def groups() -> list[str]:
+            return ["sales-1"]
+
+        async def effect(batch: Batch) -> None:
+            nonlocal began
+            began += 1
+            if began == 1 and ends:
+                task = group._readings["sales-1"].task
+                assert task is not None
+                task.cancel()
+            if began == 1:
+                await asyncio.Event().wait()
+            await db.write(lambda connection: group.commit(connection, batch))
+            stored.set()
+
+        async with background(group.follow(groups, effect)):
+            await eventually(stored.is_set)
+        assert log.reading == 0
+    assert "a reader of the event log hangs or has ended: it is begun anew" in caplog.messages
+
+
 @ON_POSTGRESQL
 async def test_a_copy_that_renews_its_leases_does_not_wait_for_its_effect_and_that_for_it(
     database_url: str, tmp_path: Path
