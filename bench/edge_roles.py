@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import os
 import sys
@@ -20,6 +19,7 @@ from starlette.responses import Response
 
 from chassis.http.middleware import serve_http
 from chassis.observability import logs
+from chassis.process import tune_garbage_collection
 
 _SERVICE = "bench.Echo"
 _SAY = f"/{_SERVICE}/Say"
@@ -115,7 +115,7 @@ ROLES = {"bare_gateway": bare_gateway, "echo": echo, "service": service, "collec
 async def play(role: str, settings: dict[str, Any]) -> None:
     """Serve, print the port, and stop at the end of the input."""
     async with ROLES[role](settings) as port:
-        gc.freeze()  # as `chassis.process` does
+        tune_garbage_collection()
         sys.stdout.write(f"{port}\n")
         sys.stdout.flush()
         os.dup2(2, 1)  # the access log goes where the errors go

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ from chassis.clients.gateway import GatewayClient, gateway_client
 from chassis.http.middleware import HttpBoundary, Receive, Scope, Send
 from chassis.http.server import serve_http
 from chassis.observability.telemetry import telemetry
+from chassis.process import tune_garbage_collection
 from graphql_server.bootstrap import Settings
 from graphql_server.bootstrap import run as run_graphql
 
@@ -129,7 +129,7 @@ def _product(product_id: str) -> dict[str, Any]:
 
 async def _serve(role: str, gateway_url: str) -> None:
     async with {"gateway": gateway, "graphql": graphql, "by_hand": by_hand}[role](gateway_url) as port:
-        gc.freeze()  # as every process of the shop does once it is ready
+        tune_garbage_collection()
         print(port, flush=True)
         await asyncio.Event().wait()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -12,7 +11,7 @@ from typing import Any
 
 import uvloop
 
-from chassis.process import Running
+from chassis.process import Running, tune_garbage_collection
 from webhooks import bootstrap
 from webhooks.incoming.domain import Webhook
 
@@ -53,7 +52,7 @@ async def _serve(role: str) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with _role(role) as running:
-        gc.freeze()  # as `chassis.process` does
+        tune_garbage_collection()
         sys.stdout.write(f"{running.port}\n")
         sys.stdout.flush()
         await stop.wait()
