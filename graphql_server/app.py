@@ -7,6 +7,7 @@ the npm package graphql-http check: media types, status codes and errors with co
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, cast
 
 import orjson
@@ -205,18 +206,18 @@ def by_path(view: GraphqlView) -> Application:
     return application
 
 
-def _accepted(headers: Mapping[str, str]) -> dict[str, float]:
-    """Media type -> its weight (RFC 9110, 12.5.1)."""
-    fields = headers.getlist("accept") if isinstance(headers, Headers) else [headers.get("accept", "")]
-    return weights(",".join(fields))
-
-
-def _media_type(headers: Mapping[str, str]) -> str:
+def _media_type(headers: Headers) -> str:
     """The media type to answer in: plain JSON, unless the client names the newer one and prefers it.
 
     GraphQL over HTTP, section 6.1; a client that accepts neither gets plain JSON as well.
     """
-    accepted = _accepted(headers)
+    return _preferred(",".join(headers.getlist("accept")))
+
+
+@lru_cache(maxsize=64)
+def _preferred(accept: str) -> str:
+    # Media type -> its weight (RFC 9110, 12.5.1).
+    accepted = weights(accept)
     newer, plain = media_weight(accepted, _GRAPHQL), media_weight(accepted, _JSON)
     return _GRAPHQL if newer > plain or (newer == plain > 0 and _GRAPHQL in accepted) else _JSON
 
