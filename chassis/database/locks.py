@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import os
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
@@ -23,15 +24,19 @@ _UNLOCK = text("SELECT pg_advisory_unlock(hashtext(:name))")
 @asynccontextmanager
 async def file_lock(path: Path, *, wait: bool) -> AsyncIterator[bool]:
     """A lock on a file; yields whether it is held, which without `wait` may be False."""
-    with path.open("w") as file:
+    # Not `open`: what it makes around the descriptor takes five times as long as the lock.
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
         held = _locked(file)
         while wait and not held:
             await asyncio.sleep(0.02)
             held = _locked(file)
-        yield held  # closing the file gives the lock back
+        yield held
+    finally:
+        os.close(file)  # which gives the lock back
 
 
-def _locked(file: IO[str]) -> bool:
+def _locked(file: int) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

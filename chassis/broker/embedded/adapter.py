@@ -51,6 +51,7 @@ class EmbeddedBroker:
         self._routes: dict[str, list[str]] = {}
         self._folder = path.with_name(path.name + ".sessions")
         self._session: peers.Session | None = None
+        self._neighbours = peers.Neighbours(self._folder)
         self._watcher: asyncio.Task[None] | None = None
         self._writer = Writer(path, store.prepare, wake=self._wake, notify=self._notify)
         self._subscriptions: set[QueueSubscription | LogSubscription] = set()
@@ -138,6 +139,7 @@ class EmbeddedBroker:
         for subscription in tuple(self._subscriptions):
             await subscription.stop()
         await self._writer.close()
+        self._neighbours.close()
         if self._session is not None:
             self._session.close()
             self._session = None
@@ -174,7 +176,7 @@ class EmbeddedBroker:
 
     def _notify(self, news: frozenset[str]) -> None:
         try:
-            peers.notify(self._folder, news, but=self._session.name if self._session else "")
+            self._neighbours.notify(news, but=self._session.name if self._session else "")
         except OSError as error:  # they look for themselves from time to time
             logger.warning("embedded broker: cannot notify other sessions: %s", error)
 

@@ -54,12 +54,46 @@ class Session:
         os.close(self._pipe)
 
 
-def notify(folder: Path, news: frozenset[str], *, but: str = "") -> None:
-    """Notify every live session of the folder except one of what has changed."""
-    message = " ".join([*news, ""]).encode()
-    for name in _names(folder):
-        if name != but:
-            _knock(folder / name, message)
+class Neighbours:
+    """Notifies the live sessions of a folder, by pipes that stay open: to open one takes longer than to write into it.
+
+    Belongs to one thread.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._pipes: dict[str, int] = {}
+
+    def notify(self, news: frozenset[str], *, but: str = "") -> None:
+        """Notify every session except one of what has changed. Raises `OSError`; then some may not be notified."""
+        message = " ".join([*news, ""]).encode()
+        names = _names(self._folder)
+        for name in self._pipes.keys() - names:
+            self._forget(name)
+        for name in names:
+            if name != but:
+                self._write(name, message)
+
+    def _write(self, name: str, message: bytes) -> None:
+        pipe = self._pipes.get(name)
+        if pipe is None:
+            pipe = _opened(self._folder / name)
+            if pipe is None:
+                return  # its owner has died
+            self._pipes[name] = pipe
+        try:
+            os.write(pipe, message)
+        except BlockingIOError:
+            pass  # full: it has been rung already
+        except BrokenPipeError:
+            self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        os.close(self._pipes.pop(name))
+
+    def close(self) -> None:
+        for name in tuple(self._pipes):
+            self._forget(name)
 
 
 def living(folder: Path) -> tuple[set[str], set[str]]:
@@ -67,7 +101,7 @@ def living(folder: Path) -> tuple[set[str], set[str]]:
     alive: set[str] = set()
     dead: set[str] = set()
     for name in _names(folder):
-        (alive if _knock(folder / name, b"") else dead).add(name)
+        (alive if _is_read(folder / name) else dead).add(name)
     return alive, dead
 
 
@@ -79,23 +113,23 @@ def remove_ended(folder: Path, dead: set[str]) -> None:
 
 def _names(folder: Path) -> list[str]:
     try:
-        return [path.name for path in folder.iterdir() if path.suffix != _NEW]
+        return [name for name in os.listdir(folder) if not name.endswith(_NEW)]  # noqa: PTH208 - names are all we need
     except FileNotFoundError:
         return []
 
 
-def _knock(path: Path, message: bytes) -> bool:
-    """Write into a pipe; whether a reader has it open."""
+def _opened(path: Path) -> int | None:
+    """A pipe, open for writing; None where no process reads it."""
     try:
-        pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+        return os.open(path, os.O_WRONLY | os.O_NONBLOCK)
     except OSError as error:
         if error.errno in {errno.ENXIO, errno.ENOENT}:
-            return False
+            return None
         raise
-    try:
-        if message:
-            with contextlib.suppress(BlockingIOError, BrokenPipeError):  # full: it has been rung already
-                os.write(pipe, message)
-    finally:
+
+
+def _is_read(path: Path) -> bool:
+    pipe = _opened(path)
+    if pipe is not None:
         os.close(pipe)
-    return True
+    return pipe is not None
