@@ -41,6 +41,9 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _MAX_REASON = 500
+# Writes in a row that do not wait for the disk: only one that does moves SQLite's log into its file, which else would
+# grow without end.
+_MAX_NOT_DURABLE = 256
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -66,6 +69,7 @@ class Database:
         self._group_commit = GroupCommit(self._write)
         # Of writes that have to wait for another one's commit anyway.
         self._waiting = GroupCommit(self._write, every=0.0)
+        self._not_durable = 0
 
     @property
     def is_sqlite(self) -> bool:
@@ -103,6 +107,9 @@ class Database:
         return await self._write(work, durable=durable)
 
     async def _write(self, work: Work[T], *, durable: bool = True) -> T:
+        self._not_durable = 0 if durable else self._not_durable + 1
+        if self._not_durable >= _MAX_NOT_DURABLE:
+            durable, self._not_durable = True, 0
         callbacks: list[Callable[[], None]] = []
 
         def collecting(connection: Connection) -> T:

@@ -30,4 +30,7 @@ class SqlSentMails:
         return found is not None
 
     async def add(self, event_id: str) -> None:
-        await self._database.write(lambda connection: self._inbox.first_time(connection, CONSUMER, event_id))
+        # After a power failure the mail may be sent again, as after a death before this.
+        await self._database.write(
+            lambda connection: self._inbox.first_time(connection, CONSUMER, event_id), durable=False
+        )

@@ -107,6 +107,20 @@ async def test_writes_that_wait_for_another_one_share_a_commit(tmp_path: Path) -
     assert sorted(map(int, found)) == list(range(15))
 
 
+async def test_some_write_waits_for_the_disk_where_none_has_to(tmp_path: Path) -> None:
+    """Of many writes in a row that need not be durable one is: no other moves SQLite's log into its file."""
+
+    def synchronous(connection: Connection) -> int:
+        found: int = connection.scalar(text("PRAGMA synchronous"))
+        return found
+
+    async with database(f"sqlite:///{tmp_path / 'a.sqlite'}", MIGRATIONS) as opened:
+        await opened.write(synchronous)
+        found = [await opened.write(synchronous, durable=False) for _ in range(600)]
+    assert [number for number, level in enumerate(found, 1) if level == 2] == [256, 512]
+    assert set(found) == {1, 2}
+
+
 async def test_a_commit_that_is_given_up_is_not_overtaken(tmp_path: Path) -> None:
     """The next transaction begins after the commit whose caller was cancelled, and both are kept."""
     store = _Sqlite(make_url(f"sqlite:///{tmp_path / 'a.sqlite'}"))

@@ -83,7 +83,10 @@ class SqlStockStore:
             raise refusal
 
     async def _reserve_all(self, wanted: Sequence[Wanted]) -> Sequence[ShopError | None]:
-        return await self._database.write(lambda connection: reserve_all(connection, self._events, wanted))
+        # Until it is confirmed, or released, which is durable and so is all before it, the saga reserves again.
+        return await self._database.write(
+            lambda connection: reserve_all(connection, self._events, wanted), durable=False
+        )
 
     async def confirm(self, order_id: str) -> None:
         def confirming(connection: Connection) -> None:

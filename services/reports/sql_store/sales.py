@@ -97,7 +97,8 @@ class SqlSalesStore:
             elif changes:
                 _mark_changed(connection, {key.day for key in changes})
 
-        await self._database.write(applying)
+        # After a power failure the batch is read again: how far the log was read is undone with its effect.
+        await self._database.write(applying, durable=False)
 
     async def sales(self, by: By, first: date, last: date, after: tuple[str, int, str] | None, size: int) -> Report:
         async with self._database.reading() as connection:
