@@ -7,13 +7,10 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
-import httpx
-
 from chassis.broker.consumer import of_subject
 from chassis.broker.outbox import Outbox
 from chassis.broker.port import Broker
 from chassis.database.database import Database
-from chassis.observability.capture.http import httpx_hooks
 from chassis.process import Running
 from chassis.service import Service, service
 from chassis.settings import ProcessSettings
@@ -26,7 +23,7 @@ from services.orders.clients import GrpcCatalog, GrpcErp, GrpcInventory
 from services.orders.demo import demo_orders
 from services.orders.grpc_api import POLICY, OrderApi
 from services.orders.order_watch import LogChanges
-from services.orders.payments.provider import HttpPayments
+from services.orders.payments.provider import HttpPayments, provider_session
 from services.orders.place_order import OrderPlacement
 from services.orders.ports import Catalog, Erp, Inventory, Payments
 from services.orders.saga import Saga
@@ -113,9 +110,8 @@ async def run_worker(
             )
         )
         if payments is None:
-            hooks = httpx_hooks(s.telemetry)
-            http = await s.enter(httpx.AsyncClient(base_url=settings.payment_url, timeout=5.0, event_hooks=hooks))
-            payments = HttpPayments(http, s.telemetry)
+            http = await s.enter(provider_session(s.telemetry))
+            payments = HttpPayments(http, settings.payment_url, s.telemetry)
         await s.background(out.relay())
         saga = Saga(store, inventory, erp, payments, delayed_after=timedelta(seconds=settings.order_delayed_after))
         for queue, step in saga.steps().items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,13 +13,15 @@ from typing import Any
 
 import httpx
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from chassis.errors import Kind, ShopError
 from chassis.observability.telemetry import telemetry
 from chassis.resilience.deadlines import deadline_in
 from partners.payment_provider.bootstrap import Settings, run
 from services.orders.domain import Item, Order, Status
-from services.orders.payments.provider import HttpPayments
+from services.orders.payments.provider import HttpPayments, provider_session
 from tests.waiting import eventually
 
 ORDER = Order(
@@ -41,10 +43,16 @@ async def provider(directory: Path, *, delay: float) -> AsyncIterator[tuple[Http
     settings = Settings(**fixed, payment_delay=delay, webhooks_url="http://127.0.0.1:1")
     async with (
         run(settings) as running,
-        telemetry("test", "", sample_ratio=0) as spans,
+        _client(f"http://127.0.0.1:{running.port}/") as payments,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{running.port}") as http,
     ):
-        yield HttpPayments(http, spans), http
+        yield payments, http
+
+
+@asynccontextmanager
+async def _client(url: str, **changes: Any) -> AsyncIterator[HttpPayments]:
+    async with telemetry("test", "", sample_ratio=0) as spans, provider_session(spans) as session:
+        yield HttpPayments(session, url, spans, **changes)
 
 
 async def payments_of(http: httpx.AsyncClient) -> list[tuple[str, int]]:
@@ -98,34 +106,43 @@ async def test_what_the_provider_cannot_take_is_a_refusal(tmp_path: Path) -> Non
 
 
 class Failing:
-    """Fake: a provider that fails in one way until it is `well`, and counts what reaches it."""
+    """Fake: a provider that fails in one way until it is `well`, and counts what reaches it.
 
-    def __init__(self, failure: Exception | int) -> None:
+    It answers with a status, or leaves without an answer (0).
+    """
+
+    def __init__(self, failure: int) -> None:
         self.well = False
         self.reached = 0
         self._failure = failure
 
-    async def __call__(self, request: httpx.Request) -> httpx.Response:
+    async def __call__(self, request: web.Request) -> web.Response:
         self.reached += 1
         if self.well:
-            return httpx.Response(201, json={"id": "pi_1"}, request=request)
-        if isinstance(self._failure, Exception):
-            raise self._failure
-        return httpx.Response(self._failure, request=request)
+            return web.json_response({"id": "pi_1"}, status=201)
+        if not self._failure:
+            assert request.transport is not None
+            request.transport.close()
+        return web.Response(status=self._failure or 500)
 
 
 @asynccontextmanager
-async def client_of(provider: Any, **changes: Any) -> AsyncIterator[HttpPayments]:
-    transport = httpx.MockTransport(provider)
-    async with (
-        telemetry("test", "", sample_ratio=0) as spans,
-        httpx.AsyncClient(transport=transport, base_url="http://provider.test") as http,
-    ):
-        yield HttpPayments(http, spans, **changes)
+async def client_of(
+    provider: Callable[[web.Request], Awaitable[web.Response]], **changes: Any
+) -> AsyncIterator[HttpPayments]:
+    """Orders' client of a fake provider."""
+    app = web.Application()
+
+    async def serve(request: web.Request) -> web.Response:
+        return await provider(request)
+
+    app.router.add_post("/v1/payment_intents", serve)
+    async with TestServer(app) as server, _client(str(server.make_url("/")), **changes) as payments:
+        yield payments
 
 
-@pytest.mark.parametrize("failure", [httpx.ConnectError("no"), httpx.ReadTimeout("no"), 500, 503])
-async def test_a_provider_that_keeps_failing_is_left_alone(failure: Exception | int) -> None:
+@pytest.mark.parametrize("failure", [0, 500, 503])
+async def test_a_provider_that_keeps_failing_is_left_alone(failure: int) -> None:
     """After eight failures in a row calls are refused at once, and one now and then finds out that it is back."""
     provider = Failing(failure)
     async with client_of(provider) as payments:
@@ -160,22 +177,44 @@ async def test_refusals_do_not_open_the_breaker() -> None:
         assert provider.reached == 20
 
 
+@asynccontextmanager
+async def _set_at_the_end(event: asyncio.Event) -> AsyncIterator[None]:
+    """Else the server would wait for its handlers."""
+    try:
+        yield
+    finally:
+        event.set()
+
+
 async def test_a_provider_that_answers_too_slowly_is_given_up() -> None:
     """A call ends with its caller's deadline, or its own, whichever comes first."""
     never = asyncio.Event()
 
-    async def hangs(request: httpx.Request) -> httpx.Response:
+    async def hangs(_: web.Request) -> web.Response:
         await never.wait()
-        return httpx.Response(201, request=request)
+        return web.Response(status=201)
 
-    async with client_of(hangs, timeout=0.05) as payments:
-        with pytest.raises(ShopError) as late:
+    async with client_of(hangs, timeout=0.05) as payments, _set_at_the_end(never):
+        for _ in range(8):
+            with pytest.raises(ShopError) as late:
+                await payments.request(ORDER)
+            assert late.value.code == "DEADLINE_EXCEEDED"
+        with pytest.raises(ShopError) as refused:
             await payments.request(ORDER)
-        assert late.value.code == "DEADLINE_EXCEEDED"
-    async with client_of(hangs, timeout=60) as payments:
+        assert refused.value.code == "UPSTREAM_UNAVAILABLE"
+    never.clear()
+    async with client_of(hangs, timeout=60) as payments, _set_at_the_end(never):
         with deadline_in(0.05), pytest.raises(ShopError) as late:
             await payments.request(ORDER)
         assert late.value.code == "DEADLINE_EXCEEDED"
+
+
+async def test_a_provider_that_is_not_there_is_unavailable() -> None:
+    """A connection that is refused says that the provider is away."""
+    async with _client("http://127.0.0.1:1") as payments:
+        with pytest.raises(ShopError) as refused:
+            await payments.request(ORDER)
+    assert refused.value.code == "UPSTREAM_UNAVAILABLE"
 
 
 @pytest.mark.parametrize("path", ["/v1/payment_intents", "/v1/refunds"])

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
-import httpx
+import aiohttp
+import orjson
 
 from chassis.currency import to_minor
 from chassis.errors import Kind, ShopError, timed_out, unavailable
+from chassis.observability.capture.http import aiohttp_middlewares, keep_aiohttp_response
 from chassis.observability.tracing import NOTE, Span, SpanKind, Telemetry, current_traceparent
 from chassis.resilience.deadlines import CircuitBreaker, time_left
 from services.orders.domain import Order
@@ -21,6 +25,25 @@ _TIMEOUT = 5.0
 _PROVIDER = "payment_provider"
 
 
+def provider_session(telemetry: Telemetry) -> aiohttp.ClientSession:
+    """A session for calls of `HttpPayments`, which bounds each as a whole."""
+    return aiohttp.ClientSession(
+        timeout=aiohttp.ClientTimeout(total=None),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        middlewares=aiohttp_middlewares(telemetry),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    content: bytes
+
+    @property
+    def text(self) -> str:
+        return self.content[:200].decode(errors="replace")
+
+
 class HttpPayments:
     """The payment provider's API, in the form that Stripe gave such APIs.
 
@@ -28,9 +51,12 @@ class HttpPayments:
     while the provider keeps failing, or DEADLINE_EXCEEDED.
     """
 
-    def __init__(self, http: httpx.AsyncClient, telemetry: Telemetry, *, timeout: float = _TIMEOUT) -> None:
-        """`http` has the provider's base URL; `timeout` in seconds for a call where no deadline is nearer."""
+    def __init__(
+        self, http: aiohttp.ClientSession, url: str, telemetry: Telemetry, *, timeout: float = _TIMEOUT
+    ) -> None:
+        """`url` is the provider's; `timeout` in seconds for a call where no deadline is nearer."""
         self._http = http
+        self._url = url.rstrip("/")
         self._telemetry = telemetry
         self._timeout = timeout
         self._breaker = CircuitBreaker()
@@ -44,14 +70,14 @@ class HttpPayments:
             "metadata": {"order_id": order.id},
         }
         # The order's id as idempotency key: however often the saga is repeated, there is one payment.
-        response = await self._call("POST", "/v1/payment_intents", json=body, headers={"Idempotency-Key": order.id})
-        if response.status_code == httpx.codes.PAYMENT_REQUIRED:
+        answer = await self._call("POST", "/v1/payment_intents", json=body, headers={"Idempotency-Key": order.id})
+        if answer.status == HTTPStatus.PAYMENT_REQUIRED:
             raise ShopError("PAYMENT_DECLINED", "the payment was declined", Kind.PRECONDITION)
-        if response.status_code in (httpx.codes.BAD_REQUEST, httpx.codes.CONFLICT, httpx.codes.UNPROCESSABLE_ENTITY):
+        if answer.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY):
             # The same request will be refused for ever: the order cannot be paid.
-            log.error("payment refused", extra={"order_id": order.id, "answer": response.text[:200]})
+            log.error("payment refused", extra={"order_id": order.id, "answer": answer.text})
             raise ShopError("PAYMENT_REFUSED", "the payment provider refused the payment", Kind.PRECONDITION)
-        return str(_accepted(response)["id"])
+        return str(_accepted(answer)["id"])
 
     async def cancel(self, order_id: str) -> None:
         # First closed: a request that is still on its way is refused from here on, so nothing can come after.
@@ -63,12 +89,12 @@ class HttpPayments:
     async def _refund(self, payment_id: str) -> None:
         """Give back all that is left of a payment; the payment's id as idempotency key, so it is given back once."""
         headers = {"Idempotency-Key": f"refund-{payment_id}"}
-        response = await self._call("POST", "/v1/refunds", json={"payment_intent": payment_id}, headers=headers)
-        _accepted(response)
+        answer = await self._call("POST", "/v1/refunds", json={"payment_intent": payment_id}, headers=headers)
+        _accepted(answer)
 
     async def _call(
-        self, method: str, path: str, *, headers: dict[str, str] | None = None, **content: Any
-    ) -> httpx.Response:
+        self, method: str, path: str, *, headers: dict[str, str] | None = None, json: object = None
+    ) -> _Answer:
         with self._telemetry.span(
             f"{method} {path}",
             SpanKind.CLIENT,
@@ -77,24 +103,32 @@ class HttpPayments:
             attributes={"http.request.method": method},
         ) as span:
             budget = self._budget(span)
-            carried = {"traceparent": current_traceparent(), **(headers or {})}
+            carried = {"traceparent": current_traceparent(), "Content-Type": "application/json", **(headers or {})}
+            body = orjson.dumps(json) if json is not None else b""
             try:
-                async with asyncio.timeout(budget):
-                    response = await self._http.request(method, path, headers=carried, **content)
-            except (TimeoutError, httpx.TimeoutException) as error:
+                async with (
+                    asyncio.timeout(budget),
+                    self._http.request(
+                        method, self._url + path, headers=carried, data=body, allow_redirects=False
+                    ) as response,
+                ):
+                    answer = _Answer(response.status, await response.read())
+            except TimeoutError as error:
                 self._breaker.failed()
                 raise timed_out(_PROVIDER) from error
-            except httpx.TransportError as error:
+            except aiohttp.ClientError as error:
                 self._breaker.failed()
                 raise unavailable(_PROVIDER) from error
-            if response.is_server_error:
+            if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 self._breaker.failed()
             else:
                 self._breaker.succeeded()
-            span.set_attribute("http.response.status_code", response.status_code)
-            span.set_attribute("shop.bytes.sent", len(response.request.content))
-            span.set_attribute("shop.bytes.received", len(response.content))
-            return response
+            if self._telemetry.capture is not None:
+                keep_aiohttp_response(span, response, answer.content)
+            span.set_attribute("http.response.status_code", answer.status)
+            span.set_attribute("shop.bytes.sent", len(body))
+            span.set_attribute("shop.bytes.received", len(answer.content))
+            return answer
 
     def _budget(self, span: Span) -> float:
         """Seconds for a call; refuses one that has no time or no chance."""
@@ -108,10 +142,10 @@ class HttpPayments:
         return budget
 
 
-def _accepted(response: httpx.Response) -> Any:
-    if response.is_success:
-        return response.json()
-    if response.is_server_error or response.status_code == httpx.codes.TOO_MANY_REQUESTS:
+def _accepted(answer: _Answer) -> Any:
+    if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
+        return orjson.loads(answer.content)
+    if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR or answer.status == HTTPStatus.TOO_MANY_REQUESTS:
         raise unavailable(_PROVIDER)
-    message = f"the payment provider answered {response.status_code}: {response.text[:200]}"
+    message = f"the payment provider answered {answer.status}: {answer.text}"
     raise ShopError("PAYMENT_REFUSED", message, Kind.INTERNAL)
