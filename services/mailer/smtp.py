@@ -117,6 +117,9 @@ class _Written(EmailPolicy):
             raise ValueError(f"line break in {name}")
         return name, value
 
+    def header_max_count(self, name: str) -> None:
+        """No header is set twice here; the registry makes a class for each, to say how often it may be."""
+
     def header_fetch_parse(self, name: str, value: str) -> str:  # noqa: ARG002 - the policy's shape
         return value
 

@@ -127,6 +127,7 @@ class FolderArrival:
         self._file: ArrivingFile | None = None
         self._under_way: asyncio.Future[None] | None = None
         self._folder_lock = -1
+        self._kept = False
 
     @property
     def size(self) -> int:
@@ -156,7 +157,10 @@ class FolderArrival:
         """Close the file, and remove it unless it was kept; from now on a sweep may."""
         with suppress(OSError):
             await self._turn()
-        await asyncio.to_thread(self._discard)
+        if self._kept:
+            self._close()  # nothing is left to be removed, so that nothing waits for the disk
+        else:
+            await asyncio.to_thread(self._discard)
 
     async def _hand_over(self, work: Callable[[BytesIO], None]) -> None:
         """Begin to work on what has arrived, once that is done for what had arrived before."""
@@ -194,13 +198,19 @@ class FolderArrival:
         # Also over the same content: that costs nothing and mends one that the disk has damaged.
         self._opened().path.replace(target)
         _fsync_folder(target.parent)
+        self._kept = True
 
     def _discard(self) -> None:
+        self._close()
+        if self._file is not None:
+            self._file.path.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        """Give back both locks."""
         if self._folder_lock >= 0:
             os.close(self._folder_lock)
         if self._file is not None:
             self._file.close()
-            self._file.path.unlink(missing_ok=True)
 
     def _opened(self) -> ArrivingFile:
         """The file, made when it is first needed."""

@@ -115,7 +115,10 @@ def _font(name: str) -> bytes:
 
 
 def _escaped(text: str) -> bytes:
-    encoded = "".join(_writable(each) for each in text if each.isprintable()).encode("cp1252", "replace")
+    if text.isascii() and text.isprintable():
+        encoded = text.encode()
+    else:
+        encoded = "".join(_writable(each) for each in text if each.isprintable()).encode("cp1252", "replace")
     return encoded.replace(b"\\", b"\\\\").replace(b"(", b"\\(").replace(b")", b"\\)")
 
 
