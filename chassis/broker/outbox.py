@@ -100,12 +100,17 @@ class Outbox:
         telemetry: Telemetry,
         *,
         keep: timedelta | None = _KEEP,
+        gather: float = _GATHER_SECONDS,
     ) -> None:
-        """`keep`: how long a published event stays; None for ever, where the outbox is also the history."""
+        """`keep`: how long a published event stays; None for ever, where the outbox is also the history.
+
+        `gather`: seconds, at least, from the end of one batch to the next one. An event that comes alone does not wait.
+        """
         self._database = database
         self._broker = broker
         self._telemetry = telemetry
         self._keep = keep
+        self._gather = gather
         self._prune_at = 0.0
         self._pending = asyncio.Event()
         # Built once: SQLAlchemy caches what they compile to.
@@ -171,7 +176,7 @@ class Outbox:
         if published == _BATCH:
             return 0.0
         if published:
-            await asyncio.sleep(min(max(_GATHER_SECONDS, 2 * took), _MAX_GATHER_SECONDS))
+            await asyncio.sleep(max(self._gather, min(2 * took, _MAX_GATHER_SECONDS)))
         # However little is committed here: another process may have died before publishing theirs.
         return _POLL_SECONDS
 

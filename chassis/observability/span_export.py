@@ -28,7 +28,7 @@ _GATHER = 2.0
 # Where a person watches an order's hops as they come, and after so many exports in a row with hardly a pause: a busy
 # shop's are too many to be watched.
 _GATHER_LIVE = 0.1
-_GATHER_LIVE_BUSY = 0.5
+_GATHER_LIVE_BUSY = 1.0
 _MAX_LIVE = 10
 _TIMEOUT = 2.0
 # Spans and their bytes that wait while the collector is away; of more, the oldest are forgotten.

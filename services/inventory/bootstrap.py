@@ -22,6 +22,8 @@ from services.inventory.sql_store import SqlStockStore, outbox
 from services.inventory.use_cases import Inventory
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+# Seconds between two publications of changed figures: no order waits for them, and every order has four.
+_GATHER_STOCK = 0.25
 
 
 class Settings(ProcessSettings):
@@ -38,7 +40,7 @@ async def run(settings: Settings | None = None, *, erp: Erp | None = None) -> As
     settings = settings or Settings()
     async with service("inventory", settings) as s:
         db = await s.database("inventory", MIGRATIONS)
-        out = Outbox(outbox, db, await s.broker(), s.telemetry)
+        out = Outbox(outbox, db, await s.broker(), s.telemetry, gather=_GATHER_STOCK)
         store = SqlStockStore(db, out)
         erp = erp or GrpcErp(
             *await s.client(
