@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
+from typing import NamedTuple
 
 from console.domain import NS_PER_MS, Captured, CodePlace, Kind, Span, by_start
 from console.notes import attempt_of, failed, note_of, replayed
@@ -97,34 +97,42 @@ def hops(spans: Iterable[Span]) -> list[Hop]:
         parent = present.get(span.parent_id)
         if parent is not None and _crosses(parent, span):
             answers[parent.span_id].append(span)
-    sides = [side for span in ordered for side in _sides(span, present.get(span.parent_id), answers[span.span_id])]
-    return _Relations(sides, present).of([_hop(side, began) for side in sides])
+    sides = [
+        side for span in ordered for side in _sides(span, present.get(span.parent_id), answers.get(span.span_id, ()))
+    ]
+    relations = _Relations(sides, present)
+    return [_hop(side, began, relations.of(number, side)) for number, side in enumerate(sides)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Sides:
     """The spans of a hop: the sender's and the receiver's, where they exist; `tries` counts the answers."""
 
     kind: HopKind
     sender: Span | None
     receiver: Span | None
+    id: str
+    spans: tuple[Span, ...]
     tries: int = 1
-
-    @cached_property
-    def id(self) -> str:
-        if self.kind is HopKind.MESSAGE and self.sender and self.receiver:
-            return f"{self.sender.span_id}-{self.receiver.span_id}"
-        return self.first.span_id
 
     @property
     def first(self) -> Span:
-        span = self.sender or self.receiver
-        assert span is not None  # noqa: S101 - a hop has at least one side
-        return span
+        return self.spans[0]
 
-    @cached_property
-    def spans(self) -> tuple[Span, ...]:
-        return tuple(span for span in (self.sender, self.receiver) if span is not None)
+
+def _both(kind: HopKind, sender: Span, receiver: Span | None, tries: int = 1) -> _Sides:
+    if receiver is None:
+        return _Sides(kind, sender, None, sender.span_id, (sender,), tries)
+    own = f"{sender.span_id}-{receiver.span_id}" if kind is HopKind.MESSAGE else sender.span_id
+    return _Sides(kind, sender, receiver, own, (sender, receiver), tries)
+
+
+class _Related(NamedTuple):
+    """What a hop has to do with others: its `Hop.parent` and `Hop.links`, and a note that goes before its own."""
+
+    parent: str | None
+    links: tuple[str, ...]
+    note: str
 
 
 def _crosses(parent: Span, span: Span) -> bool:
@@ -139,27 +147,27 @@ def _sides(span: Span, parent: Span | None, answers: Sequence[Span]) -> Iterator
     """The hops that begin with this span."""
     if span.kind is Kind.PRODUCER and answers:
         for answer in answers:
-            yield _Sides(HopKind.MESSAGE, span, answer)
+            yield _both(HopKind.MESSAGE, span, answer)
     elif span.kind is Kind.PRODUCER:
-        yield _Sides(HopKind.MESSAGE, span, None)
+        yield _both(HopKind.MESSAGE, span, None)
     elif span.kind is Kind.CLIENT:
         # A call that gRPC has retried has several answers, and the last one counts.
-        yield _Sides(HopKind.CALL, span, answers[-1] if answers else None, max(1, len(answers)))
+        yield _both(HopKind.CALL, span, answers[-1] if answers else None, max(1, len(answers)))
     elif span.kind in _RECEIVING and (parent is None or not _crosses(parent, span)):
-        yield _Sides(HopKind.ARRIVAL, None, span)
+        yield _Sides(HopKind.ARRIVAL, None, span, span.span_id, (span,))
 
 
-def _hop(sides: _Sides, began: int) -> Hop:
+def _hop(sides: _Sides, began: int, related: _Related) -> Hop:
     sender, receiver = sides.sender, sides.receiver
     if sender is None:
         assert receiver is not None  # noqa: S101 - as above
-        return _arrival(receiver, began)
+        return _arrival(receiver, began, related)
     if sides.kind is HopKind.MESSAGE and receiver is not None:
-        return _message(sender, receiver, began)
-    return _call(sides, sender, receiver, began)
+        return _message(sender, receiver, began, related)
+    return _call(sides, sender, receiver, began, related)
 
 
-def _call(sides: _Sides, sender: Span, receiver: Span | None, began: int) -> Hop:
+def _call(sides: _Sides, sender: Span, receiver: Span | None, began: int, related: _Related) -> Hop:
     # Measured by the caller; the other side's figures are the same bytes the other way round.
     sent, received = sender.bytes_sent, sender.bytes_received
     if receiver is not None:
@@ -180,7 +188,9 @@ def _call(sides: _Sides, sender: Span, receiver: Span | None, began: int) -> Hop
         error=sender.error or (receiver.error if receiver else ""),
         state=_state(sender.under_way, sides.spans),
         attempt=attempt_of(sides.spans, sides.tries),
-        note=note_of(sides.spans, sides.tries),
+        parent=related.parent,
+        links=related.links,
+        note=related.note or note_of(sides.spans, sides.tries),
         code_origin=sender.code,
         code_target=receiver.code if receiver else None,
         sent=sender.sent or (receiver.received if receiver else None),
@@ -202,7 +212,7 @@ def _untaken(sender: Span) -> str:
     return BROKER if queued else sender.peer or "unknown"
 
 
-def _message(published: Span, taken: Span, began: int) -> Hop:
+def _message(published: Span, taken: Span, began: int, related: _Related) -> Hop:
     processed = taken.kind is Kind.CONSUMER
     counted = (published, taken) if processed else (published,)
     return Hop(
@@ -222,7 +232,9 @@ def _message(published: Span, taken: Span, began: int) -> Hop:
         waiting_ms=_ms(max(0, taken.started_ns - published.started_ns)),
         attempt=taken.number("shop.attempt") if processed else None,
         state=_state(processed and taken.under_way, counted),
-        note=note_of(counted),
+        parent=related.parent,
+        links=related.links,
+        note=related.note or note_of(counted),
         code_origin=published.code,
         code_target=taken.code,
         sent=published.sent,
@@ -230,7 +242,7 @@ def _message(published: Span, taken: Span, began: int) -> Hop:
     )
 
 
-def _arrival(span: Span, began: int) -> Hop:
+def _arrival(span: Span, began: int, related: _Related) -> Hop:
     """Hops from processes that send us no spans, or not these."""
     return Hop(
         id=span.span_id,
@@ -247,7 +259,9 @@ def _arrival(span: Span, began: int) -> Hop:
         error=span.error,
         state=_state(span.under_way, (span,)),
         attempt=span.number("shop.attempt"),
-        note=note_of((span,)),
+        parent=related.parent,
+        links=related.links,
+        note=related.note or note_of((span,)),
         code_target=span.code,
         sent=span.received,
         received=span.sent,
@@ -265,23 +279,16 @@ class _Relations:
     """Relations of hops: the hop in whose work one began, the one it is linked to, the ones that were requeued."""
 
     def __init__(self, sides: Sequence[_Sides], present: Mapping[str, Span]) -> None:
-        self._sides = sides
         self._present = present
         # The far side of each hop -> the hop.
         self._work = {side.receiver.span_id: side.id for side in sides if side.receiver is not None}
         self._of_span = {span.span_id: side.id for side in reversed(sides) for span in reversed(side.spans)}
+        self._again = replayed([side.spans for side in sides])
 
-    def of(self, found: Sequence[Hop]) -> list[Hop]:
-        again = replayed([side.spans for side in self._sides])
-        return [
-            replace(
-                hop,
-                parent=self._parent(side),
-                links=tuple(self._linked(side)),
-                note="dead_letter_replay" if number in again else hop.note,
-            )
-            for number, (hop, side) in enumerate(zip(found, self._sides, strict=True))
-        ]
+    def of(self, number: int, side: _Sides) -> _Related:
+        """The relations of the hop with this number."""
+        note = "dead_letter_replay" if number in self._again else ""
+        return _Related(self._parent(side), tuple(self._linked(side)), note)
 
     def _parent(self, side: _Sides) -> str | None:
         span: Span | None = side.first
