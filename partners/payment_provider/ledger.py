@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from chassis import wall_clock
 from partners.payment_provider import domain
@@ -40,6 +40,14 @@ class PendingEvent:
     created: float
     traceparent: str
     attempts: int
+
+
+class Due(NamedTuple):
+    """Events to be sent now; and when the next payment is to be collected, and another event to be sent, if any is."""
+
+    events: list[PendingEvent]
+    next_collection: float | None
+    next_attempt: float | None
 
 
 MakeAnswer = Callable[[], tuple[Answer, PaymentIntent | None]]
@@ -110,21 +118,18 @@ class Ledger:
         """Change an intent and record its event in one transaction. Raises `Refused` for an unknown id."""
         return await self._run(lambda db: _change(db, _get(db, intent_id), change))
 
-    async def collect_due(self, change: Change, *, longest_wait: float) -> float | None:
-        """Change every intent whose time has come. Returns when the next one's comes, if there is one.
+    async def due(
+        self, change: Change, limit: int, *, besides: Collection[str], collected_within: float, sent_within: float
+    ) -> Due:
+        """Change every intent whose time has come, and return what is to be sent: `limit` events, none of `besides`.
 
-        None waits for longer than `longest_wait` seconds: the clock was set back since its time was written.
+        None waits for longer than `…_within` seconds: the clock was set back since its time was written.
         """
 
-        def step(db: sqlite3.Connection) -> float | None:
-            latest = (wall_clock.seconds() + longest_wait,)
-            db.execute("UPDATE intents SET due = ?1 WHERE status = 'processing' AND due > ?1", latest)
-            due = "SELECT * FROM intents WHERE status = 'processing' AND due <= ? ORDER BY due"
-            for row in db.execute(due, (wall_clock.seconds(),)).fetchall():
-                _change(db, _intent(row), change)
-            next_due = "SELECT min(due) FROM intents WHERE status = 'processing'"
-            moment: float | None = db.execute(next_due).fetchone()[0]
-            return moment
+        def step(db: sqlite3.Connection) -> Due:
+            next_collection = _collect_due(db, change, collected_within)
+            events, next_attempt = _undelivered(db, limit, besides, sent_within)
+            return Due(events, next_collection, next_attempt)
 
         return await self._run(step)
 
@@ -142,26 +147,6 @@ class Ledger:
         condition = "delivered IS NULL" if undelivered else "true"
         rows = await self._run(lambda db: _page(db, "events", after, limit, condition=condition))
         return [_event(row) for row in rows]
-
-    async def undelivered(
-        self, limit: int, *, besides: Collection[str], longest_wait: float
-    ) -> tuple[list[PendingEvent], float | None]:
-        """Events due for delivery now, except `besides`; and when the first of the others is due.
-
-        None waits for longer than `longest_wait` seconds: the clock was set back since its time was written.
-        """
-        others = "FROM events WHERE delivered IS NULL AND id NOT IN (SELECT value FROM json_each(?))"
-        excluded = json.dumps(list(besides))
-
-        def step(db: sqlite3.Connection) -> tuple[list[PendingEvent], float | None]:
-            latest = (wall_clock.seconds() + longest_wait,)
-            db.execute("UPDATE events SET next_attempt = ?1 WHERE delivered IS NULL AND next_attempt > ?1", latest)
-            due = f"SELECT * {others} AND next_attempt <= ? ORDER BY next_attempt LIMIT ?"
-            events = [_event(row) for row in db.execute(due, (excluded, wall_clock.seconds(), limit))]
-            known = json.dumps([*besides, *(event.id for event in events)])
-            return events, db.execute(f"SELECT min(next_attempt) {others}", (known,)).fetchone()[0]
-
-        return await self._run(step)
 
     async def delivered(self, event_id: str) -> None:
         """Mark an event as delivered to the shop."""
@@ -215,6 +200,29 @@ async def open_ledger(path: Path) -> AsyncIterator[Ledger]:
         yield ledger
     finally:
         ledger.close()
+
+
+def _collect_due(db: sqlite3.Connection, change: Change, longest_wait: float) -> float | None:
+    latest = (wall_clock.seconds() + longest_wait,)
+    db.execute("UPDATE intents SET due = ?1 WHERE status = 'processing' AND due > ?1", latest)
+    due = "SELECT * FROM intents WHERE status = 'processing' AND due <= ? ORDER BY due"
+    for row in db.execute(due, (wall_clock.seconds(),)).fetchall():
+        _change(db, _intent(row), change)
+    moment: float | None = db.execute("SELECT min(due) FROM intents WHERE status = 'processing'").fetchone()[0]
+    return moment
+
+
+def _undelivered(
+    db: sqlite3.Connection, limit: int, besides: Collection[str], longest_wait: float
+) -> tuple[list[PendingEvent], float | None]:
+    others = "FROM events WHERE delivered IS NULL AND id NOT IN (SELECT value FROM json_each(?))"
+    excluded = json.dumps(list(besides))
+    latest = (wall_clock.seconds() + longest_wait,)
+    db.execute("UPDATE events SET next_attempt = ?1 WHERE delivered IS NULL AND next_attempt > ?1", latest)
+    due = f"SELECT * {others} AND next_attempt <= ? ORDER BY next_attempt LIMIT ?"
+    events = [_event(row) for row in db.execute(due, (excluded, wall_clock.seconds(), limit))]
+    known = json.dumps([*besides, *(event.id for event in events)])
+    return events, db.execute(f"SELECT min(next_attempt) {others}", (known,)).fetchone()[0]
 
 
 def _page(

@@ -38,18 +38,19 @@ class Collector:
     async def _work(self, tasks: asyncio.TaskGroup) -> float:
         """Do what is due; the seconds until something else is, unless there is news before."""
         self._news.clear()
-        # Before the looks: should the clock be set back during them, this only makes the wait shorter.
+        # Before the look: should the clock be set back during it, this only makes the wait shorter.
         now = wall_clock.seconds()
-        next_due = await self._ledger.collect_due(collected, longest_wait=self._delay)
         room = _BATCH_SIZE - len(self._sending)
-        events, next_attempt = await self._ledger.undelivered(room, besides=self._sending, longest_wait=MAX_DELAY)
-        for event in events:
+        due = await self._ledger.due(
+            collected, room, besides=set(self._sending), collected_within=self._delay, sent_within=MAX_DELAY
+        )
+        for event in due.events:
             self._sending.add(event.id)
             tasks.create_task(self._send(event))
         # Without room, the end of a webhook under way is the next thing to wait for.
-        moments = (next_due, next_attempt if len(self._sending) < _BATCH_SIZE else None)
+        moments = (due.next_collection, due.next_attempt if len(self._sending) < _BATCH_SIZE else None)
         waits = [max(0.0, moment - now) for moment in moments if moment is not None]
-        # Never for long: set forward during the looks, the clock would make the wait longer.
+        # Never for long: set forward during the look, the clock would make the wait longer.
         return min([*waits, _LOOK_SECONDS])
 
     async def _send(self, event: PendingEvent) -> None:
