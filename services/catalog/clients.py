@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 # Seconds: a quote can do without it, so a slow inventory must not cost the order its deadline.
 _TIMEOUT = 0.5
 # Seconds for which a figure serves further quotes. It is what inventory could deliver a moment ago in any case: what an
-# order gets is decided when it is reserved.
-_KEEP = 0.02
+# order gets is decided when it is reserved, and what is shown in the shop is not taken from a quote.
+_KEEP = 1.0
 
 
 class GrpcInventory:
