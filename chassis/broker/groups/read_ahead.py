@@ -17,7 +17,7 @@ BATCH_SIZE = 200
 # Seconds for which a batch waits for more: the longer where it follows closely on the one before, since each batch is a
 # transaction and a wait for the disk, however few entries it has.
 _GATHER_SECONDS = 0.01
-_BUSY_GATHER_SECONDS = 0.1
+_BUSY_GATHER_SECONDS = 0.25
 # Seconds after which a batch is empty.
 _IDLE_SECONDS = 1.0
 # Seconds that a log gets to end a reading, before it is cancelled once more.
