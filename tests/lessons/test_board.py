@@ -52,6 +52,12 @@ def test_what_is_no_progress_is_refused(url: str, content: bytes) -> None:
     assert "<td" not in page(url)
 
 
+def test_the_board_names_no_version(url: str) -> None:
+    """Neither Python's nor a library's is told to whoever opens the page."""
+    for path in ("/", "/nowhere"):
+        assert httpx.get(url + path, trust_env=False).headers["server"] == "board"
+
+
 def test_names_are_bounded() -> None:
     """A board has room for so many names, and takes news of those that it has."""
     board = Board(lessons())

@@ -5,13 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
+from pathlib import Path
 from urllib.parse import urlsplit
 
+import aiohttp
 import pytest
 import pytest_asyncio
 
 from chassis.http.health import showing_health
 from chassis.observability.metrics_endpoint import showing_metrics
+from chassis.observability.tracing import Telemetry
+from partners.smtp_sink.mailbox import Mailbox
+from partners.smtp_sink.smtp_server import serve_smtp
+from shop.fault.links.control import controlled
+from shop.fault.links.proxy import Proxy
 from tests.shop import free_ports, shop_in_one_loop
 from tests.system.raw_http import answer, answers, request
 
@@ -148,6 +155,25 @@ async def test_no_server_names_its_libraries(ports: Ports, server: str) -> None:
         writer.close()
         names = {line.partition(b":")[0].lower() for line in head.split(b"\r\n")[1:]}
         assert not names & {b"server", b"via", b"x-powered-by"}, head
+
+
+async def test_neither_do_the_labs_links(tmp_path: Path) -> None:
+    """Nor does their API, on its Unix socket."""
+    async with controlled(Proxy([]), tmp_path / "links"):
+        connector = aiohttp.UnixConnector(str(tmp_path / "links"))
+        async with aiohttp.ClientSession(connector=connector) as session:
+            for path, status in (("/links", 200), ("/nowhere", 404)):
+                async with session.get(f"http://links{path}") as found:
+                    assert (found.status, found.headers.get("Server")) == (status, None)
+
+
+async def test_neither_does_the_mail_sinks_greeting(tmp_path: Path) -> None:
+    """What it says first is its own name and the protocol's."""
+    async with serve_smtp(Mailbox(tmp_path, keep=1), Telemetry("test"), host="127.0.0.1", port=0) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        async with asyncio.timeout(10):
+            assert await reader.readline() == b"220 smtp-sink.test ESMTP\r\n"
+        writer.close()
 
 
 @pytest.mark.parametrize("server", SERVERS)
