@@ -17,7 +17,6 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from chassis import wall_clock
-from chassis.database.batching import Batcher
 from partners.smtp_sink.envelope import opened, sealed
 
 _UNFINISHED = ".unfinished"
@@ -65,8 +64,6 @@ class Mailbox:
         # One for each mail that is being written, by its file's name.
         self._adding: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._deleting = asyncio.Lock()
-        # Mails that come together share a thread's turn and the wait for their folder.
-        self._writing = Batcher(_written)
         self._forgotten = 0
         self._forgotten_until: datetime | None = None
 
@@ -100,9 +97,7 @@ class Mailbox:
                 return
             mail = replace(mail, recipients=recipients)
             content = await self.content(mail.message_id) or content
-        failure = await self._writing.submit((path, sealed(content, recipients)))
-        if failure is not None:
-            raise failure
+        await asyncio.to_thread(_write, path, sealed(content, recipients))
         self._mails[path.name] = (path.stat().st_mtime_ns, mail)
         if len(self._mails) > self._keep:
             async with self._deleting:
@@ -203,42 +198,16 @@ def _unfolded(raw: str) -> str:
     return "".join(raw.splitlines()).encode("ascii", "surrogateescape").decode("utf-8", "replace")
 
 
-_File = tuple[Path, bytes]
-
-
-async def _written(files: Sequence[_File]) -> Sequence[OSError | None]:
-    """Write files of one folder; why each could not be written, or None."""
-    return await asyncio.to_thread(_write_all, files)
-
-
 def _write(path: Path, content: bytes) -> None:
-    for failure in _write_all([(path, content)]):
-        if failure is not None:
-            raise failure
-
-
-def _write_all(files: Sequence[_File]) -> list[OSError | None]:
-    """Write files of one folder so that after a crash each is there completely or not at all."""
-    failures = [_write_content(path, content) for path, content in files]
-    try:
-        folder = os.open(files[0][0].parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # the names too, not only the contents
-        finally:
-            os.close(folder)
-    except OSError as error:
-        return [failure or error for failure in failures]
-    return failures
-
-
-def _write_content(path: Path, content: bytes) -> OSError | None:
+    """Write a file so that after a crash it is there completely or not at all."""
     unfinished = path.with_name(f"{path.stem}-{uuid.uuid4().hex}{_UNFINISHED}")
+    with unfinished.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
     try:
-        with unfinished.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    except OSError as error:
-        return error
-    return None
+        os.fsync(folder)  # the name too, not only the content
+    finally:
+        os.close(folder)
