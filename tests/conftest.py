@@ -145,8 +145,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason=f"not run: needs {marker.name}, {missing[marker.name]}"))
 
 
-def pytest_collection_finish() -> None:
-    """Spare garbage collections what was imported and collected, hundreds of megabytes that stay."""
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Spare garbage collections what was imported and collected, hundreds of megabytes that stay.
+
+    A worker, which has many tests before it, also gets its warm interpreter ready.
+    """
+    if hasattr(session.config, "workerinput"):
+        popen.start_early()
     gc.collect()
     gc.freeze()
 

@@ -9,8 +9,8 @@ with its own pid, memory, descriptors, environment, streams, signals and exit st
 looked at as any other, and it leaves through the interpreter's own end. No thread, socket or event loop exists in the
 server before the fork: importing our modules opens nothing and reads no environment, which is a rule of the house, and
 `shop up` forks its processes in the same way. `tests/unit/test_forking.py` runs one program both ways and compares all
-that it finds. What remains to be proven in a cold interpreter is that each program imports what it needs, so that
-`tests/system/test_entry_points.py` starts every one of them there.
+that it finds. What remains to be proven in a cold interpreter is that a program imports what it needs, so that
+`tests/system/test_entry_points.py` starts those of the shop there, and a test of the README its console script.
 
 Whatever is not exactly such a command (another folder, another interpreter's option, a variable that is read when an
 interpreter starts) is executed, and so is everything with TEST_START_METHOD=spawn or `fresh_interpreters()`.

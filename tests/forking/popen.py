@@ -70,10 +70,14 @@ class Server:
         """What the server was started with, or would be now."""
         return self._environment if self._connection else os.environ
 
-    def place(self) -> str:
-        """The socket at which it takes requests of shells (`tests.forking.command`)."""
+    def start(self) -> None:
+        """Have it import what it needs now, beside this process, so that no test waits for it later."""
         with self._turn:
             self._connected()
+
+    def place(self) -> str:
+        """The socket at which it takes requests of shells (`tests.forking.command`)."""
+        self.start()
         return f"{self._folder}/socket"
 
     def _set_subreaper(self, *, on: bool) -> None:
@@ -103,6 +107,7 @@ class Server:
         if self._connection is not None:
             self._connection.close()
         if self._process is not None:
+            self._process.terminate()
             self._process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -155,6 +160,12 @@ def install() -> None:
     """Have all of this process's commands started in this way, where the system can (Linux)."""
     if sys.platform == "linux" and os.environ.get("TEST_START_METHOD") != "spawn":
         subprocess.Popen = Popen  # type: ignore[misc]
+
+
+def start_early() -> None:
+    """Start the server before the first test that needs it, where programs are forked."""
+    if subprocess.Popen is Popen:
+        SERVER.start()
 
 
 def shell_python() -> str:
