@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -21,6 +21,11 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     Table,
+    Text,
+    UpdateBase,
+    bindparam,
+    func,
+    select,
     text,
 )
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
@@ -33,7 +38,6 @@ from chassis.database import schema_migrations
 from chassis.database.engines import WRITES, open_engine
 from chassis.database.errors import is_temporary
 from chassis.database.group_commit import GroupCommit
-from chassis.database.locks import advisory_lock, file_lock
 from chassis.database.transactions import Direct, Work, direct
 from chassis.errors import ShopError, StoreUnavailable
 
@@ -44,6 +48,7 @@ _MAX_REASON = 500
 # Writes in a row that do not wait for the disk: only one that does moves SQLite's log into its file, which else would
 # grow without end.
 _MAX_NOT_DURABLE = 256
+_LOCK = select(func.pg_advisory_xact_lock(func.hashtext(bindparam("name", type_=Text))))
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -124,6 +129,27 @@ class Database:
             callback()
         return result
 
+    async def execute(
+        self,
+        statement: UpdateBase,
+        parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        *,
+        durable: bool = True,
+    ) -> None:
+        """Write by one statement that may be repeated: that changes nothing when it has been run before.
+
+        PostgreSQL needs no transaction around it, which saves two of three ways to the server; `durable`: see `write`.
+        """
+
+        def executing(connection: Connection) -> None:
+            connection.execute(statement, parameters)
+
+        if self.is_sqlite:
+            await self.write(executing, durable=durable)
+        else:
+            with _explained():
+                await self._direct.read(executing)  # which may be run twice, too
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """The same for a block that has to await in between."""
@@ -175,17 +201,13 @@ class Database:
         """
         async with AsyncExitStack() as stack:
             with _explained():
-                held = await stack.enter_async_context(self._direct.try_lock(name))
+                held = await stack.enter_async_context(self._direct.lock(name, wait=False))
             yield held
 
     @asynccontextmanager
     async def lock(self, name: str) -> AsyncIterator[None]:
         """As `try_lock`, but wait until it is released."""
-        if self.is_sqlite:
-            lock = file_lock(Path(f"{self.engine.url.database}.{name}.lock"), wait=True)
-        else:
-            lock = advisory_lock(self.engine.execution_options(isolation_level="AUTOCOMMIT").connect(), name, wait=True)
-        async with lock:
+        async with self._direct.lock(name, wait=True):
             yield
 
 
@@ -235,7 +257,7 @@ def lock_in_transaction(connection: Connection, name: str) -> None:
     For a decision that depends on rows which are not there yet, so that none of them can be locked.
     """
     if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": name})
+        connection.execute(_LOCK, {"name": name})
 
 
 @asynccontextmanager

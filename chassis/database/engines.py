@@ -13,12 +13,12 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from chassis.database.errors import refusal_of
 from chassis.database.transactions import prepare_sqlite
-from chassis.errors import ShopError, invalid
+from chassis.errors import ShopError
 
 WRITES = "shop_writes"  # the execution option of a connection whose transaction will write
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
-_CHARACTER_NOT_IN_REPERTOIRE = "22021"
 # How soon PostgreSQL ends the session of a process that has vanished without a word, or stands still within a
 # transaction, and so frees what it had locked. Where a machine has lost its power it would take two hours.
 _SERVER_SETTINGS = {
@@ -76,9 +76,7 @@ def _postgresql_engine(url: URL, pool_size: int) -> AsyncEngine:
 
     @event.listens_for(engine.sync_engine, "handle_error", retval=True)
     def explain(context: ExceptionContext) -> ShopError | None:
-        if getattr(context.original_exception, "sqlstate", "") == _CHARACTER_NOT_IN_REPERTOIRE:
-            return invalid("a text holds a character that cannot be stored: U+0000")
-        return None
+        return refusal_of(context.original_exception)
 
     return engine
 

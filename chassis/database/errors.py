@@ -10,6 +10,8 @@ import sqlite3
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from chassis.errors import ShopError, invalid
+
 # PostgreSQL, appendix A: classes of SQLSTATE, and single ones of other classes.
 _SQLSTATE_CLASSES = (
     "08",  # connection exception
@@ -45,6 +47,8 @@ _SQLITE_CODES = frozenset(
     }
 )
 
+_CHARACTER_NOT_IN_REPERTOIRE = "22021"
+
 # For loops that go on when the database is back. A connection that cannot be made may also be the operating system's.
 DRIVER_ERRORS = (SQLAlchemyError, OSError)
 
@@ -67,6 +71,13 @@ def is_temporary(error: BaseException) -> bool:
     # cannot be sent (its DataError is a ValueError too) is a fault of the statement.
     cause = None if error.orig is None else error.orig.__cause__
     return isinstance(error, (InterfaceError, InternalError)) and not isinstance(cause, ValueError)
+
+
+def refusal_of(error: BaseException) -> ShopError | None:
+    """What is wrong with a value of the caller's that PostgreSQL cannot store; None for all other errors."""
+    if getattr(error, "sqlstate", "") == _CHARACTER_NOT_IN_REPERTOIRE:
+        return invalid("a text holds a character that cannot be stored: U+0000")
+    return None
 
 
 def _is_temporary_sqlstate(sqlstate: str | None) -> bool:

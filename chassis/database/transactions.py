@@ -2,8 +2,8 @@
 
 On SQLite, handing a statement to another thread and back costs more than the statement: 0.5 ms against 40 us. So
 statements run in the event loop's own thread: in WAL mode no reader waits. Only
-what waits goes to another thread: a commit, for the disk, and a whole transaction while another process writes. On
-PostgreSQL both run in SQLAlchemy's asynchronous layer, which lends plain functions a connection that awaits for them.
+what waits goes to another thread: a commit, for the disk, and a whole transaction while another process writes.
+PostgreSQL's way is in `postgresql.py`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine, NullPool, RootTransaction, create_engine, event
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.util import greenlet_spawn
 
-from chassis.database.locks import advisory_lock, file_lock
+from chassis.database.locks import file_lock
+from chassis.database.postgresql import Postgresql
 from chassis.database.sqlite_locks import use_write_ahead_log
 
 # How long SQLite waits for another process's transaction.
@@ -48,14 +48,14 @@ class Direct(Protocol):
     async def write(self, work: Work[T], *, durable: bool = True) -> T:
         """Run a transaction of its own, all or nothing, and as durably as `Database.write` says; twice, perhaps."""
 
-    def try_lock(self, name: str) -> AbstractAsyncContextManager[bool]:
-        """See `Database.try_lock`."""
+    def lock(self, name: str, *, wait: bool) -> AbstractAsyncContextManager[bool]:
+        """See `Database.lock` and `Database.try_lock`."""
 
 
 @asynccontextmanager
 async def direct(engine: AsyncEngine) -> AsyncIterator[Direct]:
     """The direct way to the same database; it ends when the transaction under way has."""
-    opened = _Sqlite(engine.url) if engine.dialect.name == "sqlite" else _Postgresql(engine)
+    opened = _Sqlite(engine.url) if engine.dialect.name == "sqlite" else Postgresql(engine)
     try:
         yield opened
     finally:
@@ -128,8 +128,8 @@ class _Sqlite:
         with self._undone_if_it_fails(transaction):
             transaction.commit()
 
-    def try_lock(self, name: str) -> AbstractAsyncContextManager[bool]:
-        return file_lock(Path(f"{self._url.database}.{name}.lock"), wait=False)
+    def lock(self, name: str, *, wait: bool) -> AbstractAsyncContextManager[bool]:
+        return file_lock(Path(f"{self._url.database}.{name}.lock"), wait=wait)
 
     def _write(self, work: Work[T]) -> T:
         if self._writing is None:
@@ -167,64 +167,6 @@ class _Sqlite:
         for connection in (self._reading, self._writing):
             if connection is not None:
                 connection.close()
-
-
-class _Postgresql:
-    """Does not check that a connection is alive before it is used, which would be as slow as reading a row.
-
-    What one that has died was used for is done again with a new one: losing one connection makes SQLAlchemy's pool
-    make all that are older anew.
-
-    A transaction is one greenlet from the connection to the commit: AsyncConnection makes one for each step, which
-    takes a third more processor time.
-    """
-
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
-        # No BEGIN before a read and no ROLLBACK after it: each would be a way to the server and back.
-        self._reading = engine.execution_options(isolation_level="AUTOCOMMIT")
-
-    async def read(self, work: Work[T]) -> T:
-        try:
-            return await self._read(work)
-        except DBAPIError as error:
-            if not error.connection_invalidated:
-                raise
-        return await self._read(work)
-
-    async def _read(self, work: Work[T]) -> T:
-        def reading() -> T:
-            with self._reading.sync_engine.connect() as connection:
-                return work(connection)
-
-        return await greenlet_spawn(reading)
-
-    def version(self) -> int | None:
-        return None
-
-    async def write(self, work: Work[T], *, durable: bool = True) -> T:  # noqa: ARG002 - saying it would be a statement
-        committing = False
-
-        def writing() -> T:
-            nonlocal committing
-            with self._engine.sync_engine.connect() as connection, connection.begin():
-                result = work(connection)
-                committing = True
-            return result
-
-        try:
-            return await greenlet_spawn(writing)
-        except DBAPIError as error:
-            # Of a connection that dies while it commits, it is unknown whether it has.
-            if committing or not error.connection_invalidated:
-                raise
-        return await greenlet_spawn(writing)
-
-    def try_lock(self, name: str) -> AbstractAsyncContextManager[bool]:
-        return advisory_lock(self._reading.connect(), name, wait=False)
-
-    async def close(self) -> None:
-        """Its connections are the engine's."""
 
 
 def prepare_sqlite(connection: Any, *pragmas: str) -> None:

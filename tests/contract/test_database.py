@@ -227,6 +227,33 @@ class TestShortWork:
         assert await db.read(_revision) in ("1", "2")
 
 
+class TestCancelled:
+    @pytest.mark.parametrize("turns", [0, 1, 2, 3, 5, 8, 13, 21, 34])
+    async def test_nothing_is_left_behind(self, db: Database, turns: int) -> None:
+        """Callers that give up at any moment leave no lock, no transaction and no connection behind."""
+
+        async def locking() -> None:
+            async with db.try_lock("relay"):
+                await db.read(_revision)
+
+        await db.write(lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = '0'")))
+        for _ in range(10):  # there are eight connections
+            works = (asyncio.create_task(work) for work in (db.read(_revision), db.write(_count_up), locking()))
+            tasks = list(works)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        async with asyncio.timeout(4), db.transaction() as connection:
+            await connection.run_sync(_count_up)
+        async with db.try_lock("relay") as held:
+            assert held
+        before = int(await db.read(_revision))
+        await db.write(_count_up)
+        assert int(await db.read(_revision)) == before + 1
+
+
 class TestVersion:
     async def test_it_changes_with_every_write(self, url: str, db: Database) -> None:
         """A database with a version changes it at each write, its own and another's."""
