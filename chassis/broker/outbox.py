@@ -182,6 +182,8 @@ class Outbox:
 
     async def _relay_batch(self) -> int | None:
         """Publish the oldest pending events. Returns how many; None when another process is doing it."""
+        if not self._pending.is_set() and not await self._read_pending():
+            return 0  # nothing was committed here, nor is there anything of a process that died
         self._pending.clear()
         async with self._database.try_lock("relay") as alone:
             if not alone:
@@ -189,10 +191,13 @@ class Outbox:
                 await asyncio.sleep(0.005)
                 self._pending.set()
                 return None
-            rows = await self._database.read(lambda connection: connection.execute(self._select_pending).all())
+            rows = await self._read_pending()
             if rows:
                 await self._publish(rows)
             return len(rows)
+
+    async def _read_pending(self) -> Sequence[Any]:
+        return await self._database.read(lambda connection: connection.execute(self._select_pending).all())
 
     async def _publish(self, rows: Sequence[Any]) -> None:
         """Publish all of them at once; where that fails, each subject by itself, so that none holds up the others."""
@@ -220,7 +225,7 @@ class Outbox:
         now = wall_clock.now()
         marks = [{"at": row.position, "now": now} for row in rows]
         # After a power failure they are published again, as after a death before this.
-        await self._database.write(lambda connection: connection.execute(self._mark, marks), durable=False)
+        await self._database.execute(self._mark, marks, durable=False)
 
     def _event(self, row: Any, spans: ExitStack) -> Event:
         """The event of a row, in a span of the trace that its transaction belonged to."""
