@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
+from typing import cast
 from uuid import uuid4
 from weakref import WeakSet
 
@@ -89,7 +90,8 @@ class QueueSubscription:
         if not self._holds(message):
             raise BrokerUnavailable("the delivery went back to its queue")
         with translated():
-            await message.ack()
+            # Not `message.ack`, which waits until it has left: that it has arrived is not confirmed anyway.
+            await message.channel.basic_ack(cast("int", message.delivery_tag), wait=False)
 
     async def retry_later(self, message: AbstractIncomingMessage, delay: float) -> None:
         """Move a delivery to where it waits for its next attempt."""
