@@ -76,13 +76,7 @@ async def run(settings: Settings | None = None, *, broker: Broker | None = None)
         pages = allowed_origins(settings.allowed_origins, env=settings.env)
         authenticator = Authenticator(verifier, allowed_origins=pages, max_clients=settings.notifier_max_clients)
         metrics = Metrics()
-        hub = Hub(
-            broker.log,
-            spans,
-            metrics,
-            send_timeout=settings.notifier_send_timeout,
-            backlog=settings.notifier_backlog,
-        )
+        hub = Hub(broker.log, spans, metrics, send_timeout=settings.notifier_send_timeout)
         limits = Limits(
             settings.notifier_backlog, settings.notifier_rate, settings.notifier_burst, settings.notifier_heartbeat
         )

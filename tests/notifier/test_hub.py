@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
@@ -138,8 +136,8 @@ def customer(subject: str = "123") -> Principal:
 
 
 @asynccontextmanager
-async def running(broker: Any, telemetry: Telemetry | None = None, *, backlog: int = 256 << 10) -> AsyncIterator[Hub]:
-    hub = Hub(broker, telemetry or Telemetry("notifier"), Metrics(), send_timeout=10, backlog=backlog)
+async def running(broker: Any, telemetry: Telemetry | None = None) -> AsyncIterator[Hub]:
+    hub = Hub(broker, telemetry or Telemetry("notifier"), Metrics(), send_timeout=10)
     async with background(hub.follow(), hub.sweep()):
         yield hub
 
@@ -241,49 +239,3 @@ async def test_event_that_is_not_json_stops_no_other() -> None:
             broker.append(broken, good)
             await eventually(lambda: "order.paid" in outlet.types())
     assert outlet.received[1]["data"] is None
-
-
-@pytest.mark.parametrize(
-    ("clients", "data", "backlog", "most"),
-    [
-        (1, 10, 256 << 10, 61),  # 16 KiB at most for a client, each frame with its 256 bytes
-        (1_000, 10, 256 << 10, 8),
-        (1, 10, 4 << 10, 7),  # no more than half of what may wait for a client
-        (1, 40_000, 256 << 10, 1),  # one that is larger than that is alone
-    ],
-)
-async def test_several_events_of_a_burst_are_written_before_the_sockets_take_them(
-    clients: int, data: int, backlog: int, most: int
-) -> None:
-    """So many that no client's backlog fills, and no other task waits for long."""
-    broker = FakeBroker()
-    turns = 0
-    turn_of: list[int] = []
-
-    class Watched(FakeOutlet):
-        """Remembers in which turn of the event loop it was written to."""
-
-        def write(self, encoded: bytes) -> bool:
-            turn_of.append(turns)
-            return super().write(encoded)
-
-    async def count_turns() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    watched = Watched()
-    async with running(broker, backlog=backlog) as hub:
-        await hub.position()
-        with ExitStack() as connected:
-            for outlet in [watched, *(FakeOutlet() for _ in range(clients - 1))]:
-                await connected.enter_context(hub.connected(customer(), outlet)).subscribe(["order.*"], None)
-            turn_of.clear()
-            counting = asyncio.create_task(count_turns())
-            broker.append(*[an_event("order.paid", text="x" * (data - 10)) for _ in range(200)])
-            await eventually(lambda: len(turn_of) == 200)
-            counting.cancel()
-    each = Counter(turn_of).values()
-    assert max(each) <= most
-    assert most // 2 < min(list(each)[:-1])

@@ -34,26 +34,15 @@ _PAUSE = 0.5
 _SWEEP_SECONDS = 1.0
 # How long a client that comes before the log is read waits for it; less than clients wait for an answer.
 _START_TIMEOUT = 4.0
-# Of a burst of events, what is written before the sockets take it: deliveries, for the time that other tasks wait, and
-# bytes for one client, of which a frame has so many beside its event's data.
-_MAX_TURN_DELIVERIES = 8_000
-_MAX_TURN_BYTES = 16 << 10
-_FRAME_BYTES = 256
 
 
 class Hub:
-    def __init__(
-        self, event_log: EventLog, telemetry: Telemetry, metrics: Metrics, *, send_timeout: float, backlog: int
-    ) -> None:
-        """`send_timeout`: the seconds after which a client that takes nothing of what waits for it is closed.
-
-        `backlog`: bytes that may wait for it.
-        """
+    def __init__(self, event_log: EventLog, telemetry: Telemetry, metrics: Metrics, *, send_timeout: float) -> None:
+        """`send_timeout`: the seconds after which a client that takes nothing of what waits for it is closed."""
         self._event_log = event_log
         self._telemetry = telemetry
         self._metrics = metrics
         self._send_timeout = send_timeout
-        self._turn_bytes = min(_MAX_TURN_BYTES, backlog // 2)
         self._captured = telemetry.capture is not None
         self._history = History(event_log)
         self._entries: LogReader | None = None
@@ -107,7 +96,10 @@ class Hub:
             await self._begin()
             async with self._event_log.tail(self._history.position) as entries:
                 self._entries = entries
-                await self._serve_all(entries)
+                async for entry in entries:
+                    self._serve(entry)
+                    # Let the sockets take what was written, whatever the broker has in store.
+                    await asyncio.sleep(0)
         except PositionExpired as error:
             self._stopped(error)
             await self._skip()
@@ -116,21 +108,6 @@ class Hub:
             raise
         finally:
             self._entries = None
-
-    async def _serve_all(self, entries: LogReader) -> None:
-        """Serve what is read. Sockets take what was written to them when the event loop turns.
-
-        Several events of a burst are written before it does, since a socket takes them with one system call, which
-        costs six times as much as a write.
-        """
-        size = deliveries = 0
-        async for entry in entries:
-            added = len(entry.event.data) + _FRAME_BYTES
-            if size and (size + added > self._turn_bytes or deliveries >= _MAX_TURN_DELIVERIES):
-                await asyncio.sleep(0)
-                size = deliveries = 0
-            size += added
-            deliveries += self._serve(entry)
 
     async def sweep(self) -> None:
         """Close clients whose token has expired or that take nothing any more, for as long as the process lives."""
@@ -149,18 +126,15 @@ class Hub:
         for session in self._sessions:
             session.outlet.close(GOING_AWAY, "GOING_AWAY")
 
-    def _serve(self, entry: LogEntry) -> int:
-        """Hand an event to its receivers, and return how many there are.
-
-        Never waits, so that a slow client does not slow down others.
-        """
+    def _serve(self, entry: LogEntry) -> None:
+        """Hand an event to its receivers. Never waits, so that a slow client does not slow down others."""
         notice = Notice(entry)
         if not self._history.append(notice):
-            return 0
+            return
         event = entry.event
         audience = list(self._subscriptions.of(event))
         if not audience:
-            return 0
+            return
         protocols = {encoding.protocol for encoding, _ in audience}
         protocol = "WebSocket" if "WebSocket" in protocols else "SSE"
         # One span per event and copy: one per receiver would cost more than the delivery.
@@ -184,7 +158,6 @@ class Hub:
                 size += written * len(encoded)
             span.set_attribute("shop.bytes.sent", size)
             span.set_attribute("shop.deliveries", deliveries)
-        return deliveries
 
     async def _begin(self) -> None:
         """Start live delivery at the log's position when this copy starts."""
