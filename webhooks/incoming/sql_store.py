@@ -118,7 +118,7 @@ class SqlWebhookStore:
 
     async def _mark_together(self, group: Sequence[_Processed]) -> list[None]:
         done = [{"at": mark.webhook_id, "outcome": mark.outcome} for mark in group]
-        await self._database.write(lambda rows: rows.execute(_MARK_PROCESSED, done))
+        await self._database.execute(_MARK_PROCESSED, done)
         return [None] * len(group)
 
     async def mark_failed(self, webhook_id: str, error: str) -> None:
@@ -134,7 +134,7 @@ class SqlWebhookStore:
         now = wall_clock.now()
         marks = [{"at": webhook.id, "after_replays": webhook.replays, "now": now} for webhook in published]
         # After a power failure they are published again, as after a death before this.
-        await self._database.write(lambda rows: rows.execute(_MARK_PUBLISHED, marks), durable=False)
+        await self._database.execute(_MARK_PUBLISHED, marks, durable=False)
 
     async def page(self, selection: Selection, *, after: tuple[datetime, str] | None, size: int) -> Page:
         newest_first = (webhooks.c.received_at.desc(), webhooks.c.id.desc())
