@@ -37,6 +37,9 @@ log = logging.getLogger(__name__)
 _MAX_UNSENT_BYTES = 8 << 10
 # Seconds that a client may take for a head.
 _HEAD_TIMEOUT = 10.0
+# How what comes before a response's head begins, and a field of a head, as uvicorn writes them.
+_CONTINUE = b"HTTP/1.1 100 "
+_LENGTH = b"\r\ncontent-length: "
 # Answered however much work there is.
 _PROBES = frozenset({b"/healthz", b"/readyz"})
 _OVERLOADED = Refusal(
@@ -204,6 +207,9 @@ class Protocol(HttpToolsProtocol):
             self._upgrade = True
             return
         super().on_headers_complete()
+        if method != "HEAD":
+            # All that it uses of a transport.
+            self.cycle.transport = _HeadWithBody(self.transport)  # type: ignore[assignment]
 
     def _overloaded(self) -> bool:
         path = self.url.partition(b"?")[0]
@@ -272,6 +278,43 @@ class Protocol(HttpToolsProtocol):
             self.pipeline.appendleft((self.cycle, app))
         else:
             self._start_asgi_task(self.cycle, app)
+
+
+class _HeadWithBody:
+    """What a response needs of its transport: a head of a known length leaves with the beginning of its body.
+
+    uvloop makes a system call of each write, and each is a packet of its own, for which a client wakes up. ASGI lets a
+    server wait so. A head without a length, as an event stream's, leaves at once.
+    """
+
+    __slots__ = ("_begun", "_head", "_transport")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._begun = False
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        if self._head:
+            head, self._head = self._head, b""
+            self._transport.write(head + data)
+        elif self._begun or data.startswith(_CONTINUE):
+            self._transport.write(data)
+        else:
+            self._begun = True
+            if _LENGTH in data:
+                self._head = data
+            else:
+                self._transport.write(data)
+
+    def close(self) -> None:
+        """Of a response that failed after its head, too: the client can tell that it is not whole."""
+        if self._head:
+            self._transport.write(self._head)
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
 
 
 async def _any_resource(scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG001 - ASGI's shape
