@@ -56,6 +56,26 @@ async def test_availability_of_a_hundred_orders(settings: Settings, gateway: Fak
     assert gateway.paths() == ["/v1/users/me", "/v1/orders", "/v1/products", "/v1/availability"]
 
 
+async def test_aliases_may_be_any_names(client: Client) -> None:
+    """Those of the code that serializes rows, and Python's own, are as good as others, and keep their order."""
+    answer = await client.ask(
+        '{ user(id: "123") { row: name leaf_0: email str: __typename Extraordinary: id '
+        "show_0: orders { def: total leaf_0: id joined_0: items "
+        "{ None: quantity below_0: product { return: name } } } } }"
+    )
+    user = answer["data"]["user"]
+    assert list(user) == ["row", "leaf_0", "str", "Extraordinary", "show_0"]
+    assert [user[name] for name in ("row", "leaf_0", "str", "Extraordinary")] == [
+        "User 123",
+        "123@shop.test",
+        "User",
+        "123",
+    ]
+    assert [list(order) for order in user["show_0"]] == [["def", "leaf_0", "joined_0"]] * 2
+    assert user["show_0"][1]["leaf_0"] == "123-1"
+    assert user["show_0"][1]["joined_0"][2] == {"None": 2, "below_0": {"return": "Product 5"}}
+
+
 async def test_many_ids_are_asked_in_chunks(client: Client, gateway: FakeGateway) -> None:
     """More ids than the gateway takes at once are fetched in several calls, each id once."""
     gateway.orders_each, gateway.items_each = 100, 3
