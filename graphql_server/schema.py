@@ -29,6 +29,7 @@ from strawberry.types.scalar import ScalarDefinition
 
 from chassis.clients.gateway import Gateway, is_identifier
 from chassis.errors import invalid, not_found
+from graphql_server.extension_hooks import HooksRunner
 from graphql_server.limits import MAX_PAGE
 from graphql_server.loaders import Loaders, Row
 from graphql_server.order_events import OrderEvents
@@ -390,6 +391,11 @@ class ShopSchema(strawberry.Schema):
 
     def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
         """Log nothing: `errors.response_of` does, beside the trace id that the client is given."""
+
+    def create_extensions_runner(
+        self, execution_context: ExecutionContext, extensions: list[SchemaExtension]
+    ) -> HooksRunner:
+        return HooksRunner(execution_context, extensions)
 
 
 def graphql_schema(*, extensions: Sequence[Callable[[], SchemaExtension]] = (), suggestions: bool = True) -> ShopSchema:
