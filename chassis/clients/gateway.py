@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote_plus
 
 import orjson
 
@@ -119,7 +119,9 @@ class Gateway:
     caller: Mapping[str, str]
 
     async def get(self, path: str, **parameters: str | int | None) -> Any:
-        query = urlencode({name: value for name, value in parameters.items() if value is not None}, safe=",")
+        query = "&".join(
+            [f"{name}={quote_plus(str(value), safe=',')}" for name, value in parameters.items() if value is not None]
+        )
         found, _ = await self.client.call("GET", f"{path}?{query}" if query else path, self.caller)
         return found
 
