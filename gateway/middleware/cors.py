@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 
 from chassis.errors import Kind, ShopError
-from chassis.http.middleware import Application, Receive, Scope, Send
+from chassis.http.middleware import Application, Message, Receive, Scope, Send
 from chassis.http.origin_check import origin_allowed, origin_listed
 from gateway.errors import answer
 
@@ -47,6 +48,19 @@ class _Cors(CORSMiddleware):
 
     def is_allowed_origin(self, origin: str) -> bool:
         return origin_listed(origin, self.allow_origins)
+
+    async def simple_response(self, scope: Scope, receive: Receive, send: Send, request_headers: Headers) -> None:
+        if "origin" in request_headers:
+            await super().simple_response(scope, receive, send, request_headers)
+            return
+
+        # No page's request: all that CORS has to say is that another one might get another answer.
+        async def varying(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), (b"vary", b"Origin")]
+            await send(message)
+
+        await self.app(scope, receive, varying)
 
 
 def allow_origins(app: Application, origins: Sequence[str]) -> Application:
