@@ -159,7 +159,7 @@ class Client:
             known = self._methods[method] = _Method(method)
         return known
 
-    async def _prepare(self, timeout: float | None, span: Span) -> tuple[list[tuple[str, str]], float]:
+    async def _prepare(self, timeout: float | None, span: Span) -> tuple[grpc.aio.Metadata, float]:
         """The metadata and the seconds for a call; refuses one that has no time or no chance."""
         if not self._breaker.allows_call():
             span.set_attribute(NOTE, "breaker_open")
@@ -170,9 +170,10 @@ class Client:
         budget = budget if left is None else min(budget, left)
         if budget <= 0:
             raise timed_out(self.peer)
-        metadata = [("traceparent", current_traceparent(span))]
+        # gRPC's own type, not a list, which it would look at and copy twice.
+        metadata = grpc.aio.Metadata(("traceparent", current_traceparent(span)))
         if token:
-            metadata.append(("authorization", f"Bearer {token}"))
+            metadata.add("authorization", f"Bearer {token}")
         return metadata, budget
 
     def _succeeded(self, method: Any, began: float) -> None:
