@@ -166,7 +166,7 @@ def check_news(own: list[Row]) -> None:
             assert row["seen"] == row["events"] * row.get("watchers", 1), row
         assert row["seen"] > 0
     idle = {row["variant"]: row["idle_bytes_per_s"] for row in own if row["kind"] == "one"}
-    assert idle["poll-0.1"] > 1_000 > idle["sse"] == idle["websocket"] == 0
+    assert idle["poll-0.1"] > 100 > idle["sse"] == idle["websocket"] == 0
 
 
 def check_bulk(own: list[Row]) -> None:

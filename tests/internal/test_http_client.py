@@ -206,26 +206,29 @@ async def test_a_response_without_a_request_is_never_taken_for_the_next_ones() -
 
 async def test_a_request_that_is_given_up_closes_its_connection() -> None:
     """After its time, or when it is cancelled: its late response is not the next request's."""
-    reached = asyncio.Queue[int]()
+    reached, waiting = asyncio.Queue[bytes](), 0
 
-    async def never(number: int, _: bytes) -> bytes | None:
-        reached.put_nowait(number)
-        if number < 3:
-            await asyncio.Event().wait()
-        return OK
+    async def never(_: int, head: bytes) -> bytes | None:
+        nonlocal waiting
+        reached.put_nowait(head.split()[1])
+        if head.startswith(b"GET / "):
+            return OK
+        waiting += 1
+        return await asyncio.Event().wait() or None
 
     async with serving(never) as (server, client):
         with pytest.raises(TimeoutError):
-            await client.request("GET", "/", {}, timeout=0.01)
-        cancelled = asyncio.create_task(client.request("GET", "/", {}, timeout=_TIME))
-        while await reached.get() != 2:
+            await client.request("GET", "/late", {}, timeout=0.01)
+        cancelled = asyncio.create_task(client.request("GET", "/cancelled", {}, timeout=_TIME))
+        while await reached.get() != b"/cancelled":
             pass
         cancelled.cancel()
         with pytest.raises(asyncio.CancelledError):
             await cancelled
+        before = server.connections
         assert (await client.request("GET", "/", {}, timeout=_TIME)).content == b"ok"
-        assert server.connections == 3
-        server.open -= 2  # those that wait for ever: they end with the loop
+        assert server.connections == before + 1
+        server.open -= waiting  # they end with the loop
 
 
 async def test_an_idle_connection_is_not_used_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
