@@ -214,7 +214,8 @@ async def test_a_request_that_is_given_up_closes_its_connection() -> None:
         if head.startswith(b"GET / "):
             return OK
         waiting += 1
-        return await asyncio.Event().wait() or None
+        await asyncio.Event().wait()
+        return None
 
     async with serving(never) as (server, client):
         with pytest.raises(TimeoutError):
