@@ -53,7 +53,7 @@ def test_what_is_no_progress_is_refused(url: str, content: bytes) -> None:
 
 
 def test_the_board_names_no_version(url: str) -> None:
-    """Neither Python's nor a library's is told to whoever opens the page."""
+    """Its `Server` header holds neither Python's version nor a library's."""
     for path in ("/", "/nowhere"):
         assert httpx.get(url + path, trust_env=False).headers["server"] == "board"
 

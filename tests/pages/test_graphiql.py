@@ -66,7 +66,7 @@ async def test_completion_and_documentation(chromium: Browser, shop: Shop) -> No
 
 @pytest.mark.browser
 @pytest.mark.timeout(240)
-async def test_a_subscription_is_told_of_an_order(chromium: Browser, shop: Shop) -> None:
+async def test_a_subscription_receives_an_order(chromium: Browser, shop: Shop) -> None:
     """The prepared subscription shows an order's changes as they happen, as the signed-in account."""
     async with browser_page(chromium) as page:
         await opened(page, shop)

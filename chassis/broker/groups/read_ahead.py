@@ -1,4 +1,4 @@
-"""Entries of a log, read ahead of whoever stores them, and handed out in batches."""
+"""Entries of a log, read before they are stored, and handed out in batches."""
 
 from __future__ import annotations
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 
 _CODE = """
 import sys
-told = sys.stdin.read().splitlines()
-if told[-1:] != ["done"]:
+added = sys.stdin.read().splitlines()
+if added[-1:] != ["done"]:
     from {module} import {name}
-    {name}([*sys.argv[1:], *told])
+    {name}([*sys.argv[1:], *added])
 """
 _TIMEOUT = 10.0
 
