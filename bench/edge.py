@@ -24,12 +24,13 @@ from typing import Any
 
 import httpx
 
-from bench.roles import cpu_seconds
+from bench.roles import cpu_seconds, listens, not_run
 
 RESULTS = Path(__file__).parent / "results"
 PRODUCT = "/v1/products/42"
 ORDER = json.dumps({"items": [{"product_id": "42", "quantity": 1}, {"product_id": "123", "quantity": 2}]})
 UNLIMITED = "1000000000/minute"
+_ON_POSTGRESQL = "order, PostgreSQL"
 SIGN_IN = {"username": "demo@shop.test", "password": "demo"}
 
 
@@ -222,10 +223,12 @@ def _comparisons(bench: Bench, folder: Path, postgres_url: str, only: str) -> li
         Comparison("refused", refused, _again(read), {"cpu_us": 0.2}),
         Comparison("order, SQLite", _order(shop), _chain(chained, bare, first, second, third), {"rate": 0.5}),
     ]
-    if postgres_url and only in ("", "order, PostgreSQL"):
+    if postgres_url and only in ("", _ON_POSTGRESQL) and not listens(postgres_url):
+        not_run(_ON_POSTGRESQL, postgres_url)
+    elif postgres_url and only in ("", _ON_POSTGRESQL):
         other = _shop(bench, folder / "postgresql", spans, f"{postgres_url}/bench_{uuid.uuid4().hex[:8]}_{{service}}")
         chain = _chain(chained, bare, first, second, third)
-        found.append(Comparison("order, PostgreSQL", _order(other), chain, {"rate": 0.5}))
+        found.append(Comparison(_ON_POSTGRESQL, _order(other), chain, {"rate": 0.5}))
     return [comparison for comparison in found if only in ("", comparison.name)]
 
 

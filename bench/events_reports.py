@@ -16,8 +16,8 @@ from typing import Any
 
 import asyncpg
 
-from bench.events_servers import Server, listens
-from bench.roles import Role, role
+from bench.events_servers import Server
+from bench.roles import Role, listens, role
 
 ROLES = "bench.events_roles"
 POSTGRES_URL = os.environ.get("TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432").rstrip("/")

@@ -19,6 +19,7 @@ import aio_pika
 from aiokafka.admin import AIOKafkaAdminClient
 
 from bench.events_roles import TOPOLOGY
+from bench.roles import listens
 from chassis.broker.port import Topology
 from chassis.settings import TOPOLOGY as SHOP
 
@@ -106,16 +107,6 @@ def tansu_command(listening: str, advertised: str) -> list[str]:
 def own_name(kind: str) -> str:
     """A name that no other run has."""
     return f"bench-{kind}-{uuid.uuid4().hex[:8]}"
-
-
-def listens(url: str) -> bool:
-    """Whether something answers at a URL's host and port."""
-    address = urlsplit(url)
-    try:
-        with socket.create_connection((address.hostname or "", address.port or 0), timeout=2):
-            return True
-    except OSError:
-        return False
 
 
 async def _delete_queues(names: list[str]) -> None:

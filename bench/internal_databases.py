@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import sys
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import aiosqlite
 import asyncpg
 
+from bench.roles import listens, not_run
 from chassis.broker import connect as connect_broker
 from chassis.broker.outbox import Outbox
 from chassis.broker.port import Topology
@@ -35,13 +33,10 @@ Opened = AbstractAsyncContextManager[tuple[Do, Do]]
 def available(folder: Path, postgres_url: str) -> Iterator[tuple[str, Opened]]:
     """A database's name, and what opens it; PostgreSQL only where it listens, and it is said if not."""
     yield "SQLite", _sqlite(folder)
-    address = urlsplit(postgres_url)
-    try:
-        socket.create_connection((address.hostname or "", address.port or 5432), timeout=2).close()
-    except OSError:
-        sys.stdout.write(f"reservations on PostgreSQL: NOT RUN, nothing listens at {address.hostname}\n")
-    else:
+    if listens(postgres_url):
         yield "PostgreSQL", _postgresql(folder, postgres_url)
+    else:
+        not_run("reservations on PostgreSQL", postgres_url)
 
 
 def _lines(number: int) -> list[Line]:

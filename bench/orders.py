@@ -31,6 +31,7 @@ from bench import orders_load as load
 from bench.orders_accounting import sampled, syncs_counted
 from bench.orders_engines import Engine
 from bench.orders_floor import floor_ms
+from bench.roles import not_run
 from bench.shop import RunningShop, fresh_shop
 
 RESULTS = Path(__file__).parent / "results"
@@ -286,7 +287,7 @@ def main() -> int:
     if arguments.only != "embedded":
         with engines.servers(arguments.postgres, arguments.rabbitmq) as engine:
             if engine is None:
-                print(f"{engines.SERVERS}: NOT RUN, one of them does not listen")
+                not_run(engines.SERVERS, arguments.postgres, arguments.rabbitmq)
             else:
                 results.append(_on(engine, arguments))
     machine = {"cores": os.cpu_count(), "load_1m": os.getloadavg()[0]}

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import uuid
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 import aio_pika
 import asyncpg
 import psutil
 
+from bench.roles import listens
 from chassis.broker import cloudevents
 from chassis.broker import connect as connect_broker
 from chassis.broker.event_log import Position
@@ -98,7 +97,7 @@ def embedded() -> Engine:
 @contextmanager
 def servers(postgres: str, rabbitmq: str) -> Iterator[Engine | None]:
     """PostgreSQL and RabbitMQ, everything under names of its own; None where one of them does not listen."""
-    if not (_listens(postgres, 5432) and _listens(rabbitmq, 5672)):
+    if not (listens(postgres) and listens(rabbitmq)):
         yield None
         return
     prefix = f"bench_{uuid.uuid4().hex[:8]}_"
@@ -159,15 +158,6 @@ async def traffic(url: str, after: Position) -> Traffic:
         return found
     finally:
         await broker.close()
-
-
-def _listens(url: str, port: int) -> bool:
-    address = urlsplit(url)
-    try:
-        with closing(socket.create_connection((address.hostname or "", address.port or port), timeout=2)):
-            return True
-    except OSError:
-        return False
 
 
 def _cpu(pid: int) -> float:

@@ -11,6 +11,10 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
+
+# Where a server listens whose URL names no port.
+_PORTS = {"postgresql": 5432, "amqp": 5672, "amqps": 5671}
 
 
 class Role:
@@ -92,6 +96,23 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def listens(url: str) -> bool:
+    """Whether a server accepts connections at a URL's host and port."""
+    address = urlsplit(url)
+    try:
+        port = address.port or _PORTS.get(address.scheme, 0)
+        with socket.create_connection((address.hostname or "", port), timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+def not_run(what: str, *urls: str) -> None:
+    """Print that a part of a benchmark was left out, and at which of these hosts nothing listens."""
+    hosts = dict.fromkeys(str(urlsplit(url).hostname) for url in urls if not listens(url))
+    print(f"{what}: NOT RUN, nothing listens at {', '.join(hosts)}", flush=True)
 
 
 async def commands() -> AsyncIterator[list[str]]:

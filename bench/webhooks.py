@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
 import multiprocessing
 import os
@@ -27,6 +26,8 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+
+from bench.roles import listens, not_run
 
 RESULTS = Path(__file__).parent / "results"
 POSTGRES_URL = os.environ.get("TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432")
@@ -77,7 +78,7 @@ async def _measure(folder: Path, rounds: int, seconds: float) -> dict[str, Serie
     async with AsyncExitStack() as stack:
         ports = {"floor": await stack.enter_async_context(_receiver(folder / "floor", floor=True))}
         ports["sqlite"] = await stack.enter_async_context(_receiver(folder / "sqlite"))
-        with contextlib.suppress(OSError):
+        if listens(POSTGRES_URL):
             url = await stack.enter_async_context(_postgresql())
             ports["postgresql"] = await stack.enter_async_context(_receiver(folder / "postgresql", database=url))
         series |= await _in_turn(ports, rounds, seconds)
@@ -255,7 +256,7 @@ def _print(result: Mapping[str, Any]) -> bool:
         )
         sys.stdout.write(f"{name:<16} {figure}  {', '.join(verdicts)}".rstrip() + "\n")
     if "postgresql" not in result["variants"]:
-        sys.stdout.write("postgresql       NOT RUN: no server\n")
+        not_run("postgresql", POSTGRES_URL)
     load = f"load average {machine['load_1m']:.1f}, {machine['fsyncs_per_second']:.0f} fsyncs/s"
     sys.stdout.write(f"on {machine['cores']} cores, {load}\n")
     return missed
