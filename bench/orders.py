@@ -31,6 +31,7 @@ from bench import orders_load as load
 from bench.orders_accounting import sampled, syncs_counted
 from bench.orders_engines import Engine
 from bench.orders_floor import floor_ms
+from bench.orders_statements import statements_by_process
 from bench.roles import not_run
 from bench.shop import RunningShop, fresh_shop
 
@@ -70,8 +71,10 @@ class Result:
     idle_ms_per_s: float
     kinds_ms: dict[str, dict[str, float]] = field(default_factory=dict)
     syncs: dict[str, float] = field(default_factory=dict)
-    transactions: float = 0.0
-    statements: float | None = None
+    transactions: dict[str, float] = field(default_factory=dict)
+    # By each process's own count, and by PostgreSQL's for each service.
+    statements: dict[str, float] = field(default_factory=dict)
+    statements_there: dict[str, float] | None = None
     broker_bytes: float = 0.0
     events: dict[str, float] = field(default_factory=dict)
     hops: dict[str, int] = field(default_factory=dict)
@@ -203,15 +206,29 @@ async def _count(measured: Measured, result: Result, seconds: float) -> None:
     after = await engine.counts()
     orders = len(run.orders)
     result.syncs = {name: number / orders for name, number in syncs.most_common()}
-    result.transactions = sum(result.syncs.values())
+    result.transactions = dict(result.syncs)
     if before and after:
-        result.transactions = (after.commits - before.commits) / orders
+        result.transactions = _each(before.commits, after.commits, orders)
         result.syncs["postgresql (whole)"] = (after.syncs - before.syncs) / orders
         if before.statements is not None and after.statements is not None:
-            result.statements = (after.statements - before.statements) / orders
-    if missing := engines.statements_missing(after):
-        sys.stdout.write(f"{engine.name}: {missing}\n")
-    result.hops = await measured.hops(run.orders[-1].id, result.transactions)
+            result.statements_there = _each(before.statements, after.statements, orders)
+    if after and after.statements is None:
+        sys.stdout.write(f"{engine.name}: {engines.NO_STATEMENTS}\n")
+    result.hops = await measured.hops(run.orders[-1].id, sum(result.transactions.values()))
+
+
+def _each(before: Mapping[str, int], after: Mapping[str, int], orders: int) -> dict[str, float]:
+    """What was counted for an order, the largest first."""
+    found = {name: (count - before.get(name, 0)) / orders for name, count in after.items()}
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+def _total(counts: Mapping[str, float] | None) -> str:
+    """The sum, and what it is made of."""
+    if counts is None:
+        return "not counted"
+    split = ", ".join(f"{name} {number:.1f}" for name, number in counts.items() if number >= 0.05)
+    return f"{sum(counts.values()):.1f} ({split})"
 
 
 def _kinds_ms(
@@ -255,9 +272,11 @@ def _print(result: Result) -> bool:
     by_size = sorted(kinds.items(), key=lambda item: -item[1])
     print("  by kind of work:", ", ".join(f"{kind} {ms:.1f}" for kind, ms in by_size) or "not sampled")
     print(f"  fsyncs: {', '.join(f'{name} {number:.1f}' for name, number in result.syncs.items()) or 'not counted'}")
-    statements = "not counted" if result.statements is None else f"{result.statements:.0f}"
-    reads = " (every read is one to PostgreSQL)" if result.engine == engines.SERVERS else ""
-    print(f"  transactions {result.transactions:.1f}{reads}, statements {statements}")
+    reads = ", every read is one to PostgreSQL" if result.engine == engines.SERVERS else ""
+    print(f"  transactions{reads}: {_total(result.transactions)}")
+    print(f"  statements: {_total(result.statements)}")
+    if result.engine == engines.SERVERS:
+        print(f"  statements by PostgreSQL's count: {_total(result.statements_there)}")
     print(f"  on the broker: {result.broker_bytes:.0f} bytes; ", end="")
     print(", ".join(f"{name} {number:.1f}" for name, number in result.events.items()))
     parts = (f"{count} {name} x {result.floor_ms[name]:.2f}" for name, count in result.hops.items())
@@ -303,7 +322,10 @@ def _on(engine: Engine, arguments: argparse.Namespace) -> Result:
     recorded = {"SHOP_TRACE_SAMPLE_RATIO": str(arguments.sampling), "SHOP_CAPTURE": str(arguments.capture).lower()}
     settings = {**recorded, **engine.settings}
     with fresh_shop(**settings) as shop:
-        return uvloop.run(measure(shop, engine, arguments))
+        result = uvloop.run(measure(shop, engine, arguments))
+    seconds = max(MIN_COUNTING, arguments.seconds / 4)
+    result.statements = statements_by_process(settings, rate=COUNTING_RATE, seconds=seconds)
+    return result
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -23,16 +23,19 @@ from chassis.settings import TOPOLOGY
 
 EMBEDDED = "embedded + SQLite"
 SERVERS = "RabbitMQ + PostgreSQL"
-_NO_STATEMENTS = "statements: NOT COUNTED, PostgreSQL does not run with pg_stat_statements"
+NO_STATEMENTS = "statements: counted by the processes alone, PostgreSQL does not run with pg_stat_statements"
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What PostgreSQL has counted so far; `syncs` is the whole server's, `statements` None where it does not count."""
+    """What PostgreSQL has counted so far, by service; `syncs` is the whole server's.
 
-    commits: int
+    `statements` is None where it does not count them.
+    """
+
+    commits: Mapping[str, int]
     syncs: int
-    statements: int | None
+    statements: Mapping[str, int] | None
 
 
 @dataclass
@@ -66,14 +69,18 @@ class Engine:
 
     async def _counts(self) -> Counts:
         mine = "starts_with(datname, $1)"
-        commits = await self._ask(f"SELECT sum(xact_commit) FROM pg_stat_database WHERE {mine}", self.prefix)  # noqa: S608
+        commits = await self._by_service(f"SELECT datname, xact_commit FROM pg_stat_database WHERE {mine}")  # noqa: S608
         syncs = await self._ask("SELECT wal_sync FROM pg_stat_wal")
+        called = "SELECT datname, sum(calls) FROM pg_stat_statements JOIN pg_database d ON d.oid = dbid"
         try:
-            of_mine = f"JOIN pg_database d ON d.oid = dbid WHERE {mine}"
-            statements = await self._ask(f"SELECT sum(calls) FROM pg_stat_statements {of_mine}", self.prefix)  # noqa: S608
+            statements = await self._by_service(f"{called} WHERE {mine} GROUP BY datname")
         except asyncpg.PostgresError:
-            return Counts(int(commits[0][0]), int(syncs[0][0]), None)
-        return Counts(int(commits[0][0]), int(syncs[0][0]), int(statements[0][0]))
+            return Counts(commits, int(syncs[0][0]), None)
+        return Counts(commits, int(syncs[0][0]), statements)
+
+    async def _by_service(self, query: str) -> dict[str, int]:
+        rows = await self._ask(query, self.prefix)
+        return {str(name).removeprefix(self.prefix): int(count) for name, count in rows}
 
     async def _ask(self, query: str, *values: str) -> list[asyncpg.Record]:
         connection = await asyncpg.connect(f"{self.postgres}/postgres")
@@ -81,13 +88,6 @@ class Engine:
             return list(await connection.fetch(query, *values))
         finally:
             await connection.close()
-
-
-def statements_missing(counts: Counts | None) -> str:
-    """What to say where statements cannot be counted."""
-    if counts is None:
-        return "statements: NOT COUNTED on SQLite, which counts none; its fsyncs are its transactions"
-    return _NO_STATEMENTS if counts.statements is None else ""
 
 
 def embedded() -> Engine:

@@ -62,7 +62,16 @@ class Service:
 
         settings = self._settings
         create = settings.env == "development"
-        return await self.enter(database(settings.database(owner), migrations, create=create, migrate=settings.migrate))
+        metrics = self.telemetry.metrics
+        return await self.enter(
+            database(
+                settings.database(owner),
+                migrations,
+                create=create,
+                migrate=settings.migrate,
+                on_statements=None if metrics is None else metrics.statements_of(owner),
+            )
+        )
 
     async def broker(self) -> Broker:
         from chassis.broker import connect

@@ -47,11 +47,17 @@ class Inbox:
 
     def first_time(self, connection: Connection, consumer: str, event_id: str) -> bool:
         """Record that `consumer` handles the event in this transaction; False when it has done so already."""
-        row = {"consumer": consumer, "event_id": event_id, "handled_at": wall_clock.now()}
-        first = connection.execute(insert_missing(connection, self._table), row).rowcount == 1
+        first = connection.execute(insert_missing(connection, self._table), _row(consumer, event_id)).rowcount == 1
         if not first:
             note("duplicate_dropped")
         return first
+
+    async def record(self, database: Database, consumer: str, event_id: str) -> None:
+        """Record that `consumer` has handled an event whose effect is in no transaction, such as a mail.
+
+        After a power failure the effect may come again, as after a death before this.
+        """
+        await database.add_missing(self._table, [_row(consumer, event_id)], durable=False)
 
     async def pruning(self, database: Database) -> None:
         """Prune every hour while the process lives; one process at a time on a database."""
@@ -74,3 +80,7 @@ class Inbox:
             if found < _PRUNE_BATCH:
                 return deleted
             await asyncio.sleep(_PRUNE_PAUSE_SECONDS)
+
+
+def _row(consumer: str, event_id: str) -> dict[str, object]:
+    return {"consumer": consumer, "event_id": event_id, "handled_at": wall_clock.now()}

@@ -180,17 +180,13 @@ class Outbox:
         # However little is committed here: another process may have died before publishing theirs.
         return _POLL_SECONDS
 
-    async def _relay_batch(self) -> int | None:
-        """Publish the oldest pending events. Returns how many; None when another process is doing it."""
+    async def _relay_batch(self) -> int:
+        """Publish the oldest pending events, once no other process does. Returns how many."""
         if not self._pending.is_set() and not await self._read_pending():
             return 0  # nothing was committed here, nor is there anything of a process that died
-        self._pending.clear()
-        async with self._database.try_lock("relay") as alone:
-            if not alone:
-                # What we have just committed may have come too late for the other one's query: look again soon.
-                await asyncio.sleep(0.005)
-                self._pending.set()
-                return None
+        # Waits for its turn: what was just committed here may have come too late for the other one's query.
+        async with self._database.lock("relay"):
+            self._pending.clear()
             rows = await self._read_pending()
             if rows:
                 await self._publish(rows)

@@ -38,6 +38,7 @@ from chassis.database import schema_migrations
 from chassis.database.engines import WRITES, open_engine
 from chassis.database.errors import is_temporary
 from chassis.database.group_commit import GroupCommit
+from chassis.database.statement_count import OnStatements, count_statements
 from chassis.database.transactions import Direct, Work, direct
 from chassis.errors import ShopError, StoreUnavailable
 
@@ -150,6 +151,10 @@ class Database:
             with _explained():
                 await self._direct.read(executing)  # which may be run twice, too
 
+    async def add_missing(self, table: Table, rows: Sequence[Mapping[str, Any]], *, durable: bool = True) -> None:
+        """Insert those of the rows that are not there yet, by one statement: see `execute`."""
+        await self.execute(_insert_missing(self.engine.dialect.name, table), rows, durable=durable)
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """The same for a block that has to await in between."""
@@ -207,7 +212,9 @@ class Database:
     @asynccontextmanager
     async def lock(self, name: str) -> AsyncIterator[None]:
         """As `try_lock`, but wait until it is released."""
-        async with self._direct.lock(name, wait=True):
+        async with AsyncExitStack() as stack:
+            with _explained():
+                await stack.enter_async_context(self._direct.lock(name, wait=True))
             yield
 
 
@@ -243,6 +250,20 @@ def _insert_missing(dialect: str, table: Table, *returning: Column[Any]) -> Any:
     return statement.returning(*returning) if returning else statement
 
 
+def insert_or_add(connection: Connection, table: Table, *added: Column[Any]) -> Any:
+    """An insert that adds to these columns of a row that is there already, and replaces its other values."""
+    return _insert_or_add(connection.dialect.name, table, *added)
+
+
+@lru_cache
+def _insert_or_add(dialect: str, table: Table, *added: Column[Any]) -> Any:
+    insert = sqlite_insert if dialect == "sqlite" else postgresql_insert
+    statement = insert(table)
+    new: dict[str, Any] = {column.name: statement.excluded[column.name] for column in table.c if not column.primary_key}
+    new |= {column.name: column + statement.excluded[column.name] for column in added}
+    return statement.on_conflict_do_update(index_elements=[column.name for column in table.primary_key], set_=new)
+
+
 def insert_or_lock(connection: AsyncConnection | Connection, table: Table) -> Any:
     """The same for rows that other transactions delete: what is there stays there until this transaction ends."""
     insert = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
@@ -262,15 +283,22 @@ def lock_in_transaction(connection: Connection, name: str) -> None:
 
 @asynccontextmanager
 async def database(
-    url: str, migrations: Path, *, create: bool = False, migrate: bool = True, pool_size: int = 8
+    url: str,
+    migrations: Path,
+    *,
+    create: bool = False,
+    migrate: bool = True,
+    pool_size: int = 8,
+    on_statements: OnStatements | None = None,
 ) -> AsyncIterator[Database]:
     """Open a database and bring its schema up to date.
 
     `url` is sqlite:///PATH or postgresql://…; `migrations` holds the service's Alembic revisions. `create` makes a
     PostgreSQL database that is missing (SQLite files are made anyway). Without `migrate` another process brings the
     schema up to date (`shop migrate`): raises `SchemaBehind` when that has not happened within a minute.
+    `on_statements` is called with the number of statements whenever some are sent.
     """
-    async with _opened(url, create=create, pool_size=pool_size) as opened:
+    async with _opened(url, create=create, pool_size=pool_size, on_statements=on_statements) as opened:
         await (
             schema_migrations.upgrade(opened, migrations) if migrate else schema_migrations.upgraded(opened, migrations)
         )
@@ -286,6 +314,13 @@ async def migrate(url: str, migrations: Path, *, create: bool = False) -> tuple[
 
 
 @asynccontextmanager
-async def _opened(url: str, *, create: bool, pool_size: int) -> AsyncIterator[Database]:
-    async with open_engine(url, create=create, pool_size=pool_size) as engine, direct(engine) as way:
+async def _opened(
+    url: str, *, create: bool, pool_size: int, on_statements: OnStatements | None = None
+) -> AsyncIterator[Database]:
+    async with (
+        open_engine(url, create=create, pool_size=pool_size) as engine,
+        direct(engine, on_statements) as way,
+    ):
+        if on_statements is not None:
+            count_statements(engine.sync_engine, on_statements)
         yield Database(engine, way)

@@ -9,6 +9,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+# Between two tries; each takes some microseconds.
+_LOOK_SECONDS = 0.005
+
 
 @asynccontextmanager
 async def file_lock(path: Path, *, wait: bool) -> AsyncIterator[bool]:
@@ -18,7 +21,7 @@ async def file_lock(path: Path, *, wait: bool) -> AsyncIterator[bool]:
     try:
         held = _locked(file)
         while wait and not held:
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(_LOOK_SECONDS)
             held = _locked(file)
         yield held
     finally:

@@ -20,6 +20,7 @@ from sqlalchemy.util import await_only, greenlet_spawn
 from chassis.database import advisory_locks
 from chassis.database.errors import refusal_of
 from chassis.database.prepared import Held, Parameters, Prepared, Statements
+from chassis.database.statement_count import OnStatements
 
 T = TypeVar("T")
 
@@ -34,8 +35,8 @@ class Postgresql:
     make all that are older anew.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._sessions = _Sessions(engine)
+    def __init__(self, engine: AsyncEngine, on_statements: OnStatements | None = None) -> None:
+        self._sessions = _Sessions(engine, on_statements)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """No BEGIN before a read and no ROLLBACK after it: each would be a way to the server and back."""
@@ -111,9 +112,10 @@ class Postgresql:
 class _Session:
     """One connection, in AUTOCOMMIT: what it is lent for begins and ends its own transactions."""
 
-    def __init__(self, connection: Connection, statements: Statements) -> None:
+    def __init__(self, connection: Connection, statements: Statements, on_statements: OnStatements | None) -> None:
         self._connection = connection
         self._statements = statements
+        self._on_statements = on_statements
         self._adapter: Any = connection.connection.dbapi_connection
         self.driver: Any = connection.connection.driver_connection
         self.dialect = connection.dialect
@@ -140,7 +142,7 @@ class _Session:
             if len(parameters) > 1:
                 if (calls := prepared.calls(parameters, held)) is None:
                     return None
-                self._awaited(self.driver.executemany, *calls)
+                self._awaited(self.driver.executemany, *calls, count=len(parameters))
                 return prepared.rows((), -1)
             parameters = parameters[0]
         if (call := prepared.call(parameters, held)) is None:
@@ -161,8 +163,10 @@ class _Session:
     def run(self, command: str) -> None:
         self._awaited(self.driver.execute, command)
 
-    def _awaited(self, call: Callable[..., Awaitable[T]], sql: str, *values: Any) -> T:
-        """The call's result. Raises what SQLAlchemy would."""
+    def _awaited(self, call: Callable[..., Awaitable[T]], sql: str, *values: Any, count: int = 1) -> T:
+        """The result of a call that sends so many statements. Raises what SQLAlchemy would."""
+        if self._on_statements is not None:
+            self._on_statements(count)
         try:
             return await_only(call(sql, *values))
         except Exception as error:
@@ -207,9 +211,10 @@ class _Sessions:
     To take one from the pool and to give it back there costs more processor time than reading a row.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, on_statements: OnStatements | None) -> None:
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT").sync_engine
         self._statements = Statements(engine.dialect)
+        self._on_statements = on_statements
         self._idle: list[_Session] = []
 
     @contextmanager
@@ -234,7 +239,9 @@ class _Sessions:
         self.give_back(session)
 
     def take(self) -> _Session:
-        return self._idle.pop() if self._idle else _Session(self._engine.connect(), self._statements)
+        if self._idle:
+            return self._idle.pop()
+        return _Session(self._engine.connect(), self._statements, self._on_statements)
 
     def give_back(self, session: _Session) -> None:
         # Once the pool has lent all, something may be waiting for one there.

@@ -25,6 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from chassis.database.locks import file_lock
 from chassis.database.postgresql import Postgresql
 from chassis.database.sqlite_locks import use_write_ahead_log
+from chassis.database.statement_count import OnStatements, count_statements
 
 # How long SQLite waits for another process's transaction.
 _BUSY_MILLISECONDS = 5_000
@@ -53,9 +54,10 @@ class Direct(Protocol):
 
 
 @asynccontextmanager
-async def direct(engine: AsyncEngine) -> AsyncIterator[Direct]:
+async def direct(engine: AsyncEngine, on_statements: OnStatements | None = None) -> AsyncIterator[Direct]:
     """The direct way to the same database; it ends when the transaction under way has."""
-    opened = _Sqlite(engine.url) if engine.dialect.name == "sqlite" else Postgresql(engine)
+    sqlite = engine.dialect.name == "sqlite"
+    opened = _Sqlite(engine.url, on_statements) if sqlite else Postgresql(engine, on_statements)
     try:
         yield opened
     finally:
@@ -65,8 +67,9 @@ async def direct(engine: AsyncEngine) -> AsyncIterator[Direct]:
 class _Sqlite:
     """Opens its connections when they are first needed: a service may never read or never write."""
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, on_statements: OnStatements | None) -> None:
         self._url = url.set(drivername="sqlite+pysqlite")
+        self._on_statements = on_statements
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="writing")
         self._reading: Connection | None = None
         self._writing: Connection | None = None
@@ -159,6 +162,8 @@ class _Sqlite:
     def _engine(self, *pragmas: str) -> Engine:
         engine = create_engine(self._url, poolclass=NullPool, connect_args={"check_same_thread": False})
         event.listen(engine, "connect", lambda connection, _record: prepare_sqlite(connection, *pragmas))
+        if self._on_statements is not None:
+            count_statements(engine, self._on_statements)
         return engine
 
     async def close(self) -> None:

@@ -7,7 +7,7 @@ Children of a metric are looked up by our own key, not by `labels()`: 1.5 us a m
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import choose_encoder
@@ -63,6 +63,12 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self.registry,
         )
+        self._statements = Counter(
+            "database_statements",
+            "Statements sent to a service's database; on SQLite without COMMIT",
+            ("database",),
+            registry=self.registry,
+        )
         self._peers: set[str] = set()
         self._seen_hops: dict[tuple[str, str, str, str], Histogram] = {}
         self._seen_served: dict[tuple[str, str], Histogram] = {}
@@ -106,6 +112,10 @@ class Metrics:
             self._peers.add(key[2])
             child = self._seen_hops[key] = self._hops.labels(*key)
         child.observe(seconds, _exemplar(span))
+
+    def statements_of(self, database: str) -> Callable[[int], None]:
+        """Counts statements that were sent to a database."""
+        return self._statements.labels(database).inc
 
     def watch(self, peer: str, breaker: CircuitBreaker) -> None:
         """Show whether the breaker towards an upstream is open."""

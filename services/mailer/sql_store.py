@@ -30,7 +30,4 @@ class SqlSentMails:
         return found is not None
 
     async def add(self, event_id: str) -> None:
-        # After a power failure the mail may be sent again, as after a death before this.
-        await self._database.write(
-            lambda connection: self._inbox.first_time(connection, CONSUMER, event_id), durable=False
-        )
+        await self._inbox.record(self._database, CONSUMER, event_id)

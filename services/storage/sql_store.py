@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Column, MetaData, Table, Text, bindparam, select
 
-from chassis.database.database import Database, insert_missing
+from chassis.database.database import Database
 from chassis.retention import MIGRATED, Kept, Retention
 from services.storage.domain import Content, StoredFile
 
@@ -55,8 +55,7 @@ class SqlFileStore:
 
     async def add_missing(self, added: Sequence[StoredFile]) -> None:
         """Add those files whose id is not there yet."""
-        rows = [_row(file) for file in added]
-        await self._database.write(lambda connection: connection.execute(insert_missing(connection, files), rows))
+        await self._database.add_missing(files, [_row(file) for file in added])
 
 
 def _row(file: StoredFile) -> dict[str, object]:

@@ -235,17 +235,17 @@ class TestFailures:
         """A relay that gets no connection waits and tries again; it does not take its process down."""
         out = outbox_of(db, broker)
         await commit(db, out, event := an_event())
-        try_lock = db.try_lock
+        lock = db.lock
         busy = iter([PoolTimeout("no connection left"), OSError("refused")])
 
         @asynccontextmanager
-        async def sometimes(name: str) -> AsyncIterator[bool]:
+        async def sometimes(name: str) -> AsyncIterator[None]:
             for trouble in busy:
                 raise trouble
-            async with try_lock(name) as alone:
-                yield alone
+            async with lock(name):
+                yield
 
-        monkeypatch.setattr(db, "try_lock", sometimes)
+        monkeypatch.setattr(db, "lock", sometimes)
         monkeypatch.setattr("chassis.broker.outbox._MAX_PAUSE", 0.01)
         async with background(out.relay()):
             await all_marked(db)

@@ -34,8 +34,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError, ProgrammingError, StatementError
 
-from chassis.database.database import Database, UtcTime, insert_missing, insert_or_lock
+from chassis.database.database import Database, UtcTime, database, insert_missing, insert_or_add, insert_or_lock
 from chassis.errors import Kind, ShopError
+from services.orders.bootstrap import MIGRATIONS
 from tests.contract.databases import opened, url_of
 
 TIMES = 4
@@ -157,6 +158,47 @@ async def test_counts_of_rows(db: Database) -> None:
 
     for _ in range(TIMES):
         assert await db.write(changed) == (0, 1, 1, 0, 1, 1)
+
+
+async def test_an_insert_that_adds_up(db: Database) -> None:
+    """Rows that are there are added to in the columns that are named, and have the others replaced; new ones come."""
+    for count in range(1, TIMES + 1):
+        new = [thing("a", number=2, made_at=MADE), thing(f"b{count}", number=5)]
+
+        def adding(rows: Connection, new: list[dict[str, Any]] = new) -> None:
+            rows.execute(insert_or_add(rows, things, things.c.number), new)
+
+        await db.write(adding)
+        found = await db.read(lambda connection: connection.execute(select(things).order_by(things.c.id)).all())
+        assert [(row.id, row.number) for row in found] == [
+            ("a", 2 * count),
+            *((f"b{number}", 5) for number in range(1, count + 1)),
+        ]
+        assert found[0].made_at == MADE
+
+
+async def test_rows_that_are_missing_are_added(db: Database) -> None:
+    """A row that is there stays as it is, and those beside it are added."""
+    await db.add_missing(things, [thing("a", number=1)])
+    await db.add_missing(things, [thing("a", number=2), thing("b", number=3)])
+    found = await db.read(lambda connection: connection.execute(select(things).order_by(things.c.id)).all())
+    assert [(row.id, row.number) for row in found] == [("a", 1), ("b", 3)]
+
+
+async def test_statements_are_counted(database_url: str, tmp_path: Path) -> None:
+    """Each statement is counted as it is sent, and one of several rows for each of them."""
+    sent: list[int] = []
+    url = url_of("orders", database_url, tmp_path)
+    async with database(url, MIGRATIONS, create=True, on_statements=sent.append) as db:
+        async with db.transaction() as connection:
+            await connection.run_sync(metadata.create_all)
+        for read in range(1, TIMES + 1):
+            sent.clear()
+            await db.read(lambda rows: rows.execute(ALL_IDS).all())
+            assert sum(sent) == 1
+            sent.clear()
+            await db.add_missing(things, [thing(f"a{read}"), thing(f"b{read}")])
+            assert sum(sent) == (3 if db.is_sqlite else 2)  # with its BEGIN
 
 
 async def test_what_a_change_returns(db: Database) -> None:

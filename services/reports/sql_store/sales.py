@@ -30,7 +30,7 @@ from chassis.broker.groups.consumer_group import Batch, ConsumerGroup, LeaseLost
 from chassis.broker.outbox import Outbox
 from chassis.broker.port import Event
 from chassis.currency import from_minor
-from chassis.database.database import Database, insert_missing, insert_or_lock
+from chassis.database.database import Database, insert_or_add, insert_or_lock
 from protos.shop.events.v1.events_pb2 import DaySales, SalesReported
 from services.reports.domain import By, Ended, Fact, Figures, Line, Paid, Placed, Sale, added, figures_of, learned
 from services.reports.ports import Coverage, Report, Row
@@ -53,25 +53,7 @@ _partitions = group[0]
 _columns = figures.c
 _HERE = (orders.c.generation == bindparam("of"), orders.c.order_id == bindparam("order"))
 _ORDER = select(orders).where(*_HERE)
-_NAME = update(orders).where(*_HERE).values(placed=bindparam("what"))
-_PAY = update(orders).where(*_HERE).values(paid_at=bindparam("moment"), settled_at=bindparam("now"))
-_END = update(orders).where(*_HERE).values(settled_at=bindparam("now"))
-_ADD = (
-    update(figures)
-    .where(
-        _columns.generation == bindparam("of"),
-        _columns.dimension == bindparam("by"),
-        _columns.day == bindparam("on"),
-        _columns.key == bindparam("about"),
-        _columns.currency == bindparam("in_currency"),
-    )
-    .values(
-        name=bindparam("called"),
-        orders=_columns.orders + bindparam("more_orders"),
-        quantity=_columns.quantity + bindparam("more_quantity"),
-        revenue_minor=_columns.revenue_minor + bindparam("more_revenue"),
-    )
-)
+_LEARN = update(orders).where(*_HERE)
 
 
 class SqlSalesStore:
@@ -145,19 +127,23 @@ def _changes(connection: Connection, generation: int, fact: Fact) -> Figures:
     """The changes by a fact, none for a known one; stores what is known of its order."""
     here = {"of": generation, "order": fact.order_id}
     known = connection.execute(_ORDER, here).first()
-    if known is None:
-        row = {"generation": generation, "order_id": fact.order_id, "placed": "", "paid_at": None, "settled_at": None}
-        connection.execute(insert(orders), row)
+    new: dict[str, object] = {}
+    changes: Figures = {}
     match fact:
         case Placed() if known is None or not known.placed:
-            connection.execute(_NAME, {**here, "what": orjson.dumps(fact).decode()})
-            return learned(Sale(known.paid_at, fact)) if known is not None and known.paid_at else {}
+            new = {"placed": orjson.dumps(fact).decode()}
+            changes = learned(Sale(known.paid_at, fact)) if known is not None and known.paid_at else {}
         case Paid(_, at) if known is None or known.paid_at is None:
-            connection.execute(_PAY, {**here, "moment": at, "now": wall_clock.now()})
-            return figures_of(Sale(at, _placed(known.placed) if known is not None and known.placed else None))
+            new = {"paid_at": at, "settled_at": wall_clock.now()}
+            changes = figures_of(Sale(at, _placed(known.placed) if known is not None and known.placed else None))
         case Ended() if known is None or known.settled_at is None:
-            connection.execute(_END, {**here, "now": wall_clock.now()})
-    return {}
+            new = {"settled_at": wall_clock.now()}
+    if known is None:
+        row = {"generation": generation, "order_id": fact.order_id, "placed": "", "paid_at": None, "settled_at": None}
+        connection.execute(insert(orders), row | new)
+    elif new:
+        connection.execute(_LEARN, here | new)
+    return changes
 
 
 def _placed(text: str) -> Placed:
@@ -176,26 +162,14 @@ def _add(connection: Connection, generation: int, changes: Figures) -> None:
             "key": key.key,
             "currency": key.currency,
             "name": amounts.name,
-            "orders": 0,
-            "quantity": 0,
-            "revenue_minor": 0,
+            "orders": amounts.orders,
+            "quantity": amounts.quantity,
+            "revenue_minor": amounts.revenue,
         }
         for key, amounts in changes.items()
     ]
-    connection.execute(insert_missing(connection, figures), rows)
-    for key, amounts in changes.items():
-        values = {
-            "of": generation,
-            "by": key.by,
-            "on": key.day,
-            "about": key.key,
-            "in_currency": key.currency,
-            "called": amounts.name,
-            "more_orders": amounts.orders,
-            "more_quantity": amounts.quantity,
-            "more_revenue": amounts.revenue,
-        }
-        connection.execute(_ADD, values)
+    adding = insert_or_add(connection, figures, _columns.orders, _columns.quantity, _columns.revenue_minor)
+    connection.execute(adding, rows)
 
 
 def _mark_changed(connection: Connection, days: set[date]) -> None:

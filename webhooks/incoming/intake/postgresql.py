@@ -51,8 +51,14 @@ class PostgresqlIntake:
 @asynccontextmanager
 async def postgresql_intake(url: str) -> AsyncIterator[PostgresqlIntake]:
     """The intake of the database at `url`."""
-    async with asyncpg.create_pool(url, min_size=1, max_size=2, timeout=5, command_timeout=_TIMEOUT) as pool:
+    async with asyncpg.create_pool(
+        url, min_size=1, max_size=2, timeout=5, command_timeout=_TIMEOUT, reset=_nothing_to_reset
+    ) as pool:
         yield PostgresqlIntake(pool)
+
+
+async def _nothing_to_reset(connection: Any) -> None:
+    """Each statement stands alone: none leaves a lock, a setting or a cursor, which asyncpg undoes by four others."""
 
 
 def _values(webhook: Webhook) -> tuple[object, ...]:
