@@ -1,4 +1,4 @@
-"""How many statements each process sends to its database for an order, by its own count: on SQLite there is no other.
+"""Statements that each process sends to its database for an order, by its own count: on SQLite there is no other.
 
 In a shop of its own: counting, as all metrics, costs processor time. The intake of webhooks sends one more for each
 group of them, past the chassis, and is not counted.

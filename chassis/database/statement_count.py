@@ -1,4 +1,4 @@
-"""How many statements are sent to a database: a round trip each on PostgreSQL, but for those of many rows."""
+"""Count of the statements sent to a database: a round trip each on PostgreSQL, but for those of many rows."""
 
 from __future__ import annotations
 
