@@ -6,71 +6,40 @@ what measures them: the question is whether twice the copies do twice the work. 
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import os
-import subprocess
 import sys
 import time
 import uuid
-from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import httpx
 import websockets
 
+from bench import scale_workers
+from bench.composed import UNHELD, WITHIN, Copy, compose, copies, docker
+from bench.stock import token_of
 from chassis.broker import connect
 from chassis.broker.port import Event, Topology
 from chassis.settings import TOPOLOGY
+from shop import sign_in
 
 SECONDS = 6.0
 CONNECTIONS = 24
 CLIENTS = 150
 EVENTS = 400
-ORDERS = 60
-PLACING = 10
-# Of an order that is shipped.
-MAILS = 2
 COPIES = (1, 2, 3)
-WITHIN = 120.0
+ALL = ("cost", "gateway", "notifier", *(worker.service for worker in scale_workers.WORKERS))
 LOG = Path("build/bench-scale.log")
 SECRETS = Path("deploy/compose/secrets")
 ANY_PORT = {
     f"SHOP_{name}_PORT": "0"
     for name in ("GATEWAY", "NOTIFIER", "WEBHOOKS", "CONSOLE", "BALANCED_GATEWAY", "BALANCED_NOTIFIER")
 }
-ADMIN = {"username": "admin@shop.test", "password": "admin"}
-CUSTOMER = {"username": "demo@shop.test", "password": "demo"}
-
-
-@dataclass(frozen=True)
-class Copy:
-    """One container, and its address on the machine that runs the engine."""
-
-    id: str
-    address: str
-
-    def hold(self, cpus: str) -> None:
-        docker("update", "--cpus", cpus, self.id)
-
-
-def docker(*arguments: str) -> str:
-    return subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True).stdout
-
-
-def compose(*arguments: str) -> str:
-    return docker("compose", "--profile", "scale", *arguments)
-
-
-def copies(*services: str) -> list[Copy]:
-    """The running containers of these services."""
-    found = json.loads(docker("inspect", *compose("ps", "--quiet", *services).split()))
-    networks = [next(iter(each["NetworkSettings"]["Networks"].values())) for each in found]
-    return [Copy(each["Id"], network["IPAddress"]) for each, network in zip(found, networks, strict=True)]
 
 
 async def measured(unit: str, share: str, work: Callable[..., Awaitable[float]], *services: str) -> None:
@@ -88,13 +57,7 @@ async def measured(unit: str, share: str, work: Callable[..., Awaitable[float]],
             sys.stdout.flush()
     finally:
         for each in all_copies:
-            each.hold("2")
-
-
-async def token(gateway: Copy, who: dict[str, str]) -> str:
-    async with httpx.AsyncClient(base_url=f"http://{gateway.address}:8000", timeout=30) as http:
-        answer = (await http.post("/v1/auth/token", data=who)).raise_for_status()
-    return str(answer.json()["access_token"])
+            each.hold(UNHELD)
 
 
 async def reads(gateways: Sequence[Copy]) -> float:
@@ -124,7 +87,8 @@ async def _read(gateway: Copy, until: float) -> int:
 async def deliveries(notifiers: Sequence[Copy]) -> float:
     """Events a second over all clients together: each event goes to every client."""
     (gateway,) = copies("gateway")
-    headers = {"Authorization": f"Bearer {await token(gateway, ADMIN)}"}
+    admin = await token_of(f"http://{gateway.address}:8000", sign_in.ADMIN)
+    headers = {"Authorization": f"Bearer {admin}"}
     async with AsyncExitStack() as stack:
         sockets = []
         for number in range(CLIENTS):
@@ -161,101 +125,30 @@ async def _publish() -> None:
         await broker.close()
 
 
-async def confirmations(workers: Sequence[Copy]) -> float:
-    """Orders a second that leave `pending`, when more come than the copies can take."""
-    return await _worked_off("order_worker", workers, _confirmed)
+async def main(only: Sequence[str], orders: int) -> None:
+    """Measure what is named, or everything."""
+    await scale_workers.stocked()
+    if "cost" in only:
+        await scale_workers.costs(max(1, orders // scale_workers.ORDERS))
+    sys.stdout.write("\n| process | cores of each | copies | rate | of one copy's |\n|---|---|---|---|---|\n")
+    if "gateway" in only:
+        await measured("requests/s", "0.2", reads, "gateway", "gateway_2")
+    if "notifier" in only:
+        await measured("deliveries/s", "0.1", deliveries, "notifier", "notifier_2", "notifier_3")
+    sys.stdout.write(
+        "\n| worker | cores of each | copies | rate | ms of an order | of the share used |\n|---|---|---|---|---|---|\n"
+    )
+    for worker in scale_workers.WORKERS:
+        if worker.service in only:
+            await scale_workers.measured(worker)
 
 
-async def payments(workers: Sequence[Copy]) -> float:
-    """Orders a second of which the provider's webhook is handled."""
-    return await _worked_off("webhook_worker", workers, _paid)
-
-
-async def mails(workers: Sequence[Copy]) -> float:
-    """Orders a second of which the customer has both mails, that it is confirmed and that it is shipped."""
-    return await _worked_off("mailer", workers, _mailed)
-
-
-async def _worked_off(worker: str, workers: Sequence[Copy], done: Callable[..., Awaitable[int]]) -> float:
-    """Orders a second until all are done, with the other copies of this worker stopped."""
-    (gateway,) = copies("gateway")
-    headers = {"Authorization": f"Bearer {await token(gateway, CUSTOMER)}"}
-    idle = [each for each in copies(worker) if each not in workers]
-    if idle:
-        docker("stop", *(each.id for each in idle))
-    try:
-        async with httpx.AsyncClient(base_url=f"http://{gateway.address}:8000", timeout=30, headers=headers) as http:
-            began = time.perf_counter()
-            placed = await asyncio.gather(*(_place(http, ORDERS // PLACING) for _ in range(PLACING)))
-            ids = {order_id for some in placed for order_id in some}
-            async with asyncio.timeout(WITHIN):
-                while await done(http, ids) < len(ids):  # noqa: ASYNC110 - it happens in another process
-                    await asyncio.sleep(0.05)
-            return len(ids) / (time.perf_counter() - began)
-    finally:
-        if idle:
-            await _start(idle)
-
-
-async def _start(stopped: Sequence[Copy]) -> None:
-    """Start containers with all of a core's time, of which a start takes much, and give them back what they had."""
-    ids = [each.id for each in stopped]
-    nano = [int(each) for each in docker("inspect", "--format", "{{.HostConfig.NanoCpus}}", *ids).split()]
-    for each in stopped:
-        each.hold("2")
-    docker("start", *ids)
-    await _healthy(ids)
-    for each, share in zip(stopped, nano, strict=True):
-        each.hold(f"{share / 1e9:g}")
-
-
-async def _confirmed(http: httpx.AsyncClient, ids: set[str]) -> int:
-    return await _in(http, ids, {"confirmed", "paid", "shipped"})
-
-
-async def _paid(http: httpx.AsyncClient, ids: set[str]) -> int:
-    return await _in(http, ids, {"paid", "shipped"})
-
-
-async def _in(http: httpx.AsyncClient, ids: set[str], statuses: set[str]) -> int:
-    found = (await http.get("/v1/orders", params={"limit": 100})).raise_for_status().json()["items"]
-    return sum(order["id"] in ids and order["status"] in statuses for order in found)
-
-
-async def _mailed(_: httpx.AsyncClient, ids: set[str]) -> int:
-    (sink,) = copies("smtp_sink")
-    async with httpx.AsyncClient(base_url=f"http://{sink.address}:8026", timeout=30) as http:
-        found = (await http.get("/mails", headers={"Accept": "application/json"})).raise_for_status().json()
-    mails = Counter(mail["order_id"] for mail in found)
-    return sum(mails[each] >= MAILS for each in ids)
-
-
-async def _place(http: httpx.AsyncClient, count: int) -> list[str]:
-    body = {"items": [{"product_id": "123", "quantity": 1}]}
-    ids = []
-    for _ in range(count):
-        answer = await http.post("/v1/orders", json=body, headers={"Idempotency-Key": uuid.uuid4().hex})
-        ids.append(str(answer.raise_for_status().json()["id"]))
-    return ids
-
-
-async def _healthy(ids: Sequence[str]) -> None:
-    async with asyncio.timeout(WITHIN):
-        while set(docker("inspect", "--format", "{{.State.Health.Status}}", *ids).split()) != {"healthy"}:  # noqa: ASYNC110
-            await asyncio.sleep(0.5)
-
-
-async def main() -> None:
-    sys.stdout.write("| process | cores of each | copies | rate | of one copy's |\n|---|---|---|---|---|\n")
-    await measured("requests/s", "0.2", reads, "gateway", "gateway_2")
-    await measured("deliveries/s", "0.1", deliveries, "notifier", "notifier_2", "notifier_3")
-    await measured("orders/s", "0.1", confirmations, "order_worker")
-    await measured("orders/s", "0.04", payments, "webhook_worker")
-    await measured("orders/s", "0.03", mails, "mailer")
-
-
-def run() -> None:
+def run(arguments: Sequence[str]) -> None:
     """Start a shop of its own beside any other, measure, and take it down again."""
+    parser = argparse.ArgumentParser(prog="make bench-scale", description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=ALL, default=ALL, metavar="NAME", help=", ".join(ALL))
+    parser.add_argument("--orders", type=int, default=300, help="orders of which the cost by process is taken")
+    given = parser.parse_args(arguments)
     os.environ |= {"COMPOSE_PROJECT_NAME": "polyglot-shop-bench", "SHOP_SUBNET": "10.213.215.0/24", **ANY_PORT}
     os.environ["SHOP_SIGN_IN_RATE_LIMIT"] = "10000/minute"
     try:
@@ -263,7 +156,7 @@ def run() -> None:
         compose("up", "--wait", *scaled)
         (postgres,) = copies("postgres")  # which has sixteen connections more for each copy of a worker
         docker("update", "--memory", "512m", "--memory-swap", "512m", postgres.id)
-        asyncio.run(main())
+        asyncio.run(main(given.only, given.orders))
     finally:
         LOG.parent.mkdir(exist_ok=True)
         LOG.write_text(compose("logs", "--no-color"))
@@ -271,4 +164,4 @@ def run() -> None:
 
 
 if __name__ == "__main__":
-    run()
+    run(sys.argv[1:])
