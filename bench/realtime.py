@@ -166,13 +166,13 @@ def _print(contenders: dict[str, Contender], result: dict[str, object]) -> int:
 
 
 def _idle_kib(folder: Path, users_port: str, token: str, count: int) -> float:
-    """What a connection that is open, subscribed and silent adds to the process's proportional memory."""
+    """What a connection that is open, subscribed and silent adds to the process's own memory."""
     with notifier(folder, users_port) as (port, pid):
         with crowd(10, port, websocket(token)):
             pass  # what is imported and cached at the first connection is no connection's
-        before = _pss_kib(pid)
+        before = _own_kib(pid)
         with crowd(count, port, websocket(token)):
-            return (_pss_kib(pid) - before) / count
+            return (_own_kib(pid) - before) / count
 
 
 @contextmanager
@@ -206,9 +206,11 @@ def _ratio(ours: list[float], theirs: list[float]) -> float:
     return statistics.median(one / other for one, other in zip(ours, theirs, strict=True))
 
 
-def _pss_kib(pid: int) -> int:
+def _own_kib(pid: int) -> int:
+    # Anonymous memory. Its share of mapped files changes with each other process that maps them, as by half a KiB a
+    # connection on a machine where shops come and go.
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss_Anon:"))
 
 
 if __name__ == "__main__":
