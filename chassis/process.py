@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from chassis.observability import logs
 from chassis.settings import ProcessSettings
+from chassis.wrong_settings import REFUSED, wrong_setting
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,17 @@ class Running:
 
 
 def main(name: str, run: Callable[[], AbstractAsyncContextManager[object]]) -> None:
+    """A process's own program: `run_process`, with a wrong setting as one line of the log and exit code 2."""
+    try:
+        run_process(name, run)
+    except ValueError as error:
+        if not (wrong := wrong_setting(error)):
+            raise
+        log.critical("%s", wrong)
+        raise SystemExit(REFUSED) from None
+
+
+def run_process(name: str, run: Callable[[], AbstractAsyncContextManager[object]]) -> None:
     """Run a process until SIGTERM or SIGINT. `run` is its `bootstrap.run`: entering it starts, leaving it drains."""
     # Imported here: importing it sets up nothing, but a test that never calls main need not have it.
     import uvloop

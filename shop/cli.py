@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 import typer
 from typer.core import TyperGroup
 
-from shop.errors import REFUSED, Refused, wrong_setting
+from chassis.wrong_settings import REFUSED, wrong_setting
+from shop.errors import Refused
 from shop.supervisor import state
 
 # Panel of the help page -> command -> where it is: a function, or a Typer application with commands of its own.

@@ -19,7 +19,7 @@ _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime
 
 
 def configure(process: str, *, log_format: str, level: str = "") -> None:
-    """Send all logging of this process to standard output. Called by `chassis.process.main`.
+    """Send all logging of this process to standard output. Called by `chassis.process.run_process`.
 
     `log_format`: text or json; empty: text in a terminal, else JSON. Access lines have the same format. `level`: the
     least severe lines that are written; empty leaves that as it is.

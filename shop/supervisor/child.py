@@ -16,7 +16,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
-from shop.errors import REFUSED, Refused, wrong_setting
+from chassis.wrong_settings import REFUSED, wrong_setting
+from shop.errors import Refused
 from shop.process_table import ProcessSpec
 from shop.supervisor import signals
 
@@ -73,11 +74,11 @@ def run(spec: ProcessSpec) -> None:
     if spec.plain:
         entry()
         return
-    from chassis.process import main
+    from chassis.process import run_process
 
     if clock := os.environ.get(CLOCK):
         _follow(clock)
-    main(spec.name, entry)
+    run_process(spec.name, entry)
 
 
 def _follow(clock: str) -> None:

@@ -144,7 +144,8 @@ def test_wrong_settings_are_told_in_json() -> None:
     program = "from chassis.process import main\nmain('orders', None)\n"
     wrong = {**os.environ, "SHOP_LOG_FORMAT": "json", "SHOP_LOG_LEVEL": "loud"}
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, env=wrong)
-    assert (ended.returncode, ended.stderr) == (1, "")
+    assert (ended.returncode, ended.stderr) == (2, "")
     (line,) = (json.loads(line) for line in ended.stdout.splitlines())
     assert line["level"] == "critical"
-    assert "log_level" in line["message"]
+    assert line["message"].startswith("SHOP_LOG_LEVEL is wrong: ")
+    assert "exception" not in line

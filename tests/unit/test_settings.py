@@ -10,12 +10,12 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from chassis.settings import ProcessSettings
+from chassis.wrong_settings import wrong_setting
 from console.bootstrap import Settings as ConsoleSettings
 from services.mailer.bootstrap import Settings as MailerSettings
 from services.orders.bootstrap import Settings
 from services.reports.bootstrap import Settings as ReportsSettings
 from services.users.bootstrap import Settings as UsersSettings
-from shop.errors import wrong_setting
 from webhooks.bootstrap import WorkerSettings
 
 
