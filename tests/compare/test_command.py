@@ -53,32 +53,18 @@ def still_running(folder: Path) -> list[int]:
 
 
 @pytest.mark.timeout(420)
-def test_a_quick_run_of_e1_without_the_shop(tmp_path: Path) -> None:
-    """Every variant has bytes that add up, equal answers and a time each round; samples and pictures are there."""
+def test_a_quick_run_without_the_shop(tmp_path: Path) -> None:
+    """With `--bare` every row is of the bare level, and the folder says what was run and with which libraries."""
     folder = tmp_path / "run"
-    done = compare(folder, "E1", "--bare")
+    done = compare(folder, "E7", "--bare")
     assert done.returncode == 0, done.stderr
-    assert "E1 bare" in done.stderr  # progress
-    found = rows(folder)
-    names = [variant.name for variant in reads({}, "")]
-    assert [row["variant"] for row in rows_of(found, "E1", kind="bytes", call=1)] == names
-    for row in rows_of(found, "E1", kind="bytes"):
-        assert row["up"] == sum(row["layers_up"].values()) > 0
-        assert row["down"] == sum(row["layers_down"].values()) > 0
-    assert len({row["answer_sha256"] for row in found}) == 1
-    for name in names:
-        assert [row["round"] for row in rows_of(found, "E1", kind="alone", variant=name)] == [0, 1]
-        assert (folder / f"E1-bare-{name}-alone.hgrm").read_text().startswith("       Value")
-    samples = [json.loads(line) for line in (folder / "samples.ndjson").read_text().splitlines()]
-    assert {(each["variant"], len(each["seconds"])) for each in samples} == {(f"bare-{name}", 5) for name in names}
+    assert "E7 bare" in done.stderr  # progress
+    assert {row["level"] for row in rows(folder)} == {"bare"}
     environment = json.loads((folder / "environment.json").read_text())
-    assert environment["command"].startswith("shop compare E1 --bare --quick")
+    assert environment["command"].startswith("shop compare E7 --bare --quick")
     assert environment["libraries"]["grpcio"]
     check_pictures(folder)
     assert still_running(folder) == []
-    again = tmp_path / "again"
-    draw(folder, again)
-    assert (again / "e1-bytes-bare.svg").read_text() == (folder / "e1-bytes-bare.svg").read_text()
 
 
 @pytest.mark.system
@@ -93,11 +79,31 @@ def test_a_quick_run_of_everything(tmp_path: Path) -> None:
         own = rows_of(found, experiment)
         assert own, experiment
         check(own)
+    check_files_of_reads(folder, rows_of(found, "E1", level="bare"))
     check_pictures(folder)
     document = (Path(__file__).parents[2] / "docs" / "comparison.md").read_text()
     tables = (folder / "tables.md").read_text()
     assert [name for name in names_of_blocks(document) if f"## {name}\n" not in tables] == []
     assert still_running(folder) == []
+    again = tmp_path / "again"
+    draw(folder, again)
+    assert (again / "e1-bytes-bare.svg").read_text() == (folder / "e1-bytes-bare.svg").read_text()
+
+
+def check_files_of_reads(folder: Path, own: list[Row]) -> None:
+    """Every bare variant has bytes that add up, equal answers and a time each round, with its samples beside them."""
+    names = [variant.name for variant in reads({}, "")]
+    assert [row["variant"] for row in rows_of(own, "E1", kind="bytes", call=1)] == names
+    for row in rows_of(own, "E1", kind="bytes"):
+        assert row["up"] == sum(row["layers_up"].values()) > 0
+        assert row["down"] == sum(row["layers_down"].values()) > 0
+    assert len({row["answer_sha256"] for row in own}) == 1
+    for name in names:
+        assert [row["round"] for row in rows_of(own, "E1", kind="alone", variant=name)] == [0, 1]
+        assert (folder / f"E1-bare-{name}-alone.hgrm").read_text().startswith("       Value")
+    samples = rows_of(map(json.loads, (folder / "samples.ndjson").read_text().splitlines()), "E1")
+    bare = {(each["variant"], len(each["seconds"])) for each in samples if each["variant"].startswith("bare-")}
+    assert bare == {(f"bare-{name}", 5) for name in names}
 
 
 def check_reads(own: list[Row]) -> None:
