@@ -58,12 +58,11 @@ def test_a_quick_run_without_the_shop(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     done = compare(folder, "E7", "--bare")
     assert done.returncode == 0, done.stderr
-    assert "E7 bare" in done.stderr  # progress
+    assert "E7: the worker of queue dies" in done.stderr  # progress
     assert {row["level"] for row in rows(folder)} == {"bare"}
     environment = json.loads((folder / "environment.json").read_text())
     assert environment["command"].startswith("shop compare E7 --bare --quick")
     assert environment["libraries"]["grpcio"]
-    check_pictures(folder)
     assert still_running(folder) == []
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -285,20 +287,18 @@ async def test_the_commands_do_the_same(opened: Opened, shop: Shop, tmp_path: Pa
     (tmp_path / ".shop").symlink_to(shop.around.data_dir)
     for call, command in commands.items():
         local = re.sub(r"localhost:(\d+)", lambda found: f"127.0.0.1:{ports[int(found[1])]}", command)
-        out = await _in_a_terminal(local.replace("sleep 10", "sleep 2"), shop, tmp_path)
+        told = {"three-ways": "Mechanical Keyboard", "websocket": "subscribed", "sse": "retry:", "event": "published"}
+        out = await _in_a_terminal(local, shop, tmp_path, until=told[call] if call in ("websocket", "sse") else "")
         for status in STATUSES[call]:
             if status.isdigit() and status not in ("101", "304"):
                 assert f" {status} " in out or call == "sse", f"{call}: {local}\n{out}"
-        told = {"three-ways": "Mechanical Keyboard", "websocket": "subscribed", "sse": "retry:", "event": "published"}
         assert told.get(call, "") in out, f"{call}: {local}\n{out}"
 
 
-async def _in_a_terminal(command: str, shop: Shop, folder: Path) -> str:
-    """All that a command prints; a stream is broken off after two seconds."""
+async def _in_a_terminal(command: str, shop: Shop, folder: Path, until: str) -> str:
+    """All that a command prints; a stream, which does not end, up to this text."""
     python = Path(sys.executable)
     named = f'shop() {{ "{python}" -m shop "$@"; }}; websockets() {{ "{python}" -m websockets "$@"; }}'
-    if "curl -N" in command:
-        command = command.replace("curl -N", "curl -N --max-time 2")
     env = {**shop.around.shared, "PATH": f"{python.parent}:{shop.around.shared['PATH']}", "PYTHONPATH": str(ROOT)}
     process = await asyncio.create_subprocess_exec(
         "bash",
@@ -308,8 +308,19 @@ async def _in_a_terminal(command: str, shop: Shop, folder: Path) -> str:
         env=env,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
     )
-    out, _ = await asyncio.wait_for(process.communicate(), 60)
+    assert process.stdout is not None
+    out = b""
+    try:
+        async with asyncio.timeout(60):
+            while (printed := await process.stdout.read(65_536)) and not (until and until.encode() in out + printed):
+                out += printed
+            out += printed
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
     return out.decode(errors="replace")
 
 
