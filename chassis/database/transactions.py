@@ -67,7 +67,7 @@ async def direct(engine: AsyncEngine, on_statements: OnStatements | None = None)
 class _Sqlite:
     """Opens its connections when they are first needed: a service may never read or never write."""
 
-    def __init__(self, url: URL, on_statements: OnStatements | None) -> None:
+    def __init__(self, url: URL, on_statements: OnStatements | None = None) -> None:
         self._url = url.set(drivername="sqlite+pysqlite")
         self._on_statements = on_statements
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="writing")

@@ -15,8 +15,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from chassis.process import notify_ready
+from chassis.wrong_settings import wrong_setting
 from shop.commands.processes import up
-from shop.errors import Refused, wrong_setting
+from shop.errors import Refused
 from shop.process_table import Port, ProcessSpec, Scheme
 from shop.supervisor import child, supervisor
 
