@@ -1,7 +1,12 @@
-"""Errors with a stable code and a kind. Each edge has one table that renders kinds in its protocol."""
+"""Errors with a stable code and a kind. Each edge has one table that renders kinds in its protocol.
+
+An error that comes of a wrong setting is text for whoever started the process.
+"""
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Mapping
 from enum import Enum
 
@@ -95,3 +100,24 @@ class BrokerUnavailable(ShopError):
 
     def __str__(self) -> str:
         return self.reason
+
+
+# The exit code of a process that was refused, for a setting or for what a command asks: a new start would be, too.
+REFUSED = 2
+
+
+def wrong_setting(error: BaseException) -> str:
+    """Which setting has a value that cannot be read or used, without the value; empty for an error of another kind."""
+    # Not imported here: where one of them was raised they are there.
+    settings_error = getattr(sys.modules.get("pydantic_settings"), "SettingsError", ())
+    validation_error = getattr(sys.modules.get("pydantic"), "ValidationError", ())
+    if isinstance(error, settings_error):
+        field = re.search(r'field "(\w+)"', str(error))
+        return f"SHOP_{field[1].upper()} cannot be read: it must be JSON" if field else ""
+    if isinstance(error, validation_error) and error.title.endswith("Settings"):
+        # The first part of a place is the field; what follows lies within its value.
+        # pydantic puts its own words before those of a validator of ours.
+        said = [(str(each["loc"][0]).upper(), each["msg"].removeprefix("Value error, ")) for each in error.errors()]
+        return "; ".join(f"SHOP_{setting} is wrong: {what}" for setting, what in said)
+    # What a bootstrap says of settings that are each right, and together wrong.
+    return str(error) if isinstance(error, ValueError) and str(error).startswith("SHOP_") else ""

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
+from chassis.errors import REFUSED, wrong_setting
 from chassis.observability import logs
 from chassis.settings import ProcessSettings
-from chassis.wrong_settings import REFUSED, wrong_setting
 
 log = logging.getLogger(__name__)
 

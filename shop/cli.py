@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import typer
 from typer.core import TyperGroup
 
-from chassis.wrong_settings import REFUSED, wrong_setting
+from chassis.errors import REFUSED, wrong_setting
 from shop.errors import Refused
 from shop.supervisor import state
 

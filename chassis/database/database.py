@@ -38,9 +38,9 @@ from chassis.database import schema_migrations
 from chassis.database.engines import WRITES, open_engine
 from chassis.database.errors import is_temporary
 from chassis.database.group_commit import GroupCommit
-from chassis.database.statement_count import OnStatements, count_statements
 from chassis.database.transactions import Direct, Work, direct
 from chassis.errors import ShopError, StoreUnavailable
+from chassis.observability.statement_count import OnStatements, count_statements
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)

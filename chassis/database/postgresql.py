@@ -20,7 +20,7 @@ from sqlalchemy.util import await_only, greenlet_spawn
 from chassis.database import advisory_locks
 from chassis.database.errors import refusal_of
 from chassis.database.prepared import Held, Parameters, Prepared, Statements
-from chassis.database.statement_count import OnStatements
+from chassis.observability.statement_count import OnStatements
 
 T = TypeVar("T")
 

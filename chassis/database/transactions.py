@@ -25,7 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from chassis.database.locks import file_lock
 from chassis.database.postgresql import Postgresql
 from chassis.database.sqlite_locks import use_write_ahead_log
-from chassis.database.statement_count import OnStatements, count_statements
+from chassis.observability.statement_count import OnStatements, count_statements
 
 # How long SQLite waits for another process's transaction.
 _BUSY_MILLISECONDS = 5_000

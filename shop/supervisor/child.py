@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
-from chassis.wrong_settings import REFUSED, wrong_setting
+from chassis.errors import REFUSED, wrong_setting
 from shop.errors import Refused
 from shop.process_table import ProcessSpec
 from shop.supervisor import signals

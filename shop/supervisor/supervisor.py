@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from chassis.wrong_settings import REFUSED
+from chassis.errors import REFUSED
 from shop.process_table import ProcessSpec
 from shop.supervisor import child, restarts, signals, state
 from shop.supervisor.state import ProcessState, State

@@ -288,7 +288,14 @@ async def test_the_commands_do_the_same(opened: Opened, shop: Shop, tmp_path: Pa
     for call, command in commands.items():
         local = re.sub(r"localhost:(\d+)", lambda found: f"127.0.0.1:{ports[int(found[1])]}", command)
         told = {"three-ways": "Mechanical Keyboard", "websocket": "subscribed", "sse": "retry:", "event": "published"}
-        out = await _in_a_terminal(local, shop, tmp_path, until=told[call] if call in ("websocket", "sse") else "")
+        until = told[call] if call in ("websocket", "sse") else ""
+
+        async def printed(local: str = local, until: str = until) -> str | None:
+            """What it prints, unless this machine is too busy to answer in time."""
+            out = await _in_a_terminal(local, shop, tmp_path, until)
+            return None if " 503 " in out or " 504 " in out else out
+
+        out = await eventually(printed, within=60)
         for status in STATUSES[call]:
             if status.isdigit() and status not in ("101", "304"):
                 assert f" {status} " in out or call == "sse", f"{call}: {local}\n{out}"
@@ -331,10 +338,12 @@ async def test_an_order_can_be_taken_along(opened: Opened, shop: Shop, tmp_path:
         await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
 
         async def copied() -> list[str] | None:
-            """The diagram's lines, once it has all rows: a step's second try comes after the order has shipped."""
+            """The diagram's arrows, once it has all rows: a step's second try comes after the order has shipped."""
             await page.click("#copy-mermaid")
             await expect(page.locator("#toast")).to_have_text("Mermaid copied")
-            lines: list[str] = (await page.evaluate("navigator.clipboard.readText()")).splitlines()
+            text: str = await page.evaluate("navigator.clipboard.readText()")
+            # A hop that failed, as a step that came too early does, has a note as well.
+            lines = [line for line in text.splitlines() if not line.startswith("  Note over ")]
             return lines if len(lines) == 1 + await page.locator("[data-hop]").count() else None
 
         lines = await eventually(copied, within=60)

@@ -14,8 +14,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from chassis.errors import wrong_setting
 from chassis.process import notify_ready
-from chassis.wrong_settings import wrong_setting
 from shop.commands.processes import up
 from shop.errors import Refused
 from shop.process_table import Port, ProcessSpec, Scheme

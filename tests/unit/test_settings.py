@@ -9,8 +9,8 @@ import pytest
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
+from chassis.errors import wrong_setting
 from chassis.settings import ProcessSettings
-from chassis.wrong_settings import wrong_setting
 from console.bootstrap import Settings as ConsoleSettings
 from services.mailer.bootstrap import Settings as MailerSettings
 from services.orders.bootstrap import Settings
