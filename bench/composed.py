@@ -35,7 +35,7 @@ class Copy:
 
 
 def docker(*arguments: str) -> str:
-    """What docker prints. Raises `RuntimeError` with what it complains of."""
+    """The output of a docker command. Raises `RuntimeError` with its error output."""
     done = subprocess.run(["docker", *arguments], check=False, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"docker {' '.join(arguments)}: {done.stderr.strip()[-2000:]}")

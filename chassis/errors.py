@@ -1,6 +1,6 @@
 """Errors with a stable code and a kind. Each edge has one table that renders kinds in its protocol.
 
-An error that comes of a wrong setting is text for whoever started the process.
+`wrong_setting` describes an error that a setting has caused, for whoever starts the process.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def wrong_setting(error: BaseException) -> str:
     if isinstance(error, validation_error) and error.title.endswith("Settings"):
         # The first part of a place is the field; what follows lies within its value.
         # pydantic puts its own words before those of a validator of ours.
-        said = [(str(each["loc"][0]).upper(), each["msg"].removeprefix("Value error, ")) for each in error.errors()]
-        return "; ".join(f"SHOP_{setting} is wrong: {what}" for setting, what in said)
-    # What a bootstrap says of settings that are each right, and together wrong.
+        problems = [(str(each["loc"][0]).upper(), each["msg"].removeprefix("Value error, ")) for each in error.errors()]
+        return "; ".join(f"SHOP_{setting} is wrong: {what}" for setting, what in problems)
+    # Raised by a bootstrap for settings that are each right, and together wrong.
     return str(error) if isinstance(error, ValueError) and str(error).startswith("SHOP_") else ""

@@ -287,8 +287,13 @@ async def test_the_commands_do_the_same(opened: Opened, shop: Shop, tmp_path: Pa
     (tmp_path / ".shop").symlink_to(shop.around.data_dir)
     for call, command in commands.items():
         local = re.sub(r"localhost:(\d+)", lambda found: f"127.0.0.1:{ports[int(found[1])]}", command)
-        told = {"three-ways": "Mechanical Keyboard", "websocket": "subscribed", "sse": "retry:", "event": "published"}
-        until = told[call] if call in ("websocket", "sse") else ""
+        expected = {
+            "three-ways": "Mechanical Keyboard",
+            "websocket": "subscribed",
+            "sse": "retry:",
+            "event": "published",
+        }
+        until = expected[call] if call in ("websocket", "sse") else ""
 
         async def printed(local: str = local, until: str = until) -> str | None:
             """What it prints, unless this machine is too busy to answer in time."""
@@ -299,7 +304,7 @@ async def test_the_commands_do_the_same(opened: Opened, shop: Shop, tmp_path: Pa
         for status in STATUSES[call]:
             if status.isdigit() and status not in ("101", "304"):
                 assert f" {status} " in out or call == "sse", f"{call}: {local}\n{out}"
-        assert told.get(call, "") in out, f"{call}: {local}\n{out}"
+        assert expected.get(call, "") in out, f"{call}: {local}\n{out}"
 
 
 async def _in_a_terminal(command: str, shop: Shop, folder: Path, until: str) -> str:

@@ -161,7 +161,7 @@ async def test_counts_of_rows(db: Database) -> None:
 
 
 async def test_an_insert_that_adds_up(db: Database) -> None:
-    """Rows that are there are added to in the columns that are named, and have the others replaced; new ones come."""
+    """An existing row is added to in the named columns and has its others replaced; a new row is inserted."""
     for count in range(1, TIMES + 1):
         new = [thing("a", number=2, made_at=MADE), thing(f"b{count}", number=5)]
 

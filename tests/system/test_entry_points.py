@@ -27,10 +27,10 @@ def test_a_cold_program_reads_its_settings(module: str) -> None:
     with popen.fresh_interpreters():
         command = [sys.executable, "-m", module]
         done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
-    said = done.stderr + done.stdout
-    assert done.returncode == 2, said
-    assert re.search("(SHOP_RETRY_DELAYS|SHOP_LEGACY_SOAP_PORT) (is wrong|cannot be read)", said), said
-    assert "Traceback" not in said
+    output = done.stderr + done.stdout
+    assert done.returncode == 2, output
+    assert re.search("(SHOP_RETRY_DELAYS|SHOP_LEGACY_SOAP_PORT) (is wrong|cannot be read)", output), output
+    assert "Traceback" not in output
 
 
 async def test_a_cold_shop_ships_an_order(tmp_path: Path) -> None:
