@@ -34,7 +34,7 @@ pytestmark = [
 NEEDED = ("users", "notifier", "graphql_server", "gateway")
 # How many events wait, and the bytes of each: few that are large, or many that are small.
 LARGE, SMALL = (800, 16 << 10), (20_000, 50)
-LISTENERS, BEFORE_THEM = 30, 5
+LISTENERS, BEFORE_THEM = 12, 3
 TICKS = os.sysconf("SC_CLK_TCK")
 # As much as a subscription may ask for makes each of its messages as large as it gets.
 ALIASES = " ".join(f"{'a' * 1000}{number}: position" for number in range(15))
