@@ -6,13 +6,14 @@ The fixture `chromium` (`tests/conftest.py`) lives in the session's event loop; 
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 from playwright.async_api import Browser, Page, async_playwright, expect
+
+from tests.conftest import chromium_program
 
 # Milliseconds for what a shop does on a busy machine.
 TIMEOUT = 60_000
@@ -24,9 +25,7 @@ LARGE = {"width": 1280, "height": 800}
 async def running_browser() -> AsyncIterator[Browser]:
     """A Chromium without a window yet."""
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=shutil.which("chromium") or shutil.which("google-chrome"), args=["--no-sandbox"]
-        )
+        browser = await playwright.chromium.launch(executable_path=chromium_program(), args=["--no-sandbox"])
         try:
             yield browser
         finally:
