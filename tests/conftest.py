@@ -80,7 +80,7 @@ def _no_kafka() -> str:
 
 
 def chromium_program() -> str | None:
-    """A Chromium: first the one that is built without a window to show, which takes two thirds of the processor time."""
+    """A Chromium: first the one built without a window to show, which takes two thirds of the processor time."""
     found = map(shutil.which, ("chromium-headless-shell", "chromium", "google-chrome"))
     return next(filter(None, found), None)
 
