@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,20 @@ pytestmark = [
 ]
 
 NEEDED = ("users", "notifier", "graphql_server", "gateway")
-# How many events wait, and the bytes of each: few that are large, or many that are small.
-LARGE, SMALL = (800, 16 << 10), (20_000, 50)
-LISTENERS, BEFORE_THEM = 12, 3
+
+
+@dataclass(frozen=True)
+class Load:
+    """How many events wait, and the bytes of each; how many listeners stop, and how many have done so before them."""
+
+    events: int
+    size: int
+    listeners: int
+    before_them: int
+
+
+# Few events that are large, or many that are small.
+LARGE, SMALL = Load(800, 16 << 10, 24, 4), Load(20_000, 50, 30, 5)
 TICKS = os.sysconf("SC_CLK_TCK")
 # As much as a subscription may ask for makes each of its messages as large as it gets.
 ALIASES = " ".join(f"{'a' * 1000}{number}: position" for number in range(15))
@@ -75,16 +87,15 @@ CASES = [
 
 
 @asynccontextmanager
-async def processes(data_dir: Path, events: tuple[int, int]) -> AsyncIterator[tuple[Shop, dict[str, int]]]:
+async def processes(data_dir: Path, load: Load) -> AsyncIterator[tuple[Shop, dict[str, int]]]:
     """The processes that listeners need, with more events on record than any buffer holds."""
     # Listeners that are slow are kept, so that what they cost can be seen.
     kept = {"SHOP_NOTIFIER_SEND_TIMEOUT": "300", "SHOP_GRAPHQL_SEND_TIMEOUT": "300", "SHOP_NOTIFIER_HEARTBEAT": "300"}
     around = surroundings(data_dir, {**kept, "SHOP_OTLP_URL": ""})
     with environment(around.of(next(spec for spec in TABLE if spec.name == "notifier"))):
         broker = await connect_broker(ProcessSettings().broker(), Topology.load(TOPOLOGY))
-    count, size = events
-    for _ in range(count // 100):
-        await broker.publish([an_event(text="x" * size) for _ in range(100)])
+    for _ in range(load.events // 100):
+        await broker.publish([an_event(text="x" * load.size) for _ in range(100)])
     await broker.close()
     async with AsyncExitStack() as stack:
         pids = {}
@@ -143,11 +154,11 @@ async def at_rest(done: Callable[[], float]) -> None:
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize(("way", "events"), CASES)
-async def test_little_waits_for_listeners_that_have_stopped(tmp_path: Path, way: Way, events: tuple[int, int]) -> None:
+@pytest.mark.parametrize(("way", "load"), CASES)
+async def test_little_waits_for_listeners_that_have_stopped(tmp_path: Path, way: Way, load: Load) -> None:
     """At most 256 KiB wait for each in any process on the way."""
     setting, path, subprotocol, said = way
-    async with processes(tmp_path, events) as (shop, pids), AsyncExitStack() as stack:
+    async with processes(tmp_path, load) as (shop, pids), AsyncExitStack() as stack:
         loop = asyncio.get_running_loop()
         token = await shop.token("admin@shop.test", "admin")
         upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -173,11 +184,11 @@ async def test_little_waits_for_listeners_that_have_stopped(tmp_path: Path, way:
                 heard = heard[-100:] + (received := await loop.sock_recv(connection, 1024))
                 assert received, heard
 
-        await asyncio.gather(*(stopped() for _ in range(BEFORE_THEM)))  # what is made once for all of them
+        await asyncio.gather(*(stopped() for _ in range(load.before_them)))  # what is made once for all of them
         await at_rest(lambda: work(pids))
         memory = {name: Memory(pid) for name, pid in pids.items() if name != "users"}
-        await asyncio.gather(*(stopped() for _ in range(LISTENERS)))
+        await asyncio.gather(*(stopped() for _ in range(load.listeners)))
         await at_rest(lambda: work(pids))
-        growth = {name: each.growth_now() // LISTENERS for name, each in memory.items()}
+        growth = {name: each.growth_now() // load.listeners for name, each in memory.items()}
         sys.stdout.write(f"grown for each by { ({name: f'{size >> 10} KiB' for name, size in growth.items()}) }\n")
         assert max(growth.values()) <= MAX_FOR_A_READER, growth
