@@ -20,6 +20,8 @@ from __future__ import annotations
 
 PROGRAMS = frozenset(
     {
+        "bench.events_roles",
+        "bench.realtime_roles",
         "legacy_soap",
         "services.notifier",
         "shop",
