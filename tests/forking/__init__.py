@@ -20,8 +20,6 @@ from __future__ import annotations
 
 PROGRAMS = frozenset(
     {
-        "bench.events_roles",
-        "bench.realtime_roles",
         "legacy_soap",
         "services.notifier",
         "shop",
