@@ -6,9 +6,10 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
+import grpc
 import grpc.aio
 import pytest
 from sqlalchemy import text
@@ -20,6 +21,7 @@ from protos.shop.storage.v1 import storage_pb2 as pb
 from protos.shop.storage.v1.storage_pb2_grpc import StorageServiceStub
 from services.storage.bootstrap import Settings, run
 from services.users.tokens import JwtSigner, new_signing_key
+from tests.grpc_streams import answer
 
 if TYPE_CHECKING:
     from protos.shop.storage.v1.storage_pb2_grpc import StorageServiceAsyncStub
@@ -33,8 +35,9 @@ SIGNER = JwtSigner([new_signing_key()], lifetime=60)
 class Caller:
     """A caller of storage; refusals are raised as `ShopError`."""
 
-    def __init__(self, stub: StorageServiceAsyncStub, subject: str, role: str) -> None:
+    def __init__(self, stub: StorageServiceAsyncStub, uploads: Any, subject: str, role: str) -> None:
         self.stub = stub
+        self._uploads = uploads
         self.metadata = [("authorization", f"Bearer {SIGNER.sign(subject, role)[0]}")] if subject else []
 
     async def upload(
@@ -45,9 +48,11 @@ class Caller:
 
     async def send(self, *chunks: pb.Chunk) -> pb.FileInfo:
         try:
-            return (await self.stub.UploadFile(iter(chunks), metadata=self.metadata)).file
-        except grpc.aio.AioRpcError as error:
-            raise error_from(error, "storage") from error
+            uploading = self._uploads.UploadFile.future(iter(chunks), metadata=self.metadata)
+            file: pb.FileInfo = (await answer(uploading)).file
+        except grpc.RpcError as error:
+            raise error_from(cast("grpc.aio.AioRpcError", error), "storage") from error
+        return file
 
     async def download(self, file_id: str, offset: int = 0, length: int = 0) -> list[bytes]:
         request = pb.FileRequest(id=file_id, offset=offset, length=length)
@@ -109,8 +114,9 @@ def start(settings: Settings) -> Start:
             run(settings, verifier=TokenVerifier(jwks)) as running,
             grpc.aio.insecure_channel(f"127.0.0.1:{running.port}", options=own_pool) as channel,
         ):
-            stub = StorageServiceStub(channel)
-            yield lambda subject="", role="customer": Caller(stub, subject, role)
+            with grpc.insecure_channel(f"127.0.0.1:{running.port}", options=own_pool) as threaded:
+                stub, uploads = StorageServiceStub(channel), StorageServiceStub(threaded)
+                yield lambda subject="", role="customer": Caller(stub, uploads, subject, role)
 
     return started
 
