@@ -25,7 +25,7 @@ class CachedProductStore(SqlProductStore):
         self._database = database
         self._known: dict[str, Product] = {}
         self._known_at: int | None = None
-        self._finding = Batcher(self._find_together)
+        self._finding = Batcher(self._find_together, every=0.005)
 
     async def by_ids(self, ids: Sequence[str]) -> dict[str, Product]:
         known = self._known_now()

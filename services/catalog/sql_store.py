@@ -15,6 +15,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    bindparam,
     func,
     insert,
     select,
@@ -57,6 +58,7 @@ RETENTION: Retention = {
 }
 
 _LIVE = select(products).where(products.c.deleted.is_(False))
+_BY_IDS = _LIVE.where(products.c.id.in_(bindparam("ids", expanding=True)))
 
 
 class SqlProductStore:
@@ -66,8 +68,8 @@ class SqlProductStore:
         self._inbox = Inbox(inbox)
 
     async def by_ids(self, ids: Sequence[str]) -> dict[str, Product]:
-        statement = _LIVE.where(products.c.id.in_(ids))
-        rows = await self._database.read(lambda connection: connection.execute(statement).all())
+        parameters = {"ids": list(ids)}
+        rows = await self._database.read(lambda connection: connection.execute(_BY_IDS, parameters).all())
         return {row.id: _product(row) for row in rows}
 
     async def page(self, *, category: str, query: str, after: str, size: int) -> list[Product]:

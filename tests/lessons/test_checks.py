@@ -1,7 +1,7 @@
 """The lessons' checks, on real shops: the broken code is judged broken, the solution kept.
 
-Of the second lesson, once, as `test_commands.py` has the first: `make lessons-check` tries all of them every night, with
-each wrong fix, and each solution three times.
+Of the second lesson, once, as `test_commands.py` has the first: `make lessons-check` tries all of them every night,
+with each wrong fix, and each solution three times.
 """
 
 from __future__ import annotations
