@@ -78,6 +78,7 @@ RETENTION: Retention = {
 _NEWEST_FIRST = (orders.c.placed_at.desc(), orders.c.id.desc())
 # Built once: SQLAlchemy caches what they compile to.
 _BY_ID = select(orders).where(orders.c.id == bindparam("id"))
+_BY_IDS = select(orders).where(orders.c.id.in_(bindparam("ids", expanding=True)))
 _LOCKED = _BY_ID.with_for_update()
 _CHANGE = update(orders).where(orders.c.id == bindparam("at"))
 _BY_KEY = select(orders).where(orders.c.user_id == bindparam("user"), orders.c.idempotency_key == bindparam("key"))
@@ -118,7 +119,9 @@ class SqlOrderStore:
         return _order(row) if row else None
 
     async def by_ids(self, order_ids: Sequence[str]) -> list[Order]:
-        return [_order(row) for row in await self._rows(select(orders).where(orders.c.id.in_(order_ids)))]
+        parameters = {"ids": list(order_ids)}
+        rows = await self._database.read(lambda connection: connection.execute(_BY_IDS, parameters).all())
+        return [_order(row) for row in rows]
 
     async def page(self, user_id: str, *, before: tuple[datetime, str] | None, size: int) -> list[Order]:
         statement = select(orders).where(orders.c.user_id == user_id).order_by(*_NEWEST_FIRST).limit(size)

@@ -83,6 +83,7 @@ RETENTION: Retention = {
 
 # Built once: SQLAlchemy caches what they compile to.
 _BY_EMAIL = select(users).where(users.c.email == bindparam("email"))
+_BY_IDS = select(users).where(users.c.id.in_(bindparam("ids", expanding=True)))
 
 
 class SqlUserStore:
@@ -104,8 +105,8 @@ class SqlUserStore:
     async def by_ids(self, ids: Sequence[str]) -> list[User]:
         if not ids:
             return []
-        statement = select(users).where(users.c.id.in_(ids))
-        rows = await self._database.read(lambda connection: connection.execute(statement).all())
+        parameters = {"ids": list(ids)}
+        rows = await self._database.read(lambda connection: connection.execute(_BY_IDS, parameters).all())
         found = {row.id: _user(row) for row in rows}
         return [found[user_id] for user_id in dict.fromkeys(ids) if user_id in found]
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Select, bindparam, select, update
+from sqlalchemy import BigInteger, Connection, bindparam, select, update
 
 from chassis import wall_clock
 from chassis.broker.outbox import Outbox
@@ -56,15 +56,12 @@ _ADJUST = _move(
 # Built once: SQLAlchemy caches what they compile to.
 _LOCKED = select(reservations).where(reservations.c.order_id == bindparam("order")).with_for_update()
 _CHANGE_STATE = update(reservations).where(reservations.c.order_id == bindparam("order"))
+_STOCK_OF = select(stock).where(stock.c.product_id.in_(bindparam("products", expanding=True)))
 _NOTE_ERP_LEVEL = (
     update(stock)
     .where(stock.c.product_id == bindparam("product"))
     .values(erp_on_hand=bindparam("level"), erp_as_of=bindparam("as_of"))
 )
-
-
-def _stock_of(*product_ids: str) -> Select[Any]:
-    return select(stock).where(stock.c.product_id.in_(product_ids))
 
 
 class SqlStockStore:
@@ -74,7 +71,8 @@ class SqlStockStore:
         self._reserving = Batcher(self._reserve_all)
 
     async def stock(self, product_ids: Sequence[str]) -> dict[str, Stock]:
-        rows = await self._database.read(lambda connection: connection.execute(_stock_of(*product_ids)).all())
+        parameters = {"products": list(product_ids)}
+        rows = await self._database.read(lambda connection: connection.execute(_STOCK_OF, parameters).all())
         return {row.product_id: read_stock(row) for row in rows}
 
     async def reserve(self, order_id: str, lines: Sequence[Line], expires_at: datetime | None = None) -> None:
@@ -165,7 +163,7 @@ class SqlStockStore:
                 known = connection.execute(select(adjustments).where(adjustments.c.id == adjustment.id)).one()
                 if (known.product_id, known.quantity) != (product_id, line.quantity):
                     raise reference_reused(adjustment.id)
-            return read_stock(connection.execute(_stock_of(product_id)).one())
+            return read_stock(connection.execute(_STOCK_OF, {"products": [product_id]}).one())
 
         return await self._database.write(adjusting)
 

@@ -21,6 +21,19 @@ from services.inventory.domain import Line, Reservation, State, order_closed, ou
 from services.inventory.sql_store.rows import read_reservation, reservation_row, stock_changed
 from services.inventory.sql_store.tables import reservations, stock
 
+# Built once: SQLAlchemy caches what they compile to.
+_KNOWN = (
+    select(reservations)
+    .where(reservations.c.order_id.in_(bindparam("orders", expanding=True)))
+    .order_by(reservations.c.order_id)
+    .with_for_update()
+)
+_FIGURES = (
+    select(stock.c.product_id, stock.c.available, stock.c.reserved, stock.c.shipped)
+    .where(stock.c.product_id.in_(bindparam("products", expanding=True)))
+    .order_by(stock.c.product_id)
+    .with_for_update()
+)
 _pieces = bindparam("pieces", type_=BigInteger)
 _TAKE = (
     update(stock)
@@ -70,15 +83,14 @@ def _record(connection: Connection, wanted: Mapping[str, Wanted]) -> set[str]:
     """Record the reservations; returns those orders that had none."""
     # In the order of the ids, so that two processes with the same orders cannot wait for each other in a circle.
     rows = [reservation_row(key, State.HELD, wanted[key].lines, wanted[key].expires_at) for key in sorted(wanted)]
-    added = insert_missing(connection, reservations).returning(reservations.c.order_id)
+    added = insert_missing(connection, reservations, reservations.c.order_id)
     return set(connection.scalars(added, rows))
 
 
 def _known(connection: Connection, order_ids: set[str]) -> dict[str, Reservation]:
     if not order_ids:
         return {}
-    statement = select(reservations).where(reservations.c.order_id.in_(sorted(order_ids)))
-    rows = connection.execute(statement.order_by(reservations.c.order_id).with_for_update())
+    rows = connection.execute(_KNOWN, {"orders": sorted(order_ids)})
     return {row.order_id: read_reservation(row) for row in rows}
 
 
@@ -99,9 +111,7 @@ def _take(connection: Connection, events: Outbox, wanted: Sequence[Wanted]) -> d
     if not wanted:
         return {}
     products = sorted({line.product_id for each in wanted for line in each.lines})
-    columns = (stock.c.product_id, stock.c.available, stock.c.reserved, stock.c.shipped)
-    statement = select(*columns).where(stock.c.product_id.in_(products)).order_by(stock.c.product_id).with_for_update()
-    figures = {row.product_id: row for row in connection.execute(statement)}
+    figures = {row.product_id: row for row in connection.execute(_FIGURES, {"products": products})}
     taken, outcomes = _shared_out(wanted, {key: row.available for key, row in figures.items()})
     refused = [key for key, refusal in outcomes.items() if refusal is not None]
     if refused:
