@@ -12,7 +12,7 @@ tour: setup ## place one real order and print its journey
 	@exec $(BIN)/shop tour
 
 test: setup-dev ## all tests that can run here; REQUIRE=rabbitmq,postgres,redis makes a missing server a failure
-	@$(BIN)/pytest -n $${TEST_WORKERS:-4} $(ARGS)
+	@$(BIN)/pytest -n auto $(ARGS)
 
 check: setup-dev ## style, types, import contracts, protos, known vulnerabilities
 	$(BIN)/ruff check .

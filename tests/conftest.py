@@ -110,6 +110,12 @@ def _missing() -> dict[str, str]:
     return missing
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """TEST_WORKERS, or four, since most tests wait; two beside PostgreSQL, which lacks connections for more shops."""
+    return int(os.environ.get("TEST_WORKERS") or (2 if _listens(POSTGRES_URL) else 4))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse to start without what REQUIRE names."""
     missing = _missing()
