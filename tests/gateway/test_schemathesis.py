@@ -15,7 +15,7 @@ from tests.shop import Shop, shop_in_one_loop
 
 ROOT = Path(__file__).parents[2]
 SEED = "20260105"
-EXAMPLES = "5"
+EXAMPLES = "10"
 
 
 @pytest.fixture

@@ -23,17 +23,15 @@ _COLOURS = {"runOnly": {"type": "rule", "values": _OF_COLOURS}}
 _ALL_ELSE = {"rules": {name: {"enabled": False} for name in _OF_COLOURS}}
 
 
-async def violations(page: Page, *, colours: bool = True, structure: bool = True) -> str:
+async def violations(page: Page, *, colours_only: bool = False) -> str:
     """What is wrong, as a report; empty for a page that all can use.
 
-    Colours are judged once for rows of a list or table that are made of the same elements and classes; `structure` is
-    all that does not depend on them.
+    Colours are judged once for rows of a list or table that are made of the same elements and classes. `colours_only`
+    leaves out what does not depend on them.
     """
-    found = []
-    if colours:
-        await page.evaluate(_MARK_REPEATED)
-        first_of_each: Any = {"exclude": [["[data-repeated]"]]}
-        found.append(await Axe().run(page, first_of_each, {"resultTypes": ["violations"], **_COLOURS}))
-    if structure:
+    await page.evaluate(_MARK_REPEATED)
+    first_of_each: Any = {"exclude": [["[data-repeated]"]]}
+    found = [await Axe().run(page, first_of_each, {"resultTypes": ["violations"], **_COLOURS})]
+    if not colours_only:
         found.append(await Axe().run(page, None, {"resultTypes": ["violations"], **_ALL_ELSE}))
     return "\n".join(each.generate_report() for each in found if each.violations_count)

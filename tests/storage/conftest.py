@@ -35,7 +35,8 @@ SIGNER = JwtSigner([new_signing_key()], lifetime=60)
 class Caller:
     """A caller of storage; refusals are raised as `ShopError`."""
 
-    def __init__(self, stub: StorageServiceAsyncStub, uploads: Any, subject: str, role: str) -> None:
+    def __init__(self, stub: StorageServiceAsyncStub, subject: str, role: str, uploads: Any = None) -> None:
+        """`uploads`: a stub of gRPC's threaded client, for `send`."""
         self.stub = stub
         self._uploads = uploads
         self.metadata = [("authorization", f"Bearer {SIGNER.sign(subject, role)[0]}")] if subject else []
@@ -116,7 +117,7 @@ def start(settings: Settings) -> Start:
         ):
             with grpc.insecure_channel(f"127.0.0.1:{running.port}", options=own_pool) as threaded:
                 stub, uploads = StorageServiceStub(channel), StorageServiceStub(threaded)
-                yield lambda subject="", role="customer": Caller(stub, uploads, subject, role)
+                yield lambda subject="", role="customer": Caller(stub, subject, role, uploads)
 
     return started
 

@@ -137,7 +137,7 @@ async def test_a_paid_order_has_an_invoice(settings: Settings, broker: Broker) -
         connect_rpc(f"127.0.0.1:{running.port}") as channel,
     ):
         stub = StorageServiceStub(channel)
-        customer, stranger = Caller(stub, None, "123", "customer"), Caller(stub, None, "456", "customer")
+        customer, stranger = Caller(stub, "123", "customer"), Caller(stub, "456", "customer")
         await broker.publish([paid("order-1")])
         await eventually(lambda: orders.asked)
         orders.error = None
