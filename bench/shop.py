@@ -52,14 +52,14 @@ class RunningShop:
         return {setting: port for process in _processes(self.env) for setting, port in process.ports.items()}
 
     @contextmanager
-    def another(self, process: str, settings: dict[str, str], log: Path) -> Iterator[int]:
-        """One more process of this shop, with settings of its own, by `shop run`; yields its pid at once."""
+    def another(self, process: str, settings: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+        """One more process of this shop, with settings of its own, by `shop run`; yields it at once."""
         own = {setting: str(port) for setting, port in self.ports().items()} | settings
         command = [sys.executable, "-m", "shop", "run", process]
         with log.open("wb") as output:
             running = subprocess.Popen(command, env={**self.env, **own}, stdout=output, stderr=subprocess.STDOUT)
         try:
-            yield running.pid
+            yield running
         finally:
             _end(running)
 

@@ -9,6 +9,7 @@ import asyncio
 import inspect
 import json
 import os
+import random
 import signal
 import socket
 import sys
@@ -27,6 +28,8 @@ Hop = dict[str, Any]
 
 # Seconds for a whole check. A slow machine may be given more; nothing is judged by it.
 LIMIT = float(os.environ.get("LESSON_SECONDS") or 15)
+# Below those that Linux and macOS hand out by themselves.
+_PORTS = range(10_000, 12_000)
 # Whether the check makes its fault happen; without it there is nothing to judge.
 FAULT = os.environ.get("LESSON_FAULT") != "off"
 
@@ -257,10 +260,12 @@ async def new_erp() -> AsyncIterator[None]:
 
 
 def free_port() -> int:
-    """A TCP port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port that nothing listens on, and that the system gives to no connection before a process listens there."""
+    for port in random.sample(_PORTS, len(_PORTS)):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise Void(f"no port from {_PORTS.start} to {_PORTS.stop - 1} is free")
 
 
 @asynccontextmanager

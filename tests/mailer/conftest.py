@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from partners.smtp_sink import bootstrap as smtp_sink
 from services.mailer import bootstrap as mailer
 from services.users import bootstrap as users
 from tests.conftest import own_postgres
+from tests.shop import free_ports
 
 SECRET = "mailer's own"
 
@@ -34,13 +34,6 @@ class PlainPasswords:
 
     async def matches(self, password: str, password_hash: str | None) -> bool:
         return password == password_hash
-
-
-def unused_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def order_event(kind: str, *, order_id: str = "", user_id: str = "123", **facts: str) -> Event:
@@ -117,5 +110,5 @@ async def surroundings(tmp_path: Path, database_url: str) -> AsyncIterator[Post]
         smtp_sink.run(settings) as sink,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{sink.mail_port}") as http,
     ):
-        yield Post(tmp_path, broker_url, broker, unused_port(), sink, http, database_url)
+        yield Post(tmp_path, broker_url, broker, free_ports(1)[0], sink, http, database_url)
     await broker.close()

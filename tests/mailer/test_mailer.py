@@ -19,7 +19,8 @@ from services.mailer.bootstrap import MIGRATIONS
 from services.mailer.domain import Customer, News, render
 from services.mailer.sql_store import inbox
 from tests.contract.databases import url_of
-from tests.mailer.conftest import Post, order_event, unused_port
+from tests.mailer.conftest import Post, order_event
+from tests.shop import free_ports
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ async def test_mail_waits_for_the_smtp_server(post: Post, caplog: pytest.LogCapt
     """However long no SMTP server answers, the mail is tried again, and goes out once there is one."""
     event = order_event("shipped")
     async with post.users():
-        async with post.mailer(smtp_address=f"127.0.0.1:{unused_port()}", retry_delays=(0.05, 0.05)):
+        async with post.mailer(smtp_address=f"127.0.0.1:{free_ports(1)[0]}", retry_delays=(0.05, 0.05)):
             await post.broker.publish([event])
             await eventually(lambda: sum("retry in" in each.message for each in caplog.records) > 4)
             assert await post.broker.dead_letters("order-mail") == []

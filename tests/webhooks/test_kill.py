@@ -23,9 +23,10 @@ from protos.shop.orders.v1 import orders_pb2
 from protos.shop.orders.v1.orders_pb2_grpc import OrderServiceServicer, add_OrderServiceServicer_to_server
 from protos.shop.users.v1 import users_pb2
 from protos.shop.users.v1.users_pb2_grpc import UserServiceServicer, add_UserServiceServicer_to_server
+from tests.shop import free_ports
 from tests.waiting import eventually
 from tests.webhooks.conftest import SECRETS, FakeShop, Receiver, settings_for, worker_settings_for
-from tests.webhooks.processes import free_port, real_process
+from tests.webhooks.processes import real_process
 
 FLOOD = 1_000
 KILLS = 3
@@ -131,7 +132,7 @@ async def test_what_was_accepted_survives_every_kill(
 ) -> None:
     """Both processes killed again and again amid a flood of 1,000: every accepted event takes effect exactly once."""
     orders, upstream_port = upstream
-    port = free_port()
+    [port] = free_ports(1)
     env = environment(port, upstream_port, backends)
     flood = Flood(f"http://127.0.0.1:{port}")
     accepted = sorted(random.sample(range(50, FLOOD - 100), KILLS))

@@ -20,9 +20,10 @@ from starlette.routing import Route
 
 from chassis.http.middleware import serve_http
 from partners.payment_provider.bootstrap import Settings, run
+from tests.shop import free_ports
 from tests.waiting import eventually
 from tests.webhooks.conftest import SECRETS, Start
-from tests.webhooks.processes import free_port, real_process
+from tests.webhooks.processes import real_process
 from webhooks import signatures
 
 SECRET = SECRETS["stripe"]
@@ -200,7 +201,7 @@ async def test_a_restart_forgets_nothing(provider: Provider, webhooks: FakeWebho
 
 async def test_a_kill_forgets_nothing(tmp_path: Path, webhooks: FakeWebhooks) -> None:
     """Killed between the request and the collection, a restarted process sends a webhook for every payment."""
-    port = free_port()
+    [port] = free_ports(1)
     environment = {
         "SHOP_PAYMENT_PORT": str(port),
         "SHOP_PAYMENT_DELAY": "0.2",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,19 +44,25 @@ async def start_trusted_gateway(bench: Bench) -> TrustedGateway:
     gateway, graphql = free_port(), free_port()
     settings = {"SHOP_GATEWAY_PORT": str(gateway), "SHOP_GRAPHQL_PORT": str(graphql)}
     settings["SHOP_GRAPHQL_TRUSTED_DOCUMENTS"] = str(file)
-    pids = [bench.enter(shop.another(name, settings, folder / f"{name}.log")) for name in ("gateway", "graphql_server")]
+    ports = {"gateway": gateway, "graphql_server": graphql}
+    logs = {name: folder / f"{name}.log" for name in ports}
+    running = {name: bench.enter(shop.another(name, settings, log)) for name, log in logs.items()}
     async with aiohttp.ClientSession() as session:
-        for port in (gateway, graphql):
-            await _ready(session, port)
-    return TrustedGateway(gateway, tuple(pids))
+        for name, port in ports.items():
+            waiting = _ready(session, f"http://127.0.0.1:{port}/readyz", running[name])
+            try:
+                await asyncio.wait_for(waiting, _TIMEOUT)
+            except (TimeoutError, ProcessLookupError) as error:
+                raise RuntimeError(f"one more {name} did not start; its log:\n{logs[name].read_text()}") from error
+    return TrustedGateway(gateway, tuple(process.pid for process in running.values()))
 
 
-async def _ready(session: aiohttp.ClientSession, port: int) -> None:
-    """Wait until the process of this port is ready. Raises `TimeoutError`."""
-    async with asyncio.timeout(_TIMEOUT):
-        while True:
-            with contextlib.suppress(aiohttp.ClientConnectionError):
-                async with session.get(f"http://127.0.0.1:{port}/readyz") as answer:
-                    if answer.status == 200:
-                        return
-            await asyncio.sleep(_POLL)
+async def _ready(session: aiohttp.ClientSession, url: str, process: subprocess.Popen[bytes]) -> None:
+    """Wait until a process is ready. Raises `ProcessLookupError` when it has ended."""
+    while process.poll() is None:
+        with contextlib.suppress(aiohttp.ClientError):
+            async with session.get(url) as answer:
+                if answer.status == 200:
+                    return
+        await asyncio.sleep(_POLL)
+    raise ProcessLookupError
