@@ -118,7 +118,7 @@ def distinguished(rows: Sequence[dict[str, Any]], plain: Sequence[dict[str, Any]
         layers = {}
         for way in ("up", "down"):
             if (more := row[way] - without[way]) < 0:
-                raise ValueError(f"call {row['call']} has fewer bytes {way} with TLS than without")
+                raise ValueError(f"call {row['call']} has fewer bytes {way} with TLS than without: {row}, {without}")
             layers[f"layers_{way}"] = {**without[f"layers_{way}"], Layer.TLS.value: more}
         found.append({**row, **layers})
     return found

@@ -76,6 +76,16 @@ class Customer:
             async with session.post(path, json=body, headers=own, raise_for_status=True) as answer:
                 return {"id": (await answer.json())["id"], "answer": time.perf_counter() - began}
 
+    async def shop(
+        self, url: str, headers: dict[str, str], body: dict[str, Any], status: str, within: float
+    ) -> dict[str, float]:
+        """In the shop: seconds to the answer, and until the order has this status. Raises `TimeoutError`."""
+        began = time.perf_counter()
+        placed = await self.accepted(url, headers, body, "/v1/orders")
+        if await self.reached(url, headers, placed["id"], status, within) is None:
+            raise TimeoutError(f"order {placed['id']} was not {status} within {within} s")
+        return {"answer": placed["answer"], "effect": time.perf_counter() - began}
+
     async def done(self, url: str, order: str) -> bool:
         """Whether the bench's server has done this order."""
         async with aiohttp.ClientSession(url) as session, session.get(f"/orders/{order}") as answer:
