@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,11 @@ from chassis.background import background
 from chassis.broker.event_log import LogEntry, Position, PositionExpired
 from chassis.broker.port import BrokerUnavailable, Event
 from chassis.observability.tracing import SpanKind, Telemetry
+from services.notifier.delivery.burst import Burst
 from services.notifier.delivery.hub import Hub
+from services.notifier.delivery.subscription_index import SubscriptionIndex
 from services.notifier.metrics import Metrics
-from services.notifier.transports.frames import Encoding, Frame
+from services.notifier.transports.frames import Encoding, Frame, Notice
 from tests.notifier.conftest import an_event
 from tests.waiting import eventually
 
@@ -28,7 +29,7 @@ from tests.waiting import eventually
 class FakeOutlet:
     """Remembers what goes to a client."""
 
-    encoding = Encoding("WebSocket", attrgetter("payload"))
+    encoding = Encoding("WebSocket", lambda frame: frame.payload + b"\n")
     behind = False
     closing = 0
 
@@ -36,11 +37,11 @@ class FakeOutlet:
         self.received: list[dict[str, Any]] = []
 
     def write(self, encoded: bytes) -> bool:
-        self.received.append(json.loads(encoded))
+        self.received += map(json.loads, encoded.splitlines())
         return True
 
     def push(self, frame: Frame) -> bool:
-        return self.write(frame.payload)
+        return self.write(self.encoding.encoded(frame))
 
     async def ready(self) -> None:
         """Never behind."""
@@ -168,7 +169,7 @@ async def test_one_span_for_an_event_however_many_receive_it() -> None:
     assert span.attributes["shop.peer"] == "client"
     assert span.attributes["shop.deliveries"] == 2
     payload = json.dumps(outlets[0].received[-1], separators=(",", ":"))
-    assert span.attributes["shop.bytes.sent"] == 2 * len(payload)
+    assert span.attributes["shop.bytes.sent"] == 2 * len(f"{payload}\n")
     assert span.context is not None
     assert f"{span.context.trace_id:032x}" == paid.extensions["traceparent"].split("-")[1]
 
@@ -239,3 +240,47 @@ async def test_event_that_is_not_json_stops_no_other() -> None:
             broker.append(broken, good)
             await eventually(lambda: "order.paid" in outlet.types())
     assert outlet.received[1]["data"] is None
+
+
+async def test_burst_goes_out_together_in_bounded_pieces() -> None:
+    """Events that are there at once are written in few pieces, each of about 4 KiB at most or of one event."""
+    broker = FakeBroker()
+    outlet = OutletOfPieces()
+    sizes = [100] * 50 + [9_000, 9_000] + [100] * 50
+    async with running(broker) as hub:
+        await hub.position()
+        with hub.connected(customer(), outlet) as session:
+            await session.subscribe(["#"], None)
+            broker.append(*[an_event(filler="x" * size) for size in sizes])
+            await eventually(lambda: len(outlet.received) == 1 + len(sizes))
+    assert [len(frame["data"]["filler"]) for frame in outlet.received[1:]] == sizes
+    pieces = outlet.pieces[1:]  # the first is the answer to the subscription
+    assert len(pieces) < 20
+    assert all(size < 5_000 or count == 1 for size, count in pieces)
+
+
+async def test_event_on_its_way_goes_to_those_who_were_subscribed_when_it_came() -> None:
+    """Whoever leaves or comes in the same turn of the event loop does not change that."""
+    burst = Burst(Telemetry("test"), Metrics())
+    index = SubscriptionIndex(before_change=burst.deliver)
+    leaves, stays, comes = FakeOutlet(), FakeOutlet(), FakeOutlet()
+    event = an_event("order.paid")
+    for outlet in (leaves, stays):
+        index.join("customer:123", ("#",), outlet)
+    burst.add(Notice(LogEntry(Position.at(1), event)), [*index.of(event)])
+    index.leave("customer:123", ("#",), leaves)
+    index.join("customer:123", ("#",), comes)
+    await asyncio.sleep(0)
+    assert (leaves.types(), stays.types(), comes.types()) == (["order.paid"], ["order.paid"], [])
+
+
+class OutletOfPieces(FakeOutlet):
+    """Knows the size of each write, and how many frames it had."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces: list[tuple[int, int]] = []
+
+    def write(self, encoded: bytes) -> bool:
+        self.pieces.append((len(encoded), encoded.count(b"\n")))
+        return super().write(encoded)

@@ -8,7 +8,7 @@ import signal
 import pytest
 import websockets
 
-from tests.notifier.conftest import Stage, numbered
+from tests.notifier.conftest import Stage, an_event, numbered
 from tests.notifier.processes import process
 
 
@@ -40,3 +40,12 @@ async def test_killed_copy_loses_nothing(stage: Stage) -> None:
     async with process(stage) as (_, copy), copy.client() as client:
         await client.subscribe("order.*", after=position)
         assert [frame["data"]["number"] for frame in await client.events(4)] == [4, 5, 6, 7]
+
+
+async def test_large_event_behind_small_ones_makes_no_reader_too_slow(stage: Stage) -> None:
+    """Events that come at once, small ones and some as large as the backlog, all reach a client that reads."""
+    sizes = [1, 1, 16_300, 1, 16_300, 16_300, 1] * 5
+    async with process(stage, SHOP_NOTIFIER_BACKLOG=str(16 << 10)) as (_, copy), copy.client() as client:
+        await client.subscribe("order.*")
+        await stage.broker.publish([an_event(filler="x" * size) for size in sizes])
+        assert [len(frame["data"]["filler"]) for frame in await client.events(len(sizes))] == sizes

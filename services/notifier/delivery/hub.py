@@ -17,9 +17,8 @@ from chassis.background import forever, wait
 from chassis.broker.event_log import EventLog, LogEntry, LogReader, Position, PositionExpired
 from chassis.broker.port import BrokerUnavailable
 from chassis.errors import Kind, ShopError
-from chassis.observability.capture import capture
-from chassis.observability.capture.messages import Form, Message
-from chassis.observability.tracing import SpanKind, Telemetry
+from chassis.observability.tracing import Telemetry
+from services.notifier.delivery.burst import Burst
 from services.notifier.delivery.replay import History
 from services.notifier.delivery.session import Session
 from services.notifier.delivery.subscription_index import SubscriptionIndex
@@ -40,14 +39,13 @@ class Hub:
     def __init__(self, event_log: EventLog, telemetry: Telemetry, metrics: Metrics, *, send_timeout: float) -> None:
         """`send_timeout`: the seconds after which a client that takes nothing of what waits for it is closed."""
         self._event_log = event_log
-        self._telemetry = telemetry
         self._metrics = metrics
         self._send_timeout = send_timeout
-        self._captured = telemetry.capture is not None
         self._history = History(event_log)
         self._entries: LogReader | None = None
         self._reason = "it has not been reached yet"
-        self._subscriptions = SubscriptionIndex()
+        self._burst = Burst(telemetry, metrics)
+        self._subscriptions = SubscriptionIndex(before_change=self._burst.deliver)
         self._sessions: set[Session] = set()
 
     @property
@@ -97,9 +95,11 @@ class Hub:
             async with self._event_log.tail(self._history.position) as entries:
                 self._entries = entries
                 async for entry in entries:
+                    if not self._burst.has_room(len(entry.event.data)):
+                        self._burst.deliver()
+                        # Let the sockets take what was written, whatever the broker has in store.
+                        await asyncio.sleep(0)
                     self._serve(entry)
-                    # Let the sockets take what was written, whatever the broker has in store.
-                    await asyncio.sleep(0)
         except PositionExpired as error:
             self._stopped(error)
             await self._skip()
@@ -123,41 +123,15 @@ class Hub:
 
     def close_all(self) -> None:
         """Begin to close every client; each first gets what has been written to it."""
+        self._burst.deliver()
         for session in self._sessions:
             session.outlet.close(GOING_AWAY, "GOING_AWAY")
 
     def _serve(self, entry: LogEntry) -> None:
-        """Hand an event to its receivers. Never waits, so that a slow client does not slow down others."""
+        """Have an event go to its receivers, who are those that there are now."""
         notice = Notice(entry)
-        if not self._history.append(notice):
-            return
-        event = entry.event
-        audience = list(self._subscriptions.of(event))
-        if not audience:
-            return
-        protocols = {encoding.protocol for encoding, _ in audience}
-        protocol = "WebSocket" if "WebSocket" in protocols else "SSE"
-        # One span per event and copy: one per receiver would cost more than the delivery.
-        with self._telemetry.span(
-            f"notify {event.type}",
-            SpanKind.PRODUCER,
-            protocol=protocol,
-            peer="client",
-            parent=event.extensions.get("traceparent"),
-        ) as span:
-            frame = notice.frame
-            deliveries = size = 0
-            for encoding, outlets in audience:
-                encoded = encoding.encoded(frame)
-                if self._captured and encoding.protocol == protocol:
-                    form = Form.WEBSOCKET if encoding.protocol == "WebSocket" else Form.EVENT_STREAM
-                    capture.sent(span, Message(form, encoded, len(encoded)))
-                written = sum([outlet.write(encoded) for outlet in outlets])
-                self._metrics.deliveries.labels(encoding.protocol).inc(written)
-                deliveries += written
-                size += written * len(encoded)
-            span.set_attribute("shop.bytes.sent", size)
-            span.set_attribute("shop.deliveries", deliveries)
+        if self._history.append(notice) and (groups := [*self._subscriptions.of(entry.event)]):
+            self._burst.add(notice, groups)
 
     async def _begin(self) -> None:
         """Start live delivery at the log's position when this copy starts."""
@@ -165,6 +139,7 @@ class Hub:
             self._history.begin(await self._event_log.last_position())
 
     def _stopped(self, error: Exception) -> None:
+        self._burst.deliver()
         self._entries = None
         self._reason = str(error)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from chassis.broker.port import Event
 from services.notifier.domain import channels_of, matches
@@ -12,31 +12,48 @@ from services.notifier.transports.frames import Encoding
 Topics = tuple[str, ...]
 
 
+class Group:
+    """Clients that get the same events in the same form."""
+
+    __slots__ = ("encoding", "outlets")
+
+    def __init__(self, encoding: Encoding) -> None:
+        self.encoding = encoding
+        self.outlets: set[Outlet] = set()
+
+
 class SubscriptionIndex:
-    def __init__(self) -> None:
-        # Channel -> topics and encoding -> outlets.
-        self._channels: dict[str, dict[tuple[Topics, Encoding], set[Outlet]]] = {}
+    def __init__(self, before_change: Callable[[], None]) -> None:
+        """`before_change` is called before a group gets or loses a client: what is on its way is for those it has."""
+        self._before_change = before_change
+        # Channel -> topics and encoding -> group.
+        self._channels: dict[str, dict[tuple[Topics, Encoding], Group]] = {}
 
     def join(self, channel: str, topics: Topics, outlet: Outlet) -> None:
+        self._before_change()
         groups = self._channels.setdefault(channel, {})
-        groups.setdefault((topics, outlet.encoding), set()).add(outlet)
+        key = (topics, outlet.encoding)
+        if key not in groups:
+            groups[key] = Group(outlet.encoding)
+        groups[key].outlets.add(outlet)
 
     def leave(self, channel: str, topics: Topics, outlet: Outlet) -> None:
         """Undo a `join`."""
+        self._before_change()
         groups = self._channels[channel]
         group = groups[topics, outlet.encoding]
-        group.remove(outlet)
-        if not group:
+        group.outlets.remove(outlet)
+        if not group.outlets:
             del groups[topics, outlet.encoding]
         if not groups:
             del self._channels[channel]
 
-    def of(self, event: Event) -> Iterator[tuple[Encoding, Collection[Outlet]]]:
-        """The authorized subscribers of an event, by their encoding."""
+    def of(self, event: Event) -> Iterator[Group]:
+        """The authorized subscribers of an event."""
         for channel in channels_of(event):
-            for (topics, encoding), outlets in self._channels.get(channel, {}).items():
+            for (topics, _), group in self._channels.get(channel, {}).items():
                 if _match(topics, event.type):
-                    yield encoding, outlets
+                    yield group
 
 
 def _match(topics: Sequence[str], event_type: str) -> bool:
