@@ -54,7 +54,7 @@ def application(
             response: web.StreamResponse | None = None
             try:
                 authenticator.admit(request)
-                with authenticator.counted():
+                with authenticator.clients:
                     response = await handler(request)
             except ShopError as error:
                 response = problem_response(error)
