@@ -83,9 +83,11 @@ class Settings(ProcessSettings):
     edge_cache_bytes: int = 32 << 20
     # Comma-separated networks ("10.0.0.0/8") of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.
     trusted_proxies: Networks = ""
-    # Comma-separated origins ("https://example.com, http://localhost:*") whose pages may read what we answer, and those
-    # that may open a WebSocket besides them and our own host. Not set: any port of localhost, in development only.
+    # Comma-separated origins ("https://example.com, http://localhost:*") whose pages may read our answers and open
+    # WebSockets. Not set: any port of localhost, in development only.
     cors_origins: Origins = None
+    # Comma-separated origins whose pages may open WebSockets, besides those of SHOP_CORS_ORIGINS and our own host. Not
+    # set: any port of localhost, in development only.
     allowed_origins: Origins = None
 
     def policies(self) -> Policies:

@@ -140,8 +140,11 @@ QUEUE = Recipe(
         "deploy/compose/rabbitmq/definitions.py": [
             ('consumes=["order-invoice"]', 'consumes=["order-invoice", "order-label"]')
         ],
+        "protos/asyncapi/document.py": [
+            ('    "order-mail": "', '    "order-label": "storage: print the label",\n    "order-mail": "'),
+        ],
         "docs/architecture.toml": [('what = ["order-invoice"]', 'what = ["order-invoice", "order-label"]')],
         "docs/layout.toml": [("order-mail = [838, 372]", "order-label = [838, 350]\norder-mail = [838, 372]")],
     },
-    needed=["deploy/compose/rabbitmq/definitions.py", "docs/layout.toml"],
+    needed=["deploy/compose/rabbitmq/definitions.py", "docs/layout.toml", "protos/asyncapi/document.py"],
 )
