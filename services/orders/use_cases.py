@@ -56,7 +56,10 @@ class Orders:
         return await self._store.history(order_id)
 
     async def watch(self, order_id: str, caller: Principal, *, after: int) -> AsyncIterator[HistoryEntry]:
-        """The history after a sequence, then each entry as it comes, until nothing more can happen."""
+        """The history after a sequence, then each entry as it comes, up to a rejection, cancellation or delivery.
+
+        A payment that arrives for a cancelled order is refunded: that is in the history, but no watch waits for it.
+        """
         await self.get(order_id, caller)
         ended = False
         async for _ in self._changes.of(order_id):
@@ -66,7 +69,7 @@ class Orders:
                     yield entry
                 ended = ended or entry.type in _LAST_WORDS
             if ended:
-                return  # also when the caller has seen it already: nothing will come
+                return  # also when the caller has seen it already
 
     async def mark_paid(self, order_id: str, payment_id: str) -> Order:
         return await self._change(order_id, lambda order: domain.mark_paid(order, payment_id))

@@ -8,11 +8,12 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 import pytest_asyncio
+from aio_pika.abc import AbstractIncomingMessage
 
 from chassis.broker import connect
 from chassis.broker.event_log import START, LogReader
 from chassis.broker.port import Broker, BrokerUnavailable, Delivery, Event
-from chassis.broker.rabbitmq import connection
+from chassis.broker.rabbitmq import connection, event_log
 from tests.contract.events import TOPOLOGY, an_event
 from tests.own_rabbitmq import OwnRabbitMQ, own_rabbitmq_node
 from tests.waiting import eventually
@@ -173,3 +174,26 @@ async def test_node_that_is_down(node: OwnRabbitMQ, broker: Broker) -> None:
         await arrives(waiting, handled, read)
         async with broker.deliveries("processing") as deliveries, asyncio.timeout(20):
             assert (await anext(deliveries)).event == kept
+
+
+async def test_log_that_is_slow_is_not_taken_for_an_empty_one(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would be read from its beginning, and clients would get a week's events as if they happened now."""
+    await broker.publish([an_event()])
+    last = await broker.log.last_position()
+
+    async def silent(_: event_log.Reader) -> tuple[int, AbstractIncomingMessage]:
+        return await asyncio.Future()
+
+    monkeypatch.setattr(event_log, "EMPTY_TIMEOUT", 0.05)
+    monkeypatch.setattr(event_log.Reader, "next", silent)
+
+    async def refused() -> bool:
+        try:
+            assert await broker.log.last_position() == START  # until RabbitMQ has counted, which takes seconds
+        except BrokerUnavailable:
+            return True
+        return False
+
+    await eventually(refused)
+    monkeypatch.undo()
+    assert await broker.log.last_position() == last

@@ -284,3 +284,31 @@ class OutletOfPieces(FakeOutlet):
     def write(self, encoded: bytes) -> bool:
         self.pieces.append((len(encoded), encoded.count(b"\n")))
         return super().write(encoded)
+
+
+async def test_events_that_nobody_receives_leave_everything_else_its_turns() -> None:
+    """However many lie in front of a copy, the event loop goes round after every 64 of them."""
+    broker = FakeBroker()
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with running(broker) as hub:
+        await hub.position()
+        async with background(count()):
+            begun = turns
+            broker.append(*[an_event("order.paid") for _ in range(6_400)])
+            while (await hub.position()).offset(0) < 6_400:  # noqa: ASYNC110 - the loop's turns are what is counted
+                await asyncio.sleep(0)
+            assert turns - begun >= 100
+
+
+async def test_event_that_is_nested_too_deeply_stops_no_other() -> None:
+    """An event whose data could be read, but not written again, is shown without data."""
+    good = an_event("order.paid")
+    deep = Event("e1", "order.odd", "/x", "o1", good.time, b"[" * 300 + b"]" * 300, dict(good.extensions))
+    assert json.loads(Notice(LogEntry(Position.at(1), deep)).frame.payload)["data"] is None

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from datetime import timedelta
+from functools import partial
 
 from chassis import background, wall_clock
 from chassis.background import Backoff, forever
@@ -96,7 +97,11 @@ class Dispatcher:
                 endpoint, deliveries = await self._store.due(endpoint_id, wall_clock.now(), _MAX_CONCURRENT)
                 if endpoint is None or not deliveries:
                     return
-                await asyncio.gather(*(self._attempt(endpoint, delivery) for delivery in deliveries))
+                under_way = (self._attempt(endpoint, delivery) for delivery in deliveries)
+                # All of them end before anything is sent again, also when one could not be recorded.
+                for ended in await asyncio.gather(*under_way, return_exceptions=True):
+                    if ended is not None:
+                        raise ended
                 self._recording.worked()
         except Exception as error:  # noqa: BLE001 - what it was about is due still, and is found at the next look
             # The lane stays taken meanwhile: what cannot be recorded must not be sent over and over.
@@ -105,8 +110,8 @@ class Dispatcher:
     async def _attempt(self, endpoint: Endpoint, delivery: Delivery) -> None:
         attempt = await self._sender.send(endpoint, delivery)
         stretch = random.uniform(1, 1 + _JITTER)  # noqa: S311  # nosec B311 # nothing to guess here
-        endpoint, delivery = after_attempt(endpoint, delivery, attempt, self._persistence, stretch=stretch)
-        await self._store.record(endpoint, delivery, attempt)
+        decide = partial(after_attempt, persistence=self._persistence, stretch=stretch)
+        await self._store.record(delivery, attempt, decide)
 
     async def _rest(self) -> None:
         """Sleep until the next delivery is due, or until there is news; never long, for the sake of other processes."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from chassis.broker.port import Event
 from webhooks.outgoing.domain import Attempt, Delivery, Endpoint
 
 Place = tuple[datetime, str]
+# What an attempt makes of an endpoint and a delivery.
+Decision = Callable[[Endpoint, Delivery, Attempt], tuple[Endpoint, Delivery]]
 
 
 class EndpointStore(Protocol):
@@ -21,8 +23,8 @@ class EndpointStore(Protocol):
     async def page(self, owner_id: str | None, *, after: Place | None, size: int) -> list[Endpoint]:
         """An owner's (all owners' for None), newest first."""
 
-    async def update(self, endpoint: Endpoint) -> None:
-        """Change what its owner can change: URL, event types, description, whether it is enabled."""
+    async def update(self, endpoint_id: str, changes: Mapping[str, Any]) -> None:
+        """Give these fields of an endpoint other values, and leave the others as they are by then."""
 
     async def replace_secret(self, endpoint: Endpoint, replaced: str) -> bool:
         """Keep its new secret and the old ones; False when it no longer has the secret that was to be replaced."""
@@ -42,7 +44,10 @@ class DeliveryStore(Protocol):
         """With its attempts."""
 
     async def redeliver(self, delivery: Delivery) -> bool:
-        """Keep when it is due, and end its endpoint's pause; False when it has been forgotten meanwhile."""
+        """Keep when it is due, and end its endpoint's pause; False when it has been forgotten meanwhile.
+
+        An attempt that is on its way then changes nothing of that when it is recorded.
+        """
 
     async def endpoints_due(self, now: datetime) -> list[str]:
         """The enabled endpoints for which something is due, without those that are paused."""
@@ -59,8 +64,11 @@ class DeliveryStore(Protocol):
     async def due(self, endpoint_id: str, now: datetime, limit: int) -> tuple[Endpoint | None, list[Delivery]]:
         """Due deliveries of an endpoint, the longest overdue first; none while it is disabled or pauses."""
 
-    async def record(self, endpoint: Endpoint, delivery: Delivery, attempt: Attempt) -> None:
-        """Keep an attempt and what it made of the delivery and of the endpoint, together; nothing if it is gone."""
+    async def record(self, sent: Delivery, attempt: Attempt, decide: Decision) -> None:
+        """Keep an attempt at what was sent, and what it makes of delivery and endpoint as they are by then, together.
+
+        Nothing if one of them is gone.
+        """
 
     async def forget(self, before: datetime, limit: int) -> int:
         """Delete up to so many deliveries that came to an end before this time, with their attempts; how many."""

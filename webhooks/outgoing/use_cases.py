@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from chassis import wall_clock
 from chassis.auth.identity import Principal
@@ -81,20 +82,22 @@ class Endpoints:
     ) -> Endpoint:
         """Change what is given. Raises NOT_FOUND or INVALID_INPUT."""
         endpoint = await self.get(endpoint_id, caller)
+        changes: dict[str, Any] = {}
         if url is not None:
             await self._check(url)
-            endpoint = replace(endpoint, url=url)
+            changes["url"] = url
         if event_types:
-            endpoint = replace(endpoint, event_types=domain.check_event_types(event_types))
+            changes["event_types"] = domain.check_event_types(event_types)
         if description is not None:
             domain.check_description(description)
-            endpoint = replace(endpoint, description=description)
+            changes["description"] = description
         if enabled is not None:
             # It gets as long as a new one to prove itself.
-            endpoint = replace(endpoint, enabled=enabled, disabled_reason="", failing_since=None, paused_until=None)
-        await self._endpoints.update(endpoint)
-        self._wake()
-        return endpoint
+            changes |= {"enabled": enabled, "disabled_reason": "", "failing_since": None, "paused_until": None}
+        if changes:
+            await self._endpoints.update(endpoint_id, changes)
+            self._wake()
+        return replace(endpoint, **changes)
 
     async def rotate_secret(self, endpoint_id: str, caller: Principal) -> Endpoint:
         """Give an endpoint a new secret; the one that it had signs beside it for the time of grace.

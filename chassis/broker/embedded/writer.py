@@ -164,16 +164,24 @@ class Writer:
                 return connection
         except FileNotFoundError:
             log.warning("embedded broker: file %s was removed; created an empty one, its messages are lost", self._path)
+        except OSError as error:
+            return self._unavailable(connection, batch, error)
         else:
             log.warning("embedded broker: file %s was replaced; reopened", self._path)
         try:
             reopened = self._open()
         except (sqlite3.Error, OSError) as error:
-            for operation in batch:
-                operation.error = BrokerUnavailable(f"cannot open {self._path}: {error}")
-            return connection
+            return self._unavailable(connection, batch, error)
         connection.close()
         return reopened
+
+    def _unavailable(
+        self, connection: sqlite3.Connection, batch: list[_Operation], error: Exception
+    ) -> sqlite3.Connection:
+        """Fail a batch, and look at the file again with the next one."""
+        for operation in batch:
+            operation.error = BrokerUnavailable(f"cannot open {self._path}: {error}")
+        return connection
 
     def _finish(self, batch: list[_Operation]) -> None:
         self._unfinished -= len(batch)

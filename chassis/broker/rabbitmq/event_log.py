@@ -145,7 +145,10 @@ async def first_position(link: ReopeningConnection, log: str) -> int:
 
 
 async def last_position(link: ReopeningConnection, log: str) -> int:
-    """The newest position, 0 when the stream is empty. While others publish it may be a few entries old."""
+    """The newest position, 0 when the stream is empty. While others publish it may be a few entries old.
+
+    Raises `BrokerUnavailable` for one that is not empty, but from which nothing comes in time.
+    """
     position = 0
     async with reading(link, log, "last") as reader:
         try:
@@ -155,7 +158,18 @@ async def last_position(link: ReopeningConnection, log: str) -> int:
                     async with asyncio.timeout(QUIET):
                         position, _ = await reader.next()
         except TimeoutError:
+            # Taken for empty, a log that is only slow would be read from its beginning.
+            if not position and await _holds_messages(link, log):
+                raise BrokerUnavailable("the stream holds messages, but its server sends none in time") from None
             return position
+
+
+async def _holds_messages(link: ReopeningConnection, log: str) -> bool:
+    """By RabbitMQ's own count, which is a few seconds old: of a stream that is new, or just recovered, it may be 0."""
+    async with link.channel() as channel:
+        with translated():
+            found = await channel.declare_queue(log, passive=True)
+    return bool(found.declaration_result.message_count)
 
 
 class LogSubscription:

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 _PAUSE = 0.5
 _SWEEP_SECONDS = 1.0
+# Events that are served before everything else gets a turn, also where none of them has a receiver.
+_AT_ONCE = 64
 # How long a client that comes before the log is read waits for it; less than clients wait for an answer.
 _START_TIMEOUT = 4.0
 
@@ -91,12 +93,15 @@ class Hub:
             await self._begin()
             async with self._event_log.tail(self._history.position) as entries:
                 self._entries = entries
+                served = 0
                 async for entry in entries:
-                    if not self._burst.has_room(len(entry.event.data)):
+                    if served == _AT_ONCE or not self._burst.has_room(len(entry.event.data)):
                         self._burst.deliver()
                         # Let the sockets take what was written, whatever the broker has in store.
                         await asyncio.sleep(0)
+                        served = 0
                     self._serve(entry)
+                    served += 1
         except PositionExpired as error:
             self._stopped(error)
             await self._skip()

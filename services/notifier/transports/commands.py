@@ -59,8 +59,11 @@ class Commands:
         self._pending.clear()
         worker = self._worker
         if worker is not None:
-            await asyncio.wait({worker}, timeout=_COMMAND_SECONDS)
-            worker.cancel()
+            try:
+                await asyncio.wait({worker}, timeout=_COMMAND_SECONDS)
+            finally:
+                # Also when the connection has ended meanwhile, which cancels this: nobody would end it afterwards.
+                worker.cancel()
 
     async def _work(self) -> None:
         try:

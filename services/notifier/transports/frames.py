@@ -101,7 +101,15 @@ class Notice:
             "subject": self.event.subject,
             "data": _parsed(self.event.data),
         }
-        return Frame(orjson.dumps(payload, option=orjson.OPT_UTC_Z), position=position)
+        return Frame(_encoded(payload), position=position)
+
+
+def _encoded(payload: dict[str, Any]) -> bytes:
+    """As JSON; without its data where that can be parsed, but is nested too deeply to be written again."""
+    try:
+        return orjson.dumps(payload, option=orjson.OPT_UTC_Z)
+    except orjson.JSONEncodeError:
+        return orjson.dumps({**payload, "data": None}, option=orjson.OPT_UTC_Z)
 
 
 def _parsed(data: bytes) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,7 +17,7 @@ from chassis.broker.port import Event
 from chassis.database.database import Database, insert_missing
 from webhooks.outgoing.consumer import QUEUE
 from webhooks.outgoing.domain import Attempt, Delivery, Endpoint, Status
-from webhooks.outgoing.ports import Place
+from webhooks.outgoing.ports import Decision, Place
 from webhooks.outgoing.sql_store.schema import attempts, deliveries, endpoint_by_id, endpoint_of, endpoints, newest
 
 _SUBSCRIBED = select(endpoints).where(
@@ -85,8 +86,8 @@ class SqlDeliveryStore:
 
         return await self._database.read(look)
 
-    async def record(self, endpoint: Endpoint, delivery: Delivery, attempt: Attempt) -> None:
-        await self._database.write(lambda rows: _record(rows, endpoint, delivery, attempt))
+    async def record(self, sent: Delivery, attempt: Attempt, decide: Decision) -> None:
+        await self._database.write(lambda rows: _record(rows, sent, attempt, decide))
 
     async def forget(self, before: datetime, limit: int) -> int:
         return await self._database.write(lambda rows: _forget(rows, before, limit))
@@ -109,21 +110,30 @@ def _subscribed(connection: Connection, event: Event, owner_id: str, *, locked: 
 
 
 def _redeliver(connection: Connection, delivery: Delivery) -> bool:
-    found = connection.execute(_progress(delivery)).rowcount == 1
+    # Not how often it was attempted: that may have changed since it was read.
+    requested = {"status": delivery.status, "retries": delivery.retries, "next_attempt_at": delivery.next_attempt_at}
+    again = update(deliveries).where(deliveries.c.id == delivery.id).values({**requested, "settled_at": None})
+    found = connection.execute(again).rowcount == 1
     unpaused = update(endpoints).where(endpoints.c.id == delivery.endpoint_id).values(paused_until=None)
     connection.execute(unpaused)
     return found
 
 
-def _record(connection: Connection, endpoint: Endpoint, delivery: Delivery, attempt: Attempt) -> None:
-    if connection.execute(_progress(delivery)).rowcount == 0:
+def _record(connection: Connection, sent: Delivery, attempt: Attempt, decide: Decision) -> None:
+    row = connection.execute(select(deliveries).where(deliveries.c.id == sent.id).with_for_update()).one_or_none()
+    endpoint = endpoint_by_id(connection, sent.endpoint_id, locked=True)
+    if row is None or endpoint is None:
         return
+    delivery = _delivery(row, ())
+    attempt = replace(attempt, number=delivery.attempts + 1)
+    endpoint, progress = decide(endpoint, delivery, attempt)
+    if delivery.next_attempt_at != sent.next_attempt_at:
+        # Requested anew while this attempt was on its way: that is still to be done.
+        progress = replace(delivery, attempts=attempt.number)
+    connection.execute(_progress(progress))
     connection.execute(insert(attempts).values({"delivery_id": delivery.id, **_attempt_row(attempt)}))
-    # Another attempt on the same endpoint may have ended meanwhile: what counts is the row.
-    since = None if attempt.succeeded else func.coalesce(endpoints.c.failing_since, endpoint.failing_since)
-    health: dict[str, object] = {"failing_since": since}
-    if not endpoint.enabled:
-        health |= {"enabled": False, "disabled_reason": endpoint.disabled_reason}
+    health: dict[str, object] = {"failing_since": endpoint.failing_since, "enabled": endpoint.enabled}
+    health["disabled_reason"] = endpoint.disabled_reason
     if attempt.requested_pause:
         health["paused_until"] = endpoint.paused_until
     connection.execute(update(endpoints).where(endpoints.c.id == endpoint.id).values(health))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
@@ -28,8 +30,9 @@ class SqlEndpointStore:
             statement = statement.where(endpoints.c.owner_id == owner_id)
         return await self._database.read(lambda rows: [endpoint_of(row) for row in rows.execute(statement)])
 
-    async def update(self, endpoint: Endpoint) -> None:
-        changed = update(endpoints).where(endpoints.c.id == endpoint.id).values(_changeable(endpoint))
+    async def update(self, endpoint_id: str, changes: Mapping[str, Any]) -> None:
+        values = {**changes, "event_types": json.dumps(changes["event_types"])} if "event_types" in changes else changes
+        changed = update(endpoints).where(endpoints.c.id == endpoint_id).values(values)
         await self._database.write(lambda rows: rows.execute(changed))
 
     async def replace_secret(self, endpoint: Endpoint, replaced: str) -> bool:

@@ -90,8 +90,10 @@ def newest(statement: Select[Any], table: Table, after: Place | None, size: int)
     return statement.order_by(table.c.created_at.desc(), table.c.id.desc()).limit(size)
 
 
-def endpoint_by_id(connection: Connection, endpoint_id: str) -> Endpoint | None:
-    row = connection.execute(select(endpoints).where(endpoints.c.id == endpoint_id)).one_or_none()
+def endpoint_by_id(connection: Connection, endpoint_id: str, *, locked: bool = False) -> Endpoint | None:
+    """`locked`: nobody changes it before the transaction ends."""
+    statement = select(endpoints).where(endpoints.c.id == endpoint_id)
+    row = connection.execute(statement.with_for_update(key_share=True) if locked else statement).one_or_none()
     return endpoint_of(row) if row else None
 
 

@@ -1,0 +1,92 @@
+"""The dispatcher of outgoing webhooks, without a database: what it sends at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+from chassis import wall_clock
+from chassis.background import background
+from chassis.errors import StoreUnavailable
+from tests.waiting import eventually
+from webhooks.outgoing.dispatcher import Dispatcher
+from webhooks.outgoing.domain import Attempt, Delivery, Endpoint, Persistence
+
+ENDPOINT = Endpoint("we_1", "123", False, "http://x", ["order.*"], "", "whsec_x", wall_clock.now())
+
+
+class Store:
+    """Fake: two deliveries are due until they are recorded; the first record fails, as a database that is away."""
+
+    def __init__(self) -> None:
+        self._due = {name: _delivery(name) for name in ("quick", "slow")}
+        self._failures = 1
+        self.recorded: list[str] = []
+
+    async def shorten_waits(self, *_: object) -> None:
+        """None waits."""
+
+    async def endpoints_due(self, now: datetime) -> list[str]:
+        return [ENDPOINT.id] if self._due else []
+
+    async def next_due(self, now: datetime) -> datetime | None:
+        return now if self._due else None
+
+    async def due(self, endpoint_id: str, now: datetime, limit: int) -> tuple[Endpoint, list[Delivery]]:
+        return ENDPOINT, [*self._due.values()]
+
+    async def record(self, sent: Delivery, attempt: Attempt, decide: object) -> None:
+        if self._failures:
+            self._failures -= 1
+            raise StoreUnavailable
+        self.recorded.append(sent.id)
+        self._due.pop(sent.id, None)
+
+
+class Sender:
+    """Fake: a slow endpoint answers when the quick delivery was sent once more, or after a second."""
+
+    def __init__(self) -> None:
+        self.under_way: Counter[str] = Counter()
+        self.most: Counter[str] = Counter()
+        self._sent: Counter[str] = Counter()
+        self._again = asyncio.Event()
+
+    async def send(self, endpoint: Endpoint, delivery: Delivery) -> Attempt:
+        name = delivery.id
+        self._sent[name] += 1
+        self.under_way[name] += 1
+        self.most[name] = max(self.most[name], self.under_way[name])
+        if self._sent["quick"] > 1:
+            self._again.set()
+        if name == "slow":
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._again.wait(), 1)
+        self.under_way[name] -= 1
+        return Attempt(1, wall_clock.now(), 1, 200)
+
+
+class Alone:
+    """Fake: a database on which there is one dispatcher."""
+
+    @asynccontextmanager
+    async def try_lock(self, name: str) -> AsyncIterator[bool]:
+        yield True
+
+
+def _delivery(name: str) -> Delivery:
+    return Delivery(name, ENDPOINT.id, "e1", "order.paid", "o1", b"{}", "", wall_clock.now())
+
+
+async def test_nothing_is_sent_twice_at_the_same_time() -> None:
+    """When one of several attempts cannot be recorded, the others end before any of them is made again."""
+    store, sender = Store(), Sender()
+    persistence = Persistence([1.0], timedelta(days=5), 60.0)
+    dispatcher = Dispatcher(cast("Any", store), sender, cast("Any", Alone()), persistence)
+    async with background(dispatcher.run()):
+        await eventually(lambda: {"quick", "slow"} <= set(store.recorded))
+    assert sender.most == {"quick": 1, "slow": 1}
