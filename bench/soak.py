@@ -26,6 +26,7 @@ from statistics import median
 from bench.shop import pss_mb
 from bench.soak_clients import MIX, PRODUCTS, Crowd, internal_errors
 from bench.stock import count_in
+from chassis.settings import environment
 from shop.audit import Settings, audit_running_shop
 from shop.audit.report import Report, as_text
 from shop.errors import Refused
@@ -143,8 +144,9 @@ async def soak(env: Mapping[str, str], seconds: float, every: float, seed: int) 
         await crowd.all_received(_SETTLE)
     finally:
         await crowd.close()
-    os.environ.update(ground.env)
-    report = await audit_running_shop(Settings(), wait=_SETTLE)
+    with environment({**os.environ, **ground.env}):
+        settings = Settings()
+    report = await audit_running_shop(settings, wait=_SETTLE)
     _figures(crowd, killed)
     return _judge(crowd, report, before, during, Size.of(ground.data_dir), seconds)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import quote
@@ -25,6 +25,21 @@ _FILE = "_FILE"
 # Of a list of delays; and the shortest and the longest of them, in seconds.
 _MAX_DELAYS = 200
 _SHORTEST_DELAY, _LONGEST_DELAY = 0.01, 7 * 86_400.0
+
+
+@contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Have these environment variables while the block runs, and no others; for processes that are at work already.
+
+    `os.environ` is another mapping meanwhile. Changing the one that is there would change the environment of the C
+    library, which threads without an interpreter read (gRPC's, to look up a name): that ends the process at times.
+    """
+    before = os.environ
+    os.environ = dict(variables)  # type: ignore[assignment]  # noqa: B003 - that is what is wanted
+    try:
+        yield
+    finally:
+        os.environ = before  # noqa: B003 - as it was
 
 
 def _growing(delays: tuple[float, ...]) -> tuple[float, ...]:

@@ -10,8 +10,8 @@ import os
 import random
 import socket
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 
 import httpx
 
+from chassis.settings import environment
 from shop.process_table import TABLE
 from shop.supervisor.environment import Surroundings, survey
 from tests.waiting import eventually
@@ -155,16 +156,3 @@ async def shop_in_one_loop(
         gateway = around.shared["SHOP_GATEWAY_URL"]
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=gateway, timeout=60))
         yield Shop(around, http)
-
-
-@contextmanager
-def environment(wanted: Mapping[str, str]) -> Iterator[None]:
-    """Have this environment for a moment; the settings are read at the start of a process."""
-    before = dict(os.environ)
-    os.environ.clear()
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest_asyncio
 
+from chassis.settings import environment
 from shop.audit import Settings, audit_running_shop
 from shop.audit.report import as_text
 from tests.audit.quiet import Quiet
 from tests.journey.conftest import shop
-from tests.shop import Shop, environment
+from tests.shop import Shop
 from tests.waiting import eventually
 
 __all__ = ["shop"]

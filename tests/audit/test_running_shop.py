@@ -11,14 +11,13 @@ import pytest
 
 from chassis.broker import connect
 from chassis.broker.port import Event, Topology
-from chassis.settings import TOPOLOGY
+from chassis.settings import TOPOLOGY, environment
 from shop.audit import Settings
 from shop.audit.command import look
 from shop.audit.findings import State
 from shop.audit.report import as_dict, as_text
 from tests.audit.alterations import altered, other, removed, rewritten, values
 from tests.audit.quiet import Quiet, a_mail, events, mails_of, orders, reservations, sales, settles, shipments
-from tests.shop import environment
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

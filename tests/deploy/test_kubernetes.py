@@ -12,7 +12,7 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from chassis.settings import ProcessSettings
+from chassis.settings import ProcessSettings, environment
 from shop.commands.processes.migrate import schemas
 from shop.process_table import TABLE, ProcessSpec
 from tests.deploy.manifests import (
@@ -30,7 +30,6 @@ from tests.deploy.manifests import (
     variables,
     workloads,
 )
-from tests.shop import environment
 
 OVERLAYS = [pytest.param(DEV, id="dev"), pytest.param(PRODUCTION, id="production")]
 ARCHITECTURE = tomllib.loads((ROOT / "docs/architecture.toml").read_text())

@@ -23,13 +23,13 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from chassis.broker.port import Topology
-from chassis.settings import TOPOLOGY
+from chassis.settings import TOPOLOGY, environment
 from partners import senders
 from shop.audit import Settings, audit_running_shop
 from shop.commands.messages import reports
 from shop.commands.partners import webhooks
 from shop.process_table import TABLE
-from tests.shop import Shop, environment, shop_in_one_loop
+from tests.shop import Shop, shop_in_one_loop
 from tests.waiting import eventually
 
 with_the_shop = pytest.mark.asyncio(loop_scope="module")

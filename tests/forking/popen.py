@@ -121,8 +121,10 @@ class Popen(_Executing):  # type: ignore[type-arg]
 
     def _execute_child(self, *given: Any) -> None:
         call = dict(zip(_SIGNATURE, given, strict=True))
+        if call["env"] is None:
+            call["env"] = os.environ
         if _fresh or not _can_be_forked(call):
-            super()._execute_child(*given)  # type: ignore[misc]
+            super()._execute_child(*call.values())  # type: ignore[misc]
             return
         streams = {0: call["p2cread"], 1: call["c2pwrite"], 2: call["errwrite"]}
         places = {target: target if number == -1 else number for target, number in streams.items()}
@@ -131,7 +133,7 @@ class Popen(_Executing):  # type: ignore[type-arg]
         request = Request(
             program,
             arguments,
-            _decoded(os.environ if call["env"] is None else call["env"]),
+            _decoded(call["env"]),
             list(places),
             new_session=bool(call["start_new_session"]),
             group=call["process_group"],
@@ -148,7 +150,7 @@ def _can_be_forked(call: Mapping[str, Any]) -> bool:
         return False
     if len(args) < 3 or args[0] != sys.executable or args[1] != "-m" or args[2] not in PROGRAMS:
         return False
-    alike = call["env"] is None or start_alike(_decoded(call["env"]), SERVER.environment())
+    alike = start_alike(_decoded(call["env"]), SERVER.environment())
     return alike and Path(call["cwd"] or "").resolve() == ROOT
 
 
@@ -157,9 +159,18 @@ def _decoded(env: Mapping[Any, Any]) -> dict[str, str]:
 
 
 def install() -> None:
-    """Have all of this process's commands started in this way, where the system can (Linux)."""
+    """Have all of this process's commands started in this way, where the system can (Linux).
+
+    From now on they get `os.environ`, and the environment of the C library stays as it is: pytest changes it for each
+    test, and a thread of gRPC's that reads it meanwhile would end the process.
+    """
     if sys.platform == "linux" and os.environ.get("TEST_START_METHOD") != "spawn":
         subprocess.Popen = Popen  # type: ignore[misc]
+        os.putenv = os.unsetenv = _nowhere_else
+
+
+def _nowhere_else(*_: object) -> None:
+    """What `os.environ` does beside what it does to itself."""
 
 
 def start_early() -> None:

@@ -19,12 +19,12 @@ import pytest
 
 from chassis.broker import connect as connect_broker
 from chassis.broker.port import Topology
-from chassis.settings import TOPOLOGY, ProcessSettings
+from chassis.settings import TOPOLOGY, ProcessSettings, environment
 from shop.process_table import TABLE
 from tests.forking.popen import fresh_interpreters
 from tests.internal.test_big_files import MAX_FOR_A_READER, Memory, _ended
 from tests.notifier.conftest import an_event
-from tests.shop import Shop, environment, surroundings
+from tests.shop import Shop, surroundings
 from tests.waiting import eventually
 
 pytestmark = [

@@ -8,9 +8,10 @@ from decimal import Decimal
 from typing import Any
 
 from chassis.currency import to_minor
+from chassis.settings import environment
 from shop.audit import Settings, audit_running_shop
 from shop.audit.report import as_text
-from tests.shop import Shop, environment
+from tests.shop import Shop
 
 
 async def settled(shop: Shop) -> None:

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from chassis.settings import environment
 from partners.senders import stripe
 from shop.audit import Settings, audit_running_shop
 from shop.audit.findings import State
 from shop.process_table import Scheme
 from tests.journey.late_money import books_of, ended_order, history, pay_late, settled
-from tests.shop import Shop, environment
+from tests.shop import Shop
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

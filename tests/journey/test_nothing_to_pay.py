@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from chassis.settings import environment
 from shop.audit import Settings, audit_running_shop
 from shop.audit.findings import State
 from shop.audit.report import as_text
-from tests.shop import environment, shop_in_one_loop
+from tests.shop import shop_in_one_loop
 from tests.waiting import eventually
 
 

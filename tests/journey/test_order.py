@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import websockets
 
+from chassis.settings import environment
 from shop.audit import Settings, audit_running_shop
-from tests.shop import Shop, environment
+from tests.shop import Shop
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -13,12 +13,11 @@ import pytest
 
 from chassis.broker.port import Topology
 from chassis.errors import ShopError
-from chassis.settings import TOPOLOGY
+from chassis.settings import TOPOLOGY, environment
 from shop.audit import Settings, audit_running_shop
 from shop.process_table import TABLE
 from tests.conftest import own_postgres
 from tests.rabbitmq import own_rabbitmq
-from tests.shop import environment
 from tests.system.real_shop import RealShop, real_shop
 from tests.waiting import eventually
 

@@ -7,12 +7,12 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from chassis.settings import environment
 from shop.audit import Settings
 from shop.audit.command import look
 from shop.audit.findings import State
 from shop.audit.report import as_text
 from tests.journey.late_money import books_of, ended_order, history, pay_late, settled
-from tests.shop import environment
 from tests.system.engines import engines
 from tests.system.real_shop import real_shop
 from tests.waiting import eventually

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from chassis.settings import environment
 from shop.audit import Settings, audit_running_shop
 from shop.audit.report import as_text
 from tests.contract.proxy import Proxy, proxy
-from tests.shop import environment, free_ports
+from tests.shop import free_ports
 from tests.system.engines import engines
 from tests.system.real_shop import RealShop, real_shop
 from tests.waiting import eventually

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import os
 import re
@@ -150,3 +151,15 @@ async def test_a_signal_to_a_shells_command_reaches_it(number: signal.Signals) -
     assert shell.returncode == 128 + number
     pid = json.loads(said)["drawn"][1]
     await eventually(lambda: not psutil.pid_exists(pid))
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_environment_is_changed_for_programs_alone(monkeypatch: pytest.MonkeyPatch, *, fresh: bool) -> None:
+    """A program gets what a test sets; a library's thread that reads the process's own meanwhile is not disturbed."""
+    before = ctypes.CDLL(None).getenv(b"PROBE_TEXT")
+    monkeypatch.setenv("PROBE_TEXT", "of this test")
+    assert ctypes.CDLL(None).getenv(b"PROBE_TEXT") == before == 0
+    with popen.fresh_interpreters() if fresh else nullcontext():
+        command = [sys.executable, "-m", "tests.forking.probe"]
+        done = subprocess.run(command, input="a line\nanother\n", capture_output=True, text=True, check=False)
+    assert json.loads(done.stdout.splitlines()[0])["found"]["environment"]["PROBE_TEXT"] == "of this test"

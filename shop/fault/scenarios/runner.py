@@ -12,6 +12,7 @@ import aiohttp
 import httpx
 
 from chassis.errors import ShopError
+from chassis.settings import environment
 from shop.audit import Report, Settings, audit_running_shop
 from shop.audit.report import Entry
 from shop.errors import Refused
@@ -182,13 +183,8 @@ async def _dropped(console: str, traces: Sequence[str]) -> int | None:
 
 def _settings(env: Mapping[str, str]) -> Settings:
     """The audit's settings, which it reads from an environment."""
-    before = dict(os.environ)
-    os.environ.update(env)
-    try:
+    with environment({**os.environ, **env}):
         return Settings()
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 async def _audit(settings: Settings, *, wait: float) -> Report | None:
