@@ -24,6 +24,8 @@ MCP_AUDIENCE = "shop/mcp"
 ALGORITHM = "EdDSA"
 
 _CACHED_TOKENS = 10_000
+# Between two tries to renew a token that is still valid.
+_RENEW_AGAIN_SECONDS = 5.0
 _JWKS_REFRESH_INTERVAL = 5.0
 
 
@@ -222,10 +224,23 @@ class ServiceToken:
         if self._due():
             async with self._renewing:
                 if self._due():
-                    self._token, lifetime = await self._issue()
-                    self._renew_at = time.monotonic() + lifetime * 0.8
-                    self._issued_at, self._expires_at = wall_clock.seconds(), wall_clock.seconds() + lifetime
+                    await self._renew()
         return self._token
 
+    async def _renew(self) -> None:
+        try:
+            self._token, lifetime = await self._issue()
+        except ShopError as error:
+            if error.kind not in (Kind.UNAVAILABLE, Kind.TIMEOUT, Kind.EXHAUSTED) or not self._is_valid():
+                raise
+            # It is good for a while yet, and users will be back.
+            self._renew_at = time.monotonic() + _RENEW_AGAIN_SECONDS
+            return
+        self._renew_at = time.monotonic() + lifetime * 0.8
+        self._issued_at, self._expires_at = wall_clock.seconds(), wall_clock.seconds() + lifetime
+
     def _due(self) -> bool:
-        return time.monotonic() >= self._renew_at or not self._issued_at <= wall_clock.seconds() < self._expires_at
+        return time.monotonic() >= self._renew_at or not self._is_valid()
+
+    def _is_valid(self) -> bool:
+        return self._issued_at <= wall_clock.seconds() < self._expires_at

@@ -52,12 +52,14 @@ class NotYet(Exception):
 # A handler calls others as its own process: refused is that process's token (by a clock that is wrong, or a secret
 # that is being replaced), whatever the event says.
 _TEMPORARY_KINDS = frozenset({Kind.UNAVAILABLE, Kind.TIMEOUT, Kind.EXHAUSTED, Kind.UNAUTHENTICATED})
+# The same secret, of this process or of one that it calls; for who called that one it is an internal error.
+_TEMPORARY_CODES = frozenset({"SERVICE_NOT_RECOGNISED"})
 
 
 def is_temporary(error: Exception) -> bool:
     """Whether an error passes by itself: another system is away, overloaded or too slow, or the event is early."""
     if isinstance(error, ShopError):
-        return error.kind in _TEMPORARY_KINDS
+        return error.kind in _TEMPORARY_KINDS or error.code in _TEMPORARY_CODES
     return isinstance(error, (NotYet, BrokerUnavailable, ConnectionError, TimeoutError))
 
 

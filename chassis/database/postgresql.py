@@ -229,7 +229,11 @@ class _Sessions:
         try:
             yield
         except Exception:
-            session.clean()
+            try:
+                session.clean()
+            except BaseException:
+                session.discard()  # cancelled meanwhile
+                raise
             self.give_back(session)
             raise
         except BaseException:

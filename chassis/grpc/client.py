@@ -19,15 +19,12 @@ from chassis.errors import ShopError, timed_out, unavailable
 from chassis.grpc.errors import error_from, has_details
 from chassis.observability.capture import rpc
 from chassis.observability.tracing import NOTE, Span, SpanKind, Telemetry, current_traceparent
-from chassis.resilience.deadlines import CircuitBreaker, time_left
+from chassis.resilience.deadlines import FAIR_CHANCE, CircuitBreaker, time_left
 
 Response = TypeVar("Response")
 
 # What says that the upstream has not answered, as opposed to having refused.
 _UNANSWERED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
-# Seconds that an upstream must have had before it counts against it that it has not answered: what a client has left
-# after it was slow itself must not close an upstream to every caller.
-_FAIR_CHANCE = 0.1
 
 
 class CallObserver(Protocol):
@@ -190,7 +187,7 @@ class Client:
         # With details, the upstream itself has spoken: it may lack an upstream of its own, but it is there.
         if code not in _UNANSWERED or has_details(error):
             self._breaker.succeeded()
-        elif code is not grpc.StatusCode.DEADLINE_EXCEEDED or budget >= _FAIR_CHANCE:
+        elif code is not grpc.StatusCode.DEADLINE_EXCEEDED or budget >= FAIR_CHANCE:
             self._breaker.failed()
         if self._observer is not None:
             self._observer.call_done(self.peer, self._method(method).name, code.name, time.perf_counter() - began)

@@ -9,6 +9,7 @@ import logging
 import threading
 import urllib.request
 from collections import deque
+from http.client import HTTPException
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
@@ -99,6 +100,7 @@ class OtlpLogs(logging.Handler):
                 return True
         except urllib.error.HTTPError:
             return True  # refused for good: a collector that takes no logs
-        except OSError:
-            self._waiting.extendleft(reversed(batch[-(_MAX_WAITING - len(self._waiting)) :]))
+        except (OSError, HTTPException):  # what is no answer of HTTP is none of the former
+            if room := _MAX_WAITING - len(self._waiting):
+                self._waiting.extendleft(reversed(batch[-room:]))
             return False

@@ -47,6 +47,11 @@ def time_left() -> float | None:
     return None if deadline is None else max(0.0, deadline - time.monotonic())
 
 
+# Seconds that an upstream must have had before it counts against it that it has not answered: what a client has left
+# after it was slow itself must not close an upstream to every caller.
+FAIR_CHANCE = 0.1
+
+
 class CircuitBreaker:
     """Stops calling an upstream that keeps failing, and lets one call through now and then as a probe.
 

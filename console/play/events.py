@@ -50,17 +50,22 @@ class EventCalls:
             raise unavailable("the broker") from error
 
     async def depths(self) -> list[QueueDepth]:
-        """Depth of each work queue, read at most every few seconds; none where no broker answers."""
+        """Depth of each work queue, read at most every few seconds; none where no broker answers.
+
+        While they are being read, they are what they were.
+        """
         if time.monotonic() >= self._next_read_at:
             self._next_read_at = time.monotonic() + _DEPTHS_EVERY
-            self._depths = []
-            if self._there():
-                try:
-                    async with asyncio.timeout(_TIMEOUT), self._connected() as broker:
-                        self._depths = await broker.depths()
-                except (BrokerUnavailable, TimeoutError) as error:
-                    log.warning("depths of the queues are not known", extra={"reason": repr(error)})
+            self._depths = await self._read_depths() if self._there() else []
         return self._depths
+
+    async def _read_depths(self) -> list[QueueDepth]:
+        try:
+            async with asyncio.timeout(_TIMEOUT), self._connected() as broker:
+                return await broker.depths()
+        except (BrokerUnavailable, TimeoutError) as error:
+            log.warning("depths of the queues are not known", extra={"reason": repr(error)})
+            return []
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[Broker]:

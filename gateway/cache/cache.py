@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 # Topics: a product's id, or this for whatever lists products.
 _LISTS = ""
 _ROOT = "/v1/products"
+# Fetches by others that a request waits for, before it makes one itself.
+_MAX_WAITS = 2
 # Fields of a stored response that a 304 repeats (RFC 9110, section 15.4.5).
 _OF_304 = frozenset({b"etag", b"cache-control", b"vary", b"content-location", b"expires"})
 _CONDITIONS = frozenset({b"if-none-match", b"if-modified-since"})
@@ -111,13 +113,15 @@ class EdgeCache:
         if query:
             uri = f"{uri}?{query}"
         stored = self._store.get(uri, selecting)
-        waited = False
-        if wanted.store and not wanted.revalidate and not _usable(stored, wanted) and uri in self._fetches:
-            # The same request is under way: wait for its answer.
+        waited = 0
+        may_wait = wanted.store and not wanted.revalidate
+        # The same request is under way: wait for its answer. A change meanwhile makes that one too old, and all who
+        # waited wait for the next, which one of them makes.
+        while may_wait and waited < _MAX_WAITS and not _usable(stored, wanted) and uri in self._fetches:
             if not await _happens(self._fetches[uri]):
                 await answer(timed_out("catalog"))(scope, receive, send)
                 return
-            stored, waited = self._store.get(uri, selecting), True
+            stored, waited = self._store.get(uri, selecting), waited + 1
         if stored is not None and _usable(stored, wanted):
             self._seen("hit")
             note("cache_hit")

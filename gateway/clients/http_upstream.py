@@ -12,7 +12,7 @@ from chassis.clients.gateway import TIMEOUT_HEADER
 from chassis.errors import ShopError, timed_out, unavailable
 from chassis.observability.capture.http import aiohttp_middlewares
 from chassis.observability.tracing import NOTE, Span, SpanKind, Telemetry, current_traceparent
-from chassis.resilience.deadlines import CircuitBreaker, time_left
+from chassis.resilience.deadlines import FAIR_CHANCE, CircuitBreaker, time_left
 
 # Less than the 30 s after which the other side closes an idle connection: a request on one that is closing fails.
 _KEEP_ALIVE = 15.0
@@ -61,6 +61,7 @@ class HttpUpstream:
                 "traceparent": current_traceparent(),
                 TIMEOUT_HEADER: str(int(budget * 1000)),
             }
+            answered = False
             try:
                 async with self._session.request(
                     method,
@@ -70,10 +71,13 @@ class HttpUpstream:
                     timeout=aiohttp.ClientTimeout(total=budget),
                     allow_redirects=False,
                 ) as response:
+                    answered = True
                     yield response
                     span.set_attribute("shop.bytes.received", response.content.total_bytes)
             except (aiohttp.ClientError, TimeoutError) as error:
-                self._breaker.failed()
+                # Not for a client that is slow, in sending its request or in taking the answer.
+                if not isinstance(error, TimeoutError) or (budget >= FAIR_CHANCE and not answered):
+                    self._breaker.failed()
                 raise self._translated(error) from error
             self._breaker.succeeded()
 

@@ -48,7 +48,7 @@ class Catalog:
         try:
             return quoted, await self._inventory.available(ids)
         except ShopError as error:
-            if error.kind not in (Kind.UNAVAILABLE, Kind.TIMEOUT):
+            if error.kind not in (Kind.UNAVAILABLE, Kind.TIMEOUT, Kind.EXHAUSTED):
                 raise
             return quoted, {}
 
@@ -76,7 +76,12 @@ class Catalog:
     async def refresh_material(self, product_id: str, event_id: str, refreshed_at: datetime) -> Product:
         """Note that a product's material is newer; once per event. Raises NOT_FOUND."""
         return await self._store.change_once(
-            event_id, product_id, lambda product: replace(product, updated_at=refreshed_at, version=product.version + 1)
+            event_id,
+            product_id,
+            # An old push that is handled late makes nothing older.
+            lambda product: replace(
+                product, updated_at=max(product.updated_at, refreshed_at), version=product.version + 1
+            ),
         )
 
 

@@ -105,7 +105,7 @@ class Inventory:
         try:
             return await self._erp.stock_levels(product_ids, patient=patient)
         except ShopError as error:
-            if error.kind not in (Kind.UNAVAILABLE, Kind.TIMEOUT):
+            if error.kind not in (Kind.UNAVAILABLE, Kind.TIMEOUT, Kind.EXHAUSTED):
                 raise
             return {}
 

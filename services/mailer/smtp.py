@@ -26,6 +26,8 @@ _TIMEOUT = 10.0
 _KEEP = 10.0
 # RFC 5321, 4.2.1: what is refused by a 5yz will be refused again, what by a 4yz may not.
 _PERMANENT = 500
+# The refusals that are about the mail: its recipient, its content.
+_OF_THE_MAIL = (aiosmtplib.SMTPRecipientRefused, aiosmtplib.SMTPDataError)
 
 
 class SmtpTransport:
@@ -172,8 +174,9 @@ def _translated(error: Exception) -> ShopError:
     if isinstance(error, aiosmtplib.SMTPNotSupported):
         return _refused(str(error))
     refusals = error.recipients if isinstance(error, aiosmtplib.SMTPRecipientsRefused) else [error]
-    codes = [refusal.code for refusal in refusals if isinstance(refusal, aiosmtplib.SMTPResponseException)]
-    if codes and all(code >= _PERMANENT for code in codes):
+    # A refusal of anything else is one of us: a password that is being replaced, a server that takes nobody now.
+    of_the_mail = [each for each in refusals if isinstance(each, _OF_THE_MAIL)]
+    if of_the_mail and all(each.code >= _PERMANENT for each in of_the_mail):
         return _refused(str(error))
     return unavailable("smtp")
 

@@ -32,6 +32,8 @@ BLOCK = 2 << 20
 
 
 # What the operating system says when there is no room: of the disk, of a quota, of a limit on files.
+# Between two tries to get the lock of all contents.
+_LOOK_SECONDS = 0.01
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _Params = ParamSpec("_Params")
 _Result = TypeVar("_Result")
@@ -76,8 +78,11 @@ class FolderStore:
         with ThreadPoolExecutor(1, "sweep") as thread:
             for folder in await loop.run_in_executor(thread, self._subfolders):
                 # One of 256 at a time, so that a request that keeps a content does not wait for long.
-                lock = await loop.run_in_executor(thread, _folder_lock, self._folder, fcntl.LOCK_EX)
+                lock = os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC)
                 try:
+                    # No thread waits for it: it could not be left while an upload needs this loop to end.
+                    while not locked(lock):  # noqa: ASYNC110 - a file lock raises no event
+                        await asyncio.sleep(_LOOK_SECONDS)
                     names = await loop.run_in_executor(thread, os.listdir, folder)
                     unknown = set(names) - await kept(names) if names else set()
                     for name in unknown:

@@ -154,7 +154,9 @@ def _add_client(connection: Connection, client: Client) -> None:
     newest = select(clients.c.registered_at).where(unused).order_by(clients.c.registered_at.desc())
     oldest_kept = connection.execute(newest.offset(MAX_UNUSED_CLIENTS).limit(1)).scalar_one_or_none()
     if oldest_kept is not None:
-        connection.execute(delete(clients).where(unused, clients.c.registered_at <= oldest_kept))
+        # Never the new one, which is the oldest once the clock has been set back.
+        others = clients.c.id != client.id
+        connection.execute(delete(clients).where(unused, others, clients.c.registered_at <= oldest_kept))
 
 
 def _add_code(connection: Connection, code: Code) -> None:

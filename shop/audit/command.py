@@ -15,9 +15,9 @@ import httpx
 
 from chassis.errors import ShopError
 from shop.audit.findings import State, different
-from shop.audit.judgement import judge, stranger, verdict
+from shop.audit.judgement import judge, stranger
 from shop.audit.reading import Library, Settings, read
-from shop.audit.report import Report, as_dict, as_text, confirmed
+from shop.audit.report import Report, as_dict, as_text, confirmed, keep_confirmed
 from shop.audit.sales.comparison import judge_sales
 from shop.audit.spool import spooling
 from shop.audit.stock import judge_stock
@@ -63,7 +63,7 @@ async def audit_running_shop(settings: Settings, *, wait: float) -> Report:
 
 
 async def _confirmed_look(settings: Settings) -> Report:
-    report = await look(settings)
+    report = before = await look(settings)
     for _ in range(_MAX_READINGS - 1):
         if report.exit_code == 0:
             return report
@@ -71,6 +71,8 @@ async def _confirmed_look(settings: Settings) -> Report:
         before, report = report, await look(settings)
         if confirmed(report, before):
             return report
+    # Orders that never rest have each look see others of them half done.
+    keep_confirmed(report, before)
     return report
 
 
@@ -88,8 +90,7 @@ async def look(settings: Settings) -> Report:
         )
         for order, traces in spool.orders():
             findings = judge(order, traces, around)
-            report.orders[verdict(findings)] += 1
-            report.add(order.id, findings)
+            report.judge(order.id, findings)
         for subject, traces in spool.strangers():
             report.add(subject, stranger(traces, around, demo=subject in library.demo_orders))
         if library.split:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -51,3 +52,8 @@ def undecided(what: str) -> Finding:
 def waiting(what: str) -> Finding:
     """A dead letter: nothing happens before a person replays or drops it."""
     return Finding(State.WAITING, what)
+
+
+def verdict(findings: Sequence[Finding]) -> State:
+    """The worst of them."""
+    return max((finding.state for finding in findings), key=RANK.__getitem__, default=State.SETTLED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime
 
 from shop.audit import comparison, steps
@@ -35,11 +35,6 @@ def judge(order: Order, traces: Traces, around: Circumstances) -> list[Finding]:
         found.append(different(f"there is no account of its customer {order.user_id}"))
     # Two of them may name one dead letter or one book that could not be read.
     return sorted(dict.fromkeys(found), key=lambda finding: -RANK[finding.state])
-
-
-def verdict(findings: Sequence[Finding]) -> State:
-    """The worst of them."""
-    return max((finding.state for finding in findings), key=RANK.__getitem__, default=State.SETTLED)
 
 
 def stranger(traces: Traces, around: Circumstances, *, demo: bool = False) -> list[Finding]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from shop.audit.findings import Finding, State
+from shop.audit.findings import Finding, State, in_flight, verdict
 
 # So many of each kind are listed; all are counted.
 LISTED = 1_000
@@ -44,6 +44,17 @@ class Report:
     webhooks_complete_since: datetime | None = None
     # Paid orders of days that the sales report cannot have in full.
     sales_not_compared: int = 0
+
+    # The orders whose verdict is that something is wrong or open, with it.
+    unsure: dict[str, State] = field(default_factory=dict)
+
+    def judge(self, order_id: str, findings: Sequence[Finding]) -> None:
+        """Take in what was found about an order, the worst of which is its verdict."""
+        state = verdict(findings)
+        self.orders[state] += 1
+        if state in (*_WRONG, State.OPEN):
+            self.unsure[order_id] = state
+        self.add(order_id, findings)
 
     def add(self, subject: str, findings: Sequence[Finding]) -> None:
         """Take in what was found about one subject."""
@@ -84,6 +95,23 @@ def confirmed(report: Report, before: Report) -> bool:
     return report.unread.keys() <= before.unread.keys() and all(
         set(report.listed[state]) <= set(before.listed[state]) for state in (*_WRONG, State.OPEN)
     )
+
+
+def keep_confirmed(report: Report, before: Report) -> None:
+    """Take what only this report has seen of wrong or open for what it was then: on its way."""
+    moving: set[str] = set()
+    for state in (*_WRONG, State.OPEN):
+        known = set(before.listed[state])
+        unconfirmed = [entry for entry in report.listed[state] if entry not in known]
+        report.listed[state] = [entry for entry in report.listed[state] if entry in known]
+        report.found[state] -= len(unconfirmed)
+        for entry in unconfirmed:
+            report.add(entry.subject, [in_flight(f"no second look has seen it: {entry.what}")])
+            moving.add(entry.subject)
+    worst = {entry.subject: state for state in State for entry in report.listed[state]}
+    for order in moving & report.unsure.keys():
+        report.orders[report.unsure[order]] -= 1
+        report.orders[worst.get(order, State.IN_FLIGHT)] += 1
 
 
 def as_dict(report: Report) -> dict[str, object]:

@@ -41,6 +41,7 @@ def hold(data_dir: Path) -> int:
             f"another shop is using {data_dir} (started by process {number}, or its processes are still ending); "
             "stop it, or choose another directory with SHOP_DATA_DIR"
         )
+    os.set_inheritable(descriptor, True)  # also by children that are executed
     os.truncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return descriptor

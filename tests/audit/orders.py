@@ -10,8 +10,8 @@ from typing import Any
 
 from chassis.broker.port import Topology
 from chassis.settings import TOPOLOGY
-from shop.audit.findings import State
-from shop.audit.judgement import judge, verdict
+from shop.audit.findings import State, verdict
+from shop.audit.judgement import judge
 from shop.audit.records import (
     Circumstances,
     Item,

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from services.orders import domain
-from shop.audit.findings import State
-from shop.audit.judgement import verdict
+from shop.audit.findings import State, verdict
 from tests.audit.life import Life
 
 HAPPENINGS: dict[str, Callable[[Life], None]] = {

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import pytest
 
-from shop.audit.findings import Finding, State, lost
+from shop.audit import command
+from shop.audit.findings import Finding, State, different, lost
 from shop.audit.records import (
     Reservation,
     Stock,
@@ -70,3 +73,29 @@ def test_report_stays_small() -> None:
     assert len(report.differences) == LISTED
     assert as_dict(report)["not_listed"] == 5
     assert "lost: 5 more" in as_text(report)
+
+
+@pytest.mark.parametrize(("wrong", "code"), [(False, 0), (True, 1)])
+async def test_what_no_second_look_has_seen_was_on_its_way(
+    monkeypatch: pytest.MonkeyPatch, *, wrong: bool, code: int
+) -> None:
+    """However many orders come in, only what two looks in a row have seen is wrong."""
+    looks = 0
+
+    async def look(_: object) -> Report:
+        nonlocal looks
+        looks += 1
+        report = Report()
+        report.judge(f"new{looks}", [different("half done")])
+        report.judge("old", [lost("gone")] if wrong else [])
+        return report
+
+    monkeypatch.setattr(command, "look", look)
+    monkeypatch.setattr(command, "_PAUSE", 0.0)
+    report = await command.audit_running_shop(cast("Any", None), wait=0.0)
+    assert looks == 5
+    assert report.exit_code == code
+    assert [entry.subject for entry in report.differences] == (["old"] if wrong else [])
+    assert [entry.subject for entry in report.in_flight] == ["new5"]
+    assert report.orders[State.IN_FLIGHT] == 1
+    assert report.orders[State.DIFFERENT] == 0

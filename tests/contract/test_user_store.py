@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -96,6 +97,10 @@ async def test_clients_that_were_never_used_are_bounded(store: SqlUserStore, mon
         await store.add_client(a_client(number))
     kept = [number for number in range(6) if await store.client(f"client-{number}")]
     assert kept == [0, 3, 4, 5]
+    # With the clock set back, the newest is the oldest, and its program waits for its user nevertheless.
+    late = a_client(6)
+    await store.add_client(replace(late, registered_at=a_client(0).registered_at))
+    assert await store.client("client-6")
 
 
 async def test_a_code_is_taken_once(url: str, store: SqlUserStore) -> None:

@@ -297,6 +297,27 @@ async def test_a_fault_ends_by_itself(lab: Lab) -> None:
     assert lab.proxy.faults == []
 
 
+async def test_a_fault_ends_on_every_link_whatever_one_of_them_meets() -> None:
+    """A port that somebody has taken meanwhile is named, and the other link is there again."""
+    echo = Echo()
+    server = await asyncio.start_server(echo.serve, "127.0.0.1", 0)
+    echo.port = server.sockets[0].getsockname()[1]
+    ports = free_ports(2)
+    specs = [
+        LinkSpec(str(port), "a", "b", "TCP", ("127.0.0.1", port), ("127.0.0.1", echo.port)) for port in sorted(ports)
+    ]
+    async with proxying(specs) as proxy:
+        fault = proxy.set([spec.name for spec in specs], parse(["refuse"]), 60.0)
+        taken = await asyncio.start_server(echo.serve, "127.0.0.1", min(ports))
+        with pytest.raises(OSError, match="in use"):
+            await proxy.end(fault.id)
+        ends = await asyncio.open_connection("127.0.0.1", max(ports))
+        assert await said(ends, b"again") == b"again"
+        ends[1].close()
+        taken.close()
+    server.close()
+
+
 async def test_a_server_that_is_away_resets_who_comes(lab: Lab) -> None:
     """And the link counts the attempts."""
     async with proxying(

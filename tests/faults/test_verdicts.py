@@ -257,3 +257,11 @@ def test_the_suite_is_long_enough_and_says_what_it_tries() -> None:
     assert len(pairs) == 20
     assert pairs == [each.faults[0].do for name, each in suite().items() if name.startswith("pair")]
     assert found["pair-1"].faults == (Planned(2, pairs[0]),)
+
+
+@pytest.mark.parametrize("name", ["nothing-lost", "nothing-doubled"])
+def test_books_that_could_not_be_read_leave_nothing_checked(name: str) -> None:
+    """What is not known is not kept: the verdict is void."""
+    audit = Report(unread={"mails": "away"})
+    assert judged(name, evidence(seen(placed("a")), audit)).checked == 0
+    assert judged(name, evidence(seen(placed("a")), Report())).checked == 1

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import pytest
@@ -16,6 +17,7 @@ from chassis.broker.port import Broker, Event, Topology
 from chassis.settings import TOPOLOGY
 from gateway.cache import cache as cache_room
 from gateway.cache import rules
+from gateway.cache.cache import EdgeCache
 from gateway.cache.store import CacheStore, Stored
 from tests.gateway.conftest import StartShop
 from tests.gateway.fakes import Shop
@@ -179,6 +181,39 @@ async def test_one_asks_for_all(shop: Shop) -> None:
     assert {response.status_code for response in responses} == {200}
     assert asked(shop) == 1
     assert sum("collapsed" in response.headers["cache-status"] for response in responses) >= 1
+
+
+async def test_readers_who_wait_share_the_next_answer_when_the_first_became_too_old() -> None:
+    """A change while a product is fetched leaves that answer to its asker; one more is fetched for all the others."""
+    gate, fetched = asyncio.Event(), 0
+
+    async def behind(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal fetched
+        fetched += 1
+        await gate.wait()
+        await asyncio.sleep(0.05)  # as long as a call takes, in which all who wait look again
+        headers = [(b"cache-control", b"public, s-maxage=60"), (b"etag", b'"1"')]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    cache = EdgeCache(behind, CacheStore(1 << 20), seen=lambda _: None)
+
+    async def read() -> int:
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "GET", "path": "/v1/products/42", "raw_path": b"/v1/products/42"}
+        await cache({**scope, "query_string": b"", "headers": [], "route": None}, None, send)  # type: ignore[arg-type]
+        return int(sent[0]["status"])
+
+    reads = [asyncio.create_task(read()) for _ in range(20)]
+    await eventually(lambda: fetched == 1)
+    cache.changed("42")
+    gate.set()
+    assert await asyncio.gather(*reads) == [200] * 20
+    assert fetched == 2
 
 
 async def test_failure_of_the_one_who_asks(shop: Shop) -> None:

@@ -112,3 +112,25 @@ async def test_refused_mail_does_not_spoil_the_next() -> None:
         assert refusal.value.code == "MAIL_REFUSED"
         await transport.send(mail(2))
         assert len(server.received) == 1
+
+
+@pytest.mark.parametrize("answers", [[b"554 No service\r\n"], [b"220 mail\r\n", b"250 AUTH PLAIN\r\n", b"535 no\r\n"]])
+async def test_a_refusal_of_us_is_none_of_the_mail(answers: list[bytes]) -> None:
+    """A server that takes nobody now, and a password that is being replaced, pass: the mail is sent later."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for number, answer in enumerate(answers):
+            if number:
+                await reader.readline()
+            writer.write(answer)
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        transport = SmtpTransport(f"127.0.0.1:{port}", Telemetry("test"), username="shop", password="old")
+        with pytest.raises(ShopError) as refusal:
+            await transport.send(mail(1))
+        assert refusal.value.code == "UPSTREAM_UNAVAILABLE"
+        await transport.close()

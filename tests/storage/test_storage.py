@@ -7,7 +7,8 @@ import fcntl
 import hashlib
 import os
 import stat
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -301,6 +302,36 @@ async def test_a_sweep_waits_for_what_is_being_made_known(tmp_path: Path) -> Non
     assert await collected(ours.read(content, 0, 4)) == b"kept"
     known.clear()
     assert await theirs.sweep(kept) == 1
+
+
+async def test_a_sweep_that_waits_can_be_ended(tmp_path: Path) -> None:
+    """At once, since what it waits for may need the same event loop, and it leaves no lock behind."""
+    store = FolderStore(tmp_path)
+    await store.prepare()
+    (tmp_path / "ab").mkdir()
+
+    async def kept(digests: Sequence[str]) -> set[str]:
+        return set(digests)
+
+    with closing_descriptor(tmp_path) as upload, closing_descriptor(tmp_path) as after:
+        fcntl.flock(upload, fcntl.LOCK_SH)
+        sweeping = asyncio.create_task(store.sweep(kept))
+        done, _ = await asyncio.wait({sweeping}, timeout=0.2)
+        assert not done
+        sweeping.cancel()
+        done, _ = await asyncio.wait({sweeping}, timeout=10)
+        assert done
+        fcntl.flock(upload, fcntl.LOCK_UN)
+        fcntl.flock(after, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@contextmanager
+def closing_descriptor(folder: Path) -> Iterator[int]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 async def test_sweeping_while_many_upload(start: Start, contents: Contents) -> None:

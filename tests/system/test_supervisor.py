@@ -207,9 +207,12 @@ async def test_a_killed_supervisor_leaves_nothing_behind(shop: FakeShop, method:
     await shop.ready("listener")
 
 
-async def test_a_killed_supervisor_keeps_the_directory_until_its_processes_have_ended(shop: FakeShop) -> None:
+@pytest.mark.parametrize("method", METHODS)
+async def test_a_killed_supervisor_keeps_the_directory_until_its_processes_have_ended(
+    shop: FakeShop, method: str
+) -> None:
     """No second shop starts on data that a process of a killed one still writes."""
-    supervisor = shop.up("stubborn", FAKE_TIMEOUT="1000")
+    supervisor = shop.up("stubborn", SHOP_START_METHOD=method, FAKE_TIMEOUT="1000")
     running = pids(await shop.ready("stubborn"))
     supervisor.kill()
     supervisor.wait(10)

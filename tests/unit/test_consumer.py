@@ -61,6 +61,11 @@ class TestDeciding:
             assert isinstance(decision, Retry)
             assert decision.delay == delay
 
+    def test_a_secret_that_is_being_replaced_passes_by_itself(self) -> None:
+        """Events wait until this process, or the one that it calls, has the new one."""
+        error = ShopError("SERVICE_NOT_RECOGNISED", "users does not recognise order_worker", Kind.INTERNAL)
+        assert isinstance(decide(error, 60, DELAYS), Retry)
+
     @pytest.mark.parametrize("kind", sorted(set(Kind) - _PASSING, key=str))
     def test_what_is_refused_ends_in_the_dead_letters(self, kind: Kind) -> None:
         """A refusal or a fault of our own is tried a few times, not for ever."""

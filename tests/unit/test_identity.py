@@ -322,6 +322,29 @@ class TestServiceToken:
         now[0] = 81.0
         assert await source() == "t1"
 
+    async def test_valid_token_is_used_while_its_issuer_is_away(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What is left of its life bridges an absence; once it has expired, the failure is the caller's."""
+        answers: list[Exception | tuple[str, float]] = [("t", 100.0), unavailable("users"), unavailable("users")]
+        now = time.time()
+
+        async def issue() -> tuple[str, float]:
+            answer = answers.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        clock = SimpleNamespace(monotonic=lambda: now, time=time.time)
+        monkeypatch.setattr("chassis.auth.identity.time", clock)
+        monkeypatch.setattr(time, "time", lambda: now)
+        source = ServiceToken(issue)
+        assert await source() == "t"
+        now += 85
+        assert [await source(), await source()] == ["t", "t"]
+        assert len(answers) == 1
+        now += 20
+        with pytest.raises(ShopError, match="users"):
+            await source()
+
     async def test_failure_is_not_remembered(self) -> None:
         """An issuer that was away is called again by the next call."""
         answers: list[Exception | tuple[str, float]] = [unavailable("users"), ("t", 100.0)]

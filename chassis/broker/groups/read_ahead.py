@@ -48,6 +48,13 @@ class ReadAhead:
                     self._room.clear()
                     await self._room.wait()
             raise BrokerUnavailable("the event log was closed")
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # A library's own, which says nothing of this task: whoever takes batches has to hear that no more come.
+            self._failure = BrokerUnavailable("the reading of the event log was cancelled")
+            self._news.set()
         except Exception as error:  # noqa: BLE001 - it is raised where the entries are taken
             self._failure = error
             self._news.set()

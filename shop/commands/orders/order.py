@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 
 from chassis.errors import ShopError
-from shop.audit.findings import Finding
-from shop.audit.judgement import judge, verdict
+from shop.audit.findings import Finding, verdict
+from shop.audit.judgement import judge
 from shop.audit.reading import Settings, read
 from shop.audit.records import Order, Traces
 from shop.audit.spool import spooling

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
+from queue import SimpleQueue
 
 from shop.errors import Refused
 from shop.fault.faults.full import full
@@ -32,6 +33,8 @@ _SERVERS = {
 # A slow file: held for most of each period (seconds).
 _PERIOD, _HELD = 0.4, 0.3
 _SEEN_WITHIN = 3.0
+# Seconds for which a file's lock is tried.
+_LOCK_SECONDS = 10.0
 _POLL = 0.02
 
 
@@ -134,15 +137,21 @@ class FileLock:
         self._over = threading.Event()
         self._holders: list[threading.Thread] = []
         self._met = 0
+        # Of each holder: nothing once it has its lock, or why it has not.
+        self._taken: SimpleQueue[str] = SimpleQueue()
 
     def begin(self) -> str:
-        """Take the locks. Raises `Refused` for a file that is not there."""
+        """Take the locks. Raises `Refused` for a file that is not there, or that another has locked."""
         for file in self._files:
             if not file.exists():
                 raise Refused(f"there is no {file.name} in {file.parent}")
         self._holders = [threading.Thread(target=self._hold, args=(file,), daemon=True) for file in self._files]
         for holder in self._holders:
             holder.start()
+        for _ in self._holders:
+            if refusal := self._taken.get():
+                self._over.set()
+                raise Refused(f"{refusal}; is another fault at work on it?")
         how = "slow to write" if self._slow else "locked: no process can write"
         return f"{', '.join(file.name for file in self._files)} {how}"
 
@@ -158,9 +167,19 @@ class FileLock:
         return self._met
 
     def _hold(self, file: Path) -> None:
-        with closing(sqlite3.connect(file, timeout=30, isolation_level=None)) as connection:
+        with closing(sqlite3.connect(file, timeout=_LOCK_SECONDS, isolation_level=None)) as connection:
+            first = True
             while not self._over.is_set():
-                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    connection.execute("BEGIN IMMEDIATE")
+                except sqlite3.Error as error:
+                    if first:
+                        self._taken.put(f"{file.name} cannot be locked: {error}")
+                        return
+                    continue  # a writer that takes long; it is tried again until the fault is over
+                if first:
+                    self._taken.put("")
+                    first = False
                 version = _version(connection)
                 self._over.wait(_HELD if self._slow else None)
                 connection.execute("ROLLBACK")

@@ -98,17 +98,20 @@ class Link:
         for active in self._faults[fault]:
             self._at_once(active)
 
-    async def remove(self, fault: str) -> int:
-        """Take away what `apply` has set; returns how much it has met."""
+    def remove(self, fault: str) -> int:
+        """Take away what `apply` has set; returns how much it has met. `listen_again` opens its port where need be."""
         removed = self._faults.pop(fault, ())
         for active in removed:
             if active.toxic.kind is Kind.HALF_OPEN:
                 for connection in self._concerned(active.toxic):
                     connection.reset()
         self._refresh()
+        return sum(active.met for active in removed)
+
+    async def listen_again(self) -> None:
+        """Listen, where no fault refuses connections. Raises `OSError` for a port that is taken."""
         if self._server is None and not self._active(Kind.REFUSE):
             await self.listen()
-        return sum(active.met for active in removed)
 
     async def watch(self, seconds: float) -> None:
         """Watch what crosses from now on, for so many seconds. Raises `ValueError`.
@@ -261,13 +264,18 @@ class Proxy:
         return [self.get(each.id) for each in self._faults.values() if not each.ended]
 
     async def end(self, fault_id: str) -> Fault:
-        """Take a fault away. Raises `KeyError`."""
+        """Take a fault away, from all of its links. Raises `KeyError`, and `OSError` for a port that is taken."""
         fault = self._faults[fault_id]
+        if fault.ended:
+            return fault
+        fault.ended = True
         if fault.timer is not None and fault.timer is not asyncio.current_task():
             fault.timer.cancel()
-        if not fault.ended:
-            fault.ended = True
-            fault.met = {name: await self.links[name].remove(fault.id) for name in fault.links}
+        links = {name: self.links[name] for name in fault.links}
+        fault.met = {name: link.remove(fault.id) for name, link in links.items()}
+        listening = await asyncio.gather(*(link.listen_again() for link in links.values()), return_exceptions=True)
+        for failure in filter(None, listening):
+            raise failure
         return fault
 
     async def _expire(self, fault: Fault, seconds: float) -> None:

@@ -39,6 +39,11 @@ class Evidence:
         return [] if self.audit is None else [each for each in self.audit.listed[state] if each not in self.before]
 
     @property
+    def audited(self) -> bool:
+        """Whether every book was read and every order judged; else nothing is known of what may be lost."""
+        return self.audit is not None and not self.audit.unread and not self.audit.found[State.OPEN]
+
+    @property
     def during(self) -> list[Attempt]:
         """Requests that were due while something was broken."""
         return [each for each in self.clients.attempts if self.began <= each.due <= self.ended]
@@ -64,7 +69,7 @@ def _nothing_lost(evidence: Evidence) -> Judgement:
     listed = evidence.clients.listed
     missing = sorted(accepted - {order["id"] for order in listed}) if listed is not None else []
     lost = evidence.findings(State.LOST)
-    checked = len(accepted) if listed is not None and evidence.audit is not None else 0
+    checked = len(accepted) if listed is not None and evidence.audited else 0
     count = len({*missing, *(entry.subject for entry in lost)})
     example = next(iter(missing), "") or next((entry.subject for entry in lost), "")
     why = f": {lost[0].what}" if lost else ""
@@ -82,7 +87,7 @@ def _nothing_doubled(evidence: Evidence) -> Judgement:
     repeated = sum(order.tries > 1 for order in orders)
     why = f": {different[0].what}" if different else ""
     example = next(iter(sorted(several[0].ids)), "") if several else next((each.subject for each in different), "")
-    checked = len(listed) if evidence.audit is not None else 0
+    checked = len(listed) if evidence.audited else 0
     text = f"{count} doubled or different of {len(listed)}; {repeated} were sent again{why}"
     return Judgement("nothing-doubled", not count, checked, text, example)
 

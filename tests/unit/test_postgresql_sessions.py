@@ -1,0 +1,32 @@
+"""Sessions of PostgreSQL that stay out of the pool between two uses."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from chassis.database.postgresql import _Sessions
+
+
+class Session:
+    """Fake: its caller is cancelled while the server rolls back."""
+
+    def __init__(self) -> None:
+        self.discarded = False
+
+    def clean(self) -> None:
+        raise asyncio.CancelledError
+
+    def discard(self) -> None:
+        self.discarded = True
+
+
+def test_a_session_is_given_up_when_its_caller_is_cancelled_while_it_is_cleaned() -> None:
+    """Else its place in the pool, its transaction and its locks would stay."""
+    session = Session()
+    sessions = object.__new__(_Sessions)
+    with pytest.raises(asyncio.CancelledError), sessions.returned(cast("Any", session)):
+        raise ValueError("out of stock")
+    assert session.discarded
