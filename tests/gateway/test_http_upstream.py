@@ -33,7 +33,7 @@ async def asked(upstream: HttpUpstream, seconds: float) -> bytes:
 
 
 async def test_clients_that_were_slow_themselves_close_no_server_to_others() -> None:
-    """A request that came with hardly any time left says nothing about the server that it did not wait for."""
+    """A request with hardly any time left does not count against the server that it did not wait for."""
     fake = Slow()
     telemetry = Telemetry("test")
     async with (

@@ -260,7 +260,7 @@ async def test_burst_goes_out_together_in_bounded_pieces() -> None:
 
 
 async def test_event_on_its_way_goes_to_those_who_were_subscribed_when_it_came() -> None:
-    """Whoever leaves or comes in the same turn of the event loop does not change that."""
+    """Whoever leaves or subscribes in the same turn of the event loop does not change that."""
     burst = Burst(Telemetry("test"), Metrics())
     index = SubscriptionIndex(before_change=burst.deliver)
     leaves, stays, comes = FakeOutlet(), FakeOutlet(), FakeOutlet()

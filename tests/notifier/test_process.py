@@ -43,7 +43,7 @@ async def test_killed_copy_loses_nothing(stage: Stage) -> None:
 
 
 async def test_large_event_behind_small_ones_makes_no_reader_too_slow(stage: Stage) -> None:
-    """Events that come at once, small ones and some as large as the backlog, all reach a client that reads."""
+    """Events that arrive together, small ones and some as large as the backlog, all reach a client that reads."""
     sizes = [1, 1, 16_300, 1, 16_300, 16_300, 1] * 5
     async with process(stage, SHOP_NOTIFIER_BACKLOG=str(16 << 10)) as (_, copy), copy.client() as client:
         await client.subscribe("order.*")

@@ -25,7 +25,7 @@ class Cancelled:
 
 
 async def test_a_cancellation_of_the_librarys_own_is_not_taken_for_a_silent_log() -> None:
-    """Whoever takes batches hears that the log failed, and opens it anew."""
+    """Whoever takes batches gets an error, and opens the log anew."""
     async with read_ahead(Cancelled()) as ahead:
         with pytest.raises(BrokerUnavailable, match="cancelled"):
             await ahead.batch()

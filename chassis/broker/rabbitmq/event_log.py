@@ -147,7 +147,7 @@ async def first_position(link: ReopeningConnection, log: str) -> int:
 async def last_position(link: ReopeningConnection, log: str) -> int:
     """The newest position, 0 when the stream is empty. While others publish it may be a few entries old.
 
-    Raises `BrokerUnavailable` for one that is not empty, but from which nothing comes in time.
+    Raises `BrokerUnavailable` for one that is not empty, but of which nothing arrives in time.
     """
     position = 0
     async with reading(link, log, "last") as reader:

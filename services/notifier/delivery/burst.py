@@ -1,7 +1,7 @@
 """Burst: the events that are on their way to the clients in one turn of the event loop.
 
-A write is a call to the kernel, and costs more than everything else about an event. So what comes in one turn goes to
-each client in one write, however many events that are; an event that comes alone goes out at the end of its turn.
+A write is a call to the kernel, and costs more than everything else about an event. So what arrives in one turn goes to
+each client in one write, however many events that are; a single event goes out at the end of its turn.
 """
 
 from __future__ import annotations
