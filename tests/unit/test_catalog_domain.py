@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -36,6 +36,10 @@ class FakeStore:
 
     async def add(self, product: Product) -> None:
         self.products[product.id] = product
+
+    async def change_once(self, event_id: str, product_id: str, change: Callable[[Product], Product]) -> Product:
+        self.products[product_id] = change(self.products[product_id])
+        return self.products[product_id]
 
 
 class FakeInventory:
@@ -158,7 +162,14 @@ async def test_quote_of_a_senseless_basket(basket: list[tuple[str, int]]) -> Non
         await catalog({}).quote(basket)
 
 
-@pytest.mark.parametrize("failure", [unavailable("inventory"), timed_out("inventory")])
+@pytest.mark.parametrize(
+    "failure",
+    [
+        unavailable("inventory"),
+        timed_out("inventory"),
+        ShopError("OVERLOADED", "too many calls at once", Kind.EXHAUSTED),
+    ],
+)
 async def test_quote_without_inventory(failure: ShopError) -> None:
     """While inventory does not answer a basket is priced all the same, without availability."""
     quoted, available = await catalog(failure).quote([("42", 2)])
@@ -264,3 +275,11 @@ def test_demo_products_are_acceptable() -> None:
             "currency": product.currency,
         }
         assert changed(product, fields, NOW).price == product.price
+
+
+@pytest.mark.parametrize(("received", "stands"), [(-1, 0), (1, 1)])
+async def test_an_old_push_that_is_handled_late_makes_no_product_older(received: int, stands: int) -> None:
+    """The version grows with each push, and the moment of the last change never goes back."""
+    hour = timedelta(hours=1)
+    found = await catalog({}).refresh_material("42", "event", NOW + received * hour)
+    assert (found.version, found.updated_at) == (2, NOW + stands * hour)

@@ -34,6 +34,8 @@ NOW = THEN + timedelta(hours=1)
 TTL = timedelta(minutes=15)
 STOCK = Stock("42", received=100, available=60, reserved=30, shipped=10, erp_on_hand=90, erp_as_of=THEN)
 
+OVERLOADED = ShopError("OVERLOADED", "too many calls at once", Kind.EXHAUSTED)
+
 
 class FakeStore:
     """Fake: one product's figures, and what was done to them."""
@@ -125,7 +127,7 @@ def test_promise_is_never_negative_nor_more_than_ours(ours: int, reserved: int, 
     assert 0 <= found.available <= ours
 
 
-@pytest.mark.parametrize("silence", [unavailable("erp_adapter"), timed_out("erp_adapter")])
+@pytest.mark.parametrize("silence", [unavailable("erp_adapter"), timed_out("erp_adapter"), OVERLOADED])
 async def test_silent_erp_makes_the_answer_stale(silence: ShopError) -> None:
     """An ERP that does not answer in time costs the answer its freshness, not the answer."""
     asked, store = inventory(silence)
