@@ -97,7 +97,7 @@ _given_out: list[int] = []
 
 
 def free_port() -> int:
-    """A port on which nothing listens now, and that nobody else is given before it is used."""
+    """A port on which nothing listens now, and that no other process is assigned before it is used."""
     _given_out.append(any_free("127.0.0.1", _given_out))
     return _given_out[-1]
 

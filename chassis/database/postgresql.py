@@ -232,7 +232,8 @@ class _Sessions:
             try:
                 session.clean()
             except BaseException:
-                session.discard()  # cancelled meanwhile
+                # Cancelled while it waits for the server: else the session would be neither given back nor closed.
+                session.discard()
                 raise
             self.give_back(session)
             raise

@@ -174,7 +174,7 @@ def _translated(error: Exception) -> ShopError:
     if isinstance(error, aiosmtplib.SMTPNotSupported):
         return _refused(str(error))
     refusals = error.recipients if isinstance(error, aiosmtplib.SMTPRecipientsRefused) else [error]
-    # A refusal of anything else is one of us: a password that is being replaced, a server that takes nobody now.
+    # Any other rejection is not about the mail: wrong credentials, or a server that accepts no connection now.
     of_the_mail = [each for each in refusals if isinstance(each, _OF_THE_MAIL)]
     if of_the_mail and all(each.code >= _PERMANENT for each in of_the_mail):
         return _refused(str(error))

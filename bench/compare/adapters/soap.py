@@ -20,7 +20,7 @@ from bench.compare.adapters.port import Call, Link, Rows, Selection
 from bench.compare.adapters.schemas.soap import application
 
 # Seconds for an answer: who calls decides how long a call may take, up to this.
-_PATIENCE = 60.0
+_CALL_TIMEOUT = 60.0
 
 
 @asynccontextmanager
@@ -45,7 +45,7 @@ async def connect(link: Link) -> AsyncIterator[Call]:
     """The WSDL is read once in each process, from the server itself: it is no part of any figure."""
     wsdl = await asyncio.to_thread(described, f"{link.direct}/?wsdl")
     limits = httpx.Limits(max_connections=link.connections)
-    async with httpx.AsyncClient(trust_env=False, limits=limits, timeout=_PATIENCE) as http:
+    async with httpx.AsyncClient(trust_env=False, limits=limits, timeout=_CALL_TIMEOUT) as http:
         client = zeep.AsyncClient(wsdl, transport=AsyncTransport(client=http))
         http.headers.update({"Accept-Encoding": "identity", **link.headers})
         service = AsyncServiceProxy(client, client.service._binding, address=f"{link.url}/")  # noqa: SLF001

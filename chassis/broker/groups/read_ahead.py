@@ -52,7 +52,7 @@ class ReadAhead:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            # A library's own, which says nothing of this task: whoever takes batches has to get an error.
+            # A library's own cancellation, not one of this task: `batch` has to raise an error.
             self._failure = BrokerUnavailable("the reading of the event log was cancelled")
             self._news.set()
         except Exception as error:  # noqa: BLE001 - it is raised where the entries are taken

@@ -62,7 +62,7 @@ class Commands:
             try:
                 await asyncio.wait({worker}, timeout=_COMMAND_SECONDS)
             finally:
-                # Also when the connection has ended meanwhile, which cancels this: nobody would end it afterwards.
+                # Also when the end of the connection cancels this wait: the task would outlive its client.
                 worker.cancel()
 
     async def _work(self) -> None:
