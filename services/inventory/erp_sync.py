@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 
 from chassis.background import forever
 from chassis.errors import Kind, ShopError
@@ -17,6 +18,8 @@ _BATCH = 100
 _BATCH_SIZE = 8
 _POLL_SECONDS = 0.5
 _BACKOFF_SECONDS = 2.0
+# Until what the ERP rejected is tried again: an operator may have mended it there.
+_REJECTED_SECONDS = 5.0
 _MAX_SWEEP = 10.0
 
 
@@ -25,6 +28,9 @@ class Bookkeeping:
         self._store = store
         self._erp = erp
         self._inventory = inventory
+        # The last of a batch in which the ERP rejected some: what was counted after it does not wait for them.
+        self._after: Adjustment | None = None
+        self._from_the_first_at = 0.0
 
     async def book(self) -> None:
         """Book adjustments in the ERP, as long as the process lives. While it is away, they wait.
@@ -35,11 +41,17 @@ class Bookkeeping:
         await forever(self._book, name="ERP bookkeeping", every=_POLL_SECONDS)
 
     async def _book(self) -> float:
-        adjustments = await self._store.unbooked(_BATCH)
-        done = await self._book_all(adjustments)
-        if len(done) < len(adjustments):
+        if self._after and time.monotonic() >= self._from_the_first_at:
+            self._after = None
+        adjustments = await self._store.unbooked(_BATCH, after=self._after)
+        answered, booked = await self._book_all(adjustments)
+        if answered < len(adjustments):
             return _BACKOFF_SECONDS
-        return 0.0 if len(done) == _BATCH else _POLL_SECONDS
+        if booked < answered:
+            if self._after is None:
+                self._from_the_first_at = time.monotonic() + _REJECTED_SECONDS
+            self._after = adjustments[-1]
+        return 0.0 if len(adjustments) == _BATCH else _POLL_SECONDS
 
     async def expire(self, ttl: float) -> None:
         """Let reservations go that are older than `ttl` seconds and not confirmed, as long as the process lives."""
@@ -50,20 +62,20 @@ class Bookkeeping:
         while expired := await self._inventory.expire():
             log.info("reservations expired", extra={"count": expired})
 
-    async def _book_all(self, adjustments: list[Adjustment]) -> list[str]:
-        """Book a few at a time, until the ERP does not answer. Returns the ids of those that it has booked."""
-        done: list[str] = []
+    async def _book_all(self, adjustments: list[Adjustment]) -> tuple[int, int]:
+        """Book a few at a time, until the ERP does not answer. Returns how many it answered, and how many it booked."""
+        answered = booked = 0
         for begin in range(0, len(adjustments), _BATCH_SIZE):
             some = adjustments[begin : begin + _BATCH_SIZE]
             outcomes = await asyncio.gather(*(self._erp.book(each) for each in some), return_exceptions=True)
-            booked = [each.id for each, outcome in zip(some, outcomes, strict=True) if outcome is None]
-            if booked:
-                await self._store.note_booked(booked)
-                done += booked
+            if done := [each.id for each, outcome in zip(some, outcomes, strict=True) if outcome is None]:
+                await self._store.note_booked(done)
+                booked += len(done)
             for each, outcome in zip(some, outcomes, strict=True):
                 if isinstance(outcome, ShopError) and outcome.kind in (Kind.UNAVAILABLE, Kind.TIMEOUT):
-                    return done
+                    return answered, booked
                 if outcome is not None:
                     # It stays, and so does the difference in the books, until an operator has looked into it.
-                    log.error("ERP sync: stock change %s refused: %s", each.id, outcome)
-        return done
+                    log.error("ERP sync: stock change %s rejected: %s", each.id, outcome)
+            answered += len(some)
+        return answered, booked

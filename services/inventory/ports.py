@@ -42,8 +42,8 @@ class StockStore(Protocol):
     async def adjust(self, adjustment: Adjustment) -> Stock:
         """Receive or lose goods, once per id. Raises OUT_OF_STOCK below zero, REFERENCE_REUSED for another's id."""
 
-    async def unbooked(self, limit: int) -> list[Adjustment]:
-        """Adjustments that the ERP has not booked yet, oldest first."""
+    async def unbooked(self, limit: int, *, after: Adjustment | None = None) -> list[Adjustment]:
+        """Adjustments that the ERP has not booked yet, oldest first; those counted after `after`, if given."""
 
     async def note_booked(self, adjustment_ids: Sequence[str]) -> None:
         """Remember that the ERP has booked these."""

@@ -217,6 +217,19 @@ async def test_adjustment_counts_once(store: SqlStockStore) -> None:
     assert (await store.adjust(Adjustment("a2", "42", -5, NOW))).available == 50
 
 
+async def test_unbooked_adjustments_by_pages(store: SqlStockStore) -> None:
+    """Each page goes on after the last adjustment of the one before, also when all were counted at one moment."""
+    wanted = [Adjustment(f"a{number}", "42", 1, NOW + timedelta(seconds=number // 3)) for number in range(6)]
+    for each in reversed(wanted):
+        await store.adjust(each)
+    found: list[Adjustment] = []
+    while page := await store.unbooked(2, after=found[-1] if found else None):
+        found += page
+    assert found == wanted
+    await store.note_booked([wanted[0].id, wanted[4].id])
+    assert await store.unbooked(9) == [*wanted[1:4], wanted[5]]
+
+
 async def test_adjustments_of_a_new_product_at_once(store: SqlStockStore) -> None:
     """Goods that were never stocked are received, also when two scanners report them at the same moment."""
     await asyncio.gather(*(store.adjust(Adjustment(f"a{number}", "new", 2, NOW)) for number in range(10)))

@@ -141,9 +141,20 @@ async def test_what_the_erp_refuses_holds_up_nothing_else(
         async with start() as inventory:
             await scanner.deliver(inventory)
             await eventually(lambda: erp.booked.keys() == {"b", "c"})
-            await eventually(lambda: any("stock change a refused" in record.getMessage() for record in caplog.records))
+            await eventually(lambda: any("stock change a rejected" in record.getMessage() for record in caplog.records))
             erp.refuses = set()
             await eventually(lambda: "a" in erp.booked)
+
+
+async def test_a_batch_that_the_erp_rejects_holds_up_nothing_after_it(start: Start, erp: FakeErp) -> None:
+    """More adjustments than go in one batch are rejected for good; those counted after them are booked."""
+    erp.refuses = {f"r{number:03}" for number in range(120)}
+    scanner = Scanner()
+    for name in (*sorted(erp.refuses), "late"):
+        scanner.count(name, 1)
+    async with start() as inventory:
+        await scanner.deliver(inventory)
+        await eventually(lambda: erp.booked.keys() == {"late"})
 
 
 async def test_last_fifty_pieces_go_to_fifty_of_two_hundred(start: Start) -> None:

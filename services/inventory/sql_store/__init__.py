@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, bindparam, select, update
+from sqlalchemy import BigInteger, Connection, bindparam, select, tuple_, update
 
 from chassis import wall_clock
 from chassis.broker.outbox import Outbox
@@ -167,8 +167,12 @@ class SqlStockStore:
 
         return await self._database.write(adjusting)
 
-    async def unbooked(self, limit: int) -> list[Adjustment]:
-        statement = select(adjustments).where(UNBOOKED).order_by(adjustments.c.counted_at).limit(limit)
+    async def unbooked(self, limit: int, *, after: Adjustment | None = None) -> list[Adjustment]:
+        counted = (adjustments.c.counted_at, adjustments.c.id)
+        statement = select(adjustments).where(UNBOOKED).order_by(*counted).limit(limit)
+        if after is not None:
+            last = tuple_(after.counted_at, after.id, types=[column.type for column in counted])
+            statement = statement.where(tuple_(*counted) > last)
         rows = await self._database.read(lambda connection: connection.execute(statement).all())
         return [Adjustment(row.id, row.product_id, row.quantity, row.counted_at) for row in rows]
 
