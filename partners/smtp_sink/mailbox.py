@@ -122,7 +122,11 @@ class Mailbox:
     async def newest_first(self, *, order_id: str | None = None) -> list[Received]:
         """All mails, or those about one order, as they lie in the folder now."""
         async with self._deleting:
-            self._mails = await asyncio.to_thread(self._on_disk, dict(self._mails))
+            known = dict(self._mails)
+            found = await asyncio.to_thread(self._on_disk, known)
+            # What was added meanwhile is newer than what was read.
+            added = {name: kept for name, kept in self._mails.items() if kept is not known.get(name)}
+            self._mails = dict(sorted({**found, **added}.items(), key=lambda named: named[1][0]))
         mails = (mail for _, mail in reversed(self._mails.values()))
         return [mail for mail in mails if order_id is None or mail.order_id == order_id]
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import Mapping
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ import httpx
 import pytest
 
 from partners.smtp_sink import bootstrap
-from partners.smtp_sink.mailbox import Mailbox
+from partners.smtp_sink.mailbox import Mailbox, Received
 from partners.smtp_sink.smtp_server import MAX_MAIL
 
 RECIPIENTS = ["zoe@shop.test"]
@@ -161,6 +164,33 @@ async def test_what_was_deleted_is_said_and_remembered(tmp_path: Path) -> None:
     extent = Mailbox.open(tmp_path, keep=2).extent()
     assert (extent.keeps, extent.kept, extent.forgotten) == (2, 2, 2)
     assert extent.forgotten_until == second.received_at
+
+
+async def test_a_recipient_that_is_noted_while_the_folder_is_read_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a mail that is sent again to others while the list is made, none of its recipients is lost."""
+    mailbox = Mailbox.open(tmp_path, keep=9)
+    mail = a_mail("m1").as_bytes()
+    await mailbox.add(mail, ["a@shop.test"])
+    has_read, may_return = threading.Event(), threading.Event()
+    on_disk = mailbox._on_disk
+
+    def slowly(known: Mapping[str, tuple[int, Received]]) -> dict[str, tuple[int, Received]]:
+        found = on_disk(known)
+        has_read.set()
+        assert may_return.wait(20)
+        return found
+
+    monkeypatch.setattr(mailbox, "_on_disk", slowly)
+    listing = asyncio.create_task(mailbox.newest_first())
+    assert await asyncio.to_thread(has_read.wait, 20)
+    await mailbox.add(mail, ["b@shop.test"])
+    may_return.set()
+    await listing
+    await mailbox.add(mail, ["c@shop.test"])
+    (found,) = await mailbox.newest_first()
+    assert found.recipients == ("a@shop.test", "b@shop.test", "c@shop.test")
 
 
 async def test_the_list_shows_what_lies_in_the_folder(tmp_path: Path) -> None:
