@@ -49,17 +49,17 @@ def run_process(name: str, run: Callable[[], AbstractAsyncContextManager[object]
     logs.configure(name, log_format=os.environ.get("SHOP_LOG_FORMAT", ""))
     settings = ProcessSettings()
     logs.configure(name, log_format=settings.log_format, level=settings.log_level)
-    uvloop.run(_live(run))
+    uvloop.run(_live(run, ready_descriptor()))
 
 
-async def _live(run: Callable[[], AbstractAsyncContextManager[object]]) -> None:
+async def _live(run: Callable[[], AbstractAsyncContextManager[object]], descriptor: int | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
     async with run() as running:
         tune_garbage_collection()
-        if not notify_ready():
+        if not notify_ready(descriptor):
             # Started by hand or in a container: no supervisor prints it.
             port = running.port if isinstance(running, Running) else 0
             log.info("ready; Ctrl-C stops it", extra={"port": port} if port else {})
@@ -77,10 +77,19 @@ def tune_garbage_collection() -> None:
     gc.set_threshold(_GARBAGE_THRESHOLD)
 
 
-def notify_ready() -> bool:
-    """Tell the supervisor: a newline on the file descriptor that SHOP_READY_FD names; whether there is one."""
+def ready_descriptor() -> int | None:
+    """The file descriptor that SHOP_READY_FD names, if there is one; programs that this process starts do not get it.
+
+    Called before any other thread runs: gRPC's read the environment, and changing it meanwhile may end the process.
+    """
     descriptor = os.environ.pop("SHOP_READY_FD", "")
-    if descriptor:
-        os.write(int(descriptor), b"\n")
-        os.close(int(descriptor))
-    return bool(descriptor)
+    return int(descriptor) if descriptor else None
+
+
+def notify_ready(descriptor: int | None) -> bool:
+    """Tell the supervisor by a newline on its file descriptor; whether there is one."""
+    if descriptor is None:
+        return False
+    os.write(descriptor, b"\n")
+    os.close(descriptor)
+    return True

@@ -141,6 +141,8 @@ def main(serve: Callable[[Settings], AbstractContextManager[Running]] = running)
     # Blocked before the first thread starts, so that they reach only `sigwait`.
     signals = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    # Before the first thread, too: the environment is not changed while others may read it.
+    ready = os.environ.pop("SHOP_READY_FD", "")
     try:
         settings = Settings.from_environment(os.environ)
     except ValueError as error:
@@ -148,7 +150,8 @@ def main(serve: Callable[[Settings], AbstractContextManager[Running]] = running)
         sys.exit(2)
     try:
         with serve(settings) as server:
-            _report_ready()
+            if ready:
+                _report_ready(int(ready))
             log.info("listening on port %s", server.port)
             signal.sigwait(signals)
     except OSError as error:
@@ -160,8 +163,6 @@ def main(serve: Callable[[Settings], AbstractContextManager[Running]] = running)
         sys.exit(1)
 
 
-def _report_ready() -> None:
-    descriptor = os.environ.pop("SHOP_READY_FD", "")
-    if descriptor:
-        os.write(int(descriptor), b"\n")
-        os.close(int(descriptor))
+def _report_ready(descriptor: int) -> None:
+    os.write(descriptor, b"\n")
+    os.close(descriptor)

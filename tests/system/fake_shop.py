@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from chassis.errors import wrong_setting
-from chassis.process import notify_ready
+from chassis.process import notify_ready, ready_descriptor
 from shop.commands.processes import up
 from shop.errors import Refused
 from shop.process_table import Port, ProcessSpec, Scheme
@@ -49,7 +49,7 @@ def listen() -> None:
     """Hold the port until SIGTERM."""
     with socket.create_server(("127.0.0.1", int(os.environ["SHOP_A_PORT"]))):
         leave_a_note("listener")
-        notify_ready()
+        notify_ready(ready_descriptor())
         signal.pause()
 
 
@@ -63,7 +63,7 @@ async def work() -> AsyncIterator[None]:
 def ignore_sigterm() -> None:
     """Never end by itself."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    notify_ready()
+    notify_ready(ready_descriptor())
     while True:
         signal.pause()
 

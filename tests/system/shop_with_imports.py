@@ -18,10 +18,10 @@ _run, _notify_ready = child.run, process.notify_ready
 def _recording(spec: ProcessSpec) -> None:
     inherited = set(sys.modules)
 
-    def notify_ready() -> bool:
+    def notify_ready(descriptor: int | None) -> bool:
         imported = sorted(set(sys.modules) - inherited)
         Path(os.environ["SHOP_DATA_DIR"], f"{spec.name}.imports").write_text(json.dumps(imported))
-        return _notify_ready()
+        return _notify_ready(descriptor)
 
     process.notify_ready = notify_ready
     _run(spec)
