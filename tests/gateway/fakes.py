@@ -41,12 +41,13 @@ NOON = Timestamp(seconds=1_767_614_400, nanos=250_000_000)  # 2026-01-05T12:00:0
 
 @dataclass
 class Behaviour:
-    """What a fake does beside its work: `failure` is raised by every call, `silent` ones never answer; the lists hold
-    what the calls came with.
+    """What a fake does beside its work: `failure` is raised by every call, `silent` ones never answer, `held` ones wait
+    with their answer until it is set; the lists hold what the calls came with.
     """
 
     failure: Exception | None = None
     silent: bool = False
+    held: asyncio.Event | None = None
     requests: list[Any] = field(default_factory=list)
     callers: list[str] = field(default_factory=list)
     seconds_left: list[float | None] = field(default_factory=list)
@@ -57,6 +58,8 @@ class Behaviour:
         self.seconds_left.append(time_left())
         if self.silent:
             await asyncio.Event().wait()
+        if self.held:
+            await self.held.wait()
         if self.failure:
             raise self.failure
 
@@ -86,9 +89,10 @@ class FakeCatalog(catalog_pb2_grpc.CatalogServiceServicer):
         }
 
     async def GetProducts(self, request: Any, context: Any) -> catalog_pb2.GetProductsResponse:
-        await self.behaviour.note(request)
         found = [self.products[each] for each in request.ids if each in self.products]
-        return catalog_pb2.GetProductsResponse(products=found)
+        response = catalog_pb2.GetProductsResponse(products=found)  # as they are now, however late it is answered
+        await self.behaviour.note(request)
+        return response
 
     async def ListProducts(self, request: Any, context: Any) -> catalog_pb2.ListProductsResponse:
         await self.behaviour.note(request)

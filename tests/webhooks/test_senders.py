@@ -25,9 +25,11 @@ from tests.webhooks.conftest import SECRETS, FakeShop, Receiver
 EVERY_PROVIDER = pytest.mark.parametrize("provider", senders.PROVIDERS)
 
 
-async def answers(receiver: Receiver, provider: str, fault: Fault | None, **content: Any) -> list[int]:
+async def answers(
+    receiver: Receiver, provider: str, fault: Fault | None, *, slow_seconds: float = 0.3, **content: Any
+) -> list[int]:
     webhooks = senders.examples(provider, secret=SECRETS[provider], fault=fault, **content)
-    sent = await post_all(str(receiver.http.base_url), webhooks, fault=fault, slow_seconds=0.3)
+    sent = await post_all(str(receiver.http.base_url), webhooks, fault=fault, slow_seconds=slow_seconds)
     return [answer.status for answer in sent]
 
 
