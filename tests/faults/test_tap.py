@@ -16,6 +16,7 @@ from shop.fault.links.toxics import Direction
 from shop.fault.tap.capture import MAX_BYTES, MAX_FRAMES, Seen, Tap
 from shop.fault.tap.hpack_fields import written
 from shop.fault.tap.http1 import Http1
+from shop.fault.tap.http2 import PREFACE
 from shop.fault.tap.smtp import Smtp
 
 REQUEST, ANSWER = Direction.REQUEST, Direction.ANSWER
@@ -222,11 +223,40 @@ def test_smtp_commands_replies_and_a_mails_head() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from([REQUEST, ANSWER]), st.binary(max_size=300)), max_size=20), st.data())
 def test_garbage_is_counted_and_never_raises(chunks: list[tuple[Direction, bytes]], data: st.DataObject) -> None:
-    """Whatever comes, on whatever link, its bytes are counted."""
+    """Whatever comes, on whatever link, its bytes are counted once: of what is not read whole, all of them."""
     tap = Tap(data.draw(st.sampled_from(["gRPC", "AMQP", "SMTP", "REST", "PostgreSQL"])), 60)
+    sent = 0
     for direction, chunk in chunks:
-        tap.saw(1, direction, data.draw(st.sampled_from([b"", b"GET ", b"HTTP/1.1 ", b"PRI * HTTP/2.0"])) + chunk)
-    assert all(each.frame.size >= 0 for each in tap.seen())
+        whole = data.draw(st.sampled_from([b"", b"GET ", b"HTTP/1.1 ", b"PRI * HTTP/2.0"])) + chunk
+        tap.saw(1, direction, whole)
+        sent += len(whole)
+        counted = sum(each.frame.size for each in tap.seen())
+        assert counted <= sent
+    if {each.protocol for each in tap.seen()} == {"bytes"}:
+        assert sum(each.frame.size for each in tap.seen()) == sent
+
+
+@pytest.mark.parametrize(
+    ("link", "pieces"),
+    [
+        ("REST", [b"GET / HTTP/1.1\r\n" + b"x" * 60_000, b"x" * 10_000]),
+        ("REST", [b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nab", b"c\r\n-6\r\nabc"]),
+        ("gRPC", [PREFACE + b"\0\0\1\4\0", b"\0\0\0\0x"]),
+        ("AMQP", [b"AMQP\0\0\x09\x01\1\0\1\0\0", b"\0\1xy"]),
+        ("SMTP", [b"x" * 60_000, b"x" * 10_000]),
+    ],
+    ids=["a head that does not end", "a chunk of no size", "HTTP/2", "AMQP", "SMTP"],
+)
+def test_what_turns_out_to_be_no_frame_is_counted_whole(link: str, pieces: list[bytes]) -> None:
+    """The pieces that came before the mistake was clear, too, each byte once; so is what the other direction sends."""
+    tap = Tap(link, 60)
+    tap.saw(1, REQUEST, pieces[0])
+    tap.saw(1, ANSWER, b"HTTP/1.1 200 OK\r\nContent-")
+    for piece in (*pieces[1:], b"and the rest"):
+        tap.saw(1, REQUEST, piece)
+    assert any("(" in each for each in told(tap)), "it was read as a frame"
+    tap.saw(1, ANSWER, b"Length: 1")
+    assert sum(each.frame.size for each in tap.seen()) == sum(map(len, pieces)) + 46
 
 
 def test_what_is_kept_is_bounded_and_ends() -> None:

@@ -103,19 +103,27 @@ class _Connection:
         self._expected = expected
         self._readers: dict[Direction, Reader] = {}
         self._upgraded = [False]
+        # Bytes that are in no frame yet.
+        self._waiting = dict.fromkeys(Direction, 0)
 
     def feed(self, direction: Direction, chunk: bytes) -> list[Frame]:
         if not self.protocol:
             self._recognise(direction, chunk)
-        reader = self._readers.get(direction)
+        self._waiting[direction] += len(chunk)
+        found = self._frames(direction, chunk)
+        self._waiting[direction] -= sum(each.size for each in found)
+        return found
+
+    def _frames(self, direction: Direction, chunk: bytes) -> list[Frame]:
+        reader, waiting = self._readers.get(direction), self._waiting[direction]
         if reader is None:
-            return [frame(f"{len(chunk)} bytes", len(chunk))]
+            return [frame(f"{waiting} bytes", waiting)]
         try:
             return list(reader.feed(chunk))
         except ValueError as error:
-            # What cannot be read is counted from here on.
+            # What cannot be read is counted from here on, with what waited for its frame's end.
             self._readers.clear()
-            return [frame(f"{len(chunk)} bytes ({error})", len(chunk))]
+            return [frame(f"{waiting} bytes ({error})", waiting)]
 
     def _recognise(self, direction: Direction, chunk: bytes) -> None:
         both = (Direction.REQUEST, Direction.ANSWER)

@@ -90,6 +90,8 @@ class Http1:
         if line_end < 0:
             return None
         size = int(bytes(self._buffer[:line_end]).partition(b";")[0], 16)
+        if size < 0:
+            raise ValueError("no HTTP/1.1: a chunk's size is negative")
         whole = line_end + 2 + size + 2
         if len(self._buffer) < whole:
             return None
