@@ -30,6 +30,8 @@ from tests.webhooks.processes import real_process
 
 FLOOD = 1_000
 KILLS = 3
+# What the worker has under way when it is killed, which is done again; as much again may have been published anew.
+REPEATS = 2 * 16
 
 
 class FakeOrders(OrderServiceServicer):
@@ -110,13 +112,19 @@ class Flood:
 
 
 async def _keep_alive(
-    arguments: tuple[str, ...], data_dir: Path, env: dict[str, str], done: Callable[[], int], kill_at: list[int]
+    arguments: tuple[str, ...],
+    data_dir: Path,
+    env: dict[str, str],
+    done: Callable[[], int],
+    kill_at: list[int],
+    killed_at: list[int],
 ) -> None:
-    """Run a process; kill it with SIGKILL each time that so much is done, and start it again at once."""
+    """Run a process; kill it with SIGKILL each time that so much is done, note how much it was, and start it again."""
     for moment in kill_at:
         async with real_process("webhooks", data_dir, env, *arguments) as process:
             await eventually(partial(_reached, done, moment), within=60)
             process.kill()
+            killed_at.append(done())
             await process.wait()
     async with real_process("webhooks", data_dir, env, *arguments):
         await asyncio.Event().wait()
@@ -137,11 +145,13 @@ async def test_what_was_accepted_survives_every_kill(
     flood = Flood(f"http://127.0.0.1:{port}")
     accepted = sorted(random.sample(range(50, FLOOD - 100), KILLS))
     processed = sorted(random.sample(range(20, FLOOD // 2), KILLS))
+    intake_killed: list[int] = []
+    worker_killed: list[int] = []
 
     async with AsyncExitStack() as stack:
         for running in (
-            _keep_alive((), tmp_path, env, lambda: len(flood.accepted), accepted),
-            _keep_alive(("worker",), tmp_path, env, lambda: len(orders.paid), processed),
+            _keep_alive((), tmp_path, env, lambda: len(flood.accepted), accepted, intake_killed),
+            _keep_alive(("worker",), tmp_path, env, lambda: len(orders.paid), processed, worker_killed),
         ):
             stack.push_async_callback(_ended, asyncio.create_task(running))
         await _reachable(flood.url)
@@ -157,6 +167,10 @@ async def test_what_was_accepted_survives_every_kill(
         assert len(rows) == len(orders.paid)
         assert all(orders.paid[number] == f"pi_{number}" for number in orders.paid)
         assert await receiver.dead_letters() == []
+    for killed_at in (intake_killed, worker_killed):
+        assert len(killed_at) == KILLS
+        assert max(killed_at) < FLOOD, "it had nothing left to do when it was killed"
+    assert sum(orders.calls.values()) - len(orders.paid) <= KILLS * REPEATS
     assert orders.tokens == {"Bearer token of webhook_worker"}
 
 
