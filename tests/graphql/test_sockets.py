@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -299,7 +300,7 @@ async def test_bad_tokens(server: Server) -> None:
 
 async def test_expiring_token(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection ends with its token."""
-    monkeypatch.setattr(SIGNER, "_lifetime", 2)
+    monkeypatch.setattr(SIGNER, "_lifetime", 4)
     async with server.connected() as client:
         await client.init(token())
         assert await client.closed() == (4403, "Forbidden: the token has expired")
@@ -335,9 +336,11 @@ async def test_bounds(start_server: StartServer) -> None:
 async def test_pace(start_server: StartServer) -> None:
     """A client that sends faster than it may is read more slowly, and gets no error."""
     async with start_server(graphql_socket_rate=5.0) as server, server.connected() as client:
-        for _ in range(8):
+        began = time.monotonic()
+        for _ in range(12):
             await client.send(type="ping")
-        assert [await client.receive() for _ in range(8)] == [{"type": "pong"}] * 8
+        assert [await client.receive() for _ in range(12)] == [{"type": "pong"}] * 12
+        assert time.monotonic() - began >= 0.8  # a second's worth comes at once
 
 
 async def test_a_notifier_that_freezes(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from uuid import uuid4
 import httpx
 import pytest
 import websockets
+from prometheus_client.parser import text_string_to_metric_families
 
 from chassis.auth.identity import TokenVerifier, anyone, current_principal, signed_in
 from chassis.broker import connect
@@ -135,6 +136,18 @@ class Copy:
         arguments = {"max_queue": None, **arguments}
         async with websockets.connect(self.url, additional_headers=headers, **arguments) as socket:
             yield Client(socket)
+
+
+async def counted(copy: Copy, name: str, **labels: str) -> float:
+    """A value of `/metrics`."""
+    async with httpx.AsyncClient() as http:
+        response = await http.get(f"http://127.0.0.1:{copy.port}/metrics")
+    assert response.headers["content-type"].startswith("text/plain")
+    for family in text_string_to_metric_families(response.text):
+        for sample in family.samples:
+            if sample.name == name and sample.labels == labels:
+                return sample.value
+    raise AssertionError(f"{name} is not counted")
 
 
 @dataclass

@@ -10,9 +10,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import httpx
 import pytest
 import websockets
-from prometheus_client.parser import text_string_to_metric_families
 
-from tests.notifier.conftest import Copy, Stage, an_event, numbered, token
+from tests.notifier.conftest import Copy, Stage, an_event, counted, numbered, token
 from tests.notifier.processes import process
 from tests.waiting import eventually
 
@@ -20,18 +19,6 @@ _UPGRADE = (
     "GET /notifications?token={token} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
-
-
-async def counted(copy: Copy, name: str, **labels: str) -> float:
-    """A value of `/metrics`."""
-    async with httpx.AsyncClient() as http:
-        response = await http.get(f"http://127.0.0.1:{copy.port}/metrics")
-    assert response.headers["content-type"].startswith("text/plain")
-    for family in text_string_to_metric_families(response.text):
-        for sample in family.samples:
-            if sample.name == name and sample.labels == labels:
-                return sample.value
-    raise AssertionError(f"{name} is not counted")
 
 
 class Cable:
@@ -165,7 +152,7 @@ async def resident(pid: int) -> int:
 async def test_flood_is_read_no_faster_than_allowed(stage: Stage) -> None:
     """Pings of the protocol count as frames: a flood is read at the client's rate, and no other client waits."""
     async with (
-        stage.notifier(notifier_rate=50.0, notifier_burst=5.0) as copy,
+        stage.notifier(notifier_rate=5.0, notifier_burst=5.0) as copy,
         copy.client(ping_interval=None) as flood,
         copy.client() as other,
     ):
@@ -177,7 +164,7 @@ async def test_flood_is_read_no_faster_than_allowed(stage: Stage) -> None:
         assert (await other.receive())["data"]["number"] == 1
         assert not pong.done()
         await pong
-        assert time.monotonic() - began > 0.15
+        assert time.monotonic() - began > 1.5  # after each that is too many, a fifth of a second
 
 
 @pytest.mark.parametrize(("code", "answer"), [(b"\x03\xee", 1002), (b"\x03\xe8", 1000), (b"", 1000)])

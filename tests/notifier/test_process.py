@@ -8,8 +8,9 @@ import signal
 import pytest
 import websockets
 
-from tests.notifier.conftest import Stage, an_event, numbered
+from tests.notifier.conftest import Stage, an_event, counted, numbered
 from tests.notifier.processes import process
+from tests.waiting import eventually
 
 
 async def test_sigterm_closes_1001_and_ends_the_process(stage: Stage) -> None:
@@ -17,7 +18,12 @@ async def test_sigterm_closes_1001_and_ends_the_process(stage: Stage) -> None:
     async with process(stage) as (running, copy), copy.client() as client:
         await client.subscribe("order.*")
         await stage.broker.publish(numbered(1, 20))
-        seen = [await client.receive()]
+
+        async def sent() -> bool:
+            return await counted(copy, "notifier_deliveries_total", protocol="WebSocket") == 20
+
+        await eventually(sent)
+        seen = []
         running.send_signal(signal.SIGTERM)
         with pytest.raises(websockets.ConnectionClosed):
             while True:
@@ -25,7 +31,7 @@ async def test_sigterm_closes_1001_and_ends_the_process(stage: Stage) -> None:
         assert client.socket.close_code == 1001
         async with asyncio.timeout(10):
             assert await running.wait() == 0
-    assert [frame["data"]["number"] for frame in seen] == list(range(1, len(seen) + 1))
+    assert [frame["data"]["number"] for frame in seen] == list(range(1, 21))
 
 
 async def test_killed_copy_loses_nothing(stage: Stage) -> None:

@@ -117,7 +117,9 @@ async def test_foreign_last_event_id_is_answered_with_resync(stage: Stage, last_
 async def test_expired_token_and_stopping_end_the_stream(stage: Stage) -> None:
     """A stream ends properly when its token expires and when the copy is stopped, so that the client comes back."""
     async with stage.notifier() as copy:
-        async with streaming(copy, Authorization=f"Bearer {token(lifetime=1)}") as stream:
+        async with streaming(copy, Authorization=f"Bearer {token(lifetime=5)}") as stream:
+            assert stream.response.status_code == 200
+            assert await stream.position() == "0"
             with pytest.raises(StopAsyncIteration):
                 await stream.event()
         last = streaming(copy)
@@ -135,3 +137,5 @@ async def test_quiet_stream_shows_that_it_is_alive(stage: Stage) -> None:
         async for line in stream._lines:
             if line.startswith(":"):
                 break
+        else:
+            pytest.fail("the stream ended")
