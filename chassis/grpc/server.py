@@ -196,7 +196,7 @@ class Boundary:
             raise ShopError("OVERLOADED", "too many calls at once", Kind.EXHAUSTED, retry_after=1.0)
         left = context.time_remaining()
         if left is not None and left <= 0:
-            raise ShopError("DEADLINE_EXCEEDED", "no time left to start", Kind.TIMEOUT)
+            raise ShopError("DEADLINE_EXCEEDED", "no time left to start", Kind.TIMEOUT, retry_after=1.0)
         token = bearer(authorization)
         principal = await self._verifier.verify(token) if token and self._verifier is not None else ANONYMOUS
         if facts.rule is None:

@@ -17,8 +17,9 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from chassis.auth.identity import TokenVerifier, anyone, current_principal
-from chassis.errors import ShopError
+from chassis.errors import Kind, ShopError
 from chassis.grpc.client import connect
+from chassis.grpc.errors import error_from
 from chassis.grpc.server import Boundary, serve
 from chassis.resilience.deadlines import time_left
 from protos.shop.orders.v1 import orders_pb2 as pb
@@ -157,19 +158,20 @@ async def test_callers_deadline_is_the_services_own(service: Service) -> None:
 
 @pytest.mark.parametrize("left", [0.0, -1.0])
 async def test_expired_deadline_does_no_work(left: float) -> None:
-    """A call whose time is up when it is its turn is not begun."""
+    """A call whose time is up when it is its turn is not begun, and its answer says when to come again."""
     fake = FakeOrders()  # type: ignore[abstract]  # the other methods are not called
     handler: Any = grpc.unary_unary_rpc_method_handler(fake.GetOrder)
-    aborted: list[grpc.StatusCode] = []
+    aborted: list[tuple[Kind, float | None]] = []
 
-    async def abort(code: grpc.StatusCode, *_: object) -> None:
-        aborted.append(code)
+    async def abort(code: grpc.StatusCode, _: str, metadata: Any) -> None:
+        refusal = error_from(grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(*metadata)), "orders")
+        aborted.append((refusal.kind, refusal.retry_after))
 
     boundary = Boundary({"GetOrder": anyone}, None, SPANS)
     wrapped: Any = boundary.wrap(handler, NAME, "GetOrder")
     context = SimpleNamespace(time_remaining=lambda: left, invocation_metadata=tuple, abort=abort)
     await wrapped.unary_unary(GET, context)
-    assert (aborted, fake.calls) == ([grpc.StatusCode.DEADLINE_EXCEEDED], 0)
+    assert (aborted, fake.calls) == ([(Kind.TIMEOUT, 1.0)], 0)
 
 
 async def test_health_says_not_serving_before_the_end() -> None:

@@ -292,8 +292,8 @@ class Customer:
 
 
 def _honest(status: int, headers: dict[str, str], body: object) -> bool:
-    """Whether a failure says so as it should: 429, 503 or 504 with a problem's code, 503 with Retry-After."""
+    """Whether a failure says so as it should: 429, 503 or 504 with a problem's code and Retry-After."""
     if status < 500 and status != 429:
         return True
     coded = isinstance(body, dict) and bool(body.get("code") or body.get("errors"))
-    return coded and status in (429, 503, 504) and (status != 503 or "Retry-After" in headers)
+    return coded and status in (429, 503, 504) and "Retry-After" in headers
