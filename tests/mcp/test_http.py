@@ -91,11 +91,17 @@ async def test_what_is_no_message_is_refused(shop: Shop, body: bytes, status: in
     assert answer.json()["error"]["code"] < 0
 
 
-async def test_an_answer_is_bounded(connect: Connect) -> None:
-    """The largest page of products has no long texts in it."""
+async def test_an_answer_is_bounded(shop: Shop, connect: Connect) -> None:
+    """The largest page of products has no long texts in it: one is cut, and shows it."""
+    admin = await shop.bearer("admin@shop.test", "admin")
+    long = {"description": "x" * 5_000}
+    changed = await shop.http.patch("/v1/products/7", json=long, headers=admin)
+    assert changed.status_code == 200, changed.text
     async with connect() as client:
         found = await client.call_tool("search_products", {"limit": 50})
-    assert all(len(item["description"]) <= 280 for item in found.structured_content["items"])
+    descriptions = {item["id"]: item["description"] for item in found.structured_content["items"]}
+    assert descriptions["7"] == "x" * 279 + "…"
+    assert all(len(description) <= 280 for description in descriptions.values())
     assert len(found.model_dump_json()) < 64_000
 
 

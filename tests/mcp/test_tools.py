@@ -190,16 +190,6 @@ async def test_an_order_is_read_only_by_whom_it_concerns(shop: Shop, connect: Co
     assert json.loads(content.text)["id"] == order_id
 
 
-async def test_a_listener_hears_of_its_own_orders(shop: Shop, connect: Connect) -> None:
-    """A subscription to an order sends each change, and of no other order's."""
-    order_id = (await shop.place(("42", 1), key=new_key())).json()["id"]
-    wanted = [f"order://{order_id}"]
-    async with connect() as client, asyncio.timeout(30), client.listen(resource_subscriptions=wanted) as news:
-        await shop.place(("42", 1), key=new_key())
-        heard: Any = await anext(aiter(news))
-    assert heard.uri == f"order://{order_id}"
-
-
 async def test_a_listener_hears_why_it_cannot_listen(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the shop rejects calls, a subscription is refused with the shop's own code, as every tool is."""
 
