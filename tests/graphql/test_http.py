@@ -23,6 +23,13 @@ async def test_media_types(client: Client, accept: str, content_type: str) -> No
     assert client.headers["Content-Type"] == f"{content_type}; charset=utf-8"
 
 
+@pytest.mark.parametrize("query", ["{ __typename }", "{ nothing }"])
+async def test_an_answer_is_not_cached(client: Client, query: str) -> None:
+    """No cache may keep what a query is answered, whether it was carried out or refused."""
+    await client.ask(query)
+    assert client.headers["Cache-Control"] == "no-store"
+
+
 @pytest.mark.parametrize("query", ["{", "{ nothing }", "query ($n: Int!) { me { orders(limit: $n) { id } } }"])
 async def test_refused_queries(client: Client, query: str) -> None:
     """A query that is refused is a 400, or a 200 for clients that only accept application/json."""

@@ -144,6 +144,18 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
     writer.close()
 
 
+async def test_a_browsers_request_gets_no_answer_that_it_can_read() -> None:
+    """HTTP/1.1, as a page's `fetch` speaks it to a port without TLS, is answered by HTTP/2 frames and the end."""
+    async with serving(FakeOrders()) as port, asyncio.timeout(30):  # type: ignore[abstract]  # as above
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST /shop.orders.v1.OrderService/GetOrder HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+    # A frame of SETTINGS (RFC 9113, section 3.4): its length, its type, no flags, and the connection's own stream.
+    assert answer[3:9] == b"\x04\0\0\0\0\0"
+    assert b"HTTP/1." not in answer
+
+
 async def test_callers_deadline_is_the_services_own(service: Service) -> None:
     """A service's calls to others within a call may take no longer than its caller waits."""
     seen: list[float] = []

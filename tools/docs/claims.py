@@ -34,15 +34,16 @@ a process. Each command is run by `tests/docs/test_claims.py` (two that take lon
 class Claim:
     """`command` prints what matches `see`, which is `shows` in words; without one, `missing` says why.
 
-    `run_by` is the test that runs the command, where it is not that of this page.
+    `tests` hold the claim, each as `path::function`. `run_by` is the test that runs the command, where it is not that
+    of this page.
     """
 
     topic: str
     says: str
+    tests: tuple[str, ...]
     command: str
     see: str
     shows: str
-    test: str
     missing: str
     run_by: str
 
@@ -52,8 +53,8 @@ def claims() -> list[Claim]:
     topic, found = "", []
     for each in tomllib.loads(SOURCE.read_text())["claim"]:
         topic = each.get("topic", topic)
-        texts = (each.get(name, "") for name in ("command", "see", "shows", "test", "missing", "run_by"))
-        found.append(Claim(topic, each["says"], *texts))
+        texts = (each.get(name, "") for name in ("command", "see", "shows", "missing", "run_by"))
+        found.append(Claim(topic, each["says"], tuple(each["tests"]), *texts))
     return found
 
 
@@ -65,7 +66,7 @@ def text() -> str:
             topic = claim.topic
             parts.append(f"\n## {topic}\n")
         parts.append(f"\n{number}. **{claim.says}**")
-        parts.append(f" · test: [`{claim.test}`](../{claim.test})\n")
+        parts.append(f" · {'test' if len(claim.tests) == 1 else 'tests'}: {', '.join(map(_link, claim.tests))}\n")
         if claim.command:
             parts.append(f"\n   ```sh\n   {claim.command}\n   ```\n")
             parts.append(f"\n   See: {claim.shows}.\n")
@@ -74,6 +75,12 @@ def text() -> str:
     seen = sum(bool(claim.command) for claim in claims())
     parts.append(f"\n{seen} of {len(claims())} by a command.\n")
     return "".join(parts)
+
+
+def _link(test: str) -> str:
+    """To the file; the name is the test's own."""
+    path, _, name = test.partition("::")
+    return f"[`{name}`](../{path})"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
