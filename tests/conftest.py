@@ -30,6 +30,7 @@ import trustme
 
 from tests import longest_first
 from tests.forking import popen
+from tests.not_run import required
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser
@@ -119,12 +120,11 @@ def pytest_xdist_auto_num_workers() -> int:
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse to start without what REQUIRE names."""
     missing = _missing()
-    required = {name for name in os.environ.get("REQUIRE", "").split(",") if name}
     known = {"rabbitmq", "postgres", "redis", "kafka", "kcat", "browser", "kubectl", "npm", "prometheus"}
-    unknown = required - known
+    unknown = required() - known
     if unknown:
         raise pytest.UsageError(f"REQUIRE names what no test needs: {', '.join(sorted(unknown))}")
-    lacking = sorted(required & missing.keys())
+    lacking = sorted(required() & missing.keys())
     if lacking:
         raise pytest.UsageError("required, but " + "; ".join(f"{name}: {missing[name]}" for name in lacking))
     config.stash[_MISSING] = missing

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-import pytest
 
+from tests.not_run import not_run
 from tests.shop import free_ports
 from tests.waiting import eventually
 
@@ -82,11 +82,11 @@ class OwnPostgres:
 
 @contextmanager
 def own_postgres_cluster() -> Iterator[OwnPostgres]:
-    """A cluster that is not started yet, and nothing of which stays. Skips the test where there is no PostgreSQL."""
+    """A cluster that is not started yet, and nothing of which stays. The test is not run where there is none."""
     found = sorted(Path("/").glob(_PLACES.lstrip("/")))
     initdb = found[-1] if found else Path(shutil.which("initdb") or "")
     if not initdb.is_file():
-        pytest.skip("not run: needs PostgreSQL's own programs (initdb, postgres)")
+        not_run("postgres", "needs PostgreSQL's own programs (initdb, postgres)")
     with _folder() as folder:
         subprocess.run(["cp", "-R", _new_cluster(initdb), folder / "cluster"], check=True, **_as_postgres())
         cluster = OwnPostgres(initdb.parent, folder / "cluster", free_ports(1)[0])

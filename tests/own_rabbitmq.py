@@ -13,9 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import aio_pika
-import pytest
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 
+from tests.not_run import not_run
 from tests.shop import free_ports
 from tests.waiting import eventually
 
@@ -94,9 +94,9 @@ class OwnRabbitMQ:
 
 @contextmanager
 def own_rabbitmq_node() -> Iterator[OwnRabbitMQ]:
-    """A node that is not started yet, and nothing of which stays. Skips the test where there is no RabbitMQ."""
+    """A node that is not started yet, and nothing of which stays. The test is not run where there is no RabbitMQ."""
     if not (_PROGRAMS / "rabbitmq-server").is_file() or not shutil.which("epmd"):
-        pytest.skip("not run: needs RabbitMQ's own programs (rabbitmq-server, rabbitmqctl)")
+        not_run("rabbitmq", "needs RabbitMQ's own programs (rabbitmq-server, rabbitmqctl)")
     with tempfile.TemporaryDirectory(prefix="rabbitmq-", ignore_cleanup_errors=True) as folder:
         node = OwnRabbitMQ(Path(folder))
         try:

@@ -83,6 +83,7 @@ async def _eventually_serves(db: Database) -> None:
     await eventually(serves, within=30)
 
 
+@pytest.mark.postgres
 async def test_a_server_that_stops_and_comes_back(cluster: OwnPostgres) -> None:
     """Stopping, stopped and started again: STORE_UNAVAILABLE all the while, and served at the end of it."""
     async with orders(cluster) as db:
@@ -115,6 +116,7 @@ async def opened_anew(db: Database) -> AsyncIterator[None]:
     yield
 
 
+@pytest.mark.postgres
 async def test_a_server_that_crashes(cluster: OwnPostgres) -> None:
     """A server process that is killed takes all connections along; callers get STORE_UNAVAILABLE, or are served."""
     async with orders(cluster) as db:
@@ -140,6 +142,7 @@ async def _ask_on(db: Database) -> None:
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.postgres
 async def test_a_session_that_an_operator_ends(cluster: OwnPostgres) -> None:
     """A statement whose session is ended from outside is done again, or is STORE_UNAVAILABLE where it cannot be."""
     async with orders(cluster) as db:
@@ -155,6 +158,7 @@ async def test_a_session_that_an_operator_ends(cluster: OwnPostgres) -> None:
         await operator.close()
 
 
+@pytest.mark.postgres
 async def test_a_server_without_room_for_connections(cluster: OwnPostgres) -> None:
     """Too many connections is STORE_UNAVAILABLE, until there is room again."""
     cluster.stop()
@@ -171,6 +175,7 @@ async def test_a_server_without_room_for_connections(cluster: OwnPostgres) -> No
         await _eventually_serves(db)
 
 
+@pytest.mark.postgres
 async def test_a_standby(cluster: OwnPostgres) -> None:
     """A server that was demoted is read from; what would write is STORE_UNAVAILABLE, as all is before it is ready."""
     async with orders(cluster) as db:
@@ -190,6 +195,7 @@ async def test_a_standby(cluster: OwnPostgres) -> None:
             await db.write(_change)
 
 
+@pytest.mark.postgres
 async def test_locks_and_limits(cluster: OwnPostgres) -> None:
     """Waiting too long, a deadlock's victim, a cancelled statement, a limit of the disk: STORE_UNAVAILABLE each."""
     async with orders(cluster) as db:

@@ -60,7 +60,7 @@ def test_gate_tries_a_fresh_machine_first() -> None:
     """All tests run where nothing listens, and then with the servers those that need one; a failure fails at once."""
     gate = (ROOT / ".ci/run").read_text()
     alone = gate.index("unshare --net bash -c 'ip link set lo up && REQUIRE=browser,kafka,kcat make test'")
-    served = gate.index("REQUIRE=rabbitmq,postgres,redis make test")
+    served = gate.index("REQUIRE=rabbitmq,postgres,redis,npm make test")
     assert alone < served
     assert "-m 'rabbitmq or postgres or redis or npm'" in gate[served:]
     assert "last-failed" not in gate
