@@ -171,7 +171,7 @@ async def test_last_fifty_pieces_go_to_fifty_of_two_hundred(start: Start) -> Non
 
 async def test_an_unconfirmed_reservation_expires(start: Start) -> None:
     """What an order holds for too long is given back by itself; it cannot be confirmed then, but reserved anew."""
-    async with start(reservation_ttl=1.0) as inventory:
+    async with start(reservation_ttl=5.0) as inventory:
         await inventory.reserve("o1", quantity=3)
         assert (await inventory.reservation("o1")).HasField("expires_at")
 
@@ -192,7 +192,7 @@ async def test_an_unconfirmed_reservation_expires(start: Start) -> None:
 
 async def test_a_confirmed_reservation_stays(start: Start) -> None:
     """Once confirmed, a reservation outlives its time, can be shipped, and can still be released."""
-    async with start(reservation_ttl=1.5) as inventory:
+    async with start(reservation_ttl=5.0) as inventory:
         for order_id in ("kept", "shipped", "released", "forgotten"):
             await inventory.reserve(order_id)
         for order_id in ("kept", "kept", "shipped", "released"):
