@@ -136,6 +136,9 @@ class Publisher:
                 remaining = iter(messages)
                 while batch := list(islice(remaining, PIPELINED)):
                     channel = cast("Channel", await (await self._open()).get_underlay_channel())
+                    # While RabbitMQ blocks the connection, aiormq keeps what is published and writes it afterwards:
+                    # each attempt would be one more copy.
+                    await channel.connection.ready()
                     # Tasks start in this order, and the channel writes in the order in which they start.
                     await asyncio.gather(*(_publish(channel, outgoing) for outgoing in batch))
 
