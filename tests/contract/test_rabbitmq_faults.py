@@ -177,6 +177,26 @@ async def test_delayed_delivery_that_is_due_during_an_alarm(node: OwnRabbitMQ, b
     assert depths["processing"].ready + depths["processing"].delayed <= 1
 
 
+@pytest.mark.parametrize("queue", ["mail", "mail.retry"])
+async def test_work_queue_that_is_deleted(node: OwnRabbitMQ, broker: Broker, queue: str) -> None:
+    """A consumer whose queue is deleted declares it anew on the live connection, and gets the next event."""
+    async with working(broker) as (handled, read):
+        before = an_event("order.shipped")
+        await publish(broker, before)
+        await arrives(before, handled, read)
+        node.control("delete_queue", queue)
+
+        async def consumed() -> bool:
+            with suppress(BrokerUnavailable):  # while it is missing
+                return {depth.queue: depth.consumers for depth in await broker.depths()}["mail"] == 1
+            return False
+
+        await eventually(consumed)
+        event = an_event("order.shipped")
+        await publish(broker, event)
+        await arrives(event, handled, read)
+
+
 async def test_stream_that_is_missing(node: OwnRabbitMQ, broker: Broker) -> None:
     """A log that was deleted raises its own error, and is there again once a connection is made anew."""
     await broker.log.last_position()  # with a connection, which lives on

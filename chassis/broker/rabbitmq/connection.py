@@ -109,6 +109,11 @@ class ReopeningConnection:
             finally:
                 await _close(channel)
 
+    async def prepare(self) -> None:
+        """Prepare the live connection again: what that had declared was deleted. Raises `BrokerUnavailable`."""
+        async with self.channel() as channel, asyncio.timeout(PREPARE_TIMEOUT):
+            await self._prepare(channel)
+
     async def close(self) -> None:
         """Give the connection up, for good."""
         async with self._opening:
