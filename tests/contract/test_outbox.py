@@ -18,10 +18,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from chassis.background import background
 from chassis.broker import connect
-from chassis.broker.event_log import START
+from chassis.broker.event_log import START, EventLog
 from chassis.broker.inbox import Inbox
 from chassis.broker.outbox import Outbox
 from chassis.broker.port import Broker, BrokerUnavailable, Event
+from chassis.broker.separate_log import BrokerWithLog
 from chassis.database.database import Database
 from chassis.observability.tracing import SpanKind, Telemetry, current_trace_id
 from services.catalog.sql_store import inbox, outbox
@@ -344,6 +345,49 @@ async def everything_queued(broker: Broker, count: int) -> dict[str, Event]:
             delivery = await anext(deliveries)
             found.setdefault(delivery.event.id, delivery.event)
     return found
+
+
+class LogThatIsAway:
+    """Stub: a log of another system that takes nothing until it is `there`."""
+
+    def __init__(self) -> None:
+        self.there = False
+        self.appended: list[str] = []
+
+    async def append(self, events: Sequence[Event]) -> None:
+        if not self.there:
+            raise BrokerUnavailable("refused")
+        self.appended += [event.id for event in events]
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_log_that_is_away_leaves_no_copies_in_the_queues(db: Database, tmp_path: Path) -> None:
+    """However often the relay tries while a log of another system is away, the work queues have each event once."""
+    log = LogThatIsAway()
+    queues = await connect(f"embedded:{tmp_path / 'broker.sqlite'}", TOPOLOGY)
+    both = BrokerWithLog(queues, cast("EventLog", log))
+    try:
+        out = outbox_of(db, both)
+        events = [an_event(subject=f"s{number % 3}") for number in range(5)]
+        await commit(db, out, *events)
+        for _ in range(10):
+            with pytest.raises(BrokerUnavailable):
+                await out._relay_batch()
+        assert await ready(both, "processing") == 5
+        log.there = True
+        await out._relay_batch()
+        assert await pending(db) == []
+        assert await ready(both, "processing") == 5
+        assert log.appended == [event.id for event in events]
+    finally:
+        await both.close()
+
+
+async def ready(broker: Broker, queue: str) -> int:
+    return {depth.queue: depth.ready for depth in await broker.depths()}[queue]
 
 
 class TestTracing:
