@@ -56,11 +56,11 @@ class Saga:
         if order.status is Status.PENDING:
             try:
                 payment_id = await self._arrange(order)
-            except ShopError as refusal:
-                if refusal.kind not in _REFUSALS:
+            except Exception as error:
+                if not isinstance(error, ShopError) or error.kind not in _REFUSALS:
                     await self._delay(order_id)
                     raise  # not a refusal but a failure: the queue brings the order again
-                order = await self._reject(order, refusal)
+                order = await self._reject(order, error)
                 if order.status is Status.REJECTED:
                     return  # the event of it brings the compensation
             else:
