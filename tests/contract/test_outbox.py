@@ -14,6 +14,7 @@ from typing import Any, cast
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from sqlalchemy import select, update
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from chassis.background import background
@@ -460,6 +461,52 @@ class TestForgetting:
             assert list(await connection.scalars(select(outbox.c.subject))) == []
         assert sum(counts) == 450
         assert max(counts) <= 200
+
+    async def test_goes_on_behind_events_that_are_not_published(self, db: Database, broker: RecordingBroker) -> None:
+        """However many of the oldest events cannot be published, what was published after them is forgotten."""
+        out = outbox_of(db, broker, keep=timedelta(hours=1))
+        await commit(db, out, *(an_event(subject="stuck") for _ in range(450)))
+        await commit(db, out, *(an_event(subject="old") for _ in range(10)))
+        old = outbox.c.subject == "old"
+        async with db.transaction() as connection:
+            long_ago = datetime.now(UTC) - timedelta(hours=2)
+            await connection.execute(update(outbox).where(old).values(published_at=long_ago))
+        await out._prune()
+        async with db.reading() as connection:
+            assert set(await connection.scalars(select(outbox.c.subject))) == {"stuck"}
+        assert len(await pending(db)) == 450
+
+    async def test_looks_no_further_than_what_is_to_stay(
+        self, db: Database, broker: RecordingBroker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Among events that are all recent, only the oldest ones are looked at, however many there are."""
+        out = outbox_of(db, broker, keep=timedelta(hours=1))
+        await commit(db, out, *(an_event() for _ in range(1_000)))
+        async with db.transaction() as connection:
+            await connection.execute(update(outbox).values(published_at=datetime.now(UTC)))
+        looked: list[int] = []
+        read = Outbox._read_page
+
+        async def counting(self: Outbox, after: int) -> Sequence[Any]:
+            rows = await read(self, after)
+            looked.append(len(rows))
+            return rows
+
+        monkeypatch.setattr(Outbox, "_read_page", counting)
+        await out._prune()
+        assert looked == [200]
+
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+    async def test_each_statement_reads_by_the_key(self, db: Database, broker: RecordingBroker) -> None:
+        """None reads the whole table: SQLite is locked for writing meanwhile, and the process does nothing else."""
+        out = outbox_of(db, broker)
+        for statement in (out._select_page, out._delete_expired):
+            query = statement.compile(dialect=sqlite.dialect(paramstyle="named"))
+            async with db.reading() as connection:
+                plan = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}", dict.fromkeys(query.params, 0))
+                steps = [row.detail for row in plan]
+            assert steps
+            assert not [step for step in steps if not step.startswith("SEARCH outbox USING INTEGER PRIMARY KEY")]
 
     async def test_unpublished_events_are_never_forgotten(self, db: Database, broker: RecordingBroker) -> None:
         """However old it is, an event that could not be published yet stays."""
