@@ -56,13 +56,16 @@ class Saga:
         if order.status is Status.PENDING:
             try:
                 payment_id = await self._arrange(order)
-            except Exception as error:
-                if not isinstance(error, ShopError) or error.kind not in _REFUSALS:
+            except ShopError as refusal:
+                if refusal.kind not in _REFUSALS:
                     await self._delay(order_id)
                     raise  # not a refusal but a failure: the queue brings the order again
-                order = await self._reject(order, error)
+                order = await self._reject(order, refusal)
                 if order.status is Status.REJECTED:
                     return  # the event of it brings the compensation
+            except Exception:
+                await self._delay(order_id)  # whatever failed: it was tried, and waits no longer for its turn
+                raise
             else:
                 order = await self._store.change(order_id, lambda current: domain.confirm(current, payment_id))
         if order.status is Status.CONFIRMED and not order.total:
