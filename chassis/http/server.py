@@ -84,8 +84,8 @@ async def serve_http(
 
     With `tls` it speaks HTTPS only. WebSockets are served where the size of their largest message in bytes is given. At
     the end no new connection is taken and requests in flight get `drain` seconds. `singular` names headers, in lower
-    case, that may come once, besides those of HTTP itself. Of more than `max_connections` idle ones are closed. A client
-    that takes nothing of what is sent for `unread` seconds loses its connection (on Linux). What is refused before the
+    case, that may come once, besides those of HTTP itself. Of more than `max_connections` idle ones are closed; one
+    whose client takes nothing of what is sent ends after `unread` seconds (on Linux). What is refused before the
     application sees it is recorded with `telemetry`.
     """
     protocol = partial(
