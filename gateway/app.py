@@ -163,8 +163,8 @@ def create_app(
 ) -> Edge:
     """The API behind the policies.
 
-    The outermost policy comes last. A client is counted before its token costs anything, and a client that is refused
-    gets nothing from the cache.
+    The outermost policy comes last. A client is counted before its own token costs anything (a service's shows first
+    whether it is one), and a client that is refused gets nothing from the cache.
     """
     api = create_api()
     api.state.upstreams = upstreams
@@ -191,7 +191,7 @@ def create_app(
     sockets: Application = GraphqlSocket(upstreams.http.graphql.url, telemetry)
     sockets = KnownPages(sockets, policies.socket_origins)
     app = by_scheme(app, RateLimits(sockets, rate_limit_storage, policies.client_quotas, refused=metrics.refused))
-    app = ServiceCalls(app, verifier)
+    app = ServiceCalls(app, verifier, timeout=policies.request_budget)
     if policies.trusted_proxies:
         app = behind_proxies(app, policies.trusted_proxies)
     if policies.cors_origins:

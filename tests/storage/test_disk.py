@@ -14,6 +14,10 @@ from services.storage.folder_store import FolderStore
 from services.storage.partial_upload import ArrivingFile
 
 
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
 async def test_every_folder_is_durable_before_anything_is_put_into_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -23,20 +27,20 @@ async def test_every_folder_is_durable_before_anything_is_put_into_it(
 
     def noting(folder: Path) -> None:
         if folder == tmp_path:
-            synced.append(set(os.listdir(tmp_path)))
+            synced.append(names(tmp_path))
         fsync(folder)
 
     monkeypatch.setattr(folder_store, "_fsync_folder", noting)
     store = FolderStore(tmp_path)
     await store.prepare()
-    folders = set(os.listdir(tmp_path))
+    folders = names(tmp_path)
     assert len(folders) == 1 + 256
     assert synced == [folders]
     for number in range(20):
         async with store.receiving() as arrival:
             await arrival.write(b"content %d" % number)
             await arrival.keep()
-    assert set(os.listdir(tmp_path)) == folders
+    assert names(tmp_path) == folders
 
 
 @pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, "INSUFFICIENT_STORAGE"), (errno.EIO, "STORE_UNAVAILABLE")])
