@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from shop.audit import Report
 from shop.audit.findings import State, different, lost, waiting
 from shop.errors import Refused
+from shop.fault.faults.ground import Ground
+from shop.fault.links.client import Links
 from shop.fault.scenarios import load, promises, runner
-from shop.fault.scenarios.load import Attempt, Clients, Placed
+from shop.fault.scenarios.load import Attempt, Clients, Customer, Placed
 from shop.fault.scenarios.promises import Evidence, Judgement
 from shop.fault.scenarios.result import Bite, Result, Verdict, routes, verdict
-from shop.fault.scenarios.scenario import Planned, Scenario, of, read, suite
+from shop.fault.scenarios.scenario import Load, Planned, Scenario, of, read, suite
 from shop.fault.scenarios.shrink import shortest
 
 MET, MISSED = (Bite("kill orders", 1, 2, met, "killed", "back") for met in (7, 0))
@@ -128,6 +133,55 @@ def test_a_failure_is_honest_with_a_code_and_when_to_come_again(
 ) -> None:
     """An internal error never is."""
     assert load._honest(status, headers, body) is honest
+
+
+async def answered(answer: web.Response) -> Clients:
+    """What a customer has seen whose orders all get this answer."""
+    over = asyncio.Event()
+
+    async def rest(_request: web.Request) -> web.Response:
+        over.set()
+        return web.Response(status=answer.status, text=answer.text, content_type=answer.content_type)
+
+    async def token(_request: web.Request) -> web.Response:
+        return web.json_response({"access_token": "t"})
+
+    gateway = web.Application()
+    gateway.router.add_post("/v1/users", token)
+    gateway.router.add_post("/v1/auth/token", token)
+    gateway.router.add_route("*", "/{rest:.*}", rest)
+    async with TestServer(gateway) as server:
+        env = {"SHOP_GATEWAY_URL": str(server.make_url("")), "SHOP_NOTIFIER_URL": ""}
+        only_orders = Load(orders_per_s=50, reads_per_s=0, keys=False, listeners=0)
+        ground = Ground(env, Path("/nonexistent"), Links(Path("/nonexistent")))
+        customer = Customer(ground, only_orders, 1, admin=("a@shop.test", "a"))
+        try:
+            await customer.open()
+            await customer.work(over)
+        finally:
+            await customer.close()
+    return customer.seen
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        web.Response(status=500, text="Internal Server Error"),
+        web.Response(status=502, text="<html><h1>Bad Gateway</h1></html>", content_type="text/html"),
+    ],
+)
+async def test_a_failure_that_is_no_problem_document_breaks_the_promise_of_honest_answers(answer: web.Response) -> None:
+    """A text or a page is the least honest answer, and it counts with its status."""
+    clients = await answered(answer)
+    assert {(each.status, each.honest) for each in clients.attempts} == {(answer.status, False)}
+    found = judged("answers-honest", evidence(clients, Report()))
+    assert not found.kept
+    assert f"was answered {answer.status}" in found.text
+
+
+async def test_an_acceptance_without_an_order_is_no_accepted_order() -> None:
+    """A 202 that names no order gives the customer nothing to look for."""
+    assert (await answered(web.Response(status=202, text="queued"))).accepted == []
 
 
 def test_unrelated_routes_may_not_fail_while_something_is_broken() -> None:
