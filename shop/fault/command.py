@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json as jsonlib
 import os
-import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping
@@ -144,6 +143,7 @@ def watch(
 
     from shop.fault.links.client import Links
     from shop.urls import data_dir
+    from shop.user_command import run_shell
 
     if os.environ.get("SHOP_ENV") == "production":
         raise Refused(_NOT_IN_PRODUCTION)
@@ -151,7 +151,7 @@ def watch(
     with Links(data_dir(os.environ)) as links:
         links.watch(name, seconds)
         if command:
-            _run_shell(command)
+            run_shell(command)
         else:
             time.sleep(seconds)
         frames = links.frames(name)
@@ -166,29 +166,28 @@ def watch(
     typer.echo(f"{len(frames)} frames crossed {name}")
 
 
-def _run_shell(command: str) -> int:
-    """The user's own command line, as the user's own shell would run it; returns its exit code."""
-    return subprocess.run(command, shell=True, check=False).returncode  # noqa: S602  # nosec B602 # the user's own
-
-
 def _single(words: list[str], seconds: float, command: str) -> None:
-    """One fault, for a while, until Ctrl-C or while a command runs; exit code 0 when it is undone, or the command's."""
+    """One fault, for a while, until Ctrl-C or while a command runs; exit code 0 when it is undone, or the command's.
+
+    What ends the fault before its time, a signal or the end of the shop, ends the command, too.
+    """
     from shop.fault.at_work import lasting
     from shop.fault.faults.grammar import parse
     from shop.fault.faults.ground import Ground
+    from shop.user_command import run_shell
 
     ground = Ground.of(os.environ)
     fault = parse(" ".join(words), ground)
     code = 0
-    with lasting(ground, fault) as wait:
+    with lasting(ground, fault) as time_left:
         begun = fault.begin()
         try:
             typer.echo(begun)
             if command:
-                code = _run_shell(command)
+                code = run_shell(command, over=time_left.over)
             elif not fault.momentary:
                 typer.echo(f"for {seconds:g} s; Ctrl-C ends it")
-                wait(seconds)
+                time_left.wait(seconds)
         finally:
             # First undone, and then said: the output may be closed.
             undone = fault.end()
@@ -206,7 +205,7 @@ def _add(name: str, summary: str, usage: str) -> None:
 
     fault.__doc__ = (
         f"{summary}: {usage}.\n\nExit code 0: done, and undone. 2: refused, and nothing was broken. "
-        "With --while: the command's own."
+        "With --while: the command's own; 143 where the fault was stopped before it had ended."
     )
     app.command(name)(fault)
 
