@@ -7,7 +7,8 @@ import json as jsonlib
 import os
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from shutil import get_terminal_size
@@ -18,6 +19,7 @@ import typer
 from shop.errors import Refused
 
 if TYPE_CHECKING:
+    from shop.fault.links.client import Links
     from shop.fault.scenarios.result import Result
     from shop.fault.scenarios.scenario import Scenario
 
@@ -29,6 +31,8 @@ _For = Annotated[float, typer.Option("--for", min=0.1, max=3600, help="Seconds u
 _While = Annotated[
     str, typer.Option("--while", metavar="COMMAND", help="Run it while this is broken, then undo; instead of --for.")
 ]
+# Seconds for which a link is watched at a time while a command runs.
+_WATCH = 600.0
 _NOT_IN_PRODUCTION = "faults are refused where SHOP_ENV=production: try them on a shop of your own, `shop up --lab`"
 
 
@@ -139,19 +143,18 @@ def watch(
 
     Exit code 0: printed, be it none. 2: there is no such link, or no lab.
     """
-    import time
-
     from shop.fault.links.client import Links
+    from shop.started_shop import unwound_by_signals
     from shop.urls import data_dir
     from shop.user_command import run_shell
 
     if os.environ.get("SHOP_ENV") == "production":
         raise Refused(_NOT_IN_PRODUCTION)
     name = link if "->" in link else link.replace(":", "->", 1)
-    with Links(data_dir(os.environ)) as links:
-        links.watch(name, seconds)
+    with Links(data_dir(os.environ)) as links, unwound_by_signals():
+        links.watch(name, _WATCH if command else seconds)
         if command:
-            run_shell(command)
+            run_shell(command, over=_watching_on(links, name))
         else:
             time.sleep(seconds)
         frames = links.frames(name)
@@ -164,6 +167,20 @@ def watch(
         for field, value in each["fields"]:
             typer.echo(f"             {field}: {value}")
     typer.echo(f"{len(frames)} frames crossed {name}")
+
+
+def _watching_on(links: Links, name: str) -> Callable[[], bool]:
+    """Says again and again that a command is not over, and has its link watched for as long."""
+    due = time.monotonic() + _WATCH / 2
+
+    def over() -> bool:
+        nonlocal due
+        if time.monotonic() >= due:
+            links.watch_on(name, _WATCH)
+            due = time.monotonic() + _WATCH / 2
+        return False
+
+    return over
 
 
 def _single(words: list[str], seconds: float, command: str) -> None:

@@ -97,6 +97,10 @@ class Links:
         """Watch a link for so many seconds, from the first byte of its connections."""
         self._call("PUT", f"/taps/{quote(name, safe='')}?seconds={seconds}")
 
+    def watch_on(self, name: str, seconds: float) -> None:
+        """Go on watching a link that is watched, for so many seconds from now on."""
+        self._call("POST", f"/taps/{quote(name, safe='')}?seconds={seconds}")
+
     def frames(self, name: str, trace: str = "") -> list[dict[str, Any]]:
         """The frames that crossed a watched link; with a trace's id, those around it."""
         found: list[dict[str, Any]] = self._call("GET", f"/taps/{quote(name, safe='')}?trace={trace}")["frames"]
