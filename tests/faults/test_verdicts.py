@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -293,12 +295,50 @@ def test_a_result_is_a_file_to_replay(tmp_path: Path) -> None:
         ({"faults": [{"at_s": 1, "do": "kill orders"}], "promises": ["unrelated-flat"]}, "routes in `unrelated`"),
         ({"faults": [{"at_s": 1, "do": "x"}], "load": {"for_s": 1e9}}, r"load\.for_s"),
         ({"faults": [{"at_s": 1, "do": "x"}], "needs": ["kafka"]}, "needs are"),
+        ({"faults": [{"at_s": "1s", "do": "x"}]}, "fault 1: at_s must be a number, and is '1s'"),
+        ({"faults": [{"at_s": 1, "do": "x", "for_s": "6"}]}, "fault 1: for_s must be a number"),
+        ({"faults": [{"at_s": True, "do": "x"}]}, "fault 1: at_s must be a number"),
+        ({"faults": [{"at_s": 1, "do": 5}]}, "fault 1: do must be a text"),
+        ({"faults": [{"at_s": 1}]}, "fault 1: do is missing"),
+        ({"faults": ["kill orders"]}, "fault 1: it must be an object"),
+        ({"faults": "kill orders"}, "faults must be a list"),
+        ({"faults": [{"at_s": 1, "do": "x"}], "load": {"for_s": "6"}}, "load: for_s must be a number"),
+        ({"faults": [{"at_s": 1, "do": "x"}], "load": {"keys": 0}}, "load: keys must be true or false"),
+        ({"faults": [{"at_s": 1, "do": "x"}], "load": {"listeners": 10**9}}, r"load\.listeners must be"),
+        ({"faults": [{"at_s": 1, "do": "x"}], "load": 5}, "load: it must be an object"),
+        ({"faults": [{"at_s": 1, "do": "x"}], "recover_within_s": "60"}, "recover_within_s must be a number"),
+        ({"faults": [{"at_s": 1, "do": "x"}], "recover_within_s": 1e9}, "recover_within_s must be up to 600"),
+        (
+            {"faults": [{"at_s": 1, "do": "x"}], "unrelated": "GET /v1/orders"},
+            "unrelated must be a list of texts",
+        ),
+        ({"faults": [{"at_s": 1, "do": "x"}], "seed": 1.5}, "seed must be an integer"),
     ],
 )
 def test_a_scenario_that_makes_no_sense_is_refused(content: dict[str, object], advice: str) -> None:
     """Before anything is broken, with what to change."""
     with pytest.raises(Refused, match=advice):
         of("bad", content)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("list.json", '[{"at_s": 1, "do": "kill orders"}]'),
+        ("scenario.json", '{"scenario": 5}'),
+        ("nested.json", "[" * 100_000),
+        ("at.toml", 'faults = [{ at_s = "1s", do = "kill orders" }]'),
+    ],
+)
+def test_a_mistyped_file_is_refused_on_the_command_line(tmp_path: Path, name: str, text: str) -> None:
+    """With exit code 2, the file's own mistake, and no traceback; no shop is started for it."""
+    file = tmp_path / name
+    file.write_text(text)
+    done = subprocess.run(
+        [sys.executable, "-m", "shop", "fault", "run", str(file)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, "Traceback" in done.stderr, "no shop runs" in done.stderr) == (2, False, False)
+    assert file.stem in done.stderr
 
 
 def test_the_suite_is_long_enough_and_says_what_it_tries() -> None:
