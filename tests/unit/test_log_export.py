@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,6 +45,18 @@ async def test_an_answer_that_is_no_http_ends_no_export() -> None:
         logs.close()
 
 
+async def test_lines_go_to_the_collector_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy for the web, which the environment names, has no part in it."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as (url, got):
+        logs = OtlpLogs("test", url)
+        logs._waiting.append(pb.LogRecord(severity_text="INFO"))
+        logs._something.set()
+        await eventually(lambda: len(got) == 1)
+        logs.close()
+
+
 def test_the_newest_lines_are_kept_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a batch that could not be sent, as much stays as what came meanwhile leaves room for."""
     logs = OtlpLogs("test", "http://127.0.0.1:1")
@@ -57,7 +68,7 @@ def test_the_newest_lines_are_kept_when_there_are_too_many(monkeypatch: pytest.M
         logs._waiting.extend([pb.LogRecord(severity_text="new")] * (log_export._MAX_WAITING - room))
         raise OSError("away")
 
-    monkeypatch.setattr(urllib.request, "urlopen", away)
+    monkeypatch.setattr(logs._direct, "open", away)
     for left in (3, 0):
         room = left
         assert not logs._send()

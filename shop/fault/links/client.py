@@ -55,7 +55,7 @@ class Links:
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
         transport = httpx.HTTPTransport(uds=str(socket_path(data_dir)))
-        self._http = httpx.Client(base_url="http://links", transport=transport, timeout=_TIMEOUT)
+        self._http = httpx.Client(base_url="http://links", transport=transport, timeout=_TIMEOUT, trust_env=False)
 
     def __enter__(self) -> Self:
         return self
