@@ -95,7 +95,7 @@ def stop_all(data_dir: Path) -> tuple[list[str], list[str]]:
     """End all of them, and wait for that: those that have undone what they did, and those that have not."""
     working = _alive(data_dir)
     for pid, _ in working:
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, PermissionError):  # another user's has not ended, then
             os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_TIMEOUT
     left = working
