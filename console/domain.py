@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -198,3 +199,15 @@ class Trace:
 def by_start(spans: Iterable[Span]) -> list[Span]:
     """Earliest first; of those that start together, the one that lasts longest, since it holds the others."""
     return sorted(spans, key=lambda span: (span.started_ns, -(span.ended_ns or _NEVER)))
+
+
+def weight_of(value: AttributeValue) -> int:
+    """About how many bytes of memory an attribute's value takes."""
+    own = sys.getsizeof(value)
+    match value:
+        case list():
+            return own + sum(map(weight_of, value))
+        case dict():
+            return own + sum(sys.getsizeof(key) + weight_of(each) for key, each in value.items())
+        case _:
+            return own

@@ -23,6 +23,8 @@ TRACE_ID_BYTES = 16
 SPAN_ID_BYTES = 8
 _NO_TRACE, _NO_SPAN = bytes(TRACE_ID_BYTES), bytes(SPAN_ID_BYTES)
 UNNAMED_SERVICE = "unknown_service"
+# Characters of an attribute's name.
+_MAX_NAME = 256
 
 _KINDS = {
     trace_pb2.Span.SPAN_KIND_SERVER: Kind.SERVER,
@@ -128,7 +130,7 @@ def attributes_of(pairs: Iterable[KeyValue]) -> dict[str, AttributeValue]:
     """OTLP's attributes as a dictionary."""
     # Interned: the same few names come with every span, and each message has its own copy of them.
     # Nearly all values are texts.
-    return {sys.intern(pair.key): pair.value.string_value or _value(pair.value) for pair in pairs}
+    return {sys.intern(pair.key[:_MAX_NAME]): pair.value.string_value or _value(pair.value) for pair in pairs}
 
 
 def _value(value: AnyValue) -> AttributeValue:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from console.domain import AttributeValue, Span, Trace
+from console.domain import Span, Trace, weight_of
 
 # What a span costs beside its name and its attributes' values: the object, its ids, its dictionaries.
 _SPAN_BYTES = 1_200
@@ -126,15 +125,4 @@ class TraceStore:
 def weight(span: Span) -> int:
     """About how many bytes of memory a span takes."""
     captured = sum(_CAPTURED_BYTES + len(each.content) for each in (span.sent, span.received) if each is not None)
-    return _SPAN_BYTES + captured + sum(map(_weight, (span.name, span.error, *span.links, *span.attributes.values())))
-
-
-def _weight(value: AttributeValue) -> int:
-    own = sys.getsizeof(value)
-    match value:
-        case list():
-            return own + sum(map(_weight, value))
-        case dict():
-            return own + sum(sys.getsizeof(key) + _weight(each) for key, each in value.items())
-        case _:
-            return own
+    return _SPAN_BYTES + captured + sum(map(weight_of, (span.name, span.error, *span.links, *span.attributes.values())))

@@ -140,8 +140,16 @@ async def run(
                     "graphql_server", settings.graphql_url, "GraphQL", s.telemetry, timeout=settings.request_budget
                 )
             ),
+            # Its streams stay open: a bound here would have short calls wait until a stream ends.
             await s.enter(
-                http_upstream("mcp_server", settings.mcp_url, "MCP", s.telemetry, timeout=settings.transfer_budget)
+                http_upstream(
+                    "mcp_server",
+                    settings.mcp_url,
+                    "MCP",
+                    s.telemetry,
+                    timeout=settings.transfer_budget,
+                    connections=0,
+                )
             ),
             await s.enter(
                 http_upstream("console", settings.console_url, "REST", s.telemetry, timeout=settings.transfer_budget)

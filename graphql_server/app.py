@@ -25,7 +25,7 @@ from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 from strawberry.types.execution import ExecutionResult
 from strawberry.types.graphql import OperationType
 
-from chassis.clients.gateway import TIMEOUT_HEADER, GatewayClient, passed_on
+from chassis.clients.gateway import CLIENT_HEADER, TIMEOUT_HEADER, GatewayClient, passed_on
 from chassis.errors import Kind, ShopError
 from chassis.http.header_fields import media_weight, weights
 from chassis.http.middleware import Application, Receive, Scope, Send, send_problem
@@ -108,7 +108,8 @@ class GraphqlView(GraphQL[Any, None]):
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Any:  # noqa: ARG002
         if isinstance(request, WebSocket):
             authorization = request.headers.get("authorization", "")
-            return SocketContext(self._sockets, self.documents, {"Authorization": authorization})
+            client = request.headers.get(CLIENT_HEADER, "")
+            return SocketContext(self._sockets, self.documents, {"Authorization": authorization}, client)
         return Context(self._gateway.on_behalf_of(passed_on(request.headers), counted=True))
 
     async def on_ws_connect(self, context: Any) -> Any:

@@ -42,6 +42,8 @@ class Settings(ProcessSettings):
     graphql_trusted_documents: Path | None = None
     # The most WebSockets at once.
     graphql_max_sockets: int = 1_000
+    # The most WebSockets at once of one client: an address, or an IPv6 network.
+    graphql_max_sockets_of_client: int = 200
     # The most operations at once on one WebSocket.
     graphql_max_operations: int = 20
     # Messages a second that a WebSocket may send.
@@ -62,6 +64,7 @@ class Settings(ProcessSettings):
     def socket_limits(self) -> SocketLimits:
         return SocketLimits(
             connections=self.graphql_max_sockets,
+            connections_of_client=self.graphql_max_sockets_of_client,
             operations=self.graphql_max_operations,
             rate=self.graphql_socket_rate,
             init_timeout=timedelta(seconds=self.graphql_init_timeout),

@@ -94,28 +94,31 @@ class Subscriptions:
                 del self._open[user]
 
     async def _stream(self, ctx: ServerRequestContext[Shop, Any], uris: list[str]) -> SubscriptionsListenResult:
-        meta = {SUBSCRIPTION_ID_META_KEY: ctx.request_id}
+        meta: dict[str, Any] = {SUBSCRIPTION_ID_META_KEY: ctx.request_id}
+        try:
+            await self._send_changes(ctx, uris, meta)
+        except ShopError as error:
+            raise MCPError(INTERNAL_ERROR, f"{error.code}: {error.message}") from error
+        return SubscriptionsListenResult(_meta=meta)
+
+    async def _send_changes(self, ctx: ServerRequestContext[Shop, Any], uris: list[str], meta: dict[str, Any]) -> None:
         caller_gateway = await gateway(Context(request_context=ctx))
         if (await caller_gateway.get("/v1/users/me"))["role"] != "admin":
             # The notifier sends changes of products to administrators alone: others are not promised any.
             uris = [uri for uri in uris if uri.startswith(_SCHEMES["order"])]
         honored = SubscriptionFilter(resource_subscriptions=uris or None)
         async with aclosing(self._notifier.events(caller_gateway.caller, _TOPICS, acknowledged=True)) as events:
-            try:
-                # The first is the notifier's own acknowledgement: nothing that happens from here on is missed.
-                await anext(events)
-                params = SubscriptionsAcknowledgedNotificationParams(notifications=honored, _meta=meta)
-                await ctx.session.send_notification(
-                    SubscriptionsAcknowledgedNotification(params=params), related_request_id=ctx.request_id
-                )
-                async for event in events:
-                    uri = f"{_SCHEMES.get(event['type'].partition('.')[0], '')}{event['subject']}"
-                    if uri in uris:
-                        news = event_to_notification(ResourceUpdated(uri=uri), meta)
-                        await ctx.session.send_notification(news, related_request_id=ctx.request_id)
-            except ShopError as error:
-                raise MCPError(INTERNAL_ERROR, f"{error.code}: {error.message}") from error
-        return SubscriptionsListenResult(_meta=meta)
+            # The first is the notifier's own acknowledgement: nothing that happens from here on is missed.
+            await anext(events)
+            params = SubscriptionsAcknowledgedNotificationParams(notifications=honored, _meta=meta)
+            await ctx.session.send_notification(
+                SubscriptionsAcknowledgedNotification(params=params), related_request_id=ctx.request_id
+            )
+            async for event in events:
+                uri = f"{_SCHEMES.get(event['type'].partition('.')[0], '')}{event['subject']}"
+                if uri in uris:
+                    news = event_to_notification(ResourceUpdated(uri=uri), meta)
+                    await ctx.session.send_notification(news, related_request_id=ctx.request_id)
 
 
 def _known(wanted: SubscriptionFilter) -> list[str]:

@@ -1,7 +1,7 @@
 "use strict";
 // The articles' GraphQL query by Apollo Server or Mercurius, on the REST API that ours calls, too.
 // node graphql.js '{"server": "apollo" or "mercurius", "duties": true, "port": 1, "upstream": "http://…", "otlp": "http://…"}'
-const { accessLog, fastify, ready, trace, traceId } = require("./duties");
+const { accessLog, durations, fastify, ready, trace, traceId } = require("./duties");
 
 const settings = JSON.parse(process.argv[2]);
 if (settings.duties) {
@@ -78,15 +78,19 @@ async function apollo() {
   const plugins = [];
   if (settings.duties) {
     const log = accessLog();
+    const answered = durations("http_request_duration_seconds", "answers", ["method", "route", "status"]);
     plugins.push({
       async requestDidStart({ request }) {
         const began = performance.now();
         return {
           async willSendResponse({ response }) {
+            const status = response.http.status ?? 200;
+            const ms = performance.now() - began;
+            answered.observe({ method: request.http.method, route: "/graphql", status }, ms / 1000);
             log.info({
               msg: `${request.http.method} /graphql`,
-              status: response.http.status ?? 200,
-              ms: performance.now() - began,
+              status,
+              ms,
               trace_id: traceId(),
             });
           },

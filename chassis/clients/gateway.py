@@ -26,6 +26,9 @@ PEER = "gateway"
 TIMEOUT_HEADER = "x-timeout-ms"
 # It proves to the gateway that a call is part of a query already counted against the caller's limits.
 SERVICE_HEADER = "X-Shop-Service"
+# Beside it: the client whose WebSocket a call is for. The gateway has not seen what came over it, and counts the call
+# against that client instead of the process that makes it.
+CLIENT_HEADER = "X-Shop-Client"
 _PASSED_ON = ("Authorization", "X-Request-ID")
 _ACCEPTED = {"Accept": "application/json", "Accept-Encoding": "identity"}
 # Seconds. The token source renews its token before it expires; this only fetches what it has.
@@ -67,14 +70,21 @@ class GatewayClient:
         self._budget = budget
         self._identity = identity
 
-    def on_behalf_of(self, caller: Mapping[str, str], *, counted: bool) -> Gateway:
+    def on_behalf_of(self, caller: Mapping[str, str], *, counted: bool, client: str = "") -> Gateway:
         """The gateway as one caller sees it; `caller` is what is passed on of their request's header.
 
         `counted`: the gateway has counted the request that this is for. What comes over a WebSocket it has not seen, so
-        each call counts.
+        each call counts, for `client` as the gateway named it in the handshake.
         """
-        token = self._identity() if counted else ""
-        return Gateway(self, {**caller, SERVICE_HEADER: f"Bearer {token}"} if token else caller)
+        token = self._identity() if counted or client else ""
+        if not token:
+            return Gateway(self, caller)
+        ours = (
+            {SERVICE_HEADER: f"Bearer {token}"}
+            if counted
+            else {SERVICE_HEADER: f"Bearer {token}", CLIENT_HEADER: client}
+        )
+        return Gateway(self, {**caller, **ours})
 
     async def call(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes = b""

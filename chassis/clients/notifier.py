@@ -66,6 +66,8 @@ class Notifier:
             try:
                 async with self._connected(caller, topics, position) as socket:
                     async for message in socket:
+                        if message.type is not aiohttp.WSMsgType.TEXT:
+                            break  # of a connection that is dead: a ping without its pong
                         frame = _checked(orjson.loads(message.data))
                         if frame["type"] == "subscribed":
                             # Where to go on even if nothing ever comes over this connection.

@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
 
 from chassis.errors import invalid
+from console.domain import AttributeValue
 from console.log_lines.store import MAX_TEXT, Line
 from console.otlp import UNNAMED_SERVICE, attributes_of
 
@@ -22,7 +23,7 @@ def lines_of(body: bytes) -> Iterator[Line]:
     except DecodeError as error:
         raise invalid("the body is not an ExportLogsServiceRequest in protobuf") from error
     for of_resource in request.resource_logs:
-        service = str(attributes_of(of_resource.resource.attributes).get("service.name") or UNNAMED_SERVICE)
+        service = str(attributes_of(of_resource.resource.attributes).get("service.name") or UNNAMED_SERVICE)[:MAX_TEXT]
         for of_scope in of_resource.scope_logs:
             for record in of_scope.log_records:
                 if any(record.trace_id):
@@ -32,10 +33,14 @@ def lines_of(body: bytes) -> Iterator[Line]:
                         record.span_id.hex(),
                         service,
                         record.time_unix_nano or record.observed_time_unix_nano,
-                        record.severity_text.lower() or "info",
+                        record.severity_text.lower()[:MAX_TEXT] or "info",
                         record.body.string_value[:MAX_TEXT],
-                        attributes_of(record.attributes),
+                        {name: _cut(value) for name, value in attributes_of(record.attributes).items()},
                     )
+
+
+def _cut(value: AttributeValue) -> AttributeValue:
+    return value[:MAX_TEXT] if isinstance(value, str) else value
 
 
 def accepted(refused: int) -> bytes:

@@ -1,4 +1,4 @@
-"""The log lines of the newest traces, in memory: bounded for each trace and in all; the oldest traces go first."""
+"""The log lines of the newest traces, in memory: bounded for each trace, in all and in bytes; the oldest go first."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from console.domain import AttributeValue
+from console.domain import AttributeValue, weight_of
 
 _MAX_LINES = 20_000
 _MAX_OF_TRACE = 500
+_MAX_BYTES = 32 << 20
+# What a line costs beside its texts.
+_LINE_BYTES = 600
 # Characters of a message, or of a traceback.
 MAX_TEXT = 8_192
 
@@ -27,14 +30,22 @@ class Line:
     message: str
     attributes: Mapping[str, AttributeValue]
 
+    @property
+    def bytes(self) -> int:
+        """About how much memory it takes."""
+        texts = (self.service, self.level, self.message, *self.attributes.values())
+        return _LINE_BYTES + sum(map(weight_of, texts))
+
 
 class LineStore:
     """Lines by trace, oldest trace first."""
 
-    def __init__(self, most: int = _MAX_LINES) -> None:
+    def __init__(self, most: int = _MAX_LINES, most_bytes: int = _MAX_BYTES) -> None:
         self._most = most
+        self._most_bytes = most_bytes
         self._by_trace: OrderedDict[str, list[Line]] = OrderedDict()
         self._count = 0
+        self._bytes = 0
 
     def add(self, lines: Iterable[Line]) -> int:
         """Keep lines; returns how many were refused because their trace has too many."""
@@ -46,9 +57,11 @@ class LineStore:
                 continue
             kept.append(line)
             self._count += 1
-            while self._count > self._most:
+            self._bytes += line.bytes
+            while self._count > self._most or self._bytes > self._most_bytes:
                 _, forgotten = self._by_trace.popitem(last=False)
                 self._count -= len(forgotten)
+                self._bytes -= sum(each.bytes for each in forgotten)
         return refused
 
     def of(self, trace_id: str) -> list[Line]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +20,7 @@ from console.json_response import json_response
 _COMMAND = (sys.executable, "-m", "shop", "lesson")
 _TIMEOUT = 20.0
 _MAX_ERROR = 500
+_NUMBER = re.compile(r"[0-9]{1,4}")
 
 
 class Lessons:
@@ -90,7 +92,10 @@ def lesson_routes(lessons: Lessons | None) -> list[Route]:
         # A page of another origin cannot send this type without a preflight (CORS).
         if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
             raise invalid("send application/json")
-        await taught().check(request.path_params["number"])
+        number = request.path_params["number"]
+        if not _NUMBER.fullmatch(number):
+            raise ShopError("NOT_FOUND", "there is no such lesson", Kind.NOT_FOUND)
+        await taught().check(int(number))
         return json_response({"checking": True}, 202)
 
-    return [Route("/api/lessons", listing), Route("/api/lessons/{number:int}/check", check, methods=["POST"])]
+    return [Route("/api/lessons", listing), Route("/api/lessons/{number}/check", check, methods=["POST"])]

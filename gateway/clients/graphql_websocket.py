@@ -10,12 +10,14 @@ from typing import Any
 
 import aiohttp
 
+from chassis.clients.gateway import CLIENT_HEADER
 from chassis.errors import ShopError, unavailable
 from chassis.http.middleware import Application, Receive, Scope, Send
 from chassis.http.websocket import close_reason
 from chassis.observability.capture.http import aiohttp_middlewares
 from chassis.observability.tracing import SpanKind, Telemetry, current_traceparent
 from chassis.websocket_client import ReadOnDemand, connector
+from gateway.middleware.rate_limits import by_client
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +102,7 @@ class GraphqlSocket:
                     return await session.ws_connect(
                         self._url,
                         protocols=scope["subprotocols"],
-                        headers={**passed_on, "traceparent": current_traceparent()},
+                        headers={**passed_on, CLIENT_HEADER: by_client(scope), "traceparent": current_traceparent()},
                         heartbeat=_HEARTBEAT,
                         max_msg_size=0,  # the server's messages have its own limit
                     )

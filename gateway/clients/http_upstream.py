@@ -99,10 +99,13 @@ class HttpUpstream:
 
 @asynccontextmanager
 async def http_upstream(
-    peer: str, url: str, protocol: str, telemetry: Telemetry, *, timeout: float
+    peer: str, url: str, protocol: str, telemetry: Telemetry, *, timeout: float, connections: int = 200
 ) -> AsyncIterator[HttpUpstream]:
-    """A client with connections of its own; none is opened before it is needed."""
-    connector = aiohttp.TCPConnector(limit=200, keepalive_timeout=_KEEP_ALIVE)
+    """A client with connections of its own; none is opened before it is needed.
+
+    `connections` at once at most, 0 for as many as there are requests: these are bounded where they arrive.
+    """
+    connector = aiohttp.TCPConnector(limit=connections, keepalive_timeout=_KEEP_ALIVE)
     # No cookies are kept: the session is shared by all callers.
     async with aiohttp.ClientSession(
         connector=connector, cookie_jar=aiohttp.DummyCookieJar(), middlewares=aiohttp_middlewares(telemetry)

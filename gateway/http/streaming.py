@@ -50,15 +50,16 @@ class EventStream(Streamed):
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with self._source:
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            try:
+        try:
+            # What breaks off is translated where the source ends.
+            async with self._source:
+                await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
                 await while_connected(Request(scope, receive), self._pass_on(send))
-            except ClientDisconnect:
-                return
-            except ShopError as error:
-                log.warning("a stream broke off", extra={"reason": str(error)})
-            await send({"type": "http.response.body", "body": b""})
+        except ClientDisconnect:
+            return
+        except ShopError as error:
+            log.warning("a stream broke off", extra={"reason": str(error)})
+        await send({"type": "http.response.body", "body": b""})
 
     async def _pass_on(self, send: Send) -> None:
         async for chunk in self._chunks:

@@ -16,7 +16,7 @@ from chassis.errors import Kind, ShopError
 from chassis.http.connections import client_network
 from chassis.http.middleware import Application, Message, Receive, Scope, Send
 from gateway.errors import answer
-from gateway.middleware.internal_calls import is_counted
+from gateway.middleware.internal_calls import client_of_call, is_counted
 from gateway.middleware.rate_limit_storage import RateLimitStorage
 
 _SIGN_INS = frozenset({"/v1/auth/token", "/v1/users", "/oauth/authorize", "/oauth/register"})
@@ -43,6 +43,8 @@ class Quota:
 
 def by_client(scope: Scope) -> str:
     """The client's address; of an IPv6 one its network, from which a client may take any number of addresses."""
+    if known := client_of_call(scope):
+        return known
     client = scope.get("client")
     if not client:
         return "unknown"

@@ -14,7 +14,7 @@ from gateway.middleware.sign_in_failures import SignInFailures
 from gateway.oauth.errors import OAuthError, in_oauths_words
 from gateway.oauth.metadata import AUTHORIZE
 from gateway.oauth.page import MAX_EMAIL, MAX_PASSWORD, consent_page, refusal_page
-from gateway.oauth.parameters import Parameters, check_authorization_request, with_parameters
+from gateway.oauth.parameters import Parameters, check_authorization_request, check_is_form, with_parameters
 from gateway.oauth.protected_resource import PATH, base_url
 from protos.shop.users.v1.users_pb2 import AuthorizeClientRequest, Client
 
@@ -35,6 +35,10 @@ async def decide(request: Request) -> Response:
     """Bring the user's answer to the client. Nothing is kept between the page and its form: all is checked again."""
     if not _is_of_our_page(request, base_url(request.scope, request.app.state.public_url)):
         return refusal_page("The form comes from another site.", 403)
+    try:
+        check_is_form(request.headers.get("content-type", ""))
+    except OAuthError as refused:
+        return refusal_page(f"{refused.description}.")
     async with request.form(max_files=0, max_fields=_MAX_FIELDS) as form:
         typed = {name: str(form.get(name, "")) for name in ("answer", "email", "password")}
         return await _answer(request, Parameters(form), typed)  # type: ignore[arg-type]  # without files

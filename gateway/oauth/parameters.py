@@ -10,6 +10,7 @@ from starlette.datastructures import ImmutableMultiDict
 from gateway.oauth.errors import OAuthError
 
 MAX_FIELD = 1_024
+_FORM = "application/x-www-form-urlencoded"
 # What an authorization request is made of; the page's form carries it on.
 NAMES = (
     "response_type",
@@ -50,6 +51,12 @@ class Parameters:
         for resource in self.values.getlist("resource"):
             if _canonical(resource) != _canonical(ours):
                 raise OAuthError("invalid_target", f"the only resource here is {ours}")
+
+
+def check_is_form(content_type: str) -> None:
+    """Raise invalid_request for a body of another type than RFC 6749 has (section 3.2)."""
+    if content_type.partition(";")[0].strip().lower() != _FORM:
+        raise OAuthError("invalid_request", f"send the parameters as {_FORM}")
 
 
 def check_authorization_request(parameters: Parameters, resource: str) -> None:

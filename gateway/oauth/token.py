@@ -15,7 +15,7 @@ from gateway.middleware.auth import PUBLIC
 from gateway.middleware.disconnects import while_connected
 from gateway.oauth.errors import OAuthError, answer, in_oauths_words
 from gateway.oauth.metadata import REGISTER, TOKEN
-from gateway.oauth.parameters import Parameters
+from gateway.oauth.parameters import Parameters, check_is_form
 from gateway.oauth.protected_resource import PATH, SCOPE, base_url
 from protos.shop.users.v1.users_pb2 import RedeemCodeRequest
 
@@ -38,6 +38,7 @@ class ClientMetadata(BaseModel):
 async def redeem(request: Request) -> Response:
     """Exchange an authorization code for an access token, whose audience is the MCP server alone."""
     try:
+        check_is_form(request.headers.get("content-type", ""))
         async with request.form(max_files=0, max_fields=_MAX_FIELDS) as form:
             given = Parameters(form)  # type: ignore[arg-type]  # without files
             return await _token(request, given)
@@ -56,7 +57,8 @@ async def _token(request: Request, given: Parameters) -> Response:
     code = RedeemCodeRequest(
         code=given.required("code"),
         client_id=given.required("client_id"),
-        redirect_uri=given.required("redirect_uri"),
+        # Not sent by clients of OAuth 2.1 alone (section 10.2): PKCE is what binds the code to its client.
+        redirect_uri=given.one("redirect_uri"),
         code_verifier=given.required("code_verifier"),
     )
     with in_oauths_words(INVALID_GRANT="invalid_grant"):

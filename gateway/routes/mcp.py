@@ -14,6 +14,7 @@ from chassis.observability.tracing import current_span
 from gateway.clients.services import upstreams
 from gateway.http.streaming import EventStream
 from gateway.middleware.auth import SIGNED_IN
+from gateway.middleware.disconnects import while_connected
 from gateway.oauth.protected_resource import PATH
 
 # Not in the OpenAPI document: MCP describes itself.
@@ -48,8 +49,9 @@ async def mcp(request: Request) -> Response:
     called = " ".join(request.headers.get(name, "") for name in ("mcp-method", "mcp-name")).strip()
     current_span().update_name(called or f"POST {PATH}")
     async with AsyncExitStack() as source:
-        answer = await source.enter_async_context(
-            upstreams(request).http.mcp.request(request.method, PATH, "", headers, body)
+        answer = await while_connected(
+            request,
+            source.enter_async_context(upstreams(request).http.mcp.request(request.method, PATH, "", headers, body)),
         )
         passed_on = {name: answer.headers[name] for name in _TO_CLIENT if name in answer.headers}
         passed_on.setdefault("cache-control", "no-store")

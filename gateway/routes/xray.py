@@ -17,6 +17,8 @@ from gateway.middleware.auth import ADMIN
 # Not in the OpenAPI document: the console's own format, and only where there is a console.
 router = APIRouter(dependencies=[ADMIN], include_in_schema=False)
 
+_TO_CLIENT = ("content-type", "retry-after")
+
 
 @router.get("/v1/orders/{order_id}/xray")
 async def explain_order(request: Request, order_id: IdInPath) -> Response:
@@ -36,5 +38,6 @@ async def _from_console(request: Request, method: str, path: str, query: str = "
         raise ShopError("NOT_FOUND", "this shop has no console that keeps traces", Kind.NOT_FOUND)
     async with AsyncExitStack() as source:
         answer = await source.enter_async_context(console.request(method, path, query, {}))
-        headers = {"content-type": answer.headers["content-type"], "cache-control": "no-store"}
+        passed_on = {name: answer.headers[name] for name in _TO_CLIENT if name in answer.headers}
+        headers = {**passed_on, "cache-control": "no-store"}
         return Streamed(answer.content.iter_any(), source.pop_all(), status=answer.status, headers=headers)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -34,12 +35,13 @@ _CLOSE_TIMEOUT = 1.0
 
 @dataclass(frozen=True, slots=True)
 class SocketLimits:
-    """Connections of this process; for each of them, operations at once and messages a second.
+    """Connections of this process, and of one client; for each of them, operations at once and messages a second.
 
     Seconds: to say `connection_init`, to take what is sent, and for a query or one event's response.
     """
 
     connections: int
+    connections_of_client: int
     operations: int
     rate: float
     init_timeout: timedelta
@@ -49,23 +51,27 @@ class SocketLimits:
 
 @dataclass(slots=True)
 class SocketServices:
-    """The state shared by all connections; `open` counts them."""
+    """The state shared by all connections; `open` counts them by client."""
 
     gateway: GatewayClient
     notifier: Notifier
     verifier: TokenVerifier
     telemetry: Telemetry
     limits: SocketLimits
-    open: int = 0
+    open: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
 class SocketContext:
-    """One connection: `caller` is sent upstream, `connection_params` is the payload of its init."""
+    """One connection: `caller` is sent upstream, `connection_params` is the payload of its init.
+
+    `client` is its client's address as the gateway has it, empty for one that did not come by the gateway.
+    """
 
     services: SocketServices
     documents: Documents
     caller: dict[str, str]
+    client: str = ""
     connection_params: Mapping[str, Any] | None = None
     expires_at: float | None = None
 

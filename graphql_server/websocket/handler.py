@@ -70,14 +70,20 @@ class SocketHandler(BaseGraphQLTransportWSHandler[SocketContext, None]):
 
     async def handle(self) -> None:
         began = time.perf_counter()
-        if self._services.open >= self._limits.connections:
+        open_ones, client = self._services.open, self.context.client
+        if open_ones.total() >= self._limits.connections:
             await self.websocket.close(TRY_AGAIN_LATER, "this copy is full")
             return
-        self._services.open += 1
+        if client and open_ones[client] >= self._limits.connections_of_client:
+            await self.websocket.close(TRY_AGAIN_LATER, "this client has too many connections open")
+            return
+        open_ones[client] += 1
         try:
             await super().handle()
         finally:
-            self._services.open -= 1
+            open_ones[client] -= 1
+            if not open_ones[client]:
+                del open_ones[client]
             facts = {
                 "status": self.websocket.closed_with or "gone",
                 "ms": round((time.perf_counter() - began) * 1000, 1),
@@ -195,7 +201,8 @@ class SocketHandler(BaseGraphQLTransportWSHandler[SocketContext, None]):
 
     def _operation_context(self) -> Context:
         # Not counted: the gateway sees only the connection, so each call upstream counts against the caller's limits.
-        gateway = self._services.gateway.on_behalf_of(self.context.caller, counted=False)
+        caller, client = self.context.caller, self.context.client
+        gateway = self._services.gateway.on_behalf_of(caller, counted=False, client=client)
         events = order_events(self._services.notifier, self.context.caller)
         return Context(gateway, order_events=events, event_scope=self._scope)
 

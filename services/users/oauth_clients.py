@@ -110,12 +110,15 @@ def check_challenge(challenge: str) -> None:
 
 
 def check_code(code: Code | None, client_id: str, redirect_uri: str, verifier: str, now: datetime) -> Code:
-    """The code, if it is valid and everything is as it was when the user agreed. Raises INVALID_GRANT."""
+    """The code, if it is valid and everything is as it was when the user agreed. Raises INVALID_GRANT.
+
+    `redirect_uri` is empty where the client did not send it (OAuth 2.1, section 10.2).
+    """
     if (
         code is None
         or code.expires_at <= now
         or code.client_id != client_id
-        or code.redirect_uri != redirect_uri
+        or redirect_uri not in ("", code.redirect_uri)
         or not _VERIFIER.fullmatch(verifier)
         or not hmac.compare_digest(s256(verifier), code.challenge)
     ):

@@ -92,6 +92,8 @@ async def test_what_cannot_be_checked_is_refused(tmp_path: Path, url: str) -> No
     keep(tmp_path, {"checking": os.getpid()})
     async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
         assert (await http.post(f"{url}/api/lessons/2/check", json={})).status_code == 404
+        for number in ("9" * 5_000, "-1", "one"):
+            assert (await http.post(f"{url}/api/lessons/{number}/check", json={})).status_code == 404
         assert (await http.post(f"{url}/api/lessons/1/check", json={})).json()["code"] == "OVERLOADED"
         assert (await http.post(f"{url}/api/lessons/1/check")).json()["code"] == "INVALID_INPUT"
 

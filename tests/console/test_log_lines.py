@@ -8,16 +8,19 @@ import logging
 import os
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from chassis.observability.telemetry import telemetry
 from chassis.observability.tracing import SpanKind, current_trace_id, current_traceparent
 from console.bootstrap import Settings, run
 from console.domain import Kind
 from console.log_lines.causal import in_causal_order
+from console.log_lines.otlp_logs import lines_of
 from console.log_lines.store import Line, LineStore
 from tests.console.spans import BEGAN_NS, MS, TRACE, span
 from tests.waiting import eventually
@@ -64,6 +67,28 @@ def test_lines_are_bounded() -> None:
     assert store.add(line(number, "a", number) for number in range(700)) == 200
     store.add(line(number, "a", number, trace_id="b" * 32) for number in range(200))
     assert (len(store.of(TRACE)), len(store.of("b" * 32))) == (0, 200)
+
+
+def test_lines_are_bounded_in_bytes() -> None:
+    """Lines with long attributes make room as many short ones do, and each is counted with what it takes."""
+    store = LineStore(most_bytes=1 << 20)
+    for number in range(40):
+        many = replace(line(number, "a", number, trace_id=f"{number:032}"), attributes={"x": ["y" * 100_000]})
+        store.add([many])
+    kept = [number for number in range(40) if store.of(f"{number:032}")]
+    assert kept == list(range(30, 40))
+
+
+def test_a_lines_texts_are_cut() -> None:
+    """No text of a line is longer than its message may be."""
+    request = ExportLogsServiceRequest()
+    record = request.resource_logs.add().scope_logs.add().log_records.add()
+    record.trace_id = b"\x01" * 16
+    record.severity_text = "X" * 20_000
+    record.attributes.add(key="k" * 20_000).value.string_value = "v" * 20_000
+    (found,) = lines_of(request.SerializeToString())
+    assert found.bytes < 40_000
+    assert {len(name) for name in found.attributes} == {256}
 
 
 @pytest.fixture

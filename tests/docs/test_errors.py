@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from chassis.errors import Kind
@@ -33,40 +33,34 @@ OTHERS = {"CONTENT_TYPE_LATEST", "TCP_USER_TIMEOUT", *WSGI}
 CODES = {each.code: each for each in error_codes().values()}
 
 
-def trees() -> Iterator[ast.AST]:
-    for package in PACKAGES:
-        for path in (ROOT / package).rglob("*.py"):
-            if "migrations" not in path.parts and not path.stem.endswith(("_pb2", "_pb2_grpc")):
-                yield from ast.walk(ast.parse(path.read_text()))
-
-
-NODES = list(trees())
-
-
-def written() -> set[str]:
-    """Every text in the code that has the form of a code."""
-    texts = {node.value for node in NODES if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    return {text for text in texts if CODE.fullmatch(text) and not text.startswith("SHOP_")} - OTHERS
-
-
-def kinds() -> Iterator[tuple[str, Kind]]:
-    """The codes that are raised with a kind beside them."""
-    for node in NODES:
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "ShopError" and len(node.args) >= 3:
-            code, kind = node.args[0], node.args[2]
-            if isinstance(code, ast.Constant) and isinstance(kind, ast.Attribute):
-                yield str(code.value), Kind[kind.attr]
+@cache
+def found() -> tuple[frozenset[str], tuple[tuple[str, Kind], ...]]:
+    """Every text in the code that has the form of a code, and the codes that are raised with a kind beside them."""
+    texts, kinds = set(), []
+    for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
+        if "migrations" in path.parts or path.stem.endswith(("_pb2", "_pb2_grpc")):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and CODE.fullmatch(node.value):
+                texts.add(node.value)
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "ShopError" and len(node.args) >= 3:
+                code, kind = node.args[0], node.args[2]
+                if isinstance(code, ast.Constant) and isinstance(kind, ast.Attribute):
+                    kinds.append((str(code.value), Kind[kind.attr]))
+    return frozenset(text for text in texts - OTHERS if not text.startswith("SHOP_")), tuple(kinds)
 
 
 def test_no_code_is_missing_and_none_is_left_over() -> None:
     """The catalogue has exactly the codes of the code."""
-    assert CODES.keys() == written()
+    written, _ = found()
+    assert CODES.keys() == written
 
 
 def test_each_has_the_status_of_the_tables() -> None:
     """A code's status is that of its kind, unless an edge's table says otherwise."""
     override = {**errors._STATUS_OF, **http_api._STATUS_OF}
-    raised = dict(kinds())
+    _, kinds = found()
+    raised = dict(kinds)
     assert len(raised) > 40
     for code, kind in raised.items():
         status = CODES[code].status

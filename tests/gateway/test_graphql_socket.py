@@ -63,7 +63,8 @@ async def close_code(socket: ClientConnection) -> tuple[int | None, str | None]:
 async def test_both_ways(start_shop: StartShop, behind: tuple[FakeServer, str], path: str) -> None:
     """What either side says reaches the other as it is, and so do the subprotocol and the token in the header."""
     fake, url = behind
-    async with start_shop(graphql_url=url) as shop, connected(shop, path, Authorization="Bearer x") as socket:
+    given = {"Authorization": "Bearer x", "X-Shop-Client": "192.0.2.7"}
+    async with start_shop(graphql_url=url) as shop, connected(shop, path, **given) as socket:
         assert socket.subprotocol == PROTOCOL
         for said in ('{"type":"ping"}', b"\x00\xff", "x" * 200_000):
             await socket.send(said)
@@ -71,6 +72,8 @@ async def test_both_ways(start_shop: StartShop, behind: tuple[FakeServer, str], 
     headers = dict(fake.scopes[0]["headers"])
     assert headers[b"authorization"] == b"Bearer x"
     assert headers[b"traceparent"]
+    # Whose calls are counted is not the client's to say.
+    assert headers[b"x-shop-client"] == b"127.0.0.1"
 
 
 @pytest.mark.parametrize("code", [1000, 1013, 4401, 4429])

@@ -277,7 +277,7 @@ async def test_a_code_is_good_once(shop: Shop) -> None:
         ({"client_id": "another"}, "invalid_grant"),
         ({"client_id": ""}, "invalid_request"),
         ({"redirect_uri": "http://127.0.0.1:1/callback"}, "invalid_grant"),
-        ({"redirect_uri": ""}, "invalid_request"),
+        ({"redirect_uri": HUGE}, "invalid_request"),
         ({"resource": "https://elsewhere.test/mcp"}, "invalid_target"),
         ({"grant_type": "password"}, "unsupported_grant_type"),
         ({"grant_type": ""}, "invalid_request"),
@@ -291,9 +291,26 @@ async def test_a_bad_token_request(shop: Shop, changes: dict[str, str], error: s
     refused(await redeem(shop, {**await consented(shop), **changes}), error)
 
 
+async def test_a_code_is_redeemed_without_its_redirect_uri(shop: Shop) -> None:
+    """A client of OAuth 2.1 alone does not repeat it (section 10.2); the verifier is what binds the code."""
+    given = await consented(shop)
+    del given["redirect_uri"]
+    assert (await redeem(shop, given)).status_code == 200
+
+
+@pytest.mark.parametrize("charset", ["undefined", "raw_unicode_escape", "no-such"])
+async def test_a_form_in_parts(shop: Shop, charset: str) -> None:
+    """Only application/x-www-form-urlencoded is a form to OAuth (RFC 6749, section 3.2), whatever charset is named."""
+    part = b'--x\r\nContent-Disposition: form-data; name="email"\r\n\r\n\\ud800\r\n--x--\r\n'
+    headers = {"content-type": f"multipart/form-data; boundary=x; charset={charset}", "origin": base(shop)}
+    refused(await shop.client.post("/oauth/token", content=part, headers=headers), "invalid_request")
+    assert (await shop.client.post("/oauth/authorize", content=part, headers=headers)).status_code == 400
+
+
 async def test_a_code_that_is_no_form(shop: Shop) -> None:
     """Another body than a form is an invalid request, and breaks nothing."""
-    for body, kind in ((b"{}", "application/json"), (b"--", "multipart/form-data; boundary=x"), (b"\xff=%", "")):
+    form = "application/x-www-form-urlencoded"
+    for body, kind in ((b"{}", "application/json"), (b"\xff=%", ""), (b"\xff=%", form), (b"", form)):
         response = await shop.client.post("/oauth/token", content=body, headers={"content-type": kind})
         refused(response, "invalid_request")
 

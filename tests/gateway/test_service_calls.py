@@ -37,6 +37,23 @@ async def test_not_counted_again(with_secret: StartShop) -> None:
     assert statuses == [200, 200, 429]
 
 
+async def test_a_call_for_a_socket_counts_as_its_clients(with_secret: StartShop) -> None:
+    """A call that graphql_server makes for a WebSocket is counted against that socket's client, and no other's."""
+    async with with_secret(client_rate_limit="5/minute") as shop:
+        ours = await service_headers(shop)
+
+        async def statuses(client: str, calls: int) -> list[int]:
+            headers = {**ours, "x-shop-client": client}
+            return [(await shop.client.get("/v1/products/42", headers=headers)).status_code for _ in range(calls)]
+
+        assert await statuses("192.0.2.7", 6) == [200] * 5 + [429]
+        assert await statuses("192.0.2.8", 1) == [200]
+        assert (await shop.client.get("/v1/products/42")).status_code == 200
+        # Without the token the name makes no difference.
+        forged = await shop.client.get("/v1/products/42", headers={"x-shop-client": "192.0.2.8"})
+        assert '"client";r=3' in forged.headers["ratelimit"]
+
+
 async def test_others_count(with_secret: StartShop) -> None:
     """No other token gets around the limits: no user's token, no other process's, none that is made up."""
     async with with_secret(client_rate_limit="3/minute") as shop:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import websockets
-from aiohttp import web
+from aiohttp import WSMsgType, web
 
 from tests.graphql.conftest import TIME
 
@@ -28,13 +28,17 @@ class FakeNotifier:
     log: list[dict[str, Any]] = field(default_factory=list)
     resync: bool = False
     away: bool = False
+    # Connections from now on are not pinged back.
+    frozen: bool = False
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         if self.away:
             return web.Response(status=503)
-        socket = web.WebSocketResponse()
+        socket = web.WebSocketResponse(autoping=not self.frozen)
         await socket.prepare(request)
         async for message in socket:
+            if message.type is not WSMsgType.TEXT:
+                continue
             frame = json.loads(message.data)
             assert (frame["action"], frame["topics"]) == ("subscribe", ["order.*"])
             self.after.append(frame.get("after"))

@@ -340,6 +340,67 @@ async def test_pace(start_server: StartServer) -> None:
         assert [await client.receive() for _ in range(8)] == [{"type": "pong"}] * 8
 
 
+async def test_a_notifier_that_freezes(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A subscription whose notifier no longer answers pings goes on over another connection, where it was."""
+    monkeypatch.setattr("chassis.clients.notifier._HEARTBEAT", 0.2)
+    server.notifier.frozen = True
+    async with server.connected() as client:
+        await subscribed(server, client)
+        server.notifier.frozen = False
+        assert await eventually(lambda: server.notifier.after[1:]) == ["100"]
+        await server.notifier.say("order.paid", "123-0")
+        assert (await update(client))["event"] == "order.paid"
+
+
+async def test_a_call_names_the_client_of_its_socket(start_server: StartServer) -> None:
+    """What came over a WebSocket is counted against the client that the gateway named, which a token of our own proves;
+    without a name it is counted as before."""
+    async with start_server(service_secret="x") as server:  # nosec B106
+        named = {"X-Shop-Client": "192.0.2.7"}
+
+        async def proved() -> bool:
+            async with server.connected(headers=named) as client:
+                await client.init(token())
+                await client.subscribe("1", "{ me { id } }")
+                await client.receive()
+            found = server.gateway.calls[-1].headers
+            return (found.get("X-Shop-Client"), found.get("X-Shop-Service", "")[:7]) == ("192.0.2.7", "Bearer ")
+
+        await eventually(proved)
+        async with server.connected() as client:
+            await client.init(token())
+            await client.subscribe("1", "{ me { id } }")
+            await client.receive()
+        assert not {"X-Shop-Client", "X-Shop-Service"} & server.gateway.calls[-1].headers.keys()
+
+
+async def test_one_client_cannot_take_all_sockets(start_server: StartServer) -> None:
+    """A client that has as many connections open as one may have gets no other, while other clients do."""
+    first, other = {"X-Shop-Client": "192.0.2.7"}, {"X-Shop-Client": "192.0.2.8"}
+    async with (
+        start_server(graphql_max_sockets=4, graphql_max_sockets_of_client=2) as server,
+        server.connected(headers=first) as one,
+        server.connected(headers=first) as two,
+    ):
+        await one.init()
+        await two.init()
+        async with server.connected(headers=first) as refused:
+            assert await refused.closed() == (1013, "this client has too many connections open")
+        async with server.connected(headers=other) as client:
+            await client.init()
+        await two.socket.close()
+
+        async def admitted() -> bool:
+            async with server.connected(headers=first) as client:
+                await client.send(type="connection_init")
+                try:
+                    return bool(await client.receive() == {"type": "connection_ack"})
+                except websockets.ConnectionClosed:
+                    return False
+
+        await eventually(admitted)
+
+
 async def test_slow_reader(start_server: StartServer) -> None:
     """A reader that takes nothing for too long is closed with 1013; a connection beside it is not delayed."""
     async with (

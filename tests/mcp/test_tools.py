@@ -8,8 +8,10 @@ import uuid
 from typing import Any
 
 import pytest
+from mcp import MCPError
 from mcp_types import ElicitRequestParams, ElicitResult
 
+from chassis.errors import unavailable
 from tests.mcp.conftest import Connect
 from tests.shop import Shop
 from tests.waiting import eventually
@@ -196,6 +198,18 @@ async def test_a_listener_hears_of_its_own_orders(shop: Shop, connect: Connect) 
         await shop.place(("42", 1), key=new_key())
         heard: Any = await anext(aiter(news))
     assert heard.uri == f"order://{order_id}"
+
+
+async def test_a_listener_hears_why_it_cannot_listen(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the shop rejects calls, a subscription is refused with the shop's own code, as every tool is."""
+
+    async def away(_: object) -> object:
+        raise unavailable("users")
+
+    async with connect() as client, asyncio.timeout(30):
+        monkeypatch.setattr("mcp_server.resources.gateway", away)
+        with pytest.raises(MCPError, match="UPSTREAM_UNAVAILABLE"):
+            await client.listen(resource_subscriptions=["order://123"]).__aenter__()
 
 
 async def test_only_administrators_listen_to_products(connect: Connect) -> None:
