@@ -65,11 +65,11 @@ def not_found(what: str, identifier: str) -> ShopError:
     return ShopError("NOT_FOUND", f"no {what} with the id {identifier[:64]!r}", Kind.NOT_FOUND)
 
 
-def unavailable(upstream: str, *, retry_after: float = 1.0) -> ShopError:
+def unavailable(upstream: str, why: str = "cannot be reached", *, retry_after: float = 1.0) -> ShopError:
     """An upstream cannot answer now; trying again later makes sense."""
     return ShopError(
         "UPSTREAM_UNAVAILABLE",
-        f"{upstream} cannot be reached",
+        f"{upstream} {why}",
         Kind.UNAVAILABLE,
         retry_after=retry_after,
         upstream=upstream,

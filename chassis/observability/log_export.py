@@ -37,6 +37,8 @@ class OtlpLogs(logging.Handler):
         self._service = service
         self._url = f"{url.rstrip('/')}/v1/logs"
         self._resource = Resource(attributes=[KeyValue(key="service.name", value=AnyValue(string_value=service))])
+        # As spans: whatever proxy the environment names for the web.
+        self._direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         self._waiting: deque[pb.LogRecord] = deque(maxlen=_MAX_WAITING)
         self._something = threading.Event()
         self._closing = threading.Event()
@@ -111,7 +113,7 @@ class OtlpLogs(logging.Handler):
             self._url, message.SerializeToString(), {"Content-Type": "application/x-protobuf"}
         )
         try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT):  # noqa: S310  # nosec B310 # a URL of our own settings
+            with self._direct.open(request, timeout=_TIMEOUT):
                 return True
         except urllib.error.HTTPError as error:
             return error.code not in otlp.COME_BACK

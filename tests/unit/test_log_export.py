@@ -49,6 +49,18 @@ async def test_an_answer_that_is_no_http_ends_no_export() -> None:
         logs.close()
 
 
+async def test_lines_go_to_the_collector_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy for the web, which the environment names, has no part in it."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as (url, got):
+        logs = OtlpLogs("test", url)
+        logs._waiting.append(pb.LogRecord(severity_text="INFO"))
+        logs._something.set()
+        await eventually(lambda: len(got) == 1)
+        logs.close()
+
+
 @pytest.mark.parametrize("status", [b"429", b"502", b"503", b"504"])
 async def test_a_collector_that_is_busy_gets_the_lines_later(status: bytes) -> None:
     """Answers that OTLP says to retry lose no line."""
@@ -72,7 +84,7 @@ def test_what_has_gathered_goes_in_exports_that_a_collector_takes(monkeypatch: p
         sent.append(request.data)
         return nullcontext()
 
-    monkeypatch.setattr(urllib.request, "urlopen", takes)
+    monkeypatch.setattr(logs._direct, "open", takes)
     records = [
         pb.LogRecord(severity_text=str(number), body=AnyValue(string_value="x" * 4_096)) for number in range(2_000)
     ]
@@ -95,7 +107,7 @@ def test_the_newest_lines_are_kept_when_there_are_too_many(monkeypatch: pytest.M
         logs._waiting.extend([pb.LogRecord(severity_text="new")] * (log_export._MAX_WAITING - room))
         raise OSError("away")
 
-    monkeypatch.setattr(urllib.request, "urlopen", away)
+    monkeypatch.setattr(logs._direct, "open", away)
     for left in (3, 0):
         room = left
         assert not logs._send()
