@@ -136,7 +136,8 @@ def test_frames_are_what_is_sent() -> None:
         ("unsubscribed", frames.unsubscribed(("order.*",)).payload),
         ("posted", frames.posted("123").payload),
         ("resync", frames.RESYNC.payload),
-        ("pong", frames.PONG.payload),
+        ("pong", frames.pong(None).payload),
+        ("pong", frames.pong(Position.at(31)).payload),
     ]
     for name, payload in sent:
         validator(DOCUMENT["components"]["messages"][name]["payload"]).validate(json.loads(payload))

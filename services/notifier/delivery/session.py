@@ -49,6 +49,13 @@ class Session:
         """Whether the client's token is no longer valid."""
         return self.principal.expires_at <= wall_clock.seconds() or self._ends_at <= time.monotonic()
 
+    def reached(self) -> Position | None:
+        """The position up to which the client was sent everything that concerns it; None while it is not live."""
+        if not self._joined:
+            return None
+        self._subscriptions.deliver()
+        return self._history.position
+
     def restart_from_log(self) -> None:
         """The live part has skipped to where the log is now: it does not hold what comes next, or began anew."""
         self._topics = dict.fromkeys(self._topics, self._history.position)
@@ -139,6 +146,8 @@ class Session:
             if not sent and wanted(self._topics, *entry) and may_see(self.principal, notice.event):
                 written += self.outlet.push(frame)
         self._metrics.deliveries.labels(self.outlet.encoding.protocol).inc(written)
+        if missed and not written and self.outlet.encoding is not frames.WEBSOCKET:
+            self.outlet.push(frames.heartbeat(reached))  # as long as nothing concerns it, its client has no other sign
         return reached
 
     async def _wait_for(self, position: Position) -> None:
