@@ -37,6 +37,8 @@ _TAKEN = "application/octet-stream, */*;q=0.9, multipart/*;q=0"
 _BINARY = {"schema": {"type": "string", "format": "binary"}, "example": "test"}
 # A download has the type that its upload had. A schema would be a promise about the bytes read as that type.
 _ANY_BYTES: dict[str, Any] = {"*/*": {}}
+# Without a token for public files, with its owner's or an admin's for any other.
+_OPTIONAL_TOKEN: dict[str, Any] = {"security": [{}, {"password": []}]}
 
 ReprDigest = Annotated[
     str | None,
@@ -87,6 +89,7 @@ async def upload_file(
     response_class=Response,
     responses={304: {"description": "Not modified"}, **problems(401, 404, 412, 422)},
     dependencies=[PUBLIC],  # storage shows a private file to its owner alone
+    openapi_extra=_OPTIONAL_TOKEN,
 )
 async def head_file(request: Request, file_id: IdInPath, if_none_match: IfNoneMatch = None) -> Response:
     file = await upstreams(request).storage.stat(file_id)
@@ -107,6 +110,7 @@ async def head_file(request: Request, file_id: IdInPath, if_none_match: IfNoneMa
         **problems(401, 404, 412, 416, 422),
     },
     dependencies=[PUBLIC],  # storage shows a private file to its owner alone
+    openapi_extra=_OPTIONAL_TOKEN,
 )
 async def download_file(
     request: Request,

@@ -79,10 +79,12 @@ def test_every_example_is_valid(document: Json) -> None:
 
 
 def test_who_may(document: Json) -> None:
-    """The document says which operations need a token."""
-    secured = {where for where, operation in operations(document) if operation["security"]}
+    """The document says which operations need a token, and which take one that only some callers need."""
+    secured = {where for where, operation in operations(document) if {} not in (operation["security"] or [{}])}
     assert {"POST /v1/orders", "GET /v1/users/me", "PUT /v1/products/{product_id}", "POST /v1/files"} <= secured
     assert not {"GET /v1/products", "POST /v1/auth/token", "POST /v1/users", "GET /v1/files/{file_id}"} & secured
+    optional = {where for where, operation in operations(document) if {} in operation["security"]}
+    assert optional == {"GET /v1/files/{file_id}", "HEAD /v1/files/{file_id}"}
 
 
 def test_no_loose_end(document: Json) -> None:
@@ -149,6 +151,10 @@ BREAKING: list[tuple[str, Callable[[Json], object]]] = [
         lambda new: operation(new, "get", "/v1/products").update(security=[{"password": []}]),
     ),
     (
+        "GET /v1/files/{file_id}: needs a token now",
+        lambda new: operation(new, "get", "/v1/files/{file_id}").update(security=[{"password": []}]),
+    ),
+    (
         "POST /v1/orders: takes no application/json now",
         lambda new: operation(new, "post", "/v1/orders")["requestBody"].update(content={}),
     ),
@@ -173,6 +179,7 @@ def test_harmless(document: Json) -> None:
     shape(new, "NewItem")["properties"]["quantity"]["maximum"] = 5_000
     shape(new, "Order")["properties"]["status"]["enum"].remove("paid")
     operation(new, "get", "/v1/users/me")["security"] = []
+    operation(new, "get", "/v1/products")["security"] = [{}, {"password": []}]
     assert breaking_changes(document, new) == []
     assert breaking_changes(document, document) == []
 
