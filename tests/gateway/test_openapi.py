@@ -87,6 +87,13 @@ def test_who_may(document: Json) -> None:
     assert optional == {"GET /v1/files/{file_id}", "HEAD /v1/files/{file_id}"}
 
 
+def test_a_list_of_several_users_orders(document: Json) -> None:
+    """The document says that the orders of several users have no cursor, and that strangers are left out."""
+    parameters = document["paths"]["/v1/orders"]["get"]["parameters"]
+    (about,) = (each["description"] for each in parameters if each["name"] == "user_id")
+    assert all(promise in about for promise in ("no `cursor`", "`next_cursor` is null", "left out"))
+
+
 def test_no_loose_end(document: Json) -> None:
     """Whatever the document refers to is in it."""
     for reference in {part.split('"')[0] for part in json.dumps(document).split('"#/')[1:]}:
