@@ -119,6 +119,12 @@ _SENT: Json = {
         },
     },
 }
+# By default: webhook_worker's settings can be others.
+_DELIVERED = (
+    "Delivered once it is answered 2xx; anything else, a redirect too, is a failure. By default there are 8 attempts"
+    " within 27.6 hours, then the delivery has failed, and can be sent again by the REST API. A 410 disables the"
+    " endpoint, and so do 5 days of nothing but failures. `Retry-After` of a 429 or 503 is followed, up to 1 hour."
+)
 WEBHOOK_MESSAGES: Json = {**{f"{name}Webhook": _message(name) for name in _HEADERS}, "orderWebhook": _SENT}
 
 
@@ -137,7 +143,7 @@ def webhook_channels(events: dict[str, str]) -> Json:
         "outgoingWebhooks": {
             "address": "/",
             "title": "Webhooks to registered endpoints",
-            "description": f"Standard Webhooks. Tried again for days until a 2xx. Types: {orders}.",
+            "description": f"Standard Webhooks. {_DELIVERED} Types: {orders}.",
             "servers": [{"$ref": "#/servers/endpoint"}],
             "messages": {"orderWebhook": {"$ref": "#/components/messages/orderWebhook"}},
         },

@@ -1,4 +1,4 @@
-"""What docs/asyncapi.json asks of a partner is what a partner has to send."""
+"""What docs/asyncapi.json asks of a partner is what a partner has to send, and what it promises to endpoints is kept."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from partners import senders
 from protos.asyncapi.document import document
 from tests.waiting import eventually
 from tests.webhooks.conftest import SECRETS, Receiver
+from webhooks.bootstrap import WorkerSettings
 
 DOCUMENT = document()
 SIGNED: dict[str, Callable[[Any, str], senders.SignedWebhook]] = {
@@ -63,3 +64,14 @@ def test_a_delivery_is_described(left_out: str) -> None:
     assert validator.is_valid(payload)
     assert not validator.is_valid({**payload, "data": data})
     assert validator.is_valid({"type": "parcel.weighed"})
+
+
+def test_retries_are_described() -> None:
+    """How often and for how long a delivery is tried, as the document says it, is the settings' default."""
+    delays = WorkerSettings.model_fields["webhooks_delivery_delays"].default
+    about = DOCUMENT["channels"]["outgoingWebhooks"]["description"]
+    assert f"{1 + len(delays)} attempts within {sum(delays) / 3_600:.1f} hours" in about
+    days = WorkerSettings.model_fields["webhooks_disable_after"].default / 86_400
+    assert f"{days:.0f} days of nothing but failures" in about
+    pause = WorkerSettings.model_fields["webhooks_longest_pause"].default / 3_600
+    assert f"up to {pause:.0f} hour" in about
