@@ -6,7 +6,17 @@ from typing import Any
 
 Json = dict[str, Any]
 
-_POSITION: Json = {"type": "string", "pattern": "^[0-9]{1,18}$", "description": "Where to resume: a place in the log."}
+# Of a log in one partition a number, of a Kafka topic "k" and a number for each of its partitions.
+_POSITION: Json = {
+    "type": "string",
+    "pattern": "^k?[0-9]{1,18}([.][0-9]{1,18})*$",
+    "maxLength": 2_048,
+    "description": "Where to resume: a place in the log. It is opaque: keep it as it is.",
+}
+_AFTER: Json = {
+    "type": "string",
+    "description": "The `id` of the last event that was received. One that the log does not know is answered by resync.",
+}
 _TOPICS: Json = {
     "type": "array",
     "items": {"type": "string"},
@@ -106,7 +116,7 @@ REALTIME_MESSAGES: Json = {
     "subscribe": _action(
         "subscribe",
         "Subscribe to these topics, with replay of the events after a position",
-        {"topics": _TOPICS, "after": _POSITION},
+        {"topics": _TOPICS, "after": _AFTER},
         {"topics": ["order.*"], "after": "31"},
     ),
     "unsubscribe": _action(

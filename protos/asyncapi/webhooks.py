@@ -13,7 +13,7 @@ _STANDARD_HEADERS: dict[str, Json] = {
     "webhook-timestamp": {"type": "string", "pattern": "^[0-9]{1,12}$", "description": "Unix seconds."},
     "webhook-signature": {
         "type": "string",
-        "description": "`v1,` and the base64 of an HMAC-SHA256 over `id.timestamp.body`; several are separated by spaces.",
+        "description": "`v1,` and the base64 of an HMAC-SHA256 over `id.timestamp.body`; between several, a space.",
     },
 }
 _HEADERS: dict[str, dict[str, Json]] = {

@@ -127,12 +127,13 @@ def test_payloads_are_what_is_sent(type_: str) -> None:
         checked.validate({**found, first: 7})
 
 
-def test_frames_are_what_is_sent() -> None:
-    """What the notifier puts on the wire is valid by the document."""
-    notice = frames.Notice(LogEntry(Position.at(31), an_event()))
+@pytest.mark.parametrize("position", ["31", "0", "k3.0.12", "k" + ".".join(["123456789012345678"] * 100)])
+def test_frames_are_what_is_sent(position: str) -> None:
+    """What the notifier puts on the wire is valid by the document, whichever kind of log the positions are of."""
+    notice = frames.Notice(LogEntry(Position.parse(position), an_event()))
     sent = [
         ("notification", notice.frame.payload),
-        ("subscribed", frames.subscribed(("order.*",), Position.at(31)).payload),
+        ("subscribed", frames.subscribed(("order.*",), Position.parse(position)).payload),
         ("unsubscribed", frames.unsubscribed(("order.*",)).payload),
         ("posted", frames.posted("123").payload),
         ("resync", frames.RESYNC.payload),

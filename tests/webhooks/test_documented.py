@@ -1,4 +1,4 @@
-"""What docs/asyncapi.json asks of a partner is what a partner has to send, and what it promises to endpoints is kept."""
+"""What docs/asyncapi.json asks of a partner is what a partner has to send, and what it promises endpoints is kept."""
 
 from __future__ import annotations
 
