@@ -30,8 +30,6 @@ router = APIRouter(tags=["files"], generate_unique_id_function=operation_id)
 
 # A client may send byte by byte, and what is known of a part takes more memory than a byte.
 _MAX_PARTS = 64
-# Seconds that a client may pause within its upload.
-_TIMEOUT = 20.0
 # The answer's Accept; any other type but multipart is taken as well.
 _TAKEN = "application/octet-stream, */*;q=0.9, multipart/*;q=0"
 _BINARY = {"schema": {"type": "string", "format": "binary"}, "example": "test"}
@@ -77,7 +75,7 @@ async def upload_file(
     if content_type.lower().startswith("multipart/"):
         raise _envelope(content_type)
     header = UploadHeader(content_type=content_type, sha256=expected_sha256(repr_digest), public=public)
-    async with aclosing(_pieces(request)) as pieces:
+    async with aclosing(_pieces(request, patience=request.app.state.upload_patience)) as pieces:
         file = await upstreams(request).storage.upload(header, pieces)
     headers = {"location": f"/v1/files/{file.id}", "cache-control": "no-store"}
     return json_response(serializers.file(file), 201, headers)
@@ -166,12 +164,15 @@ def _headers(file: FileInfo) -> dict[str, str]:
     }
 
 
-async def _pieces(request: Request) -> AsyncGenerator[Parts, None]:
-    """The request's body in pieces of 256 KiB, pulled from the client only as fast as the upstream takes them."""
+async def _pieces(request: Request, *, patience: float) -> AsyncGenerator[Parts, None]:
+    """The request's body in pieces of 256 KiB, pulled from the client only as fast as the upstream takes them.
+
+    `patience`: seconds that the client may pause.
+    """
     parts: list[bytes | memoryview] = []
     missing = PIECE
     async with aclosing(request.stream()) as arriving:
-        while (received := await _next(arriving)) is not None:
+        while (received := await _next(arriving, patience)) is not None:
             rest = memoryview(received)
             while len(rest) >= missing:
                 yield [*parts, rest[:missing]]
@@ -186,12 +187,12 @@ async def _pieces(request: Request) -> AsyncGenerator[Parts, None]:
         yield parts
 
 
-async def _next(arriving: AsyncIterator[bytes]) -> bytes | None:
+async def _next(arriving: AsyncIterator[bytes], patience: float) -> bytes | None:
     try:
-        async with asyncio.timeout(_TIMEOUT):
+        async with asyncio.timeout(patience):
             return await anext(arriving, None)
     except TimeoutError as error:
-        raise ShopError("UPLOAD_STALLED", f"no data received for {_TIMEOUT:.0f} s", Kind.TIMEOUT) from error
+        raise ShopError("UPLOAD_STALLED", f"no data received for {patience:g} s", Kind.TIMEOUT) from error
 
 
 def expected_sha256(repr_digest: str | None) -> str:
