@@ -23,7 +23,7 @@ from gateway.http.schemas import File, IdInPath
 from gateway.http.serializers import json_response
 from gateway.http.streaming import Streamed
 from gateway.middleware.auth import PUBLIC, SIGNED_IN
-from gateway.openapi import operation_id, problems
+from gateway.openapi import operation_id, problems, with_headers
 from protos.shop.storage.v1.storage_pb2 import FileInfo, UploadHeader
 
 router = APIRouter(tags=["files"], generate_unique_id_function=operation_id)
@@ -56,7 +56,7 @@ IfNoneMatch = Annotated[
     summary="Upload a file: the body is its bytes",
     status_code=201,
     response_model=File,
-    responses=problems(401, 403, 408, 413, 415, 422, 507),
+    responses=problems(401, 403, 422, 507),
     dependencies=[SIGNED_IN],
     openapi_extra={
         "requestBody": {
@@ -85,7 +85,11 @@ async def upload_file(
     "/v1/files/{file_id}",
     summary="What is known of a file",
     response_class=Response,
-    responses={304: {"description": "Not modified"}, **problems(401, 404, 412, 422)},
+    responses={
+        200: with_headers("Repr-Digest"),
+        304: {"description": "Not modified", **with_headers("Repr-Digest")},
+        **problems(401, 404, 412, 422),
+    },
     dependencies=[PUBLIC],  # storage shows a private file to its owner alone
     openapi_extra=_OPTIONAL_TOKEN,
 )
@@ -102,9 +106,13 @@ async def head_file(request: Request, file_id: IdInPath, if_none_match: IfNoneMa
     summary="Download a file or a part of it",
     response_class=Response,
     responses={
-        200: {"description": "The whole file", "content": _ANY_BYTES},
-        206: {"description": "The part that `Range` requests", "content": _ANY_BYTES},
-        304: {"description": "Not modified"},
+        200: {"description": "The whole file", "content": _ANY_BYTES, **with_headers("Repr-Digest")},
+        206: {
+            "description": "The part that `Range` requests",
+            "content": _ANY_BYTES,
+            **with_headers("Content-Range", "Repr-Digest"),
+        },
+        304: {"description": "Not modified", **with_headers("Repr-Digest")},
         **problems(401, 404, 412, 416, 422),
     },
     dependencies=[PUBLIC],  # storage shows a private file to its owner alone

@@ -49,7 +49,7 @@ def test_every_operation(document: Json) -> None:
         if operation["security"]:
             assert "401" in operation["responses"], where
         if "requestBody" in operation:
-            assert {"413", "422"} <= operation["responses"].keys(), where
+            assert {"408", "413", "415", "422"} <= operation["responses"].keys(), where
         for status, response in operation["responses"].items():
             if int(status) >= 400:
                 name = response["$ref"].removeprefix("#/components/responses/")
@@ -92,6 +92,27 @@ def test_a_list_of_several_users_orders(document: Json) -> None:
     parameters = document["paths"]["/v1/orders"]["get"]["parameters"]
     (about,) = (each["description"] for each in parameters if each["name"] == "user_id")
     assert all(promise in about for promise in ("no `cursor`", "`next_cursor` is null", "left out"))
+
+
+def headers(operation: Json, status: str) -> set[str]:
+    return set(operation["responses"].get(status, {}).get("headers", ()))
+
+
+def test_headers(document: Json) -> None:
+    """The document has the headers on which clients rely: where a new thing is, its version, when to come again."""
+    for where, operation in operations(document):
+        if "201" in operation["responses"]:
+            assert "Location" in headers(operation, "201"), where
+        if "304" in operation["responses"]:
+            assert all("ETag" in headers(operation, status) for status in ("200", "304")), where
+    found = document["paths"]
+    assert "Location" in headers(found["/v1/orders"]["post"], "202")
+    assert "ETag" in headers(found["/v1/products/{product_id}"]["put"], "200")
+    assert {"ETag", "Content-Range", "Repr-Digest"} <= headers(found["/v1/files/{file_id}"]["get"], "206")
+    problems = document["components"]["responses"]
+    for name in ("RATE_LIMITED", "UPSTREAM_UNAVAILABLE"):
+        assert problems[name]["headers"].keys() == {"Retry-After", "RateLimit", "RateLimit-Policy"}
+    assert "Content-Range" in problems["RANGE_NOT_SATISFIABLE"]["headers"]
 
 
 def test_no_loose_end(document: Json) -> None:
