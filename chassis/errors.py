@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum
 
 
@@ -79,6 +80,20 @@ def unavailable(upstream: str, why: str = "cannot be reached", *, retry_after: f
 def timed_out(upstream: str) -> ShopError:
     """The caller's time was up before the upstream had answered; the upstream may still complete the request."""
     return ShopError("DEADLINE_EXCEEDED", f"{upstream} took too long", Kind.TIMEOUT, retry_after=1.0, upstream=upstream)
+
+
+@contextmanager
+def fields_named(**names: str) -> Iterator[None]:
+    """Name the fields of a service's errors as a client of ours does: `first_day="from"`, in the reasons, too."""
+    try:
+        yield
+    except ShopError as error:
+        for theirs, ours in names.items():
+            error.fields = {
+                ours if field == theirs else field: why.replace(f"`{theirs}`", f"`{ours}`")
+                for field, why in error.fields.items()
+            }
+        raise
 
 
 class StoreUnavailable(ShopError):

@@ -80,7 +80,7 @@ _ROUTERS = (
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """The edge's limits: body and cache bytes, seconds per request, requests per client and per user.
+    """The edge's limits: body and cache bytes, seconds per request and per pause, requests per client and per user.
 
     `sign_in_failures` are those of one account. Forwarded addresses are taken from `trusted_proxies`; pages of
     `cors_origins` may read our answers, those of `socket_origins` may open WebSockets.
@@ -90,6 +90,7 @@ class Policies:
     max_file_bytes: int
     request_budget: float
     transfer_budget: float
+    upload_patience: float
     client_quotas: Sequence[Quota]
     user_quotas: Sequence[Quota]
     sign_in_failures: RateLimitItem
@@ -172,6 +173,7 @@ def create_app(
     api.state.pages = pages
     api.state.order_news = order_news = OrderNews()
     api.state.public_url = policies.public_url
+    api.state.upload_patience = policies.upload_patience
     api.state.mcp_origins = (*policies.socket_origins, policies.public_url or "")
     api.state.sign_in_failures = SignInFailures(rate_limit_storage, policies.sign_in_failures, refused=metrics.refused)
     app: Application = api
