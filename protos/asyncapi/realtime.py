@@ -128,8 +128,17 @@ REALTIME_MESSAGES: Json = {
     "pong": _frame(
         "pong",
         "The answer to a ping",
-        {"required": ["type"], "properties": {"type": {"type": "string", "const": "pong"}}},
-        {"type": "pong"},
+        {
+            "required": ["type"],
+            "properties": {
+                "type": {"type": "string", "const": "pong"},
+                "position": {
+                    **_POSITION,
+                    "description": "Everything up to here has been sent; missing while nothing is subscribed to.",
+                },
+            },
+        },
+        {"type": "pong", "position": "31"},
     ),
     "subscribe": _action(
         "subscribe",
@@ -171,7 +180,8 @@ def realtime_channels(events: dict[str, str]) -> Json:
         "notificationStream": {
             "address": "/notifications/stream",
             "title": "Server-sent events",
-            "description": "The same events with `id:`; resumes from `Last-Event-ID`. `?topics=` names event types, "
+            "description": "The same events with `id:`; resumes from `Last-Event-ID`, which heartbeats move on, too. "
+            "`?topics=` names event types, "
             f"comma-separated: {', '.join(events)}, or such as order.*",
             "servers": [{"$ref": "#/servers/notifierStream"}],
             "messages": _messages("notification", "resync"),
