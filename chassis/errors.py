@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum
 
 
@@ -65,11 +66,11 @@ def not_found(what: str, identifier: str) -> ShopError:
     return ShopError("NOT_FOUND", f"no {what} with the id {identifier[:64]!r}", Kind.NOT_FOUND)
 
 
-def unavailable(upstream: str, *, retry_after: float = 1.0) -> ShopError:
+def unavailable(upstream: str, why: str = "cannot be reached", *, retry_after: float = 1.0) -> ShopError:
     """An upstream cannot answer now; trying again later makes sense."""
     return ShopError(
         "UPSTREAM_UNAVAILABLE",
-        f"{upstream} cannot be reached",
+        f"{upstream} {why}",
         Kind.UNAVAILABLE,
         retry_after=retry_after,
         upstream=upstream,
@@ -79,6 +80,20 @@ def unavailable(upstream: str, *, retry_after: float = 1.0) -> ShopError:
 def timed_out(upstream: str) -> ShopError:
     """The caller's time was up before the upstream had answered; the upstream may still complete the request."""
     return ShopError("DEADLINE_EXCEEDED", f"{upstream} took too long", Kind.TIMEOUT, retry_after=1.0, upstream=upstream)
+
+
+@contextmanager
+def fields_named(**names: str) -> Iterator[None]:
+    """Name the fields of a service's errors as a client of ours does: `first_day="from"`, in the reasons, too."""
+    try:
+        yield
+    except ShopError as error:
+        for theirs, ours in names.items():
+            error.fields = {
+                ours if field == theirs else field: why.replace(f"`{theirs}`", f"`{ours}`")
+                for field, why in error.fields.items()
+            }
+        raise
 
 
 class StoreUnavailable(ShopError):

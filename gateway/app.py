@@ -80,7 +80,7 @@ _ROUTERS = (
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """The edge's limits: body and cache bytes, seconds per request, requests per client and per user.
+    """The edge's limits: body and cache bytes, seconds per request and per pause, requests per client and per user.
 
     `sign_in_failures` are those of one account. Forwarded addresses are taken from `trusted_proxies`; pages of
     `cors_origins` may read our answers, those of `socket_origins` may open WebSockets.
@@ -90,6 +90,7 @@ class Policies:
     max_file_bytes: int
     request_budget: float
     transfer_budget: float
+    upload_patience: float
     client_quotas: Sequence[Quota]
     user_quotas: Sequence[Quota]
     sign_in_failures: RateLimitItem
@@ -163,8 +164,8 @@ def create_app(
 ) -> Edge:
     """The API behind the policies.
 
-    The outermost policy comes last. A client is counted before its token costs anything, and a client that is refused
-    gets nothing from the cache.
+    The outermost policy comes last. A client is counted before its own token costs anything (a service's shows first
+    whether it is one), and a client that is refused gets nothing from the cache.
     """
     api = create_api()
     api.state.upstreams = upstreams
@@ -172,6 +173,7 @@ def create_app(
     api.state.pages = pages
     api.state.order_news = order_news = OrderNews()
     api.state.public_url = policies.public_url
+    api.state.upload_patience = policies.upload_patience
     api.state.mcp_origins = (*policies.socket_origins, policies.public_url or "")
     api.state.sign_in_failures = SignInFailures(rate_limit_storage, policies.sign_in_failures, refused=metrics.refused)
     app: Application = api
@@ -191,7 +193,7 @@ def create_app(
     sockets: Application = GraphqlSocket(upstreams.http.graphql.url, telemetry)
     sockets = KnownPages(sockets, policies.socket_origins)
     app = by_scheme(app, RateLimits(sockets, rate_limit_storage, policies.client_quotas, refused=metrics.refused))
-    app = ServiceCalls(app, verifier)
+    app = ServiceCalls(app, verifier, timeout=policies.request_budget)
     if policies.trusted_proxies:
         app = behind_proxies(app, policies.trusted_proxies)
     if policies.cors_origins:

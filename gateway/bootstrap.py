@@ -65,6 +65,8 @@ class Settings(ProcessSettings):
     request_budget: float = 2.0
     # Seconds for a file's whole way up or down.
     transfer_budget: float = 300.0
+    # Seconds that an upload may pause before it is given up.
+    upload_patience: float = 30
     # The largest JSON body of a request, in bytes.
     max_json_bytes: int = 256 << 10
     # The largest file that may be uploaded, in bytes.
@@ -98,6 +100,7 @@ class Settings(ProcessSettings):
             max_file_bytes=self.max_file_bytes,
             request_budget=self.request_budget,
             transfer_budget=self.transfer_budget,
+            upload_patience=self.upload_patience,
             client_quotas=(
                 Quota("client", parse(self.client_rate_limit), by_client),
                 Quota("sign-in", parse(self.sign_in_rate_limit), by_sign_in),

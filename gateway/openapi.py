@@ -20,7 +20,7 @@ _MEANING = {
     409: ("TOO_LATE_TO_CANCEL", "Conflict", "Contradicts the present state"),
     412: ("VERSION_MISMATCH", "Precondition Failed", "Changed meanwhile"),
     413: ("BODY_TOO_LARGE", "Content Too Large", "The body is too large"),
-    415: ("UNSUPPORTED_MEDIA_TYPE", "Unsupported Media Type", "The body is of another type"),
+    415: ("UNSUPPORTED_MEDIA_TYPE", "Unsupported Media Type", "The body is of another type, or has a content coding"),
     416: ("RANGE_NOT_SATISFIABLE", "Range Not Satisfiable", "No such bytes"),
     422: (
         "INVALID_INPUT",
@@ -33,6 +33,21 @@ _MEANING = {
     507: ("INSUFFICIENT_STORAGE", "Insufficient Storage", "There is no room for the file"),
 }
 _ALWAYS = (429, 503, 504)
+# What every body can be refused for.
+_OF_BODIES = (408, 413, 415, 422)
+_COUNTED = ("Retry-After", "RateLimit", "RateLimit-Policy")
+# Status -> the headers of its problem.
+_PROBLEM_HEADERS = {401: ("WWW-Authenticate",), 416: ("Content-Range",), 429: _COUNTED, 503: _COUNTED}
+_HEADERS = {
+    "Content-Range": "Which bytes of how many; of a 416 only how many.",
+    "ETag": "The version; for `If-None-Match`, and for `If-Match` in a write.",
+    "Location": "Where it is.",
+    "RateLimit": "What is left of each quota, and the seconds until it is whole again.",
+    "RateLimit-Policy": "Each quota, and its window in seconds.",
+    "Repr-Digest": "RFC 9530: the SHA-256 of the whole file.",
+    "Retry-After": "Seconds to wait.",
+    "WWW-Authenticate": "How to authenticate (RFC 6750).",
+}
 # Examples by format or type, where nothing better is known.
 _PLAIN = {
     "string": "…",
@@ -52,13 +67,18 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": _MEANING[status][2]} for status in (*statuses, *_ALWAYS)}
 
 
+def with_headers(*names: str) -> Json:
+    """The documented headers of a response."""
+    return {"headers": {name: {"$ref": f"#/components/headers/{name}"} for name in names}}
+
+
 def operation_id(route: APIRoute) -> str:
     """The name of an operation in generated clients: its function's."""
     return route.name
 
 
 class DocumentedApi(FastAPI):
-    """FastAPI whose document holds what routes leave unsaid: the shape of a problem, examples, public routes."""
+    """FastAPI whose document holds what routes leave unsaid: problems, headers, examples, public routes."""
 
     def openapi(self) -> dict[str, Any]:
         if not self.openapi_schema:
@@ -68,6 +88,9 @@ class DocumentedApi(FastAPI):
             document["components"]["responses"] = {
                 _MEANING[status][0]: _problem_response(status, shapes["$defs"]) for status in _MEANING
             }
+            document["components"]["headers"] = {
+                name: {"description": about, "schema": {"type": "string"}} for name, about in _HEADERS.items()
+            }
             for operations in document["paths"].values():
                 for operation in operations.values():
                     _complete(operation, document["components"]["schemas"])
@@ -76,10 +99,17 @@ class DocumentedApi(FastAPI):
 
 def _complete(operation: Json, shapes: Json) -> None:
     operation.setdefault("security", [])
-    for status, response in operation["responses"].items():
+    responses: Json = operation["responses"]
+    if "requestBody" in operation:
+        responses |= {str(status): {} for status in _OF_BODIES}
+    for status, response in responses.items():
         if int(status) in _MEANING:
-            operation["responses"][status] = {"$ref": f"#/components/responses/{_MEANING[int(status)][0]}"}
+            responses[status] = {"$ref": f"#/components/responses/{_MEANING[int(status)][0]}"}
             continue
+        # What can be not modified has a tag by which to ask for that.
+        known = [*(["ETag"] if "304" in responses else []), *(["Location"] if status == "201" else [])]
+        if known:
+            response["headers"] = {**with_headers(*known)["headers"], **response.get("headers", {})}
         for media_type, content in response.get("content", {}).items():
             if "json" in media_type:
                 content.setdefault("example", example_of(content["schema"], shapes))
@@ -95,7 +125,8 @@ def _problem_response(status: int, shapes: Json) -> Json:
     if status == 422:
         example["errors"] = [{"field": "name", "detail": "Field required"}]
     content = {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}
-    return {"description": meaning, "content": {PROBLEM: content}}
+    headers = with_headers(*_PROBLEM_HEADERS[status]) if status in _PROBLEM_HEADERS else {}
+    return {"description": meaning, **headers, "content": {PROBLEM: content}}
 
 
 def example_of(schema: Json, shapes: Json) -> Any:

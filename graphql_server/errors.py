@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -80,7 +81,7 @@ def _message_and_extensions(error: GraphQLError) -> tuple[str, dict[str, Any]]:
     if isinstance(cause, ShopError) and cause.kind is not Kind.INTERNAL:
         extensions: dict[str, Any] = {"code": cause.code}
         if cause.fields:
-            extensions["errors"] = [{"field": field, "detail": why} for field, why in cause.fields.items()]
+            extensions["errors"] = [{"field": _camel_case(field), "detail": why} for field, why in cause.fields.items()]
         if cause.retry_after is not None:
             extensions["retry_after"] = cause.retry_after
         return cause.message, extensions
@@ -89,6 +90,12 @@ def _message_and_extensions(error: GraphQLError) -> tuple[str, dict[str, Any]]:
         return "internal error", {"code": INTERNAL}
     code = PARSE_FAILED if isinstance(error, GraphQLSyntaxError) else BAD_INPUT
     return error.message, {"code": code, **(error.extensions or {})}
+
+
+def _camel_case(field: str) -> str:
+    """A field of the REST API as the schema names it: `items[0].product_id`, or the header `Idempotency-Key`."""
+    name = re.sub(r"[_-]([A-Za-z0-9])", lambda found: found[1].upper(), field)
+    return name[:1].lower() + name[1:]
 
 
 def _is_the_querys_fault(error: GraphQLError, cause: Exception) -> bool:

@@ -35,7 +35,7 @@ async def run(settings: Settings | None = None) -> AsyncIterator[Running]:
     """Serve MCP over Streamable HTTP until the block ends."""
     settings = settings or Settings()
     trust = settings.trust()
-    async with service("mcp_server", settings, serves_http=True) as s:
+    async with service("mcp_server", settings) as s:
         verifier = (await s.identity()).verifier
         identity = ServiceIdentity(await s.token())
         gateway = await s.enter(

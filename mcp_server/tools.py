@@ -33,6 +33,10 @@ _ENDS_SOMETHING = ToolAnnotations(
 )
 # Since this revision a server can ask the user within a call that keeps no connection.
 _ELICITS_SINCE = "2026-07-28"
+_CONFIRM = (
+    "The user has agreed to exactly these items. Only for a client without elicitation:"
+    " any other asks its user, whatever is given here."
+)
 
 Items = Annotated[list[NewItem], Field(min_length=1, max_length=50)]
 
@@ -66,8 +70,8 @@ async def check_availability(
 
 
 async def confirmation(ctx: Call, items: Items, confirm: bool) -> Confirmation | Elicit[Confirmation]:
-    """The user's answer to this order: by elicitation where the client can, else by `confirm` alone."""
-    if confirm or not _can_elicit(ctx):
+    """The user's answer to this order: by elicitation where the client can, whatever `confirm` is; else `confirm`."""
+    if not _can_elicit(ctx):
         return Confirmation(confirm=confirm)
     with as_tool_error():
         question = await _question(await gateway(ctx), items)
@@ -79,16 +83,16 @@ async def place_order(
     items: Items,
     idempotency_key: Key,
     answer: Annotated[Confirmation, Resolve(confirmation)],
-    confirm: Annotated[bool, Field(description="The user has agreed to exactly these items.")] = False,  # noqa: ARG001, FBT002  # read by `confirmation`
+    confirm: Annotated[bool, Field(description=_CONFIRM)] = False,  # noqa: ARG001, FBT002  # read by `confirmation`
 ) -> Order:
-    """Order products for the user. It costs money: the user is asked first, or has to have said so (`confirm`).
+    """Order products for the user. It costs money: a client that can asks the user first; any other needs `confirm`.
 
     The answer comes at once, with the status pending; order_status tells how it goes on.
     """
     if not answer.confirm:
         raise ToolError(
-            "NOT_CONFIRMED: nothing was ordered. Show the user the items and their prices, and call again with"
-            " confirm: true when they agree."
+            "NOT_CONFIRMED: nothing was ordered. Show the user the items and their prices, and call again when they"
+            " agree, with confirm: true if your client cannot ask them (elicitation)."
         )
     with as_tool_error():
         body = {"items": [item.model_dump() for item in items]}

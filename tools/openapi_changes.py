@@ -44,7 +44,7 @@ def _document(old: Json, new: Json) -> Iterator[str]:
 
 
 def _operation(where: str, was: Json, now: Json, old: Json, new: Json) -> Iterator[str]:
-    if not was.get("security") and now.get("security"):
+    if _needs_token(now) and not _needs_token(was):
         yield f"{where}: needs a token now"
     yield from _parameters(where, was, now, old, new)
     yield from _body(where, was.get("requestBody", {}), now.get("requestBody", {}), old, new)
@@ -61,6 +61,11 @@ def _operation(where: str, was: Json, now: Json, old: Json, new: Json) -> Iterat
             else:
                 was_body, is_body = content.get("schema", {}), there.get("schema", {})
                 yield from _schema(f"{where} {status}", was_body, is_body, Way.READ, old, new)
+
+
+def _needs_token(operation: Json) -> bool:
+    """Whether each of the ways to call it has a token: `{}` is the way without one."""
+    return {} not in (operation.get("security") or [{}])
 
 
 def _parameters(where: str, was: Json, now: Json, old: Json, new: Json) -> Iterator[str]:

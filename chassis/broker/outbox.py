@@ -47,8 +47,8 @@ _MAX_PAUSE = 2.0
 _MEASURE_SECONDS = 2.0
 _MAX_COUNTED = 10_000
 _PRUNE_SECONDS = 3600.0
-# Small, and with a pause after each: a transaction that adds an event meanwhile waits for one batch at most.
-_PRUNE_BATCH = 200
+# Small, and with a pause after each: a transaction that adds an event meanwhile waits for one page at most.
+_PRUNE_PAGE = 200
 _PRUNE_PAUSE_SECONDS = 0.05
 _KEEP = timedelta(days=1)
 OUTBOX_RETENTION = Deleted(f"{_KEEP.days} day after the event was published, by the outbox relay")
@@ -111,7 +111,6 @@ class Outbox:
         self._telemetry = telemetry
         self._keep = keep
         self._gather = gather
-        self._prune_at = 0.0
         self._pending = asyncio.Event()
         # Built once: SQLAlchemy caches what they compile to.
         columns = table.c
@@ -124,8 +123,12 @@ class Outbox:
         ).subquery()
         self._select_lag = select(func.count().label("pending"), func.min(waiting.c.time).label("oldest"))
         self._mark = table.update().where(columns.position == bindparam("at")).values(published_at=bindparam("now"))
-        expired = select(columns.position).where(columns.published_at < bindparam("before")).limit(_PRUNE_BATCH)
-        self._delete_expired = table.delete().where(columns.position.in_(expired))
+        behind = columns.position > bindparam("after")
+        page = select(columns.position, columns.published_at).where(behind)
+        self._select_page = page.order_by(columns.position).limit(_PRUNE_PAGE)
+        self._delete_expired = table.delete().where(
+            behind, columns.position <= bindparam("upto"), columns.published_at < bindparam("before")
+        )
 
     def add(self, connection: Connection, *events: Event) -> None:
         """Add events to the connection's transaction; each goes with its own trace (`traced`), or the current one."""
@@ -150,7 +153,9 @@ class Outbox:
     async def relay(self) -> None:
         """Publish what is pending while the process lives: after a commit here at once, else every half second."""
         measuring = [self._measuring(self._telemetry.metrics)] if self._telemetry.metrics is not None else []
-        async with background(*measuring):
+        # Beside publishing, which does not wait until a long backlog is forgotten.
+        pruning = forever(self._prune, name="outbox retention", every=_PRUNE_SECONDS)
+        async with background(pruning, *measuring):
             await self._relaying()
 
     async def _measuring(self, metrics: Metrics) -> None:
@@ -172,7 +177,6 @@ class Outbox:
         began = time.monotonic()
         published = await self._relay_batch()
         took = time.monotonic() - began
-        await self._prune()
         if published == _BATCH:
             return 0.0
         if published:
@@ -250,15 +254,28 @@ class Outbox:
         return Event(row.event_id, row.type, row.source, row.subject, row.time, row.data, extensions)
 
     async def _prune(self) -> None:
-        """Forget what was published long enough ago, once an hour, in small transactions."""
-        if self._keep is None or time.monotonic() < self._prune_at:
+        """Forget what was published long enough ago, in small transactions.
+
+        In the order of their positions, which is about that of their times, for these have no index. It goes on behind
+        rows that are not published, and ends where a page has published ones and all of them are to stay.
+        """
+        if self._keep is None:
             return
-        self._prune_at = time.monotonic() + _PRUNE_SECONDS
-        before = {"before": wall_clock.now() - self._keep}
-        while True:
-            found = await self._database.write(
-                lambda connection: connection.execute(self._delete_expired, before).rowcount
-            )
-            if found < _PRUNE_BATCH:
+        before, after = wall_clock.now() - self._keep, 0
+        while rows := await self._read_page(after):
+            published = [row.published_at for row in rows if row.published_at is not None]
+            expired = any(at < before for at in published)
+            if expired:
+                await self._forget({"after": after, "upto": rows[-1].position, "before": before})
+            if published and not expired:
                 return
+            after = rows[-1].position
             await asyncio.sleep(_PRUNE_PAUSE_SECONDS)
+
+    async def _read_page(self, after: int) -> Sequence[Any]:
+        return await self._database.read(
+            lambda connection: connection.execute(self._select_page, {"after": after}).all()
+        )
+
+    async def _forget(self, bounds: dict[str, object]) -> None:
+        await self._database.write(lambda connection: connection.execute(self._delete_expired, bounds).rowcount)

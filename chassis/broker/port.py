@@ -13,13 +13,14 @@ The event log is a port of its own (`event_log.py`): the broker's own log, or an
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from chassis.errors import BrokerUnavailable as BrokerUnavailable  # noqa: PLC0414 - what this port raises
 from chassis.observability.capture.messages import Message
@@ -44,6 +45,13 @@ class Event:
     time: datetime
     data: bytes
     extensions: Mapping[str, str] = field(default_factory=dict)
+
+    def shown(self) -> Any:
+        """The data for a reader: as JSON, or as text where it is none, or is nested too deeply."""
+        try:
+            return json.loads(self.data)
+        except (ValueError, RecursionError):
+            return self.data.decode(errors="replace")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from chassis.broker.event_log import EventLog
 from chassis.broker.port import Broker, DeadLetter, Delivery, Event, QueueDepth, QueuedEvent
+
+# Far more than an outbox relay publishes at once: of what a caller gives up, no more is remembered.
+_REMEMBERED = 10_000
 
 
 class BrokerWithLog:
@@ -18,14 +21,21 @@ class BrokerWithLog:
         self._queues = queues
         self.log = log
         self.system = queues.system
+        self._both = (_Receiver(queues.publish), _Receiver(log.append))
 
     async def publish(self, events: Sequence[Event]) -> None:
-        """Returns once both have every event; after an error the caller tries again, which leaves repeats in either."""
+        """Returns once both have every event. After an error the caller tries again.
+
+        That goes only to the one which has not confirmed them: else each attempt, while the other one is away, would be
+        one more copy. Repeats are left where one was not confirmed, or another process tries again.
+        """
         # Both to their ends: what is still under way to the one would overtake the next attempt.
-        outcomes = await asyncio.gather(self._queues.publish(events), self.log.append(events), return_exceptions=True)
+        outcomes = await asyncio.gather(*(each.publish(events) for each in self._both), return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
+        for each in self._both:
+            each.forget(events)
 
     def deliveries(self, queue: str, *, prefetch: int = 16) -> AbstractAsyncContextManager[AsyncIterator[Delivery]]:
         return self._queues.deliveries(queue, prefetch=prefetch)
@@ -51,3 +61,24 @@ class BrokerWithLog:
     async def close(self) -> None:
         await self._queues.close()
         await self.log.close()
+
+
+class _Receiver:
+    """One of the two that get each event, and what it has confirmed while the other one may not have."""
+
+    def __init__(self, send: Callable[[Sequence[Event]], Awaitable[None]]) -> None:
+        self._send = send
+        self._confirmed: dict[str, None] = {}
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        missing = [event for event in events if event.id not in self._confirmed]
+        if not missing:
+            return
+        await self._send(missing)
+        self._confirmed.update(dict.fromkeys(event.id for event in missing))
+        while len(self._confirmed) > _REMEMBERED:
+            del self._confirmed[next(iter(self._confirmed))]
+
+    def forget(self, events: Sequence[Event]) -> None:
+        for event in events:
+            self._confirmed.pop(event.id, None)

@@ -173,8 +173,12 @@ class Database:
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """Read from one consistent state, as much and for as long as it takes. Raises `StoreUnavailable`."""
         with _explained():
-            async with self._connected() as connection, connection.begin():
-                yield connection
+            async with self._connected() as connection:
+                if not self.is_sqlite:
+                    # Else each statement would see what was committed until it began (PostgreSQL, 13.2.1).
+                    await connection.execution_options(isolation_level="REPEATABLE READ")
+                async with connection.begin():
+                    yield connection
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[AsyncConnection]:

@@ -23,6 +23,8 @@ from chassis.resilience.deadlines import FAIR_CHANCE, CircuitBreaker, time_left
 
 Response = TypeVar("Response")
 
+# An option of every channel: the shop's own services are never behind a proxy that the environment names for the web.
+DIRECT: tuple[str, str | int] = ("grpc.enable_http_proxy", 0)
 # What says that the upstream has not answered, as opposed to having refused.
 _UNANSWERED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
@@ -272,6 +274,7 @@ def _channel_options(idempotent: Sequence[str], keepalive: Keepalive) -> list[tu
     }
     return [
         ("grpc.service_config", json.dumps(config)),
+        DIRECT,
         # A restarted upstream is found again at once, not after gRPC's default of up to two minutes.
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 1000),
@@ -289,4 +292,4 @@ def _channel_options(idempotent: Sequence[str], keepalive: Keepalive) -> list[tu
     ]
 
 
-__all__ = ["Client", "Keepalive", "Span", "connect"]
+__all__ = ["DIRECT", "Client", "Keepalive", "Span", "connect"]

@@ -91,16 +91,20 @@ class Connections:
 
 
 def client_network(address: str) -> str:
-    """An IPv4 address as it is; of an IPv6 one its /64, of which a client may take any address."""
+    """An IPv4 address as it is, also where it arrives as an IPv6 one (RFC 4291, 2.5.5.2), as at a listener for both.
+
+    Of an IPv6 address its /64, of which a client may take any address.
+    """
     return _network(address) if ":" in address else address
 
 
 @lru_cache(maxsize=10_000)
 def _network(address: str) -> str:
     try:
-        return str(ipaddress.ip_network((address.partition("%")[0], 64), strict=False))
+        found = ipaddress.IPv6Address(address.partition("%")[0])
     except ValueError:
         return address
+    return str(found.ipv4_mapped or ipaddress.ip_network((found, 64), strict=False))
 
 
 def connections_possible(wanted: int) -> int:

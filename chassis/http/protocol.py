@@ -233,7 +233,25 @@ class Protocol(HttpToolsProtocol):
             self._await_head()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        super()._start_asgi_task(cycle, _any_resource if cycle.scope.get("path") == "*" else app)
+        app = _any_resource if cycle.scope.get("path") == "*" else app
+
+        async def taken(scope: Any, receive: Any, send: Any) -> None:
+            try:
+                await app(scope, receive, send)
+            finally:
+                if self.flow.write_paused and not cycle.response_complete:
+                    self._give_up(cycle)
+
+        super()._start_asgi_task(cycle, taken)
+
+    def _give_up(self, cycle: RequestResponseCycle) -> None:
+        """End a connection whose response was given up while its client took nothing of it.
+
+        uvicorn would wait until the client takes the rest, or an error's response, which may be never.
+        """
+        if not cycle.disconnected:
+            cycle.disconnected = True
+            self.transport.abort()
 
     def _refuse(self, refused: Refusal) -> None:
         """Answer what cannot be a request, after those before it, and close the connection."""

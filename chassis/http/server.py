@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 # Connections of one server, idle ones included, and requests at once.
 _MAX_CONNECTIONS = 2_000
+# Seconds in which a client has to take some of what is sent: more than any pause of one that reads.
+_UNREAD_SECONDS = 60.0
 
 
 class _Server(uvicorn.Server):
@@ -74,6 +76,7 @@ async def serve_http(
     tls: Tls | None = None,
     largest_websocket_message: int = 0,
     max_connections: int = _MAX_CONNECTIONS,
+    unread: float = _UNREAD_SECONDS,
     singular: Collection[bytes] = (),
     telemetry: Telemetry | None = None,
 ) -> AsyncIterator[int]:
@@ -81,8 +84,9 @@ async def serve_http(
 
     With `tls` it speaks HTTPS only. WebSockets are served where the size of their largest message in bytes is given. At
     the end no new connection is taken and requests in flight get `drain` seconds. `singular` names headers, in lower
-    case, that may come once, besides those of HTTP itself. Of more than `max_connections` idle ones are closed. What is
-    refused before the application sees it is recorded with `telemetry`.
+    case, that may come once, besides those of HTTP itself. Of more than `max_connections` idle ones are closed; one
+    whose client takes nothing of what is sent ends after `unread` seconds (on Linux). What is refused before the
+    application sees it is recorded with `telemetry`.
     """
     protocol = partial(
         Protocol,
@@ -118,6 +122,9 @@ async def serve_http(
     # asyncio turns Nagle's delay (40 ms an answer) off only where the protocol is named.
     with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # not everywhere
+            # Inherited by its connections. What waits to be sent would else be waited for as long as the client lives.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(unread * 1000))
         listener.bind((host, port))
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         try:

@@ -16,6 +16,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationSc
 from opentelemetry.proto.logs.v1 import logs_pb2 as pb
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
+from chassis.observability import otlp
 from chassis.observability.capture.masking import masked, masked_value
 from chassis.observability.logs import extras
 from chassis.observability.spans import RecordedSpan
@@ -36,6 +37,8 @@ class OtlpLogs(logging.Handler):
         self._service = service
         self._url = f"{url.rstrip('/')}/v1/logs"
         self._resource = Resource(attributes=[KeyValue(key="service.name", value=AnyValue(string_value=service))])
+        # As spans: whatever proxy the environment names for the web.
+        self._direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         self._waiting: deque[pb.LogRecord] = deque(maxlen=_MAX_WAITING)
         self._something = threading.Event()
         self._closing = threading.Event()
@@ -85,9 +88,23 @@ class OtlpLogs(logging.Handler):
 
     def _send(self) -> bool:
         """Whether what waits is done with; it is tried again as long as there is room."""
-        batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        if not batch:
-            return True
+        while batch := self._next_batch():
+            if not self._sent(batch):
+                if room := _MAX_WAITING - len(self._waiting):
+                    self._waiting.extendleft(reversed(batch[-room:]))
+                return False
+        return True
+
+    def _next_batch(self) -> list[pb.LogRecord]:
+        batch: list[pb.LogRecord] = []
+        size = 0
+        while self._waiting and size < otlp.EXPORT_BYTES:
+            batch.append(self._waiting.popleft())
+            size += batch[-1].ByteSize()
+        return batch
+
+    def _sent(self, batch: list[pb.LogRecord]) -> bool:
+        """Whether the collector has these lines, or rejects them for good."""
         scope_logs = pb.ScopeLogs(scope=InstrumentationScope(name="shop"), log_records=batch)
         message = ExportLogsServiceRequest(
             resource_logs=[pb.ResourceLogs(resource=self._resource, scope_logs=[scope_logs])]
@@ -96,11 +113,9 @@ class OtlpLogs(logging.Handler):
             self._url, message.SerializeToString(), {"Content-Type": "application/x-protobuf"}
         )
         try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT):  # noqa: S310  # nosec B310 # a URL of our own settings
+            with self._direct.open(request, timeout=_TIMEOUT):
                 return True
-        except urllib.error.HTTPError:
-            return True  # refused for good: a collector that takes no logs
+        except urllib.error.HTTPError as error:
+            return error.code not in otlp.COME_BACK
         except (OSError, HTTPException):  # what is no answer of HTTP is none of the former
-            if room := _MAX_WAITING - len(self._waiting):
-                self._waiting.extendleft(reversed(batch[-room:]))
             return False

@@ -14,6 +14,10 @@ from typing import Any
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 
+# Bytes of one export: collectors reject what is too large, ours what is over 4 MiB.
+EXPORT_BYTES = 1 << 20
+# Answers after which one may try again (OTLP/HTTP, "Retryable Response Codes").
+COME_BACK = frozenset({429, 502, 503, 504})
 # SpanFlags of trace.proto: what is said of the parent's whereabouts.
 _KNOWN, _REMOTE = 0x100, 0x200
 

@@ -36,11 +36,6 @@ _MAX_WAITING = 4_096
 _MAX_WAITING_BYTES = 8 << 20
 # Open spans that are sent at once.
 _MAX_BEGUN = 256
-# Bytes of one export: collectors refuse what is too large, ours what is over 4 MiB.
-_EXPORT_BYTES = 1 << 20
-
-# Answers after which one may try again (OTLP/HTTP, "Retryable Response Codes").
-_COME_BACK = frozenset({429, 502, 503, 504})
 
 
 def gathering(live: bool, in_a_row: int) -> float:
@@ -127,7 +122,7 @@ class OtlpSpans(SpanProcessor):
         batch: list[bytes] = []
         size = 0
         with self._counting:
-            while self._waiting and (not batch or size + len(self._waiting[0]) <= _EXPORT_BYTES):
+            while self._waiting and (not batch or size + len(self._waiting[0]) <= otlp.EXPORT_BYTES):
                 batch.append(self._waiting.popleft())
                 size += len(batch[-1])
             self._waiting_bytes -= size
@@ -165,7 +160,7 @@ class OtlpSpans(SpanProcessor):
             return False
         if status >= HTTPStatus.MULTIPLE_CHOICES:
             log.debug("span export refused", extra={"spans": len(batch), "status": status})
-        return status not in _COME_BACK
+        return status not in otlp.COME_BACK
 
 
 class _Collector:

@@ -100,7 +100,7 @@ class EventCalls:
             await broker.publish([replace(event, extensions=extensions)])
         took = (time.perf_counter() - began) * 1_000
         envelope = {"id": event.id, "type": event.type, "source": event.source, "subject": event.subject}
-        text = orjson.dumps({**envelope, "data": orjson.loads(event.data)}, option=orjson.OPT_INDENT_2).decode()
+        text = orjson.dumps({**envelope, "data": event.shown()}, option=orjson.OPT_INDENT_2).decode()
         return Answer("published", "confirmed by the broker", [], text, len(event.data), 0, took)
 
 

@@ -66,7 +66,7 @@ class CacheStore:
         self, uri: str, topic: str, varies_by: tuple[bytes, ...], request: Mapping[bytes, bytes], stored: Stored
     ) -> None:
         """Keep a response, if it is small enough to be one of many; `topic` is what it will be dropped by."""
-        size = len(stored.body) + _OVERHEAD
+        size = _size(uri, stored)
         if size > self._capacity // 8:
             return
         target = self._targets.get(uri)
@@ -76,7 +76,7 @@ class CacheStore:
             self._by_topic[topic].add(uri)
         selection = _selection(varies_by, request)
         replaced = target.variants.get(selection)
-        grown = size - (len(replaced.body) + _OVERHEAD if replaced else 0)
+        grown = size - (_size(uri, replaced) if replaced else 0)
         target.variants[selection] = stored
         target.size += grown
         self._size += grown
@@ -100,6 +100,11 @@ class CacheStore:
         self._targets.clear()
         self._by_topic.clear()
         self._size = 0
+
+
+def _size(uri: str, stored: Stored) -> int:
+    """Bytes, roughly; what a client makes up of a query that nothing reads is kept, too."""
+    return len(stored.body) + len(uri) + _OVERHEAD
 
 
 def _selection(varies_by: tuple[bytes, ...], request: Mapping[bytes, bytes]) -> tuple[bytes, ...]:

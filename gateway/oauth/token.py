@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from chassis import json_text
+from chassis.errors import fields_named
 from gateway.clients.services import upstreams
 from gateway.http.serializers import json_response
 from gateway.middleware.auth import PUBLIC
@@ -90,7 +91,7 @@ async def _registered(request: Request) -> Response:
         raise OAuthError("invalid_client_metadata", "redirect_uris and client_name are needed, as JSON") from error
     if _GRANT not in wanted.grant_types or "code" not in wanted.response_types:
         raise OAuthError("invalid_client_metadata", f"the only grant is {_GRANT}, with response type code")
-    with in_oauths_words(INVALID_INPUT="invalid_redirect_uri"):
+    with in_oauths_words(INVALID_INPUT="invalid_redirect_uri"), fields_named(name="client_name"):
         client = await while_connected(
             request, upstreams(request).users.register_client(wanted.client_name, wanted.redirect_uris)
         )

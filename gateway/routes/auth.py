@@ -26,7 +26,7 @@ router = APIRouter(
     "/v1/auth/token",
     summary="Exchange an email and a password for a token",
     response_model=Token,
-    responses=problems(401, 408, 413, 422),
+    responses=problems(401, 422),
 )
 async def issue_token(request: Request, grant: Annotated[PasswordGrant, Form()]) -> Response:
     failures: SignInFailures = request.app.state.sign_in_failures

@@ -23,20 +23,20 @@ from gateway.http.schemas import File, IdInPath
 from gateway.http.serializers import json_response
 from gateway.http.streaming import Streamed
 from gateway.middleware.auth import PUBLIC, SIGNED_IN
-from gateway.openapi import operation_id, problems
+from gateway.openapi import operation_id, problems, with_headers
 from protos.shop.storage.v1.storage_pb2 import FileInfo, UploadHeader
 
 router = APIRouter(tags=["files"], generate_unique_id_function=operation_id)
 
 # A client may send byte by byte, and what is known of a part takes more memory than a byte.
 _MAX_PARTS = 64
-# Seconds that a client may pause within its upload.
-_TIMEOUT = 20.0
 # The answer's Accept; any other type but multipart is taken as well.
 _TAKEN = "application/octet-stream, */*;q=0.9, multipart/*;q=0"
 _BINARY = {"schema": {"type": "string", "format": "binary"}, "example": "test"}
 # A download has the type that its upload had. A schema would be a promise about the bytes read as that type.
 _ANY_BYTES: dict[str, Any] = {"*/*": {}}
+# Without a token for public files, with its owner's or an admin's for any other.
+_OPTIONAL_TOKEN: dict[str, Any] = {"security": [{}, {"password": []}]}
 
 ReprDigest = Annotated[
     str | None,
@@ -56,7 +56,7 @@ IfNoneMatch = Annotated[
     summary="Upload a file: the body is its bytes",
     status_code=201,
     response_model=File,
-    responses=problems(401, 403, 408, 413, 415, 422, 507),
+    responses=problems(401, 403, 422, 507),
     dependencies=[SIGNED_IN],
     openapi_extra={
         "requestBody": {
@@ -75,7 +75,7 @@ async def upload_file(
     if content_type.lower().startswith("multipart/"):
         raise _envelope(content_type)
     header = UploadHeader(content_type=content_type, sha256=expected_sha256(repr_digest), public=public)
-    async with aclosing(_pieces(request)) as pieces:
+    async with aclosing(_pieces(request, patience=request.app.state.upload_patience)) as pieces:
         file = await upstreams(request).storage.upload(header, pieces)
     headers = {"location": f"/v1/files/{file.id}", "cache-control": "no-store"}
     return json_response(serializers.file(file), 201, headers)
@@ -85,8 +85,13 @@ async def upload_file(
     "/v1/files/{file_id}",
     summary="What is known of a file",
     response_class=Response,
-    responses={304: {"description": "Not modified"}, **problems(401, 404, 412, 422)},
+    responses={
+        200: with_headers("Repr-Digest"),
+        304: {"description": "Not modified", **with_headers("Repr-Digest")},
+        **problems(401, 404, 412, 422),
+    },
     dependencies=[PUBLIC],  # storage shows a private file to its owner alone
+    openapi_extra=_OPTIONAL_TOKEN,
 )
 async def head_file(request: Request, file_id: IdInPath, if_none_match: IfNoneMatch = None) -> Response:
     file = await upstreams(request).storage.stat(file_id)
@@ -101,12 +106,17 @@ async def head_file(request: Request, file_id: IdInPath, if_none_match: IfNoneMa
     summary="Download a file or a part of it",
     response_class=Response,
     responses={
-        200: {"description": "The whole file", "content": _ANY_BYTES},
-        206: {"description": "The part that `Range` requests", "content": _ANY_BYTES},
-        304: {"description": "Not modified"},
+        200: {"description": "The whole file", "content": _ANY_BYTES, **with_headers("Repr-Digest")},
+        206: {
+            "description": "The part that `Range` requests",
+            "content": _ANY_BYTES,
+            **with_headers("Content-Range", "Repr-Digest"),
+        },
+        304: {"description": "Not modified", **with_headers("Repr-Digest")},
         **problems(401, 404, 412, 416, 422),
     },
     dependencies=[PUBLIC],  # storage shows a private file to its owner alone
+    openapi_extra=_OPTIONAL_TOKEN,
 )
 async def download_file(
     request: Request,
@@ -162,12 +172,15 @@ def _headers(file: FileInfo) -> dict[str, str]:
     }
 
 
-async def _pieces(request: Request) -> AsyncGenerator[Parts, None]:
-    """The request's body in pieces of 256 KiB, pulled from the client only as fast as the upstream takes them."""
+async def _pieces(request: Request, *, patience: float) -> AsyncGenerator[Parts, None]:
+    """The request's body in pieces of 256 KiB, pulled from the client only as fast as the upstream takes them.
+
+    `patience`: seconds that the client may pause.
+    """
     parts: list[bytes | memoryview] = []
     missing = PIECE
     async with aclosing(request.stream()) as arriving:
-        while (received := await _next(arriving)) is not None:
+        while (received := await _next(arriving, patience)) is not None:
             rest = memoryview(received)
             while len(rest) >= missing:
                 yield [*parts, rest[:missing]]
@@ -182,12 +195,12 @@ async def _pieces(request: Request) -> AsyncGenerator[Parts, None]:
         yield parts
 
 
-async def _next(arriving: AsyncIterator[bytes]) -> bytes | None:
+async def _next(arriving: AsyncIterator[bytes], patience: float) -> bytes | None:
     try:
-        async with asyncio.timeout(_TIMEOUT):
+        async with asyncio.timeout(patience):
             return await anext(arriving, None)
     except TimeoutError as error:
-        raise ShopError("UPLOAD_STALLED", f"no data received for {_TIMEOUT:.0f} s", Kind.TIMEOUT) from error
+        raise ShopError("UPLOAD_STALLED", f"no data received for {patience:g} s", Kind.TIMEOUT) from error
 
 
 def expected_sha256(repr_digest: str | None) -> str:

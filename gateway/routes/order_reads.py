@@ -50,7 +50,8 @@ async def list_orders(
     user_id: Annotated[
         str | None,
         Query(
-            description="Whose; the caller's own by default. With several, comma-separated, `limit` is for each.",
+            description="Whose; the caller's own by default. With several, comma-separated, `limit` is for each, there "
+            "is no `cursor`, `next_cursor` is null, and users whose orders the caller may not see are left out.",
             examples=["123"],
             json_schema_extra=ID_LIST,
         ),

@@ -16,12 +16,14 @@ from gateway.http.parameters import REPLAYED, IdempotencyKey
 from gateway.http.schemas import IdInPath, NewOrder, Order
 from gateway.http.serializers import json_response
 from gateway.middleware.auth import SIGNED_IN
-from gateway.openapi import operation_id, problems
+from gateway.openapi import operation_id, problems, with_headers
 from protos.shop.orders.v1 import orders_pb2 as pb
 
 router = APIRouter(
     route_class=JsonRoute, tags=["orders"], dependencies=[SIGNED_IN], generate_unique_id_function=operation_id
 )
+
+_PLACED = {"headers": {**with_headers("Location")["headers"], "Idempotency-Replayed": REPLAYED}}
 
 
 @router.post(
@@ -29,7 +31,7 @@ router = APIRouter(
     summary="Place an order",
     status_code=202,
     response_model=Order,
-    responses={202: {"headers": {"Idempotency-Replayed": REPLAYED}}, **problems(401, 403, 408, 413, 415, 422)},
+    responses={202: _PLACED, **problems(401, 403, 422)},
 )
 async def place_order(request: Request, body: NewOrder, idempotency_key: IdempotencyKey = None) -> Response:
     items = [pb.NewItem(product_id=item.product_id, quantity=item.quantity) for item in body.items]
@@ -44,7 +46,7 @@ async def place_order(request: Request, body: NewOrder, idempotency_key: Idempot
     summary="Cancel an order that has not been paid",
     status_code=202,
     response_model=Order,
-    responses=problems(401, 404, 409, 422),
+    responses={202: with_headers("Location"), **problems(401, 404, 409, 422)},
 )
 async def cancel_order(request: Request, order_id: IdInPath) -> Response:
     return _accepted(await upstreams(request).orders.cancel(order_id))

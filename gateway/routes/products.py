@@ -20,7 +20,7 @@ from gateway.http.schemas import Availability as AvailabilityModel
 from gateway.http.schemas import AvailabilityPage, IdInPath, Product, ProductPage, ProductPatch, ProductWrite
 from gateway.http.serializers import json_response
 from gateway.middleware.auth import ADMIN, PUBLIC
-from gateway.openapi import operation_id, problems
+from gateway.openapi import operation_id, problems, with_headers
 from protos.shop.catalog.v1 import catalog_pb2 as pb
 from protos.shop.inventory.v1.inventory_pb2 import Availability
 
@@ -130,7 +130,7 @@ async def list_availability(
     summary="Add a product (admin)",
     status_code=201,
     response_model=Product,
-    responses=problems(401, 403, 408, 413, 415, 422),
+    responses={201: with_headers("ETag"), **problems(401, 403, 422)},
     dependencies=[ADMIN],
 )
 async def create_product(request: Request, body: ProductWrite) -> Response:
@@ -142,7 +142,7 @@ async def create_product(request: Request, body: ProductWrite) -> Response:
     "/v1/products/{product_id}",
     summary="Replace a product (admin)",
     response_model=Product,
-    responses=problems(401, 403, 404, 412, 408, 413, 415, 422),
+    responses={200: with_headers("ETag"), **problems(401, 403, 404, 412, 422)},
     dependencies=[ADMIN],
 )
 async def replace_product(
@@ -155,7 +155,7 @@ async def replace_product(
     "/v1/products/{product_id}",
     summary="Change some fields of a product (admin)",
     response_model=Product,
-    responses=problems(401, 403, 404, 412, 408, 413, 415, 422),
+    responses={200: with_headers("ETag"), **problems(401, 403, 404, 412, 422)},
     dependencies=[ADMIN],
 )
 async def patch_product(

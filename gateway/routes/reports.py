@@ -8,6 +8,7 @@ from fastapi import APIRouter, Header, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from chassis.errors import fields_named
 from gateway.clients.services import upstreams
 from gateway.http import serializers
 from gateway.http.etags import content_etag, none_match
@@ -55,7 +56,9 @@ async def get_sales(
         page_size=limit,
         cursor=cursor,
     )
-    body = serializers.encoded(serializers.sales(await upstreams(request).reports.sales(query), by))
+    with fields_named(first_day="from", last_day="to", page_size="limit"):
+        found = await upstreams(request).reports.sales(query)
+    body = serializers.encoded(serializers.sales(found, by))
     headers = {"etag": content_etag(body), "cache-control": _OWN}
     if not none_match(if_none_match, headers["etag"]):
         return Response(None, 304, headers)

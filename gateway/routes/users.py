@@ -28,7 +28,7 @@ router = APIRouter(route_class=JsonRoute, tags=["users"], generate_unique_id_fun
     summary="Register as a customer",
     status_code=201,
     response_model=User,
-    responses=problems(401, 409, 408, 413, 415, 422),
+    responses=problems(401, 409, 422),
     dependencies=[PUBLIC],
 )
 async def register(request: Request, body: Registration) -> Response:

@@ -111,7 +111,7 @@ class DeliveryPage(BaseModel):
     summary="Register an endpoint; its secret is shown here and nowhere else",
     status_code=201,
     response_model=CreatedEndpoint,
-    responses=problems(401, 403, 409, 413, 415, 422),
+    responses=problems(401, 403, 409, 422),
 )
 async def create_webhook_endpoint(request: Request, body: NewEndpoint) -> Response:
     created = await upstreams(request).webhook_endpoints.create(body.url, body.event_types, body.description)
@@ -144,7 +144,7 @@ async def get_webhook_endpoint(request: Request, endpoint_id: IdInPath) -> Respo
     "/v1/webhook-endpoints/{endpoint_id}",
     summary="Change an endpoint; enabling it resumes what waits for it",
     response_model=Endpoint,
-    responses=problems(401, 403, 404, 413, 415, 422),
+    responses=problems(401, 403, 404, 422),
 )
 async def update_webhook_endpoint(request: Request, endpoint_id: IdInPath, body: EndpointPatch) -> Response:
     changes = body.model_dump(exclude_unset=True)

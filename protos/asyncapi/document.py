@@ -37,7 +37,8 @@ _ABOUT = """Everything of the shop that is not request and response. The REST AP
 gRPC by the contracts in `protos/`, GraphQL by its schema.
 
 Delivery is at least once: a consumer recognises a repeated event by the CloudEvents `id` (inbox). Events of one
-order are numbered by the extension attribute `sequence`."""
+order are numbered by the extension attribute `sequence`. A field of an event that has its default value is left out
+of the event: each schema has the `default`."""
 
 
 def document() -> Json:

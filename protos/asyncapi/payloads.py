@@ -24,6 +24,13 @@ _TYPES: dict[int, Json] = {
     FieldDescriptor.TYPE_INT32: {"type": "integer", "format": "int32"},
     FieldDescriptor.TYPE_INT64: _NUMBER_AS_TEXT,
 }
+# What a field that is left out has.
+_DEFAULTS: dict[int, Any] = {
+    FieldDescriptor.TYPE_STRING: "",
+    FieldDescriptor.TYPE_BOOL: False,
+    FieldDescriptor.TYPE_INT32: 0,
+    FieldDescriptor.TYPE_INT64: "0",
+}
 
 
 def comments() -> dict[str, str]:
@@ -54,7 +61,7 @@ def event_messages() -> dict[str, str]:
 
 
 def schemas() -> dict[str, Json]:
-    """Every message of the contract as a schema. What is empty is left out of an event, so nothing but ids is sure."""
+    """Every message as a schema. A field that has its default value is left out, so nothing but ids is sure."""
     said = comments()
     return {
         name: _object(message, said) for name, message in sorted(events_pb2.DESCRIPTOR.message_types_by_name.items())
@@ -62,11 +69,24 @@ def schemas() -> dict[str, Json]:
 
 
 def _object(message: Descriptor, said: dict[str, str]) -> Json:
+    names = message.fields_by_name
+    sure = [name for name in ("order_id", "product_id", "webhook_id") if name in names][:1]
     properties = {
-        field.name: {**_value(field), "description": said[f"{message.name}.{field.name}"]} for field in message.fields
+        field.name: {
+            **_value(field),
+            **({} if field.name in sure else _default(field)),
+            "description": said[f"{message.name}.{field.name}"],
+        }
+        for field in message.fields
     }
-    sure = [name for name in ("order_id", "product_id", "webhook_id") if name in properties]
-    return {"type": "object", "description": said[message.name], "required": sure[:1], "properties": properties}
+    return {"type": "object", "description": said[message.name], "required": sure, "properties": properties}
+
+
+def _default(field: FieldDescriptor) -> Json:
+    """The default of a field; none for one whose absence means something else than a value."""
+    if field.is_repeated:
+        return {"default": []}
+    return {} if field.has_presence else {"default": _DEFAULTS[field.type]}
 
 
 def _value(field: FieldDescriptor) -> Json:

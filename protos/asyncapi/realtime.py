@@ -6,11 +6,38 @@ from typing import Any
 
 Json = dict[str, Any]
 
-_POSITION: Json = {"type": "string", "pattern": "^[0-9]{1,18}$", "description": "Where to resume: a place in the log."}
+# Of a log in one partition a number, of a Kafka topic "k" and a number for each of its partitions.
+_POSITION: Json = {
+    "type": "string",
+    "pattern": "^k?[0-9]{1,18}([.][0-9]{1,18})*$",
+    "maxLength": 2_048,
+    "description": "Where to resume: a place in the log. It is opaque: keep it as it is.",
+}
+_AFTER: Json = {
+    "type": "string",
+    "description": "The `id` of the last event that was received. An unknown one is answered by resync.",
+}
 _TOPICS: Json = {
     "type": "array",
     "items": {"type": "string"},
     "description": 'Event types; `*` stands for one word, as in "order.*".',
+}
+_WORD = r"([a-z0-9_-]{1,32}|\*|#)"
+_WANTED_TOPICS: Json = {
+    "type": "array",
+    "items": {"type": "string", "pattern": rf"^{_WORD}(\.{_WORD}){{0,7}}$"},
+    "minItems": 1,
+    "maxItems": 32,
+    "description": 'Event types; `*` stands for one word, as in "order.*", `#` for any number of them.',
+}
+_ROOM: Json = {"type": "string", "minLength": 1, "maxLength": 128, "description": "The order's id."}
+_CHAT_TEXT: Json = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 2_000,
+    # With something to see in it, and of the control characters tab and line breaks alone.
+    "pattern": r"^(?=[\s\S]*\S)[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]*$",
+    "description": "Plain text; tab and line breaks are its only control characters.",
 }
 
 
@@ -24,9 +51,10 @@ def _frame(name: str, title: str, payload: Json, *examples: Json) -> Json:
     }
 
 
-def _action(action: str, title: str, fields: Json, example: Json) -> Json:
+def _action(action: str, title: str, fields: Json, example: Json, *, optional: tuple[str, ...] = ()) -> Json:
     properties = {"action": {"type": "string", "const": action}, **fields}
-    return _frame(action, title, {"required": ["action"], "properties": properties}, {"action": action, **example})
+    required = [name for name in properties if name not in optional]
+    return _frame(action, title, {"required": required, "properties": properties}, {"action": action, **example})
 
 
 REALTIME_MESSAGES: Json = {
@@ -100,22 +128,32 @@ REALTIME_MESSAGES: Json = {
     "pong": _frame(
         "pong",
         "The answer to a ping",
-        {"required": ["type"], "properties": {"type": {"type": "string", "const": "pong"}}},
-        {"type": "pong"},
+        {
+            "required": ["type"],
+            "properties": {
+                "type": {"type": "string", "const": "pong"},
+                "position": {
+                    **_POSITION,
+                    "description": "Everything up to here has been sent; missing while nothing is subscribed to.",
+                },
+            },
+        },
+        {"type": "pong", "position": "31"},
     ),
     "subscribe": _action(
         "subscribe",
         "Subscribe to these topics, with replay of the events after a position",
-        {"topics": _TOPICS, "after": _POSITION},
+        {"topics": _WANTED_TOPICS, "after": _AFTER},
         {"topics": ["order.*"], "after": "31"},
+        optional=("after",),
     ),
     "unsubscribe": _action(
-        "unsubscribe", "End the subscription to these topics", {"topics": _TOPICS}, {"topics": ["order.*"]}
+        "unsubscribe", "End the subscription to these topics", {"topics": _WANTED_TOPICS}, {"topics": ["order.*"]}
     ),
     "chat": _action(
         "chat",
         "Write about an order",
-        {"room": {"type": "string", "description": "The order's id."}, "text": {"type": "string"}},
+        {"room": _ROOM, "text": _CHAT_TEXT},
         {"room": "123", "text": "Where is it?"},
     ),
     "ping": _action("ping", "Ask for a sign of life", {}, {}),
@@ -142,7 +180,8 @@ def realtime_channels(events: dict[str, str]) -> Json:
         "notificationStream": {
             "address": "/notifications/stream",
             "title": "Server-sent events",
-            "description": "The same events with `id:`; resumes from `Last-Event-ID`. `?topics=` names event types, "
+            "description": "The same events with `id:`; resumes from `Last-Event-ID`, which heartbeats move on, too. "
+            "`?topics=` names event types, "
             f"comma-separated: {', '.join(events)}, or such as order.*",
             "servers": [{"$ref": "#/servers/notifierStream"}],
             "messages": _messages("notification", "resync"),

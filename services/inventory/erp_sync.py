@@ -7,7 +7,7 @@ import logging
 import time
 
 from chassis.background import forever
-from chassis.errors import Kind, ShopError
+from chassis.broker.consumer import is_temporary
 from services.inventory.domain import Adjustment
 from services.inventory.ports import Erp, StockStore
 from services.inventory.use_cases import Inventory
@@ -72,7 +72,7 @@ class Bookkeeping:
                 await self._store.note_booked(done)
                 booked += len(done)
             for each, outcome in zip(some, outcomes, strict=True):
-                if isinstance(outcome, ShopError) and outcome.kind in (Kind.UNAVAILABLE, Kind.TIMEOUT):
+                if isinstance(outcome, Exception) and is_temporary(outcome):
                     return answered, booked
                 if outcome is not None:
                     # It stays, and so does the difference in the books, until an operator has looked into it.

@@ -17,6 +17,10 @@ from services.inventory.use_cases import Inventory
 
 _MAX_PAGE = 1_000
 
+# What is wrong with a report itself, however often it is sent. Any other error says nothing about the report: the
+# scanner keeps it and sends it again.
+_REFUSALS = frozenset({Kind.INVALID, Kind.NOT_FOUND, Kind.CONFLICT, Kind.PRECONDITION})
+
 _sagas = service("orders", "order_worker")
 
 POLICY = {
@@ -85,6 +89,8 @@ class InventoryApi(InventoryServiceServicer):
                 stock = await self._inventory.adjust(adjustment.id, Line(adjustment.product_id, adjustment.quantity))
                 level.available = stock.available
             except ShopError as error:
+                if error.kind not in _REFUSALS:
+                    raise
                 # One refused report must not end the scanner's stream.
                 level.error_code = error.code
             yield level

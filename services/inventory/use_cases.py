@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from chassis import wall_clock
-from chassis.errors import Kind, ShopError, invalid
+from chassis.errors import Kind, ShopError, StoreUnavailable, invalid
 from services.inventory.domain import Adjustment, Availability, Line, Reservation, Stock, availability
 from services.inventory.ports import Erp, StockStore
+
+log = logging.getLogger(__name__)
 
 MAX_IDS = 100
 # Pieces that one report may count in or out: more is a broken scanner.
@@ -115,8 +118,13 @@ class Inventory:
             for product_id, level in levels.items()
             if level != stock[product_id].erp_on_hand or now - stock[product_id].erp_as_of > _NOTE_EVERY
         }
-        if news:
+        if not news:
+            return
+        try:
             await self._store.note_erp_levels(news, now)
+        except StoreUnavailable as error:
+            # A read does not need it: the last figures that were noted stay, with their time.
+            log.warning("ERP levels not noted: %s", error)
 
 
 def _merged(lines: Sequence[Line]) -> list[Line]:

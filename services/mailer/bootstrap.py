@@ -23,7 +23,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 class Settings(ProcessSettings):
     smtp_address: str = "127.0.0.1:8025"
-    # The mail server's account; empty where it requires none.
+    # The mail server's account, sent after STARTTLS only; empty where it requires none.
     smtp_username: str = ""
     # The password of SHOP_SMTP_USERNAME at the mail server.
     smtp_password: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -31,14 +32,26 @@ _OF_THE_MAIL = (aiosmtplib.SMTPRecipientRefused, aiosmtplib.SMTPDataError)
 
 
 class SmtpTransport:
-    def __init__(self, address: str, telemetry: Telemetry, *, username: str = "", password: str = "") -> None:
-        """`address` is host:port; a server that offers STARTTLS gets it, and the credentials if there are any."""
+    def __init__(
+        self,
+        address: str,
+        telemetry: Telemetry,
+        *,
+        username: str = "",
+        password: str = "",
+        trust: ssl.SSLContext | None = None,
+    ) -> None:
+        """`address` is host:port. A server that offers STARTTLS gets it; credentials are never sent in clear.
+
+        `trust` holds the authorities of its certificate; None: those of this machine.
+        """
         host, _, port = address.rpartition(":")
         self._host = host.strip("[]")
         self._port = int(port)
         self._telemetry = telemetry
-        self._username = username or None
-        self._password = password or None
+        self._username = username
+        self._password = password
+        self._trust = trust
         self._captured = telemetry.capture is not None
         self._kept: list[tuple[aiosmtplib.SMTP, float]] = []
 
@@ -100,14 +113,26 @@ class SmtpTransport:
 
     async def _connected(self) -> aiosmtplib.SMTP:
         connection = (CapturedSmtp if self._captured else aiosmtplib.SMTP)(
-            hostname=self._host,
-            port=self._port,
-            username=self._username,
-            password=self._password,
-            timeout=_TIMEOUT,
+            hostname=self._host, port=self._port, timeout=_TIMEOUT, tls_context=self._trust
         )
         await connection.connect()
+        if self._username:
+            try:
+                await self._sign_in(connection)
+            except BaseException:
+                connection.close()
+                raise
         return connection
+
+    async def _sign_in(self, connection: aiosmtplib.SMTP) -> None:
+        """Send the credentials. Raises UPSTREAM_UNAVAILABLE, and sends none, where the connection has no TLS."""
+        if connection.get_transport_info("sslcontext") is None:
+            raise unavailable(
+                "smtp",
+                f"at {self._host}:{self._port} offers no STARTTLS, and the password is not sent in clear: "
+                "turn STARTTLS on there, or empty SHOP_SMTP_USERNAME if the server requires no account",
+            )
+        await connection.login(self._username, self._password)
 
 
 class _Written(EmailPolicy):

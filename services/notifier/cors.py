@@ -25,7 +25,7 @@ def allow_pages(app: web.Application, paths: Sequence[str], allowed: Sequence[st
 
     async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
         # Also for requests without an origin: a shared cache must not give their answer to a page (RFC 9110, 12.5.5).
-        response.headers["Vary"] = "Origin"
+        response.headers.add("Vary", "Origin")
         origin = request.headers.get("Origin")
         if origin is not None and origin_allowed(origin, request.host, allowed):
             response.headers["Access-Control-Allow-Origin"] = origin

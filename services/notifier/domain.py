@@ -27,6 +27,8 @@ MAX_CLIENT_TOPICS = 256
 # Few words of bounded length: what a pattern costs grows with its number of `#`.
 _TOPIC = re.compile(r"(?:[a-z0-9_-]{1,32}|\*|#)(?:\.(?:[a-z0-9_-]{1,32}|\*|#)){0,7}")
 _MAX_TEXT = 2_000
+# All but tab and line breaks: a terminal that shows a chat would obey them.
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 # Bounded, because clients invent patterns.
 matches = lru_cache(maxsize=4096)(topic_matches)
@@ -73,6 +75,9 @@ def check_text(text: str) -> str:
     stripped = text.strip()
     if not 1 <= len(stripped) <= _MAX_TEXT:
         raise ShopError("INVALID_TEXT", f"a text has 1 to {_MAX_TEXT} characters", Kind.INVALID)
+    if _CONTROL_CHARACTER.search(text):
+        message = "a text may have no control characters but tab and line breaks: leave them out"
+        raise ShopError("INVALID_TEXT", message, Kind.INVALID)
     return stripped
 
 

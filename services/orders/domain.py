@@ -53,7 +53,8 @@ class Item:
 class Order:
     """`version` counts its events; `payment_id` is the payment provider's reference once it is known.
 
-    `refund_due` is the payment that was last reported as collected after the order had ended without a sale.
+    `refund_due` is the payment that was last reported as collected after the order had ended without a sale. `tried`: a
+    first attempt to process it has failed, so it no longer waits for its turn.
     """
 
     id: str
@@ -68,6 +69,7 @@ class Order:
     payment_id: str = ""
     delivered: bool = False
     refund_due: str = ""
+    tried: bool = False
 
 
 class OrderEvent:
@@ -137,7 +139,7 @@ class OrderRefundDue(OrderEvent):
     payment_id: str
 
 
-# The order after a decision, and what happened; nothing when the decision changes nothing.
+# The order after a decision, and what happened; nothing when that is of no interest outside, or nothing changes.
 Outcome = tuple[Order, OrderEvent | None]
 
 
@@ -174,10 +176,12 @@ def confirm(order: Order, payment_id: str) -> Outcome:
 
 
 def delay(order: Order, now: datetime, *, after: timedelta) -> Outcome:
-    """Another system does not answer. The customer is told once, when the order has been pending for `after`."""
-    if order.status is not Status.PENDING or order.status_reason or now - order.placed_at < after:
+    """An attempt has failed. The event of it comes once, when the order has been pending for `after`."""
+    if order.status is not Status.PENDING or order.status_reason:
         return order, None
-    delayed = replace(order, status_reason=DELAYED, version=order.version + 1)
+    if now - order.placed_at < after:
+        return (order if order.tried else replace(order, tried=True)), None
+    delayed = replace(order, status_reason=DELAYED, tried=True, version=order.version + 1)
     return delayed, OrderDelayed(DELAYED)
 
 

@@ -75,8 +75,10 @@ class OrderApi(OrderServiceServicer):
         caller = current_principal()
         size = page_size(request.page_size, most=100)
         if len(request.user_ids) > 1:
-            if request.cursor or len(request.user_ids) > 100:
-                raise invalid("cursor is not supported for several users", user_ids="at most 100, and without a cursor")
+            if len(request.user_ids) > 100:
+                raise invalid("too many users at once", user_ids="must be at most 100")
+            if request.cursor:
+                raise invalid("there is no cursor for several users", cursor="must be empty with several users")
             orders = await self._orders.newest_of(request.user_ids, caller, each=size)
             return pb.ListOrdersResponse(orders=[_message(order) for order in orders])
         user_id = request.user_ids[0] if request.user_ids else caller.subject

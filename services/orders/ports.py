@@ -53,7 +53,10 @@ class OrderStore(Protocol):
         """The newest orders of several users, at most `each` of each."""
 
     async def change(self, order_id: str, decide: Callable[[Order], Outcome]) -> Order:
-        """Apply a decision to an order, alone. Raises NOT_FOUND and what `decide` raises."""
+        """Apply a decision to an order, alone. Raises NOT_FOUND and what `decide` raises.
+
+        `decide` returns the order that it was given where it changes nothing.
+        """
 
     async def history(self, order_id: str) -> list[HistoryEntry]: ...
 

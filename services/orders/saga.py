@@ -63,6 +63,9 @@ class Saga:
                 order = await self._reject(order, refusal)
                 if order.status is Status.REJECTED:
                     return  # the event of it brings the compensation
+            except Exception:
+                await self._delay(order_id)  # whatever failed: it was tried, and waits no longer for its turn
+                raise
             else:
                 order = await self._store.change(order_id, lambda current: domain.confirm(current, payment_id))
         if order.status is Status.CONFIRMED and not order.total:

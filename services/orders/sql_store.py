@@ -23,6 +23,7 @@ from sqlalchemy import (
     Table,
     Text,
     bindparam,
+    false,
     func,
     select,
     text,
@@ -42,7 +43,7 @@ from services.orders.domain import Item, Order, OrderEvent, OrderPlaced, Outcome
 from services.orders.events import log_event, payload
 from services.orders.ports import HistoryEntry, Record
 
-WAITING = text("status = 'pending' AND status_reason = ''")
+WAITING = text("status = 'pending' AND status_reason = '' AND NOT tried")
 metadata = MetaData()
 orders = Table(
     "orders",
@@ -63,6 +64,7 @@ orders = Table(
     Column("idempotency_key", Text),
     Column("fingerprint", Text, nullable=False),
     Column("refund_due", Text, nullable=False, server_default=""),
+    Column("tried", Boolean, nullable=False, server_default=false()),
     Index("orders_by_user", "user_id", "placed_at", "id"),
     Index("orders_by_key", "user_id", "idempotency_key", unique=True),
     Index("orders_waiting", "user_id", "placed_at", sqlite_where=WAITING, postgresql_where=WAITING),
@@ -140,9 +142,11 @@ class SqlOrderStore:
             row = connection.execute(_LOCKED, {"id": order_id}).one_or_none()
             if row is None:
                 raise not_found("order", order_id)
-            order, happened = decide(_order(row))
-            if happened is not None:
+            known = _order(row)
+            order, happened = decide(known)
+            if order is not known:
                 connection.execute(_CHANGE, _row(order) | {"at": order_id})
+            if happened is not None:
                 self._record(connection, order, happened)
             return order, happened
 
@@ -243,6 +247,7 @@ def _row(order: Order) -> dict[str, Any]:
         "payment_id": order.payment_id,
         "delivered": order.delivered,
         "refund_due": order.refund_due,
+        "tried": order.tried,
     }
 
 
@@ -264,4 +269,5 @@ def _order(row: Any) -> Order:
         payment_id=row.payment_id,
         delivered=row.delivered,
         refund_due=row.refund_due,
+        tried=row.tried,
     )

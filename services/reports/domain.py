@@ -146,13 +146,13 @@ def learned(sale: Sale) -> Figures:
 
 def period(first: str, last: str, today: date) -> tuple[date, date]:
     """The days that a report is about. Raises INVALID_INPUT, naming what is wrong."""
-    until = _day("to", last) if last else today
+    until = _day("last_day", last) if last else today
     earliest = date.fromordinal(max(date.min.toordinal(), until.toordinal() - DEFAULT_DAYS + 1))
-    since = _day("from", first) if first else earliest
+    since = _day("first_day", first) if first else earliest
     if since > until:
-        raise invalid("the report's days are out of order", **{"from": "must not be after `to`"})
+        raise invalid("the report's days are out of order", first_day="must not be after `last_day`")
     if (until - since).days >= MAX_DAYS:
-        raise invalid("the report has too many days", **{"from": f"must be less than {MAX_DAYS} days before `to`"})
+        raise invalid("the report has too many days", first_day=f"must be less than {MAX_DAYS} days before `last_day`")
     return since, until
 
 

@@ -50,7 +50,7 @@ def check_registration(name: str, redirect_uris: Sequence[str]) -> None:
     """Raise INVALID_INPUT, naming every field that is wrong."""
     problems: dict[str, str] = {}
     if len(name) > MAX_NAME or not name.isprintable():
-        problems["client_name"] = f"must have at most {MAX_NAME} printable characters"
+        problems["name"] = f"must have at most {MAX_NAME} printable characters"
     if not 1 <= len(redirect_uris) <= MAX_REDIRECT_URIS:
         problems["redirect_uris"] = f"must be 1 to {MAX_REDIRECT_URIS}"
     elif not all(_may_be_registered(uri) for uri in redirect_uris):

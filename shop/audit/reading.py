@@ -140,7 +140,7 @@ async def _opened(settings: Settings, spool: Spool, stack: AsyncExitStack) -> _R
         "webhook_worker": await stub(WebhookAdminServiceStub, settings.webhooks_address),
         "reports": await stub(ReportServiceStub, settings.reports_address),
     }
-    http = await stack.enter_async_context(httpx.AsyncClient(timeout=_TIMEOUT))
+    http = await stack.enter_async_context(httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False))
     return _Reader(settings, spool, stubs, client, http)
 
 

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -23,19 +24,32 @@ _POLL = 0.1
 _LOOK = 0.5
 
 
+@dataclass(frozen=True, slots=True)
+class Lasting:
+    """How long a fault lasts: until a signal, or the end of the shop, where its time does not come first."""
+
+    _ground: Ground
+    _stopped: threading.Event
+
+    def over(self) -> bool:
+        """Whether it has to end now."""
+        return self._stopped.is_set() or not self._ground.supervised()
+
+    def wait(self, seconds: float) -> None:
+        """Return after so many seconds, or when it is over."""
+        deadline = time.monotonic() + seconds
+        while not self._stopped.wait(min(_LOOK, max(0.0, deadline - time.monotonic()))):
+            if time.monotonic() >= deadline or self.over():
+                return
+
+
 @contextmanager
-def lasting(ground: Ground, fault: Fault) -> Iterator[Callable[[float], None]]:
-    """Let a fault be seen and stopped by others; yields how to wait: for seconds, a signal, or the end of the shop."""
-    over = threading.Event()
+def lasting(ground: Ground, fault: Fault) -> Iterator[Lasting]:
+    """Let a fault be seen and stopped by others; yields what says when it is over."""
+    stopped = threading.Event()
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        over.set()
-
-    def wait(seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while not over.wait(min(_LOOK, max(0.0, deadline - time.monotonic()))):
-            if time.monotonic() >= deadline or not ground.supervised():
-                return
+        stopped.set()
 
     folder = ground.data_dir / _FOLDER
     folder.mkdir(exist_ok=True)
@@ -46,7 +60,7 @@ def lasting(ground: Ground, fault: Fault) -> Iterator[Callable[[float], None]]:
         json.dump({"pid": os.getpid(), "words": fault.words}, file)
         file.flush()
         try:
-            yield wait
+            yield Lasting(ground, stopped)
         finally:
             path.unlink(missing_ok=True)
             for number, handler in before.items():
@@ -81,7 +95,7 @@ def stop_all(data_dir: Path) -> tuple[list[str], list[str]]:
     """End all of them, and wait for that: those that have undone what they did, and those that have not."""
     working = _alive(data_dir)
     for pid, _ in working:
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, PermissionError):  # another user's has not ended, then
             os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_TIMEOUT
     left = working

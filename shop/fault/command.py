@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json as jsonlib
 import os
-import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from shutil import get_terminal_size
@@ -19,6 +19,7 @@ import typer
 from shop.errors import Refused
 
 if TYPE_CHECKING:
+    from shop.fault.links.client import Links
     from shop.fault.scenarios.result import Result
     from shop.fault.scenarios.scenario import Scenario
 
@@ -30,6 +31,8 @@ _For = Annotated[float, typer.Option("--for", min=0.1, max=3600, help="Seconds u
 _While = Annotated[
     str, typer.Option("--while", metavar="COMMAND", help="Run it while this is broken, then undo; instead of --for.")
 ]
+# Seconds for which a link is watched at a time while a command runs.
+_WATCH = 600.0
 _NOT_IN_PRODUCTION = "faults are refused where SHOP_ENV=production: try them on a shop of your own, `shop up --lab`"
 
 
@@ -140,18 +143,18 @@ def watch(
 
     Exit code 0: printed, be it none. 2: there is no such link, or no lab.
     """
-    import time
-
     from shop.fault.links.client import Links
+    from shop.started_shop import unwound_by_signals
     from shop.urls import data_dir
+    from shop.user_command import run_shell
 
     if os.environ.get("SHOP_ENV") == "production":
         raise Refused(_NOT_IN_PRODUCTION)
     name = link if "->" in link else link.replace(":", "->", 1)
-    with Links(data_dir(os.environ)) as links:
-        links.watch(name, seconds)
+    with Links(data_dir(os.environ)) as links, unwound_by_signals():
+        links.watch(name, _WATCH if command else seconds)
         if command:
-            _run_shell(command)
+            run_shell(command, over=_watching_on(links, name))
         else:
             time.sleep(seconds)
         frames = links.frames(name)
@@ -166,29 +169,42 @@ def watch(
     typer.echo(f"{len(frames)} frames crossed {name}")
 
 
-def _run_shell(command: str) -> int:
-    """The user's own command line, as the user's own shell would run it; returns its exit code."""
-    return subprocess.run(command, shell=True, check=False).returncode  # noqa: S602  # nosec B602 # the user's own
+def _watching_on(links: Links, name: str) -> Callable[[], bool]:
+    """Says again and again that a command is not over, and has its link watched for as long."""
+    due = time.monotonic() + _WATCH / 2
+
+    def over() -> bool:
+        nonlocal due
+        if time.monotonic() >= due:
+            links.watch_on(name, _WATCH)
+            due = time.monotonic() + _WATCH / 2
+        return False
+
+    return over
 
 
 def _single(words: list[str], seconds: float, command: str) -> None:
-    """One fault, for a while, until Ctrl-C or while a command runs; exit code 0 when it is undone, or the command's."""
+    """One fault, for a while, until Ctrl-C or while a command runs; exit code 0 when it is undone, or the command's.
+
+    What ends the fault before its time, a signal or the end of the shop, ends the command, too.
+    """
     from shop.fault.at_work import lasting
     from shop.fault.faults.grammar import parse
     from shop.fault.faults.ground import Ground
+    from shop.user_command import run_shell
 
     ground = Ground.of(os.environ)
     fault = parse(" ".join(words), ground)
     code = 0
-    with lasting(ground, fault) as wait:
+    with lasting(ground, fault) as time_left:
         begun = fault.begin()
         try:
             typer.echo(begun)
             if command:
-                code = _run_shell(command)
+                code = run_shell(command, over=time_left.over)
             elif not fault.momentary:
                 typer.echo(f"for {seconds:g} s; Ctrl-C ends it")
-                wait(seconds)
+                time_left.wait(seconds)
         finally:
             # First undone, and then said: the output may be closed.
             undone = fault.end()
@@ -206,7 +222,7 @@ def _add(name: str, summary: str, usage: str) -> None:
 
     fault.__doc__ = (
         f"{summary}: {usage}.\n\nExit code 0: done, and undone. 2: refused, and nothing was broken. "
-        "With --while: the command's own."
+        "With --while: the command's own; 143 where the fault was stopped before it had ended."
     )
     app.command(name)(fault)
 

@@ -107,9 +107,22 @@ def server(board: Board, host: str, port: int) -> ThreadingHTTPServer:
 
 
 def join(home: Path, url: str, name: str) -> None:
-    """From now on, send this board each check, under this name."""
+    """From now on, send this board each check, under this name. Raises `Refused` for what is no URL, or no name."""
+    if not _is_url(url):
+        raise Refused(f"{url!r} is not a board's URL: write it as the board shows it, such as http://10.0.0.5:8090")
+    if not 0 < len(name.strip()) <= MAX_NAME:
+        raise Refused(f"a name has 1 to {MAX_NAME} characters")
     home.mkdir(parents=True, exist_ok=True)
     (home / "board.json").write_text(json.dumps({"url": url.rstrip("/"), "name": name}))
+
+
+def _is_url(text: str) -> bool:
+    try:
+        url = httpx.URL(text)
+        url.host.encode("idna")
+    except (httpx.InvalidURL, UnicodeError):
+        return False
+    return url.scheme in ("http", "https") and bool(url.host) and (url.port is None or 0 < url.port < 65_536)
 
 
 def leave(home: Path) -> None:
@@ -125,7 +138,7 @@ def report(home: Path, progress: Mapping[str, object]) -> str:
     try:
         with httpx.Client(timeout=_TIMEOUT, trust_env=False) as http:
             answer = http.post(f"{joined['url']}/progress", json={"name": joined["name"], **progress})
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, OverflowError) as error:
         return f"the board at {joined['url']} does not answer ({error}); `shop lesson leave` removes it"
     return "" if answer.is_success else f"the board refuses: {answer.text}"
 

@@ -227,7 +227,7 @@ def board(
 def join(url: str, name: str) -> None:
     """Be on the room's board: each check from now on tells it the lesson, the verdict and this name, nothing else.
 
-    Exit code 0: noted.
+    Exit code 0: noted. 2: it is no URL, or no name.
     """
     from shop.lessons.board import join as note
     from shop.lessons.workspace import home

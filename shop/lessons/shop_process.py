@@ -9,9 +9,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from shop.lessons.workspace import Workspace
-from shop.supervisor import state
+from shop.supervisor import lock, state
 from shop.supervisor.state import State
 
 READY_WITHIN = 40.0
@@ -63,11 +64,17 @@ def stop(workspace: Workspace) -> bool:
     pid = supervisor_pid(workspace)
     if pid is None:
         return False
-    os.kill(pid, signal.SIGTERM)
+    _send(signal.SIGTERM, pid)
     if not _wait(lambda: supervisor_pid(workspace) is None):
-        os.kill(pid, signal.SIGKILL)  # the others end with it
+        _send(signal.SIGKILL, pid)  # the others end with it
         _wait(lambda: supervisor_pid(workspace) is None)
     return True
+
+
+def _send(number: signal.Signals, pid: int) -> None:
+    # It was killed, and its processes, which hold the lock, too, are still ending.
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
 
 
 def runs(workspace: Workspace) -> bool:
@@ -77,36 +84,11 @@ def runs(workspace: Workspace) -> bool:
 
 
 def supervisor_pid(workspace: Workspace) -> int | None:
-    """The supervisor's process number, None where it does not run."""
-    try:
-        holder = (workspace.data_dir / "up.lock").read_text().strip()
-    except FileNotFoundError:
-        return None
-    if not holder.isdigit():
-        return None
-    try:
-        # A child of ours that has ended is there until it is waited for.
-        if os.waitpid(int(holder), os.WNOHANG)[0]:
-            return None
-    except ChildProcessError:
-        pass
-    return int(holder) if _is_supervisor(int(holder), workspace) else None
+    """The supervisor's process number; None where no shop runs, which the lock alone shows.
 
-
-def _is_supervisor(pid: int, workspace: Workspace) -> bool:
-    """Whether this process still holds the data directory, and is not another one that was given its number."""
-    import fcntl
-
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    with (workspace.data_dir / "up.lock").open("rb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+    Another program, and another user's, may have been given the number since.
+    """
+    return lock.holder(workspace.data_dir) or None
 
 
 def _compile(workspace: Workspace) -> None:

@@ -14,6 +14,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from chassis.grpc.client import DIRECT
 from chassis.grpc.errors import error_from
 from chassis.settings import ProcessSettings
 from protos.shop.users.v1.users_pb2 import IssueServiceTokenRequest, IssueTokenRequest
@@ -140,7 +141,10 @@ def _process(service: str) -> str:
 def _channel(process: str, env: Mapping[str, str]) -> Iterator[grpc.Channel]:
     address = url_of(process, env).rpartition("//")[2]
     tls = ProcessSettings().tls(COMMAND_LINE)
-    channel = grpc.insecure_channel(address) if tls is None else grpc.secure_channel(address, tls.rpc_client())
+    if tls is None:
+        channel = grpc.insecure_channel(address, options=[DIRECT])
+    else:
+        channel = grpc.secure_channel(address, tls.rpc_client(), options=[DIRECT])
     try:
         yield channel
     finally:

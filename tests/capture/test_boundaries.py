@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from base64 import b64decode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -29,6 +30,7 @@ from protos.shop.users.v1.users_pb2 import GetUsersRequest
 from protos.shop.users.v1.users_pb2_grpc import UserServiceStub
 from services.mailer.domain import Customer, Mail
 from services.mailer.smtp import SmtpTransport
+from tests.mail_tls import mail_tls
 from tests.shop import free_ports
 
 SECRET = "planted-Smtp6"
@@ -46,8 +48,8 @@ def captures(span: ReadableSpan) -> dict[str, bytes]:
 
 
 @asynccontextmanager
-async def smtp_server() -> AsyncIterator[int]:
-    """A mail server that requires a sign-in, and accepts any."""
+async def smtp_server(tls: ssl.SSLContext) -> AsyncIterator[int]:
+    """A mail server that requires a sign-in over TLS, and accepts any."""
 
     class Receiver:
         async def handle_DATA(self, _server: Any, _session: Any, _envelope: Any) -> str:  # noqa: N802 - aiosmtpd's
@@ -62,7 +64,7 @@ async def smtp_server() -> AsyncIterator[int]:
         hostname="127.0.0.1",
         port=port,
         loop=asyncio.get_running_loop(),
-        auth_require_tls=False,
+        tls_context=tls,
         auth_required=True,
         authenticator=authenticate,
         auth_exclude_mechanism=["PLAIN"],
@@ -77,8 +79,9 @@ async def smtp_server() -> AsyncIterator[int]:
 async def test_an_smtp_dialogue_is_kept_without_its_credentials(exporter: InMemorySpanExporter) -> None:
     """Commands, mail and replies are kept; what was said to sign in, over several lines, is masked."""
     process = Telemetry("mailer", exporter, capture=Capture())
-    async with smtp_server() as port:
-        transport = SmtpTransport(f"127.0.0.1:{port}", process, username="shop", password=SECRET)
+    tls, trust = mail_tls()
+    async with smtp_server(tls) as port:
+        transport = SmtpTransport(f"127.0.0.1:{port}", process, username="shop", password=SECRET, trust=trust)
         for _ in range(2):
             await transport.send(MAIL)
         await transport.close()
@@ -198,8 +201,9 @@ async def test_nothing_is_installed_where_nothing_is_captured(exporter: InMemory
     assert HttpBoundary(_no_app, process, protocol_of=str)._app is _no_app
     assert aiohttp_middlewares(process) == ()
     assert httpx_hooks(process) == {}
-    async with smtp_server() as port:
-        await SmtpTransport(f"127.0.0.1:{port}", process, username="shop", password=SECRET).send(MAIL)
+    tls, trust = mail_tls()
+    async with smtp_server(tls) as port:
+        await SmtpTransport(f"127.0.0.1:{port}", process, username="shop", password=SECRET, trust=trust).send(MAIL)
     with process.span("publish", SpanKind.PRODUCER, protocol="queue"):
         assert open_span(current_traceparent()) is None
     for span in exporter.get_finished_spans():

@@ -12,7 +12,9 @@ import pytest
 
 from chassis.broker import connect
 from chassis.broker.port import Broker, Event, Topology
+from chassis.observability.tracing import Telemetry
 from chassis.settings import TOPOLOGY
+from console.play.events import EventCalls
 from tests.console.test_journey import command
 
 QUEUE = "order-fulfilment"
@@ -57,6 +59,28 @@ async def test_a_dead_letter_is_listed_and_shown(broker: Broker, env: dict[str, 
     assert (event["data"], event["sequence"]) == ({"order_id": "o-1"}, "3")
     code, out, _ = await command(env, "dead-letters", "show", second)
     assert json.loads(out)["event"]["data"] == "not json"
+
+
+async def test_an_event_that_is_no_json_is_shown_and_those_after_it(broker: Broker, env: dict[str, str]) -> None:
+    """`shop events replay` shows its text, and goes on, after `shop fault poison`, too."""
+    await bury(broker, b'{"poison": tru')
+    await bury(broker)
+    for options in ((), ("--json",)):
+        code, out, error = await command(env, "events", "replay", *options)
+        assert (code, error) == (0, "")
+        first, second = out.splitlines()
+        assert "poison" in first
+        assert "order_id" in second
+    assert json.loads(first)["data"] == '{"poison": tru'
+
+
+async def test_an_event_that_is_no_json_is_published_again_and_shown(broker: Broker, tmp_path: Path) -> None:
+    """The console's page publishes the newest of a type as it is, and shows its text."""
+    await bury(broker, b'{"poison": tru')
+    answer = await EventCalls(f"embedded:{tmp_path / 'broker.sqlite'}", "", Telemetry("test")).publish_again(
+        "order.paid"
+    )
+    assert json.loads(answer.body)["data"] == '{"poison": tru'
 
 
 async def test_all_dead_letters_of_a_queue_are_replayed(broker: Broker, env: dict[str, str]) -> None:

@@ -7,18 +7,21 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import cast
+from unittest.mock import AsyncMock
 
 import pytest
 
 from chassis.database.database import Database
-from chassis.errors import Kind, ShopError
+from chassis.errors import Kind, ShopError, unavailable
 from services.orders import domain
 from services.orders.admission.fair_share import FEW
 from services.orders.admission.placement import Admission
 from services.orders.demo import demo_orders
-from services.orders.domain import Item
+from services.orders.domain import Item, Order
 from services.orders.place_order import OrderPlacement
-from services.orders.ports import Quote
+from services.orders.ports import Erp, Quote
+from services.orders.saga import Saga
 from services.orders.sql_store import SqlOrderStore, outbox
 from tests.contract.databases import opened, unrelayed, url_of
 from tests.contract.orders import EPOCH, an_order, placed
@@ -86,6 +89,34 @@ async def test_what_waits_for_another_system_does_not_count(shop: Shop) -> None:
     await shop.store.change(confirmed.id, lambda order: domain.confirm(order, "p1"))
     await shop.store.change(delayed.id, lambda order: domain.delay(order, EPOCH + MAX_AGE, after=MAX_AGE))
     assert await shop.place("u2", after=2 * MAX_AGE) is None
+
+
+class Failing:
+    """Stub: an ERP that raises one error for each order."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    async def register(self, _: Order) -> None:
+        raise self._error
+
+
+@pytest.mark.parametrize("error", [unavailable("ERP"), RuntimeError("a fault of ours")], ids=["away", "fault"])
+async def test_what_was_tried_does_not_count(shop: Shop, error: Exception) -> None:
+    """An order whose first attempt failed keeps none from being accepted, long before its customer learns of a delay.
+
+    That holds for an outage and for what becomes a dead letter. The attempt is no event of the order.
+    """
+    tried = await placed(shop.store, an_order())
+    erp = cast("Erp", Failing(error))
+    saga = Saga(shop.store, AsyncMock(), erp, AsyncMock(), delayed_after=2 * MAX_AGE, clock=lambda: EPOCH + MOMENT)
+    for _ in range(2):
+        with pytest.raises(type(error)):
+            await saga.process(tried.id)
+    assert await shop.place("u2", after=2 * MAX_AGE) is None
+    assert [entry.type for entry in await shop.store.history(tried.id)] == ["order.placed"]
+    await placed(shop.store, an_order())
+    assert await shop.place("u2", after=2 * MAX_AGE) is not None
 
 
 async def test_a_thousand_orders_of_one_customer_take_half_of_the_time(shop: Shop) -> None:

@@ -55,6 +55,20 @@ async def count(db: Database) -> int:
         return len((await connection.execute(select(orders.c.id))).all())
 
 
+async def test_what_reads_sees_one_state(db: Database) -> None:
+    """What is committed while a block reads is not seen in that block, and is in the next one."""
+
+    async def version() -> str:
+        return str(await connection.scalar(text("SELECT version_num FROM alembic_version")))
+
+    async with db.reading() as connection:
+        first = await version()
+        await db.write(lambda writing: writing.execute(text("UPDATE alembic_version SET version_num = 'later'")))
+        assert await version() == first
+    async with db.reading() as connection:
+        assert await version() == "later"
+
+
 class TestMigrations:
     async def test_two_that_open_at_once_migrate_once(self, url: str) -> None:
         """Two starts in the same moment on nothing: both find the finished schema, at its newest revision."""

@@ -14,14 +14,16 @@ from typing import Any, cast
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from sqlalchemy import select, update
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from chassis.background import background
 from chassis.broker import connect
-from chassis.broker.event_log import START
+from chassis.broker.event_log import START, EventLog
 from chassis.broker.inbox import Inbox
 from chassis.broker.outbox import Outbox
 from chassis.broker.port import Broker, BrokerUnavailable, Event
+from chassis.broker.separate_log import BrokerWithLog
 from chassis.database.database import Database
 from chassis.observability.tracing import SpanKind, Telemetry, current_trace_id
 from services.catalog.sql_store import inbox, outbox
@@ -346,6 +348,49 @@ async def everything_queued(broker: Broker, count: int) -> dict[str, Event]:
     return found
 
 
+class LogThatIsAway:
+    """Stub: a log of another system that takes nothing until it is `there`."""
+
+    def __init__(self) -> None:
+        self.there = False
+        self.appended: list[str] = []
+
+    async def append(self, events: Sequence[Event]) -> None:
+        if not self.there:
+            raise BrokerUnavailable("refused")
+        self.appended += [event.id for event in events]
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_log_that_is_away_leaves_no_copies_in_the_queues(db: Database, tmp_path: Path) -> None:
+    """However often the relay tries while a log of another system is away, the work queues have each event once."""
+    log = LogThatIsAway()
+    queues = await connect(f"embedded:{tmp_path / 'broker.sqlite'}", TOPOLOGY)
+    both = BrokerWithLog(queues, cast("EventLog", log))
+    try:
+        out = outbox_of(db, both)
+        events = [an_event(subject=f"s{number % 3}") for number in range(5)]
+        await commit(db, out, *events)
+        for _ in range(10):
+            with pytest.raises(BrokerUnavailable):
+                await out._relay_batch()
+        assert await ready(both, "processing") == 5
+        log.there = True
+        await out._relay_batch()
+        assert await pending(db) == []
+        assert await ready(both, "processing") == 5
+        assert log.appended == [event.id for event in events]
+    finally:
+        await both.close()
+
+
+async def ready(broker: Broker, queue: str) -> int:
+    return {depth.queue: depth.ready for depth in await broker.depths()}[queue]
+
+
 class TestTracing:
     async def test_trace_goes_with_the_event(self, db: Database, broker: RecordingBroker) -> None:
         """An event belongs to the trace of the request that caused it, published though it is much later."""
@@ -416,6 +461,52 @@ class TestForgetting:
             assert list(await connection.scalars(select(outbox.c.subject))) == []
         assert sum(counts) == 450
         assert max(counts) <= 200
+
+    async def test_goes_on_behind_events_that_are_not_published(self, db: Database, broker: RecordingBroker) -> None:
+        """However many of the oldest events cannot be published, what was published after them is forgotten."""
+        out = outbox_of(db, broker, keep=timedelta(hours=1))
+        await commit(db, out, *(an_event(subject="stuck") for _ in range(450)))
+        await commit(db, out, *(an_event(subject="old") for _ in range(10)))
+        old = outbox.c.subject == "old"
+        async with db.transaction() as connection:
+            long_ago = datetime.now(UTC) - timedelta(hours=2)
+            await connection.execute(update(outbox).where(old).values(published_at=long_ago))
+        await out._prune()
+        async with db.reading() as connection:
+            assert set(await connection.scalars(select(outbox.c.subject))) == {"stuck"}
+        assert len(await pending(db)) == 450
+
+    async def test_looks_no_further_than_what_is_to_stay(
+        self, db: Database, broker: RecordingBroker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Among events that are all recent, only the oldest ones are looked at, however many there are."""
+        out = outbox_of(db, broker, keep=timedelta(hours=1))
+        await commit(db, out, *(an_event() for _ in range(1_000)))
+        async with db.transaction() as connection:
+            await connection.execute(update(outbox).values(published_at=datetime.now(UTC)))
+        looked: list[int] = []
+        read = Outbox._read_page
+
+        async def counting(self: Outbox, after: int) -> Sequence[Any]:
+            rows = await read(self, after)
+            looked.append(len(rows))
+            return rows
+
+        monkeypatch.setattr(Outbox, "_read_page", counting)
+        await out._prune()
+        assert looked == [200]
+
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+    async def test_each_statement_reads_by_the_key(self, db: Database, broker: RecordingBroker) -> None:
+        """None reads the whole table: SQLite is locked for writing meanwhile, and the process does nothing else."""
+        out = outbox_of(db, broker)
+        for statement in (out._select_page, out._delete_expired):
+            query = statement.compile(dialect=sqlite.dialect(paramstyle="named"))
+            async with db.reading() as connection:
+                plan = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}", dict.fromkeys(query.params, 0))
+                steps = [row.detail for row in plan]
+            assert steps
+            assert not [step for step in steps if not step.startswith("SEARCH outbox USING INTEGER PRIMARY KEY")]
 
     async def test_unpublished_events_are_never_forgotten(self, db: Database, broker: RecordingBroker) -> None:
         """However old it is, an event that could not be published yet stays."""

@@ -133,6 +133,70 @@ async def test_alarm(node: OwnRabbitMQ, broker: Broker, begin: tuple[str, ...], 
         await eventually(broker.healthy)
 
 
+async def test_alarm_leaves_no_copies(node: OwnRabbitMQ, broker: Broker) -> None:
+    """What was tried several times while RabbitMQ took nothing is there once it does: no copy for each attempt."""
+    async with working(broker) as (handled, read):
+        node.control("set_disk_free_limit", "900000GB")
+        try:
+            waiting = an_event("order.shipped")
+            for _ in range(6):
+                with pytest.raises(BrokerUnavailable):
+                    await broker.publish([waiting])
+        finally:
+            node.control("set_disk_free_limit", "1MB")
+        last = an_event("order.shipped")
+        await publish(broker, waiting)
+        await publish(broker, last)
+        await arrives(last, handled, read)
+        # One is written before RabbitMQ has said that it takes none.
+        assert handled[waiting.id] <= 2
+        assert read.count(waiting.id) <= 2
+
+
+async def test_delayed_delivery_that_is_due_during_an_alarm(node: OwnRabbitMQ, broker: Broker) -> None:
+    """A delayed delivery that cannot be moved for as long as RabbitMQ takes nothing is delivered once or twice."""
+    event = an_event()
+    async with broker.deliveries("processing") as deliveries:
+        await publish(broker, event)
+        delivery = await anext(deliveries)
+        while delivery.event.id != event.id:  # what another test has left
+            await delivery.ack()
+            delivery = await anext(deliveries)
+        await delivery.retry(2.0, "busy")
+        node.control("set_disk_free_limit", "900000GB")
+        try:
+            for _ in range(6):  # each takes as long as an attempt to move it
+                with pytest.raises(BrokerUnavailable):
+                    await broker.publish([an_event("order.shipped")])
+        finally:
+            node.control("set_disk_free_limit", "1MB")
+        await publish(broker, an_event("order.shipped"))  # after all copies, on the same channel
+        async with asyncio.timeout(30):
+            await (await anext(deliveries)).ack()
+    depths = {depth.queue: depth for depth in await broker.depths()}
+    assert depths["processing"].ready + depths["processing"].delayed <= 1
+
+
+@pytest.mark.parametrize("queue", ["mail", "mail.retry"])
+async def test_work_queue_that_is_deleted(node: OwnRabbitMQ, broker: Broker, queue: str) -> None:
+    """A consumer whose queue is deleted declares it anew on the live connection, and gets the next event."""
+    async with working(broker) as (handled, read):
+        before = an_event("order.shipped")
+        await publish(broker, before)
+        await arrives(before, handled, read)
+        node.control("delete_queue", queue)
+
+        async def consumed() -> bool:
+            with suppress(BrokerUnavailable):  # while it is missing
+                return {depth.queue: depth.consumers for depth in await broker.depths()}["mail"] == 1
+            return False
+
+        await eventually(consumed)
+        event = an_event("order.shipped")
+        await publish(broker, event)
+        await arrives(event, handled, read)
+
+
 async def test_stream_that_is_missing(node: OwnRabbitMQ, broker: Broker) -> None:
     """A log that was deleted raises its own error, and is there again once a connection is made anew."""
     await broker.log.last_position()  # with a connection, which lives on

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
 from typing import Any
 
 import yaml
@@ -59,11 +62,36 @@ def test_runs_on_every_change() -> None:
 def test_gate_tries_a_fresh_machine_first() -> None:
     """All tests run where nothing listens, and then with the servers those that need one; a failure fails at once."""
     gate = (ROOT / ".ci/run").read_text()
-    alone = gate.index("unshare --net bash -c 'ip link set lo up && REQUIRE=browser,kafka,kcat make test'")
+    alone = gate.index('unshare --net bash -c "ip link set lo up && REQUIRE=$required make test"')
+    assert "required=browser,kafka,kcat\n" in gate[:alone]
     served = gate.index("REQUIRE=rabbitmq,postgres,redis,npm make test")
     assert alone < served
     assert "-m 'rabbitmq or postgres or redis or npm'" in gate[served:]
     assert "last-failed" not in gate
+
+
+def test_no_function_of_the_gate_hides_a_program() -> None:
+    """A function with a program's name, such as `install`, is run in its place: kubectl was never installed."""
+    functions = re.findall(r"^(\w+)\(\)", (ROOT / ".ci/run").read_text(), re.MULTILINE)
+    assert functions
+    assert [name for name in functions if shutil.which(name)] == []
+
+
+def test_kubectl_is_required_once_it_is_there() -> None:
+    """The Kubernetes tests are not skipped in silence: they run, or the gate says that they did not."""
+    gate = (ROOT / ".ci/run").read_text()
+    decision = gate[gate.index("required=browser") : gate.index("\nmake check")]
+    for path, required, said in ((os.environ["PATH"], "kubectl", ""), ("/nonexistent", "kcat", "NOT RUN")):
+        have = "kubectl() { :; }\n" if required == "kubectl" else ""
+        done = subprocess.run(
+            ["/bin/bash", "-ec", f"{have}{decision}\necho $required"],
+            env={"PATH": path},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.strip().endswith(f",{required}")
+        assert said in done.stderr
 
 
 def test_what_takes_long_runs_every_night() -> None:

@@ -17,10 +17,11 @@ from google.protobuf.json_format import MessageToJson
 from playwright.async_api import Browser, expect
 
 from chassis.broker.event_log import LogEntry, Position
+from chassis.errors import ShopError
 from protos.asyncapi.document import document
 from protos.asyncapi.payloads import event_messages
 from protos.shop.events.v1 import events_pb2
-from services.notifier.transports import frames
+from services.notifier.transports import frames, protocol
 from services.orders.events import MESSAGES
 from tests.gateway.conftest import StartShop, exported, spans, start_shop  # noqa: F401  # fixtures
 from tests.node_modules import installed
@@ -127,19 +128,85 @@ def test_payloads_are_what_is_sent(type_: str) -> None:
         checked.validate({**found, first: 7})
 
 
-def test_frames_are_what_is_sent() -> None:
-    """What the notifier puts on the wire is valid by the document."""
-    notice = frames.Notice(LogEntry(Position.at(31), an_event()))
+@pytest.mark.parametrize("position", ["31", "0", "k3.0.12", "k" + ".".join(["123456789012345678"] * 100)])
+def test_frames_are_what_is_sent(position: str) -> None:
+    """What the notifier puts on the wire is valid by the document, whichever kind of log the positions are of."""
+    notice = frames.Notice(LogEntry(Position.parse(position), an_event()))
     sent = [
         ("notification", notice.frame.payload),
-        ("subscribed", frames.subscribed(("order.*",), Position.at(31)).payload),
+        ("subscribed", frames.subscribed(("order.*",), Position.parse(position)).payload),
         ("unsubscribed", frames.unsubscribed(("order.*",)).payload),
         ("posted", frames.posted("123").payload),
         ("resync", frames.RESYNC.payload),
-        ("pong", frames.PONG.payload),
+        ("pong", frames.pong(None).payload),
+        ("pong", frames.pong(Position.at(31)).payload),
     ]
     for name, payload in sent:
         validator(DOCUMENT["components"]["messages"][name]["payload"]).validate(json.loads(payload))
+
+
+def accepted(frame: dict[str, Any]) -> bool:
+    """Whether the notifier takes a client's frame."""
+    try:
+        protocol.parse(json.dumps(frame))
+    except ShopError:
+        return False
+    return True
+
+
+FRAMES = {name: DOCUMENT["components"]["messages"][name] for name in ("subscribe", "unsubscribe", "chat", "ping")}
+EXAMPLES = [message["examples"][0]["payload"] for message in FRAMES.values()]
+CHAT = FRAMES["chat"]["examples"][0]["payload"]
+FROM_CLIENTS = [
+    *EXAMPLES,
+    *({key: value for key, value in each.items() if key != left} for each in EXAMPLES for left in each),
+    *(
+        {**each, "topics": topics}
+        for each in EXAMPLES
+        if "topics" in each
+        for topics in (
+            [],
+            [f"order.{number}" for number in range(32)],
+            [f"order.{number}" for number in range(33)],
+            ["order.#"],
+            ["Order.*"],
+            [""],
+            ["a" * 33],
+            [".".join("abcdefgh")],
+            [".".join("abcdefghi")],
+            "order.*",
+        )
+    ),
+    {**EXAMPLES[0], "after": "of another log"},
+    *({**CHAT, "room": room} for room in ("", "x" * 128, "x" * 129)),
+    *(
+        {**CHAT, "text": text}
+        for text in ("", " \n", "x" * 2_000, "x" * 2_001, "1.\t👩‍👩‍👧\r\n2.", "\x1b[2J", "\x7f", "a\x00")
+    ),
+]
+
+
+@pytest.mark.parametrize("frame", FROM_CLIENTS, ids=lambda frame: json.dumps(frame)[:60])
+def test_frames_are_what_is_accepted(frame: dict[str, Any]) -> None:
+    """A client's frame is accepted where the document says so, with any field left out or out of its bounds."""
+    schema = FRAMES.get(frame.get("action", "ping"), FRAMES["ping"])["payload"]
+    assert validator(schema).is_valid(frame) == accepted(frame)
+
+
+@pytest.mark.parametrize("type_", event_messages())
+def test_what_is_left_out_has_its_default(type_: str) -> None:
+    """The document has the value of each field that an event leaves out, and of no field that it never does."""
+    name = event_messages()[type_]
+    message = getattr(events_pb2, name)()
+    setattr(message, message.DESCRIPTOR.fields[0].name, "x")
+    sent = json.loads(MessageToJson(message, preserving_proto_field_name=True))
+    meant = json.loads(
+        MessageToJson(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+    )
+    fields = shape(DOCUMENT, name)
+    defaults = {field: fields[field]["default"] for field in fields if "default" in fields[field]}
+    assert {**defaults, **sent} == meant
+    assert not defaults.keys() & set(DOCUMENT["components"]["schemas"][name]["required"])
 
 
 Change = Callable[[dict[str, Any]], Any]
@@ -158,7 +225,7 @@ BREAKING: dict[str, Change] = {
     "a field is gone": lambda new: shape(new, "OrderPaid").pop("payment_id"),
     "a field's type": lambda new: shape(new, "OrderLine")["quantity"].update(type="string"),
     "an id is not sure": lambda new: new["components"]["schemas"]["OrderPaid"].update(required=[]),
-    "clients must send more": lambda new: new["components"]["messages"]["chat"]["payload"]["required"].append("room"),
+    "clients must send more": lambda new: new["components"]["messages"]["chat"]["payload"]["required"].append("reason"),
     "the other way": lambda new: new["operations"]["receiveWebhook"].update(action="send"),
 }
 HARMLESS: dict[str, Change] = {

@@ -68,6 +68,13 @@ def test_each_has_the_status_of_the_tables() -> None:
             assert status == str(override.get(code, STATUS_OF[kind])[0]), code
 
 
+def test_graphql_codes_have_two_statuses() -> None:
+    """A code of a refused query has the status of each media type: 400, or 200 in plain JSON."""
+    limits = {code for code in found()[0] if code.startswith(("GRAPHQL_", "QUERY_", "PERSISTED_")) and code in CODES}
+    assert len(limits) >= 7
+    assert {code for code in limits if CODES[code].status != "400 or 200"} == set()
+
+
 def test_each_is_explained() -> None:
     """Each has a cause and a cure in whole sentences, in the order of the alphabet."""
     assert list(CODES) == sorted(CODES)

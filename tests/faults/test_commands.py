@@ -16,10 +16,12 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from shop.errors import Refused
 from shop.fault.faults.grammar import KINDS
 from shop.fault.faults.ground import Ground
+from shop.fault.links.client import Links
 from shop.fault.scenarios.own_shop import own_shop
-from shop.supervisor import lock, state
+from shop.supervisor import state
 from tests.forking import popen
 from tests.waiting import eventually
 
@@ -106,6 +108,62 @@ async def test_whatever_ends_the_command_ends_the_freeze(shop: Env, number: sign
     freezing.send_signal(number)
     await freezing.communicate()
     await eventually(lambda: process_state(shop, "mailer") != "T")
+
+
+@with_the_shop
+async def test_a_link_is_watched_while_a_command_runs(shop: Env) -> None:
+    """With `--while` what `--for` says does not count: the command's last request is seen, too."""
+    ask = f"sleep 0.5; curl -s -o {os.devnull} -H 'Cache-Control: no-cache' {gateway_of(shop)}/v1/products/17"
+    code, output = await fault(shop, "watch", "gateway:catalog", "--for", "0.1", "--while", ask, "--json")
+    frames = json.loads(output)["frames"]
+    assert (code, any(each["what"].startswith("HEADERS") for each in frames)) == (0, True)
+
+
+@with_the_shop
+async def test_a_link_is_watched_on_with_what_was_seen(shop: Env) -> None:
+    """Its time begins anew, and its frames stay; a link that is not watched is refused."""
+    with Links(Path(shop["SHOP_DATA_DIR"])) as links:
+        await asyncio.to_thread(links.watch, "gateway->catalog", 60)
+        async with httpx.AsyncClient(base_url=gateway_of(shop), timeout=60) as http:
+            await http.get("/v1/products/18", headers={"Cache-Control": "no-cache"})
+        seen = await eventually(lambda: links.frames("gateway->catalog"))
+        links.watch_on("gateway->catalog", 60)
+        assert links.frames("gateway->catalog")[: len(seen)] == seen
+        with pytest.raises(Refused, match="not watched"):
+            links.watch_on("orders->users", 60)
+
+
+@with_the_shop
+async def test_the_erp_misbehaves_for_as_long_as_was_asked(shop: Env) -> None:
+    """An hour, which `--for` takes at most, is an hour of the ERP, too."""
+    breaking = await begun(shop, "erp", "delay=1ms", "--for", "3600")
+
+    async def switched() -> int:
+        async with httpx.AsyncClient() as http:
+            return int((await http.get(Ground.of(shop).env["SHOP_LEGACY_SOAP_URL"] + "/_faults")).json()["seconds"])
+
+    assert await eventually(switched, within=60) == 3600
+    breaking.send_signal(signal.SIGINT)
+    await breaking.communicate()
+
+
+@with_the_shop
+@pytest.mark.parametrize("ends", [signal.SIGINT, signal.SIGTERM, "shop fault stop"])
+async def test_what_ends_a_fault_ends_the_command_beside_it(shop: Env, ends: signal.Signals | str) -> None:
+    """A signal and `shop fault stop` undo a fault with `--while`, and end the command with all that it has started."""
+    freezing = await begun(shop, "freeze", "mailer", "--while", "sleep 300 & echo sleeps $!; wait; true")
+    assert freezing.stdout is not None
+    while not (line := await freezing.stdout.readline()).startswith(b"sleeps"):
+        assert line, "it ended before the command began"
+    if isinstance(ends, str):
+        code, output = await fault(shop, "stop")
+        assert (code, "undone: freeze mailer" in output) == (0, True)
+    else:
+        freezing.send_signal(ends)
+    # Its output ends when `sleep` has ended, too.
+    output_, _ = await asyncio.wait_for(freezing.communicate(), 30)
+    assert (freezing.returncode, b"undone: mailer went on" in output_) == (143, True)
+    assert process_state(shop, "mailer") != "T"
 
 
 @with_the_shop
@@ -341,19 +399,3 @@ async def test_a_scenario_ends_with_a_verdict(
         again = tmp_path / "result.json"
         again.write_text(output)
         assert (await fault(shop, "replay", str(again)))[0] == 0
-
-
-async def test_an_ended_run_leaves_no_shop_behind(tmp_path: Path) -> None:
-    """SIGTERM while it runs on a shop of its own: that shop's processes end with it."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith("SHOP_")}
-    running = await begun({**env, "SHOP_DATA_DIR": str(tmp_path / "none"), "TMPDIR": str(tmp_path)}, "run", "half-open")
-
-    def ready() -> Path | None:
-        return next((each.parent for each in tmp_path.glob("shop-lab-*/processes.json")), None)
-
-    folder = await eventually(ready, within=120)
-    supervisor = lock.holder(folder)
-    assert supervisor
-    running.terminate()
-    await running.communicate()
-    await eventually(lambda: not Path(f"/proc/{supervisor}").exists(), within=60)

@@ -272,6 +272,20 @@ def test_what_is_kept_is_bounded_and_ends() -> None:
     assert "GET /late HTTP/1.1" not in told(tap)
 
 
+def test_a_tap_that_goes_on_keeps_what_it_has_seen() -> None:
+    """Its time begins anew, and may be an hour, as that of a fault."""
+    now = 0.0
+    tap = Tap("REST", 60, clock=lambda: now)
+    tap.saw(1, REQUEST, b"GET /first HTTP/1.1\r\n\r\n")
+    now = 50.0
+    tap.last(3_600)
+    now = 3_600.0
+    tap.saw(1, REQUEST, b"GET /last HTTP/1.1\r\n\r\n")
+    assert told(tap) == ["GET /first HTTP/1.1", "GET /last HTTP/1.1"]
+    with pytest.raises(ValueError, match="up to 3600 s"):
+        tap.last(3_601)
+
+
 def test_a_head_that_does_not_end_is_not_kept_for_ever() -> None:
     """Nor a line of SMTP."""
     with pytest.raises(ValueError, match="does not end"):

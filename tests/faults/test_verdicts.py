@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from shop.audit import Report
 from shop.audit.findings import State, different, lost, waiting
 from shop.errors import Refused
+from shop.fault.faults.ground import Ground
+from shop.fault.links.client import Links
 from shop.fault.scenarios import load, promises, runner
-from shop.fault.scenarios.load import Attempt, Clients, Placed
+from shop.fault.scenarios.load import Attempt, Clients, Customer, Placed
 from shop.fault.scenarios.promises import Evidence, Judgement
 from shop.fault.scenarios.result import Bite, Result, Verdict, routes, verdict
-from shop.fault.scenarios.scenario import Planned, Scenario, of, read, suite
+from shop.fault.scenarios.scenario import Load, Planned, Scenario, of, read, suite
 from shop.fault.scenarios.shrink import shortest
 
 MET, MISSED = (Bite("kill orders", 1, 2, met, "killed", "back") for met in (7, 0))
@@ -134,6 +141,55 @@ def test_a_failure_is_honest_with_a_code_and_when_to_come_again(
     assert load._honest(status, headers, body) is honest
 
 
+async def answered(answer: web.Response) -> Clients:
+    """What a customer has seen whose orders all get this answer."""
+    over = asyncio.Event()
+
+    async def rest(_request: web.Request) -> web.Response:
+        over.set()
+        return web.Response(status=answer.status, text=answer.text, content_type=answer.content_type)
+
+    async def token(_request: web.Request) -> web.Response:
+        return web.json_response({"access_token": "t"})
+
+    gateway = web.Application()
+    gateway.router.add_post("/v1/users", token)
+    gateway.router.add_post("/v1/auth/token", token)
+    gateway.router.add_route("*", "/{rest:.*}", rest)
+    async with TestServer(gateway) as server:
+        env = {"SHOP_GATEWAY_URL": str(server.make_url("")), "SHOP_NOTIFIER_URL": ""}
+        only_orders = Load(orders_per_s=50, reads_per_s=0, keys=False, listeners=0)
+        ground = Ground(env, Path("/nonexistent"), Links(Path("/nonexistent")))
+        customer = Customer(ground, only_orders, 1, admin=("a@shop.test", "a"))
+        try:
+            await customer.open()
+            await customer.work(over)
+        finally:
+            await customer.close()
+    return customer.seen
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        web.Response(status=500, text="Internal Server Error"),
+        web.Response(status=502, text="<html><h1>Bad Gateway</h1></html>", content_type="text/html"),
+    ],
+)
+async def test_a_failure_that_is_no_problem_document_breaks_the_promise_of_honest_answers(answer: web.Response) -> None:
+    """A text or a page is the least honest answer, and it counts with its status."""
+    clients = await answered(answer)
+    assert {(each.status, each.honest) for each in clients.attempts} == {(answer.status, False)}
+    found = judged("answers-honest", evidence(clients, Report()))
+    assert not found.kept
+    assert f"was answered {answer.status}" in found.text
+
+
+async def test_an_acceptance_without_an_order_is_no_accepted_order() -> None:
+    """A 202 that names no order gives the customer nothing to look for."""
+    assert (await answered(web.Response(status=202, text="queued"))).accepted == []
+
+
 def test_unrelated_routes_may_not_fail_while_something_is_broken() -> None:
     """Those of the scenario, and only what was due meanwhile."""
     route = "GET /v1/orders"
@@ -243,12 +299,50 @@ def test_a_result_is_a_file_to_replay(tmp_path: Path) -> None:
         ({"faults": [{"at_s": 1, "do": "kill orders"}], "promises": ["unrelated-flat"]}, "routes in `unrelated`"),
         ({"faults": [{"at_s": 1, "do": "x"}], "load": {"for_s": 1e9}}, r"load\.for_s"),
         ({"faults": [{"at_s": 1, "do": "x"}], "needs": ["kafka"]}, "needs are"),
+        ({"faults": [{"at_s": "1s", "do": "x"}]}, "fault 1: at_s must be a number, and is '1s'"),
+        ({"faults": [{"at_s": 1, "do": "x", "for_s": "6"}]}, "fault 1: for_s must be a number"),
+        ({"faults": [{"at_s": True, "do": "x"}]}, "fault 1: at_s must be a number"),
+        ({"faults": [{"at_s": 1, "do": 5}]}, "fault 1: do must be a text"),
+        ({"faults": [{"at_s": 1}]}, "fault 1: do is missing"),
+        ({"faults": ["kill orders"]}, "fault 1: it must be an object"),
+        ({"faults": "kill orders"}, "faults must be a list"),
+        ({"faults": [{"at_s": 1, "do": "x"}], "load": {"for_s": "6"}}, "load: for_s must be a number"),
+        ({"faults": [{"at_s": 1, "do": "x"}], "load": {"keys": 0}}, "load: keys must be true or false"),
+        ({"faults": [{"at_s": 1, "do": "x"}], "load": {"listeners": 10**9}}, r"load\.listeners must be"),
+        ({"faults": [{"at_s": 1, "do": "x"}], "load": 5}, "load: it must be an object"),
+        ({"faults": [{"at_s": 1, "do": "x"}], "recover_within_s": "60"}, "recover_within_s must be a number"),
+        ({"faults": [{"at_s": 1, "do": "x"}], "recover_within_s": 1e9}, "recover_within_s must be up to 600"),
+        (
+            {"faults": [{"at_s": 1, "do": "x"}], "unrelated": "GET /v1/orders"},
+            "unrelated must be a list of texts",
+        ),
+        ({"faults": [{"at_s": 1, "do": "x"}], "seed": 1.5}, "seed must be an integer"),
     ],
 )
 def test_a_scenario_that_makes_no_sense_is_refused(content: dict[str, object], advice: str) -> None:
     """Before anything is broken, with what to change."""
     with pytest.raises(Refused, match=advice):
         of("bad", content)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("list.json", '[{"at_s": 1, "do": "kill orders"}]'),
+        ("scenario.json", '{"scenario": 5}'),
+        ("nested.json", "[" * 100_000),
+        ("at.toml", 'faults = [{ at_s = "1s", do = "kill orders" }]'),
+    ],
+)
+def test_a_mistyped_file_is_refused_on_the_command_line(tmp_path: Path, name: str, text: str) -> None:
+    """With exit code 2, the file's own mistake, and no traceback; no shop is started for it."""
+    file = tmp_path / name
+    file.write_text(text)
+    done = subprocess.run(
+        [sys.executable, "-m", "shop", "fault", "run", str(file)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, "Traceback" in done.stderr, "no shop runs" in done.stderr) == (2, False, False)
+    assert file.stem in done.stderr
 
 
 def test_the_suite_is_long_enough_and_says_what_it_tries() -> None:

@@ -312,7 +312,7 @@ def test_memory_is_bounded() -> None:
     """However much is read, only so many bytes are kept: what was used least recently goes first."""
     store = CacheStore(100_000)
     for number in range(1_000):
-        store.put(f"/{number}", str(number), (), {}, stored(b"x" * 8_000))
+        store.put(f"/{number}", str(number), (), {}, stored(b"x" * 7_900))
         store.get("/0", {})
     assert store.size <= 100_000
     assert len(store) == 10
@@ -321,6 +321,19 @@ def test_memory_is_bounded() -> None:
     store.drop_topic("999")
     assert store.get("/999", {}) is None
     store.clear()
+    assert (store.size, len(store)) == (0, 0)
+
+
+def test_memory_is_bounded_whatever_the_targets() -> None:
+    """Targets with long queries take from the same bytes as what is answered to them."""
+    store = CacheStore(100_000)
+    for number in range(100):
+        store.put(f"/42?{number:015000}", "42", (), {}, stored(b"x"))
+    assert len(store) * 15_000 <= store.size <= 100_000
+    for number in range(100):
+        store.put(f"/{number}", "42", (), {}, stored(b"x"))
+        store.put(f"/{number}", "42", (), {}, stored(b"xy"))
+    store.drop_topic("42")
     assert (store.size, len(store)) == (0, 0)
 
 

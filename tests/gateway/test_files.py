@@ -106,6 +106,20 @@ async def test_identity_ends_with_the_request(shop: Shop) -> None:
     assert first.headers["traceparent"][3:35] != second.headers["traceparent"][3:35]
 
 
+async def test_an_upload_may_pause_as_long_as_the_setting_says(start_shop: StartShop) -> None:
+    """A client that pauses within its upload for longer than SHOP_UPLOAD_PATIENCE is answered 408."""
+    async with start_shop(upload_patience=0.3) as shop:
+        token = (await shop.signed_in())["authorization"]
+        reader, writer = await asyncio.open_connection(shop.client.base_url.host, shop.client.base_url.port)
+        head = f"POST /v1/files HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\nContent-Length: 10\r\n\r\nhalf"
+        writer.write(head.encode())
+        async with asyncio.timeout(10):
+            answer = await reader.readuntil(b"}")
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert b"no data received for 0.3 s" in answer
+
+
 async def test_download(shop: Shop) -> None:
     """A file comes whole, with its length, type, tag and digest, and nothing in it may run."""
     shop.storage.hold("f", LARGE)

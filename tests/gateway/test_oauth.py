@@ -358,6 +358,12 @@ async def test_metadata_that_no_client_may_have(shop: Shop, metadata: dict[str, 
     assert response.json()["error"] in ("invalid_client_metadata", "invalid_redirect_uri")
 
 
+async def test_a_clients_name_is_named_as_the_client_sent_it(shop: Shop) -> None:
+    """The description of the error has the metadata's own name, `client_name`, and not that of users' contract."""
+    response = await register(shop, client_name="two\nlines")
+    assert "; client_name: must have at most" in response.json()["error_description"]
+
+
 async def test_registrations_that_are_no_json(shop: Shop) -> None:
     """Bytes that are no JSON, and JSON that is nested deeper than any, get RFC 7591's error."""
     for body in (b"", b"\xff", b"[]", b"[" * 100_000):

@@ -49,7 +49,7 @@ def test_every_operation(document: Json) -> None:
         if operation["security"]:
             assert "401" in operation["responses"], where
         if "requestBody" in operation:
-            assert {"413", "422"} <= operation["responses"].keys(), where
+            assert {"408", "413", "415", "422"} <= operation["responses"].keys(), where
         for status, response in operation["responses"].items():
             if int(status) >= 400:
                 name = response["$ref"].removeprefix("#/components/responses/")
@@ -79,10 +79,40 @@ def test_every_example_is_valid(document: Json) -> None:
 
 
 def test_who_may(document: Json) -> None:
-    """The document says which operations need a token."""
-    secured = {where for where, operation in operations(document) if operation["security"]}
+    """The document says which operations need a token, and which take one that only some callers need."""
+    secured = {where for where, operation in operations(document) if {} not in (operation["security"] or [{}])}
     assert {"POST /v1/orders", "GET /v1/users/me", "PUT /v1/products/{product_id}", "POST /v1/files"} <= secured
     assert not {"GET /v1/products", "POST /v1/auth/token", "POST /v1/users", "GET /v1/files/{file_id}"} & secured
+    optional = {where for where, operation in operations(document) if {} in operation["security"]}
+    assert optional == {"GET /v1/files/{file_id}", "HEAD /v1/files/{file_id}"}
+
+
+def test_a_list_of_several_users_orders(document: Json) -> None:
+    """The document says that the orders of several users have no cursor, and that strangers are left out."""
+    parameters = document["paths"]["/v1/orders"]["get"]["parameters"]
+    (about,) = (each["description"] for each in parameters if each["name"] == "user_id")
+    assert all(promise in about for promise in ("no `cursor`", "`next_cursor` is null", "left out"))
+
+
+def headers(operation: Json, status: str) -> set[str]:
+    return set(operation["responses"].get(status, {}).get("headers", ()))
+
+
+def test_headers(document: Json) -> None:
+    """The document has the headers on which clients rely: where a new thing is, its version, when to come again."""
+    for where, operation in operations(document):
+        if "201" in operation["responses"]:
+            assert "Location" in headers(operation, "201"), where
+        if "304" in operation["responses"]:
+            assert all("ETag" in headers(operation, status) for status in ("200", "304")), where
+    found = document["paths"]
+    assert "Location" in headers(found["/v1/orders"]["post"], "202")
+    assert "ETag" in headers(found["/v1/products/{product_id}"]["put"], "200")
+    assert {"ETag", "Content-Range", "Repr-Digest"} <= headers(found["/v1/files/{file_id}"]["get"], "206")
+    problems = document["components"]["responses"]
+    for name in ("RATE_LIMITED", "UPSTREAM_UNAVAILABLE"):
+        assert problems[name]["headers"].keys() == {"Retry-After", "RateLimit", "RateLimit-Policy"}
+    assert "Content-Range" in problems["RANGE_NOT_SATISFIABLE"]["headers"]
 
 
 def test_no_loose_end(document: Json) -> None:
@@ -149,6 +179,10 @@ BREAKING: list[tuple[str, Callable[[Json], object]]] = [
         lambda new: operation(new, "get", "/v1/products").update(security=[{"password": []}]),
     ),
     (
+        "GET /v1/files/{file_id}: needs a token now",
+        lambda new: operation(new, "get", "/v1/files/{file_id}").update(security=[{"password": []}]),
+    ),
+    (
         "POST /v1/orders: takes no application/json now",
         lambda new: operation(new, "post", "/v1/orders")["requestBody"].update(content={}),
     ),
@@ -173,6 +207,7 @@ def test_harmless(document: Json) -> None:
     shape(new, "NewItem")["properties"]["quantity"]["maximum"] = 5_000
     shape(new, "Order")["properties"]["status"]["enum"].remove("paid")
     operation(new, "get", "/v1/users/me")["security"] = []
+    operation(new, "get", "/v1/products")["security"] = [{}, {"password": []}]
     assert breaking_changes(document, new) == []
     assert breaking_changes(document, document) == []
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from chassis.errors import invalid
 from protos.shop.reports.v1 import reports_pb2
 from tests.gateway.fakes import Shop
 
@@ -56,6 +57,16 @@ async def test_what_is_wrong_is_named(shop: Shop, query: dict[str, Any]) -> None
     refused = await shop.client.get(PATH, params=query, headers=await shop.admin())
     assert refused.status_code == 422
     assert [each["field"] for each in refused.json()["errors"]] == list(query)
+
+
+async def test_what_reports_rejects_has_the_parameters_names(shop: Shop) -> None:
+    """A day that reports rejects by its own names is named as the query does, in the reason, too."""
+    shop.reports.behaviour.failure = invalid("no report", first_day="must not be after `last_day`", cursor="is old")
+    refused = await shop.client.get(PATH, headers=await shop.admin())
+    assert refused.json()["errors"] == [
+        {"field": "from", "detail": "must not be after `to`"},
+        {"field": "cursor", "detail": "is old"},
+    ]
 
 
 async def test_an_unchanged_report_is_not_sent_again(shop: Shop) -> None:

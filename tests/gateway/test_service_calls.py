@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import asyncio
+
 import jwt
 import pytest
 
+from chassis.auth.identity import TokenVerifier
 from chassis.grpc.client import Client
-from gateway.middleware.internal_calls import seconds_left
+from chassis.http.middleware import Message, Receive, Scope, Send
+from gateway.middleware.internal_calls import ServiceCalls, is_counted, seconds_left
 from tests.gateway.conftest import StartShop
 from tests.gateway.fakes import Shop
 
@@ -64,6 +68,34 @@ async def test_others_count(with_secret: StartShop) -> None:
         for claim in others:
             response = await shop.client.get("/v1/products/42", headers={"x-shop-service": claim})
             assert "ratelimit" in response.headers
+
+
+async def test_a_verification_that_takes_too_long_makes_no_call_ours() -> None:
+    """While the keys cannot be fetched, a request with this header goes on as any client's, within its time."""
+    never = asyncio.Event()
+
+    async def fetch() -> str:
+        await never.wait()
+        return ""
+
+    reached: list[bool] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        del receive, send
+        reached.append(is_counted(scope))
+
+    header = (b"x-shop-service", f"Bearer {jwt.encode({}, 'x' * 32, headers={'kid': 'x'})}".encode())
+    async with asyncio.timeout(20):
+        await ServiceCalls(app, TokenVerifier(fetch), timeout=0.05)({"headers": [header]}, receiving, sending)
+    assert reached == [False]
+
+
+async def receiving() -> Message:
+    raise AssertionError("nothing is read")
+
+
+async def sending(_: Message) -> None:
+    raise AssertionError("nothing is sent")
 
 
 async def test_still_the_user(with_secret: StartShop) -> None:

@@ -172,6 +172,19 @@ async def test_bad_idempotency_key(client: Client, gateway: FakeGateway) -> None
     assert gateway.calls == []
 
 
+async def test_rejected_fields_have_the_schemas_names(client: Client, gateway: FakeGateway) -> None:
+    """What the REST API rejects by its own names is named as the schema does: in camelCase."""
+    fields = ["items[0].product_id", "items[0].quantity", "Idempotency-Key"]
+    errors = [{"field": field, "detail": "is wrong"} for field in fields]
+    body = {"code": "INVALID_INPUT", "detail": "the order cannot be accepted", "errors": errors}
+    gateway.broken["/v1/orders"] = web.json_response(body, status=422)
+    answer = await client.ask(
+        'mutation { placeOrder(input: {items: [{productId: "x", quantity: 1}], idempotencyKey: "k"}) { id } }'
+    )
+    shown = answer["errors"][0]["extensions"]["errors"]
+    assert [each["field"] for each in shown] == ["items[0].productId", "items[0].quantity", "idempotencyKey"]
+
+
 async def test_callers_are_kept_apart(client: Client) -> None:
     """Of many requests of two users at once, each sees its own user's things and no others."""
 

@@ -12,8 +12,10 @@ import grpc
 import grpc.aio
 import pytest
 
-from chassis.errors import ShopError
+from chassis.errors import ShopError, StoreUnavailable
 from protos.shop.inventory.v1 import inventory_pb2 as pb
+from services.inventory.domain import Adjustment, Stock
+from services.inventory.sql_store import SqlStockStore
 from tests.internal.inventories import FakeErp, Start, signed, starter
 from tests.internal.scanner import Scanner
 from tests.internal.standstill import standstill
@@ -79,6 +81,32 @@ async def test_a_scanner_resumes_wherever_its_stream_broke(start: Start, erp: Fa
         await eventually(lambda: len(erp.booked) == 60)
     assert scanner.streams <= 7
     assert sum(each.quantity for each in erp.booked.values()) == 60
+
+
+async def test_a_scanner_keeps_its_reports_while_the_database_is_away(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A report that meets a database outage ends the stream with UNAVAILABLE; sent again, it counts exactly once."""
+    store, outages = SqlStockStore.adjust, ["b"]
+
+    async def adjust(self: SqlStockStore, adjustment: Adjustment) -> Stock:
+        if adjustment.id in outages:
+            outages.remove(adjustment.id)
+            raise StoreUnavailable
+        return await store(self, adjustment)
+
+    monkeypatch.setattr(SqlStockStore, "adjust", adjust)
+    reports = [pb.StockAdjustment(id=each, product_id="42", quantity=1) for each in ("a", "b", "c")]
+    async with start() as inventory:
+        stream: Any = inventory.stub.SyncStock(iter(reports), metadata=signed())
+        answers = aiter(stream)
+        assert (await anext(answers)).adjustment_id == "a"
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await anext(answers)
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        again = inventory.stub.SyncStock(iter(reports), metadata=signed())
+        assert [(level.adjustment_id, level.error_code) async for level in again] == [("a", ""), ("b", ""), ("c", "")]
+        assert await inventory.figures() == (103, 0, 0)
 
 
 async def test_a_scanner_that_reads_no_answers_is_slowed_down(start: Start) -> None:

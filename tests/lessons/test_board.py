@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from shop.lessons.board import MAX_NAMES, Board, join, leave, report, server
+from shop.errors import Refused
+from shop.lessons.board import MAX_NAME, MAX_NAMES, Board, join, leave, report, server
 from shop.lessons.lesson import lessons
 
 KEPT = {"lesson": 1, "verdict": "KEPT", "checks": 3}
@@ -66,6 +71,45 @@ def test_names_are_bounded() -> None:
     with pytest.raises(ValueError, match="room for"):
         board.add({"name": "one more", **KEPT})
     board.add({"name": "student 0", **KEPT, "verdict": "BROKEN"})
+
+
+NO_URLS = [
+    "http://10.0.0.5:809O",
+    "10.0.0.5:8090",
+    "ftp://board",
+    "http://",
+    "http://board:99999",
+    "http://a..b",
+    "http://[::1",
+]
+
+
+@pytest.mark.parametrize("url", NO_URLS)
+def test_what_is_no_url_is_not_joined(tmp_path: Path, url: str) -> None:
+    """`shop lesson join` is refused with what to write, and nothing is noted."""
+    done = subprocess.run(
+        [sys.executable, "-m", "shop", "lesson", "join", url, "Ada"],
+        env={**os.environ, "SHOP_DATA_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, "such as http://10.0.0.5:8090" in done.stderr) == (2, True)
+    assert list(tmp_path.rglob("board.json")) == []
+
+
+def test_a_name_that_the_board_would_refuse_is_not_joined(tmp_path: Path) -> None:
+    """It has no room for a name of more than forty characters, and none for an empty one."""
+    for name in ("", " ", "a" * (MAX_NAME + 1)):
+        with pytest.raises(Refused, match="1 to 40 characters"):
+            join(tmp_path, "http://127.0.0.1:9", name)
+
+
+@pytest.mark.parametrize("url", [*NO_URLS, "http://board:-1"])
+def test_a_url_that_was_noted_before_it_was_checked_harms_no_check(tmp_path: Path, url: str) -> None:
+    """What cannot be sent is one line, which says how to end it."""
+    (tmp_path / "board.json").write_text(json.dumps({"url": url, "name": "Ada"}))
+    assert "`shop lesson leave` removes it" in report(tmp_path, KEPT)
 
 
 def test_a_board_that_is_away_harms_no_check(tmp_path: Path) -> None:

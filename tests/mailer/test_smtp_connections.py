@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from aiosmtpd.smtp import SMTP, Envelope
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope
 
 from chassis.errors import ShopError
 from chassis.observability.tracing import Telemetry
 from services.mailer.domain import Customer, News, render
 from services.mailer.smtp import SmtpTransport
+from tests.mail_tls import mail_tls
 from tests.waiting import eventually
 
 
@@ -24,7 +26,9 @@ class MailServer:
     def __init__(self) -> None:
         self.connections: list[Any] = []
         self.received: list[bytes] = []
+        self.passwords: list[bytes] = []
         self.port = 0
+        self.tls: ssl.SSLContext | None = None
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
         self, _server: Any, _session: Any, envelope: Envelope, address: str, _options: list[str]
@@ -39,17 +43,23 @@ class MailServer:
         return "250 OK"
 
     def connection(self) -> Any:
-        self.connections.append(SMTP(self, hostname="mail.test"))
+        options: Any = {"tls_context": self.tls, "authenticator": self.rejected} if self.tls else {}
+        self.connections.append(SMTP(self, hostname="mail.test", **options))
         return self.connections[-1]
+
+    def rejected(self, *sign_in: Any) -> AuthResult:
+        self.passwords.append(sign_in[-1].password)
+        return AuthResult(success=False, handled=False)
 
     def still_open(self) -> list[Any]:
         return [each for each in self.connections if each.transport is not None and not each.transport.is_closing()]
 
 
 @asynccontextmanager
-async def mail_server() -> AsyncIterator[MailServer]:
-    """Serve until the block ends."""
+async def mail_server(tls: ssl.SSLContext | None = None) -> AsyncIterator[MailServer]:
+    """Serve until the block ends; with STARTTLS, every password is rejected."""
     found = MailServer()
+    found.tls = tls
     server = await asyncio.get_running_loop().create_server(found.connection, "127.0.0.1", 0)
     found.port = server.sockets[0].getsockname()[1]
     try:
@@ -114,23 +124,53 @@ async def test_refused_mail_does_not_spoil_the_next() -> None:
         assert len(server.received) == 1
 
 
-@pytest.mark.parametrize("answers", [[b"554 No service\r\n"], [b"220 mail\r\n", b"250 AUTH PLAIN\r\n", b"535 no\r\n"]])
-async def test_a_refusal_of_us_is_none_of_the_mail(answers: list[bytes]) -> None:
-    """A server that takes nobody now, and a password that is being replaced, pass: the mail is sent later."""
+async def test_a_server_that_accepts_no_connection_is_tried_later() -> None:
+    """The rejection is not about the mail."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for number, answer in enumerate(answers):
-            if number:
-                await reader.readline()
-            writer.write(answer)
+        writer.write(b"554 No service\r\n")
         await reader.read()
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
-        port = server.sockets[0].getsockname()[1]
-        transport = SmtpTransport(f"127.0.0.1:{port}", Telemetry("test"), username="shop", password="old")
-        with pytest.raises(ShopError) as refusal:
+        transport = SmtpTransport(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", Telemetry("test"))
+        with pytest.raises(ShopError) as rejection:
             await transport.send(mail(1))
-        assert refusal.value.code == "UPSTREAM_UNAVAILABLE"
+        assert rejection.value.code == "UPSTREAM_UNAVAILABLE"
+        await transport.close()
+
+
+async def test_a_password_that_is_being_replaced_is_tried_later() -> None:
+    """It is sent over TLS, and its rejection is not about the mail."""
+    tls, trust = mail_tls()
+    async with mail_server(tls) as server:
+        address = f"127.0.0.1:{server.port}"
+        transport = SmtpTransport(address, Telemetry("test"), username="shop", password="old", trust=trust)
+        with pytest.raises(ShopError) as rejection:
+            await transport.send(mail(1))
+        assert rejection.value.code == "UPSTREAM_UNAVAILABLE"
+        assert set(server.passwords) == {b"old"}
+        await transport.close()
+
+
+async def test_a_password_is_never_sent_in_clear() -> None:
+    """A server without STARTTLS gets no AUTH though it offers it; the error says what to change, and passes."""
+    received: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mail\r\n")
+        while line := await reader.readline():
+            received.append(line)
+            writer.write(b"250 AUTH PLAIN LOGIN\r\n" if line.startswith(b"EHLO") else b"235 welcome\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        transport = SmtpTransport(f"127.0.0.1:{port}", Telemetry("test"), username="shop", password="secret")
+        with pytest.raises(ShopError, match=rf"127.0.0.1:{port} offers no STARTTLS.*SHOP_SMTP_USERNAME") as rejection:
+            await transport.send(mail(1))
+        assert rejection.value.code == "UPSTREAM_UNAVAILABLE"
+        assert [line for line in received if not line.startswith(b"EHLO")] == []
         await transport.close()

@@ -86,6 +86,7 @@ async def test_an_order_is_placed_when_its_user_agrees(shop: Shop, connect: Conn
     assert [event["type"] for event in history][:2] == ["order.placed", "order.confirmed"]
 
 
+@pytest.mark.parametrize("claimed", [{}, {"confirm": True}], ids=["asked", "although the agent says yes"])
 @pytest.mark.parametrize(
     "answer",
     [
@@ -96,16 +97,16 @@ async def test_an_order_is_placed_when_its_user_agrees(shop: Shop, connect: Conn
     ids=["declines", "closes the question", "says no"],
 )
 async def test_nothing_is_ordered_when_its_user_does_not_agree(
-    shop: Shop, connect: Connect, answer: ElicitResult
+    shop: Shop, connect: Connect, answer: ElicitResult, claimed: dict[str, bool]
 ) -> None:
-    """A user who does not agree gets no order, and the agent's answer says so."""
+    """A user who does not agree gets no order, also where the agent says that they agreed; its answer says so."""
 
     async def refuse(_: Any, __: ElicitRequestParams) -> ElicitResult:
         return answer
 
     before = await orders_of(shop)
     async with connect(elicitation_callback=refuse) as client:
-        result = await client.call_tool("place_order", {"items": ONE, "idempotency_key": new_key()})
+        result = await client.call_tool("place_order", {"items": ONE, "idempotency_key": new_key(), **claimed})
     assert result.is_error
     assert await orders_of(shop) == before
 

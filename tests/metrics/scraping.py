@@ -33,18 +33,27 @@ def compared(expression: str) -> str:
     return _COMPARISON.sub("", expression)
 
 
-def targets(shop: Shop) -> dict[str, str]:
-    """Address by process, of the processes that `prometheus.yml` names."""
+def discovered() -> set[str]:
+    """The names that `prometheus.yml` looks up in Docker's DNS: processes, further copies, and RabbitMQ's nodes."""
     jobs = yaml.safe_load((FOLDER / "prometheus.yml").read_text())["scrape_configs"]
-    named = {name for job in jobs for each in job["dns_sd_configs"] for name in each["names"]}
+    return {name for job in jobs for each in job["dns_sd_configs"] for name in each["names"]}
+
+
+def addresses(shop: Shop) -> dict[str, str]:
+    """Where each process would show its metrics, if it has any."""
     first = int(shop.around.shared["SHOP_METRICS_PORT"])
     return {
         spec.name: shop.address(_OWN[spec.name]).removeprefix("http://")
         if spec.name in _OWN
         else f"127.0.0.1:{first + TABLE.index(spec)}"
         for spec in TABLE
-        if spec.name in named
     }
+
+
+def targets(shop: Shop) -> dict[str, str]:
+    """Address by process, of the processes that `prometheus.yml` names."""
+    named = discovered()
+    return {name: address for name, address in addresses(shop).items() if name in named}
 
 
 @asynccontextmanager

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import yaml
 
 from shop.process_table import TABLE
 from tests.compose.metrics import expressions
 from tests.compose.stack import ROOT
-from tests.metrics.scraping import ALERTS, answer, compared, prometheus, rules
+from tests.deploy.manifests import KUBERNETES, pick, read
+from tests.metrics.scraping import ALERTS, addresses, answer, compared, discovered, prometheus, rules
 from tests.shop import Shop, run_of_ports, shop_in_one_loop
 from tests.waiting import eventually
 
@@ -23,6 +25,8 @@ needs_prometheus = pytest.mark.prometheus
 
 # Metrics of RabbitMQ's own exporter alone; the composed shop's tests read these (tests/compose).
 OF_RABBITMQ = "rabbitmq_"
+# A viewer of this one shop's spans, and the stand-ins for the outside.
+WITHOUT_METRICS = {"console", "legacy_soap", "payment_provider", "smtp_sink"}
 
 
 @asynccontextmanager
@@ -89,10 +93,63 @@ async def test_faults_fire_their_alerts(tmp_path: Path) -> None:
             alerts = (await http.get("/api/v1/alerts")).json()["data"]["alerts"]
             assert {each["labels"]["alertname"] for each in alerts} >= {"ProcessDown", "BreakerOpen", "HopErrors"}
             down = {each["labels"].get("process") for each in alerts if each["labels"]["alertname"] == "ProcessDown"}
-            assert down == {"mailer"}
+            assert down == {"mailer", "rabbitmq"}  # this shop's broker is the embedded one
             return True
 
         await eventually(raised, within=120)
+
+
+async def test_every_process_with_metrics_is_scraped(tmp_path: Path) -> None:
+    """Each process of ours shows metrics, and is among those that Prometheus finds, in compose and in Kubernetes."""
+    shown = set()
+    async with shop_with_metrics(tmp_path) as shop:
+        for name, address in addresses(shop).items():
+            with suppress(httpx.ConnectError):
+                response = await shop.http.get(f"http://{address}/metrics")
+                assert response.status_code == 200, name
+                shown.add(name)
+    assert {spec.name for spec in TABLE} - shown == WITHOUT_METRICS
+    assert _mandatory() == shown | {"rabbitmq"}
+    monitors = pick(read(KUBERNETES / "components/monitoring/monitors.yaml"), "PodMonitor").values()
+    selected = {name for each in monitors for name in each["spec"]["selector"]["matchExpressions"][0]["values"]}
+    assert selected == {name.replace("_", "-") for name in shown}
+
+
+def _mandatory() -> set[str]:
+    """What Prometheus scrapes, without the further copies of the profile `scale`."""
+    return {each for each in discovered() if not each.rpartition("_")[2].isdigit()}
+
+
+@needs_prometheus
+async def test_a_process_without_a_target_is_down(tmp_path: Path) -> None:
+    """Docker's DNS forgets a stopped container, and Prometheus its target: the alert fires, with the process's name."""
+    (notes,) = (rule["annotations"] for rule in rules() if rule["alert"] == "ProcessDown")
+    names = _mandatory()
+
+    def firing(name: str) -> dict[str, Any]:
+        labels = {"severity": "critical", "process": name}
+        return {
+            "exp_labels": labels,
+            "exp_annotations": {**notes, "summary": f"{name} does not answer Prometheus"},
+        }
+
+    cases = [
+        {
+            "interval": "5s",
+            "input_series": [
+                {"series": f'up{{process="{each}"}}', "values": "1x20"} for each in sorted(names - {name})
+            ],
+            "alert_rule_test": [{"eval_time": "1m", "alertname": "ProcessDown", "exp_alerts": [firing(name)]}],
+        }
+        for name in sorted(names)
+    ]
+    file = tmp_path / "process_down.yml"
+    file.write_text(yaml.safe_dump({"rule_files": [str(ALERTS)], "evaluation_interval": "5s", "tests": cases}))
+    process = await asyncio.create_subprocess_exec(
+        "promtool", "test", "rules", str(file), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    out, _ = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 0, out.decode()
 
 
 @needs_prometheus

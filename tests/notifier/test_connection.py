@@ -9,6 +9,7 @@ import httpx
 import pytest
 import websockets
 
+from chassis import wall_clock
 from services.notifier.domain import MAX_CLIENT_TOPICS, MAX_TOPICS
 from services.notifier.transports.ws_api import WebSocketOutlet
 from tests.notifier.conftest import Client, Stage, an_event, counted, token
@@ -47,6 +48,30 @@ async def test_token_that_expires_while_connected_closes_4401(stage: Stage) -> N
     """A connection outlives its token by no more than a moment."""
     async with stage.notifier() as copy, copy.client(token(lifetime=5)) as client:
         await client.silence()
+        assert await client.close_code() == 4401
+
+
+async def test_a_pong_has_the_position_that_was_reached(stage: Stage) -> None:
+    """A client that no event concerns learns by its ping where it can go on; one that listens to nothing, nothing."""
+    async with stage.notifier() as copy, copy.client() as client:
+        await client.send(action="ping")
+        assert await client.receive() == {"type": "pong"}
+        await client.subscribe("order.*")
+        await stage.broker.publish([an_event(owner="456"), an_event(owner="456")])
+
+        async def reached() -> bool:
+            await client.send(action="ping")
+            return bool(await client.receive() == {"type": "pong", "position": "2"})
+
+        await eventually(reached)
+
+
+async def test_a_clock_that_is_set_back_prolongs_no_connection(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection ends with its token by the time that has passed, too, as the token itself does."""
+    async with stage.notifier() as copy, copy.client(token(lifetime=4)) as client:
+        await client.silence()
+        now = wall_clock.seconds
+        monkeypatch.setattr(wall_clock, "seconds", lambda: now() - 3_600)
         assert await client.close_code() == 4401
 
 

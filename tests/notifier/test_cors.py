@@ -50,6 +50,14 @@ async def test_page_can_read_what_is_refused(stage: Stage, path: str, authorizat
     assert method_not_allowed.status_code == 405
 
 
+async def test_the_start_page_varies_by_what_is_accepted_too(stage: Stage) -> None:
+    """A cache learns of every field of a request that chooses an answer (RFC 9110, section 12.5.5)."""
+    async with stage.notifier() as copy, httpx.AsyncClient(base_url=f"http://127.0.0.1:{copy.port}") as http:
+        response = await http.get("/", headers={"Accept": "text/html"})
+    varies = {name.strip().lower() for name in response.headers["vary"].split(",")}
+    assert varies >= {"accept", "origin"}
+
+
 async def test_full_copy_tells_a_page_when_to_come_back(stage: Stage) -> None:
     """The 503 of a copy that is full can be read by a page, Retry-After included."""
     async with (

@@ -68,9 +68,11 @@ def test_a_long_topic_is_shown_by_its_beginning() -> None:
     assert refusal.value.message == f"'{'x' * 64}' is no topic pattern such as order.*"
 
 
-@pytest.mark.parametrize(("text", "kept"), [("a", "a"), (" a ", "a"), ("x" * 2_000, "x" * 2_000)])
+@pytest.mark.parametrize(
+    ("text", "kept"), [("a", "a"), (" a ", "a"), ("x" * 2_000, "x" * 2_000), ("1.\t👩‍👩‍👧\r\n2.", "1.\t👩‍👩‍👧\r\n2.")]
+)
 def test_texts_that_are_taken(text: str, kept: str) -> None:
-    """One to two thousand characters, without the space around them."""
+    """One to two thousand characters, line breaks and tabs among them, without the space around them."""
     assert check_text(text) == kept
 
 
@@ -81,6 +83,14 @@ def test_texts_that_are_refused(text: str) -> None:
         check_text(text)
     assert (refusal.value.code, refusal.value.kind) == ("INVALID_TEXT", Kind.INVALID)
     assert refusal.value.message == "a text has 1 to 2000 characters"
+
+
+@pytest.mark.parametrize("text", ["\x1b[2J", "a\x00b", "\x7f", "\x9b2J", "a\x0bb"])
+def test_texts_with_control_characters_are_refused(text: str) -> None:
+    """A terminal that shows the chat would obey them."""
+    with pytest.raises(ShopError) as refusal:
+        check_text(text)
+    assert (refusal.value.code, refusal.value.kind) == ("INVALID_TEXT", Kind.INVALID)
 
 
 @pytest.mark.parametrize(

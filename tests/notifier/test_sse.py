@@ -27,6 +27,16 @@ class Stream:
             self._read(await anext(self._lines))
         return self.last_event_id
 
+    async def reach(self, position: str) -> list[str]:
+        """Read on until the stream is at a position; the positions on the way, this one included."""
+        passed: list[str] = []
+        while self.last_event_id != position:
+            before = self.last_event_id
+            self._read(await anext(self._lines))
+            if self.last_event_id != before:
+                passed.append(self.last_event_id)
+        return passed
+
     async def event(self) -> dict[str, Any]:
         """The next event."""
         while True:
@@ -128,6 +138,24 @@ async def test_expired_token_and_stopping_end_the_stream(stage: Stage) -> None:
     with pytest.raises(StopAsyncIteration):
         await stream.event()
     await last.__aexit__(None, None, None)
+
+
+async def test_a_stream_that_no_event_concerns_moves_on(stage: Stage) -> None:
+    """Its client learns how far it has got, live and while it catches up, so that it reads nothing again later."""
+    others = [an_event(owner="456") for _ in range(450)]
+    async with stage.notifier(notifier_heartbeat=0.1) as copy, streaming(copy) as stream:
+        assert await stream.position() == "0"
+        await stage.broker.publish(others[:1])
+        await stream.reach("1")
+    await stage.broker.publish(others[1:])
+    # Another copy, which reads what was missed from the log, in parts.
+    async with stage.notifier(notifier_heartbeat=60.0) as copy:
+        async with streaming(copy, Last_Event_ID="1") as stream:
+            assert len(await stream.reach("450")) > 2
+        async with streaming(copy, Last_Event_ID="450") as stream:
+            await stream.position()
+            await stage.broker.publish(numbered(1, 1))
+            assert (await stream.event())["data"]["number"] == 1
 
 
 async def test_quiet_stream_shows_that_it_is_alive(stage: Stage) -> None:

@@ -111,6 +111,21 @@ async def test_strangers_are_left_out_of_a_list_of_users(orders_service: Service
 
 
 @pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        (pb.ListOrdersRequest(user_ids=["u1", "u2"], cursor=encode_cursor("2026-01-05T09:00:00Z", "o1")), "cursor"),
+        (pb.ListOrdersRequest(user_ids=[f"u{number}" for number in range(101)]), "user_ids"),
+    ],
+)
+async def test_a_list_of_users_has_no_cursor_and_a_bound(
+    orders_service: Service, request_: pb.ListOrdersRequest, field: str
+) -> None:
+    """With several users a cursor is rejected, and so are more than 100 users, each by its own field's name."""
+    refusal = await orders_service.admin.refusal("ListOrders", request_)
+    assert (refusal.code, list(refusal.fields)) == ("INVALID_INPUT", [field])
+
+
+@pytest.mark.parametrize(
     "caller", [("u1", "customer"), ("1", "admin"), ("orders", "service"), ("webhooks", "customer")]
 )
 async def test_only_webhooks_reports_payments(orders_service: Service, caller: tuple[str, str]) -> None:

@@ -6,22 +6,26 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from unittest.mock import AsyncMock
 
 import httpx
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from chassis.broker.consumer import RETRY_DELAYS, Retry, decide
 from chassis.errors import Kind, ShopError
 from chassis.observability.telemetry import telemetry
 from chassis.resilience.deadlines import deadline_in
 from partners.payment_provider.bootstrap import Settings, run
-from services.orders.domain import Item, Order, Status
+from services.orders.domain import DELAYED, Item, Order, Outcome, Status
 from services.orders.payments.provider import HttpPayments, provider_session
+from services.orders.ports import OrderStore
+from services.orders.saga import Saga
 from tests.waiting import eventually
 
 ORDER = Order(
@@ -126,6 +130,19 @@ class Failing:
         return web.Response(status=self._failure or 500)
 
 
+class Answering:
+    """Stub: a provider with one answer to everything; counts what reaches it."""
+
+    def __init__(self, status: int, body: str) -> None:
+        self.reached = 0
+        self._answer = (status, body)
+
+    async def __call__(self, _: web.Request) -> web.Response:
+        self.reached += 1
+        status, body = self._answer
+        return web.Response(status=status, text=body)
+
+
 @asynccontextmanager
 async def client_of(
     provider: Callable[[web.Request], Awaitable[web.Response]], **changes: Any
@@ -136,7 +153,7 @@ async def client_of(
     async def serve(request: web.Request) -> web.Response:
         return await provider(request)
 
-    app.router.add_post("/v1/payment_intents", serve)
+    app.router.add_post("/{path:.*}", serve)
     async with TestServer(app) as server, _client(str(server.make_url("/")), **changes) as payments:
         yield payments
 
@@ -175,6 +192,93 @@ async def test_refusals_do_not_open_the_breaker() -> None:
                 await payments.request(ORDER)
             assert refused.value.code == "PAYMENT_DECLINED"
         assert provider.reached == 20
+
+
+# What no answer of the provider's API is, but one of a server before it: of a wrong address, of a page for maintenance.
+FOREIGN = [
+    pytest.param(200, "<html>back soon</html>", id="page"),
+    pytest.param(200, "{}", id="empty"),
+    pytest.param(200, "[]", id="list"),
+    pytest.param(200, '{"id": 7, "data": [{"id": 7, "status": "succeeded"}]}', id="id-number"),
+    pytest.param(200, '{"id": "", "data": "none"}', id="data-text"),
+    pytest.param(302, "", id="redirect"),
+    pytest.param(404, "no such page", id="missing"),
+    pytest.param(408, "", id="timeout"),
+]
+
+
+@pytest.mark.parametrize(("status", "body"), FOREIGN)
+async def test_answer_that_the_api_does_not_have_is_an_outage(status: int, body: str) -> None:
+    """It counts as no answer: each call is to be tried again, and after eight the provider is left alone."""
+    provider = Answering(status, body)
+    async with client_of(provider) as payments:
+        for call in (lambda: payments.request(ORDER), lambda: payments.cancel(ORDER.id)):
+            for _ in range(4):
+                with pytest.raises(ShopError) as failed:
+                    await call()
+                assert failed.value.code == "UPSTREAM_UNAVAILABLE"
+        with pytest.raises(ShopError):
+            await payments.request(ORDER)
+        assert provider.reached == 8
+
+
+async def test_refund_that_is_not_confirmed_is_tried_again() -> None:
+    """A page in the place of a refund is no refund."""
+
+    async def half_there(request: web.Request) -> web.Response:
+        if request.path == "/v1/refunds":
+            return web.Response(text="<html>back soon</html>")
+        return web.json_response({"data": [{"id": "pi_1", "status": "succeeded"}]})
+
+    async with client_of(half_there) as payments:
+        with pytest.raises(ShopError) as failed:
+            await payments.cancel(ORDER.id)
+    assert failed.value.code == "UPSTREAM_UNAVAILABLE"
+
+
+async def test_request_that_is_under_way_already_is_tried_again() -> None:
+    """A conflict of two equal requests (409) is over once the first has its answer: the order is not rejected."""
+    busy = '{"error": {"type": "idempotency_error", "code": "idempotency_key_in_use"}}'
+    async with client_of(Answering(409, busy)) as payments:
+        with pytest.raises(ShopError) as failed:
+            await payments.request(ORDER)
+    assert failed.value.code == "UPSTREAM_UNAVAILABLE"
+
+
+async def test_what_the_provider_does_not_have_is_a_refusal() -> None:
+    """A 404 in the API's own form is the provider's answer, and would be the same again."""
+    body = '{"error": {"type": "invalid_request_error", "code": "resource_missing"}}'
+    async with client_of(Answering(404, body)) as payments:
+        with pytest.raises(ShopError) as failed:
+            await payments.cancel(ORDER.id)
+    assert (failed.value.code, failed.value.kind) == ("PAYMENT_REFUSED", Kind.INTERNAL)
+
+
+class OneOrder:
+    """Fake: a store of one order."""
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+
+    async def get(self, _: str) -> Order:
+        return self.order
+
+    async def change(self, _: str, decide: Callable[[Order], Outcome]) -> Order:
+        self.order, _event = decide(self.order)
+        return self.order
+
+
+@pytest.mark.parametrize(("status", "body"), FOREIGN)
+async def test_order_is_delayed_by_a_foreign_answer(status: int, body: str) -> None:
+    """The order waits, its customer learns that it is delayed, and its event never becomes a dead letter."""
+    store = OneOrder(ORDER)
+    async with client_of(Answering(status, body)) as payments:
+        later = ORDER.placed_at + timedelta(minutes=2)
+        saga = Saga(cast("OrderStore", store), AsyncMock(), AsyncMock(), payments, clock=lambda: later)
+        with pytest.raises(ShopError) as failed:
+            await saga.process(ORDER.id)
+    assert (store.order.status, store.order.status_reason) == (Status.PENDING, DELAYED)
+    assert isinstance(decide(failed.value, attempt=1_000, retry_delays=RETRY_DELAYS), Retry)
 
 
 @asynccontextmanager

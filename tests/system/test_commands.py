@@ -83,6 +83,25 @@ async def test_demo_order_is_told_apart(shop: RealShop) -> None:
     assert "waits for a person" not in out
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("audit", "--wait", "30"),
+        ("status",),
+        ("queues",),
+        ("token", "demo@shop.test"),
+        ("order", "123"),
+        ("call", "erp_adapter", "GetStockLevels", "product_ids=42"),
+    ],
+)
+async def test_a_proxy_for_the_web_is_not_used_for_the_shop(shop: RealShop, words: tuple[str, ...]) -> None:
+    """With a proxy in the environment that does not answer, commands find the shop as without one."""
+    proxy = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"), "http://127.0.0.1:1")
+    behind = replace(shop, around=replace(shop.around, shared={**shop.around.shared, **proxy}))
+    code, out, err = await run(behind, *words)
+    assert (code, "127.0.0.1:1" in out + err) == (0, False), out + err
+
+
 async def test_what_is_said_comes_back_as_an_event(shop: RealShop) -> None:
     """`shop events say` prints the event of its own message; a room that is not there is refused."""
     code, out, err = await run(shop, "events", "say", "123", " Where is it? ", "--json")

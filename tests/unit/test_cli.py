@@ -12,7 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from shop.cli import COMMANDS, app
+from shop.commands.processes import ending
 from shop.errors import Refused
+from shop.supervisor import lock
 
 NAMES = [name for commands in COMMANDS.values() for name in commands]
 
@@ -138,3 +140,16 @@ runpy.run_module("shop", run_name="__main__")
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+def test_down_names_a_shop_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command is refused with what to do, and ends nothing."""
+
+    def another_users(_pid: int, _number: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "kill", another_users)
+    held = lock.hold(tmp_path)
+    with pytest.raises(Refused, match="is another user's: end it as that user"):
+        ending.down({"SHOP_DATA_DIR": str(tmp_path)})
+    os.close(held)

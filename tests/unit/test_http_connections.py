@@ -9,6 +9,14 @@ def test_an_ipv6_client_is_its_network() -> None:
     """A client with one address of a /64 can have all of them."""
     assert client_network("2001:db8::1") == client_network("2001:db8::ffff") == "2001:db8::/64"
     assert client_network("192.0.2.7") == "192.0.2.7"
+    assert client_network("fe80::1%eth0") == "fe80::/64"
+    assert client_network("not an address:") == "not an address:"
+
+
+def test_an_ipv4_client_of_an_ipv6_listener_is_itself() -> None:
+    """Addresses that are mapped into one network are as many clients as ever."""
+    assert client_network("::ffff:192.0.2.7") == "192.0.2.7"
+    assert client_network("::ffff:192.0.2.8") == "192.0.2.8"
 
 
 def test_connections_beyond_the_reserve_are_closed_at_once() -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chassis.errors import Kind, ShopError, timed_out, unavailable
+from chassis.errors import Kind, ShopError, StoreUnavailable, timed_out, unavailable
 from services.inventory.domain import (
     Adjustment,
     Availability,
@@ -76,6 +76,13 @@ class FakeErp:
 
     async def book(self, adjustment: Adjustment) -> None:
         raise AssertionError("who asks for levels books nothing")
+
+
+class FullStore(FakeStore):
+    """Fake: can be read, and takes no write."""
+
+    async def note_erp_levels(self, levels: Mapping[str, int], as_of: datetime) -> None:
+        raise StoreUnavailable
 
 
 def inventory(answer: Mapping[str, int] | ShopError, stock: Stock = STOCK) -> tuple[Inventory, FakeStore]:
@@ -150,6 +157,15 @@ async def test_erps_news_is_kept() -> None:
     asked, quiet = inventory({"42": 90}, replace(STOCK, erp_as_of=datetime.now(UTC)))
     await asked.availability(["42"], live=True)
     assert (store.noted, quiet.noted) == ([{"42": 80}], [])
+
+
+async def test_news_that_cannot_be_kept_costs_no_answer(caplog: pytest.LogCaptureFixture) -> None:
+    """While the database takes no write, a read of the ERP's figure is answered, and the log says what was not kept."""
+    store = cast("StockStore", FullStore(STOCK))
+    asked = Inventory(store, FakeErp({"42": 70}), reservation_ttl=TTL, clock=lambda: NOW)
+    (found,) = await asked.availability(["42"], live=True)
+    assert (found.available, found.stale) == (40, False)
+    assert "ERP levels not noted: STORE_UNAVAILABLE" in caplog.text
 
 
 async def test_unknown_products_are_left_out_in_the_order_asked_for() -> None:

@@ -174,7 +174,9 @@ def test_failed_payment_tells_why() -> None:
 def test_customer_is_told_of_a_delay_once_and_not_too_early() -> None:
     """A pending order says that it is delayed after a minute, once; whatever comes next takes the reason away."""
     order, _ = domain.place(NEW)
-    assert domain.delay(order, PLACED_AT + MINUTE / 2, after=MINUTE) == (order, None)
+    tried = replace(order, tried=True)
+    for early in (order, tried):
+        assert domain.delay(early, PLACED_AT + MINUTE / 2, after=MINUTE) == (tried, None)
     delayed, told = domain.delay(order, PLACED_AT + MINUTE, after=MINUTE)
     assert told == domain.OrderDelayed(delayed.status_reason)
     assert (delayed.status, delayed.status_reason[:7]) == (Status.PENDING, "delayed")

@@ -101,17 +101,17 @@ def test_what_is_taken_away_is_all_of_it() -> None:
             "2026-03-06",
             "2026-03-05",
             "the report's days are out of order",
-            {"from": "must not be after `to`"},
+            {"first_day": "must not be after `last_day`"},
         ),
         (
             "2025-03-04",
             "2026-03-05",
             "the report has too many days",
-            {"from": "must be less than 366 days before `to`"},
+            {"first_day": "must be less than 366 days before `last_day`"},
         ),
-        ("2026-02-30", "", "invalid day", {"from": "must be a day such as 2026-01-31"}),
-        ("20260301", "", "invalid day", {"from": "must be a day such as 2026-01-31"}),
-        ("", "2026-W01-1", "invalid day", {"to": "must be a day such as 2026-01-31"}),
+        ("2026-02-30", "", "invalid day", {"first_day": "must be a day such as 2026-01-31"}),
+        ("20260301", "", "invalid day", {"first_day": "must be a day such as 2026-01-31"}),
+        ("", "2026-W01-1", "invalid day", {"last_day": "must be a day such as 2026-01-31"}),
     ],
 )
 def test_days_that_make_no_report_are_named(first: str, last: str, message: str, fields: dict[str, str]) -> None:

@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from chassis.observability import span_export
+from chassis.observability import otlp, span_export
 from chassis.observability.otlp import encoded
 from chassis.observability.telemetry import telemetry
 from chassis.observability.tracing import SpanKind, Telemetry
@@ -121,7 +121,7 @@ async def test_collector_comes_later(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_large_spans_wait_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of spans that hold much, fewer wait, the newest; and they are sent in exports that a collector takes."""
     monkeypatch.setattr(span_export, "_MAX_WAITING_BYTES", 50_000)
-    monkeypatch.setattr(span_export, "_EXPORT_BYTES", 25_000)
+    monkeypatch.setattr(otlp, "EXPORT_BYTES", 25_000)
     collector = Collector()
     async with telemetry("orders", collector.url) as process:
         for name in "abcdefgh":

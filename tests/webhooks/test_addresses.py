@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
+from collections import Counter
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,9 +14,11 @@ import pytest
 
 from chassis.errors import ShopError
 from chassis.observability.tracing import Telemetry
+from tests.waiting import eventually
 from tests.webhooks.outbound import partner
 from webhooks.outgoing.addresses import check_target, is_public
 from webhooks.outgoing.domain import Attempt, Delivery, Endpoint, target_of
+from webhooks.outgoing.lookup import EndpointNames
 from webhooks.outgoing.sender import http_sender
 
 REFUSED = [
@@ -80,21 +85,21 @@ def test_a_target_has_a_host_and_a_port() -> None:
 async def test_whatever_a_host_is_called_its_address_counts(host: str) -> None:
     """However this machine is written, it is refused, in words that disclose nothing of our network."""
     with pytest.raises(ShopError) as refused:
-        await check_target(host, 443, is_public)
+        await check_target(host, 443, is_public, EndpointNames().look_up)
     assert set(refused.value.fields) == {"url"}
 
 
 async def test_one_private_address_among_public_ones_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     """A name with a public and a private address is refused."""
 
-    async def lookup(*_: Any, **__: Any) -> list[Any]:
+    def lookup(*_: Any, **__: Any) -> list[Any]:
         return [
             (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 443)) for address in ("93.184.216.34", "10.0.0.1")
         ]
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", lookup, raising=False)
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
     with pytest.raises(ShopError):
-        await check_target("example.com", 443, is_public)
+        await check_target("example.com", 443, is_public, EndpointNames().look_up)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]"])
@@ -114,14 +119,14 @@ async def test_a_name_is_looked_up_once_and_its_address_called(monkeypatch: pyte
     checked: list[str] = []
     async with partner() as theirs:
         port = int(theirs.url.rpartition(":")[2])
-        real = asyncio.get_running_loop().getaddrinfo
+        real = socket.getaddrinfo
 
-        async def rebinding(host: Any, *rest: Any, **named: Any) -> Any:
+        def rebinding(host: Any, *rest: Any, **named: Any) -> Any:
             if host == "rebinding.test":
                 return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (answers.pop(0), port))]
-            return await real(host, *rest, **named)
+            return real(host, *rest, **named)
 
-        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", rebinding, raising=False)
+        monkeypatch.setattr(socket, "getaddrinfo", rebinding)
 
         def permitted(address: str) -> bool:
             checked.append(address)
@@ -134,8 +139,40 @@ async def test_a_name_is_looked_up_once_and_its_address_called(monkeypatch: pyte
     assert len(theirs.requests) == 1
 
 
-async def _to(sender: Any, port: int) -> Attempt:
-    attempt: Attempt = await sender.send(_endpoint(f"http://rebinding.test:{port}/hook"), _delivery())
+async def test_a_name_server_that_does_not_answer_holds_up_its_own_names_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Webhooks to other names are sent, and endpoints registered, while lookups of one customer's names hang."""
+    may_answer = threading.Event()
+    looked_up: Counter[str] = Counter()
+    async with partner() as theirs, AsyncExitStack() as stack:
+        port = int(theirs.url.rpartition(":")[2])
+
+        def getaddrinfo(host: str, *_: Any, **__: Any) -> Any:
+            looked_up[host] += 1
+            if host.startswith("silent"):
+                may_answer.wait(60)
+                raise socket.gaierror(socket.EAI_AGAIN, "no name server answers")
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+        stack.callback(may_answer.set)
+        sender = await stack.enter_async_context(http_sender(lambda _: True, Telemetry("test"), timeout=30))
+        silent = [f"silent{number % 20}.test" for number in range(80)]
+        waiting = [asyncio.create_task(_to(sender, port, name)) for name in silent]
+        await eventually(lambda: len(looked_up) == 20)
+        async with asyncio.timeout(10):
+            assert (await _to(sender, port, "answers.test")).status_code == 200
+            await check_target("answers.test", port, lambda _: True, EndpointNames().look_up)
+        # One lookup for each name, however many wait for it.
+        assert set(looked_up.values()) == {1, 2}
+        assert looked_up["answers.test"] == 2
+        may_answer.set()
+        assert {attempt.status_code for attempt in await asyncio.gather(*waiting)} == {0}
+
+
+async def _to(sender: Any, port: int, host: str = "rebinding.test") -> Attempt:
+    attempt: Attempt = await sender.send(_endpoint(f"http://{host}:{port}/hook"), _delivery())
     return attempt
 
 

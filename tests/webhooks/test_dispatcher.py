@@ -6,8 +6,11 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, cast
+
+import pytest
 
 from chassis import wall_clock
 from chassis.background import background
@@ -70,6 +73,30 @@ class Sender:
         return Attempt(1, wall_clock.now(), 1, 200)
 
 
+class Busy:
+    """Fake: two endpoints always have something due, a third one has one delivery."""
+
+    def __init__(self) -> None:
+        self.recorded: list[str] = []
+        self._endpoints = {name: replace(ENDPOINT, id=name) for name in ("slow1", "slow2", "other")}
+
+    async def shorten_waits(self, *_: object) -> None:
+        """None waits."""
+
+    async def endpoints_due(self, now: datetime) -> list[str]:
+        return ["slow1", "slow2"] if "other" in self.recorded else [*self._endpoints]
+
+    async def next_due(self, now: datetime) -> datetime | None:
+        return now
+
+    async def due(self, endpoint_id: str, now: datetime, limit: int) -> tuple[Endpoint, list[Delivery]]:
+        theirs = [] if endpoint_id in self.recorded and endpoint_id == "other" else [_delivery(endpoint_id)]
+        return self._endpoints[endpoint_id], theirs
+
+    async def record(self, sent: Delivery, attempt: Attempt, decide: object) -> None:
+        self.recorded.append(sent.id)
+
+
 class Alone:
     """Fake: a database on which there is one dispatcher."""
 
@@ -80,6 +107,24 @@ class Alone:
 
 def _delivery(name: str) -> Delivery:
     return Delivery(name, ENDPOINT.id, "e1", "order.paid", "o1", b"{}", "", wall_clock.now())
+
+
+async def test_endpoints_take_turns_where_there_are_too_few_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Endpoints that always have something due keep no other from its turn, and go on by turns themselves."""
+    monkeypatch.setattr("webhooks.outgoing.dispatcher._MAX_LANES", 2)
+    store = Busy()
+
+    class Answering:
+        async def send(self, endpoint: Endpoint, delivery: Delivery) -> Attempt:
+            await asyncio.sleep(0)
+            return Attempt(1, wall_clock.now(), 1, 200)
+
+    persistence = Persistence([1.0], timedelta(days=5), 60.0)
+    dispatcher = Dispatcher(cast("Any", store), Answering(), cast("Any", Alone()), persistence)
+    async with background(dispatcher.run()):
+        await eventually(lambda: "other" in store.recorded)
+        count = len(store.recorded)
+        await eventually(lambda: Counter(store.recorded[count:]).keys() == {"slow1", "slow2"})
 
 
 async def test_nothing_is_sent_twice_at_the_same_time() -> None:

@@ -19,7 +19,8 @@ Every error has a stable `code`. REST answers `application/problem+json` (RFC 94
 `https://shop.test/problems/` and the code in lower case with dashes. That is an identifier, not an address; in
 development the gateway explains each one at the same path: <http://localhost:8000/problems/out-of-stock>. GraphQL has
 the code in `extensions.code`, gRPC in `google.rpc.ErrorInfo`, a WebSocket in its error frame or as the reason of its
-close.
+close. `400 or 200`: GraphQL answers 400 to a client that accepts `application/graphql-response+json`, and 200 to any
+other (GraphQL over HTTP, section 6.4).
 
 | code | status | cause | what to do |
 |---|---|---|---|

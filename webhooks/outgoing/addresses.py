@@ -10,10 +10,11 @@ import asyncio
 import errno
 import ipaddress
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 from chassis.errors import invalid
+from webhooks.outgoing.lookup import AddressInfo
 
 _LOOKUP_SECONDS = 1.5
 
@@ -67,10 +68,6 @@ class RefusedAddress(OSError):
     """A connection that was not made, for where it would have led."""
 
 
-# An address as `aiohttp` takes it: family, type, protocol, canonical name, socket address.
-AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]]
-
-
 def guarded_socket(permitted: Callable[[str], bool]) -> Callable[[AddressInfo], socket.socket]:
     """A factory of sockets for these addresses only. It is called after the lookup and right before `connect`."""
 
@@ -85,11 +82,13 @@ def guarded_socket(permitted: Callable[[str], bool]) -> Callable[[AddressInfo], 
     return make
 
 
-async def check_target(host: str, port: int, permitted: Callable[[str], bool]) -> None:
+async def check_target(
+    host: str, port: int, permitted: Callable[[str], bool], look_up: Callable[[str, int], Awaitable[list[AddressInfo]]]
+) -> None:
     """Raise INVALID_INPUT unless a host has addresses now and all of them are permitted."""
     try:
         async with asyncio.timeout(_LOOKUP_SECONDS):
-            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found = await look_up(host, port)
     except (OSError, UnicodeError) as error:
         raise invalid("the endpoint cannot be registered", url="must have a host that can be found") from error
     # The same words whatever the address is: they must not disclose our network.

@@ -16,6 +16,7 @@ from webhooks.outgoing.addresses import check_target, is_public
 from webhooks.outgoing.consumer import QUEUE, FanOut
 from webhooks.outgoing.dispatcher import Dispatcher
 from webhooks.outgoing.domain import Persistence
+from webhooks.outgoing.lookup import EndpointNames
 from webhooks.outgoing.ports import DeliveryStore
 from webhooks.outgoing.sender import http_sender
 from webhooks.outgoing.sql_store import SqlDeliveryStore, SqlEndpointStore
@@ -57,8 +58,10 @@ async def assembled(settings: Settings, db: Database, inbox: Table, telemetry: T
     def permitted(address: str) -> bool:
         return allow_private or is_public(address)
 
+    names = EndpointNames()
+
     async def check(host: str, port: int) -> None:
-        await check_target(host, port, permitted)
+        await check_target(host, port, permitted, names.look_up)
 
     persistence = Persistence(
         settings.webhooks_delivery_delays,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 
@@ -28,7 +29,10 @@ _CLOCK_SECONDS = 10.0
 
 
 class Dispatcher:
-    """A lane for each endpoint for which something is due: a slow endpoint holds up its own lane and no other."""
+    """A lane for each endpoint for which something is due: a slow endpoint holds up its own lane and no other.
+
+    Where more endpoints have something due than there are lanes, they take turns.
+    """
 
     def __init__(self, store: DeliveryStore, sender: Sender, database: Database, persistence: Persistence) -> None:
         self._store = store
@@ -38,6 +42,9 @@ class Dispatcher:
         self._news = asyncio.Event()
         self._clock_check_at = float("-inf")
         self._lanes: dict[str, asyncio.Task[None]] = {}
+        # Endpoint -> its last turn, for those that have something due.
+        self._turns: dict[str, int] = {}
+        self._last_turn = 0
         # Of all lanes together: they record in one database.
         self._recording = Backoff("webhook deliveries", longest=_MAX_PAUSE)
 
@@ -59,9 +66,7 @@ class Dispatcher:
             while True:
                 self._news.clear()
                 await self._check_clock()
-                for endpoint_id in await self._store.endpoints_due(wall_clock.now()):
-                    if endpoint_id not in self._lanes and len(self._lanes) < _MAX_LANES:
-                        self._open_lane(endpoint_id)
+                self._open_lanes(await self._store.endpoints_due(wall_clock.now()))
                 await self._rest()
         finally:
             lanes = list(self._lanes.values())
@@ -79,7 +84,18 @@ class Dispatcher:
         await self._store.shorten_waits(wall_clock.now(), waits, longest_pause)
         self._clock_check_at = now + _CLOCK_SECONDS
 
+    def _open_lanes(self, due: Sequence[str]) -> None:
+        """Serve as many endpoints as there are lanes: those first whose last turn was the longest ago."""
+        known = {*due, *self._lanes}
+        self._turns = {endpoint_id: turn for endpoint_id, turn in self._turns.items() if endpoint_id in known}
+        waiting = [endpoint_id for endpoint_id in due if endpoint_id not in self._lanes]
+        waiting.sort(key=lambda endpoint_id: self._turns.get(endpoint_id, 0))
+        for endpoint_id in waiting[: _MAX_LANES - len(self._lanes)]:
+            self._open_lane(endpoint_id)
+
     def _open_lane(self, endpoint_id: str) -> None:
+        self._last_turn += 1
+        self._turns[endpoint_id] = self._last_turn
         task = asyncio.create_task(self._serve(endpoint_id), name=f"deliver to {endpoint_id}")
         self._lanes[endpoint_id] = task
 
@@ -91,7 +107,7 @@ class Dispatcher:
         task.add_done_callback(ended)
 
     async def _serve(self, endpoint_id: str) -> None:
-        """Send what is due for an endpoint until nothing is; after a failure of ours, once more after a pause."""
+        """Send what is due for an endpoint until nothing is, or others may wait for a lane; pause after a failure."""
         try:
             while True:
                 endpoint, deliveries = await self._store.due(endpoint_id, wall_clock.now(), _MAX_CONCURRENT)
@@ -103,6 +119,8 @@ class Dispatcher:
                     if ended is not None:
                         raise ended
                 self._recording.worked()
+                if len(self._lanes) >= _MAX_LANES:
+                    return
         except Exception as error:  # noqa: BLE001 - what it was about is due still, and is found at the next look
             # The lane stays taken meanwhile: what cannot be recorded must not be sent over and over.
             await asyncio.sleep(self._recording.failed(error))

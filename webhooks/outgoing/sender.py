@@ -15,6 +15,7 @@ from chassis.observability.capture.http import aiohttp_middlewares, keep_aiohttp
 from chassis.observability.tracing import SpanKind, Telemetry, current_traceparent
 from webhooks.outgoing.addresses import guarded_socket
 from webhooks.outgoing.domain import Attempt, Delivery, Endpoint, retry_after, signed_headers
+from webhooks.outgoing.lookup import EndpointNames
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +87,7 @@ async def http_sender(
         # A connection for each attempt: its address is the one that the name has now, and it is checked.
         force_close=True,
         use_dns_cache=False,
+        resolver=EndpointNames(),
         socket_factory=guarded_socket(permitted),
     )
     async with aiohttp.ClientSession(

@@ -109,6 +109,11 @@ class ReopeningConnection:
             finally:
                 await _close(channel)
 
+    async def prepare(self) -> None:
+        """Prepare the live connection again: what that had declared was deleted. Raises `BrokerUnavailable`."""
+        async with self.channel() as channel, asyncio.timeout(PREPARE_TIMEOUT):
+            await self._prepare(channel)
+
     async def close(self) -> None:
         """Give the connection up, for good."""
         async with self._opening:
@@ -136,6 +141,9 @@ class Publisher:
                 remaining = iter(messages)
                 while batch := list(islice(remaining, PIPELINED)):
                     channel = cast("Channel", await (await self._open()).get_underlay_channel())
+                    # While RabbitMQ blocks the connection, aiormq keeps what is published and writes it afterwards:
+                    # each attempt would be one more copy.
+                    await channel.connection.ready()
                     # Tasks start in this order, and the channel writes in the order in which they start.
                     await asyncio.gather(*(_publish(channel, outgoing) for outgoing in batch))
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 from weakref import WeakSet
 
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
-from aio_pika.exceptions import ChannelInvalidStateError
+from aio_pika.exceptions import ChannelInvalidStateError, ChannelNotFoundEntity
 from aiormq.abc import AbstractChannel as UnderlayChannel
 from pamqp.common import FieldValue
 
@@ -62,6 +62,7 @@ class QueueSubscription:
         self._receiver: asyncio.Task[None] | None = None
         self._moving: set[asyncio.Task[None]] = set()
         self._left: WeakSet[UnderlayChannel] = WeakSet()
+        self._deleted = False  # one of the queues, while the connection lives
 
     def __aiter__(self) -> QueueSubscription:
         return self
@@ -102,23 +103,44 @@ class QueueSubscription:
         await self._move(message, self._dead, {DEAD_ID: event_id, REASON: reason, DIED_AT: _milliseconds()})
 
     async def _receive(self) -> None:
-        async with self._link.channel() as channel, self._consuming(channel):
-            await channel.closed()
-        raise BrokerUnavailable("the connection was closed")
+        if self._deleted:
+            await self._link.prepare()
+            self._deleted = False
+        async with self._link.channel() as channel, self._consuming(channel) as ended:
+            await ended.wait()
+        raise BrokerUnavailable("the connection was closed, or the queue was deleted")
 
     @asynccontextmanager
-    async def _consuming(self, channel: AbstractChannel) -> AsyncIterator[None]:
+    async def _consuming(self, channel: AbstractChannel) -> AsyncIterator[asyncio.Event]:
+        """Consume until the context is left; the event is set once RabbitMQ sends no more."""
+        ended = asyncio.Event()
+
+        def on_close(*_: object) -> None:
+            ended.set()
+
+        def on_cancel(_: object) -> None:
+            self._deleted = True
+            ended.set()
+
+        channel.close_callbacks.add(on_close)
+        underlay = await channel.get_underlay_channel()
+        # RabbitMQ cancels a consumer whose queue was deleted, and leaves its channel open.
+        underlay.on_consumer_cancel_callbacks.add(on_cancel)
         work = await channel.get_queue(self._queue, ensure=False)
         retry = await channel.get_queue(self._retry, ensure=False)
-        await channel.set_qos(self._prefetch)  # for each consumer that starts from here on
-        work_tag = await work.consume(self._on_delivery)
-        await channel.set_qos(DELAYED_PREFETCH)
-        retry_tag = await retry.consume(self._on_delayed)
         try:
-            yield
+            await channel.set_qos(self._prefetch)  # for each consumer that starts from here on
+            work_tag = await work.consume(self._on_delivery)
+            await channel.set_qos(DELAYED_PREFETCH)
+            retry_tag = await retry.consume(self._on_delayed)
+        except ChannelNotFoundEntity:
+            self._deleted = True
+            raise
+        try:
+            yield ended
         finally:
             # A delivery or an acknowledgement on a closing channel would take the whole connection down.
-            self._left.add(await channel.get_underlay_channel())
+            self._left.add(underlay)
             for task in self._moving:
                 task.cancel()
             if not channel.is_closed:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from chassis import wall_clock
 from chassis.auth.identity import Principal
 from chassis.background import forever, wait
 from chassis.broker.event_log import EventLog, LogEntry, LogReader, Position, PositionExpired
@@ -116,9 +115,8 @@ class Hub:
         await forever(self._sweep, name="client sweep", every=_SWEEP_SECONDS, first=_SWEEP_SECONDS)
 
     async def _sweep(self) -> None:
-        now = wall_clock.seconds()
         for session in self._sessions:
-            if session.principal.expires_at <= now:
+            if session.has_expired:
                 session.outlet.close(UNAUTHENTICATED, "TOKEN_EXPIRED")
             elif session.outlet.stalled_for() > self._send_timeout:
                 session.outlet.close(TRY_AGAIN_LATER, "TOO_SLOW")

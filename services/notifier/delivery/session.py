@@ -7,8 +7,10 @@ speed, until it is where this copy is, and from then on it is live.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 
+from chassis import wall_clock
 from chassis.auth.identity import Principal
 from chassis.broker.event_log import Position, PositionExpired
 from services.notifier.delivery.replay import History
@@ -25,13 +27,15 @@ _BEHIND_SECONDS = 2.0
 
 
 class Session:
-    __slots__ = ("_history", "_joined", "_metrics", "_subscriptions", "_topics", "outlet", "principal")
+    __slots__ = ("_ends_at", "_history", "_joined", "_metrics", "_subscriptions", "_topics", "outlet", "principal")
 
     def __init__(
         self, principal: Principal, outlet: Outlet, history: History, subscriptions: SubscriptionIndex, metrics: Metrics
     ) -> None:
         self.principal = principal
         self.outlet = outlet
+        # By the clock that is never set back: the token is then refused everywhere else, too.
+        self._ends_at = time.monotonic() + principal.expires_at - wall_clock.seconds()
         self._history = history
         self._subscriptions = subscriptions
         self._metrics = metrics
@@ -39,6 +43,18 @@ class Session:
         self._topics: dict[str, Position] = {}
         # The topics that come live; none while the client catches up.
         self._joined: Topics = ()
+
+    @property
+    def has_expired(self) -> bool:
+        """Whether the client's token is no longer valid."""
+        return self.principal.expires_at <= wall_clock.seconds() or self._ends_at <= time.monotonic()
+
+    def reached(self) -> Position | None:
+        """The position up to which the client was sent everything that concerns it; None while it is not live."""
+        if not self._joined:
+            return None
+        self._subscriptions.deliver()
+        return self._history.position
 
     def restart_from_log(self) -> None:
         """The live part has skipped to where the log is now: it does not hold what comes next, or began anew."""
@@ -130,6 +146,8 @@ class Session:
             if not sent and wanted(self._topics, *entry) and may_see(self.principal, notice.event):
                 written += self.outlet.push(frame)
         self._metrics.deliveries.labels(self.outlet.encoding.protocol).inc(written)
+        if missed and not written and self.outlet.encoding is not frames.WEBSOCKET:
+            self.outlet.push(frames.heartbeat(reached))  # as long as nothing concerns it, its client has no other sign
         return reached
 
     async def _wait_for(self, position: Position) -> None:

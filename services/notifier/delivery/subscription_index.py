@@ -29,6 +29,10 @@ class SubscriptionIndex:
         # Channel -> topics and encoding -> group.
         self._channels: dict[str, dict[tuple[Topics, Encoding], Group]] = {}
 
+    def deliver(self) -> None:
+        """Have what is on its way written to those whom it is for."""
+        self._before_change()
+
     def join(self, channel: str, topics: Topics, outlet: Outlet) -> None:
         self._before_change()
         groups = self._channels.setdefault(channel, {})

@@ -94,7 +94,7 @@ class Commands:
             case Chat(room, text):
                 await self._chat(room, text)
             case Ping():
-                self._session.outlet.push(frames.PONG)
+                self._session.outlet.push(frames.pong(self._session.reached()))
 
     async def _chat(self, room: str, text: str) -> None:
         span = self._telemetry.span(

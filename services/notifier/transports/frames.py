@@ -120,12 +120,12 @@ def _parsed(data: bytes) -> Any:
         return None
 
 
-class _Comment(Frame):
-    """Comment line of an event stream, which clients ignore."""
+class _Heartbeat(Frame):
+    """Of an event stream: a comment, which clients ignore, and where it can go on."""
 
     @cached_property
     def event_stream(self) -> bytes:
-        return b": still here\n\n"
+        return b": still here\n" + super().event_stream
 
 
 def subscribed(topics: Sequence[str], position: Position) -> Frame:
@@ -143,10 +143,18 @@ def posted(room: str) -> Frame:
     return Frame(orjson.dumps({"type": "posted", "room": room}))
 
 
+def heartbeat(position: Position | None) -> Frame:
+    """An event stream is alive, and its client has everything up to the position."""
+    return _Heartbeat(b"", position=position, silent=True)
+
+
+def pong(position: Position | None) -> Frame:
+    """The same for the ping of a WebSocket's client; without a position while it catches up or listens to nothing."""
+    return Frame(orjson.dumps({"type": "pong"} if position is None else {"type": "pong", "position": str(position)}))
+
+
 def error(problem: ShopError) -> Frame:
     return Frame(orjson.dumps({"type": "error", "code": problem.code, "message": problem.message}))
 
 
 RESYNC = Frame(b'{"type":"resync"}')
-PONG = Frame(b'{"type":"pong"}')
-HEARTBEAT = _Comment(b"")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 
 from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
@@ -14,8 +15,9 @@ from chassis.broker.event_log import Position
 from services.notifier.auth import Authenticator
 from services.notifier.delivery.hub import Hub
 from services.notifier.domain import TRY_AGAIN_LATER, check_topics
+from services.notifier.transports import frames
 from services.notifier.transports.client_connection import TransportOutlet
-from services.notifier.transports.frames import EVENT_STREAM, EVENT_STREAM_CHUNKS, HEARTBEAT
+from services.notifier.transports.frames import EVENT_STREAM, EVENT_STREAM_CHUNKS
 from services.notifier.transports.protocol import position
 
 _HEADERS = {
@@ -36,14 +38,18 @@ class EventStreamOutlet(TransportOutlet):
         super().__init__(protocol, writer, encoding=encoding, backlog=backlog)
         self._ended = asyncio.Event()
 
-    async def ended(self, *, heartbeat: float) -> None:
-        """Wait until the stream is to end; a comment every `heartbeat` seconds detects a client that is gone."""
+    async def ended(self, *, heartbeat: float, reached: Callable[[], Position | None]) -> None:
+        """Wait until the stream is to end.
+
+        A heartbeat after so many seconds detects a client that is gone, and moves the position of one that no event
+        concerns: else it would come back with the one that it began with, which is read from or forgotten by then.
+        """
         while not self._ended.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(heartbeat):
                     await self._ended.wait()
                 return
-            self.push(HEARTBEAT)
+            self.push(frames.heartbeat(reached()))
 
     def _begin_close(self, code: int, reason: str) -> None:  # noqa: ARG002 - an event stream has no way to say why
         self._ended.set()
@@ -82,4 +88,4 @@ class EventStreamApi:
     ) -> None:
         with self._hub.connected(principal, outlet) as session:
             await session.subscribe(topics, after)
-            await outlet.ended(heartbeat=self._heartbeat)
+            await outlet.ended(heartbeat=self._heartbeat, reached=session.reached)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import orjson
@@ -23,6 +24,10 @@ log = logging.getLogger(__name__)
 # No client waits for the saga's calls, so they may take longer than a client would.
 _TIMEOUT = 5.0
 _PROVIDER = "payment_provider"
+# The error code of a request for an order whose payments were cancelled.
+_ORDER_CLOSED = "order_closed"
+
+T = TypeVar("T")
 
 
 def provider_session(telemetry: Telemetry) -> aiohttp.ClientSession:
@@ -42,6 +47,23 @@ class _Answer:
     @property
     def text(self) -> str:
         return self.content[:200].decode(errors="replace")
+
+    @property
+    def error_code(self) -> str:
+        """The code of an error in the API's own form; empty for any other answer."""
+        try:
+            return str(orjson.loads(self.content)["error"]["code"])
+        except (ValueError, KeyError, TypeError):
+            return ""
+
+
+class _Refusal(ShopError):
+    """The provider rejects a request, and would do so again."""
+
+    def __init__(self, answer: _Answer) -> None:
+        message = f"the payment provider answered {answer.status}: {answer.text}"
+        super().__init__("PAYMENT_REFUSED", message, Kind.INTERNAL)
+        self.answer = answer
 
 
 class HttpPayments:
@@ -70,31 +92,46 @@ class HttpPayments:
             "metadata": {"order_id": order.id},
         }
         # The order's id as idempotency key: however often the saga is repeated, there is one payment.
-        answer = await self._call("POST", "/v1/payment_intents", json=body, headers={"Idempotency-Key": order.id})
-        if answer.status == HTTPStatus.PAYMENT_REQUIRED:
-            raise ShopError("PAYMENT_DECLINED", "the payment was declined", Kind.PRECONDITION)
-        if answer.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY):
-            # The same request will be refused for ever: the order cannot be paid.
-            log.error("payment refused", extra={"order_id": order.id, "answer": answer.text})
-            raise ShopError("PAYMENT_REFUSED", "the payment provider refused the payment", Kind.PRECONDITION)
-        return str(_accepted(answer)["id"])
+        headers = {"Idempotency-Key": order.id}
+        try:
+            return await self._call("POST", "/v1/payment_intents", _id, json=body, headers=headers)
+        except _Refusal as refusal:
+            raise _of_payment(order, refusal) from None
 
     async def cancel(self, order_id: str) -> None:
         # First closed: a request that is still on its way is refused from here on, so nothing can come after.
-        closed = await self._call("POST", f"/v1/orders/{order_id}/close")
-        for payment in _accepted(closed)["data"]:
-            if payment["status"] == "succeeded":
-                await self._refund(payment["id"])
+        for payment_id in await self._call("POST", f"/v1/orders/{order_id}/close", _collected):
+            await self._refund(payment_id)
 
     async def _refund(self, payment_id: str) -> None:
         """Give back all that is left of a payment; the payment's id as idempotency key, so it is given back once."""
         headers = {"Idempotency-Key": f"refund-{payment_id}"}
-        answer = await self._call("POST", "/v1/refunds", json={"payment_intent": payment_id}, headers=headers)
-        _accepted(answer)
+        await self._call("POST", "/v1/refunds", _id, json={"payment_intent": payment_id}, headers=headers)
 
     async def _call(
-        self, method: str, path: str, *, headers: dict[str, str] | None = None, json: object = None
-    ) -> _Answer:
+        self,
+        method: str,
+        path: str,
+        read: Callable[[Any], T],
+        *,
+        headers: dict[str, str] | None = None,
+        json: object = None,
+    ) -> T:
+        """What `read` finds in the body of an accepted request. Raises `_Refusal` too."""
+        answer = await self._answer(method, path, headers or {}, orjson.dumps(json) if json is not None else b"")
+        try:
+            found = _read(answer, read)
+        except (ValueError, KeyError, TypeError) as error:
+            self._breaker.failed()
+            log.warning("payment provider: no usable answer", extra={"status": answer.status, "answer": answer.text})
+            raise unavailable(_PROVIDER) from error
+        except ShopError:
+            self._breaker.succeeded()
+            raise
+        self._breaker.succeeded()
+        return found
+
+    async def _answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> _Answer:
         with self._telemetry.span(
             f"{method} {path}",
             SpanKind.CLIENT,
@@ -103,8 +140,7 @@ class HttpPayments:
             attributes={"http.request.method": method},
         ) as span:
             budget = self._budget(span)
-            carried = {"traceparent": current_traceparent(), "Content-Type": "application/json", **(headers or {})}
-            body = orjson.dumps(json) if json is not None else b""
+            carried = {"traceparent": current_traceparent(), "Content-Type": "application/json", **headers}
             try:
                 async with (
                     asyncio.timeout(budget),
@@ -119,10 +155,6 @@ class HttpPayments:
             except aiohttp.ClientError as error:
                 self._breaker.failed()
                 raise unavailable(_PROVIDER) from error
-            if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-                self._breaker.failed()
-            else:
-                self._breaker.succeeded()
             if self._telemetry.capture is not None:
                 keep_aiohttp_response(span, response, answer.content)
             span.set_attribute("http.response.status_code", answer.status)
@@ -142,10 +174,46 @@ class HttpPayments:
         return budget
 
 
-def _accepted(answer: _Answer) -> Any:
+def _read(answer: _Answer, read: Callable[[Any], T]) -> T:
+    """What an accepted request brought. Raises `_Refusal`, or UPSTREAM_UNAVAILABLE where the provider is busy.
+
+    Raises `ValueError`, `KeyError` or `TypeError` for what the API would not answer: a server before the provider did,
+    or the provider is failing.
+    """
     if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
-        return orjson.loads(answer.content)
-    if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR or answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+        return read(orjson.loads(answer.content))
+    if answer.status == HTTPStatus.CONFLICT and answer.error_code != _ORDER_CLOSED:
+        raise unavailable(_PROVIDER)  # the same request is under way
+    if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
         raise unavailable(_PROVIDER)
-    message = f"the payment provider answered {answer.status}: {answer.text}"
-    raise ShopError("PAYMENT_REFUSED", message, Kind.INTERNAL)
+    rejected = HTTPStatus.BAD_REQUEST <= answer.status < HTTPStatus.INTERNAL_SERVER_ERROR
+    unknown_path = answer.status == HTTPStatus.NOT_FOUND and not answer.error_code
+    if not rejected or unknown_path or answer.status == HTTPStatus.REQUEST_TIMEOUT:
+        raise ValueError(f"status {answer.status}")
+    raise _Refusal(answer)
+
+
+def _of_payment(order: Order, refusal: _Refusal) -> ShopError:
+    """What the refusal of a payment is to its order."""
+    if refusal.answer.status == HTTPStatus.PAYMENT_REQUIRED:
+        return ShopError("PAYMENT_DECLINED", "the payment was declined", Kind.PRECONDITION)
+    if refusal.answer.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY):
+        # The same request will be refused for ever: the order cannot be paid.
+        log.error("payment refused", extra={"order_id": order.id, "answer": refusal.answer.text})
+        return ShopError("PAYMENT_REFUSED", "the payment provider refused the payment", Kind.PRECONDITION)
+    return refusal
+
+
+def _id(body: Any) -> str:
+    found = body["id"]
+    if not isinstance(found, str) or not found:
+        raise ValueError("the answer has no id")
+    return found
+
+
+def _collected(body: Any) -> list[str]:
+    """The ids of an order's payments that were collected."""
+    payments = body["data"]
+    if not isinstance(payments, list):
+        raise TypeError("the answer has no list of payments")
+    return [_id(payment) for payment in payments if payment["status"] == "succeeded"]

@@ -178,11 +178,6 @@ async def _settle(queue: str, identifier: str, settle: Callable[[str, str], Awai
 
 def _as_json(letter: DeadLetter) -> dict[str, Any]:
     event = letter.event
-    data = event.data.decode(errors="replace")
-    try:
-        content = jsonlib.loads(data)
-    except ValueError:
-        content = data  # that may be why it died
     return {
         "id": letter.id,
         "queue": letter.queue,
@@ -196,6 +191,6 @@ def _as_json(letter: DeadLetter) -> dict[str, Any]:
             "subject": event.subject,
             "time": event.time.isoformat(),
             **event.extensions,
-            "data": content,
+            "data": event.shown(),  # that it is no JSON may be why it died
         },
     }

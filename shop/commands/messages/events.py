@@ -171,7 +171,7 @@ async def _replay(after: Position, topics: list[str], *, as_json: bool) -> None:
                         "type": event.type,
                         "time": event.time.isoformat(),
                         "subject": event.subject,
-                        "data": jsonlib.loads(event.data),
+                        "data": event.shown(),
                     }
                     _print(frame, as_json=as_json)
 

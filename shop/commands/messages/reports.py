@@ -130,7 +130,7 @@ async def _pages(stub: ReportServiceAsyncStub, client: Client, by: By, first: st
 
 def _call(email: str, call: Callable[[ReportServiceAsyncStub, Client], Coroutine[Any, Any, T]]) -> T:
     """Call reports, with an admin's token. Raises `Refused`."""
-    from chassis.errors import ShopError
+    from chassis.errors import ShopError, fields_named
     from shop import sign_in
 
     async def calling() -> T:
@@ -139,7 +139,8 @@ def _call(email: str, call: Callable[[ReportServiceAsyncStub, Client], Coroutine
 
     token = sign_in.token(email)
     try:
-        return asyncio.run(calling())
+        with fields_named(first_day="from", last_day="to"):
+            return asyncio.run(calling())
     except ShopError as error:
         why = "".join(f"\n  {field}: {reason}" for field, reason in error.fields.items())
         raise Refused(f"reports refused: {error}{why}") from error

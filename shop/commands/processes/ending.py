@@ -41,8 +41,11 @@ def down(env: Mapping[str, str], *, within: float = TIMEOUT) -> str:
         raise Refused(f"the shop in {folder} is only starting; try again in a moment")
     if supervisor is None:
         return f"No shop is running in {folder}. (A composed shop is ended by `make down`.)"
-    with suppress(ProcessLookupError):  # it was killed, and its processes are still ending
-        os.kill(supervisor, signal.SIGTERM)
+    try:
+        with suppress(ProcessLookupError):  # it was killed, and its processes are still ending
+            os.kill(supervisor, signal.SIGTERM)
+    except PermissionError as error:
+        raise Refused(f"the shop in {folder} (process {supervisor}) is another user's: end it as that user") from error
     deadline = time.monotonic() + within
     while lock.is_held(folder):
         if time.monotonic() > deadline:

@@ -20,7 +20,7 @@ from shop.supervisor.keyring import load
 
 _TIMEOUT = 5.0
 # The ERP takes them back by itself after that, whatever happens to us.
-_MAX_SECONDS = 600
+_MAX_SECONDS = 3_600
 _MET = "Faults-Met"
 _ERP_FAULTS: Mapping[str, Mapping[str, object]] = {
     "delay": {"delay_ms": 500},

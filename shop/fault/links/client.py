@@ -55,7 +55,7 @@ class Links:
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
         transport = httpx.HTTPTransport(uds=str(socket_path(data_dir)))
-        self._http = httpx.Client(base_url="http://links", transport=transport, timeout=_TIMEOUT)
+        self._http = httpx.Client(base_url="http://links", transport=transport, timeout=_TIMEOUT, trust_env=False)
 
     def __enter__(self) -> Self:
         return self
@@ -96,6 +96,10 @@ class Links:
     def watch(self, name: str, seconds: float) -> None:
         """Watch a link for so many seconds, from the first byte of its connections."""
         self._call("PUT", f"/taps/{quote(name, safe='')}?seconds={seconds}")
+
+    def watch_on(self, name: str, seconds: float) -> None:
+        """Go on watching a link that is watched, for so many seconds from now on."""
+        self._call("POST", f"/taps/{quote(name, safe='')}?seconds={seconds}")
 
     def frames(self, name: str, trace: str = "") -> list[dict[str, Any]]:
         """The frames that crossed a watched link; with a trace's id, those around it."""

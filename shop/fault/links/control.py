@@ -5,6 +5,7 @@ POST   /faults                  {"links": [...], "toxics": [...], "seconds": 10}
 GET    /faults  /faults/{id}    those at work; one, with what it has met
 DELETE /faults/{id}             ends one
 PUT    /taps  /taps/{link}      watches every link, or one; `?seconds=60`
+POST   /taps/{link}             goes on watching it, with what was seen, for `?seconds=60` from now
 GET    /taps/{link}             {"watching": true, "frames": [...]}; `?trace=ID` for one trace's
 """
 
@@ -43,6 +44,7 @@ async def controlled(proxy: Proxy, path: Path) -> AsyncIterator[None]:
             web.delete("/faults/{id}", _end),
             web.put("/taps", _watch_all),
             web.put("/taps/{link}", _watch),
+            web.post("/taps/{link}", _watch_on),
             web.get("/taps/{link}", _seen),
         ]
     )
@@ -115,6 +117,12 @@ async def _end(request: web.Request) -> web.Response:
 async def _watch(request: web.Request) -> web.Response:
     link = request.app[_PROXY].links[request.match_info["link"]]
     await link.watch(float(request.query.get("seconds", "60")))
+    return web.json_response({"watching": link.spec.name})
+
+
+async def _watch_on(request: web.Request) -> web.Response:
+    link = request.app[_PROXY].links[request.match_info["link"]]
+    link.watch_on(float(request.query.get("seconds", "60")))
     return web.json_response({"watching": link.spec.name})
 
 

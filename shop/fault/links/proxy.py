@@ -130,6 +130,12 @@ class Link:
             await asyncio.sleep(_PAUSE / 2)
         tap.forget()
 
+    def watch_on(self, seconds: float) -> None:
+        """Watch for so many seconds from now on, and keep what was seen. Raises `ValueError`."""
+        if self.tap is None or not self.tap.watching:
+            raise ValueError(f"{self.spec.name} is not watched: watch it anew")
+        self.tap.last(seconds)
+
     def met(self, fault: str) -> int:
         """The traffic that a fault has met on this link so far."""
         return sum(active.met for active in self._faults.get(fault, ()))

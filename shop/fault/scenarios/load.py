@@ -185,7 +185,7 @@ class Customer:
             status, body, answered = await self._request(
                 ORDER, "/v1/orders", began, json={"items": items}, headers=headers
             )
-            if status == 202:
+            if status == 202 and "id" in body:
                 placed.ids.add(str(body.get("id")))
                 placed.accepted = placed.accepted or time.monotonic()
                 placed.trace_id = answered.get("traceparent", "--").split("-")[1]
@@ -217,10 +217,9 @@ class Customer:
         assert self._http is not None  # noqa: S101 - `open` came before
         status, body, headers = 0, {}, {}
         honest = True
-        with suppress(aiohttp.ClientError, TimeoutError, ValueError):
+        with suppress(aiohttp.ClientError, TimeoutError):
             async with self._http.request(route.partition(" ")[0], path, **content) as answer:
-                content = json.loads(await answer.read() or b"{}")
-                body = content if isinstance(content, dict) else {}
+                body = _object(await answer.read())
                 status, headers = answer.status, dict(answer.headers)
                 honest = _honest(status, headers, body)
         note = (
@@ -289,6 +288,15 @@ class Customer:
             async for message in socket:
                 if message.type is aiohttp.WSMsgType.TEXT:
                     yield json.loads(message.data)
+
+
+def _object(content: bytes) -> dict[str, Any]:
+    """The object in a body; an empty one for a body that is no JSON object, such as a text or a page of HTML."""
+    try:
+        found = json.loads(content)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _honest(status: int, headers: dict[str, str], body: object) -> bool:

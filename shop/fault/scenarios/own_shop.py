@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 from shop.errors import Refused
 from shop.process_table import TABLE
-from shop.started_shop import all_ready, stop
+from shop.started_shop import all_ready, stop, unwound_by_signals
 
 _START_TIMEOUT = 120.0
 _STOP_TIMEOUT = 30.0
@@ -41,7 +38,7 @@ def own_shop(env: Mapping[str, str], log: Path | None = None, tree: Path | None 
     shop prints goes to `log`, or is forgotten. `tree` has other code than this one.
     """
     with (
-        _ended_by(signal.SIGTERM),
+        unwound_by_signals(),
         tempfile.TemporaryDirectory(prefix="shop-lab-", ignore_cleanup_errors=True) as folder,
     ):
         ports = {port.setting: "0" for spec in TABLE for port in spec.ports}
@@ -64,23 +61,6 @@ def own_shop(env: Mapping[str, str], log: Path | None = None, tree: Path | None 
             yield {name: value for name, value in own.items() if name not in ports}
         finally:
             stop(supervisor, within=_STOP_TIMEOUT)
-
-
-@contextmanager
-def _ended_by(number: signal.Signals) -> Iterator[None]:
-    """Unwind at a signal, so that the shop is stopped, too."""
-
-    def end(_number: int, _frame: FrameType | None) -> None:
-        sys.exit(128 + number)
-
-    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
-        yield
-        return
-    before = signal.signal(number, end)
-    try:
-        yield
-    finally:
-        signal.signal(number, before)
 
 
 def _wait(supervisor: subprocess.Popen[bytes], folder: Path, log: Path) -> None:

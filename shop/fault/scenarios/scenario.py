@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import random
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,18 @@ from shop.process_table import TABLE
 
 _MAX_SECONDS = 600.0
 _MAX_RATE = 200.0
+_MAX_LISTENERS = 100
+# What a field of each type must be, and whether a value is that. True and false are numbers only to Python.
+_TYPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "float": ("a number", lambda value: type(value) in (int, float)),
+    "int": ("an integer", lambda value: type(value) is int),
+    "bool": ("true or false", lambda value: type(value) is bool),
+    "str": ("a text", lambda value: type(value) is str),
+    "tuple[str, ...]": (
+        "a list of texts",
+        lambda value: isinstance(value, list | tuple) and all(type(each) is str for each in value),
+    ),
+}
 DEFAULT_PROMISES = ("nothing-lost", "nothing-doubled", "all-settle", "answers-honest", "recovers")
 NEEDS = ("rabbitmq", "postgresql", "embedded", "sqlite")
 
@@ -69,28 +81,47 @@ def read(path: Path) -> Scenario:
     try:
         text = path.read_text("utf-8")
         content = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise Refused(f"{path} cannot be read as a scenario: {error}") from error
     # What `run --json` has printed holds the scenario beside its result.
-    content = content.get("scenario", content)
+    if isinstance(content, dict):
+        content = content.get("scenario", content)
+    if not isinstance(content, dict):
+        raise Refused(f"{path} cannot be read as a scenario: it must hold an object, with faults")
     return of(str(content.pop("name", path.stem)), content)
 
 
 def of(name: str, content: Mapping[str, Any]) -> Scenario:
     """The scenario of this content. Raises `Refused`."""
-    known = {each.name for each in fields(Scenario)} - {"name"}
-    if unknown := content.keys() - known:
-        raise Refused(f"scenario {name}: unknown {', '.join(sorted(unknown))}; known: {', '.join(sorted(known))}")
-    try:
-        faults = tuple(Planned(**fault) for fault in content.get("faults", ()))
-        load = Load(**content.get("load", {}))
-        rest = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
-        given: dict[str, Any] = {"sentence": "", **rest, "name": name, "faults": faults, "load": load}
-        scenario = Scenario(**given)
-    except TypeError as error:
-        raise Refused(f"scenario {name}: {error}") from error
+    where, faults = f"scenario {name}", content.get("faults", ())
+    if not isinstance(faults, list | tuple):
+        raise Refused(f"{where}: faults must be a list")
+    planned = tuple(
+        Planned(**_fields(Planned, fault, f"{where}, fault {number}")) for number, fault in enumerate(faults, 1)
+    )
+    load = Load(**_fields(Load, content.get("load", {}), f"{where}, load"))
+    rest = {key: value for key, value in content.items() if key not in ("faults", "load")}
+    given = {"sentence": "", **rest, "name": name, "faults": planned, "load": load}
+    scenario = Scenario(**_fields(Scenario, given, where))
     _check(scenario)
     return scenario
+
+
+def _fields(kind: type[Scenario | Planned | Load], content: object, where: str) -> dict[str, Any]:
+    """The content as the arguments of its kind. Raises `Refused` for a field that is unknown, missing or mistyped."""
+    if not isinstance(content, Mapping):
+        raise Refused(f"{where}: it must be an object")
+    known = {each.name: each for each in fields(kind)}
+    if unknown := content.keys() - known.keys():
+        raise Refused(f"{where}: unknown {', '.join(sorted(unknown))}; known: {', '.join(known)}")
+    for name, each in known.items():
+        if name not in content and each.default is MISSING:
+            raise Refused(f"{where}: {name} is missing")
+        # The others are tables, which were looked at before.
+        must_be, fits = _TYPES.get(str(each.type), ("", lambda _: True))
+        if name in content and not fits(content[name]):
+            raise Refused(f"{where}: {name} must be {must_be}, and is {content[name]!r}")
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
 
 
 def _check(scenario: Scenario) -> None:
@@ -99,6 +130,8 @@ def _check(scenario: Scenario) -> None:
         (not scenario.promises, "it has no promises: nothing would be checked"),
         (not set(scenario.needs) <= set(NEEDS), f"needs are {', '.join(NEEDS)}"),
         (not 0 < scenario.load.for_s <= _MAX_SECONDS, f"load.for_s must be up to {_MAX_SECONDS:g}"),
+        (not 0 <= scenario.load.listeners <= _MAX_LISTENERS, f"load.listeners must be from 0 to {_MAX_LISTENERS}"),
+        (not 0 < scenario.recover_within_s <= _MAX_SECONDS, f"recover_within_s must be up to {_MAX_SECONDS:g}"),
         (not 0 < scenario.load.orders_per_s <= _MAX_RATE, f"load.orders_per_s must be up to {_MAX_RATE:g}"),
         (not 0 <= scenario.load.reads_per_s <= _MAX_RATE, f"load.reads_per_s must be up to {_MAX_RATE:g}"),
         (

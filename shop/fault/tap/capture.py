@@ -19,7 +19,7 @@ from shop.fault.tap.smtp import Smtp
 MAX_FRAMES = 2_000
 # Of the frames' contents, on one link.
 MAX_BYTES = 2 << 20
-MAX_SECONDS = 600.0
+MAX_SECONDS = 3_600.0
 _MAX_CONNECTIONS = 200
 
 
@@ -49,10 +49,8 @@ class Tap:
 
     def __init__(self, protocol: str, seconds: float, clock: Callable[[], float] = time.time) -> None:
         """`protocol` is the link's. Raises `ValueError` for a time that is no time."""
-        if not 0 < seconds <= MAX_SECONDS:
-            raise ValueError(f"a link is watched for up to {MAX_SECONDS:g} s")
         self._protocol, self._clock = protocol, clock
-        self.until = clock() + seconds
+        self.last(seconds)
         self._frames: deque[Seen] = deque()
         self._bytes = 0
         self._readers: dict[int, _Connection] = {}
@@ -61,6 +59,12 @@ class Tap:
     def watching(self) -> bool:
         """Whether its time is not over."""
         return self._clock() < self.until
+
+    def last(self, seconds: float) -> None:
+        """Watch for so many seconds from now on, whatever was left. Raises `ValueError`."""
+        if not 0 < seconds <= MAX_SECONDS:
+            raise ValueError(f"a link is watched for up to {MAX_SECONDS:g} s")
+        self.until = self._clock() + seconds
 
     def forget(self) -> None:
         """Drop what was seen so far, of connections that could not be read from their first byte."""

@@ -175,6 +175,12 @@ CHANGED: Mapping[str, Sequence[tuple[str, str]]] = {
     ],
     "deploy/compose/provision.py": [('"mailer", "reports"', '"mailer", "reviews", "reports"')],
     "deploy/compose/observability/prometheus.yml": [("names: [users, catalog,", "names: [users, catalog, reviews,")],
+    "deploy/compose/observability/alerts.yml": [
+        (
+            'absent(up{process="users"})',
+            'absent(up{process="users"})\n          or absent(up{process="reviews"})',
+        )
+    ],
     "deploy/kubernetes/base/kustomization.yaml": [("  - mailer.yaml\n", "  - mailer.yaml\n  - reviews.yaml\n")],
     "deploy/kubernetes/base/migrations.yaml": [
         (f"{_JOB}\n---\n", f"{_JOB}\n---\n{_JOB.replace('catalog', 'reviews')}\n---\n")

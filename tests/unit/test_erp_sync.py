@@ -1,0 +1,67 @@
+"""Booking stock changes in the ERP: which of its errors are worth waiting for."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from typing import cast
+
+import pytest
+
+from chassis.errors import Kind, ShopError, timed_out, unavailable
+from services.inventory.domain import Adjustment
+from services.inventory.erp_sync import Bookkeeping
+from services.inventory.ports import Erp, StockStore
+from services.inventory.use_cases import Inventory
+
+COUNTED_AT = datetime(2026, 3, 1, tzinfo=UTC)
+PASSING = [
+    unavailable("ERP"),
+    timed_out("ERP"),
+    ShopError("OVERLOADED", "too many calls at once", Kind.EXHAUSTED),
+    ShopError("UNAUTHENTICATED", "the token has expired", Kind.UNAUTHENTICATED),
+    ShopError("SERVICE_NOT_RECOGNISED", "users does not recognise inventory", Kind.INTERNAL),
+]
+
+
+class FakeStore:
+    """Fake: three hundred stock changes that wait to be booked."""
+
+    def __init__(self) -> None:
+        self.waiting = [Adjustment(f"a{number:03}", "42", 1, COUNTED_AT) for number in range(300)]
+
+    async def unbooked(self, limit: int, *, after: Adjustment | None = None) -> list[Adjustment]:
+        return [each for each in self.waiting if after is None or each.id > after.id][:limit]
+
+    async def note_booked(self, ids: list[str]) -> None:
+        self.waiting = [each for each in self.waiting if each.id not in ids]
+
+
+class FailingErp:
+    """Fake: fails with an error until it is `well`; counts its calls."""
+
+    def __init__(self, error: ShopError) -> None:
+        self.well = False
+        self.calls = 0
+        self._error = error
+
+    async def book(self, _: Adjustment) -> None:
+        self.calls += 1
+        if not self.well:
+            raise self._error
+
+
+@pytest.mark.parametrize("error", PASSING, ids=lambda error: error.code)
+async def test_error_that_passes_by_itself_is_waited_for(error: ShopError, caplog: pytest.LogCaptureFixture) -> None:
+    """One group of calls at most before each pause, and nothing is logged as rejected; afterwards all are booked."""
+    store, erp = FakeStore(), FailingErp(error)
+    books = Bookkeeping(cast("StockStore", store), cast("Erp", erp), cast("Inventory", None))
+    with caplog.at_level(logging.INFO):
+        assert await books._book() >= 1
+        assert erp.calls <= 8
+        assert await books._book() >= 1
+        assert erp.calls <= 16
+    assert not [record for record in caplog.records if "rejected" in record.getMessage()]
+    erp.well = True
+    while store.waiting:
+        await books._book()
