@@ -13,10 +13,17 @@ from pathlib import Path
 _LOOK, _END_TIMEOUT = 0.2, 10.0
 
 
-def run_shell(command: str, *, env: Mapping[str, str] | None = None, over: Callable[[], bool] = lambda: False) -> int:
+def run_shell(
+    command: str,
+    *,
+    env: Mapping[str, str] | None = None,
+    over: Callable[[], bool] = lambda: False,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> int:
     """Run it, and return its exit code; where a signal has ended it, 128 and the signal's number.
 
-    Once `over` is true, and where this program is unwound, the command is ended with the processes below it.
+    Once `over` is true, and where this program is unwound, the command is ended with the processes below it; where
+    Ctrl-C has reached it, too (`interrupted`), it first has time to end by itself.
     """
     process = subprocess.Popen(command, shell=True, env=env)  # noqa: S602  # nosec B602 # the user's own
     try:
@@ -24,6 +31,9 @@ def run_shell(command: str, *, env: Mapping[str, str] | None = None, over: Calla
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_LOOK)
     finally:
+        if process.poll() is None and interrupted():
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_END_TIMEOUT)
         if process.poll() is None:
             _end(process)
     return process.returncode if process.returncode >= 0 else 128 - process.returncode

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from chassis.broker.event_log import EventLog
 from chassis.broker.port import Broker, DeadLetter, Delivery, Event, QueueDepth, QueuedEvent
 
-# Far more than an outbox relay publishes at once: of what a caller gives up, no more is remembered.
+# Far more than an outbox relay publishes at once. A caller may give up, so that there has to be a bound.
 _REMEMBERED = 10_000
 
 

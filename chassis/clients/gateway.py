@@ -76,15 +76,15 @@ class GatewayClient:
         `counted`: the gateway has counted the request that this is for. What comes over a WebSocket it has not seen, so
         each call counts, for `client` as the gateway named it in the handshake.
         """
+        return Gateway(self, caller, counted=counted, socket_client=client)
+
+    def identification(self, *, counted: bool, client: str) -> Mapping[str, str]:
+        """The header fields that show who makes a call now: a subscription outlives the token it began with."""
         token = self._identity() if counted or client else ""
         if not token:
-            return Gateway(self, caller)
-        ours = (
-            {SERVICE_HEADER: f"Bearer {token}"}
-            if counted
-            else {SERVICE_HEADER: f"Bearer {token}", CLIENT_HEADER: client}
-        )
-        return Gateway(self, {**caller, **ours})
+            return {}
+        ours = {SERVICE_HEADER: f"Bearer {token}"}
+        return ours if counted else {**ours, CLIENT_HEADER: client}
 
     async def call(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes = b""
@@ -127,19 +127,25 @@ class Gateway:
 
     client: GatewayClient
     caller: Mapping[str, str]
+    counted: bool
+    socket_client: str = ""
+
+    @property
+    def _headers(self) -> dict[str, str]:
+        return {**self.caller, **self.client.identification(counted=self.counted, client=self.socket_client)}
 
     async def get(self, path: str, **parameters: str | int | None) -> Any:
         query = "&".join(
             [f"{name}={quote_plus(str(value), safe=',')}" for name, value in parameters.items() if value is not None]
         )
-        found, _ = await self.client.call("GET", f"{path}?{query}" if query else path, self.caller)
+        found, _ = await self.client.call("GET", f"{path}?{query}" if query else path, self._headers)
         return found
 
     async def post(
         self, path: str, body: object, headers: Mapping[str, str] | None = None
     ) -> tuple[Any, Mapping[str, str]]:
         """The answer and its headers."""
-        sent = {**self.caller, **(headers or {}), "Content-Type": "application/json"}
+        sent = {**self._headers, **(headers or {}), "Content-Type": "application/json"}
         return await self.client.call("POST", path, sent, orjson.dumps(body))
 
 

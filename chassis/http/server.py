@@ -123,7 +123,7 @@ async def serve_http(
     with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if hasattr(socket, "TCP_USER_TIMEOUT"):  # not everywhere
-            # Inherited by its connections. What waits to be sent would else be waited for as long as the client lives.
+            # Inherited by its connections: else a response lasts as long as the client that does not take it.
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(unread * 1000))
         listener.bind((host, port))
         serving = asyncio.create_task(server.serve(sockets=[listener]))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-
-import orjson
 
 from chassis.broker import connect
 from chassis.broker.event_log import PositionExpired
@@ -100,7 +99,8 @@ class EventCalls:
             await broker.publish([replace(event, extensions=extensions)])
         took = (time.perf_counter() - began) * 1_000
         envelope = {"id": event.id, "type": event.type, "source": event.source, "subject": event.subject}
-        text = orjson.dumps({**envelope, "data": event.shown()}, option=orjson.OPT_INDENT_2).decode()
+        # Whatever the data holds, it has been published: orjson does not write everything that can be read.
+        text = json.dumps({**envelope, "data": event.shown()}, indent=2)
         return Answer("published", "confirmed by the broker", [], text, len(event.data), 0, took)
 
 

@@ -103,7 +103,7 @@ class CacheStore:
 
 
 def _size(uri: str, stored: Stored) -> int:
-    """Bytes, roughly; what a client makes up of a query that nothing reads is kept, too."""
+    """Bytes, roughly; a target may be longer than its answer, with a query that nothing reads."""
     return len(stored.body) + len(uri) + _OVERHEAD
 
 

@@ -15,7 +15,8 @@ _POSITION: Json = {
 }
 _AFTER: Json = {
     "type": "string",
-    "description": "The `id` of the last event that was received. An unknown one is answered by resync.",
+    "description": "The `id` of the last event, or the `position` of a `subscribed` or `pong`: of what came last. "
+    "An unknown one is answered by resync.",
 }
 _TOPICS: Json = {
     "type": "array",

@@ -18,7 +18,7 @@ _BATCH = 100
 _BATCH_SIZE = 8
 _POLL_SECONDS = 0.5
 _BACKOFF_SECONDS = 2.0
-# Until what the ERP rejected is tried again: an operator may have mended it there.
+# Until rejected adjustments are tried again, at the earliest: an operator may have mended them in the ERP.
 _REJECTED_SECONDS = 5.0
 _MAX_SWEEP = 10.0
 
@@ -30,6 +30,7 @@ class Bookkeeping:
         self._inventory = inventory
         # The last of a batch in which the ERP rejected some: what was counted after it does not wait for them.
         self._after: Adjustment | None = None
+        self._at_the_last = False
         self._from_the_first_at = 0.0
 
     async def book(self) -> None:
@@ -41,17 +42,18 @@ class Bookkeeping:
         await forever(self._book, name="ERP bookkeeping", every=_POLL_SECONDS)
 
     async def _book(self) -> float:
-        if self._after and time.monotonic() >= self._from_the_first_at:
+        if self._at_the_last and time.monotonic() >= self._from_the_first_at:
             self._after = None
         adjustments = await self._store.unbooked(_BATCH, after=self._after)
         answered, booked = await self._book_all(adjustments)
         if answered < len(adjustments):
             return _BACKOFF_SECONDS
+        self._at_the_last = len(adjustments) < _BATCH
         if booked < answered:
             if self._after is None:
                 self._from_the_first_at = time.monotonic() + _REJECTED_SECONDS
             self._after = adjustments[-1]
-        return 0.0 if len(adjustments) == _BATCH else _POLL_SECONDS
+        return _POLL_SECONDS if self._at_the_last else 0.0
 
     async def expire(self, ttl: float) -> None:
         """Let reservations go that are older than `ttl` seconds and not confirmed, as long as the process lives."""

@@ -67,9 +67,13 @@ class FolderStore:
     def _sweep(self) -> None:
         self._incoming.mkdir(parents=True, exist_ok=True)
         # All at once: what is put into one that is not durable could be lost with it.
-        for number in range(256):
-            (self._folder / f"{number:02x}").mkdir(exist_ok=True)
-        _fsync_folder(self._folder)
+        try:
+            for number in range(256):
+                (self._folder / f"{number:02x}").mkdir(exist_ok=True)
+            _fsync_folder(self._folder)
+        except OSError as error:
+            # On a full disk, what is there can be read; the rest is made when it is needed.
+            log.warning("storage: folders could not be made", extra={"reason": str(error)})
         for path in self._incoming.iterdir():
             with suppress(FileNotFoundError), path.open("rb") as file:
                 if locked(file.fileno()):  # else it is arriving at another process right now
@@ -201,6 +205,9 @@ class FolderArrival:
     def _keep(self, content: Content) -> None:
         self._folder_lock = _folder_lock(self._folder, fcntl.LOCK_SH)
         target = _path(self._folder, content.sha256)
+        if not target.parent.exists():  # removed by hand since the start
+            target.parent.mkdir(exist_ok=True)
+            _fsync_folder(self._folder)
         # Also over the same content: that costs nothing and mends one that the disk has damaged.
         self._opened().path.replace(target)
         _fsync_folder(target.parent)

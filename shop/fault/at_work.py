@@ -30,6 +30,11 @@ class Lasting:
 
     _ground: Ground
     _stopped: threading.Event
+    _signals: list[int]
+
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ends it, which reaches a command that runs beside the fault, too."""
+        return signal.SIGINT in self._signals
 
     def over(self) -> bool:
         """Whether it has to end now."""
@@ -48,7 +53,10 @@ def lasting(ground: Ground, fault: Fault) -> Iterator[Lasting]:
     """Let a fault be seen and stopped by others; yields what says when it is over."""
     stopped = threading.Event()
 
-    def stop(_number: int, _frame: FrameType | None) -> None:
+    signals: list[int] = []
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        signals.append(number)
         stopped.set()
 
     folder = ground.data_dir / _FOLDER
@@ -60,7 +68,7 @@ def lasting(ground: Ground, fault: Fault) -> Iterator[Lasting]:
         json.dump({"pid": os.getpid(), "words": fault.words}, file)
         file.flush()
         try:
-            yield Lasting(ground, stopped)
+            yield Lasting(ground, stopped, signals)
         finally:
             path.unlink(missing_ok=True)
             for number, handler in before.items():

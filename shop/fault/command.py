@@ -201,7 +201,7 @@ def _single(words: list[str], seconds: float, command: str) -> None:
         try:
             typer.echo(begun)
             if command:
-                code = run_shell(command, over=time_left.over)
+                code = run_shell(command, over=time_left.over, interrupted=time_left.interrupted)
             elif not fault.momentary:
                 typer.echo(f"for {seconds:g} s; Ctrl-C ends it")
                 time_left.wait(seconds)

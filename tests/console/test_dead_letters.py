@@ -74,13 +74,24 @@ async def test_an_event_that_is_no_json_is_shown_and_those_after_it(broker: Brok
     assert json.loads(first)["data"] == '{"poison": tru'
 
 
-async def test_an_event_that_is_no_json_is_published_again_and_shown(broker: Broker, tmp_path: Path) -> None:
-    """The console's page publishes the newest of a type as it is, and shows its text."""
-    await bury(broker, b'{"poison": tru')
+@pytest.mark.parametrize(
+    ("data", "shown"),
+    [
+        (b'{"poison": tru', '{"poison": tru'),
+        (b'{"number": 123456789012345678901234567890}', {"number": 123456789012345678901234567890}),
+        (b'"\\ud800"', "\ud800"),
+    ],
+    ids=["no JSON", "a number beyond 64 bits", "half a character"],
+)
+async def test_an_event_is_published_again_and_shown_whatever_it_holds(
+    broker: Broker, tmp_path: Path, data: bytes, shown: object
+) -> None:
+    """The console's page publishes the newest of a type as it is, and shows what it holds."""
+    await bury(broker, data)
     answer = await EventCalls(f"embedded:{tmp_path / 'broker.sqlite'}", "", Telemetry("test")).publish_again(
         "order.paid"
     )
-    assert json.loads(answer.body)["data"] == '{"poison": tru'
+    assert json.loads(answer.body)["data"] == shown
 
 
 async def test_all_dead_letters_of_a_queue_are_replayed(broker: Broker, env: dict[str, str]) -> None:

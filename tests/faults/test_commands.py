@@ -43,12 +43,13 @@ async def fault(env: Env, *words: str) -> tuple[int, str]:
     return process.returncode or 0, output.decode()
 
 
-async def begun(env: Env, *words: str) -> asyncio.subprocess.Process:
+async def begun(env: Env, *words: str, start_new_session: bool = False) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "shop", "fault", *words),
         env=dict(env),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
+        start_new_session=start_new_session,
     )
 
 
@@ -108,6 +109,19 @@ async def test_whatever_ends_the_command_ends_the_freeze(shop: Env, number: sign
     freezing.send_signal(number)
     await freezing.communicate()
     await eventually(lambda: process_state(shop, "mailer") != "T")
+
+
+@with_the_shop
+async def test_ctrl_c_leaves_a_command_its_own_end(shop: Env, tmp_path: Path) -> None:
+    """A command that Ctrl-C reaches as well cleans up by itself before the fault is undone."""
+    begins, ends = tmp_path / "begins", tmp_path / "ends"
+    tidy = f"trap 'sleep 1; echo tidy > {ends}; exit 0' INT; echo > {begins}; while :; do sleep 0.1; done"
+    freezing = await begun(shop, "freeze", "mailer", "--while", tidy, start_new_session=True)
+    await eventually(begins.exists)
+    os.killpg(freezing.pid, signal.SIGINT)
+    await freezing.communicate()
+    assert ends.read_text() == "tidy\n"
+    assert process_state(shop, "mailer") != "T"
 
 
 @with_the_shop

@@ -377,6 +377,21 @@ async def test_a_call_names_the_client_of_its_socket(start_server: StartServer) 
         assert not {"X-Shop-Client", "X-Shop-Service"} & server.gateway.calls[-1].headers.keys()
 
 
+async def test_a_subscription_outlives_the_services_own_token(
+    start_server: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each event's calls show the token that the service has by then, not the one with which a subscription began."""
+    own = {"token": "first"}
+    monkeypatch.setattr("chassis.clients.gateway.ServiceIdentity.__call__", lambda _: own["token"])
+    async with start_server() as server, server.connected(headers={"X-Shop-Client": "192.0.2.7"}) as client:
+        await subscribed(server, client, "subscription { orderUpdates { order { id } } }")
+        for own["token"] in ("first", "second"):
+            await server.notifier.say("order.paid", "123-0")
+            await client.receive()
+            called = server.gateway.calls[-1].headers
+            assert (called["X-Shop-Service"], called["X-Shop-Client"]) == (f"Bearer {own['token']}", "192.0.2.7")
+
+
 async def test_one_client_cannot_take_all_sockets(start_server: StartServer) -> None:
     """A client that has as many connections open as one may have gets no other, while other clients do."""
     first, other = {"X-Shop-Client": "192.0.2.7"}, {"X-Shop-Client": "192.0.2.8"}

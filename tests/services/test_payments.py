@@ -185,7 +185,7 @@ async def test_a_provider_that_keeps_failing_is_left_alone(failure: int) -> None
 
 async def test_refusals_do_not_open_the_breaker() -> None:
     """A provider that refuses is there: however often, the next call reaches it."""
-    provider = Failing(402)
+    provider = Answering(402, '{"error": {"type": "card_error", "code": "card_declined"}}')
     async with client_of(provider) as payments:
         for _ in range(20):
             with pytest.raises(ShopError) as refused:
@@ -203,6 +203,9 @@ FOREIGN = [
     pytest.param(200, '{"id": "", "data": "none"}', id="data-text"),
     pytest.param(302, "", id="redirect"),
     pytest.param(404, "no such page", id="missing"),
+    pytest.param(400, "<html>plain HTTP request sent to HTTPS port</html>", id="page with 400"),
+    pytest.param(403, "<html>forbidden</html>", id="page with 403"),
+    pytest.param(422, "[]", id="list with 422"),
     pytest.param(408, "", id="timeout"),
 ]
 

@@ -43,6 +43,40 @@ async def test_every_folder_is_durable_before_anything_is_put_into_it(
     assert names(tmp_path) == folders
 
 
+async def test_a_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
+    """An operator who tidies up empty folders costs no upload."""
+    store = FolderStore(tmp_path)
+    await store.prepare()
+    for name in names(tmp_path) - {"incoming"}:
+        (tmp_path / name).rmdir()
+    async with store.receiving() as arrival:
+        await arrival.write(b"content")
+        await arrival.keep()
+        content = await arrival.content()
+    assert b"".join([piece async for piece in store.read(content, 0, content.size)]) == b"content"
+
+
+async def test_a_full_disk_keeps_storage_from_no_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was stored by a version that made folders when they were needed can be read, though none can be made."""
+    store = FolderStore(tmp_path)
+    await store.prepare()
+    async with store.receiving() as arrival:
+        await arrival.write(b"content")
+        await arrival.keep()
+        content = await arrival.content()
+    for name in names(tmp_path) - {"incoming", content.sha256[:2]}:
+        (tmp_path / name).rmdir()
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        if path.parent == tmp_path and path.name != "incoming":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    again = FolderStore(tmp_path)
+    await again.prepare()
+    assert b"".join([piece async for piece in again.read(content, 0, content.size)]) == b"content"
+
+
 @pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, "INSUFFICIENT_STORAGE"), (errno.EIO, "STORE_UNAVAILABLE")])
 async def test_a_disk_that_does_not_take_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: str

@@ -51,6 +51,29 @@ class FailingErp:
             raise self._error
 
 
+async def test_any_number_of_rejections_hold_up_nothing_after_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the ERP takes to reject what it rejects for good, what was counted later is booked."""
+    monkeypatch.setattr("services.inventory.erp_sync._REJECTED_SECONDS", 0)
+    store = FakeStore()
+    rejected = {each.id for each in store.waiting}
+    store.waiting.append(Adjustment("late", "7", 1, COUNTED_AT))
+
+    class Rejecting:
+        async def book(self, adjustment: Adjustment) -> None:
+            if adjustment.id in rejected:
+                raise ShopError("REFERENCE_REUSED", "taken", Kind.PRECONDITION)
+
+    books = Bookkeeping(cast("StockStore", store), cast("Erp", Rejecting()), cast("Inventory", None))
+    for _ in range(4):
+        await books._book()
+    assert {each.id for each in store.waiting} == rejected
+    # And all of them are tried again.
+    rejected.clear()
+    for _ in range(4):
+        await books._book()
+    assert not store.waiting
+
+
 @pytest.mark.parametrize("error", PASSING, ids=lambda error: error.code)
 async def test_error_that_passes_by_itself_is_waited_for(error: ShopError, caplog: pytest.LogCaptureFixture) -> None:
     """One group of calls at most before each pause, and nothing is logged as rejected; afterwards all are booked."""

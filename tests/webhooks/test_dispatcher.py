@@ -127,6 +127,22 @@ async def test_endpoints_take_turns_where_there_are_too_few_lanes(monkeypatch: p
         await eventually(lambda: Counter(store.recorded[count:]).keys() == {"slow1", "slow2"})
 
 
+async def test_an_endpoint_that_comes_anew_is_behind_those_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many endpoints come and go, one that has more due than one turn sends gets the next turn."""
+    monkeypatch.setattr("webhooks.outgoing.dispatcher._MAX_LANES", 1)
+    served: list[str] = []
+    dispatcher = Dispatcher(cast("Any", None), cast("Any", None), cast("Any", None), cast("Any", None))
+
+    async def serve(endpoint_id: str) -> None:
+        served.append(endpoint_id)
+
+    monkeypatch.setattr(dispatcher, "_serve", serve)
+    for due in (["much"], ["new1", "much"], ["new2", "much"], ["new1", "much"]):
+        dispatcher._open_lanes(due)
+        await eventually(lambda: not dispatcher._lanes)
+    assert served[:3] == ["much", "new1", "much"]
+
+
 async def test_nothing_is_sent_twice_at_the_same_time() -> None:
     """When one of several attempts cannot be recorded, the others end before any of them is made again."""
     store, sender = Store(), Sender()

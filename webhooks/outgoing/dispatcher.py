@@ -42,7 +42,7 @@ class Dispatcher:
         self._news = asyncio.Event()
         self._clock_check_at = float("-inf")
         self._lanes: dict[str, asyncio.Task[None]] = {}
-        # Endpoint -> its last turn, for those that have something due.
+        # Endpoint -> its last turn, or the last one before it came, for those that have something due.
         self._turns: dict[str, int] = {}
         self._last_turn = 0
         # Of all lanes together: they record in one database.
@@ -87,9 +87,10 @@ class Dispatcher:
     def _open_lanes(self, due: Sequence[str]) -> None:
         """Serve as many endpoints as there are lanes: those first whose last turn was the longest ago."""
         known = {*due, *self._lanes}
-        self._turns = {endpoint_id: turn for endpoint_id, turn in self._turns.items() if endpoint_id in known}
+        # One that comes anew is behind those that wait.
+        self._turns = {endpoint_id: self._turns.get(endpoint_id, self._last_turn) for endpoint_id in known}
         waiting = [endpoint_id for endpoint_id in due if endpoint_id not in self._lanes]
-        waiting.sort(key=lambda endpoint_id: self._turns.get(endpoint_id, 0))
+        waiting.sort(key=lambda endpoint_id: self._turns[endpoint_id])
         for endpoint_id in waiting[: _MAX_LANES - len(self._lanes)]:
             self._open_lane(endpoint_id)
 

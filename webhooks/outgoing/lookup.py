@@ -64,7 +64,7 @@ class EndpointNames(AbstractResolver):
     def _ended(self, place: tuple[str, int], lookup: asyncio.Task[list[AddressInfo]]) -> None:
         del self._under_way[place]
         if not lookup.cancelled():
-            lookup.exception()  # of interest to those who wait, and they may have given up
+            lookup.exception()  # raised in the waiting tasks, which may all have been cancelled
 
 
 def _addresses(host: str, port: int) -> list[AddressInfo]:
@@ -72,7 +72,7 @@ def _addresses(host: str, port: int) -> list[AddressInfo]:
 
 
 async def _in_a_thread(work: Callable[[], Result]) -> Result:
-    """The result of `work`, from a thread that keeps the process from ending no longer than the process wants."""
+    """The result of `work`, from a daemon thread, so that it does not delay the end of the process."""
     outcome: Future[Result] = Future()
     outcome.set_running_or_notify_cancel()
 

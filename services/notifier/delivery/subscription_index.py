@@ -30,7 +30,7 @@ class SubscriptionIndex:
         self._channels: dict[str, dict[tuple[Topics, Encoding], Group]] = {}
 
     def deliver(self) -> None:
-        """Have what is on its way written to those whom it is for."""
+        """Write the gathered events to their receivers."""
         self._before_change()
 
     def join(self, channel: str, topics: Topics, outlet: Outlet) -> None:

@@ -175,10 +175,10 @@ class HttpPayments:
 
 
 def _read(answer: _Answer, read: Callable[[Any], T]) -> T:
-    """What an accepted request brought. Raises `_Refusal`, or UPSTREAM_UNAVAILABLE where the provider is busy.
+    """The result of an accepted request. Raises `_Refusal`, or UPSTREAM_UNAVAILABLE where the provider is busy.
 
-    Raises `ValueError`, `KeyError` or `TypeError` for what the API would not answer: a server before the provider did,
-    or the provider is failing.
+    Raises `ValueError`, `KeyError` or `TypeError` for an answer outside the API: of a server before the provider, or of
+    a provider that is failing.
     """
     if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
         return read(orjson.loads(answer.content))
@@ -186,15 +186,13 @@ def _read(answer: _Answer, read: Callable[[Any], T]) -> T:
         raise unavailable(_PROVIDER)  # the same request is under way
     if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
         raise unavailable(_PROVIDER)
-    rejected = HTTPStatus.BAD_REQUEST <= answer.status < HTTPStatus.INTERNAL_SERVER_ERROR
-    unknown_path = answer.status == HTTPStatus.NOT_FOUND and not answer.error_code
-    if not rejected or unknown_path or answer.status == HTTPStatus.REQUEST_TIMEOUT:
-        raise ValueError(f"status {answer.status}")
-    raise _Refusal(answer)
+    if HTTPStatus.BAD_REQUEST <= answer.status < HTTPStatus.INTERNAL_SERVER_ERROR and answer.error_code:
+        raise _Refusal(answer)
+    raise ValueError(f"status {answer.status}")
 
 
 def _of_payment(order: Order, refusal: _Refusal) -> ShopError:
-    """What the refusal of a payment is to its order."""
+    """The order's error for a refused payment."""
     if refusal.answer.status == HTTPStatus.PAYMENT_REQUIRED:
         return ShopError("PAYMENT_DECLINED", "the payment was declined", Kind.PRECONDITION)
     if refusal.answer.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY):
