@@ -75,7 +75,7 @@ async def upload_file(
     if content_type.lower().startswith("multipart/"):
         raise _envelope(content_type)
     header = UploadHeader(content_type=content_type, sha256=expected_sha256(repr_digest), public=public)
-    async with aclosing(_pieces(request, patience=request.app.state.upload_patience)) as pieces:
+    async with aclosing(_pieces(request, longest_pause=request.app.state.upload_patience)) as pieces:
         file = await upstreams(request).storage.upload(header, pieces)
     headers = {"location": f"/v1/files/{file.id}", "cache-control": "no-store"}
     return json_response(serializers.file(file), 201, headers)
@@ -172,15 +172,15 @@ def _headers(file: FileInfo) -> dict[str, str]:
     }
 
 
-async def _pieces(request: Request, *, patience: float) -> AsyncGenerator[Parts, None]:
+async def _pieces(request: Request, *, longest_pause: float) -> AsyncGenerator[Parts, None]:
     """The request's body in pieces of 256 KiB, pulled from the client only as fast as the upstream takes them.
 
-    `patience`: seconds that the client may pause.
+    `longest_pause` of the client, in seconds.
     """
     parts: list[bytes | memoryview] = []
     missing = PIECE
     async with aclosing(request.stream()) as arriving:
-        while (received := await _next(arriving, patience)) is not None:
+        while (received := await _next(arriving, longest_pause)) is not None:
             rest = memoryview(received)
             while len(rest) >= missing:
                 yield [*parts, rest[:missing]]
@@ -195,12 +195,12 @@ async def _pieces(request: Request, *, patience: float) -> AsyncGenerator[Parts,
         yield parts
 
 
-async def _next(arriving: AsyncIterator[bytes], patience: float) -> bytes | None:
+async def _next(arriving: AsyncIterator[bytes], longest_pause: float) -> bytes | None:
     try:
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(longest_pause):
             return await anext(arriving, None)
     except TimeoutError as error:
-        raise ShopError("UPLOAD_STALLED", f"no data received for {patience:g} s", Kind.TIMEOUT) from error
+        raise ShopError("UPLOAD_STALLED", f"no data received for {longest_pause:g} s", Kind.TIMEOUT) from error
 
 
 def expected_sha256(repr_digest: str | None) -> str:
