@@ -82,7 +82,7 @@ class Trickle:
 async def test_small_parts_are_not_kept_one_by_one() -> None:
     """A body in small parts makes full pieces of few parts each: what is known of a part takes more than its bytes."""
     body = os.urandom(2 * PIECE + 1)
-    pieces = [parts async for parts in _pieces(cast("Request", Trickle(body, 100)), patience=10)]
+    pieces = [parts async for parts in _pieces(cast("Request", Trickle(body, 100)), longest_pause=10)]
     assert b"".join(part for parts in pieces for part in parts) == body
     assert [sum(map(len, parts)) for parts in pieces] == [PIECE, PIECE, 1]
     assert max(map(len, pieces)) < 100
