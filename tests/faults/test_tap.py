@@ -24,7 +24,7 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 TRACEPARENT = f"00-{TRACE}-b7ad6b7169203331-01"
 
 
-def told(tap: Tap) -> list[str]:
+def described(tap: Tap) -> list[str]:
     return [each.frame.what for each in tap.seen()]
 
 
@@ -33,7 +33,7 @@ def fields(seen: Seen) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("size", [1, 7, 24, 100, 10_000])
-def test_grpc_frames_are_told_apart_however_they_are_cut(size: int) -> None:
+def test_grpc_frames_are_distinguished_however_they_are_cut(size: int) -> None:
     """Preface, SETTINGS, HEADERS with HPACK, DATA; the trace is found, the token is not shown."""
     client = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
     client.initiate_connection()
@@ -48,11 +48,11 @@ def test_grpc_frames_are_told_apart_however_they_are_cut(size: int) -> None:
     if size < 24:  # a preface in pieces is not recognised, and everything is counted
         assert sum(each.frame.size for each in tap.seen()) == len(sent)
         return
-    assert told(tap)[:2] == ["connection preface", "SETTINGS stream 0"]
+    assert described(tap)[:2] == ["connection preface", "SETTINGS stream 0"]
     heads = [each for each in tap.seen() if each.frame.what.startswith("HEADERS")]
     assert [fields(each)[":path"] for each in heads] == ["/shop.orders.v1.OrderService/PlaceOrder"] * 2
     assert [each.frame.traceparent for each in heads] == [TRACEPARENT] * 2
-    assert "DATA stream 3 (10 bytes, END_STREAM)" in told(tap)
+    assert "DATA stream 3 (10 bytes, END_STREAM)" in described(tap)
     assert sum(each.frame.size for each in tap.seen()) == len(sent)
     assert "secret-token" not in json.dumps([each.as_dict() for each in tap.seen()])
 
@@ -113,7 +113,7 @@ def test_no_secret_is_kept_of_any_protocol() -> None:
         assert b"cret-" not in text
         assert b"czNj" not in text
     assert unmasked == b'{"token": "********"}'
-    assert told(smtp) == ["AUTH ***", "AUTH ***", "AUTH ***", "MAIL FROM:<a@b>"]
+    assert described(smtp) == ["AUTH ***", "AUTH ***", "AUTH ***", "MAIL FROM:<a@b>"]
 
 
 def test_contents_are_bounded_on_each_link() -> None:
@@ -175,7 +175,7 @@ def test_http_heads_bodies_chunks_and_a_websocket() -> None:
     tap.saw(1, ANSWER, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
     tap.saw(1, ANSWER, b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n\x81\x02hi")
     tap.saw(1, REQUEST, b"\x81\x85abcd\x00\x00\x00\x00\x00\x88\x80abcd")
-    assert told(tap) == [
+    assert described(tap) == [
         "POST /v1/orders HTTP/1.1",
         "body, 5 bytes",
         "GET / HTTP/1.1",
@@ -196,8 +196,8 @@ def test_a_websocket_that_was_open_before_is_read() -> None:
     socket, other = Tap("WebSocket", 60), Tap("REST", 60)
     for tap in (socket, other):
         tap.saw(1, ANSWER, b"\x81\x02hi\x89\x00")
-    assert told(socket) == ["WebSocket text (2 bytes)", "WebSocket ping (0 bytes)"]
-    assert told(other) == ["6 bytes"]
+    assert described(socket) == ["WebSocket text (2 bytes)", "WebSocket ping (0 bytes)"]
+    assert described(other) == ["6 bytes"]
 
 
 def test_amqp_methods_headers_and_bodies() -> None:
@@ -207,7 +207,7 @@ def test_amqp_methods_headers_and_bodies() -> None:
     tap = Tap("AMQP", 60)
     for made in (publish, header.ContentHeader(0, 2, properties)):
         tap.saw(1, REQUEST, amqp_frame.marshal(made, 3))
-    assert told(tap) == ["Basic.Publish, channel 3", "header, channel 3 (a body of 2 bytes)"]
+    assert described(tap) == ["Basic.Publish, channel 3", "header, channel 3 (a body of 2 bytes)"]
     assert fields(tap.seen()[0])["routing_key"] == "order.placed"
     assert len(tap.seen(TRACE)) == 2
 
@@ -217,7 +217,7 @@ def test_smtp_commands_replies_and_a_mails_head() -> None:
     tap = Tap("SMTP", 60)
     tap.saw(1, ANSWER, b"220 ready\r\n")
     tap.saw(1, REQUEST, b"AUTH PLAIN c2VjcmV0\r\nDATA\r\nSubject: Hello\r\n\r\nbody\r\n.\r\nQUIT\r\n")
-    assert told(tap) == ["220 ready", "AUTH ***", "DATA", "a mail of 27 bytes", "QUIT"]
+    assert described(tap) == ["220 ready", "AUTH ***", "DATA", "a mail of 27 bytes", "QUIT"]
     assert fields(tap.seen()[3]) == {"Subject": "Hello"}
 
 
@@ -254,7 +254,7 @@ def test_what_turns_out_to_be_no_frame_is_counted_whole(link: str, pieces: list[
     tap.saw(1, ANSWER, b"HTTP/1.1 200 OK\r\nContent-")
     for piece in (*pieces[1:], b"and the rest"):
         tap.saw(1, REQUEST, piece)
-    assert any("(" in each for each in told(tap)), "it was read as a frame"
+    assert any("(" in each for each in described(tap)), "it was read as a frame"
     tap.saw(1, ANSWER, b"Length: 1")
     assert sum(each.frame.size for each in tap.seen()) == sum(map(len, pieces)) + 46
 
@@ -266,10 +266,10 @@ def test_what_is_kept_is_bounded_and_ends() -> None:
     for number in range(MAX_FRAMES + 10):
         tap.saw(1, REQUEST, b"GET /%d HTTP/1.1\r\n\r\n" % number)
     assert len(tap.seen()) == MAX_FRAMES
-    assert told(tap)[-1] == f"GET /{MAX_FRAMES + 9} HTTP/1.1"
+    assert described(tap)[-1] == f"GET /{MAX_FRAMES + 9} HTTP/1.1"
     now = 61.0
     tap.saw(1, REQUEST, b"GET /late HTTP/1.1\r\n\r\n")
-    assert "GET /late HTTP/1.1" not in told(tap)
+    assert "GET /late HTTP/1.1" not in described(tap)
 
 
 def test_a_tap_that_goes_on_keeps_what_it_has_seen() -> None:
@@ -281,7 +281,7 @@ def test_a_tap_that_goes_on_keeps_what_it_has_seen() -> None:
     tap.last(3_600)
     now = 3_600.0
     tap.saw(1, REQUEST, b"GET /last HTTP/1.1\r\n\r\n")
-    assert told(tap) == ["GET /first HTTP/1.1", "GET /last HTTP/1.1"]
+    assert described(tap) == ["GET /first HTTP/1.1", "GET /last HTTP/1.1"]
     with pytest.raises(ValueError, match="up to 3600 s"):
         tap.last(3_601)
 

@@ -113,7 +113,7 @@ async def test_depth(settings: Settings, gateway: FakeGateway) -> None:
         assert "errors" not in await client.ask("{ me { orders { id } } }")
 
 
-async def test_cost_is_told(client: Client) -> None:
+async def test_a_rejection_has_the_cost_and_the_limit(client: Client) -> None:
     """The refusal of a query that costs too much has its cost and the limit."""
     answer = await client.ask("{ products(limit: 100) { " + "availability { available } " * 5 + "} }")
     error = answer["errors"][0]
