@@ -52,6 +52,7 @@ def still_running(folder: Path) -> list[int]:
     return [process.pid for process in psutil.process_iter() if marked(process)]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(420)
 def test_a_quick_run_without_the_shop(tmp_path: Path) -> None:
     """With `--bare` every row is of the bare level, and the folder says what was run and with which libraries."""
@@ -66,6 +67,7 @@ def test_a_quick_run_without_the_shop(tmp_path: Path) -> None:
     assert still_running(folder) == []
 
 
+@pytest.mark.long
 @pytest.mark.system
 @pytest.mark.timeout(900)
 def test_a_quick_run_of_everything(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from shop.lessons.lesson import ROOT, lesson
 from tests.lessons.test_patches import clone
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.system,
     pytest.mark.timeout(300),
     pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not run: needs the git checkout"),
