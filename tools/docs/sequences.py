@@ -35,8 +35,10 @@ call that caused it, though both may run at the same time. Answers are left out,
 every connected client.
 """
 _ABOUT = {
-    "An order is placed": "The customer's answer waits for one call only, for the prices; the catalogue looks up the stock for it. All else "
-    "happens afterwards.",
+    "An order is placed": (
+        "The customer's answer waits for one call only, for the prices; the catalogue looks up the stock for it. All "
+        "else happens afterwards."
+    ),
     "An order is rejected": "There is not as much in stock as was ordered. What may have been done is undone.",
     "An order is cancelled": "By its customer, after it was confirmed and before it was paid.",
     "A webhook comes twice": "The second delivery has the same id: it is answered, and nothing else happens.",
