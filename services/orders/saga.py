@@ -107,7 +107,8 @@ class Saga:
     async def compensate(self, order_id: str) -> None:
         """Undo an order that has ended without a sale, last step first; what was never done is skipped.
 
-        After `order.rejected`, `order.cancelled`, and `order.refund_due`: a payment that arrived after everything was undone.
+        After `order.rejected`, `order.cancelled`, and `order.refund_due`: a payment that arrived after everything was
+        undone.
         """
         await self._payments.cancel(order_id)
         await self._erp.cancel(order_id)
