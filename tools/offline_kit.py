@@ -27,7 +27,7 @@ _README = """The shop, for a room without a network. You need git, make and Pyth
   . .venv/bin/activate
   shop lesson list
 
-(The first two in this folder, or anywhere with the path to shop.bundle; the wheels may stay on the stick.)
+(The first two in this folder, or anywhere with the path to shop.bundle; the wheels may stay on the USB stick.)
 """
 
 

@@ -13,7 +13,7 @@ from chassis.database.database import Database
 
 log = logging.getLogger(__name__)
 
-# Forgets up to so many things that were over before a moment; how many it found.
+# Deletes up to so many records that ended before a time; returns how many.
 Forget = Callable[[datetime, int], Awaitable[int]]
 
 # Small, and with a pause after each: a webhook received meanwhile waits for one batch at most.

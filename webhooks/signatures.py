@@ -134,5 +134,7 @@ def _match(expected: Iterable[str], candidates: Sequence[str]) -> None:
 
 def _check_age(signed_at: int, now: float) -> None:
     if abs(now - signed_at) > TOLERANCE:
-        message = f"signed {round(now) - signed_at} seconds before it came; {TOLERANCE} either way are tolerated"
+        age = round(now) - signed_at
+        signed = f"{age} s old" if age >= 0 else f"{-age} s ahead of the receiver's clock"
+        message = f"the signature is {signed}; the limit is {TOLERANCE} s either way"
         raise ShopError("STALE_SIGNATURE", message, Kind.UNAUTHENTICATED)

@@ -11,6 +11,6 @@ LINKS = (
     Link("", "POST /webhooks/github", "course material: push"),
     Link("", "POST /webhooks/standard", "the carrier: shipment.delivered"),
     Link("/healthz", "/healthz", "whether the process is alive"),
-    Link("/readyz", "/readyz", "whether it can store what comes"),
+    Link("/readyz", "/readyz", "whether it can store webhooks"),
 )
 EXAMPLE = "shop partner send stripe --fault forged\nshop webhooks list"

@@ -49,8 +49,8 @@ class NotYet(Exception):
     """The event is early: it can be handled once something else has happened, however long that takes."""
 
 
-# A handler calls others as its own process: refused is that process's token (by a clock that is wrong, or a secret
-# that is being replaced), whatever the event says.
+# Handlers call with this process's own token. A refusal is about the token (a wrong clock, a secret being replaced),
+# not about the event.
 _TEMPORARY_KINDS = frozenset({Kind.UNAVAILABLE, Kind.TIMEOUT, Kind.EXHAUSTED, Kind.UNAUTHENTICATED})
 # The same secret, of this process or of one that it calls; for who called that one it is an internal error.
 _TEMPORARY_CODES = frozenset({"SERVICE_NOT_RECOGNISED"})
@@ -117,7 +117,7 @@ async def consuming(
     Yields a function that returns when the oldest event that is held now happened.
 
     At most `concurrency` deliveries are held at a time. Leaving the context stops receiving, gives running handlers
-    `drain_timeout` to finish, and lets the broker deliver the rest to someone else.
+    `drain_timeout` to finish, and lets the broker deliver the rest to another consumer.
     """
     async with broker.deliveries(queue, prefetch=concurrency) as deliveries:
         consumer = _Consumer(

@@ -17,7 +17,7 @@ class QueueGauges:
     """`queue_messages` by queue and state (ready, delayed, dead), and `queue_consumers` by queue, to be summed.
 
     `queue_oldest_seconds` is the age of the oldest event: of all where the broker has this figure (the embedded one),
-    else of those that are held here, which are a queue's first ones as long as it is worked off.
+    else of those that are held here, which are a queue's first ones while it is consumed.
     """
 
     def __init__(self, metrics: Metrics, broker: Broker) -> None:

@@ -83,7 +83,7 @@ async def upload_file(
 
 @router.head(
     "/v1/files/{file_id}",
-    summary="What is known of a file",
+    summary="A file's metadata",
     response_class=Response,
     responses={
         200: with_headers("Repr-Digest"),
@@ -144,13 +144,13 @@ async def download_file(
         headers["content-range"] = f"bytes {offset}-{offset + length - 1}/{file.size}"
     async with AsyncExitStack() as source:
         chunks = await source.enter_async_context(aclosing(storage.download(file_id, offset, length)))
-        # The first piece before the head of the answer: what goes wrong until then is still a problem, not a torn body.
+        # Read the first piece before the head is sent: an error until then is a problem document, not a truncated body.
         first = await anext(chunks, b"")
         return Streamed(_after(first, chunks), source.pop_all(), status=206 if part else 200, headers=headers)
 
 
 def _envelope(content_type: str) -> ShopError:
-    """A form is an envelope with files in it: the envelope would be stored, and with it the names of its parts."""
+    """A refused multipart form: storing it would store its boundaries and part headers."""
     message = f"the body must be the file's bytes alone (curl --data-binary, not -F), not {content_type[:64]}"
     return ShopError("UNSUPPORTED_MEDIA_TYPE", message, Kind.INVALID, accept=_TAKEN)
 

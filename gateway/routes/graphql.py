@@ -1,4 +1,4 @@
-"""GraphQL, passed on as it is: the server behind speaks for itself. A browser that opens the address gets GraphiQL."""
+"""GraphQL, forwarded unchanged to graphql_server. A browser that opens the address gets GraphiQL."""
 
 from __future__ import annotations
 

@@ -50,8 +50,8 @@ async def list_orders(
     user_id: Annotated[
         str | None,
         Query(
-            description="Whose; the caller's own by default. With several, comma-separated, `limit` is for each, there "
-            "is no `cursor`, `next_cursor` is null, and users whose orders the caller may not see are left out.",
+            description="User ids, comma-separated; the caller by default. With several, `limit` is for each, there is "
+            "no `cursor`, `next_cursor` is null, and users whose orders the caller may not see are left out.",
             examples=["123"],
             json_schema_extra=ID_LIST,
         ),
@@ -61,8 +61,8 @@ async def list_orders(
     ids: Annotated[
         str | None,
         Query(
-            description="Comma-separated; leaves the other parameters without effect. Those that are not there, or not "
-            "the caller's, are left out.",
+            description="Order ids, comma-separated; other parameters are then ignored. Orders that do not exist or "
+            "are not the caller's are left out.",
             examples=["123,124"],
             json_schema_extra=ID_LIST,
         ),
@@ -95,7 +95,7 @@ async def get_order(
 ) -> Response:
     orders = upstreams(request).orders
     news: OrderNews = request.app.state.order_news
-    # Listened for before it is read: a change in between is not missed.
+    # Subscribed before the read, so that no change in between is missed.
     with news.expected(order_id) as change:
         order, seconds = await orders.order(order_id), wait_preferred(request.headers.getlist("prefer"))
         headers = {"etag": version_etag(order.id, order.version), "cache-control": _OWN}

@@ -35,7 +35,7 @@ _PLACED = {"headers": {**with_headers("Location")["headers"], "Idempotency-Repla
 )
 async def place_order(request: Request, body: NewOrder, idempotency_key: IdempotencyKey = None) -> Response:
     items = [pb.NewItem(product_id=item.product_id, quantity=item.quantity) for item in body.items]
-    # A key of our own makes the call safe to repeat towards orders, should its answer get lost.
+    # Without a client's key we make one, so that our call to orders can be retried if its answer is lost.
     placed = await upstreams(request).orders.place(items, idempotency_key or uuid.uuid4().hex)
     replayed = placed.replayed and idempotency_key is not None
     return _accepted(placed.order, {"idempotency-replayed": "true"} if replayed else {})

@@ -34,7 +34,7 @@ _OWN = "private, no-cache"
 async def get_sales(
     request: Request,
     by: Annotated[
-        Literal["day", "product", "customer"], Query(description="What a row adds up the orders of, in each currency.")
+        Literal["day", "product", "customer"], Query(description="What the rows group orders by; one sum per currency.")
     ] = "day",
     first_day: Annotated[
         str, Query(alias="from", pattern=DAY, description="The first day (UTC); 29 days before `to` by default.")

@@ -53,7 +53,7 @@ async def is_alive() -> Response:
 
 @router.get("/readyz", include_in_schema=False)
 async def is_ready(request: Request) -> Response:
-    """200 when every upstream is serving; else 503, and which is not."""
+    """200 when every upstream is serving; else 503. The body has each upstream's state."""
     health = upstreams(request).health
     states = dict(zip(health, await asyncio.gather(*map(_state, health.values())), strict=True))
     ready = all(state == "SERVING" for state in states.values())

@@ -121,7 +121,7 @@ async def create_webhook_endpoint(request: Request, body: NewEndpoint) -> Respon
 
 @router.get(
     "/v1/webhook-endpoints",
-    summary="The caller's endpoints, newest first; everybody's for an admin",
+    summary="The caller's endpoints, newest first; all for an admin",
     response_model=EndpointPage,
     responses=problems(401, 403, 422),
 )
@@ -166,7 +166,7 @@ async def rotate_webhook_secret(request: Request, endpoint_id: IdInPath) -> Resp
 
 @router.delete(
     "/v1/webhook-endpoints/{endpoint_id}",
-    summary="Forget an endpoint with everything that was, or was to be, sent to it",
+    summary="Delete an endpoint and its deliveries",
     status_code=204,
     responses=problems(401, 403, 404, 422),
 )
@@ -177,7 +177,7 @@ async def delete_webhook_endpoint(request: Request, endpoint_id: IdInPath) -> Re
 
 @router.get(
     "/v1/webhook-endpoints/{endpoint_id}/deliveries",
-    summary="What was, or is to be, sent to an endpoint, newest first, with every attempt",
+    summary="An endpoint's deliveries, newest first, with every attempt",
     response_model=DeliveryPage,
     responses=problems(401, 403, 404, 422),
 )

@@ -18,7 +18,7 @@ async def show(shop: kit.Shop) -> None:
             began = time.monotonic()
             answer = await shop.get(f"/v1/products/{product}", {"Cache-Control": "no-cache"})
             print(f"  GET /v1/products/{product:<3} {answer.status_code} after {time.monotonic() - began:.3f} s")
-        print(f"  The last one heard it {time.monotonic() - first:.1f} s after the first one had asked.")
+        print(f"  The last answer came {time.monotonic() - first:.1f} s after the first request.")
     print("The ERP takes three seconds for each answer:")
     await shop.http.post(f"{ERP}/_faults", json={"delay_ms": 3000})
     began = time.monotonic()

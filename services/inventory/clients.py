@@ -38,5 +38,5 @@ class GrpcErp:
             quantity=adjustment.quantity,
             received_at=timestamp(adjustment.counted_at),
         )
-        # No client waits for it, so it may take longer than a client would.
+        # No client waits for it, so it may take longer than a client would wait.
         await self._client.call(self._stub.PostGoodsReceipt, request, timeout=_PATIENT)

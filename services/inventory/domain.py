@@ -13,8 +13,8 @@ from chassis.errors import Kind, ShopError
 class State(StrEnum):
     """A reservation is held until it is shipped or released.
 
-    What is held expires at its `expires_at`: it is released by itself, unless it was confirmed before, which takes the
-    time away for good. Reserving again renews the time, and reserves anew what has expired; a requested release
+    What is held expires at its `expires_at`: it is released automatically unless it was confirmed first; a confirmed
+    reservation never expires. Reserving again renews the time, and reserves anew what has expired; a requested release
     and a shipment are final. Orders confirms a reservation before it confirms the order, and only a confirmed
     order can be paid; so what expires never belonged to an order that can be paid.
     """
@@ -39,11 +39,11 @@ class Reservation:
 
     @property
     def expired(self) -> bool:
-        """Whether it was released by itself."""
+        """Whether it was released automatically."""
         return self.state is State.RELEASED and self.expires_at is not None
 
     def renewed_by(self, expires_at: datetime | None) -> bool:
-        """Whether reserving again until `expires_at` lets it last longer. What is confirmed lasts anyhow."""
+        """Whether reserving again until `expires_at` lets it last longer. A confirmed one does not expire."""
         return (
             self.state is State.HELD
             and self.expires_at is not None
@@ -66,7 +66,7 @@ class Adjustment:
 class Stock:
     """One product's figures. All that was ever `received` is available, reserved or shipped.
 
-    `erp_on_hand` is what the ERP last said lies in the warehouse, at `erp_as_of`.
+    `erp_on_hand` is the ERP's last reported warehouse stock, at `erp_as_of`.
     """
 
     product_id: str

@@ -18,7 +18,7 @@ _BATCH = 100
 _BATCH_SIZE = 8
 _POLL_SECONDS = 0.5
 _BACKOFF_SECONDS = 2.0
-# Until rejected adjustments are tried again, at the earliest: an operator may have mended them in the ERP.
+# Until rejected adjustments are tried again, at the earliest: an operator may have fixed the cause in the ERP.
 _REJECTED_SECONDS = 5.0
 _MAX_SWEEP = 10.0
 

@@ -49,7 +49,7 @@ class StockStore(Protocol):
         """Remember that the ERP has booked these."""
 
     async def note_erp_levels(self, levels: Mapping[str, int], as_of: datetime) -> None:
-        """Remember what the ERP last said."""
+        """Store the ERP's latest figures."""
 
     async def reservations_page(self, after: str, size: int) -> list[Reservation]: ...
 
@@ -64,4 +64,4 @@ class Erp(Protocol):
         """
 
     async def book(self, adjustment: Adjustment) -> None:
-        """Tell of goods that came or went; a repeat changes nothing."""
+        """Report goods that came or went; a repeat changes nothing."""

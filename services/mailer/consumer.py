@@ -1,4 +1,4 @@
-"""The queue `order-mail`: parse, call one use case, mark failures that no retry mends."""
+"""The queue `order-mail`: parse, call one use case, mark permanent failures."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class OrderMailConsumer:
 
 
 def _news(event: Event) -> News:
-    """The event in mailer's words. Raises `PermanentFailure` when it has none."""
+    """The event as mailer's `News`. Raises `PermanentFailure` if it cannot be one."""
     kind = event.type.removeprefix("order.")
     payload: OrderConfirmed | OrderDelayed | OrderRejected | OrderShipped
     try:

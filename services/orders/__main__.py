@@ -1,4 +1,4 @@
-"""`python -m services.orders` answers; `python -m services.orders worker` works off the queues."""
+"""`python -m services.orders` answers; `python -m services.orders worker` consumes the queues."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The composition root of orders' two processes: the one that answers, and the one that works off the queues."""
+"""The composition root of orders' two processes: the one that answers, and the one that consumes the queues."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ async def run_worker(
     erp: Erp | None = None,
     payments: Payments | None = None,
 ) -> AsyncIterator[Running]:
-    """Work off orders' queues until the block ends."""
+    """Consume orders' queues until the block ends."""
     settings = settings or WorkerSettings()
     async with service("order_worker", settings) as s:
         _, broker, out, store = await _storage(s)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from protos.shop.erp.v1.erp_pb2_grpc import ErpServiceAsyncStub
     from protos.shop.inventory.v1.inventory_pb2_grpc import InventoryServiceAsyncStub
 
-# No client waits for the saga's calls, so they may take longer than a client would.
+# No client waits for the saga's calls, so they may take longer than a client would wait.
 _SAGA_TIMEOUT = 5.0
 
 

@@ -1,4 +1,4 @@
-"""Demo orders in every state, among them order 123. They are history: no other service has heard of them."""
+"""Demo orders in every state, among them order 123. They are history: no other service has a record of them."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from chassis.errors import Kind, ShopError, invalid
 
 MAX_ITEMS = 50
 MAX_QUANTITY = 1_000
-# The payment of an order of 0.00, which is paid once it is confirmed: no provider collects nothing.
+# The payment reference of an order of 0.00: paid once confirmed, without a call to the payment provider.
 NOTHING_TO_PAY = "nothing-to-pay"
 # The reason of a pending order, for the customer to read.
 DELAYED = "delayed: another system does not answer; the order stays accepted and is tried again until it does"
@@ -139,7 +139,7 @@ class OrderRefundDue(OrderEvent):
     payment_id: str
 
 
-# The order after a decision, and what happened; nothing when that is of no interest outside, or nothing changes.
+# The order after a decision, and its event: None if nothing changed or no other process needs to know.
 Outcome = tuple[Order, OrderEvent | None]
 
 
@@ -176,7 +176,7 @@ def confirm(order: Order, payment_id: str) -> Outcome:
 
 
 def delay(order: Order, now: datetime, *, after: timedelta) -> Outcome:
-    """An attempt has failed. The event of it comes once, when the order has been pending for `after`."""
+    """An attempt has failed. Emits OrderDelayed once, when the order has been pending for `after`."""
     if order.status is not Status.PENDING or order.status_reason:
         return order, None
     if now - order.placed_at < after:
@@ -212,7 +212,7 @@ def mark_paid(order: Order, payment_id: str) -> Outcome:
 
 
 def fail_payment(order: Order, payment_id: str, reason: str) -> Outcome:
-    """The money could not be collected. Of an order that is paid it changes nothing: webhooks come out of order."""
+    """The money could not be collected. A paid order stays paid: webhooks can arrive out of order."""
     if order.status is Status.PENDING:
         raise ShopError("ORDER_NOT_CONFIRMED", f"order {order.id} is not confirmed yet", Kind.PRECONDITION)
     if order.status is Status.CONFIRMED and payment_id == order.payment_id:
@@ -230,7 +230,7 @@ def ship(order: Order, shipment_number: str) -> Outcome:
 def deliver(order: Order, carrier: str, delivered_at: datetime) -> Outcome:
     """The carrier has handed the parcel over.
 
-    Raises ORDER_NOT_SHIPPED while it has not left yet: try again; ORDER_ENDED when it never will.
+    Raises ORDER_NOT_SHIPPED (retry later) before shipment, ORDER_ENDED for a rejected or cancelled order.
     """
     if order.delivered:
         return order, None

@@ -40,7 +40,7 @@ def payload(order: Order, happened: OrderEvent) -> bytes:
 
 
 def log_event(order: Order, happened: OrderEvent) -> None:
-    """Tell the order's story in the log: placed, confirmed, paid, shipped. Called once the event is committed."""
+    """Log the order's event: placed, confirmed, paid, shipped. Called once the event is committed."""
     facts = {"order_id": order.id, "total": f"{order.total} {order.currency}", "reason": order.status_reason}
     name = happened.type.removeprefix("order.").replace("_", " ")
     log.info("order %s", name, extra={key: value for key, value in facts.items() if value})

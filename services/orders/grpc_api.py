@@ -55,9 +55,9 @@ class OrderApi(OrderServiceServicer):
         _check_text(request.channel_order_id, "channel_order_id")
         if not (request.channel and request.channel_order_id):
             raise invalid(
-                "channel order must have an id and a channel", channel_order_id="must be there, and so must its channel"
+                "channel order must have an id and a channel", channel_order_id="is required, and so is channel"
             )
-        # A space of its own: no client's key has this character in it, and neither has a part of ours.
+        # A key space of its own: the separator is not printable, so no client's key and neither part can contain it.
         key = f"{request.channel}{_SEPARATOR}{request.channel_order_id}"
         order, _ = await self._placement.place_order(request.user_id, _basket(request.items), key)
         return pb.PlaceChannelOrderResponse(order=_message(order))

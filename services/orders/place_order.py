@@ -21,7 +21,7 @@ class OrderPlacement:
     async def place_order(self, user_id: str, basket: Sequence[tuple[str, int]], key: str) -> tuple[Order, bool]:
         """Accept an order as pending; also whether it is a new one.
 
-        A repeated `key` with the same basket answers the same order as it was placed. Raises INVALID_INPUT,
+        A repeated `key` with the same basket returns the order as it was first accepted. Raises INVALID_INPUT,
         IDEMPOTENCY_KEY_REUSED, or UPSTREAM_UNAVAILABLE while the catalog gives no prices.
         """
         domain.check_basket(basket)

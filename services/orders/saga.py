@@ -1,8 +1,8 @@
 """The order saga: repeatable steps after an order is accepted, and their compensations.
 
-Orchestrated here, driven by the queues: each step is idempotent at the other side (by the order's id), so a worker
-that dies anywhere in between is followed by one that does the whole thing again, and nothing happens twice. The order's
-own row decides at the end; a step that finds it rejected or cancelled undoes whatever may have been done.
+Orchestrated here, driven by the queues: each step is idempotent at the other side (by the order's id), so if a worker
+dies midway, another repeats all steps and nothing takes effect twice. The order's own row decides at the end; a step
+that finds it rejected or cancelled undoes whatever may have been done.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from services.orders import domain
 from services.orders.domain import Order, Status
 from services.orders.ports import Erp, Inventory, OrderStore, Payments
 
-# Takes the id of an order. Its queue acknowledges the event once it has returned.
+# Takes an order's id. The queue acknowledges the event once the step has returned.
 Step = Callable[[str], Awaitable[None]]
 
 _REFUSALS = (Kind.PRECONDITION, Kind.INVALID, Kind.NOT_FOUND)
@@ -43,7 +43,7 @@ class Saga:
         self._clock = clock
 
     def steps(self) -> dict[str, Step]:
-        """The work queues, each with the step that it brings orders to."""
+        """Each work queue and the step that handles its events."""
         return {
             "order-processing": self.process,
             "order-fulfilment": self.fulfil,
@@ -59,19 +59,19 @@ class Saga:
             except ShopError as refusal:
                 if refusal.kind not in _REFUSALS:
                     await self._delay(order_id)
-                    raise  # not a refusal but a failure: the queue brings the order again
+                    raise  # a failure, not a refusal: the queue redelivers the event
                 order = await self._reject(order, refusal)
                 if order.status is Status.REJECTED:
-                    return  # the event of it brings the compensation
+                    return  # its event triggers the compensation
             except Exception:
-                await self._delay(order_id)  # whatever failed: it was tried, and waits no longer for its turn
+                await self._delay(order_id)  # the first attempt was made: the order no longer waits for its turn
                 raise
             else:
                 order = await self._store.change(order_id, lambda current: domain.confirm(current, payment_id))
         if order.status is Status.CONFIRMED and not order.total:
             order = await self._store.change(order_id, lambda it: domain.mark_paid(it, domain.NOTHING_TO_PAY))
         if order.status.undone:
-            # It was cancelled while we were at it, or a worker before us died: compensation may have come too early.
+            # Cancelled during these steps, or by the time a worker took over: compensation may have run too early.
             await self.compensate(order_id)
 
     async def _arrange(self, order: Order) -> str:
@@ -107,7 +107,8 @@ class Saga:
     async def compensate(self, order_id: str) -> None:
         """Undo an order that has ended without a sale, last step first; what was never done is skipped.
 
-        After `order.rejected`, `order.cancelled`, and `order.refund_due`: money that came when all had been undone.
+        After `order.rejected`, `order.cancelled`, and `order.refund_due`: a payment that arrived after everything was
+        undone.
         """
         await self._payments.cancel(order_id)
         await self._erp.cancel(order_id)

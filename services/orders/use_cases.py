@@ -11,7 +11,7 @@ from services.orders import domain
 from services.orders.domain import Order, Outcome
 from services.orders.ports import Changes, HistoryEntry, OrderStore, Record
 
-_LAST_WORDS = ("order.rejected", "order.cancelled", "order.delivered")
+_FINAL_EVENTS = ("order.rejected", "order.cancelled", "order.delivered")
 
 
 class Orders:
@@ -67,7 +67,7 @@ class Orders:
                 if entry.sequence > after:
                     after = entry.sequence
                     yield entry
-                ended = ended or entry.type in _LAST_WORDS
+                ended = ended or entry.type in _FINAL_EVENTS
             if ended:
                 return  # also when the caller has seen it already
 

@@ -125,7 +125,7 @@ async def test_definitions_are_what_the_adapter_would_declare() -> None:
 
 
 def test_no_process_may_declare_and_every_role_has_its_user() -> None:
-    """No user may configure anything, or publish another's topic; each queue has one who works it off."""
+    """No user may configure anything, or publish another's topic; each queue has one that consumes it."""
     assert {each["configure"] for each in DEFINITIONS["permissions"]} == {"^$"}
     topics = {each["user"]: each["write"] for each in DEFINITIONS["topic_permissions"]}
     publishing = {each["user"] for each in DEFINITIONS["permissions"] if "shop" in each["write"]}

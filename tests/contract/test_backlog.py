@@ -67,7 +67,7 @@ async def test_metrics_of_a_queue_that_is_not_worked_off(broker: Broker) -> None
 
 @pytest.fixture
 async def waiting(tmp_path: Path) -> Path:
-    """A shop's folder whose embedded broker holds an old event that is not worked off."""
+    """A shop's folder whose embedded broker holds an old event that is not consumed."""
     broker = await connect(f"embedded:{tmp_path / 'broker.sqlite'}", Topology.load(TOPOLOGY))
     await broker.publish([old_event()])
     await broker.close()

@@ -30,12 +30,15 @@ _QUIET = 2.0
 _HEAD = """# Sequences
 
 Drawn from real traces by `python -m tools.docs.sequences --write` against a running shop; a test draws them anew and
-compares. A full arrow is a call that is waited for, an open one is a message or a webhook: it is drawn after what has
-set it off has ended, though it may run at the same time. Answers are left out, and so is the notifier, which sends to
+compares. A filled arrow is a call whose answer is awaited; an open one is a message or a webhook. It is drawn after the
+call that caused it, though both may run at the same time. Answers are left out, and so is the notifier, which sends to
 every connected client.
 """
 _ABOUT = {
-    "An order is placed": "The customer has the answer before any call but the one for the prices.",
+    "An order is placed": (
+        "The customer's answer waits for one call only, for the prices; the catalogue looks up the stock for it. All "
+        "else happens afterwards."
+    ),
     "An order is rejected": "There is not as much in stock as was ordered. What may have been done is undone.",
     "An order is cancelled": "By its customer, after it was confirmed and before it was paid.",
     "A webhook comes twice": "The second delivery has the same id: it is answered, and nothing else happens.",

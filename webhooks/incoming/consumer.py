@@ -1,4 +1,4 @@
-"""The queue `webhook-processing`: parse, call one use case, say what is beyond retrying."""
+"""The queue `webhook-processing`: parse, call one use case, mark permanent failures."""
 
 from __future__ import annotations
 

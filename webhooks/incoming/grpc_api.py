@@ -46,7 +46,7 @@ class WebhookAdminApi(WebhookAdminServiceServicer):
             selection = _selection(request.selection)
             replayed, more = await self._replays.replay_selected(selection, caller, request.reason)
         else:
-            raise invalid("webhooks to replay are not selected", ids="give ids or a selection")
+            raise invalid("no webhooks are selected to replay", ids="give ids or a selection")
         return pb.ReplayWebhooksResponse(webhooks=[_message(webhook) for webhook in replayed], more=more)
 
     async def ListWebhookRecords(

@@ -9,7 +9,7 @@ from typing import Any
 from webhooks.incoming.domain import Payload, Webhook, parse, unusable
 from webhooks.incoming.ports import Shop
 
-# The course "Software Architecture": its material lives in the repository whose pushes we hear of.
+# The course "Software Architecture": its material lives in the repository whose push events we receive.
 COURSE = "123"
 
 _MAX_LINES = 100
@@ -24,7 +24,7 @@ def handler_of(webhook: Webhook) -> Handler | None:
 
 
 async def handle(handler: Handler, webhook: Webhook, shop: Shop) -> None:
-    """Bring about what the webhook means. Raises UNUSABLE_WEBHOOK when it lacks what that takes."""
+    """Apply the webhook's effect. Raises UNUSABLE_WEBHOOK when a field that it needs is missing."""
     await handler(webhook, parse(webhook.body), shop)
 
 
@@ -83,7 +83,7 @@ def _object(payload: Any, *path: str) -> Payload:
 
 
 def _text(payload: Any, *path: str) -> str:
-    """A text, or a whole number as one: ids come as either."""
+    """A string, or an integer converted to one: providers send ids as either."""
     found = _at(payload, *path)
     if isinstance(found, int) and not isinstance(found, bool):
         return str(found)

@@ -20,7 +20,7 @@ from webhooks.incoming.use_cases import Receiving
 
 _BODY_SECONDS = 10.0
 
-# What differs from `chassis.http.problem_details.STATUS_OF`: these requests are broken, not just unwanted.
+# What differs from `chassis.http.problem_details.STATUS_OF`: these requests are malformed, not merely rejected.
 _STATUS_OF = {
     "MALFORMED_SIGNATURE": (400, "Bad Request"),
     "MALFORMED_WEBHOOK": (400, "Bad Request"),
@@ -113,7 +113,7 @@ def _refusal(error: ShopError) -> Response:
     status, headers, content = problem(error, status=status, title=title)
     if error.kind is Kind.UNAUTHENTICATED:
         headers["www-authenticate"] = 'HMAC realm="webhooks"'
-    # What was not read of a body would be taken for the next request.
+    # The unread rest of the body would be parsed as the next request.
     if error.code in {"BODY_TOO_LARGE", "BODY_TOO_SLOW"}:
         headers["connection"] = "close"
     return Response(content, status, headers)

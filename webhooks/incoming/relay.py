@@ -35,14 +35,14 @@ class Relay:
         self._telemetry = telemetry
 
     async def run(self) -> None:
-        """Publish what is pending, as long as the process lives; while another process does so, wait for its death."""
+        """Publish what is pending, as long as the process lives; while another process does so, wait until it stops."""
         await forever(self._relay, name="webhook relay", every=_TRY_SECONDS, longest_pause=_MAX_PAUSE)
 
     async def _relay(self) -> None:
         async with self._database.try_lock("relay") as alone:
             seen: int | None = None
             while alone:
-                # Read before the look: a write during it makes the next number another one.
+                # Read before the query: a write during the query gives another version, so the next round looks again.
                 version = self._database.version()
                 changed = version is None or version != seen
                 if changed and await self._relay_batch() == _BATCH:

@@ -106,7 +106,7 @@ class _Processed:
 class SqlWebhookStore:
     def __init__(self, database: Database) -> None:
         self._database = database
-        # Batcher, or a flood's processing would keep the intake waiting for its turn to commit.
+        # Batched: a flood's processing would otherwise keep the intake waiting for the write lock.
         self._marking = Batcher(self._mark_together, most=_MARKED_TOGETHER)
 
     async def get(self, webhook_id: str) -> Webhook | None:

@@ -67,7 +67,7 @@ class Processing:
         self._shop = shop
 
     async def process(self, webhook_id: str) -> None:
-        """Bring about what a stored webhook means, once: what has been processed is not processed again.
+        """Apply a stored webhook's effect once; a processed one is skipped.
 
         Raises what the upstream answered, or UNUSABLE_WEBHOOK; the store then shows the webhook as failed.
         """
@@ -91,12 +91,12 @@ class Processing:
         return Outcome.APPLIED
 
 
-# What orders answers to news that are ahead of the order, which is still on its way.
+# Error codes of orders for an event that arrived before its order was ready.
 _EARLY = frozenset({"ORDER_NOT_CONFIRMED", "ORDER_NOT_SHIPPED"})
 
 
 def is_permanent(error: ShopError) -> bool:
-    """Whether trying again is in vain."""
+    """Whether a retry cannot succeed."""
     return error.kind in {Kind.INVALID, Kind.NOT_FOUND}
 
 

@@ -24,7 +24,7 @@ _LOOK_SECONDS = 1.0
 _TRY_SECONDS = 1.0
 _MAX_PAUSE = 30.0
 _JITTER = 0.1
-# How often it is seen to that nothing waits for an hour by which the clock was set back.
+# Seconds between checks for deliveries postponed by a clock that was set back.
 _CLOCK_SECONDS = 10.0
 
 
@@ -49,7 +49,7 @@ class Dispatcher:
         self._recording = Backoff("webhook deliveries", longest=_MAX_PAUSE)
 
     def wake(self) -> None:
-        """Something may be due earlier than it was thought."""
+        """Wake the dispatcher: a delivery may be due earlier than planned."""
         self._news.set()
 
     async def run(self) -> None:
@@ -75,7 +75,7 @@ class Dispatcher:
             await asyncio.gather(*lanes, return_exceptions=True)
 
     async def _check_clock(self) -> None:
-        """Let what was to be sent by a clock that has been set back since wait no longer than it was meant to."""
+        """After the clock was set back, shorten each wait to its own delay."""
         now = asyncio.get_running_loop().time()
         if now < self._clock_check_at:
             return
@@ -87,7 +87,7 @@ class Dispatcher:
     def _open_lanes(self, due: Sequence[str]) -> None:
         """Serve as many endpoints as there are lanes: those first whose last turn was the longest ago."""
         known = {*due, *self._lanes}
-        # One that comes anew is behind those that wait.
+        # A new endpoint queues behind the waiting ones.
         self._turns = {endpoint_id: self._turns.get(endpoint_id, self._last_turn) for endpoint_id in known}
         waiting = [endpoint_id for endpoint_id in due if endpoint_id not in self._lanes]
         waiting.sort(key=lambda endpoint_id: self._turns[endpoint_id])

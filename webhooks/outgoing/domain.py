@@ -43,9 +43,9 @@ class OldSecret:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """`sees_all`: registered by an admin, it gets events of all orders. `failing_since` its last success.
+    """`sees_all`: registered by an admin, it gets events of all orders. `old_secrets` are newest first.
 
-    `paused_until`: until its `Retry-After` is over. `old_secrets` are newest first.
+    `failing_since`: the first failed attempt since its last success. `paused_until`: until its `Retry-After` is over.
     """
 
     id: str
@@ -197,7 +197,7 @@ def _signature(secret: str, signed: bytes) -> str:
 
 
 def retry_after(header: str, now: datetime) -> float | None:
-    """The seconds that a `Retry-After` means, which it says as such or as a date; None for what says neither."""
+    """Seconds until the time in a `Retry-After` (seconds or a date); None if it is neither."""
     if header.isascii() and header.isdigit():
         return float(header[:_RETRY_AFTER_DIGITS])
     try:

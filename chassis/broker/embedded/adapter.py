@@ -35,7 +35,7 @@ from chassis.observability.capture.messages import sqlite_row
 
 logger = logging.getLogger(__name__)
 
-# Seconds: each look knocks at every neighbour.
+# Seconds: each look checks every neighbour's pipe.
 WATCH_INTERVAL = 0.5
 
 
@@ -169,7 +169,7 @@ class EmbeddedBroker:
             await subscription.stop()
 
     def _wake(self, news: frozenset[str] | None = None) -> None:
-        """Have those look again whom the news concerns; all of them without any."""
+        """Wake the subscriptions of the changed queues, or all of them."""
         for subscription in self._subscriptions:
             if news is None or subscription.source in news:
                 subscription.wake.set()
@@ -185,7 +185,7 @@ class EmbeddedBroker:
         return dead, store.version(connection)
 
     async def _watch(self) -> None:
-        """Take back what dead neighbours hold, and notice a commit whose author died before ringing."""
+        """Take back what dead neighbours hold, and notice a commit whose process died before it notified."""
         seen = -1
 
         async def look() -> None:

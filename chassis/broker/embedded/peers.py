@@ -3,8 +3,7 @@
 Each subscribed process keeps one named pipe in `<file>.sessions/` open for reading. Opening a pipe for writing without
 blocking fails with ENXIO when no process reads it: so the call that notifies a neighbour also shows whether it is
 alive, however it died, and no file needs to be locked or refreshed. (Unix sockets would do too, were their paths not
-limited to about 100 bytes.) The datagram holds the names of the changed queues, so that no peer looks where nothing is
-new.
+limited to about 100 bytes.) A message holds the names of the changed queues, so that peers check only those.
 """
 
 from __future__ import annotations
@@ -39,9 +38,9 @@ class Session:
         new.rename(self._path)
         self._notify = notify
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._pipe, self._rung)
+        self._loop.add_reader(self._pipe, self._notified)
 
-    def _rung(self) -> None:
+    def _notified(self) -> None:
         read = b""
         with contextlib.suppress(BlockingIOError):
             read = os.read(self._pipe, _READ_SIZE)
@@ -84,7 +83,7 @@ class Neighbours:
         try:
             os.write(pipe, message)
         except BlockingIOError:
-            pass  # full: it has been rung already
+            pass  # full: a notification is pending
         except BrokenPipeError:
             self._forget(name)
 

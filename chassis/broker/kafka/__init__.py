@@ -2,5 +2,6 @@
 
 `adapter.py` keeps the port's promises; `address.py` is what a URL says, `topic.py` the topic and how many partitions
 it has, `writer.py` the idempotent producer, `reader.py` a consumer that keeps its own position, `records.py` an event
-as a record and back, and `traced.py` the spans of appended events.
+as a record and back, `traced.py` the spans of appended events, `failures.py` Kafka's errors as the port's, and
+`closing.py` closes the library's clients.
 """

@@ -81,7 +81,8 @@ class SqlStockStore:
             raise refusal
 
     async def _reserve_all(self, wanted: Sequence[Wanted]) -> Sequence[ShopError | None]:
-        # Until it is confirmed, or released, which is durable and so is all before it, the saga reserves again.
+        # Not durable: until Confirm or Release, whose durable commit includes all before it, the saga repeats the
+        # reservation.
         return await self._database.write(
             lambda connection: reserve_all(connection, self._events, wanted), durable=False
         )
@@ -116,7 +117,7 @@ class SqlStockStore:
 
     async def release(self, order_id: str) -> None:
         def releasing(connection: Connection) -> None:
-            # Where there is nothing to give back, a reservation that comes late must find the door closed.
+            # Recorded even if nothing is held, so that a late reservation is refused.
             row = reservation_row(order_id, State.RELEASED, [], None)
             added = connection.execute(insert_missing(connection, reservations), row)
             known = None if added.rowcount == 1 else _locked(connection, order_id)

@@ -31,11 +31,11 @@ reservations = Table(
     # The lines never change, so they are one value: [["42", 1], …].
     Column("lines", Text, nullable=False),
     Column("changed_at", UtcTime, nullable=False),
-    # When it is released by itself. Of one that was released otherwise, or is confirmed, there is none.
+    # When it is released automatically; null once confirmed or released on request.
     Column("expires_at", UtcTime),
     Index("reservations_expiring", "expires_at", sqlite_where=HELD, postgresql_where=HELD),
 )
-# What scanners counted, so that a repeat counts once, and until it is booked the ERP's outbox.
+# Scanner counts: a repeat counts once; also the ERP's outbox until booked.
 adjustments = Table(
     "adjustments",
     metadata,

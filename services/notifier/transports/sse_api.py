@@ -23,10 +23,10 @@ from services.notifier.transports.protocol import position
 _HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-store",
-    # A proxy that collects what it passes on would hold events back.
+    # Turns off buffering in proxies, which would delay events.
     "X-Accel-Buffering": "no",
 }
-# The milliseconds after which a browser comes back.
+# Milliseconds until a browser reconnects.
 _GREETING = b"retry: 1000\n\n"
 
 
@@ -41,8 +41,9 @@ class EventStreamOutlet(TransportOutlet):
     async def ended(self, *, heartbeat: float, reached: Callable[[], Position | None]) -> None:
         """Wait until the stream is to end.
 
-        A heartbeat after so many seconds detects a client that is gone, and moves the position of one that no event
-        concerns: else it would come back with the one that it began with, which is read from or forgotten by then.
+        Every `heartbeat` seconds it detects a client that has gone, and sends the position reached. Without it a client
+        that no event concerns would reconnect at its first position, and have everything since read again, or find it
+        expired.
         """
         while not self._ended.is_set():
             with contextlib.suppress(TimeoutError):
@@ -76,7 +77,7 @@ class EventStreamApi:
             writer = await response.prepare(request)
             if writer is None:
                 return response
-            # Headers wait for the first of the body.
+            # aiohttp sends the headers with the first bytes of the body.
             await response.write(_GREETING)
             chunked = request.version >= HttpVersion11
             outlet = EventStreamOutlet(request.protocol, writer, chunked=chunked, backlog=self._backlog)

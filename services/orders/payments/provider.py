@@ -21,7 +21,7 @@ from services.orders.domain import Order
 
 log = logging.getLogger(__name__)
 
-# No client waits for the saga's calls, so they may take longer than a client would.
+# No client waits for the saga's calls, so they may take longer than a client would wait.
 _TIMEOUT = 5.0
 _PROVIDER = "payment_provider"
 # The error code of a request for an order whose payments were cancelled.
@@ -67,7 +67,7 @@ class _Refusal(ShopError):
 
 
 class HttpPayments:
-    """The payment provider's API, in the form that Stripe gave such APIs.
+    """The payment provider's API, modelled on Stripe's.
 
     Calls take the shorter of 5 s and what is left of the caller's deadline, and raise UPSTREAM_UNAVAILABLE, at once
     while the provider keeps failing, or DEADLINE_EXCEEDED.
@@ -99,7 +99,7 @@ class HttpPayments:
             raise _of_payment(order, refusal) from None
 
     async def cancel(self, order_id: str) -> None:
-        # First closed: a request that is still on its way is refused from here on, so nothing can come after.
+        # Close first: requests still in flight are then refused, so no payment can follow.
         for payment_id in await self._call("POST", f"/v1/orders/{order_id}/close", _collected):
             await self._refund(payment_id)
 

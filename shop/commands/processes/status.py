@@ -142,7 +142,7 @@ def _checked(process: ProcessState, host: str) -> ProcessState:
 def _elsewhere(env: Mapping[str, str]) -> list[ProcessState]:
     """The processes that the settings name (SHOP_GATEWAY_URL, SHOP_ORDERS_ADDRESS ...): ready if their port accepts.
 
-    Those without a port, which work off queues, cannot be checked from here; their containers' health shows them.
+    Those without a port, which consume queues, cannot be checked from here; their containers' health shows them.
     """
     named = [(spec.name, _address(spec.ports[0].addresses, env)) for spec in TABLE if spec.ports]
     return [

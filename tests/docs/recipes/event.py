@@ -117,7 +117,7 @@ EVENT = Recipe(
         ],
         "services/orders/use_cases.py": [
             ("    async def record_delivery(", _USE_CASE),
-            ('_LAST_WORDS = ("order.rejected", ', '_LAST_WORDS = ("order.rejected", "order.expired", '),
+            ('_FINAL_EVENTS = ("order.rejected", ', '_FINAL_EVENTS = ("order.rejected", "order.expired", '),
         ],
         "services/mailer/consumer.py": [
             ("OrderDelayed, OrderRejected, OrderShipped", "OrderDelayed, OrderExpired, OrderRejected, OrderShipped"),

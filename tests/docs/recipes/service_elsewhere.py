@@ -192,7 +192,10 @@ CHANGED: Mapping[str, Sequence[tuple[str, str]]] = {
     "deploy/kubernetes/overlays/dev/stores/databases.sh": [
         (" mailer reports webhooks;", " mailer reports reviews webhooks;")
     ],
-    "README.md": [("then nineteen processes", "then twenty processes")],
+    "README.md": [
+        ("then nineteen processes", "then twenty processes"),
+        ("as nineteen processes", "as twenty processes"),
+    ],
     "docs/kubernetes.md": [
         ("| `storage` |", "| `reviews` | `SHOP_DATABASE_PASSWORD` |\n| `storage` |"),
         ("mailer, reports and webhooks", "mailer, reports, reviews and webhooks"),

@@ -29,9 +29,9 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 _LOCK_TIMEOUT = 4.0
-# Webhooks between two checkpoints; and the log's pages (64 MiB) at which a commit does what is left of one, for under
-# a flood the log has no end that a checkpoint could reach. At 16 MiB that came twice a second, often enough to be seen
-# in the 99th percentile.
+# Webhooks between two checkpoints; and the log's size in pages (64 MiB) at which a commit does the rest of a checkpoint
+# itself, since under a flood the checkpoint thread never reaches the end. At 16 MiB this happened twice a second and
+# showed in the 99th percentile.
 _CHECKPOINT_AFTER = 1_000
 MAX_LOG = 16_000
 _INSERT = """INSERT INTO webhooks

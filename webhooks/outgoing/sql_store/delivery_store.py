@@ -33,7 +33,7 @@ class SqlDeliveryStore:
         self._handled = inbox
 
     async def fan_out(self, event: Event, owner_id: str, body: bytes) -> int:
-        # Most customers have no endpoint, and what concerns none leaves nothing to be kept from happening twice.
+        # Most customers have no endpoint: an event without a delivery needs no inbox row.
         if not await self._database.read(lambda rows: _subscribed(rows, event, owner_id)):
             return 0
         return await self._database.write(lambda rows: self._fan_out(rows, event, owner_id, body))

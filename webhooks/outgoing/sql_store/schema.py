@@ -91,7 +91,7 @@ def newest(statement: Select[Any], table: Table, after: Place | None, size: int)
 
 
 def endpoint_by_id(connection: Connection, endpoint_id: str, *, locked: bool = False) -> Endpoint | None:
-    """`locked`: nobody changes it before the transaction ends."""
+    """`locked`: no other transaction changes it before this one ends."""
     statement = select(endpoints).where(endpoints.c.id == endpoint_id)
     row = connection.execute(statement.with_for_update(key_share=True) if locked else statement).one_or_none()
     return endpoint_of(row) if row else None
