@@ -76,7 +76,7 @@ def up(
         Child(spec, around.of(spec), {port.setting: around.ports[port.setting] for port in spec.ports})
         for spec in chosen
     ]
-    shared = _shared(env)
+    shared = shared_settings(env)
     if forking:
 
         def prepare() -> None:
@@ -105,10 +105,17 @@ def run(name: str, *, table: Sequence[ProcessSpec] = TABLE, env: Mapping[str, st
     child.run(spec)
 
 
-def _shared(env: Mapping[str, str]) -> dict[str, str]:
+def shared_settings(env: Mapping[str, str]) -> dict[str, str]:
     """The settings that commands beside this shop take over, whatever folder they run in."""
-    given = {name: env[name] for name in state.SHARED_SETTINGS if env.get(name)}
-    return given | {name: str(Path(given[name]).absolute()) for name in given if name.endswith("_DIR")}
+    return {name: _from_anywhere(name, env[name]) for name in state.SHARED_SETTINGS if env.get(name)}
+
+
+def _from_anywhere(name: str, value: str) -> str:
+    """A setting's value, whose path, if it is one, is made absolute."""
+    if name.endswith("_DIR"):
+        return str(Path(value).absolute())
+    scheme, colon, path = value.partition(":")
+    return f"{scheme}{colon}{Path(path).absolute()}" if scheme == "embedded" else value
 
 
 def _with_tls(env: Mapping[str, str], table: Sequence[ProcessSpec]) -> Mapping[str, str]:

@@ -12,7 +12,7 @@ from shop.fault.links.client import Links, LinkState
 from shop.fault.links.plan import arrows
 from shop.process_table import TABLE
 from shop.supervisor import lock, state
-from shop.supervisor.environment import survey
+from shop.supervisor.environment import running
 from shop.supervisor.state import ProcessState
 
 _OWN_BUSINESS = frozenset({"telemetry"}), frozenset({"identity"})
@@ -53,11 +53,9 @@ class Ground:
             raise Refused(
                 "faults are refused where SHOP_ENV=production: try them on a shop of your own, `shop up --lab`"
             )
-        around = survey(TABLE, env)
-        running = _running(around.data_dir)
-        ports = {setting: port for process in running for setting, port in process.ports.items()}
-        shared = {**around.shared, **survey(TABLE, {**env, **{name: str(port) for name, port in ports.items()}}).shared}
-        return cls(shared, around.data_dir, Links(around.data_dir))
+        around = running(TABLE, env)
+        _running(around.data_dir)
+        return cls(around.shared, around.data_dir, Links(around.data_dir))
 
     def process(self, name: str) -> ProcessState:
         """A running process. Raises `Refused` for one that is unknown or not running."""
