@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from chassis.observability import logs
@@ -16,9 +17,8 @@ from shop.commands.processes.banner import banner
 from shop.errors import Refused
 from shop.fault.links.plan import LINK_PROXY, routed
 from shop.process_table import TABLE, ProcessSpec, select
-from shop.supervisor import child, lock, ports, state
+from shop.supervisor import child, lock, migrations, ports, state
 from shop.supervisor.environment import METRICS_PORT, survey
-from shop.supervisor.migrations import migrate_apart
 from shop.supervisor.preload import preload
 from shop.supervisor.supervisor import Child, Supervisor
 from shop.urls import data_dir
@@ -78,12 +78,9 @@ def up(
     ]
     shared = shared_settings(env)
     if forking:
-
-        def prepare() -> None:
-            preload(chosen)
-            migrate_apart(chosen, around.shared)
-
-        return Supervisor(children, around.data_dir, on_ready=welcome, settings=shared).run(prepare)
+        first = partial(migrations.migrate, chosen, around.shared) if migrations.wanted(around.shared) else None
+        forked = Supervisor(children, around.data_dir, on_ready=welcome, settings=shared)
+        return forked.run(partial(preload, chosen), first)
     execute = Supervisor(
         children,
         around.data_dir,
