@@ -77,6 +77,17 @@ def running(table: Sequence[ProcessSpec], env: Mapping[str, str]) -> Surrounding
     return survey(table, {**listening, **given})
 
 
+def signing_secret(scheme: Scheme, secrets: Mapping[str, str], data_dir: Path) -> str:
+    """The secret that a partner signs webhooks with: the first of the setting's, or the one that `shop up` has made.
+
+    Raises `Refused` where there is neither.
+    """
+    secret = secrets.get(scheme.setting, "").partition(",")[0].strip()
+    if not secret:
+        raise Refused(f"no shop has run in {data_dir}: set {scheme.setting}, or SHOP_DATA_DIR")
+    return secret
+
+
 def _data_dir(env: Mapping[str, str]) -> Path:
     return Path(env.get("SHOP_DATA_DIR") or ".shop").absolute()
 

@@ -36,11 +36,15 @@ class Fault(Protocol):
 
 @dataclass
 class Ground:
-    """A running shop: the environment that its processes share, and its links where it runs with `--lab`."""
+    """A running shop: the environment that its processes share, and its links where it runs with `--lab`.
+
+    `secrets` are those of its services and its partners by setting, as far as they are known here.
+    """
 
     env: Mapping[str, str]
     data_dir: Path
     links: Links
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     lab: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -55,7 +59,7 @@ class Ground:
             )
         around = running(TABLE, env)
         _running(around.data_dir)
-        return cls(around.shared, around.data_dir, Links(around.data_dir))
+        return cls(around.shared, around.data_dir, Links(around.data_dir), around.secrets)
 
     def process(self, name: str) -> ProcessState:
         """A running process. Raises `Refused` for one that is unknown or not running."""
