@@ -50,12 +50,12 @@ def up(
         settings_list.check(env)
         if env is os.environ:
             ProcessSettings()  # what cannot be read is refused before anything is started
-    if tls:
-        env = _with_tls(env, table)
     chosen = select(table, only=only, without=without)
     forking = _forks(env)
+    lock.hold(data_dir(env))
+    if tls:  # within the lock: another shop here may be reading its certificates
+        env = _with_tls(env, table)
     around = survey(table, env, starting=True)
-    lock.hold(around.data_dir)
     ports.ensure_free(chosen, around.ports, around.host)
     if lab:
         around, chosen = routed(chosen, around), (LINK_PROXY, *chosen)
