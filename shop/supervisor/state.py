@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from shop.errors import Refused
 from shop.supervisor import lock
 
 _FILE = "processes.json"
@@ -94,9 +95,14 @@ def _is_current(data_dir: Path, content: Mapping[str, Any]) -> bool:
 
 
 def _content(data_dir: Path) -> dict[str, Any]:
-    """The state that was written last; none where that cannot be read, such as after a loss of power."""
+    """The state that was written last; none where it is not whole, such as after a loss of power.
+
+    Raises `Refused` where it is another user's.
+    """
     try:
         content = json.loads((data_dir / _FILE).read_text())
+    except PermissionError as error:
+        raise Refused(f"the shop in {data_dir} is another user's: {_FILE} cannot be read ({error.strerror})") from error
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -10,6 +10,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -164,6 +165,17 @@ def test_the_broker_of_a_running_shop_is_known_to_commands_beside_it(tmp_path: P
     assert stat.S_IMODE((tmp_path / "processes.json").stat().st_mode) == 0o600
     assert shared_settings({"SHOP_BROKER_URL": "embedded:here"}) == {"SHOP_BROKER_URL": f"embedded:{Path.cwd()}/here"}
     os.close(held)
+
+
+def test_the_shop_of_another_user_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its state is for its own user alone: a command does not take it for no shop."""
+
+    def refuse(*_: object) -> NoReturn:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(Refused, match="is another user's"):
+        state.read(tmp_path)
 
 
 def test_a_new_shop_does_not_have_the_pids_of_one_before(tmp_path: Path) -> None:
