@@ -18,7 +18,7 @@ pytest.importorskip("hdrh", reason="not run: needs hdrhistogram, of the developm
 pytest.importorskip("connectrpc", reason="not run: needs connectrpc, of the development environment")
 
 from bench.compare import command
-from bench.compare.experiments.e8_failure import CALLER_TIMEOUT, FAULTS, SHOP_READS
+from bench.compare.experiments.e8_failure import ANSWER_BYTES, CALLER_TIMEOUT, FAULTS, SHOP_READS
 from bench.compare.experiments.shop.lost_answers import WAYS
 from bench.compare.measure.folder import Row, rows, rows_of
 from bench.compare.report.draw import draw, names_of_blocks
@@ -197,12 +197,16 @@ def check_later(own: list[Row]) -> None:
 
 
 def check_failures(own: list[Row]) -> None:
-    """Every client finds out; from silence only by its own patience. An order is repeated safely under its key."""
+    """Every client finds out; from silence only by its own patience, and a cut comes inside its answer.
+
+    An order is repeated safely under its key.
+    """
     assert all(row["error"] for row in own)
     for level, names in (("bare", {variant.name for variant in (*READS, HTTP2)}), ("shop", set(SHOP_READS))):
         failed = [row for row in rows_of(own, "E8", level=level) if row["kind"] != "sent again"]
         assert {(row["variant"], row["kind"]) for row in failed} == set(itertools.product(names, FAULTS))
         assert all(row["ms"] >= CALLER_TIMEOUT * 990 for row in failed if row["kind"] == "silent")
+        assert {row["answer_bytes"] for row in failed if row["kind"] == "cut"} == {ANSWER_BYTES}
     again = {row["variant"]: (row["orders"], row["replayed"]) for row in rows_of(own, "E8", kind="sent again")}
     assert again == {name: (1, True) if way.keyed else (2, False) for name, way in WAYS.items()}
 

@@ -23,7 +23,8 @@ FAULTS = {
     "cut": "unknown: it may have been done",
     "silent": "unknown: it may have been done",
 }
-_INSIDE_THE_ANSWER = 9
+# Bytes of the answer that arrive before the cut.
+ANSWER_BYTES = 9
 # A fault is noticed by the client's library: one route of each is enough.
 SHOP_READS = {variant.name: variant.title for variant in (REST_UNCACHED, GRPC, GRAPHQL, SOAP)}
 
@@ -68,14 +69,16 @@ async def _measure(bench: Bench, reads: Reads) -> None:
 
 
 async def _failed(pair: Pair, selection: Selection, fault: str) -> dict[str, Any]:
+    """The fault and what the client's library makes of it; of a cut, how many bytes of the answer had arrived."""
     async with proxy(pair.port) as way, opened(pair, port=way.port) as client:
         await client.call("calls", selection=selection, count=1)
         await way.settled()
+        before = way.down
         if fault == "stopped":
             way.stop()
         elif fault == "cut":
-            way.cut_after = _INSIDE_THE_ANSWER
+            way.cut_after = ANSWER_BYTES
         else:
             way.stalled = True
         found: dict[str, Any] = await client.call("failing", selection=selection, within=CALLER_TIMEOUT)
-        return found
+        return found | ({"answer_bytes": way.down - before} if fault == "cut" else {})
