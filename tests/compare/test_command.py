@@ -118,7 +118,10 @@ def check_reads(own: list[Row]) -> None:
 
 
 def check_rates(own: list[Row]) -> None:
-    """Every call is counted, answered or failed; percentiles do not fall; the instrument is measured beside them."""
+    """Every call is counted, answered or failed; percentiles do not fall; the instrument is measured beside them.
+
+    No client had more CPU than the machine has.
+    """
     bare = {row["variant"] for row in own if row["level"] == "bare"}
     assert bare == {"nothing", TRUSTED.name, *(variant.name for variant in READS)}
     groups = {row["group"]: set[str]() for row in own if "group" in row}
@@ -129,8 +132,12 @@ def check_rates(own: list[Row]) -> None:
     for row in rows_of(own, "E2", kind="rate"):
         assert row["n"] == max(1, round(row["rate"] * 0.15))
         assert 0 <= row["failed"] <= row["n"]
-        known = [row[name] for name in ("p50_ms", "p90_ms", "p99_ms", "max_ms") if row[name] is not None]
+        assert ("p99_ms" in row) == (row["n"] >= 100)
+        found = [row.get(name) for name in ("p50_ms", "p90_ms", "p99_ms", "max_ms")]
+        known = [value for value in found if value is not None]
         assert known == sorted(known)
+        assert row["elapsed_s"] > 0
+        assert 0 < row["client_cpu_share"] <= (os.cpu_count() or 1)
 
 
 def check_distances(own: list[Row]) -> None:

@@ -170,9 +170,9 @@ async def alone(
         before = await _server_cpu(pair, pids)
         done = await client.call("calls", selection=selection, count=count)
         server = await _server_cpu(pair, pids) - before
-    found = percentiles(done["seconds"])
+    found = {f"{name}_ms": value for name, value in percentiles(done["seconds"]).items()}
     costs = {"cpu_ms_client": done["cpu"] * 1e3 / count, "cpu_ms_server": server * 1e3 / count}
-    return {"n": count, "p50_ms": found["p50"], "p99_ms": found["p99"], **costs}, done["seconds"]
+    return {"n": count, **found, **costs}, done["seconds"]
 
 
 async def _server_cpu(pair: Pair, pids: Sequence[int]) -> float:

@@ -123,5 +123,4 @@ async def _crowd(bench: Bench, way: Way, count: int) -> None:
 
 def _row(way: Way, kind: str, delays: list[float]) -> dict[str, Any]:
     names = {"experiment": NAME, "level": "bare", "variant": way.name, "kind": kind, "every_s": way.every}
-    found = percentiles(delays)
-    return {**names, "p50_ms": found["p50"], "p99_ms": found["p99"]}
+    return {**names, **{f"{each}_ms": value for each, value in percentiles(delays).items()}}

@@ -16,6 +16,8 @@ from bench.compare.variants import BY_NAME
 NAME = "lie"
 _SESSION = "bench.compare.measure.lies:Liar"
 _BATCH = 200
+# Calls that have a p99.
+_CALLS = 100
 # The server stops for so long in every run of the first lie, as a garbage collection or a full disk would make it.
 _STALL = 0.25
 
@@ -39,9 +41,10 @@ async def _lies(bench: Bench, pair: Pair) -> dict[str, dict[str, Any]]:
     async with opened(pair) as client:
         await client.call("calls", selection=Selection(), count=bench.warm_up)
         kept = percentiles((await client.call("calls", selection=Selection(), count=50))["seconds"])["p50"]
-        rate = 0.3 * await client.call("capacity", selection=Selection(), seconds=0.3, at_once=1)
+        capacity = await client.call("capacity", selection=Selection(), seconds=0.3, at_once=1)
+        rate = max(0.3 * capacity, _CALLS / seconds)
         open_ = await _stalled(pair, client.call("rate", selection=Selection(), rate=rate, seconds=seconds))
-        closed = await _stalled(pair, client.call("closed", selection=Selection(), seconds=seconds))
+        closed = await _stalled(pair, client.call("closed", selection=Selection(), seconds=seconds, least=_CALLS))
         found = {
             "closed loop": {"right": percentiles(open_["seconds"])["p99"], "wrong": percentiles(closed)["p99"]},
             "new connection each": {"right": kept, "wrong": await _fresh(pair, client)},

@@ -13,11 +13,15 @@ from bench.compare.measure.sessions import Client
 
 
 class Liar(Client):
-    async def closed(self, selection: Selection, seconds: float) -> list[float]:
-        """A closed loop: the next call waits for the last one, so a stall delays one call and hides all others."""
-        call, found = self._opened(), []
+    async def closed(self, selection: Selection, seconds: float, least: int) -> list[float]:
+        """A closed loop: the next call waits for the last one, so a stall delays one call and hides all others.
+
+        For so many seconds, and for `least` calls if they take longer.
+        """
+        call = self._opened()
+        found: list[float] = []
         until = time.perf_counter() + seconds
-        while (began := time.perf_counter()) < until:
+        while (began := time.perf_counter()) < until or len(found) < least:
             await call(selection)
             found.append(time.perf_counter() - began)
         return found

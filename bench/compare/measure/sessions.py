@@ -67,11 +67,15 @@ class Client:
         return {"seconds": seconds, "cpu": time.process_time() - cpu, "answer": answer}
 
     async def rate(self, selection: Selection, rate: float, seconds: float) -> dict[str, Any]:
-        """An open loop: `seconds` of each call from its intended start (infinite: failed), and `cpu` seconds."""
+        """An open loop: `seconds` of each call from its intended start (infinite: failed), in all `cpu` and `elapsed`.
+
+        `elapsed` is until the last answer: behind a slow server that is longer than the `seconds` of the schedule.
+        """
         call = self._opened()
-        cpu = time.process_time()
+        began, cpu = time.perf_counter(), time.process_time()
         latencies = await open_loop(lambda: call(selection), rate, seconds, timeout=_CALL_TIMEOUT)
-        return {"seconds": latencies, "cpu": time.process_time() - cpu}
+        used, elapsed = time.process_time() - cpu, time.perf_counter() - began
+        return {"seconds": latencies, "cpu": used, "elapsed": elapsed}
 
     async def capacity(self, selection: Selection, seconds: float, at_once: int) -> float:
         """Calls a second when `at_once` callers call without a pause. Says how much there is, nothing of latency."""

@@ -11,7 +11,7 @@ from bench.compare.experiments.e5_news import NEWS_TITLES
 from bench.compare.experiments.shop.news import SHOP_NEWS_TITLES, SHOP_WAYS
 from bench.compare.measure.folder import Row, rows_of
 from bench.compare.report.dots import Dots, draw_dots
-from bench.compare.report.figures import digits, measured, table, variants
+from bench.compare.report.figures import column, digits, measured, percentile, table, table_of, variants
 from bench.compare.report.svg import Picture
 
 # Events an hour, and what that is called.
@@ -31,28 +31,29 @@ def tables(rows: Sequence[Row]) -> dict[str, str]:
     names = variants(rows, "E5", kind="one")
     if not names:
         return {}
-    body = []
-    for name in names:
-        own = rows_of(rows, "E5", kind="one", variant=name)[0]
-        hours = [digits(hourly(rows, name, each)) for each, _ in EVENT_RATES]
-        missed = f"{own['seen']} of {own['events']}"
-        body.append([NEWS_TITLES[name], *(_ms(own[each]) for each in ("p50_ms", "p99_ms")), missed, *hours])
-    head = ["one watcher", "news is late by, ms (p50)", "p99", "seen"]
-    one = table([*head, *(f"bytes an hour at {each}" for _, each in EVENT_RATES)], body)
-    crowd = [
-        [
-            NEWS_TITLES[str(row["variant"])],
-            f"{row['watchers']:,}",
-            digits(row["memory_bytes"] / 1024),
-            digits(row["cpu_ms"] * 1000),
-            _ms(row["p50_ms"]),
-            _ms(row["p99_ms"]),
-            f"{row['seen']:,} of {row['watchers'] * row['events']:,}",
-        ]
-        for row in rows_of(rows, "E5", kind="crowd")
+    own = [rows_of(rows, "E5", kind="one", variant=name)[0] for name in names]
+    hours = [
+        [f"bytes an hour at {said}", *(digits(hourly(rows, name, events)) for name in names)]
+        for events, said in EVENT_RATES
     ]
-    head = ["many watchers", "watchers", "server memory each, KiB", "server CPU an event and watcher, µs"]
-    found = {"e5": one, "e5-crowd": table([*head, "news late by, ms (p50)", "p99", "seen"], crowd)}
+    one = [
+        ["one watcher", *(NEWS_TITLES[name] for name in names)],
+        column("news is late by, ms (p50)", "p50", _late_by(own, "p50")),
+        column("p99", "p99", _late_by(own, "p99")),
+        ["seen", *(f"{row['seen']} of {row['events']}" for row in own)],
+        *hours,
+    ]
+    own = rows_of(rows, "E5", kind="crowd")
+    crowd = [
+        ["many watchers", *(NEWS_TITLES[str(row["variant"])] for row in own)],
+        ["watchers", *(f"{row['watchers']:,}" for row in own)],
+        ["server memory each, KiB", *(digits(row["memory_bytes"] / 1024) for row in own)],
+        ["server CPU an event and watcher, µs", *(digits(row["cpu_ms"] * 1000) for row in own)],
+        column("news late by, ms (p50)", "p50", _late_by(own, "p50")),
+        column("p99", "p99", _late_by(own, "p99")),
+        ["seen", *(f"{row['seen']:,} of {row['watchers'] * row['events']:,}" for row in own)],
+    ]
+    found = {name: table_of(columns) for name, columns in (("e5", one), ("e5-crowd", crowd))}
     return found | ({"e5-shop": _shop(rows)} if variants(rows, "E5", level="shop") else {})
 
 
@@ -77,8 +78,9 @@ def _late(rows: Sequence[Row], status: str) -> str:
     return str(measured(values)) if values else "never seen"
 
 
-def _ms(value: float | None) -> str:
-    return "failed" if value is None else digits(value)
+def _late_by(rows: Sequence[Row], name: str) -> list[tuple[str, str]]:
+    found = [percentile(row, name, row["seen"]) for row in rows]
+    return [(what, "failed" if value is None else digits(value)) for what, value in found]
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,4 +201,4 @@ def _plane(rows: Sequence[Row], names: Sequence[str]) -> str:
 
 
 def _delay(rows: Sequence[Row], name: str) -> float:
-    return float(rows_of(rows, "E5", kind="one", variant=name)[0]["p50_ms"] or 0.0)
+    return float(rows_of(rows, "E5", kind="one", variant=name)[0].get("p50_ms") or 0.0)
