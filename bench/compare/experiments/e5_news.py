@@ -12,6 +12,7 @@ from bench.compare.bench import Bench
 from bench.compare.experiments.shop import news
 from bench.compare.measure.proxies import Proxy, proxy
 from bench.compare.measure.statistics import percentiles
+from bench.compare.measure.together import together
 from bench.compare.measure.workers import Worker, worker
 
 NAME = "E5"
@@ -49,13 +50,13 @@ async def run(bench: Bench) -> None:
     ways = [way for way in WAYS if not (bench.quick and way.every > 1)]
     bench.say(f"{NAME}: one watcher of each way")
     async with AsyncExitStack() as stack:
-        watched = await asyncio.gather(*(_Watched.begin(stack, way) for way in ways))
+        watched = await together(_Watched.begin(stack, way) for way in ways)
         quiet, events, apart = bench.either((1.1, 4, 0.3), (4.0, 14, 0.93))
         marks = [each.counted() for each in watched]
         await asyncio.sleep(quiet)
         idle = [each.counted() - mark for each, mark in zip(watched, marks, strict=True)]
         marks = [each.counted() for each in watched]
-        await asyncio.gather(*(each.publisher.call("publish", count=events, every=apart) for each in watched))
+        await together(each.publisher.call("publish", count=events, every=apart) for each in watched)
         # A polling client sees the last event at its next poll.
         await asyncio.sleep(max(way.every for way in ways))
         seconds = events * apart + apart + max(way.every for way in ways)
@@ -67,7 +68,7 @@ async def run(bench: Bench) -> None:
             bench.folder.sample(NAME, each.way.name, "delay", [delays])
     crowds = [way for way in WAYS if way.crowd]
     if bench.quick:
-        await asyncio.gather(*(_crowd(bench, way, 20) for way in crowds))
+        await together(_crowd(bench, way, 20) for way in crowds)
     else:
         for way in crowds:
             await _crowd(bench, way, 1_000)

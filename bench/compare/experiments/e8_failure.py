@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from bench.compare.bench import Bench, Pair, check_equal, opened
 from bench.compare.experiments.shop import lost_answers
 from bench.compare.experiments.shop.reads import CACHED, GRAPHQL, GRPC, REST_UNCACHED, SOAP, STOCK, UNCACHED, shop_reads
 from bench.compare.measure.proxies import proxy
+from bench.compare.measure.together import together
 from bench.compare.variants import HTTP2, READS
 
 NAME = "E8"
@@ -64,7 +64,7 @@ async def _measure(bench: Bench, reads: Reads) -> None:
                 await failed(pair, selection, fault, number)
     for number in range(bench.rounds):
         # All at once: each only waits.
-        await asyncio.gather(*(failed(*each, "silent", number) for each in reads.pairs))
+        await together(failed(*each, "silent", number) for each in reads.pairs)
     bench.say(f"{NAME} {reads.level}: {len(FAULTS)} faults on {len(reads.pairs)} variants, {bench.rounds} rounds")
 
 

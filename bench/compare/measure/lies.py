@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 
@@ -10,6 +9,7 @@ from websockets.asyncio.client import connect
 
 from bench.compare.adapters.port import Selection
 from bench.compare.measure.sessions import Client
+from bench.compare.measure.together import together
 
 
 class Liar(Client):
@@ -35,7 +35,7 @@ class Liar(Client):
             await call(Selection())
             found.append(time.perf_counter() - began)
 
-        await asyncio.gather(*(one() for _ in range(count)))
+        await together(one() for _ in range(count))
         return found
 
     async def publishes(self, port: int, count: int) -> dict[str, float]:

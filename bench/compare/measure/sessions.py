@@ -12,6 +12,7 @@ from typing import Any
 from bench.compare.adapters.port import Adapter, Call, Link, Rows, Selection
 from bench.compare.adapters.rows import READS
 from bench.compare.measure.open_loop import open_loop
+from bench.compare.measure.together import together
 
 # In an open loop a call that takes longer has failed; others may take as long as a busy machine needs.
 _CALL_TIMEOUT, _SESSION_TIMEOUT = 10.0, 60.0
@@ -90,7 +91,7 @@ class Client:
 
         began = time.perf_counter()
         async with asyncio.timeout(seconds + _SESSION_TIMEOUT):
-            await asyncio.gather(*(caller() for _ in range(at_once)))
+            await together(caller() for _ in range(at_once))
         return done / (time.perf_counter() - began)
 
     async def fresh(self, link: Link, selections: list[Selection]) -> dict[str, Any]:
