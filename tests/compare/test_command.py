@@ -18,6 +18,7 @@ pytest.importorskip("hdrh", reason="not run: needs hdrhistogram, of the developm
 pytest.importorskip("connectrpc", reason="not run: needs connectrpc, of the development environment")
 
 from bench.compare import command
+from bench.compare.experiments.e6_bulk import CANCELLED_PARTS
 from bench.compare.experiments.e8_failure import ANSWER_BYTES, CALLER_TIMEOUT, FAULTS, SHOP_READS
 from bench.compare.experiments.shop.lost_answers import WAYS
 from bench.compare.measure.folder import Row, rows, rows_of
@@ -182,14 +183,16 @@ def check_news(own: list[Row]) -> None:
 
 
 def check_bulk(own: list[Row]) -> None:
-    """One hash for each group's content, and a sender that stops."""
+    """One hash for each group's content, and a sender that stops before it has nothing left to send."""
     groups = {(row["level"], row["group"]): set[str]() for row in own}
     for row in own:
         groups[row["level"], row["group"]].add(row["answer_sha256"])
         assert row["seconds"] > 0
     assert len(groups) == 5
     assert {len(each) for each in groups.values()} == {1}
-    assert all(row["stopped_ms"] >= 0 for row in rows_of(own, "E6", level="bare", group="down"))
+    down = rows_of(own, "E6", level="bare", group="down")
+    assert all(row["stopped_ms"] >= 0 for row in down)
+    assert all(0 < row["cancelled_sent"] < CANCELLED_PARTS * row["amount"] for row in down)
 
 
 def check_later(own: list[Row]) -> None:

@@ -15,6 +15,8 @@ from bench.compare.experiments.shop import bulk
 from bench.compare.measure.workers import worker
 
 NAME = "E6"
+# The transfer that is cancelled is so many times as much: more than can be sent before the cancel.
+CANCELLED_PARTS = 64
 _SIDE = "bench.compare.bulk.sessions:Side"
 
 
@@ -79,17 +81,19 @@ async def _moved(transfer: Transfer, amount: int) -> dict[str, Any]:
         row |= {"peak_server": peak[0], "peak_client": peak[1]}
         if transfer.what != "down":
             return row
-        cancelled = await client.call("give_up", link=link, what="down", size=64 * amount, after=0.1)
-        return row | {"stopped_ms": max(0.0, await _stopped(server) - cancelled) * 1e3}
+        size = CANCELLED_PARTS * amount
+        cancelled = await client.call("give_up", link=link, what="down", size=size, after=0.1)
+        sent, at = await _stopped(server)
+        return row | {"stopped_ms": max(0.0, at - cancelled) * 1e3, "cancelled_sent": sent - after[0]["sent"]}
 
 
-async def _stopped(server: Any) -> float:
-    """When the sender sent last, once it has sent nothing for a while (the machine's monotonic clock)."""
+async def _stopped(server: Any) -> tuple[int, float]:
+    """What the sender has sent, and when last, once it sends no more (bytes; the machine's monotonic clock)."""
     async with asyncio.timeout(30):
         last = await server.call("usage")
         while True:
             await asyncio.sleep(0.2)
             now = await server.call("usage")
             if now["sent"] == last["sent"]:
-                return float(now["sent_at"])
+                return int(now["sent"]), float(now["sent_at"])
             last = now
