@@ -188,6 +188,9 @@ def check_bulk(own: list[Row]) -> None:
     for row in own:
         groups[row["level"], row["group"]].add(row["answer_sha256"])
         assert row["seconds"] > 0
+        assert row.get("warm_up", 0) < row["amount"]
+        if sys.platform == "linux":
+            assert min(row["growth_server"], row["growth_client"]) >= 0
     assert len(groups) == 5
     assert {len(each) for each in groups.values()} == {1}
     down = rows_of(own, "E6", level="bare", group="down")

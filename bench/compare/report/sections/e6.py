@@ -33,7 +33,7 @@ def _table(rows: Sequence[Row], level: str, group: str) -> str:
     for transfer in (each for each in _LEVELS[level] if each.group == group):
         own = rows_of(rows, "E6", variant=transfer.name)
         cpu = [_of(own, lambda row: row["cpu_server"] * 1e3), _of(own, lambda row: row["cpu_client"] * 1e3)]
-        peak = [_peak(own, f"peak_{side}") for side in ("server", "client")]
+        peak = [_peak(own, f"growth_{side}") for side in ("server", "client")]
         stopped = [_stopped(own)] if stops else []
         body.append([transfer.title, _rate(own), *cpu, *peak, transfer.resumable, *stopped])
     amount = rows_of(rows, "E6", level=level, group=group)[0]["amount"]
@@ -56,7 +56,8 @@ def _of(rows: Sequence[Row], value: Callable[[Row], float]) -> Measured:
 
 
 def _peak(rows: Sequence[Row], name: str) -> Measured | str:
-    if any(row[name] is None for row in rows):
+    """MiB; "-" where there is no peak that counts from the transfer on: not on Linux, or a row of an older run."""
+    if any(name not in row for row in rows):
         return "-"
     return _of(rows, lambda row: row[name] / (1 << 20))
 
