@@ -35,6 +35,11 @@ class ShopWay:
     process: str
     options: tuple[str, ...] = ()
 
+    @property
+    def periodic(self) -> bool:
+        """Whether it asks again and again, whether or not anything has happened."""
+        return self.way == "polling" and "long" not in self.options
+
 
 SHOP_WAYS: tuple[ShopWay, ...] = (
     ShopWay("shop-poll-0.1", "polling, 100 ms", "polling", "gateway", ("0.1",)),
@@ -74,7 +79,8 @@ async def run(bench: Bench) -> None:
                 row = {"round": number, "bytes": each.counted() - bytes_before, "opening_bytes": opened}
                 late = {status: (known[status] - happened[status]) * 1e3 for status in _STEPS if status in known}
                 names = {"experiment": "E5", "level": "shop", "variant": each.way.name, "kind": "order"}
-                bench.folder.add(names | row | {"late_ms": late, "events": len(_STEPS), "seen": len(late)})
+                phase = {"phase": "random"} if each.way.periodic else {}
+                bench.folder.add(names | row | phase | {"late_ms": late, "events": len(_STEPS), "seen": len(late)})
         await together(each.watcher.call("stop") for each in watching)
 
 

@@ -24,6 +24,12 @@ _PINGED = {"websocket", "subscription"}
 # Those that send request after request; long polling sends one for each answer.
 _POLLS = {"poll-0.1", "poll-1", "conditional-1", "poll-10", "long-poll"}
 _LONG_POLLS_PER_HOUR = 3600 / 25
+# Rounds that an interval needs.
+_INTERVAL = 5
+_LOCKED = (
+    "In this run each polling client began with the order, so its polls have the order's own rhythm: how late they are "
+    "is true of that one phase, not of a client that polls all the time."
+)
 _LEFT, _TOP, _WIDTH, _HEIGHT = 80, 64, 860, 460
 
 
@@ -65,7 +71,11 @@ def _shop(rows: Sequence[Row]) -> str:
         moved = measured([float(row["bytes"]) for row in own])
         body.append([SHOP_NEWS_TITLES[name], *late, seen, digits(own[0]["opening_bytes"]), moved])
     head = ["late by, ms: confirmed", "paid", "shipped", "seen", "bytes to connect", "bytes an order"]
-    return table(["one customer, one order a round", *head], body)
+    found = table(["one customer, one order a round", *head], body)
+    locked = [
+        way for way in SHOP_WAYS if way.periodic and any("phase" not in row for row in of_the_shop(rows)[way.name])
+    ]
+    return found + (f"\n{_LOCKED}\n" if locked else "")
 
 
 def of_the_shop(rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -74,8 +84,12 @@ def of_the_shop(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def _late(rows: Sequence[Row], status: str) -> str:
+    """The median of the rounds that saw it, and of how many that is where it is not all; few have no interval."""
     values = [row["late_ms"][status] for row in rows if status in row["late_ms"]]
-    return str(measured(values)) if values else "never seen"
+    if not values:
+        return "never seen"
+    found = str(measured(values)) if len(values) >= _INTERVAL else digits(measured(values).median)
+    return found if len(values) == len(rows) else f"{found}, {len(values)} of {len(rows)}"
 
 
 def _late_by(rows: Sequence[Row], name: str) -> list[tuple[str, str]]:
