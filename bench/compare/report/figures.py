@@ -75,13 +75,18 @@ def group_title(row: Row) -> str:
 
 
 def digits(value: float) -> str:
-    """Two significant digits, three from 100 on, thousands with a comma: more would say more than is known."""
+    """Two significant digits, from 100 on whole, thousands with a comma: more would say more than is known."""
     if value == 0:
         return "0"
     if abs(value) >= 100:
         return f"{value:,.0f}"
     places = 0 if abs(value) >= 10 else 1 if abs(value) >= 1 else 2
     return f"{value:.{places}f}"
+
+
+def rounded(value: float) -> str:
+    """The same with three significant digits from 100 on: of what is calculated, not counted."""
+    return f"{float(f'{value:.3g}'):,.0f}" if abs(value) >= 100 else digits(value)
 
 
 def table(head: Sequence[str], body: Sequence[Sequence[object]]) -> str:

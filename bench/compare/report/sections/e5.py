@@ -11,7 +11,7 @@ from bench.compare.experiments.e5_news import NEWS_TITLES
 from bench.compare.experiments.shop.news import SHOP_NEWS_TITLES, SHOP_WAYS
 from bench.compare.measure.folder import Row, rows_of
 from bench.compare.report.dots import Dots, draw_dots
-from bench.compare.report.figures import column, digits, measured, percentile, table, table_of, variants
+from bench.compare.report.figures import column, digits, measured, percentile, rounded, table, table_of, variants
 from bench.compare.report.svg import Picture
 
 # Events an hour, and what that is called.
@@ -39,7 +39,7 @@ def tables(rows: Sequence[Row]) -> dict[str, str]:
         return {}
     own = [rows_of(rows, "E5", kind="one", variant=name)[0] for name in names]
     hours = [
-        [f"bytes an hour at {said}", *(digits(hourly(rows, name, events)) for name in names)]
+        [f"bytes an hour at {said}", *(rounded(hourly(rows, name, events)) for name in names)]
         for events, said in EVENT_RATES
     ]
     one = [
@@ -112,11 +112,14 @@ class Cost:
 def cost(rows: Sequence[Row], name: str) -> Cost:
     """From what was measured of polls and of events.
 
-    A poll costs what idle polls cost (10 s polls: as those of 1 s), an event what the window with events cost more.
+    A poll costs what one without news costs, an event what it adds to one (10 s polls: as those of 1 s). Older runs
+    have both by windows of time, and so has what is pushed, where nothing moves but events.
     """
     own = rows_of(rows, "E5", kind="one", variant=name)[0]
     polls = own if own["every_s"] <= 1 else rows_of(rows, "E5", kind="one", variant="poll-1")[0]
     idle = polls["idle_bytes_per_s"] * (polls["every_s"] / own["every_s"] if own["every_s"] else 1)
+    if "poll_bytes" in polls:
+        return Cost(polls["poll_bytes"] * 3600 / own["every_s"], polls["event_bytes"], 0.0)
     event = max(0.0, polls["window_bytes"] - polls["idle_bytes_per_s"] * polls["window_s"]) / polls["events"]
     if name == "long-poll":
         return Cost(0.0, event, _LONG_POLLS_PER_HOUR)
@@ -169,7 +172,7 @@ def _plane(rows: Sequence[Row], names: Sequence[str]) -> str:
     delays = {name: _delay(rows, name) for name in names}
     title = "News: what a watcher costs, and how late the news is"
     said = "; ".join(
-        f"{NEWS_TITLES[name]}: late by {digits(delays[name])} ms, {digits(each[1])} bytes an hour"
+        f"{NEWS_TITLES[name]}: late by {digits(delays[name])} ms, {rounded(each[1])} bytes an hour"
         for name, each in points.items()
     )
     picture = Picture(_WIDTH, _HEIGHT, title, f"Dots at one event a minute. {said}.")
