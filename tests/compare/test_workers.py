@@ -100,10 +100,11 @@ async def test_an_experiment_has_processes_that_work_after_one_that_failed(tmp_p
     async with AsyncExitStack() as stack:
         bench = Bench(Folder(tmp_path), stack, quick=True, bare=True)
         before = await bench.pair(READS[0])
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.1), opened(before) as client:
-                await client.call("capacity", selection=Selection(), seconds=60, at_once=1)
-        assert_ended(client)
+        async with opened(before) as client:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await client.call("capacity", selection=Selection(), seconds=60, at_once=1)
+            assert_ended(client)
         after = await bench.pair(READS[0])
         assert await check_equal([after], Selection()) == digest([brief("42")])
         assert await bench.pair(READS[0]) == after
