@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -14,7 +16,8 @@ pytest.importorskip("connectrpc", reason="not run: needs connectrpc, of the deve
 
 from bench.compare.adapters.port import Selection
 from bench.compare.adapters.rows import brief
-from bench.compare.bench import Bench, check_equal, opened
+from bench.compare.bench import Bench, Pair, check_equal, opened
+from bench.compare.experiments import lie
 from bench.compare.measure.folder import Folder
 from bench.compare.measure.statistics import digest
 from bench.compare.measure.together import together
@@ -92,6 +95,28 @@ async def test_a_call_that_is_cancelled_ends_its_worker() -> None:
             async with asyncio.timeout(0.1):
                 await running.call("never")
         assert_ended(running)
+
+
+async def test_a_server_that_was_stopped_goes_on_when_its_measurement_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first lie stops a server for a while: stopped by Ctrl-C meanwhile, it leaves no server stopped."""
+    sent: list[int] = []
+    stopped = asyncio.Event()
+
+    def kill(_: int, number: int) -> None:
+        sent.append(number)
+        stopped.set()
+
+    async with worker(SILENT) as running:
+        monkeypatch.setattr(os, "kill", kill)
+        measuring = asyncio.create_task(lie.stalled(Pair(READS[0], running, 0, running), asyncio.Event().wait()))
+        await stopped.wait()
+        measuring.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await measuring
+        assert sent == [signal.SIGSTOP, signal.SIGCONT]
+        monkeypatch.undo()
 
 
 @pytest.mark.timeout(240)
