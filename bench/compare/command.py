@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -50,6 +51,8 @@ def compare(
     if draw_only is not None:
         return _draw(draw_only, folder or draw_only)
     chosen = [*(_chosen(names) if names or not lie else []), *(["lie"] if lie else [])]
+    if "E1" in chosen:
+        _refuse_far_broker()
     folder = folder or DEFAULT_FOLDER / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%S")
     if folder.exists() and any(folder.iterdir()):
         raise Refused(f"{folder} is not empty; name another folder with --out")
@@ -64,6 +67,12 @@ def _chosen(names: Sequence[str]) -> list[str]:
     if unknown := [name for name in wanted if name not in (*EXPERIMENTS, "ALL")]:
         raise Refused(f"unknown experiment {', '.join(unknown)}; there are: {', '.join(EXPERIMENTS)}, all")
     return [name for name in EXPERIMENTS if "ALL" in wanted or name in wanted]
+
+
+def _refuse_far_broker() -> None:
+    from bench.compare.variants import rabbitmq
+
+    rabbitmq(os.environ)
 
 
 async def _run(chosen: Sequence[str], *, quick: bool, bare: bool, folder: Path) -> list[str]:
