@@ -30,6 +30,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from playwright.async_api import CDPSession, async_playwright
 
 from chassis.observability.capture.capture import RECEIVED, SENT
+from shop.started_shop import unwound_by_signals
 
 RESULTS = Path(__file__).parent / "results"
 SPANS_OF_TRACE = 50
@@ -43,6 +44,7 @@ SERVICES = ("gateway", "orders", "catalog", "inventory", "order_worker", "mailer
 _KINDS = ("SPAN_KIND_CLIENT", "SPAN_KIND_SERVER")
 
 
+@unwound_by_signals()
 def main() -> int:
     """Soak, print a line for each sample, write `bench/results/console_soak.json`, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)

@@ -35,6 +35,7 @@ from bench.edge import (
     rendered,
     show,
 )
+from shop.started_shop import unwound_by_signals
 
 _LIMITS = {"client_rate_limit": UNLIMITED, "user_rate_limit": UNLIMITED, "sign_in_rate_limit": UNLIMITED}
 # By what is recorded and what is done.
@@ -95,6 +96,7 @@ def _hear(stack: ExitStack, notifier: Process, headers: Mapping[str, str]) -> No
     stack.callback(client.terminate)
 
 
+@unwound_by_signals()
 def main() -> int:
     """Measure, print, write `bench/results/edge-recording.json`, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)

@@ -29,6 +29,7 @@ from bench.events_servers import Server, embedded, kafka, own_name, rabbitmq
 from bench.realtime import RESULTS, notifier
 from bench.realtime import ROLES as REALTIME_ROLES
 from bench.roles import Role, role
+from shop.started_shop import unwound_by_signals
 
 ROLES = "bench.events_roles"
 BAR = 0.6
@@ -84,6 +85,7 @@ class Contender:
         return began, ended
 
 
+@unwound_by_signals()
 def main() -> int:
     """Measure, print, write `bench/results/events.json`, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)

@@ -26,6 +26,7 @@ from bench.edge import Contender, Load
 from bench.npm import NpmMissing
 from bench.peers_servers import Servers, fans, graphql, reads
 from bench.realtime import Contender as Fan
+from shop.started_shop import unwound_by_signals
 
 RESULTS = Path(__file__).parent / "results"
 _WARM_UPS = 3
@@ -57,6 +58,7 @@ class Row:
         return f"{self.what:<24} {self.peer:<24} {self.unit:<16} {figures}  {bar}"
 
 
+@unwound_by_signals()
 def main() -> int:
     """Measure, print, write `bench/results/peers.json`, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)

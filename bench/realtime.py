@@ -27,6 +27,7 @@ from bench.realtime_roles import an_event
 from bench.roles import Role, cpu_seconds, free_port, role, serving
 from chassis.broker.event_log import LogEntry, Position
 from services.notifier.transports.frames import Frame, Notice
+from shop.started_shop import unwound_by_signals
 
 ROLES = "bench.realtime_roles"
 RESULTS = Path(__file__).parent / "results"
@@ -82,6 +83,7 @@ class Contender:
             each.clear()
 
 
+@unwound_by_signals()
 def main() -> int:
     """Measure, print, write `bench/results/realtime.json`, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)

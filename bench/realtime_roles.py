@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import uvloop
 
-from bench.roles import commands, say
+from bench.roles import commands, say, say_until_closed
 from chassis.auth.identity import TokenVerifier, anyone
 from chassis.broker import connect
 from chassis.broker.port import Event, Topology
@@ -85,9 +85,7 @@ async def identity() -> None:
         verifier=TokenVerifier(jwks),
         reflection=False,
     ) as port:
-        say(f"{port} {signer.sign('123', 'customer')[0]}")
-        async for _ in commands():
-            pass
+        await say_until_closed(f"{port} {signer.sign('123', 'customer')[0]}")
 
 
 if __name__ == "__main__":

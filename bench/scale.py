@@ -27,6 +27,7 @@ from chassis.broker import connect
 from chassis.broker.port import Event, Topology
 from chassis.settings import TOPOLOGY
 from shop import sign_in
+from shop.started_shop import unwound_by_signals
 
 SECONDS = 6.0
 CONNECTIONS = 24
@@ -143,6 +144,7 @@ async def main(only: Sequence[str], orders: int) -> None:
             await scale_workers.measured(worker)
 
 
+@unwound_by_signals()
 def run(arguments: Sequence[str]) -> None:
     """Start a shop of its own beside any other, measure, and take it down again."""
     parser = argparse.ArgumentParser(prog="make bench-scale", description=__doc__)

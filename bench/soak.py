@@ -23,6 +23,7 @@ from importlib import import_module
 from pathlib import Path
 from statistics import median
 
+from bench.roles import clean_environment
 from bench.shop import pss_mb
 from bench.soak_clients import MIX, PRODUCTS, Crowd, internal_errors
 from bench.stock import count_in
@@ -241,10 +242,9 @@ def main(arguments: Sequence[str]) -> int:
         "SHOP_USER_RATE_LIMIT": "10000000/minute",
         "SHOP_MAIL_KEEP": "10000000",  # the audit looks for the mails of each order
     }
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("SHOP_")}
     _RESULTS.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    with own_shop({**clean, **plenty}, _RESULTS / "shop.log") as env:
+    with own_shop(clean_environment(**plenty), _RESULTS / "shop.log") as env:
         code = asyncio.run(soak(env, given.minutes * 60, given.kill_every, given.seed))
     _say(f"{'PROBLEMS' if code else 'fine'} after {time.monotonic() - began:.0f} s")
     return code

@@ -24,6 +24,7 @@ from bench import floors
 from bench.shop import RunningShop, fresh_shop
 from shop import sign_in
 from shop.gateway_client import Gateway
+from shop.started_shop import unwound_by_signals
 
 RESULTS = Path(__file__).parent / "results"
 ORDER_TIMEOUT = 30.0
@@ -39,6 +40,7 @@ ACCEPTED_BAR_MS = 15.0
 SHIPPED_BAR_MS = 1_000.0
 
 
+@unwound_by_signals()
 def main() -> int:
     """Measure, print a table, write it to `bench/results/start.json`, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)

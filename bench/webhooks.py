@@ -14,20 +14,17 @@ import json
 import multiprocessing
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import asyncpg
-
-from bench.roles import listens, not_run
+from bench.roles import listens, not_run, own_databases, started_role
+from shop.started_shop import unwound_by_signals
 
 RESULTS = Path(__file__).parent / "results"
 POSTGRES_URL = os.environ.get("TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432")
@@ -50,6 +47,7 @@ class Series:
         return {"per_second": statistics.median(self.rates), "p99_ms": statistics.median(self.p99s)}
 
 
+@unwound_by_signals()
 def main() -> int:
     """Measure, print a table, write it to `bench/results/webhooks.json`, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -79,7 +77,7 @@ async def _measure(folder: Path, rounds: int, seconds: float) -> dict[str, Serie
         ports = {"floor": await stack.enter_async_context(_receiver(folder / "floor", floor=True))}
         ports["sqlite"] = await stack.enter_async_context(_receiver(folder / "sqlite"))
         if listens(POSTGRES_URL):
-            url = await stack.enter_async_context(_postgresql())
+            url = stack.enter_context(own_databases(POSTGRES_URL))
             ports["postgresql"] = await stack.enter_async_context(_receiver(folder / "postgresql", database=url))
         series |= await _in_turn(ports, rounds, seconds)
     # By itself, and last: what it has not processed at the end of a round goes on into the next.
@@ -105,7 +103,6 @@ async def _receiver(
 ) -> AsyncIterator[int]:
     """The process that receives, with all else as in the shop; yields its port."""
     environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("SHOP_")},
         **{f"SHOP_WEBHOOK_SECRET_{name}": SECRET for name in ("STRIPE", "GITHUB", "SHOPIFY")},
         "SHOP_WEBHOOK_SECRET_STANDARD": "whsec_YmVuY2gtc2VjcmV0LWJlbmNoLXNlY3JldA==",
         "SHOP_DATA_DIR": str(folder),
@@ -117,35 +114,11 @@ async def _receiver(
         "SHOP_WEBHOOKS_GRPC_PORT": "0",
     }
     async with AsyncExitStack() as stack:
-        port = await stack.enter_async_context(_child(environment, "floor" if floor else "receiver"))
+        kind = "floor" if floor else "receiver"
+        _, port = await stack.enter_async_context(started_role("bench.webhooks_child", kind, **environment))
         if worker:
-            await stack.enter_async_context(_child(environment, "worker"))
-        yield port
-
-
-@asynccontextmanager
-async def _child(environment: Mapping[str, str], role: str) -> AsyncIterator[int]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench.webhooks_child", role, env=environment, stdout=subprocess.PIPE
-    )
-    try:
-        line = await process.stdout.readline() if process.stdout else b""
-        yield int(line)
-    finally:
-        process.terminate()
-        await process.wait()
-
-
-@asynccontextmanager
-async def _postgresql() -> AsyncIterator[str]:
-    """A database of our own, dropped at the end. Raises `OSError` where there is no server."""
-    name = f"bench_{uuid.uuid4().hex[:12]}"
-    server = await asyncpg.connect(f"{POSTGRES_URL}/postgres", timeout=2)
-    try:
-        yield f"{POSTGRES_URL}/{name}_{{service}}"
-    finally:
-        await server.execute(f"DROP DATABASE IF EXISTS {name}_webhooks WITH (FORCE)")
-        await server.close()
+            await stack.enter_async_context(started_role("bench.webhooks_child", "worker", **environment))
+        yield int(port)
 
 
 def _load_from_elsewhere(port: int, seconds: float) -> tuple[int, list[float]]:
