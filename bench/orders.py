@@ -257,7 +257,7 @@ def _kinds_ms(
     return found
 
 
-def _print(result: Result) -> bool:
+def show(result: Result) -> bool:
     """Print one engine's figures; whether a bar was missed."""
     print(f"\n{result.engine}")
     stretches = [("closed loop", result.capacity), (f"open loop, {result.rate:.1f}/s", result.steady)]
@@ -317,7 +317,7 @@ class Kept:
         RESULTS.mkdir(exist_ok=True)
         report = {"machine": machine, "engines": [{**asdict(each), "floor": each.floor} for each in self.results]}
         (RESULTS / "orders.json").write_text(json.dumps(report, indent=2) + "\n")
-        self.missed |= _print(result)
+        self.missed |= show(result)
 
 
 @unwound_by_signals()
