@@ -179,7 +179,7 @@ def _figures(crowd: Crowd, killed: Sequence[str]) -> None:
         times = tally.latencies
         shown = " ".join(f"{times.get_value_at_percentile(each) / 1000:8.1f}" for each in _PERCENTILES)
         failed = ", ".join(f"{count} x {what}" for what, count in tally.failures.most_common())
-        _say(f"{name:<10} {times.get_total_count():>7} {shown}  {failed}")
+        _say(f"{name:<10} {tally.done:>7} {shown}  {failed}")
         with (_RESULTS / f"{name}.hgrm").open("wb") as file:
             times.output_percentile_distribution(file, 1000.0)
 
@@ -203,9 +203,11 @@ def _judge(
         if rows != before.tables.get(name, 0):
             _say(f"  {name}: {before.tables.get(name, 0)} -> {rows} rows")
     _say(as_text(report))
-    if seconds < _JUDGED_FROM:
+    if not second:
+        _say("NOT MEASURED: memory, no /proc")
+    elif seconds < _JUDGED_FROM:
         _say(f"NOT JUDGED: memory, in less than {_JUDGED_FROM:g} s")
-    unread = [name for name, tally in crowd.tallies.items() if not tally.latencies.get_total_count()]
+    unread = [name for name, tally in crowd.tallies.items() if not tally.done]
     problems = [
         (report.exit_code != 0, "the audit finds something wrong"),
         (crowd.missed(), f"{crowd.missed()} orders of which a listener has received nothing"),
