@@ -21,7 +21,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from bench.roles import listens, not_run, own_databases, started_role
 from shop.started_shop import unwound_by_signals
@@ -90,7 +90,7 @@ async def _in_turn(ports: Mapping[str, int], rounds: int, seconds: float) -> dic
     series = {name: Series() for name in ports}
     for number in range(rounds + 1):
         for name, port in ports.items():
-            answered, latencies = await asyncio.to_thread(_load_from_elsewhere, port, seconds)
+            answered, latencies = await asyncio.to_thread(load_from_elsewhere, port, seconds)
             if number > 0:  # the first is for caches and prepared statements
                 series[name].rates.append(answered / seconds)
                 series[name].p99s.append(latencies[int(0.99 * (len(latencies) - 1))])
@@ -121,13 +121,21 @@ async def _receiver(
         yield int(port)
 
 
-def _load_from_elsewhere(port: int, seconds: float) -> tuple[int, list[float]]:
-    """Load a port from another process; how many were answered 200, and each one's ms, in order of size."""
+def load_from_elsewhere(port: int, seconds: float) -> tuple[int, list[float]]:
+    """Load a port from another process; how many were answered 200, and each one's ms, in order of size.
+
+    Raises `RuntimeError` when the load fails; that process writes why.
+    """
     spawn = multiprocessing.get_context("spawn")
     receiving, sending = spawn.Pipe(duplex=False)
     process = spawn.Process(target=_load, args=(port, seconds, sending))
     process.start()
-    latencies: list[float] = receiving.recv()
+    sending.close()  # else its end would not be seen here
+    try:
+        latencies: list[float] = receiving.recv()
+    except EOFError:
+        process.join()
+        raise RuntimeError(f"the load ended with exit code {process.exitcode}") from None
     process.join()
     return len(latencies), sorted(latencies)
 
@@ -135,10 +143,11 @@ def _load_from_elsewhere(port: int, seconds: float) -> tuple[int, list[float]]:
 def _load(port: int, seconds: float, sending: Any) -> None:
     import uvloop
 
-    sending.send(uvloop.run(_load_all(port, seconds)))
+    sending.send(uvloop.run(load_all(port, seconds)))
 
 
-async def _load_all(port: int, seconds: float) -> list[float]:
+async def load_all(port: int, seconds: float) -> list[float]:
+    """Each answer's ms. Raises when one is no 200, a connection ends, or the requests that were made run out."""
     # Made and signed beforehand: what is measured should be the server.
     requests = [_request() for _ in range(int(MAX_PER_SECOND * (WARM_UP_SECONDS + seconds)))]
     latencies: list[float] = []
@@ -166,7 +175,7 @@ class _Connection(asyncio.Protocol):
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
+        self._transport = cast("asyncio.WriteTransport", transport)
         self._ask()
 
     def data_received(self, data: bytes) -> None:
@@ -175,20 +184,31 @@ class _Connection(asyncio.Protocol):
         if not blank or len(body) < int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]):
             return
         if not head.startswith(b"HTTP/1.1 200"):
-            self.done.set_exception(RuntimeError(self._answer.decode()))
+            self._fail(RuntimeError(self._answer.decode()))
             return
         if self._began >= self._since:
             self._latencies.append((time.perf_counter() - self._began) * 1000)
         self._answer = b""
         self._ask()
 
+    def connection_lost(self, error: Exception | None) -> None:
+        self._fail(error or ConnectionError("the server has closed the connection"))
+
+    def _fail(self, error: Exception) -> None:
+        if not self.done.done():
+            self.done.set_exception(error)
+            self._transport.close()
+
     def _ask(self) -> None:
         self._began = time.perf_counter()
-        if self._began > self._until or not self._requests:
-            self._transport.close()
+        if self._began > self._until:
             self.done.set_result(None)
+            self._transport.close()
             return
-        self._transport.write(self._requests.pop())  # type: ignore[attr-defined]  # it is a WriteTransport
+        if not self._requests:
+            self._fail(RuntimeError(f"the server answers more than {MAX_PER_SECOND} requests a second: prepare more"))
+            return
+        self._transport.write(self._requests.pop())
 
 
 def _request() -> bytes:
