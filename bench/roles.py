@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -72,7 +73,7 @@ def role(module: str, *arguments: str, errors: Path | None = None, **environment
     try:
         yield Role(process, " ".join([module, *arguments[:1]]), errors)
     finally:
-        _end(process)
+        end(process)
 
 
 @asynccontextmanager
@@ -134,12 +135,12 @@ def _killed_late(process: subprocess.Popen[str]) -> Iterator[None]:
 
 
 def _not_started(name: str, process: subprocess.Popen[str], output: Path | None) -> RuntimeError:
-    _end(process)
+    end(process)
     said = f"\n{output.read_text()[-2_000:]}" if output else ""
     return RuntimeError(f"{name} did not start (exit code {process.returncode}){said}")
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def end(process: subprocess.Popen[str]) -> None:
     """Terminate a process; kill it when it has not ended after ten seconds."""
     process.terminate()
     try:
@@ -175,6 +176,14 @@ async def _drop(server: str, prefix: str) -> None:
             await connection.execute(f'DROP DATABASE IF EXISTS "{row["datname"]}" WITH (FORCE)')
     finally:
         await connection.close()
+
+
+def allow_open_files() -> None:
+    """Let this process have as many open files as its user may."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # macOS says that there is no limit, and takes none above this.
+    wanted = 10_240 if most == resource.RLIM_INFINITY and sys.platform == "darwin" else most
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def cpu_seconds(pid: int) -> float:
