@@ -1,4 +1,4 @@
-"""What the benchmarks of a start and of the console judge, and what they say that they cannot."""
+"""What benchmarks judge, and what they say that they cannot."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from bench import start
+from bench import edge_recording, start
 from bench.console_soak import judged
+from bench.edge import Contender
 
 
 def started(pss: float | None) -> dict[str, Any]:
@@ -49,3 +50,21 @@ def test_a_console_that_takes_fewer_spans_misses() -> None:
     """It was soaked with less than was asked for."""
     assert judged(sampled(), 220)["missed"] == ["spans_per_s"]
     assert judged(sampled(), 210)["missed"] == []
+
+
+def test_events_that_do_not_reach_their_client_end_the_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What they cost would be that of a client that is not there."""
+    monkeypatch.setattr(edge_recording, "_DELIVERED_WITHIN", 0.0)
+
+    class Listener:
+        def send(self, _: str) -> None:
+            """A stub."""
+
+        def receive(self) -> str:
+            return "4"
+
+    listener: Any = Listener()
+    shop = edge_recording.Shop({}, {}, listener)
+    shop.check_delivered(Contender("an order", {}, [], runs=[{"requests": 3}]))
+    with pytest.raises(RuntimeError, match="an order: 4 events of 5 orders were delivered"):
+        shop.check_delivered(Contender("an order", {}, [], runs=[{"requests": 2}]))
