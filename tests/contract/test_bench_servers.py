@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import socket
 import sys
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -55,6 +57,18 @@ async def test_a_process_inherits_none_of_the_users_settings(monkeypatch: pytest
     names = "import os; print(*(name for name in os.environ if name.startswith('SHOP_')))"
     async with started_role("timeit", "-n1", "-r1", names, SHOP_LOG_LEVEL="error") as (_, line):
         assert line == "SHOP_LOG_LEVEL"
+
+
+def test_each_benchmark_ends_what_it_has_started_when_it_is_terminated() -> None:
+    """Its main function unwinds; that of a soak by the shop that it starts."""
+    mains = {
+        path.stem: {ast.unparse(each) for each in node.decorator_list}
+        for path in Path(roles.__file__).parent.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef) and "ArgumentParser" in ast.unparse(node)
+    }
+    assert len(mains) > 10
+    assert {name for name, found in mains.items() if "unwound_by_signals()" not in found} == {"soak"}
 
 
 @pytest.mark.postgres

@@ -49,3 +49,21 @@ async def test_requests_that_run_out_are_not_taken_for_a_slow_server(monkeypatch
         monkeypatch.setattr(webhooks, "MAX_PER_SECOND", 100)
         with pytest.raises(RuntimeError, match="more than 100 requests a second"):
             await webhooks.load_all(port, 2.0)
+
+
+async def test_each_variant_is_compared_with_a_turn_of_the_floor_beside_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a machine that becomes slower all the time; the first round is left out."""
+    loaded: list[int] = []
+
+    def load(port: int, _: float) -> tuple[int, list[float]]:
+        loaded.append(port)
+        return 1_000 - len(loaded), [1.0]
+
+    monkeypatch.setattr(webhooks, "load_from_elsewhere", load)
+    series = await webhooks.beside_floor(1, {"sqlite": 2, "postgresql": 3}, 2, 1.0)
+    assert loaded == [2, 1, 3, 1, 1, 2, 1, 3, 2, 1, 3, 1]
+    assert (series["sqlite"].rates, series["sqlite"].floors) == ([994, 991], [995, 990])
+    assert (series["postgresql"].rates, series["postgresql"].floors) == ([992, 989], [993, 988])
+    assert series["floor"].summary()["ratio"] == 1
