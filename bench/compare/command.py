@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -14,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from shop.errors import Refused
+from shop.started_shop import unwound_by_signals
 
 EXPERIMENTS = {
     "E1": "e1_read",
@@ -56,9 +56,8 @@ def compare(
     folder = folder or DEFAULT_FOLDER / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%S")
     if folder.exists() and any(folder.iterdir()):
         raise Refused(f"{folder} is not empty; name another folder with --out")
-    # Stopped by SIGTERM as by Ctrl-C: whatever was started is stopped.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    failed = asyncio.run(_run(chosen, quick=quick, bare=bare, folder=folder))
+    with unwound_by_signals():
+        failed = asyncio.run(_run(chosen, quick=quick, bare=bare, folder=folder))
     return _draw(folder, folder) or (1 if failed else 0)
 
 
