@@ -34,8 +34,9 @@ from sqlalchemy import (
 from chassis import wall_clock
 from chassis.background import background, forever
 from chassis.broker.port import Broker, BrokerUnavailable, Event
+from chassis.broker.publishing import publishing
 from chassis.database.database import Database, UtcTime, after_commit
-from chassis.observability.tracing import SpanKind, Telemetry, current_traceparent
+from chassis.observability.tracing import Telemetry, current_traceparent
 from chassis.retention import Deleted
 
 if TYPE_CHECKING:
@@ -230,28 +231,8 @@ class Outbox:
     def _event(self, row: Any, spans: ExitStack) -> Event:
         """The event of a row, in a span of the trace that its transaction belonged to."""
         extensions: dict[str, str] = orjson.loads(row.extensions)
-        span = spans.enter_context(
-            self._telemetry.span(
-                f"publish {row.type}",
-                SpanKind.PRODUCER,
-                protocol="AMQP" if self._broker.system == "rabbitmq" else "queue",
-                peer=self._broker.system,
-                parent=extensions.get("traceparent"),
-                attributes={
-                    "messaging.system": self._broker.system,
-                    "messaging.destination.name": row.type,
-                    "messaging.message.id": row.event_id,
-                    "cloudevents.event_type": row.type,
-                    "cloudevents.event_subject": row.subject,
-                    "shop.bytes.sent": len(row.data),
-                },
-                current=False,
-            )
-        )
-        traceparent = current_traceparent(span)
-        if traceparent:
-            extensions["traceparent"] = traceparent
-        return Event(row.event_id, row.type, row.source, row.subject, row.time, row.data, extensions)
+        event = Event(row.event_id, row.type, row.source, row.subject, row.time, row.data, extensions)
+        return publishing(event, self._broker.system, self._telemetry, spans)
 
     async def _prune(self) -> None:
         """Forget what was published long enough ago, in small transactions.
