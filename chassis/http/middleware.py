@@ -143,15 +143,10 @@ class Identified:
 
 
 async def send_problem(
-    send: Send,
-    error: ShopError,
-    *,
-    status: int | None = None,
-    title: str | None = None,
-    headers: Mapping[str, str] | None = None,
+    send: Send, error: ShopError, *, status: int | None = None, headers: Mapping[str, str] | None = None
 ) -> None:
     """Answer with an error as problem+json; `headers` come on top of its own."""
-    status, own, body = problem(error, status=status, title=title)
+    status, own, body = problem(error, status=status)
     own |= {"content-length": str(len(body)), **(headers or {})}
     raw_headers = [(name.encode(), value.encode()) for name, value in own.items()]
     await send({"type": "http.response.start", "status": status, "headers": raw_headers})
