@@ -150,7 +150,6 @@ class Service:
     async def serve(
         self,
         *registrations: tuple[Callable[[Any, grpc.aio.Server], None], Any],
-        names: Sequence[str],
         policy: Policy,
         port: int,
         verifier: TokenVerifier | None = None,
@@ -164,7 +163,6 @@ class Service:
         return await self.enter(
             serve(
                 *registrations,
-                names=names,
                 policy=policy,
                 verifier=verifier or (await self.identity()).verifier,
                 telemetry=self.telemetry,

@@ -60,7 +60,7 @@ Json = dict[str, Any]
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The error responses of an operation, with those that every operation can have."""
-    return {status: {"description": _MEANING[status][2]} for status in (*statuses, *_ALWAYS)}
+    return {status: {"description": _MEANING[status][1]} for status in (*statuses, *_ALWAYS)}
 
 
 def with_headers(*names: str) -> Json:

@@ -226,11 +226,14 @@ class _Registrar:
     def __init__(self, server: grpc.aio.Server, boundary: Boundary) -> None:
         self._server = server
         self._boundary = boundary
+        # The services' full names.
+        self.names: list[str] = []
 
     def add_generic_rpc_handlers(self, _: object) -> None:
         """The same methods come by name as well, below."""
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
+        self.names.append(service)
         wrapped = {method: self._boundary.wrap(handler, service, method) for method, handler in handlers.items()}
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, wrapped),))
         self._server.add_registered_method_handlers(service, wrapped)
@@ -275,7 +278,6 @@ async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: ShopError) 
 @asynccontextmanager
 async def serve(
     *registrations: tuple[Callable[[Any, grpc.aio.Server], None], Any],
-    names: Sequence[str],
     policy: Policy,
     verifier: TokenVerifier | None,
     telemetry: Telemetry,
@@ -290,12 +292,11 @@ async def serve(
 ) -> AsyncIterator[int]:
     """Serve gRPC until the block ends, and yield the port (a free one for port 0).
 
-    `registrations` pair a generated `add_…_to_server` with its servicer; `names` are the services' full names, for
-    health and reflection. `health` is the caller's own where something beside this process decides whether it can take
-    work; `endless` names streams that end only with their clients; `deserializers` has methods whose requests are not
-    just what protobuf reads; `observer` gets each call, instead of the process's own metrics. With `tls`, only
-    callers that show a certificate are served. At the end health says NOT_SERVING first, then endless streams get
-    UNAVAILABLE, and other calls in flight 5 s to finish.
+    `registrations` pair a generated `add_…_to_server` with its servicer. `health` is the caller's own where
+    something beside this process decides whether it can take work; `endless` names streams that end only with their
+    clients; `deserializers` has methods whose requests are not just what protobuf reads; `observer` gets each call,
+    instead of the process's own metrics. With `tls`, only callers that show a certificate are served. At the end
+    health says NOT_SERVING first, then endless streams get UNAVAILABLE, and other calls in flight 5 s to finish.
     """
     boundary = Boundary(policy, verifier, telemetry, endless=endless, deserializers=deserializers, observer=observer)
     server = grpc.aio.server(
@@ -314,16 +315,17 @@ async def serve(
             ("grpc.max_connection_age_ms", 300_000),
         ],
     )
+    registrar = _Registrar(server, boundary)
     for register, servicer in registrations:
-        register(servicer, cast("grpc.aio.Server", _Registrar(server, boundary)))
+        register(servicer, cast("grpc.aio.Server", registrar))
     health = health or health_aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     if reflection:
-        _reflect(server, names)
+        _reflect(server, registrar.names)
     address = f"{host}:{port}"
     bound = server.add_insecure_port(address) if tls is None else server.add_secure_port(address, tls.rpc_server())
     await server.start()
-    for name in ("", *names):
+    for name in ("", *registrar.names):
         await health.set(name, health_pb2.HealthCheckResponse.SERVING)
     try:
         yield bound
