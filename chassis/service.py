@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from chassis.auth.tls import Tls
-from chassis.observability.telemetry import telemetry as process_telemetry
 from chassis.observability.tracing import Telemetry
 from chassis.settings import TOPOLOGY, ProcessSettings
 
@@ -187,11 +186,5 @@ async def service(
     """
     async with AsyncExitStack() as stack:
         if telemetry is None:
-            ratio = settings.trace_sample_ratio
-            opening = (
-                process_telemetry(name, settings.otlp_url, sample_ratio=ratio, capture=settings.captures())
-                if serves_http
-                else settings.telemetry(name)
-            )
-            telemetry = await stack.enter_async_context(opening)
+            telemetry = await stack.enter_async_context(settings.telemetry(name, serves_http=serves_http))
         yield Service(name, settings, telemetry, stack)

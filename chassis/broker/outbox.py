@@ -157,7 +157,9 @@ class Outbox:
         # Beside publishing, which does not wait until a long backlog is forgotten.
         pruning = forever(self._prune, name="outbox retention", every=_PRUNE_SECONDS)
         async with background(pruning, *measuring):
-            await self._relaying()
+            await forever(
+                self._relay, name="outbox relay", every=_POLL_SECONDS, on=self._pending, longest_pause=_MAX_PAUSE
+            )
 
     async def _measuring(self, metrics: Metrics) -> None:
         """Show how much waits to be published and for how long, which is the same in every copy."""
@@ -170,9 +172,6 @@ class Outbox:
             oldest.set((wall_clock.now() - row.oldest).total_seconds() if row.oldest else 0)
 
         await forever(measure, name="outbox metrics", every=_MEASURE_SECONDS)
-
-    async def _relaying(self) -> None:
-        await forever(self._relay, name="outbox relay", every=_POLL_SECONDS, on=self._pending, longest_pause=_MAX_PAUSE)
 
     async def _relay(self) -> float | None:
         began = time.monotonic()
