@@ -166,11 +166,7 @@ class ProcessSettings(BaseSettings):
 
         metrics_at = (self.host, self.metrics_port) if self.metrics_port and not serves_http else None
         return telemetry(
-            process,
-            self.otlp_url,
-            sample_ratio=self.trace_sample_ratio,
-            metrics_at=metrics_at,
-            capture=self.captures(),
+            process, self.otlp_url, sample_ratio=self.trace_sample_ratio, metrics_at=metrics_at, capture=self.captures()
         )
 
     def captures(self) -> bool:

@@ -15,19 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import (
-    Column,
-    Connection,
-    DateTime,
-    Dialect,
-    Table,
-    Text,
-    UpdateBase,
-    bindparam,
-    func,
-    select,
-    text,
-)
+from sqlalchemy import Column, Connection, DateTime, Dialect, Table, Text, UpdateBase, bindparam, func, select, text
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import DBAPIError
@@ -315,10 +303,7 @@ async def migrate(url: str, migrations: Path, *, create: bool = False) -> tuple[
 async def _opened(
     url: str, *, create: bool, pool_size: int, on_statements: OnStatements | None = None
 ) -> AsyncIterator[Database]:
-    async with (
-        open_engine(url, create=create, pool_size=pool_size) as engine,
-        direct(engine, on_statements) as way,
-    ):
+    async with open_engine(url, create=create, pool_size=pool_size) as engine, direct(engine, on_statements) as way:
         if on_statements is not None:
             count_statements(engine.sync_engine, on_statements)
         yield Database(engine, way)

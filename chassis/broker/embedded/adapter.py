@@ -19,15 +19,7 @@ from chassis.broker.embedded import peers, store
 from chassis.broker.embedded.event_log import EmbeddedLog, LogSubscription
 from chassis.broker.embedded.subscriptions import QueueSubscription
 from chassis.broker.embedded.writer import Writer
-from chassis.broker.port import (
-    BrokerUnavailable,
-    DeadLetter,
-    Delivery,
-    Event,
-    QueueDepth,
-    QueuedEvent,
-    Topology,
-)
+from chassis.broker.port import BrokerUnavailable, DeadLetter, Delivery, Event, QueueDepth, QueuedEvent, Topology
 from chassis.broker.retention import Retention
 from chassis.broker.topics import matches
 from chassis.observability.capture import capture

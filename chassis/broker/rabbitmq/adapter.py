@@ -11,15 +11,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from aio_pika.abc import AbstractChannel
 
 from chassis.broker import cloudevents
-from chassis.broker.port import (
-    BrokerUnavailable,
-    DeadLetter,
-    Delivery,
-    Event,
-    QueueDepth,
-    QueuedEvent,
-    Topology,
-)
+from chassis.broker.port import BrokerUnavailable, DeadLetter, Delivery, Event, QueueDepth, QueuedEvent, Topology
 from chassis.broker.rabbitmq import event_log
 from chassis.broker.rabbitmq.connection import Outgoing, Prepare, Publisher, ReopeningConnection
 from chassis.broker.rabbitmq.dead_letters import DeadLetterQueues

@@ -19,12 +19,7 @@ class RecordedApplication:
     """WSGI: a server span for each call that has a name, with the request and its response."""
 
     def __init__(
-        self,
-        app: WSGIApplication,
-        telemetry: Telemetry,
-        *,
-        protocol: str,
-        named: Callable[[WSGIEnvironment], str],
+        self, app: WSGIApplication, telemetry: Telemetry, *, protocol: str, named: Callable[[WSGIEnvironment], str]
     ) -> None:
         """`named`: the span's name for a request; empty for one that is not recorded."""
         self._app = app
