@@ -103,7 +103,7 @@ class Client:
             metadata, budget = await self._prepare(timeout, span)
             began = time.perf_counter()
             if self._captured:
-                requests = rpc.first_sent(span, requests)
+                requests = rpc.first_kept(rpc.keep_serialized, span, requests)
             call = method(timeout=budget, metadata=metadata)
             try:
                 # Not `method(requests)`: what that makes of an error of theirs is a cancellation.
@@ -128,7 +128,7 @@ class Client:
             metadata, budget = await self._prepare(timeout, span)
             began = time.perf_counter()
             call = method(request, timeout=budget, metadata=metadata)
-            responses = rpc.first_received(span, call) if self._captured else call
+            responses = rpc.first_kept(rpc.keep_received, span, call) if self._captured else call
             try:
                 async for response in responses:
                     yield response
