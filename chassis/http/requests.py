@@ -160,6 +160,7 @@ def head_size(target: bytes, headers: Iterable[Header]) -> int:
     return len(target) + sum(len(name) + len(value) + 4 for name, value in headers)
 
 
+@dataclass(eq=False)
 class Refused:
     """ASGI: the refusal of what no application has seen, as a problem with ids to ask for, and a span if it can be one.
 
@@ -167,20 +168,15 @@ class Refused:
     on bytes that nothing has read makes the system forget the answer.
     """
 
-    def __init__(
-        self,
-        refusal: Refusal,
-        transport: asyncio.Transport,
-        telemetry: Telemetry | None,
-        method: str = "",
-        target: str = "",
-    ) -> None:
-        """`method` and `target` are empty where the head of the request was not read to its end."""
-        self._refusal = refusal
-        self._transport = transport
-        self._telemetry = telemetry
-        self._method = method
-        self._target = target.partition("?")[0][:_MAX_SHOWN]
+    _refusal: Refusal
+    _transport: asyncio.Transport
+    _telemetry: Telemetry | None
+    # Both empty where the head of the request was not read to its end.
+    _method: str = ""
+    _target: str = ""
+
+    def __post_init__(self) -> None:
+        self._target = self._target.partition("?")[0][:_MAX_SHOWN]
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         with self._span():
