@@ -77,7 +77,6 @@ async def identity() -> None:
 
     async with serve(
         (users_pb2_grpc.add_UserServiceServicer_to_server, Users()),  # type: ignore[abstract] # gRPC answers UNIMPLEMENTED
-        names=["shop.users.v1.UserService"],
         policy={"GetJwks": anyone},
         telemetry=Telemetry("bench"),
         host="127.0.0.1",

@@ -34,16 +34,13 @@ _SERVER_SETTINGS = {
 @asynccontextmanager
 async def open_engine(url: str, *, create: bool, pool_size: int) -> AsyncIterator[AsyncEngine]:
     parsed = make_url(url)
-    if parsed.get_backend_name() not in _DRIVERS:
-        raise ValueError(f"a database URL begins with sqlite or postgresql, not {parsed.get_backend_name()}")
-    parsed = parsed.set(drivername=_DRIVERS[parsed.get_backend_name()])
-    engine = (
-        _sqlite_engine(parsed, pool_size)
-        if parsed.get_backend_name() == "sqlite"
-        else _postgresql_engine(parsed, pool_size)
-    )
+    backend = parsed.get_backend_name()
+    if backend not in _DRIVERS:
+        raise ValueError(f"a database URL begins with sqlite or postgresql, not {backend}")
+    parsed = parsed.set(drivername=_DRIVERS[backend])
+    engine = (_sqlite_engine if backend == "sqlite" else _postgresql_engine)(parsed, pool_size)
     try:
-        if create and parsed.get_backend_name() == "postgresql":
+        if create and backend == "postgresql":
             await _create_if_missing(parsed)
         yield engine
     finally:
@@ -86,8 +83,7 @@ def _postgresql_engine(url: URL, pool_size: int) -> AsyncEngine:
 async def _create_if_missing(url: URL) -> None:
     name = url.database or ""
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        message = f"not a database name that can be created: {name!r}"
-        raise ValueError(message)
+        raise ValueError(f"not a database name that can be created: {name!r}")
     server = create_async_engine(
         url.set(database="postgres"), isolation_level="AUTOCOMMIT", connect_args={"timeout": _CONNECT_TIMEOUT}
     )
