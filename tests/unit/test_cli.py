@@ -142,6 +142,30 @@ runpy.run_module("shop", run_name="__main__")
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
 
+def test_reset_removes_the_log_of_a_tours_own_shop(tmp_path: Path) -> None:
+    """What a tour's shop has printed is state, too: nothing is left."""
+    os.close(lock.hold(tmp_path))
+    (tmp_path / "tour.log").write_text("started")
+    ending.reset({"SHOP_DATA_DIR": str(tmp_path)})
+    assert not tmp_path.exists()
+
+
+def test_no_shop_starts_while_another_is_reset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The directory is locked for as long as anything is deleted."""
+    os.close(lock.hold(tmp_path))
+    (tmp_path / "zz").mkdir()  # the last by its name
+    monkeypatch.setattr(ending, "_STATE", (*ending._STATE, "zz"))
+    held = []
+
+    def look(path: Path) -> None:
+        held.append(lock.is_held(tmp_path))
+        path.rmdir()
+
+    monkeypatch.setattr("shutil.rmtree", look)
+    ending.reset({"SHOP_DATA_DIR": str(tmp_path)})
+    assert held == [True]
+
+
 def test_down_names_a_shop_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command is refused with what to do, and ends nothing."""
 
