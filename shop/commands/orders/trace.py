@@ -10,6 +10,7 @@ from urllib.parse import quote
 import httpx
 
 from shop.errors import Refused
+from shop.gateway_client import object_of, problem
 from shop.urls import url_of
 
 # Seconds without a word from the console; it says that it is still there every 15.
@@ -40,9 +41,11 @@ def _trace_of(console: httpx.Client, order: str) -> str:
     named = quote(order, safe="")
     for path in (f"/api/orders/{named}/xray", f"/api/traces/{named}/hops"):
         response = console.get(path)
-        if response.status_code == httpx.codes.OK:
-            found: str = response.json()["trace_id"]
-            return found
+        if response.is_success:
+            return str(object_of(response, "trace_id")["trace_id"])
+        if response.status_code != httpx.codes.NOT_FOUND:
+            raise problem(response)
+        object_of(response)
     raise Refused(f"the console has no trace of {order!r}: it keeps the newest ones, of this run of the shop")
 
 
@@ -66,6 +69,10 @@ def finished(console: httpx.Client, trace_id: str) -> Iterator[Hop]:
 
 def _events(console: httpx.Client, trace_id: str) -> Iterator[tuple[str, Hop]]:
     with console.stream("GET", f"/api/traces/{trace_id}/events") as response:
+        if not response.headers.get("content-type", "").startswith("text/event-stream"):
+            response.read()
+            object_of(response)
+            raise problem(response)
         name = ""
         for line in response.iter_lines():
             if line.startswith("event: "):
