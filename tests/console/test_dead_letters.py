@@ -152,7 +152,7 @@ async def test_poison_is_dropped_however_many_letters_are_older(
         for _ in range(3):
             await (await anext(deliveries)).dead_letter("no JSON")
     listed: Any = type(broker).dead_letters
-    monkeypatch.setattr(type(broker), "dead_letters", lambda self, queue, limit=1: listed(self, queue, limit=1))
+    monkeypatch.setattr(type(broker), "dead_letters", lambda self, queue, limit: listed(self, queue, limit=limit and 1))
     monkeypatch.setattr("shop.fault.faults.poison._DEAD_WITHIN", 3.0)
     said = await asyncio.to_thread(poison.end)
     monkeypatch.undo()
