@@ -128,7 +128,7 @@ class Customer:
         self._notifier = ground.env["SHOP_NOTIFIER_URL"]
         self._http: aiohttp.ClientSession | None = None
         # Of each open order, when its status was asked for last, in looks.
-        self._asked: dict[str, int] = {}
+        self._last_look: dict[str, int] = {}
         self._looks = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._background: list[asyncio.Task[None]] = []
@@ -288,11 +288,11 @@ class Customer:
     async def _look(self) -> None:
         """Ask for those that were not asked for the longest, as many as one request may name."""
         open_ = {id_: order for order in self.seen.accepted if order.settled is None for id_ in order.ids}
-        ids = sorted(open_, key=lambda id_: self._asked.get(id_, 0))[:_IDS_AT_ONCE]
+        ids = sorted(open_, key=lambda id_: self._last_look.get(id_, 0))[:_IDS_AT_ONCE]
         if not ids:
             return
         self._looks += 1
-        self._asked.update(dict.fromkeys(ids, self._looks))
+        self._last_look.update(dict.fromkeys(ids, self._looks))
         route, path = "GET /v1/orders?ids=", f"/v1/orders?ids={','.join(ids)}"
         _, body, _ = await self._request(route, path, time.monotonic())
         for found in body.get("items", ()):

@@ -76,7 +76,7 @@ class Http1:
         named = {name.lower(): value for name, value in fields}
         if first.startswith("HTTP/1.1 101"):
             self._upgraded[0] = True
-        bodiless = self._asked(first) == "HEAD" or first.startswith(("HTTP/1.1 204", "HTTP/1.1 304", "HTTP/1.1 1"))
+        bodiless = self._method_of(first) == "HEAD" or first.startswith(("HTTP/1.1 204", "HTTP/1.1 304", "HTTP/1.1 1"))
         self._whole = True
         # An interim answer (1xx) and the one that follows are one exchange.
         self._count += not self._interim
@@ -90,7 +90,7 @@ class Http1:
             self._left = int(length) if length.isdecimal() else 0
         return frame(first, end + 4, fields, content=taken)
 
-    def _asked(self, first: str) -> str:
+    def _method_of(self, first: str) -> str:
         """The method that a final answer is to; empty for an interim one. A request's is noted for its answer."""
         if not first.startswith("HTTP/1."):
             self._unanswered.append(first.partition(" ")[0])
