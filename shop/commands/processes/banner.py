@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -28,7 +29,8 @@ def banner(shared: Mapping[str, str], running: Collection[str]) -> str:
     lines = [f"  {label:<10} {shared[setting]}{path}" for name, label, setting, path in _OFFERS if name in running]
     lines = [line.replace("http", "ws", 1) if "WebSocket" in line else line for line in lines]
     if "gateway" in running:
-        trusted = f"--cacert {shared['SHOP_TLS_DIR']}/{AUTHORITY} " if shared.get("SHOP_TLS_DIR") else ""
+        folder = shared.get("SHOP_TLS_DIR", "")
+        trusted = f"--cacert {shlex.quote(f'{folder}/{AUTHORITY}')} " if folder else ""
         curl = f"    curl {trusted}{shared['SHOP_GATEWAY_URL']}/v1/products"
         if demo:
             lines += [
