@@ -164,7 +164,8 @@ async def customer_of(answer: Answer, given: Load, seed: int = 1) -> AsyncIterat
     gateway.router.add_post("/v1/auth/token", token)
     gateway.router.add_route("*", "/{rest:.*}", answer)
     async with TestServer(gateway) as server:
-        env = {"SHOP_GATEWAY_URL": str(server.make_url("")), "SHOP_NOTIFIER_URL": ""}
+        url = str(server.make_url("")).rstrip("/")
+        env = {"SHOP_GATEWAY_URL": url, "SHOP_NOTIFIER_URL": url}
         ground = Ground(env, Path("/nonexistent"), Links(Path("/nonexistent")))
         customer = Customer(ground, given, seed, admin=("a@shop.test", "a"))
         try:
@@ -242,6 +243,28 @@ async def test_an_expired_token_is_renewed() -> None:
         await asyncio.wait_for(customer.work(over), 30)
         assert {each.status for each in customer.seen.attempts} == {202}
         assert customer._customer.token == "t3"
+
+
+@pytest.mark.parametrize("upgraded", [True, False], ids=["closed with 4401", "refused with 401"])
+async def test_a_listener_renews_an_expired_token(*, upgraded: bool) -> None:
+    """However the notifier says it, before or after the upgrade, the listener comes back with a new token."""
+
+    async def notifications(request: web.Request) -> web.StreamResponse:
+        expired = request.headers["Authorization"] == "Bearer t1"
+        if expired and not upgraded:
+            return web.Response(status=401)
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        if expired:
+            await socket.close(code=4401)
+        else:
+            await socket.send_json({"type": "subscribed", "position": "1"})
+            await socket.receive()
+            await socket.receive()
+        return socket
+
+    async with customer_of(notifications, Load(listeners=1)) as customer:
+        assert customer.seen.reconnects == 1
 
 
 async def test_every_open_order_is_asked_for_in_turn() -> None:
