@@ -6,14 +6,14 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from shop.errors import Refused
-from shop.lessons.git import alone, applies, ensure_repository, git
+from shop.lessons.git import alone, applies, ensure_repository, git, run
 from shop.lessons.lesson import ROOT, Lesson, lesson
 from shop.process_table import TABLE
 from shop.supervisor import ports
@@ -117,25 +117,25 @@ class Workspace:
 
     def generate(self) -> None:
         """Generate the code of the contracts, as far as it is out of date. Raises `Refused` with protoc's words."""
-        done = subprocess.run(  # nosec B603 # the arguments are ours
-            [sys.executable, "-m", "protos"],
-            cwd=self.tree,
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT,
-            check=False,
-        )
+        done = run([sys.executable, "-m", "protos"], "the generation of the contracts", _TIMEOUT, folder=self.tree)
         if done.returncode:
             raise Refused(f"protoc refuses a contract: {done.stderr.strip()}")
 
     def diff(self) -> str:
         """The student's changes, new files included."""
-        git(self.tree, "add", "--all", "--intent-to-add")
-        return git(self.tree, "diff", self.progress().base)
+        return self._compared()
 
     def changed_files(self) -> list[str]:
-        git(self.tree, "add", "--all", "--intent-to-add")
-        return git(self.tree, "diff", "--name-only", self.progress().base).splitlines()
+        return self._compared("--name-only").splitlines()
+
+    def _compared(self, *options: str) -> str:
+        """`git diff` with the code as delivered, by a copy of the index: the student decides what is staged in it."""
+        own = self.tree / git(self.tree, "rev-parse", "--git-path", "index").strip()
+        with tempfile.TemporaryDirectory(prefix="shop-lesson-") as folder:
+            index = Path(folder) / "index"
+            shutil.copyfile(own, index)
+            git(self.tree, "add", "--all", "--intent-to-add", index=index)
+            return git(self.tree, "diff", *options, self.progress().base, index=index)
 
     def fingerprint(self) -> str:
         """Of the code as it is now, to compare with the running shop's."""

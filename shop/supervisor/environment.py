@@ -114,7 +114,11 @@ def _secrets(table: Sequence[ProcessSpec], env: Mapping[str, str], data_dir: Pat
 
 
 def _service_secrets(secrets: Mapping[str, str]) -> dict[str, str]:
+    wrong = Refused(f"{_ALL_SERVICE_SECRETS} is not a JSON object of process names and secrets")
     try:
-        return dict(json.loads(secrets.get(_ALL_SERVICE_SECRETS, "{}")))
+        found = json.loads(secrets.get(_ALL_SERVICE_SECRETS, "{}"))
     except ValueError as error:
-        raise Refused(f"{_ALL_SERVICE_SECRETS} is not a JSON object of process names and secrets") from error
+        raise wrong from error
+    if not isinstance(found, dict) or not all(isinstance(secret, str) for secret in found.values()):
+        raise wrong
+    return found

@@ -72,23 +72,25 @@ HOP = {
 }
 
 
-def told(name: str, content: dict[str, Any]) -> bytes:
+def sent(name: str, content: dict[str, Any]) -> bytes:
     return f"event: {name}\ndata: {json.dumps(content)}\n\n".encode()
 
 
 @contextmanager
-def stub_console(*told: bytes, stays: bool) -> Iterator[dict[str, str]]:
-    """A console with one trace, of which it tells this; it `stays` connected, and says so, or ends the answer."""
+def stub_console(*events: bytes, stays: bool) -> Iterator[dict[str, str]]:
+    """A console with one trace, which sends these events; it `stays` connected, and says so, or ends the answer."""
     over = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            stream = self.path.endswith("/events")
             self.send_response(200)
+            self.send_header("content-type", "text/event-stream" if stream else "application/json")
             self.end_headers()
-            if not self.path.endswith("/events"):
+            if not stream:
                 self.wfile.write(b'{"trace_id": "t1"}')
                 return
-            for each in told:
+            for each in events:
                 self.wfile.write(each)
             while stays and not over.wait(0.01):
                 self.wfile.write(b": still here\n\n")
@@ -113,9 +115,9 @@ def stub_console(*told: bytes, stays: bool) -> Iterator[dict[str, str]]:
 def test_a_hop_whose_process_was_killed_has_no_end(monkeypatch: pytest.MonkeyPatch, flying: int, said: str) -> None:
     """After a while without news the command ends, with the hops that have no end, and not as if all went well."""
     monkeypatch.setattr(command, "_NEWS_TIMEOUT", 0.05)
-    hops = [told("hop", {**HOP, "id": str(each), "span_id": str(each), "state": "flying"}) for each in range(2, 4)]
+    hops = [sent("hop", {**HOP, "id": str(each), "span_id": str(each), "state": "flying"}) for each in range(2, 4)]
     out = io.StringIO()
-    with stub_console(told("hop", HOP), *hops[:flying], stays=True) as env:
+    with stub_console(sent("hop", HOP), *hops[:flying], stays=True) as env:
         assert trace("o1", env, out) is False
     lines = out.getvalue().splitlines()
     assert sum("PlaceOrder, no end" in line for line in lines) == flying
@@ -124,10 +126,10 @@ def test_a_hop_whose_process_was_killed_has_no_end(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize(
     ("last", "why"),
-    [(lambda: told("evicted", {}), "no longer has the trace t1"), (lambda: b"", "stopped telling of the trace t1")],
+    [(lambda: sent("evicted", {}), "no longer has the trace t1"), (lambda: b"", "ended the stream of the trace t1")],
     ids=["evicted", "ended"],
 )
-def test_a_trace_of_which_no_more_is_told_did_not_go_well(last: Callable[[], bytes], why: str) -> None:
+def test_a_trace_whose_stream_ends_early_did_not_go_well(last: Callable[[], bytes], why: str) -> None:
     """One that the console has deleted or no longer tells of has no verdict."""
-    with stub_console(told("hop", HOP), last(), stays=False) as env, pytest.raises(Refused, match=why):
+    with stub_console(sent("hop", HOP), last(), stays=False) as env, pytest.raises(Refused, match=why):
         trace("o1", env, io.StringIO())

@@ -197,6 +197,20 @@ def test_a_look_does_not_keep_a_shop_from_starting(tmp_path: Path) -> None:
     os.close(lock.hold(tmp_path))
 
 
+def test_a_start_does_not_lock_a_file_that_a_reset_has_deleted(tmp_path: Path) -> None:
+    """A start that waited for `shop reset` locks the directory's new file, which the next command finds locked."""
+    held = lock.hold(tmp_path)
+
+    def reset() -> None:
+        (tmp_path / "up.lock").unlink()
+        os.close(held)
+
+    threading.Timer(0.05, reset).start()
+    started = lock.hold(tmp_path)
+    assert lock.is_held(tmp_path)
+    os.close(started)
+
+
 def test_what_waits_in_the_event_log_is_said_by_partition() -> None:
     """In all and by partition; nothing where everything was read."""
     read = [{"partition": 0, "read": 9, "unread": 5}, {"partition": 1, "read": 9, "unread": 0}]

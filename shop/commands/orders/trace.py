@@ -12,6 +12,7 @@ from urllib.parse import quote
 import httpx
 
 from shop.errors import Refused
+from shop.gateway_client import object_of, problem
 from shop.urls import url_of
 
 # Seconds without a word from the console; it says that it is still there every 15.
@@ -63,9 +64,11 @@ def _trace_of(console: httpx.Client, order: str) -> str:
     named = quote(order, safe="")
     for path in (f"/api/orders/{named}/xray", f"/api/traces/{named}/hops"):
         response = console.get(path)
-        if response.status_code == httpx.codes.OK:
-            found: str = response.json()["trace_id"]
-            return found
+        if response.is_success:
+            return str(object_of(response, "trace_id")["trace_id"])
+        if response.status_code != httpx.codes.NOT_FOUND:
+            raise problem(response)
+        object_of(response)
     raise Refused(f"the console has no trace of {order!r}: it keeps the newest ones, of this run of the shop")
 
 
@@ -73,7 +76,7 @@ def finished(console: httpx.Client, trace_id: str, *, news_timeout: float) -> It
     """Each hop once, when it has come to its end.
 
     After `news_timeout` seconds without news come those that have none, in the state flying. Raises `Refused` where the
-    console has no room for the trace any more, or stops telling of it.
+    console has no room for the trace any more, or ends its stream.
     """
     under_way: dict[str, Hop] = {}
     shown: set[str] = set()
@@ -98,12 +101,16 @@ def finished(console: httpx.Client, trace_id: str, *, news_timeout: float) -> It
         if hop["state"] != FLYING and hop["span_id"] not in shown:
             shown.add(hop["span_id"])
             yield hop
-    raise Refused(f"the console stopped telling of the trace {trace_id} before that had settled")
+    raise Refused(f"the console ended the stream of the trace {trace_id} before it had settled")
 
 
 def _events(console: httpx.Client, trace_id: str) -> Iterator[tuple[str, Hop]]:
     """The server-sent events; a comment, by which the console says that it is still there, is one, too."""
     with console.stream("GET", f"/api/traces/{trace_id}/events") as response:
+        if not response.headers.get("content-type", "").startswith("text/event-stream"):
+            response.read()
+            object_of(response)
+            raise problem(response)
         name = ""
         for line in response.iter_lines():
             if line.startswith(":"):

@@ -118,12 +118,13 @@ def pay(
     """
     import httpx
 
+    from shop.gateway_client import object_of
     from shop.urls import url_of
 
     url = f"{url_of('payment_provider', os.environ)}/v1/payment_intents"
     try:
         with httpx.Client(timeout=_TIMEOUT, trust_env=False) as client:
-            payments = client.get(url, params={"order_id": order}).raise_for_status().json()["data"]
+            payments = object_of(client.get(url, params={"order_id": order}).raise_for_status(), "data")["data"]
             if not payments:
                 typer.echo(f"the payment provider has no payment for order {order}", err=True)
                 raise typer.Exit(1)
@@ -132,9 +133,10 @@ def pay(
     except httpx.HTTPError as error:
         raise Refused(f"the payment provider does not answer: {error}") from error
     if not answer.is_success:
-        typer.echo(answer.json()["error"]["message"], err=True)
+        refusal = object_of(answer, "error")["error"]
+        typer.echo(refusal.get("message") if isinstance(refusal, dict) else refusal, err=True)
         raise typer.Exit(1)
-    typer.echo(f"{newest}: {answer.json()['status']}")
+    typer.echo(f"{newest}: {object_of(answer, 'status')['status']}")
 
 
 def _secret(provider: str) -> str:

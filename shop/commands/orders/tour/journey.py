@@ -13,7 +13,7 @@ from shop import sign_in
 from shop.commands.orders.tour.verdict import Hop, Itinerary, Journey, Trip
 from shop.commands.orders.trace import FLYING, finished
 from shop.errors import Refused
-from shop.gateway_client import Gateway
+from shop.gateway_client import Gateway, object_of
 from shop.notifier_client import Live, LostError, live
 from shop.urls import trust, url_of
 
@@ -54,7 +54,7 @@ def travel(env: Mapping[str, str], itinerary: Itinerary, *, on_hop: Callable[[Ho
         events,
         Trip(f"order {order_id}", order_trace, order_hops),
         Trip("GraphQL query", graphql_trace, graphql_hops),
-        answered.json(),
+        object_of(answered),
     )
 
 
@@ -62,7 +62,7 @@ def _place(gateway: Gateway, itinerary: Itinerary) -> tuple[str, str]:
     """Place the order; returns its id and its trace's."""
     items = [{"product_id": product_id, "quantity": quantity} for product_id, quantity in itinerary.items]
     response = gateway.call("POST", "/v1/orders", json={"items": items}, headers={"Idempotency-Key": uuid.uuid4().hex})
-    return str(response.json()["id"]), _trace_id(response)
+    return str(object_of(response, "id")["id"]), _trace_id(response)
 
 
 def _trace_id(response: httpx.Response) -> str:
@@ -124,8 +124,8 @@ def _read_trace(console: httpx.Client, trace_id: str) -> dict[str, Any]:
     except httpx.TransportError as error:
         raise Refused(f"the console at {console.base_url} does not answer ({error}); is the shop up?") from error
     if response.status_code == httpx.codes.NOT_FOUND:
+        object_of(response)
         return {"span_count": 0, "hops": []}  # none of it has been exported yet
     if not response.is_success:
         raise Refused(f"the console answered {response.status_code}: {response.text[:200]}")
-    found: dict[str, Any] = response.json()
-    return found
+    return object_of(response, "span_count", "hops")
