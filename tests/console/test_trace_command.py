@@ -130,6 +130,6 @@ def test_a_hop_whose_process_was_killed_has_no_end(monkeypatch: pytest.MonkeyPat
     ids=["evicted", "ended"],
 )
 def test_a_trace_whose_stream_ends_early_did_not_go_well(last: Callable[[], bytes], why: str) -> None:
-    """One that the console has deleted or no longer tells of has no verdict."""
+    """One that the console has deleted, or of which it sends no more, has no verdict."""
     with stub_console(sent("hop", HOP), last(), stays=False) as env, pytest.raises(Refused, match=why):
         trace("o1", env, io.StringIO())
