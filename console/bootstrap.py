@@ -15,7 +15,7 @@ from chassis.observability.tracing import Telemetry
 from chassis.process import Running
 from chassis.settings import ProcessSettings
 from console.grpc_api import NAME, OtlpApi, register
-from console.http_api import ConsoleApi
+from console.http_api import ConsoleApi, Development
 from console.play.events import EventCalls
 from console.play.grpc_calls import GrpcCalls
 from console.play.http_calls import HttpCalls
@@ -84,23 +84,10 @@ async def run(settings: Settings | None = None) -> AsyncIterator[Running]:
     )
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(otlp)
-        explored = settings.env == "development"
-        play = await stack.enter_async_context(_playing(settings, store)) if explored else None
-        audits = Audits() if explored else None
-        lessons = Lessons({"SHOP_DATA_DIR": str(settings.data_dir)}) if explored else None
-        breaking = Breaking({"SHOP_DATA_DIR": str(settings.data_dir)}) if explored else None
-        tap = LinkTap(settings.link_proxy_socket) if explored else None
-        if breaking is not None:
-            stack.push_async_callback(breaking.close)
-        api = ConsoleApi(
-            store,
-            max_body=settings.console_max_body,
-            play=play,
-            audits=audits,
-            lessons=lessons,
-            breaking=breaking,
-            tap=tap,
-        )
+        development = Development()
+        if settings.env == "development":
+            development = await stack.enter_async_context(_development(settings, store))
+        api = ConsoleApi(store, max_body=settings.console_max_body, development=development)
         port = await stack.enter_async_context(
             serve_http(
                 ServedHosts(Identified(api.app()), settings.console_hosts),
@@ -109,6 +96,17 @@ async def run(settings: Settings | None = None) -> AsyncIterator[Running]:
             )
         )
         yield Running(port)
+
+
+@asynccontextmanager
+async def _development(settings: Settings, store: TraceStore) -> AsyncIterator[Development]:
+    shop = {"SHOP_DATA_DIR": str(settings.data_dir)}
+    breaking = Breaking(shop)
+    async with _playing(settings, store) as play:
+        try:
+            yield Development(play, Audits(), Lessons(shop), breaking, LinkTap(settings.link_proxy_socket))
+        finally:
+            await breaking.close()
 
 
 @asynccontextmanager

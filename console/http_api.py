@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import zlib
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,9 +16,10 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from chassis.errors import Kind, ShopError, invalid, not_found
+from chassis.errors import ShopError, invalid, not_found
 from chassis.http.app import http_app
 from chassis.webpages import html
+from console.development import allowed, check_json
 from console.domain import NS_PER_MS, Span, Trace
 from console.hop_json import hop_json
 from console.hops import hops
@@ -52,32 +54,28 @@ _INVALID_ARGUMENT = 3
 _RESOURCE_EXHAUSTED = 8
 
 
+@dataclass(frozen=True, slots=True)
+class Development:
+    """What exists in development only; elsewhere all are None, and the page only shows.
+
+    `play` makes the page's calls, `audits` judge all orders.
+    """
+
+    play: Play | None = None
+    audits: Audits | None = None
+    lessons: Lessons | None = None
+    breaking: Breaking | None = None
+    tap: LinkTap | None = None
+
+
 class ConsoleApi:
     """`max_body` bounds an export in bytes, on the wire and unpacked."""
 
-    def __init__(
-        self,
-        store: TraceStore,
-        *,
-        max_body: int,
-        play: Play | None = None,
-        audits: Audits | None = None,
-        lessons: Lessons | None = None,
-        breaking: Breaking | None = None,
-        tap: LinkTap | None = None,
-    ) -> None:
-        """`play` makes the page's calls, `audits` judge all orders; None in production, where the page only shows.
-
-        `lessons`, `breaking` and `tap` are for development, too.
-        """
+    def __init__(self, store: TraceStore, *, max_body: int, development: Development) -> None:
         self._store = store
         self._max_body = max_body
-        self._play = play
+        self._development = development
         self._traffic = TrafficHistory(store)
-        self._audits = audits
-        self._lessons = lessons
-        self._breaking = breaking
-        self._tap = tap
 
     def app(self) -> Starlette:
         """The ASGI application."""
@@ -94,9 +92,9 @@ class ConsoleApi:
             Route("/api/play", self.play, methods=["POST"]),
             *LinesApi(self._store, LineStore(), self._export_or_refusal, self._of_order).routes(),
             Route("/api/audit", self.audit, methods=["POST"]),
-            *lesson_routes(self._lessons),
-            *break_routes(self._breaking),
-            *tap_routes(self._store, self._tap),
+            *lesson_routes(self._development.lessons),
+            *break_routes(self._development.breaking),
+            *tap_routes(self._store, self._development.tap),
             *page_routes(),
             Route("/healthz", _healthy),
             Route("/readyz", _healthy),
@@ -198,24 +196,22 @@ class ConsoleApi:
         minutes = request.query_params.get("minutes_ago", "0")
         if not _MINUTES.fullmatch(minutes):
             raise invalid("the query cannot be understood", minutes_ago="must be a number from 0 to 15")
-        if self._play is None or minutes != "0":
+        play = self._development.play
+        if play is None or minutes != "0":
             return json_response(topology(self._traffic, int(minutes)))
-        depths, unread = await asyncio.gather(self._play.depths(), self._play.unread())
+        depths, unread = await asyncio.gather(play.depths(), play.unread())
         return json_response(topology(self._traffic, 0, depths=depths, unread=unread))
 
     async def play(self, request: Request) -> Response:
         """Make a call for the page (`Call`), and return its answer and its trace."""
-        if self._play is None:
-            raise ShopError("FORBIDDEN", "calls are made from this page in development only", Kind.FORBIDDEN)
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            raise invalid("the call must be sent as application/json")
-        return json_response(await self._play.make(Call.parse(await self._content(request))))
+        play = allowed(self._development.play, "calls are made from this page in development only")
+        check_json(request, "the call must be sent as application/json")
+        return json_response(await play.make(Call.parse(await self._content(request))))
 
     async def audit(self, _: Request) -> Response:
         """Judge every order by all books (`shop audit`)."""
-        if self._audits is None:
-            raise ShopError("FORBIDDEN", "audits are run from here in development only", Kind.FORBIDDEN)
-        return json_response(await self._audits.run())
+        audits = allowed(self._development.audits, "audits are run from here in development only")
+        return json_response(await audits.run())
 
     async def _content(self, request: Request) -> bytes:
         body = bytearray()
