@@ -19,8 +19,8 @@ SQLITE_ROW, CAPTURE = "sqlite row", "capture"
 def hop_json(hop: Hop) -> dict[str, Any]:
     """A hop."""
     method = methods().get(hop.method)
-    sent, sent_meaning = _message(hop.sent, method.request if method else None)
-    received, received_meaning = _message(hop.received, method.response if method else None)
+    sent, sent_meaning = _message(hop.sent, method.input_type if method else None)
+    received, received_meaning = _message(hop.received, method.output_type if method else None)
     return {
         "id": hop.id,
         "span_id": hop.span_id,

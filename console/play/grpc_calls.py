@@ -40,12 +40,12 @@ class GrpcCalls:
                 target=f"must be one of {', '.join(self._addresses)}",
                 path="must be / and a method of the shop, as /shop.catalog.v1.CatalogService/GetProducts",
             )
-        request = message_factory.GetMessageClass(known.request)()
+        request = message_factory.GetMessageClass(known.input_type)()
         try:
             json_format.Parse(body or "{}", request)
         except json_format.ParseError as error:
             raise invalid("the call cannot be made", body=str(error)) from error
-        response_class = message_factory.GetMessageClass(known.response)
+        response_class = message_factory.GetMessageClass(known.output_type)
         call: Any = (await self._channel(target)).unary_unary(
             f"/{method}",
             request_serializer=type(request).SerializeToString,
