@@ -199,7 +199,7 @@ class ConsoleApi:
         play = self._development.play
         if play is None or minutes != "0":
             return json_response(topology(self._traffic, int(minutes)))
-        depths, unread = await asyncio.gather(play.depths(), play.unread())
+        depths, unread = await asyncio.gather(play.events.depths(), play.reading.unread())
         return json_response(topology(self._traffic, 0, depths=depths, unread=unread))
 
     async def play(self, request: Request) -> Response:
