@@ -89,7 +89,7 @@ class HttpUpstream:
 
 @asynccontextmanager
 async def http_upstream(
-    peer: str, url: str, protocol: str, telemetry: Telemetry, *, timeout: float, connections: int = 200
+    peer: str, url: str, protocol: str, telemetry: Telemetry, timeout: float, connections: int
 ) -> AsyncIterator[HttpUpstream]:
     """A client with connections of its own; none is opened before it is needed.
 

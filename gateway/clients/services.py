@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,8 +11,7 @@ import grpc.aio
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from starlette.requests import Request
 
-from chassis.auth.tls import Tls
-from chassis.grpc.client import CallObserver, Client, connect
+from chassis.grpc.client import CallObserver, Client
 from chassis.observability.tracing import Telemetry
 from gateway.clients.http_upstream import HttpUpstream
 from gateway.clients.reports import IDEMPOTENT as REPORTS
@@ -233,31 +232,23 @@ def upstreams(request: Request) -> Upstreams:
     return found
 
 
-@asynccontextmanager
-async def connected(
-    addresses: dict[str, str],
+def connected(
+    channels: Mapping[str, grpc.aio.Channel],
     http: HttpServers,
     telemetry: Telemetry,
-    *,
     transfer_budget: float,
     observer: CallObserver,
-    tls: Tls | None = None,
-) -> AsyncIterator[Upstreams]:
-    """The upstreams at these addresses ("users" -> "127.0.0.1:50051"); nothing is opened before it is needed."""
-    async with AsyncExitStack() as stack:
-        channels = {
-            name: await stack.enter_async_context(connect(address, idempotent=IDEMPOTENT[name], tls=tls))
-            for name, address in addresses.items()
-        }
-        clients = {name: Client(name, telemetry, observer=observer) for name in addresses}
-        yield Upstreams(
-            UsersClient(channels["users"], clients["users"], Client("users", telemetry, observer=observer)),
-            CatalogClient(channels["catalog"], clients["catalog"]),
-            OrdersClient(channels["orders"], clients["orders"]),
-            InventoryClient(channels["inventory"], clients["inventory"]),
-            StorageClient(channels["storage"], clients["storage"], transfer_budget=transfer_budget),
-            WebhookEndpointsClient(channels["webhooks"], telemetry),
-            ReportsClient(channels["reports"], clients["reports"]),
-            http,
-            {name: HealthStub(channel) for name, channel in channels.items() if name not in _OPTIONAL},
-        )
+) -> Upstreams:
+    """The upstreams behind these channels, by name; `transfer_budget` is seconds for a file's whole way."""
+    clients = {name: Client(name, telemetry, observer=observer) for name in channels}
+    return Upstreams(
+        UsersClient(channels["users"], clients["users"], Client("users", telemetry, observer=observer)),
+        CatalogClient(channels["catalog"], clients["catalog"]),
+        OrdersClient(channels["orders"], clients["orders"]),
+        InventoryClient(channels["inventory"], clients["inventory"]),
+        StorageClient(channels["storage"], clients["storage"], transfer_budget=transfer_budget),
+        WebhookEndpointsClient(channels["webhooks"], telemetry),
+        ReportsClient(channels["reports"], clients["reports"]),
+        http,
+        {name: HealthStub(channel) for name, channel in channels.items() if name not in _OPTIONAL},
+    )
