@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import re
-import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
-from google.rpc.status_pb2 import Status
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from chassis.errors import ShopError, invalid, not_found
+from chassis.errors import invalid, not_found
 from chassis.http.app import http_app
 from chassis.webpages import html
 from console.development import allowed, check_json
@@ -24,9 +23,10 @@ from console.domain import NS_PER_MS, Span, Trace
 from console.hop_json import hop_json
 from console.hops import hops
 from console.json_response import json_response
-from console.log_lines.http_api import LinesApi
+from console.log_lines.http_api import line_routes
 from console.log_lines.store import LineStore
-from console.otlp import accepted, decode
+from console.otlp import accepted, spans_of
+from console.otlp_http import PROTOBUF, ExportRefusedError, answer_refusal, body_of, export_of
 from console.otlp_json import otlp_json
 from console.play.call import Call
 from console.play.player import Play
@@ -42,16 +42,11 @@ from console.views.topology import topology
 from console.views.traces_page import traces_page
 from console.views.traffic import TrafficHistory
 
-PROTOBUF = "application/x-protobuf"
-GZIP = 16 + zlib.MAX_WBITS
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 1_000
 _LIMIT = re.compile("[1-9][0-9]{0,3}")
 _MINUTES = re.compile("[0-9]|1[0-5]")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# google.rpc.Code
-_INVALID_ARGUMENT = 3
-_RESOURCE_EXHAUSTED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +85,7 @@ class ConsoleApi:
             Route("/api/compare", self.compare, methods=["POST"]),
             Route("/api/topology", self.map),
             Route("/api/play", self.play, methods=["POST"]),
-            *LinesApi(self._store, LineStore(), self._export_or_refusal, self._of_order).routes(),
+            *line_routes(self._store, LineStore(), self._max_body, self._of_order),
             Route("/api/audit", self.audit, methods=["POST"]),
             *lesson_routes(self._development.lessons),
             *break_routes(self._development.breaking),
@@ -99,39 +94,13 @@ class ConsoleApi:
             Route("/healthz", _healthy),
             Route("/readyz", _healthy),
         ]
-        return http_app(routes)
+        return http_app(routes, {ExportRefusedError: answer_refusal})
 
     async def receive(self, request: Request) -> Response:
         """OTLP/HTTP in its binary encoding (OTLP specification 1.x, section OTLP/HTTP)."""
-        try:
-            spans, unidentified = decode(await self._export(request))
-        except ExportRefusedError as refusal:
-            return refusal.response()
-        except ShopError as error:
-            return ExportRefusedError(400, _INVALID_ARGUMENT, error.message).response()
+        spans, unidentified = spans_of(await export_of(request, ExportTraceServiceRequest, self._max_body))
         response = accepted(unidentified, self._store.add(spans))
         return Response(response.SerializeToString(), media_type=PROTOBUF)
-
-    async def _export_or_refusal(self, request: Request) -> bytes | Response:
-        try:
-            return await self._export(request)
-        except ExportRefusedError as refusal:
-            return refusal.response()
-
-    async def _export(self, request: Request) -> bytes:
-        """The unpacked body of an export."""
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != PROTOBUF:
-            raise ExportRefusedError(415, _INVALID_ARGUMENT, f"send {PROTOBUF}", {"accept": PROTOBUF})
-        coding = request.headers.get("content-encoding", "identity").strip().lower()
-        if coding not in ("identity", "gzip"):
-            supported = {"accept-encoding": "gzip, identity"}
-            raise ExportRefusedError(415, _INVALID_ARGUMENT, "send gzip or no content-encoding", supported)
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > self._max_body:
-                raise _too_large(self._max_body)
-        return _unzipped(body, self._max_body) if coding == "gzip" else bytes(body)
 
     async def list_traces(self, request: Request) -> Response:
         """The newest traces, `limit` of them (1-1,000, 50), of one order if `order_id` names it.
@@ -181,7 +150,7 @@ class ConsoleApi:
     async def compare(self, request: Request) -> Response:
         """Two traces, each named by its id or by its order's: their hops, row by row."""
         try:
-            wanted = orjson.loads(await self._content(request))
+            wanted = orjson.loads(await self._body(request))
         except orjson.JSONDecodeError as error:
             raise invalid("the body must be JSON") from error
         named = [wanted.get(side) if isinstance(wanted, dict) else None for side in ("left", "right")]
@@ -206,20 +175,15 @@ class ConsoleApi:
         """Make a call for the page (`Call`), and return its answer and its trace."""
         play = allowed(self._development.play, "calls are made from this page in development only")
         check_json(request, "the call must be sent as application/json")
-        return json_response(await play.make(Call.parse(await self._content(request))))
+        return json_response(await play.make(Call.parse(await self._body(request))))
 
     async def audit(self, _: Request) -> Response:
         """Judge every order by all books (`shop audit`)."""
         audits = allowed(self._development.audits, "audits are run from here in development only")
         return json_response(await audits.run())
 
-    async def _content(self, request: Request) -> bytes:
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > self._max_body:
-                raise invalid(f"the body must have at most {self._max_body} bytes")
-        return bytes(body)
+    async def _body(self, request: Request) -> bytes:
+        return await body_of(request, self._max_body, invalid(f"the body must have at most {self._max_body} bytes"))
 
     def _named(self, name: object) -> Trace:
         if not isinstance(name, str) or not name:
@@ -240,37 +204,6 @@ class ConsoleApi:
         if trace is None:
             raise not_found("trace", trace_id)
         return trace
-
-
-class ExportRefusedError(Exception):
-    """An OTLP failure: an HTTP status, and a google.rpc.Status as the body."""
-
-    def __init__(self, status: int, code: int, message: str, headers: dict[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.body = Status(code=code, message=message).SerializeToString()
-        self.headers = headers
-
-    def response(self) -> Response:
-        return Response(self.body, self.status, self.headers, media_type=PROTOBUF)
-
-
-def _too_large(limit: int) -> ExportRefusedError:
-    return ExportRefusedError(413, _RESOURCE_EXHAUSTED, f"an export has at most {limit} bytes")
-
-
-def _unzipped(body: bytearray, limit: int) -> bytes:
-    """The content of a gzip body; never holds more than `limit` bytes of it, however much it would unpack to."""
-    unzip = zlib.decompressobj(GZIP)
-    try:
-        content = unzip.decompress(body, limit + 1)
-    except zlib.error as error:
-        raise invalid("the body is not gzip") from error
-    if len(content) > limit:
-        raise _too_large(limit)
-    if not unzip.eof:
-        raise invalid("the gzip body ends too early")
-    return content
 
 
 def _hops(trace: Trace) -> list[dict[str, Any]]:

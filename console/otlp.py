@@ -6,7 +6,6 @@ import sys
 from base64 import b64decode
 from collections.abc import Iterable, Iterator
 
-from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -14,7 +13,6 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1 import trace_pb2
 
-from chassis.errors import ShopError, invalid
 from chassis.observability.capture.capture import RECEIVED, SENT
 from chassis.observability.capture.messages import KEPT_BYTES
 from console.domain import AttributeValue, Captured, Kind, Span
@@ -32,21 +30,6 @@ _KINDS = {
     trace_pb2.Span.SPAN_KIND_PRODUCER: Kind.PRODUCER,
     trace_pb2.Span.SPAN_KIND_CONSUMER: Kind.CONSUMER,
 }
-
-
-def malformed() -> ShopError:
-    return invalid("the body is not an ExportTraceServiceRequest in protobuf")
-
-
-def decode(body: bytes) -> tuple[list[Span], int]:
-    """The spans of a serialized export request, as `spans_of` has them.
-
-    Raises INVALID_INPUT when the body is no such request.
-    """
-    try:
-        return spans_of(ExportTraceServiceRequest.FromString(body))
-    except DecodeError as error:
-        raise malformed() from error
 
 
 def spans_of(request: ExportTraceServiceRequest) -> tuple[list[Span], int]:
