@@ -18,7 +18,7 @@ from gateway.oauth.errors import OAuthError, answer, in_oauths_words
 from gateway.oauth.metadata import REGISTER, TOKEN
 from gateway.oauth.parameters import Parameters, check_is_form
 from gateway.oauth.protected_resource import PATH, SCOPE, base_url
-from protos.shop.users.v1.users_pb2 import RedeemCodeRequest
+from protos.shop.users.v1.users_pb2 import RedeemCodeRequest, RegisterClientRequest
 
 router = APIRouter(dependencies=[PUBLIC], include_in_schema=False)
 
@@ -63,7 +63,7 @@ async def _token(request: Request, given: Parameters) -> Response:
         code_verifier=given.required("code_verifier"),
     )
     with in_oauths_words(INVALID_GRANT="invalid_grant"):
-        issued = await while_connected(request, upstreams(request).users.redeem_code(code))
+        issued = await while_connected(request, upstreams(request).users.RedeemCode(code))
     return json_response(
         {
             "access_token": issued.access_token,
@@ -92,9 +92,8 @@ async def _registered(request: Request) -> Response:
     if _GRANT not in wanted.grant_types or "code" not in wanted.response_types:
         raise OAuthError("invalid_client_metadata", f"the only grant is {_GRANT}, with response type code")
     with in_oauths_words(INVALID_INPUT="invalid_redirect_uri"), fields_named(name="client_name"):
-        client = await while_connected(
-            request, upstreams(request).users.register_client(wanted.client_name, wanted.redirect_uris)
-        )
+        registration = RegisterClientRequest(name=wanted.client_name, redirect_uris=wanted.redirect_uris)
+        client = (await while_connected(request, upstreams(request).users.RegisterClient(registration))).client
     return json_response(
         {
             "client_id": client.id,

@@ -71,10 +71,11 @@ async def list_orders(
     orders = upstreams(request).orders
     if ids is None:
         user_ids = id_list("user_id", user_id) if user_id is not None else []
-        found = await orders.page(user_ids=user_ids, limit=limit, cursor=cursor)
+        page = await orders.ListOrders(pb.ListOrdersRequest(user_ids=user_ids, page_size=limit, cursor=cursor))
+        found, next_cursor = page.orders, page.next_cursor
     else:
-        found = pb.ListOrdersResponse(orders=await orders.several(id_list("ids", ids)))
-    return json_response(serializers.page([serializers.order(order) for order in found.orders], found.next_cursor))
+        found, next_cursor = (await orders.GetOrders(pb.GetOrdersRequest(ids=id_list("ids", ids)))).orders, ""
+    return json_response(serializers.page([serializers.order(order) for order in found], next_cursor))
 
 
 @router.get(
@@ -93,11 +94,11 @@ async def get_order(
     if_none_match: IfNoneMatch = None,
     prefer: Prefer = None,  # noqa: ARG001  # documented here; all its lines are read below
 ) -> Response:
-    orders = upstreams(request).orders
+    orders, wanted = upstreams(request).orders, pb.GetOrderRequest(id=order_id)
     news: OrderNews = request.app.state.order_news
     # Subscribed before the read, so that no change in between is missed.
     with news.expected(order_id) as change:
-        order, seconds = await orders.order(order_id), wait_preferred(request.headers.getlist("prefer"))
+        order, seconds = (await orders.GetOrder(wanted)).order, wait_preferred(request.headers.getlist("prefer"))
         headers = {"etag": version_etag(order.id, order.version), "cache-control": _OWN}
         if change is not None and seconds and if_none_match:
             headers["preference-applied"] = preference_applied(seconds)
@@ -105,7 +106,7 @@ async def get_order(
             while not none_match(if_none_match, headers["etag"]) and time.monotonic() < end and not news.over:
                 await while_connected(request, wait(change, end - time.monotonic()))
                 change.clear()
-                order = await orders.order(order_id)
+                order = (await orders.GetOrder(wanted)).order
                 headers["etag"] = version_etag(order.id, order.version)
     if not none_match(if_none_match, headers["etag"]):
         return Response(None, 304, headers)
@@ -119,5 +120,5 @@ async def get_order(
     responses=problems(401, 404, 422),
 )
 async def list_order_events(request: Request, order_id: IdInPath) -> Response:
-    events = await upstreams(request).orders.events(order_id)
-    return json_response({"items": [serializers.event(event) for event in events]})
+    found = await upstreams(request).orders.ListOrderEvents(pb.ListOrderEventsRequest(order_id=order_id))
+    return json_response({"items": [serializers.event(event) for event in found.events]})

@@ -57,7 +57,7 @@ async def get_sales(
         cursor=cursor,
     )
     with fields_named(first_day="from", last_day="to", page_size="limit"):
-        found = await upstreams(request).reports.sales(query)
+        found = await upstreams(request).reports.GetSales(query)
     body = serializers.encoded(serializers.sales(found, by))
     headers = {"etag": content_etag(body), "cache-control": _OWN}
     if not none_match(if_none_match, headers["etag"]):

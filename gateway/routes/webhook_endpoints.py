@@ -114,7 +114,8 @@ class DeliveryPage(BaseModel):
     responses=problems(401, 403, 409, 422),
 )
 async def create_webhook_endpoint(request: Request, body: NewEndpoint) -> Response:
-    created = await upstreams(request).webhook_endpoints.create(body.url, body.event_types, body.description)
+    wanted = pb.CreateEndpointRequest(url=body.url, event_types=body.event_types, description=body.description)
+    created = await upstreams(request).webhook_endpoints.CreateEndpoint(wanted)
     headers = {"location": f"/v1/webhook-endpoints/{created.endpoint.id}", "cache-control": "no-store"}
     return json_response({**_endpoint(created.endpoint), "secret": created.secret}, 201, headers)
 
@@ -126,7 +127,8 @@ async def create_webhook_endpoint(request: Request, body: NewEndpoint) -> Respon
     responses=problems(401, 403, 422),
 )
 async def list_webhook_endpoints(request: Request, limit: Limit = 20, cursor: Cursor = "") -> Response:
-    found = await upstreams(request).webhook_endpoints.page(limit=limit, cursor=cursor)
+    wanted = pb.ListEndpointsRequest(page_size=limit, cursor=cursor)
+    found = await upstreams(request).webhook_endpoints.ListEndpoints(wanted)
     return json_response(page([_endpoint(endpoint) for endpoint in found.endpoints], found.next_cursor))
 
 
@@ -137,7 +139,8 @@ async def list_webhook_endpoints(request: Request, limit: Limit = 20, cursor: Cu
     responses=problems(401, 403, 404, 422),
 )
 async def get_webhook_endpoint(request: Request, endpoint_id: IdInPath) -> Response:
-    return json_response(_endpoint(await upstreams(request).webhook_endpoints.endpoint(endpoint_id)))
+    found = await upstreams(request).webhook_endpoints.GetEndpoint(pb.GetEndpointRequest(id=endpoint_id))
+    return json_response(_endpoint(found.endpoint))
 
 
 @router.patch(
@@ -149,7 +152,8 @@ async def get_webhook_endpoint(request: Request, endpoint_id: IdInPath) -> Respo
 async def update_webhook_endpoint(request: Request, endpoint_id: IdInPath, body: EndpointPatch) -> Response:
     changes = body.model_dump(exclude_unset=True)
     change = pb.UpdateEndpointRequest(id=endpoint_id, **changes)
-    return json_response(_endpoint(await upstreams(request).webhook_endpoints.update(change)))
+    updated = await upstreams(request).webhook_endpoints.UpdateEndpoint(change)
+    return json_response(_endpoint(updated.endpoint))
 
 
 @router.post(
@@ -159,7 +163,7 @@ async def update_webhook_endpoint(request: Request, endpoint_id: IdInPath, body:
     responses=problems(401, 403, 404, 409, 422),
 )
 async def rotate_webhook_secret(request: Request, endpoint_id: IdInPath) -> Response:
-    rotated = await upstreams(request).webhook_endpoints.rotate_secret(endpoint_id)
+    rotated = await upstreams(request).webhook_endpoints.RotateSecret(pb.RotateSecretRequest(id=endpoint_id))
     content = {"secret": rotated.secret, "old_secret_until": _time(rotated.old_secret_until)}
     return json_response(content, 200, {"cache-control": "no-store"})
 
@@ -171,7 +175,7 @@ async def rotate_webhook_secret(request: Request, endpoint_id: IdInPath) -> Resp
     responses=problems(401, 403, 404, 422),
 )
 async def delete_webhook_endpoint(request: Request, endpoint_id: IdInPath) -> Response:
-    await upstreams(request).webhook_endpoints.delete(endpoint_id)
+    await upstreams(request).webhook_endpoints.DeleteEndpoint(pb.DeleteEndpointRequest(id=endpoint_id))
     return Response(status_code=204)
 
 
@@ -184,7 +188,8 @@ async def delete_webhook_endpoint(request: Request, endpoint_id: IdInPath) -> Re
 async def list_webhook_deliveries(
     request: Request, endpoint_id: IdInPath, limit: Limit = 20, cursor: Cursor = ""
 ) -> Response:
-    found = await upstreams(request).webhook_endpoints.deliveries(endpoint_id, limit=limit, cursor=cursor)
+    wanted = pb.ListDeliveriesRequest(endpoint_id=endpoint_id, page_size=limit, cursor=cursor)
+    found = await upstreams(request).webhook_endpoints.ListDeliveries(wanted)
     return json_response(page([_delivery(delivery) for delivery in found.deliveries], found.next_cursor))
 
 
@@ -196,8 +201,9 @@ async def list_webhook_deliveries(
     responses=problems(401, 403, 404, 409, 422),
 )
 async def redeliver_webhook(request: Request, endpoint_id: IdInPath, delivery_id: IdInPath) -> Response:
-    delivery = await upstreams(request).webhook_endpoints.redeliver(endpoint_id, delivery_id)
-    return json_response(_delivery(delivery), 202)
+    wanted = pb.RedeliverRequest(endpoint_id=endpoint_id, delivery_id=delivery_id)
+    found = await upstreams(request).webhook_endpoints.Redeliver(wanted)
+    return json_response(_delivery(found.delivery), 202)
 
 
 def _endpoint(message: pb.Endpoint) -> Json:

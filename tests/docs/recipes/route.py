@@ -19,6 +19,7 @@ from gateway.http.schemas import PricePage
 from gateway.http.serializers import json_response
 from gateway.middleware.auth import SIGNED_IN
 from gateway.openapi import operation_id, problems
+from protos.shop.catalog.v1 import catalog_pb2 as pb
 
 router = APIRouter(tags=["prices"], generate_unique_id_function=operation_id)
 
@@ -31,7 +32,7 @@ router = APIRouter(tags=["prices"], generate_unique_id_function=operation_id)
     dependencies=[SIGNED_IN],
 )
 async def list_prices(request: Request, limit: Limit = 20, cursor: Cursor = "") -> Response:
-    found = await upstreams(request).catalog.page(category="", query="", limit=limit, cursor=cursor)
+    found = await upstreams(request).catalog.ListProducts(pb.ListProductsRequest(page_size=limit, cursor=cursor))
     items = [serializers.product_price(product) for product in found.products]
     return json_response(serializers.page(items, found.next_cursor))
 '''
