@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import httpx
 
 from chassis.auth.identity import anyone
+from chassis.grpc.client import connect
 from chassis.grpc.server import serve
 from chassis.http.middleware import Identified, serve_http
 from chassis.observability.capture.http import httpx_hooks
@@ -126,21 +127,23 @@ async def _playing(settings: Settings, store: TraceStore) -> AsyncIterator[Play]
         "erp_password": settings.legacy_soap_password,
     }
     listener = Listener(f"{settings.notifier_url.replace('http', 'ws', 1)}/notifications", trust)
-    rpc = GrpcCalls({"catalog": settings.catalog_address}, settings.tls("console"), telemetry)
-    hooks = httpx_hooks(telemetry)
-    async with httpx.AsyncClient(trust_env=False, verify=trust or True, event_hooks=hooks) as http:
+    hooks, tls = httpx_hooks(telemetry), settings.tls("console")
+    async with (
+        httpx.AsyncClient(trust_env=False, verify=trust or True, event_hooks=hooks) as http,
+        connect(settings.catalog_address, tls=tls) as catalog,
+        connect(settings.reports_address, tls=tls) as reports,
+    ):
         try:
             yield Play(
                 telemetry,
                 HttpCalls(http, {name: url for name, url in targets.items() if url}, telemetry),
-                rpc,
+                GrpcCalls({"catalog": catalog}, telemetry),
                 StreamCalls(settings.notifier_url, trust, telemetry),
                 EventCalls(settings.broker(), settings.event_log_url, telemetry),
                 listener,
-                LogReading(settings.reports_address, settings.tls("console")),
+                LogReading(reports),
                 secrets,
             )
         finally:
             await listener.close()
-            await rpc.close()
             telemetry.close()
