@@ -126,7 +126,7 @@ class Play:
 
     async def _read(self, path: str) -> list[dict[str, Any]]:
         headers = {"authorization": f"Bearer {await self._token('demo')}"}
-        response = await self.http.untraced("GET", self.http.base("gateway") + path, headers=headers)
+        response = await self.http.send("GET", self.http.base("gateway") + path, headers=headers)
         if response.status_code != 200:
             message = f"GET {path} was answered {response.status_code}"
             raise ShopError("UPSTREAM_UNAVAILABLE", message, Kind.UNAVAILABLE)
@@ -158,7 +158,7 @@ class Play:
     async def _token(self, account: str) -> str:
         if account not in self.tokens:
             username, password = ACCOUNTS[account]
-            response = await self.http.untraced(
+            response = await self.http.send(
                 "POST",
                 f"{self.http.base('gateway')}/v1/auth/token",
                 headers={"content-type": "application/x-www-form-urlencoded"},
