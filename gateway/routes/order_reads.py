@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -14,7 +14,7 @@ from gateway.clients.event_feed import OrderNews
 from gateway.clients.services import upstreams
 from gateway.http import serializers
 from gateway.http.etags import none_match, version_etag
-from gateway.http.parameters import ID_LIST, Cursor, Limit, id_list
+from gateway.http.parameters import Cursor, IfNoneMatch, Limit, id_list, ids_of
 from gateway.http.preferences import MAX_WAIT, preference_applied, wait_preferred
 from gateway.http.schemas import IdInPath, Order, OrderHistory, OrderPage
 from gateway.http.serializers import json_response
@@ -31,9 +31,6 @@ _ETAG = {"description": "The order's version: it changes whenever the order does
 _APPLIED = {"description": "`wait=N`: the wait was applied, up to N seconds.", "schema": {"type": "string"}}
 _HEADERS = {"ETag": _ETAG, "Preference-Applied": _APPLIED}
 
-IfNoneMatch = Annotated[
-    str | None, Header(alias="If-None-Match", description="`ETag`s of what the client has already.")
-]
 Prefer = Annotated[
     str | None,
     Header(
@@ -49,22 +46,20 @@ async def list_orders(
     request: Request,
     user_id: Annotated[
         str | None,
-        Query(
-            description="User ids, comma-separated; the caller by default. With several, `limit` is for each, there is "
-            "no `cursor`, `next_cursor` is null, and users whose orders the caller may not see are left out.",
-            examples=["123"],
-            json_schema_extra=ID_LIST,
+        ids_of(
+            "User ids, comma-separated; the caller by default. With several, `limit` is for each, there is no "
+            "`cursor`, `next_cursor` is null, and users whose orders the caller may not see are left out.",
+            "123",
         ),
     ] = None,
     limit: Limit = 20,
     cursor: Cursor = "",
     ids: Annotated[
         str | None,
-        Query(
-            description="Order ids, comma-separated; other parameters are then ignored. Orders that do not exist or "
-            "are not the caller's are left out.",
-            examples=["123,124"],
-            json_schema_extra=ID_LIST,
+        ids_of(
+            "Order ids, comma-separated; other parameters are then ignored. Orders that do not exist or are not the "
+            "caller's are left out.",
+            "123,124",
         ),
     ] = None,
 ) -> Response:

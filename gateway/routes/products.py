@@ -15,7 +15,7 @@ from gateway.clients.services import upstreams
 from gateway.http import serializers
 from gateway.http.etags import content_etag, none_match, version_etag, versions_wanted
 from gateway.http.json_route import JsonRoute
-from gateway.http.parameters import ID_LIST, Cursor, Limit, id_list
+from gateway.http.parameters import Cursor, IfNoneMatch, Limit, id_list, ids_of
 from gateway.http.schemas import Availability as AvailabilityModel
 from gateway.http.schemas import AvailabilityPage, IdInPath, Product, ProductPage, ProductPatch, ProductWrite
 from gateway.http.serializers import json_response
@@ -31,9 +31,6 @@ _PUBLIC = "public, max-age=30, s-maxage=60"
 
 IfMatch = Annotated[
     str | None, Header(alias="If-Match", description="The `ETag` of the version that is to be changed.")
-]
-IfNoneMatch = Annotated[
-    str | None, Header(alias="If-None-Match", description="`ETag`s of what the client has already.")
 ]
 Filter = Annotated[str, Query(max_length=200, pattern=r"^[^\x00]*$")]
 
@@ -66,14 +63,7 @@ async def list_products(
     q: Annotated[Filter, Query(description="Words in name and description.")] = "",
     limit: Limit = 20,
     cursor: Cursor = "",
-    ids: Annotated[
-        str | None,
-        Query(
-            description="Comma-separated; leaves the other parameters without effect.",
-            examples=["42,123"],
-            json_schema_extra=ID_LIST,
-        ),
-    ] = None,
+    ids: Annotated[str | None, ids_of("Comma-separated; leaves the other parameters without effect.", "42,123")] = None,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     catalog = upstreams(request).catalog
@@ -113,14 +103,7 @@ async def get_availability(request: Request, product_id: IdInPath) -> Response:
 )
 async def list_availability(
     request: Request,
-    product_ids: Annotated[
-        str,
-        Query(
-            description="Comma-separated; unknown products are left out.",
-            examples=["42,123"],
-            json_schema_extra=ID_LIST,
-        ),
-    ],
+    product_ids: Annotated[str, ids_of("Comma-separated; unknown products are left out.", "42,123")],
 ) -> Response:
     found = await _availability(request, id_list("product_ids", product_ids))
     return json_response(serializers.page([serializers.availability(each) for each in found]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -13,7 +13,7 @@ from chassis.errors import not_found
 from gateway.clients.services import upstreams
 from gateway.http import serializers
 from gateway.http.json_route import JsonRoute
-from gateway.http.parameters import ID_LIST, id_list
+from gateway.http.parameters import id_list, ids_of
 from gateway.http.schemas import IdInPath, Registration, User, UserPage
 from gateway.http.serializers import json_response
 from gateway.middleware.auth import PUBLIC, SIGNED_IN
@@ -68,10 +68,7 @@ async def get_user(request: Request, user_id: IdInPath) -> Response:
     responses=problems(401, 422),
     dependencies=[SIGNED_IN],
 )
-async def get_users(
-    request: Request,
-    ids: Annotated[str, Query(description="Comma-separated.", examples=["123,456"], json_schema_extra=ID_LIST)],
-) -> Response:
+async def get_users(request: Request, ids: Annotated[str, ids_of("Comma-separated.", "123,456")]) -> Response:
     found = await upstreams(request).users.GetUsers(pb.GetUsersRequest(ids=id_list("ids", ids)))
     return json_response(serializers.page([serializers.user(user) for user in found.users]))
 
