@@ -178,9 +178,6 @@ class GraphqlView(GraphQL[Any, None]):
     def decode_json(self, data: str | bytes) -> object:
         return orjson.loads(data)
 
-    def encode_json(self, data: object) -> bytes:
-        return orjson.dumps(data)
-
 
 _BY_POST = {OperationType.QUERY, OperationType.MUTATION}
 # What Strawberry hands from request to response: here, only the media type.
