@@ -14,7 +14,7 @@ from starlette.responses import Response
 from gateway.clients.services import upstreams
 from gateway.http.json_route import JsonRoute
 from gateway.http.parameters import Cursor, Limit
-from gateway.http.schemas import IdInPath, Write
+from gateway.http.schemas import IdInPath, Page, Write
 from gateway.http.serializers import Json, json_response, page
 from gateway.middleware.auth import SIGNED_IN
 from gateway.openapi import operation_id, problems
@@ -96,14 +96,10 @@ class Delivery(BaseModel):
     attempts: list[Attempt]
 
 
-class EndpointPage(BaseModel):
-    items: list[Endpoint]
-    next_cursor: str | None
+class EndpointPage(Page[Endpoint]): ...
 
 
-class DeliveryPage(BaseModel):
-    items: list[Delivery]
-    next_cursor: str | None
+class DeliveryPage(Page[Delivery]): ...
 
 
 @router.post(

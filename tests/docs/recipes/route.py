@@ -45,12 +45,10 @@ _SCHEMAS = """class ProductPrice(BaseModel):
     currency: Currency
 
 
-class PricePage(BaseModel):
-    items: list[ProductPrice]
-    next_cursor: str | None
+class PricePage(Page[ProductPrice]): ...
 
 
-class UserPage(BaseModel):
+class UserPage(Page[User]): ...
 """
 
 _SERIALIZER = """def product_price(message: Product) -> Json:
@@ -90,7 +88,7 @@ ROUTE = Recipe(
             ("    orders,\n    products,\n", "    orders,\n    prices,\n    products,\n"),
             ("    orders.router,\n", "    orders.router,\n    prices.router,\n"),
         ],
-        "gateway/http/schemas.py": [("class UserPage(BaseModel):\n", _SCHEMAS)],
+        "gateway/http/schemas.py": [("class UserPage(Page[User]): ...\n", _SCHEMAS)],
         "gateway/http/serializers.py": [("def availability(message: Availability) -> Json:\n", _SERIALIZER)],
     },
     needed=["gateway/app.py", "docs/openapi.json"],
