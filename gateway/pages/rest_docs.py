@@ -6,15 +6,12 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from gateway.middleware.auth import PUBLIC
-from gateway.pages.static_files import own_page, static_file
+from gateway.pages.static_files import own_page, policy, static_file
 
 router = APIRouter(dependencies=[PUBLIC], include_in_schema=False)
 
-_CARRIED = ("resources/swagger-ui-bundle.js", "resources/swagger-ui.css", "resources/favicon-32x32.png")
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-    "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
-)
+_CARRIED = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png")
+_POLICY = policy("style-src 'self' 'unsafe-inline'; img-src 'self' data:", forms="'self'")
 
 
 @router.get("/docs")
@@ -24,4 +21,4 @@ async def docs() -> Response:
 
 @router.get("/docs/{asset}")
 async def docs_asset(asset: str) -> Response:
-    return static_file(asset, own=("docs.js",), package="fastapi_swagger", carried=_CARRIED)
+    return static_file(asset, own=("docs.js",), package="fastapi_swagger", folder="resources", carried=_CARRIED)
