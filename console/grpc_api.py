@@ -21,11 +21,7 @@ class OtlpApi:
     def __init__(self, store: TraceStore) -> None:
         self._store = store
 
-    async def Export(
-        self,
-        request: ExportTraceServiceRequest,
-        context: Any,
-    ) -> ExportTraceServiceResponse:
+    async def Export(self, request: ExportTraceServiceRequest, context: Any) -> ExportTraceServiceResponse:
         """Keep the spans of an export."""
         spans, unidentified = spans_of(request)
         return accepted(unidentified, self._store.add(spans))

@@ -47,10 +47,7 @@ def hop_json(hop: Hop) -> dict[str, Any]:
             "sent": sent,
             "received": received,
             # As the other process kept it; null where it has no span.
-            "far_side": {
-                "received": hop.taken and _bytes(hop.taken),
-                "sent": hop.answered and _bytes(hop.answered),
-            },
+            "far_side": {"received": hop.taken and _bytes(hop.taken), "sent": hop.answered and _bytes(hop.answered)},
         },
         "decoded": {"sent": sent_meaning, "received": received_meaning},
     }

@@ -71,11 +71,7 @@ class GraphqlView(GraphQL[Any, None]):
     graphql_transport_ws_handler_class = SocketHandler
 
     def __init__(
-        self,
-        schema: BaseSchema,
-        documents: Documents,
-        gateway: GatewayClient,
-        sockets: SocketServices,
+        self, schema: BaseSchema, documents: Documents, gateway: GatewayClient, sockets: SocketServices
     ) -> None:
         super().__init__(
             schema,

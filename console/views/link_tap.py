@@ -92,10 +92,7 @@ def tap_routes(store: TraceStore, tap: LinkTap | None) -> list[Route]:
         await allowed(tap, _REFUSAL).watch()
         return json_response({"seconds": WATCHED_FOR})
 
-    return [
-        Route("/api/traces/{trace_id}/link", show),
-        Route("/api/links/watch", watch, methods=["POST"]),
-    ]
+    return [Route("/api/traces/{trace_id}/link", show), Route("/api/links/watch", watch, methods=["POST"])]
 
 
 def _of(frames: list[dict[str, Any]], leg: Leg, trace: Trace, hop: Hop) -> tuple[str, list[dict[str, Any]]]:
