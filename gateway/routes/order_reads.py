@@ -15,7 +15,7 @@ from gateway.clients.services import upstreams
 from gateway.http import serializers
 from gateway.http.etags import none_match, version_etag
 from gateway.http.parameters import Cursor, IfNoneMatch, Limit, id_list, ids_of
-from gateway.http.preferences import MAX_WAIT, preference_applied, wait_preferred
+from gateway.http.preferences import MAX_WAIT, wait_preferred
 from gateway.http.schemas import IdInPath, Order, OrderHistory, OrderPage
 from gateway.http.serializers import json_response
 from gateway.middleware.auth import SIGNED_IN
@@ -96,7 +96,7 @@ async def get_order(
         order, seconds = (await orders.GetOrder(wanted)).order, wait_preferred(request.headers.getlist("prefer"))
         headers = {"etag": version_etag(order.id, order.version), "cache-control": _OWN}
         if change is not None and seconds and if_none_match:
-            headers["preference-applied"] = preference_applied(seconds)
+            headers["preference-applied"] = f"wait={seconds}"
             end = time.monotonic() + seconds
             while not none_match(if_none_match, headers["etag"]) and time.monotonic() < end and not news.over:
                 await while_connected(request, wait(change, end - time.monotonic()))

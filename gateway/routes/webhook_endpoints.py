@@ -160,8 +160,7 @@ async def update_webhook_endpoint(request: Request, endpoint_id: IdInPath, body:
 )
 async def rotate_webhook_secret(request: Request, endpoint_id: IdInPath) -> Response:
     rotated = await upstreams(request).webhook_endpoints.RotateSecret(pb.RotateSecretRequest(id=endpoint_id))
-    content = {"secret": rotated.secret, "old_secret_until": _time(rotated.old_secret_until)}
-    return json_response(content, 200, {"cache-control": "no-store"})
+    return json_response({"secret": rotated.secret, "old_secret_until": _time(rotated.old_secret_until)})
 
 
 @router.delete(
