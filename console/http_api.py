@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -19,7 +18,7 @@ from chassis.errors import invalid, not_found
 from chassis.http.app import http_app
 from chassis.webpages import html
 from console.development import allowed, check_json
-from console.domain import NS_PER_MS, Span, Trace
+from console.domain import NS_PER_MS, Span, Trace, rfc3339
 from console.hop_json import hop_json
 from console.hops import hops
 from console.json_response import json_response
@@ -46,7 +45,6 @@ DEFAULT_LIMIT = 50
 MAX_LIMIT = 1_000
 _LIMIT = re.compile("[1-9][0-9]{0,3}")
 _MINUTES = re.compile("[0-9]|1[0-5]")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +151,8 @@ class ConsoleApi:
             wanted = orjson.loads(await self._body(request))
         except orjson.JSONDecodeError as error:
             raise invalid("the body must be JSON") from error
-        named = [wanted.get(side) if isinstance(wanted, dict) else None for side in ("left", "right")]
-        sides = [self._named(each) for each in named]
-        left, right = sides
+        sides = wanted if isinstance(wanted, dict) else {}
+        left, right = self._named(sides.get("left")), self._named(sides.get("right"))
         return json_response(
             {"left": summary(left), "right": summary(right), "rows": compare(_hops(left), _hops(right))}
         )
@@ -219,7 +216,7 @@ def summary(trace: Trace) -> dict[str, Any]:
         "service": root.service,
         "services": len(trace.services),
         "span_count": len(trace.spans),
-        "started_at": (_EPOCH + timedelta(microseconds=trace.started_ns // 1_000)).isoformat().replace("+00:00", "Z"),
+        "started_at": rfc3339(trace.started_ns),
         "duration_ms": round(trace.duration_ms, 3),
         "order_id": trace.order_id or None,
         "error": trace.failed,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -12,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from chassis.errors import not_found
-from console.domain import Span, Trace
+from console.domain import Span, Trace, rfc3339
 from console.hops import Hop, hops
 from console.json_response import json_response
 from console.log_lines.causal import in_causal_order
@@ -20,8 +19,6 @@ from console.log_lines.otlp_logs import accepted, lines_of
 from console.log_lines.store import Line, LineStore
 from console.otlp_http import PROTOBUF, export_of
 from console.store import TraceStore
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def line_routes(
@@ -81,10 +78,9 @@ def _hop_of(span_id: str, ids: Mapping[str, str], spans: Mapping[str, Span]) -> 
 
 
 def _line_json(line: Line, hop: str | None) -> dict[str, Any]:
-    time = _EPOCH + timedelta(microseconds=line.at_ns // 1_000)
     return {
         "number": line.number,
-        "time": time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "time": rfc3339(line.at_ns, "milliseconds"),
         "service": line.service,
         "level": line.level,
         "message": line.message,
