@@ -14,7 +14,7 @@ from gateway.clients.services import upstreams
 from gateway.http.serializers import json_response
 from gateway.middleware.auth import PUBLIC
 from gateway.middleware.disconnects import while_connected
-from gateway.oauth.errors import OAuthError, answer, in_oauths_words
+from gateway.oauth.errors import OAuthError, in_oauths_words
 from gateway.oauth.metadata import REGISTER, TOKEN
 from gateway.oauth.parameters import Parameters, check_is_form
 from gateway.oauth.protected_resource import PATH, SCOPE, base_url
@@ -38,17 +38,15 @@ class ClientMetadata(BaseModel):
 @router.post(TOKEN)
 async def redeem(request: Request) -> Response:
     """Exchange an authorization code for an access token, whose audience is the MCP server alone."""
+    check_is_form(request.headers.get("content-type", ""))
     try:
-        check_is_form(request.headers.get("content-type", ""))
         async with request.form(max_files=0, max_fields=_MAX_FIELDS) as form:
             given = Parameters(form)  # type: ignore[arg-type]  # without files
             return await _token(request, given)
-    except OAuthError as refused:
-        return answer(refused)
     except HTTPException as error:
         if error.status_code != 400:
             raise
-        return answer(OAuthError("invalid_request", "the form cannot be read"))
+        raise OAuthError("invalid_request", "the form cannot be read") from error
 
 
 async def _token(request: Request, given: Parameters) -> Response:
@@ -77,13 +75,6 @@ async def _token(request: Request, given: Parameters) -> Response:
 @router.post(REGISTER)
 async def register(request: Request) -> Response:
     """Register a public client. A secret is not given, whatever method it requests (RFC 7591, section 3.2.1)."""
-    try:
-        return await _registered(request)
-    except OAuthError as refused:
-        return answer(refused)
-
-
-async def _registered(request: Request) -> Response:
     base_url(request.scope, request.app.state.public_url)  # without one no client can sign its user in
     try:
         wanted = ClientMetadata.model_validate(json_text.parsed(await request.body()))
