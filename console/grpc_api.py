@@ -11,7 +11,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from console.otlp import accepted, spans_of
+from console.otlp.spans import accepted, spans_of
 from console.store import TraceStore
 
 NAME: str = DESCRIPTOR.services_by_name["TraceService"].full_name

@@ -17,22 +17,22 @@ from starlette.routing import Route
 from chassis.errors import invalid, not_found
 from chassis.http.app import http_app
 from chassis.webpages import html
-from console.development import allowed, check_json
 from console.domain import NS_PER_MS, Span, Trace, rfc3339
 from console.hop_json import hop_json
 from console.hops import hops
 from console.json_response import json_response
 from console.log_lines.http_api import line_routes
 from console.log_lines.store import LineStore
-from console.otlp import accepted, spans_of
-from console.otlp_http import PROTOBUF, ExportRefusedError, answer_refusal, body_of, export_of
-from console.otlp_json import otlp_json
+from console.otlp.exports import PROTOBUF, ExportRefusedError, answer_refusal, body_of, export_of
+from console.otlp.spans import accepted, spans_of
+from console.otlp.trace_json import otlp_json
 from console.play.call import Call
 from console.play.player import Play
 from console.store import TraceStore
 from console.views.audit import Audits
 from console.views.breaking import Breaking, break_routes
 from console.views.compare import compare
+from console.views.development import allowed, check_json
 from console.views.lessons import Lessons, lesson_routes
 from console.views.link_tap import LinkTap, tap_routes
 from console.views.live import events

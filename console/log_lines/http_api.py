@@ -17,7 +17,7 @@ from console.json_response import json_response
 from console.log_lines.causal import in_causal_order
 from console.log_lines.otlp_logs import accepted, lines_of
 from console.log_lines.store import Line, LineStore
-from console.otlp_http import PROTOBUF, export_of
+from console.otlp.exports import PROTOBUF, export_of
 from console.store import TraceStore
 
 

@@ -9,7 +9,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 
 from console.domain import AttributeValue
 from console.log_lines.store import MAX_TEXT, Line
-from console.otlp import UNNAMED_SERVICE, attributes_of
+from console.otlp.spans import UNNAMED_SERVICE, attributes_of
 
 _numbers = count(1)
 

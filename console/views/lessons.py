@@ -15,8 +15,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from chassis.errors import Kind, ShopError
-from console.development import allowed, check_json
 from console.json_response import json_response
+from console.views.development import allowed, check_json
 from console.views.shop_command import shop_command
 
 _COMMAND = (sys.executable, "-m", "shop", "lesson")
