@@ -30,7 +30,6 @@ __all__ = [
     "RequestObserver",
     "Scope",
     "Send",
-    "adding",
     "send_problem",
     "serve_http",
 ]
