@@ -10,12 +10,13 @@ import httpx
 from chassis.auth.identity import anyone
 from chassis.grpc.client import connect
 from chassis.grpc.server import serve
-from chassis.http.middleware import Identified, serve_http
+from chassis.http.middleware import Identified
+from chassis.http.server import serve_http
 from chassis.observability.capture.http import httpx_hooks
 from chassis.observability.tracing import Telemetry
 from chassis.process import Running
 from chassis.settings import ProcessSettings
-from console.grpc_api import NAME, OtlpApi, register
+from console.grpc_api import OtlpApi, register
 from console.http_api import ConsoleApi, Development
 from console.play.events import EventCalls
 from console.play.grpc_calls import GrpcCalls
@@ -75,7 +76,6 @@ async def run(settings: Settings | None = None) -> AsyncIterator[Running]:
     store = TraceStore(bounds)
     otlp = serve(
         (register, OtlpApi(store)),
-        names=[NAME],
         policy={"Export": anyone},
         verifier=None,
         # Its spans go nowhere, as those of HTTP do: each export received would be another span to export.

@@ -10,8 +10,8 @@ from limits import parse
 from pydantic import AfterValidator
 
 from chassis.broker.port import Broker
-from chassis.http.middleware import serve_http
 from chassis.http.origin_check import Origins, allowed_origins
+from chassis.http.server import serve_http
 from chassis.observability.tracing import Telemetry
 from chassis.process import Running
 from chassis.service import service

@@ -18,19 +18,19 @@ from chassis.observability.tracing import current_trace_id
 
 log = logging.getLogger(__name__)
 
-# What a kind alone does not say: code -> status and title.
-_STATUS_OF: Mapping[str, tuple[int, str]] = {
-    "METHOD_NOT_ALLOWED": (405, "Method Not Allowed"),
-    "UPLOAD_STALLED": (408, "Request Timeout"),
-    "VERSION_MISMATCH": (412, "Precondition Failed"),
-    "BODY_TOO_LARGE": (413, "Content Too Large"),
-    "FILE_TOO_LARGE": (413, "Content Too Large"),
-    "UNSUPPORTED_MEDIA_TYPE": (415, "Unsupported Media Type"),
-    "RANGE_NOT_SATISFIABLE": (416, "Range Not Satisfiable"),
+# What a kind alone does not say: code -> status.
+_STATUS_OF: Mapping[str, int] = {
+    "METHOD_NOT_ALLOWED": 405,
+    "UPLOAD_STALLED": 408,
+    "VERSION_MISMATCH": 412,
+    "BODY_TOO_LARGE": 413,
+    "FILE_TOO_LARGE": 413,
+    "UNSUPPORTED_MEDIA_TYPE": 415,
+    "RANGE_NOT_SATISFIABLE": 416,
     # An upstream is full: no fault of this client's, so it is no 429.
-    "OVERLOADED": (503, "Service Unavailable"),
-    "INSUFFICIENT_STORAGE": (507, "Insufficient Storage"),
-    "IDEMPOTENCY_KEY_REUSED": (422, "Unprocessable Content"),
+    "OVERLOADED": 503,
+    "INSUFFICIENT_STORAGE": 507,
+    "IDEMPOTENCY_KEY_REUSED": 422,
 }
 
 
@@ -42,8 +42,7 @@ def answer(error: ShopError) -> Response:
     elif error.kind is Kind.INTERNAL:
         log.error("internal error: %s; trace %s", error, current_trace_id())
         error = ShopError("INTERNAL", "internal error", Kind.INTERNAL)
-    status, title = _STATUS_OF.get(error.code, (None, None))
-    status, headers, body = problem(error, status=status, title=title)
+    status, headers, body = problem(error, status=_STATUS_OF.get(error.code))
     if error.code == "UNSUPPORTED_MEDIA_TYPE":
         # What would be taken: "accept" and "accept-encoding".
         headers |= {name.replace("_", "-"): value for name, value in error.details.items()}

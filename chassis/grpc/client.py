@@ -69,11 +69,7 @@ class Client:
         self._methods: dict[Any, _Method] = {}
 
     async def call(
-        self,
-        method: grpc.aio.UnaryUnaryMultiCallable[Any, Response],
-        request: Message,
-        *,
-        timeout: float | None = None,
+        self, method: grpc.aio.UnaryUnaryMultiCallable[Any, Response], request: Message, *, timeout: float | None = None
     ) -> Response:
         """Make a unary call."""
         with self._span(method) as span:
@@ -109,7 +105,7 @@ class Client:
             metadata, budget = await self._prepare(timeout, span)
             began = time.perf_counter()
             if self._captured:
-                requests = rpc.first_sent(span, requests)
+                requests = rpc.first_kept(rpc.keep_serialized, span, requests)
             call = method(timeout=budget, metadata=metadata)
             try:
                 # Not `method(requests)`: what that makes of an error of theirs is a cancellation.
@@ -125,11 +121,7 @@ class Client:
             return response
 
     async def stream(
-        self,
-        method: grpc.aio.UnaryStreamMultiCallable[Any, Response],
-        request: Message,
-        *,
-        timeout: float,
+        self, method: grpc.aio.UnaryStreamMultiCallable[Any, Response], request: Message, *, timeout: float
     ) -> AsyncGenerator[Response, None]:
         """Make a server-streaming call; closing the iterator cancels it."""
         with self._span(method, current=False) as span:
@@ -138,7 +130,7 @@ class Client:
             metadata, budget = await self._prepare(timeout, span)
             began = time.perf_counter()
             call = method(request, timeout=budget, metadata=metadata)
-            responses = rpc.first_received(span, call) if self._captured else call
+            responses = rpc.first_kept(rpc.keep_received, span, call) if self._captured else call
             try:
                 async for response in responses:
                     yield response
@@ -251,11 +243,7 @@ class Keepalive:
 
 @asynccontextmanager
 async def connect(
-    address: str,
-    *,
-    idempotent: Sequence[str] = (),
-    tls: Tls | None = None,
-    keepalive: Keepalive = Keepalive(),
+    address: str, *, idempotent: Sequence[str] = (), tls: Tls | None = None, keepalive: Keepalive = Keepalive()
 ) -> AsyncIterator[grpc.aio.Channel]:
     """A channel to an upstream, opened at the first call and again whenever it breaks.
 

@@ -48,7 +48,7 @@ async def problem_response(request: Request, error: Exception) -> Response:
             status, headers, body = problem(error)
         case HTTPException(status_code=code, detail=detail):
             refused = ShopError(detail.upper().replace(" ", "_"), detail, Kind.NOT_FOUND)
-            status, headers, body = problem(refused, status=code, title=detail)
+            status, headers, body = problem(refused, status=code)
             if code == 405:
                 headers["allow"] = ", ".join(sorted(methods_of(request)))
         case _:

@@ -60,8 +60,11 @@ def applies(folder: Path, patch: Path) -> bool:
 
 
 def ensure_repository(root: Path) -> bool:
-    """Make the folder a repository with one commit, unless it is one (a downloaded archive is not); whether it was."""
-    if (root / ".git").exists():
+    """Make the folder a repository with one commit, unless it is one (a downloaded archive is not); whether it was.
+
+    One without a commit is not: the program that made it was ended before that.
+    """
+    if (root / ".git").exists() and git(root, "rev-parse", "--quiet", "--verify", "HEAD", check=False):
         return True
     git(root, "init", "--quiet")
     git(root, "add", "--all")

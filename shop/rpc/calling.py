@@ -24,7 +24,7 @@ from shop.commands.processes.certs import COMMAND_LINE
 from shop.errors import Refused, nearest
 from shop.process_table import TABLE
 from shop.rpc import described
-from shop.supervisor.environment import survey
+from shop.supervisor.environment import running
 from shop.urls import url_of
 
 _TIMEOUT = 10.0
@@ -157,7 +157,7 @@ def _callers(env: Mapping[str, str]) -> list[str]:
 
 
 def _secrets(env: Mapping[str, str]) -> Mapping[str, str]:
-    return survey(TABLE, env).service_secrets
+    return running(TABLE, env).service_secrets
 
 
 def _token(caller: str, env: Mapping[str, str]) -> str:

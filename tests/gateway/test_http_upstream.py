@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chassis.errors import ShopError
-from chassis.http.middleware import serve_http
+from chassis.http.server import serve_http
 from chassis.observability.tracing import Telemetry
 from chassis.resilience.deadlines import begin_deadline
 from gateway.clients.http_upstream import HttpUpstream, http_upstream

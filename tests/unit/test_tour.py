@@ -5,16 +5,21 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from websockets.sync.server import serve
 
+from shop.commands.orders.tour.journey import travel
 from shop.commands.orders.tour.page import LEGEND, Page, as_json, hop_lines, via
 from shop.commands.orders.tour.verdict import DELIVERED, REJECTED, Hop, Journey, Trip
+from shop.errors import Refused
 from shop.gateway_client import Gateway, GatewayError, problem
+from shop.notifier_client import LostError, live
 from shop.supervisor import lock, state
 from shop.supervisor.state import ProcessState, State
 from shop.urls import url_of
@@ -93,6 +98,42 @@ def test_a_failed_hop_is_named() -> None:
     """A hop with an error is a problem with its number, ends and error."""
     problems = DELIVERED.problems(_journey([*_whole(), _hop("SOAP", error="ERP_DOWN: no answer")]))
     assert problems == ["order o-1: hop 10 failed (SOAP here -> there): ERP_DOWN: no answer"]
+
+
+def test_hops_without_an_end_are_counted() -> None:
+    """What no process has said the end of is a problem of the journey."""
+    hops = [*_whole(), _hop("SOAP", state="flying"), _hop("gRPC", state="flying")]
+    assert DELIVERED.problems(_journey(hops)) == ["order o-1: 2 hops have no end"]
+
+
+@pytest.fixture
+def closing_notifier() -> Iterator[str]:
+    """The URL of a stub of the notifier that refuses every token, as it does after the upgrade."""
+    with serve(lambda connection: connection.close(4401, "bad token"), "127.0.0.1", 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.socket.getsockname()[1]}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_token_that_the_notifier_refuses_ends_the_tour(
+    closing_notifier: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the notifier's reason, and no traceback."""
+    monkeypatch.setattr(Gateway, "sign_in", lambda *_: "token")
+    with pytest.raises(Refused, match="the notifier closed the WebSocket: 4401 bad token"):
+        travel({"SHOP_NOTIFIER_URL": closing_notifier, "SHOP_GATEWAY_URL": "http://127.0.0.1:1"}, DELIVERED)
+
+
+def test_a_connection_that_was_closed_takes_no_message(closing_notifier: str) -> None:
+    """What is said in a room over it is lost with it, as a subscription is."""
+    with live(closing_notifier, "token") as connection:
+        with pytest.raises(LostError):
+            connection.frame()
+        with pytest.raises(LostError, match="4401 bad token") as lost:
+            next(connection.chat("o-1", "hello"))
+    assert lost.value.expired
 
 
 def test_an_order_that_does_not_end_is_a_problem() -> None:

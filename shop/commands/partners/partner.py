@@ -138,16 +138,8 @@ def pay(
 
 
 def _secret(provider: str) -> str:
-    """Signing secret of the provider: the first of the setting, or what `shop up` has made. Raises `Refused`."""
     from shop.process_table import TABLE, Scheme
-    from shop.supervisor.keyring import load
-    from shop.urls import data_dir
+    from shop.supervisor.environment import running, signing_secret
 
-    scheme = Scheme[provider.upper()]
-    given = os.environ.get(scheme.setting, "").partition(",")[0].strip()
-    if given:
-        return given
-    folder = data_dir(os.environ)
-    if not (folder / "secrets.json").exists():
-        raise Refused(f"no shop has run in {folder}: set {scheme.setting}, or SHOP_DATA_DIR")
-    return load(folder, TABLE).webhooks[scheme.value]
+    around = running(TABLE, os.environ)
+    return signing_secret(Scheme[provider.upper()], around.secrets, around.data_dir)

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from shop.process_table import TABLE, Port, ProcessSpec, select
+from shop.supervisor import state
 
 _TIMEOUT = 3.0
 # Where a process answers over HTTP, other than `/readyz` on its first port.
@@ -37,7 +38,8 @@ def healthy(name: str, env: Mapping[str, str]) -> bool:
     # Where there are several (of the mail sink one speaks SMTP, of the console one gRPC), the one that has a URL.
     with_url = [port for port in spec.ports if any(name.endswith("_URL") for name in port.addresses)]
     port = [_HEALTH_PORT, *spec.ports, *with_url][-1]
-    number = int(env.get(port.setting) or port.default)
+    # 0 ("any free one") says nothing of where the process listens.
+    number = int(env.get(port.setting) or 0) or _running(env).get(port.setting, port.default)
     tls = env.get("SHOP_TLS_DIR", "")
     try:
         if _speaks_grpc(spec):
@@ -56,6 +58,10 @@ def main() -> None:
 def _own_process() -> str:
     """The process that the container's `shop run PROCESS` runs."""
     return Path("/proc/1/cmdline").read_bytes().rstrip(b"\0").rpartition(b"\0")[2].decode()
+
+
+def _running(env: Mapping[str, str]) -> Mapping[str, int]:
+    return state.ports_of_running(Path(env.get("SHOP_DATA_DIR") or ".shop"))
 
 
 def _speaks_grpc(spec: ProcessSpec) -> bool:
