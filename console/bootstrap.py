@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import httpx
 
 from chassis.auth.identity import anyone
+from chassis.grpc.client import connect
 from chassis.grpc.server import serve
 from chassis.http.middleware import Identified
 from chassis.http.server import serve_http
@@ -16,7 +17,7 @@ from chassis.observability.tracing import Telemetry
 from chassis.process import Running
 from chassis.settings import ProcessSettings
 from console.grpc_api import OtlpApi, register
-from console.http_api import ConsoleApi
+from console.http_api import ConsoleApi, Development
 from console.play.events import EventCalls
 from console.play.grpc_calls import GrpcCalls
 from console.play.http_calls import HttpCalls
@@ -84,23 +85,10 @@ async def run(settings: Settings | None = None) -> AsyncIterator[Running]:
     )
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(otlp)
-        explored = settings.env == "development"
-        play = await stack.enter_async_context(_playing(settings, store)) if explored else None
-        audits = Audits() if explored else None
-        lessons = Lessons({"SHOP_DATA_DIR": str(settings.data_dir)}) if explored else None
-        breaking = Breaking({"SHOP_DATA_DIR": str(settings.data_dir)}) if explored else None
-        tap = LinkTap(settings.link_proxy_socket) if explored else None
-        if breaking is not None:
-            stack.push_async_callback(breaking.close)
-        api = ConsoleApi(
-            store,
-            max_body=settings.console_max_body,
-            play=play,
-            audits=audits,
-            lessons=lessons,
-            breaking=breaking,
-            tap=tap,
-        )
+        development = Development()
+        if settings.env == "development":
+            development = await stack.enter_async_context(_development(settings, store))
+        api = ConsoleApi(store, max_body=settings.console_max_body, development=development)
         port = await stack.enter_async_context(
             serve_http(
                 ServedHosts(Identified(api.app()), settings.console_hosts),
@@ -109,6 +97,17 @@ async def run(settings: Settings | None = None) -> AsyncIterator[Running]:
             )
         )
         yield Running(port)
+
+
+@asynccontextmanager
+async def _development(settings: Settings, store: TraceStore) -> AsyncIterator[Development]:
+    shop = {"SHOP_DATA_DIR": str(settings.data_dir)}
+    breaking = Breaking(shop)
+    async with _playing(settings, store) as play:
+        try:
+            yield Development(play, Audits(), Lessons(shop), breaking, LinkTap(settings.link_proxy_socket))
+        finally:
+            await breaking.close()
 
 
 @asynccontextmanager
@@ -128,21 +127,23 @@ async def _playing(settings: Settings, store: TraceStore) -> AsyncIterator[Play]
         "erp_password": settings.legacy_soap_password,
     }
     listener = Listener(f"{settings.notifier_url.replace('http', 'ws', 1)}/notifications", trust)
-    rpc = GrpcCalls({"catalog": settings.catalog_address}, settings.tls("console"), telemetry)
-    hooks = httpx_hooks(telemetry)
-    async with httpx.AsyncClient(trust_env=False, verify=trust or True, event_hooks=hooks) as http:
+    hooks, tls = httpx_hooks(telemetry), settings.tls("console")
+    async with (
+        httpx.AsyncClient(trust_env=False, verify=trust or True, event_hooks=hooks) as http,
+        connect(settings.catalog_address, tls=tls) as catalog,
+        connect(settings.reports_address, tls=tls) as reports,
+    ):
         try:
             yield Play(
                 telemetry,
                 HttpCalls(http, {name: url for name, url in targets.items() if url}, telemetry),
-                rpc,
+                GrpcCalls({"catalog": catalog}, telemetry),
                 StreamCalls(settings.notifier_url, trust, telemetry),
                 EventCalls(settings.broker(), settings.event_log_url, telemetry),
                 listener,
-                LogReading(settings.reports_address, settings.tls("console")),
+                LogReading(reports),
                 secrets,
             )
         finally:
             await listener.close()
-            await rpc.close()
             telemetry.close()

@@ -10,9 +10,9 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from chassis.errors import Kind, ShopError, invalid
+from chassis.http.app import methods_of
 from chassis.http.problem_details import problem
 from chassis.observability.tracing import current_trace_id
 
@@ -73,21 +73,13 @@ async def _http_exception(request: Request, error: HTTPException) -> Response:
     """The framework's own refusals as problems."""
     if error.status_code != 405:
         return answer(_framework_error(error))
-    allow = ", ".join(_methods(request))
+    methods = methods_of(request)
+    allow = ", ".join(sorted(methods | ({"HEAD", "OPTIONS"} if "GET" in methods else {"OPTIONS"})))
     if request.method == "OPTIONS":
         return Response(None, 204, {"allow": allow, "cache-control": "no-store"})
     response = answer(_framework_error(error))
     response.headers["allow"] = allow
     return response
-
-
-def _methods(request: Request) -> list[str]:
-    """The methods that a path allows. The framework names those of the first route with it."""
-    routes = (
-        route for route in request.app.routes if isinstance(route, Route) and route.path_regex.match(request.url.path)
-    )
-    methods = {method for route in routes for method in route.methods or ()}
-    return sorted(methods | ({"HEAD", "OPTIONS"} if "GET" in methods else {"OPTIONS"}))
 
 
 async def _client_gone(_: Request, __: Exception) -> Response:

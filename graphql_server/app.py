@@ -71,11 +71,7 @@ class GraphqlView(GraphQL[Any, None]):
     graphql_transport_ws_handler_class = SocketHandler
 
     def __init__(
-        self,
-        schema: BaseSchema,
-        documents: Documents,
-        gateway: GatewayClient,
-        sockets: SocketServices,
+        self, schema: BaseSchema, documents: Documents, gateway: GatewayClient, sockets: SocketServices
     ) -> None:
         super().__init__(
             schema,
@@ -177,9 +173,6 @@ class GraphqlView(GraphQL[Any, None]):
 
     def decode_json(self, data: str | bytes) -> object:
         return orjson.loads(data)
-
-    def encode_json(self, data: object) -> bytes:
-        return orjson.dumps(data)
 
 
 _BY_POST = {OperationType.QUERY, OperationType.MUTATION}

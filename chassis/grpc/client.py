@@ -7,7 +7,8 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from functools import partial
+from typing import Any, Protocol, TypeVar, cast
 
 import grpc
 import grpc.aio
@@ -22,6 +23,7 @@ from chassis.observability.tracing import NOTE, Span, SpanKind, Telemetry, curre
 from chassis.resilience.deadlines import FAIR_CHANCE, CircuitBreaker, time_left
 
 Response = TypeVar("Response")
+Stub = TypeVar("Stub")
 
 # An option of every channel: the shop's own services are never behind a proxy that the environment names for the web.
 DIRECT: tuple[str, str | int] = ("grpc.enable_http_proxy", 0)
@@ -188,6 +190,22 @@ class Client:
         return error_from(error, self.peer)
 
 
+class _Calls:
+    def __init__(self, stub: Any, client: Client) -> None:
+        self._stub = stub
+        self._client = client
+
+    def __getattr__(self, method: str) -> Any:
+        made = partial(self._client.call, getattr(self._stub, method))
+        setattr(self, method, made)  # the next time, it is found without this
+        return made
+
+
+def calls(stub: Stub, client: Client) -> Stub:
+    """A stub whose unary methods are called by a client: `await orders.GetOrder(request)` raises what `call` raises."""
+    return cast("Stub", _Calls(stub, client))
+
+
 class _Method:
     """The static facts of a callable: its name, and the attributes of its span."""
 
@@ -280,4 +298,4 @@ def _channel_options(idempotent: Sequence[str], keepalive: Keepalive) -> list[tu
     ]
 
 
-__all__ = ["DIRECT", "Client", "Keepalive", "Span", "connect"]
+__all__ = ["DIRECT", "Client", "Keepalive", "Span", "calls", "connect"]

@@ -45,7 +45,7 @@ class HttpCalls:
             if target not in _FOREIGN:
                 sent["traceparent"] = current_traceparent()
             began = time.perf_counter()
-            response = await self._send(method, base + path, headers=sent, content=body)
+            response = await self.send(method, base + path, headers=sent, content=body)
             took = (time.perf_counter() - began) * 1_000
             content = response.content
             span.set_attribute("http.response.status_code", response.status_code)
@@ -63,11 +63,8 @@ class HttpCalls:
             failed=response.status_code >= 400,
         )
 
-    async def untraced(self, method: str, url: str, **content: Any) -> httpx.Response:
-        """A call that prepares another one."""
-        return await self._send(method, url, **content)
-
-    async def _send(self, method: str, url: str, **content: Any) -> httpx.Response:
+    async def send(self, method: str, url: str, **content: Any) -> httpx.Response:
+        """A request without a span of its own. Raises as `make` does."""
         try:
             return await self._http.request(method, url, timeout=TIMEOUT, **content)
         except httpx.TransportError as error:

@@ -13,12 +13,12 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
 import httpx
 
-from chassis.broker.port import QueueDepth
 from chassis.errors import Kind, ShopError
 from chassis.observability.tracing import SpanKind, Telemetry, current_trace_id
 from console.play.call import ACCOUNTS, Answer, Call, filled
@@ -36,37 +36,22 @@ _SESSION = re.compile(r"<(?:\w{1,64}:)?SessionId>([0-9A-Fa-f]{1,128})<")
 ERP_NAMESPACE = "urn:erp:sales:2004"
 
 
+@dataclass(frozen=True, slots=True)
 class Play:
-    """`secrets` are what the prepared calls need: "stripe" signs webhooks, "erp_user" and "erp_password" sign in."""
+    """`secrets` are what the prepared calls need: "stripe" signs webhooks, "erp_user" and "erp_password" sign in.
 
-    def __init__(
-        self,
-        telemetry: Telemetry,
-        http: HttpCalls,
-        rpc: GrpcCalls,
-        streams: StreamCalls,
-        events: EventCalls,
-        listener: Listener,
-        reading: LogReading,
-        secrets: Mapping[str, str],
-    ) -> None:
-        self._telemetry = telemetry
-        self._http = http
-        self._rpc = rpc
-        self._streams = streams
-        self._events = events
-        self._listener = listener
-        self._reading = reading
-        self._secrets = secrets
-        self._tokens: dict[str, str] = {}
+    `tokens` are those of the accounts that have been signed in.
+    """
 
-    async def depths(self) -> list[QueueDepth]:
-        """Depth of each queue; empty where this process has no broker or it does not answer."""
-        return await self._events.depths()
-
-    async def unread(self) -> int | None:
-        """Entries of the event log that reports has not read; None where it does not answer."""
-        return await self._reading.unread()
+    telemetry: Telemetry
+    http: HttpCalls
+    rpc: GrpcCalls
+    streams: StreamCalls
+    events: EventCalls
+    listener: Listener
+    reading: LogReading
+    secrets: Mapping[str, str] = field(repr=False)
+    tokens: dict[str, str] = field(default_factory=dict, repr=False)
 
     async def make(self, call: Call) -> dict[str, Any]:
         """The answer, with the id of its trace. Raises INVALID_INPUT, or UPSTREAM_UNAVAILABLE without one."""
@@ -76,21 +61,21 @@ class Play:
     async def _make(self, call: Call) -> dict[str, Any]:
         token = await self._token(call.account) if call.account else ""
         values = await self._values(call)
-        with self._telemetry.span(_name(call), SpanKind.INTERNAL, protocol=""):
+        with self.telemetry.span(_name(call), SpanKind.INTERNAL, protocol=""):
             if "erp_session" in call.placeholders():
                 values["erp_session"] = await self._erp_session()
             answer = await self._made(call, token, values)
             if answer.status == 401 and call.account:
-                self._tokens.pop(call.account, None)  # another shop than the one that it was signed in at
+                self.tokens.pop(call.account, None)  # another shop than the one that it was signed in at
             return answer.json(current_trace_id())
 
     async def _made(self, call: Call, token: str, values: Mapping[str, str]) -> Answer:
         makers: dict[str, Callable[[], Coroutine[Any, Any, Answer]]] = {
             "http": lambda: self._over_http(call, token, values),
-            "grpc": lambda: self._rpc.make(call.target, call.path.lstrip("/"), filled(call.body, values), token),
-            "websocket": lambda: self._streams.websocket(call.path, call.body, token, lambda: self._order(token)),
-            "sse": lambda: self._streams.events(call.path, token, lambda: self._order(token)),
-            "event": lambda: self._events.publish_again(call.path),
+            "grpc": lambda: self.rpc.make(call.target, call.path.lstrip("/"), filled(call.body, values), token),
+            "websocket": lambda: self.streams.websocket(call.path, call.body, token, lambda: self._order(token)),
+            "sse": lambda: self.streams.events(call.path, token, lambda: self._order(token)),
+            "event": lambda: self.events.publish_again(call.path),
         }
         return await makers[call.protocol]()
 
@@ -103,8 +88,8 @@ class Play:
         if call.account:
             headers["authorization"] = f"Bearer {token}"
             if (call.target, call.method, call.path) == ("gateway", "POST", "/v1/orders"):
-                await self._listener.listen(call.account, token)
-        return await self._http.make(call.target, call.method, filled(call.path, known), headers, body)
+                await self.listener.listen(call.account, token)
+        return await self.http.make(call.target, call.method, filled(call.path, known), headers, body)
 
     async def _order(self, token: str) -> None:
         headers = {
@@ -112,7 +97,7 @@ class Play:
             "content-type": "application/json",
             "idempotency-key": uuid.uuid4().hex,
         }
-        await self._http.make("gateway", "POST", "/v1/orders", headers, _ORDER)
+        await self.http.make("gateway", "POST", "/v1/orders", headers, _ORDER)
 
     async def _values(self, call: Call) -> dict[str, str]:
         """Values of the call's placeholders, as far as they are known before the call."""
@@ -141,7 +126,7 @@ class Play:
 
     async def _read(self, path: str) -> list[dict[str, Any]]:
         headers = {"authorization": f"Bearer {await self._token('demo')}"}
-        response = await self._http.untraced("GET", self._http.base("gateway") + path, headers=headers)
+        response = await self.http.send("GET", self.http.base("gateway") + path, headers=headers)
         if response.status_code != 200:
             message = f"GET {path} was answered {response.status_code}"
             raise ShopError("UPSTREAM_UNAVAILABLE", message, Kind.UNAVAILABLE)
@@ -159,31 +144,31 @@ class Play:
         password = self._secret("erp_password", "SHOP_LEGACY_SOAP_PASSWORD")
         headers = {"content-type": "text/xml; charset=utf-8", "soapaction": '"Login"'}
         body = (_LOGIN % (ERP_NAMESPACE, user, password)).encode()
-        answer = await self._http.make("legacy_soap", "POST", "/", headers, body)
+        answer = await self.http.make("legacy_soap", "POST", "/", headers, body)
         found = _SESSION.search(answer.body)
         if found is None:
             raise ShopError("ERP_LOGIN_FAILED", f"the ERP has not signed us in: {answer.body[:200]}", Kind.PRECONDITION)
         return found[1]
 
     def _secret(self, name: str, setting: str) -> str:
-        if not (found := self._secrets.get(name, "")):
+        if not (found := self.secrets.get(name, "")):
             raise ShopError("NO_SECRET", f"the console needs {setting} for this call", Kind.PRECONDITION)
         return found
 
     async def _token(self, account: str) -> str:
-        if account not in self._tokens:
+        if account not in self.tokens:
             username, password = ACCOUNTS[account]
-            response = await self._http.untraced(
+            response = await self.http.send(
                 "POST",
-                f"{self._http.base('gateway')}/v1/auth/token",
+                f"{self.http.base('gateway')}/v1/auth/token",
                 headers={"content-type": "application/x-www-form-urlencoded"},
                 content=str(httpx.QueryParams({"username": username, "password": password})).encode(),
             )
             if response.status_code != 200:
                 message = f"signing in as {account} was answered {response.status_code}: are the demo accounts there?"
                 raise ShopError("SIGN_IN_FAILED", message, Kind.PRECONDITION)
-            self._tokens[account] = response.json()["access_token"]
-        return self._tokens[account]
+            self.tokens[account] = response.json()["access_token"]
+        return self.tokens[account]
 
 
 def _name(call: Call) -> str:

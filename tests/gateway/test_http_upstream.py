@@ -38,7 +38,9 @@ async def test_clients_that_were_slow_themselves_close_no_server_to_others() -> 
     telemetry = Telemetry("test")
     async with (
         serve_http(fake, host="127.0.0.1", port=0) as port,
-        http_upstream("graphql_server", f"http://127.0.0.1:{port}", "GraphQL", telemetry, timeout=30) as upstream,
+        http_upstream(
+            "graphql_server", f"http://127.0.0.1:{port}", "GraphQL", telemetry, timeout=30, connections=1
+        ) as upstream,
     ):
         for _ in range(20):
             with pytest.raises(ShopError, match="graphql_server"):
