@@ -118,10 +118,8 @@ def live(notifier_url: str, token: str, *, trust: ssl.SSLContext | None = None) 
         )
     except (OSError, InvalidHandshake, TimeoutError) as error:
         raise UnreachableError(f"the notifier at {url} does not answer ({error}); is the shop up?") from error
-    try:
+    with connection:
         yield Live(connection)
-    finally:
-        connection.close()
 
 
 def _lost(closed: ConnectionClosed) -> LostError:
