@@ -10,8 +10,9 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
+from dataclasses import fields
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -222,6 +223,26 @@ def _explained() -> Iterator[None]:
 def after_commit(connection: AsyncConnection | Connection, callback: Callable[[], None]) -> None:
     """Call `callback` once the connection's transaction has committed; never if it rolls back."""
     connection.info["after_commit"].append(callback)
+
+
+def row_of(item: Any, table: Table, **others: Any) -> dict[str, Any]:
+    """A dataclass item's row: its fields that are columns of the table, and `others` beside or in place of them."""
+    return {name: getattr(item, name) for name in _columns(item.__class__, table)} | others
+
+
+def item_of(kind: Callable[..., T], row: Any, **others: Any) -> T:
+    """The item of a dataclass that a row holds: each field the column of its name, but for `others`."""
+    return kind(**{name: getattr(row, name) for name in _fields(kind) if name not in others}, **others)
+
+
+@cache
+def _columns(kind: Any, table: Table) -> tuple[str, ...]:
+    return tuple(name for name in _fields(kind) if name in table.c)
+
+
+@cache
+def _fields(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
 
 
 def insert_missing(connection: AsyncConnection | Connection, table: Table, *returning: Column[Any]) -> Any:

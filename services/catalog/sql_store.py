@@ -14,7 +14,7 @@ from chassis.broker.inbox import INBOX_RETENTION, Inbox, inbox_table
 from chassis.broker.outbox import OUTBOX_RETENTION, Outbox, outbox_table
 from chassis.broker.port import Event
 from chassis.currency import from_minor, to_minor
-from chassis.database.database import Database, UtcTime, insert_missing
+from chassis.database.database import Database, UtcTime, insert_missing, item_of, row_of
 from chassis.errors import not_found
 from chassis.retention import MIGRATED, Kept, Retention
 from protos.shop.events.v1.events_pb2 import ProductChanged
@@ -121,30 +121,9 @@ def _changed_event(product: Product, *, deleted: bool = False) -> Event:
     return Event(uuid.uuid4().hex, "product.changed", "/catalog", product.id, wall_clock.now(), data)
 
 
-def _row(product: Product) -> dict[str, object]:
-    return {
-        "id": product.id,
-        "name": product.name,
-        "description": product.description,
-        "category": product.category,
-        "price_minor": to_minor(product.price, product.currency),
-        "currency": product.currency,
-        "image_url": product.image_url,
-        "updated_at": product.updated_at,
-        "version": product.version,
-        "deleted": False,
-    }
+def _row(product: Product) -> dict[str, Any]:
+    return row_of(product, products, price_minor=to_minor(product.price, product.currency), deleted=False)
 
 
 def _product(row: Any) -> Product:
-    return Product(
-        id=row.id,
-        name=row.name,
-        description=row.description,
-        category=row.category,
-        price=from_minor(row.price_minor, row.currency),
-        currency=row.currency,
-        image_url=row.image_url,
-        updated_at=row.updated_at,
-        version=row.version,
-    )
+    return item_of(Product, row, price=from_minor(row.price_minor, row.currency))

@@ -17,7 +17,7 @@ from chassis import wall_clock
 from chassis.broker.outbox import Outbox, outbox_table
 from chassis.broker.port import Event
 from chassis.currency import from_minor, to_minor
-from chassis.database.database import Database, UtcTime, insert_missing
+from chassis.database.database import Database, UtcTime, insert_missing, item_of, row_of
 from chassis.errors import not_found
 from chassis.observability.tracing import note
 from chassis.retention import MIGRATED, Kept, Retention
@@ -220,23 +220,9 @@ def _entry(row: Any) -> HistoryEntry:
 
 
 def _row(order: Order) -> dict[str, Any]:
-    return {
-        "id": order.id,
-        "user_id": order.user_id,
-        "status": order.status.value,
-        "status_reason": order.status_reason,
-        "items": orjson.dumps(
-            [(item.product_id, item.name, item.quantity, str(item.unit_price)) for item in order.items]
-        ).decode(),
-        "total_minor": to_minor(order.total, order.currency),
-        "currency": order.currency,
-        "placed_at": order.placed_at,
-        "version": order.version,
-        "payment_id": order.payment_id,
-        "delivered": order.delivered,
-        "refund_due": order.refund_due,
-        "tried": order.tried,
-    }
+    items = [(item.product_id, item.name, item.quantity, str(item.unit_price)) for item in order.items]
+    total_minor = to_minor(order.total, order.currency)
+    return row_of(order, orders, status=order.status.value, items=orjson.dumps(items).decode(), total_minor=total_minor)
 
 
 def _order(row: Any) -> Order:
@@ -244,18 +230,5 @@ def _order(row: Any) -> Order:
         Item(product_id, name, quantity, Decimal(price))
         for product_id, name, quantity, price in orjson.loads(row.items)
     ]
-    return Order(
-        id=row.id,
-        user_id=row.user_id,
-        status=Status(row.status),
-        status_reason=row.status_reason,
-        items=items,
-        total=from_minor(row.total_minor, row.currency),
-        currency=row.currency,
-        placed_at=row.placed_at,
-        version=row.version,
-        payment_id=row.payment_id,
-        delivered=row.delivered,
-        refund_due=row.refund_due,
-        tried=row.tried,
-    )
+    total = from_minor(row.total_minor, row.currency)
+    return item_of(Order, row, status=Status(row.status), items=items, total=total)

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Column, MetaData, Table, Text, bindparam, select
 
-from chassis.database.database import Database
+from chassis.database.database import Database, item_of, row_of
 from chassis.retention import MIGRATED, Kept, Retention
 from services.storage.domain import Content, StoredFile
 
@@ -58,16 +58,9 @@ class SqlFileStore:
         await self._database.add_missing(files, [_row(file) for file in added])
 
 
-def _row(file: StoredFile) -> dict[str, object]:
-    return {
-        "id": file.id,
-        "sha256": file.content.sha256,
-        "size": file.content.size,
-        "content_type": file.content_type,
-        "owner_id": file.owner_id,
-        "public": file.public,
-    }
+def _row(file: StoredFile) -> dict[str, Any]:
+    return row_of(file, files, sha256=file.content.sha256, size=file.content.size)
 
 
 def _file(row: Any) -> StoredFile:
-    return StoredFile(row.id, Content(row.sha256, row.size), row.content_type, row.owner_id, row.public)
+    return item_of(StoredFile, row, content=item_of(Content, row))

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from chassis import wall_clock
-from chassis.database.database import Database, UtcTime, insert_missing
+from chassis.database.database import Database, UtcTime, insert_missing, item_of, row_of
 from chassis.retention import MIGRATED, Deleted, Kept, Retention
 from services.users.domain import Role, User, email_taken
 from services.users.oauth_clients import Client, Code
@@ -117,7 +117,7 @@ class SqlUserStore:
     async def client(self, client_id: str) -> Client | None:
         statement = sa.select(clients).where(clients.c.id == client_id)
         row = await self._database.read(lambda connection: connection.execute(statement).one_or_none())
-        return Client(row.id, row.name, row.redirect_uris.split(), row.registered_at) if row else None
+        return item_of(Client, row, redirect_uris=row.redirect_uris.split()) if row else None
 
     async def add_code(self, code: Code) -> None:
         await self._database.write(lambda connection: _add_code(connection, code))
@@ -125,17 +125,11 @@ class SqlUserStore:
     async def take_code(self, code_hash: str) -> Code | None:
         statement = sa.delete(codes).where(codes.c.hash == code_hash).returning(*codes.c)
         row = await self._database.write(lambda connection: connection.execute(statement).one_or_none())
-        return Code(*row) if row else None
+        return item_of(Code, row) if row else None
 
 
 def _add_client(connection: sa.Connection, client: Client) -> None:
-    row = {
-        "id": client.id,
-        "name": client.name,
-        "redirect_uris": "\n".join(client.redirect_uris),
-        "registered_at": client.registered_at,
-    }
-    connection.execute(sa.insert(clients), row)
+    connection.execute(sa.insert(clients), row_of(client, clients, redirect_uris="\n".join(client.redirect_uris)))
     unused = clients.c.authorized_at.is_(None)
     newest = sa.select(clients.c.registered_at).where(unused).order_by(clients.c.registered_at.desc())
     oldest_kept = connection.execute(newest.offset(MAX_UNUSED_CLIENTS).limit(1)).scalar_one_or_none()
@@ -148,7 +142,7 @@ def _add_client(connection: sa.Connection, client: Client) -> None:
 def _add_code(connection: sa.Connection, code: Code) -> None:
     now = wall_clock.now()
     connection.execute(sa.delete(codes).where(codes.c.expires_at <= now))
-    connection.execute(sa.insert(codes), {column.name: getattr(code, column.name) for column in codes.c})
+    connection.execute(sa.insert(codes), row_of(code, codes))
     connection.execute(sa.update(clients).where(clients.c.id == code.client_id).values(authorized_at=now))
 
 
@@ -181,16 +175,9 @@ def _too_old(key: SigningKey, max_age: float) -> bool:
     return wall_clock.seconds() - key.made_at > max_age
 
 
-def _row(user: User) -> dict[str, object]:
-    return {
-        "id": user.id,
-        "name": user.name,
-        "email": user.email,
-        "role": user.role.value,
-        "password_hash": user.password_hash,
-        "registered_at": user.registered_at,
-    }
+def _row(user: User) -> dict[str, Any]:
+    return row_of(user, users, role=user.role.value)
 
 
 def _user(row: Any) -> User:
-    return User(row.id, row.name, row.email, Role(row.role), row.password_hash, row.registered_at)
+    return item_of(User, row, role=Role(row.role))

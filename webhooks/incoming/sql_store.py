@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from chassis import wall_clock
 from chassis.broker.inbox import inbox_table
 from chassis.database.batching import Batcher
-from chassis.database.database import Database, UtcTime
+from chassis.database.database import Database, UtcTime, item_of
 from chassis.retention import MIGRATED, Deleted, Retention
 from webhooks.incoming.domain import Outcome, Page, Replay, Selection, Status, Webhook
 
@@ -144,7 +144,7 @@ class SqlWebhookStore:
         columns = webhook_replays.c
         statement = sa.select(webhook_replays).where(columns.webhook_id == webhook_id).order_by(columns.number)
         found = await self._database.read(lambda rows: rows.execute(statement).all())
-        return [Replay(row.at, row.by, row.reason) for row in found]
+        return [item_of(Replay, row) for row in found]
 
     async def replay(self, webhook_ids: Sequence[str], *, by: str, reason: str, at: datetime) -> list[Webhook]:
         audit = {"at": at, "by": by, "reason": reason}
@@ -201,18 +201,5 @@ def _conditions(selection: Selection) -> list[sa.ColumnElement[bool]]:
 
 def _summary(row: Any) -> Webhook:
     """The webhook but for its body and headers."""
-    return Webhook(
-        id=row.id,
-        provider=row.provider,
-        provider_event_id=row.provider_event_id,
-        event_type=row.event_type,
-        body=b"",
-        headers={},
-        received_at=row.received_at,
-        traceparent=row.traceparent,
-        status=Status(row.status),
-        attempts=row.attempts,
-        error=row.error,
-        outcome=Outcome(row.outcome) if row.outcome else None,
-        replays=row.replays,
-    )
+    outcome = Outcome(row.outcome) if row.outcome else None
+    return item_of(Webhook, row, body=b"", headers={}, status=Status(row.status), outcome=outcome)

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chassis.database.database import UtcTime
+from chassis.database.database import UtcTime, item_of
 from chassis.retention import Deleted, Kept, Retention
 from webhooks.outgoing.domain import Endpoint, OldSecret
 from webhooks.outgoing.ports import Place
@@ -84,20 +84,7 @@ def endpoint_by_id(connection: sa.Connection, endpoint_id: str, *, locked: bool 
 
 
 def endpoint_of(row: Any) -> Endpoint:
-    return Endpoint(
-        id=row.id,
-        owner_id=row.owner_id,
-        sees_all=row.sees_all,
-        url=row.url,
-        event_types=json.loads(row.event_types),
-        description=row.description,
-        secret=row.secret,
-        created_at=row.created_at,
-        enabled=row.enabled,
-        disabled_reason=row.disabled_reason,
-        failing_since=row.failing_since,
-        paused_until=row.paused_until,
-        old_secrets=[
-            OldSecret(old["secret"], datetime.fromisoformat(old["until"])) for old in json.loads(row.old_secrets)
-        ],
-    )
+    old_secrets = [
+        OldSecret(old["secret"], datetime.fromisoformat(old["until"])) for old in json.loads(row.old_secrets)
+    ]
+    return item_of(Endpoint, row, event_types=json.loads(row.event_types), old_secrets=old_secrets)
