@@ -151,21 +151,16 @@ class ModernErp:
                 await self._create_articles(connection, {receipt.product_id: 0})
                 await connection.execute(_MOVE, {"product": receipt.product_id, "pieces": receipt.quantity})
                 return
-            known = (
-                await connection.execute(select(receipts).where(receipts.c.receipt_id == receipt.receipt_id))
-            ).one()
+            posted = select(receipts).where(receipts.c.receipt_id == receipt.receipt_id)
+            known = (await connection.execute(posted)).one()
             if (known.product_id, known.quantity) != (receipt.product_id, receipt.quantity):
                 raise _reused(receipt.receipt_id)
 
     async def sales_orders(self, after: str, limit: int) -> tuple[list[domain.SalesOrder], str]:
         if after and not _POSITION.fullmatch(after):
             raise invalid("invalid cursor", cursor="take it from next_cursor")
-        statement = (
-            select(sales_orders)
-            .where(sales_orders.c.number > int(after or 0))
-            .order_by(sales_orders.c.number)
-            .limit(limit + 1)
-        )
+        later = sales_orders.c.number > int(after or 0)
+        statement = select(sales_orders).where(later).order_by(sales_orders.c.number).limit(limit + 1)
         async with self._database.reading() as connection:
             rows = (await connection.execute(statement)).all()
         found = [_sales_order(row) for row in rows[:limit]]
