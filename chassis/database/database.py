@@ -16,7 +16,22 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Column, Connection, DateTime, Dialect, Table, Text, UpdateBase, bindparam, func, select, text
+from sqlalchemy import (
+    Column,
+    Connection,
+    DateTime,
+    Dialect,
+    Select,
+    Table,
+    Text,
+    UpdateBase,
+    bindparam,
+    func,
+    literal,
+    select,
+    text,
+    tuple_,
+)
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import DBAPIError
@@ -30,6 +45,7 @@ from chassis.database.group_commit import GroupCommit
 from chassis.database.transactions import Direct, Work, direct
 from chassis.errors import ShopError, StoreUnavailable
 from chassis.observability.statement_count import OnStatements, count_statements
+from chassis.pagination import Place
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -243,6 +259,16 @@ def _columns(kind: Any, table: Table) -> tuple[str, ...]:
 @cache
 def _fields(kind: Any) -> tuple[str, ...]:
     return tuple(field.name for field in fields(kind))
+
+
+def newest(
+    statement: Select[Any], table: Table, after: Place | None, size: int, *, by: str = "created_at"
+) -> Select[Any]:
+    """The statement, newest first by a time and then the id, from where the page before ended."""
+    columns = (table.c[by], table.c.id)
+    if after is not None:
+        statement = statement.where(tuple_(*columns) < tuple_(literal(after[0], UtcTime), literal(after[1], Text)))
+    return statement.order_by(*(column.desc() for column in columns)).limit(size)
 
 
 def insert_missing(connection: AsyncConnection | Connection, table: Table, *returning: Column[Any]) -> Any:

@@ -17,9 +17,10 @@ from chassis import wall_clock
 from chassis.broker.outbox import Outbox, outbox_table
 from chassis.broker.port import Event
 from chassis.currency import from_minor, to_minor
-from chassis.database.database import Database, UtcTime, insert_missing, item_of, row_of
+from chassis.database.database import Database, UtcTime, insert_missing, item_of, newest, row_of
 from chassis.errors import not_found
 from chassis.observability.tracing import note
+from chassis.pagination import Place
 from chassis.retention import MIGRATED, Kept, Retention
 from services.orders.domain import Item, Order, OrderEvent, OrderPlaced, Outcome, Status
 from services.orders.events import log_event, payload
@@ -109,10 +110,9 @@ class SqlOrderStore:
         rows = await self._database.read(lambda connection: connection.execute(_BY_IDS, parameters).all())
         return [_order(row) for row in rows]
 
-    async def page(self, user_id: str, *, before: tuple[datetime, str] | None, size: int) -> list[Order]:
-        statement = sa.select(orders).where(orders.c.user_id == user_id).order_by(*_NEWEST_FIRST).limit(size)
-        if before is not None:
-            statement = statement.where(_sort_key() < _key_of(before))
+    async def page(self, user_id: str, *, before: Place | None, size: int) -> list[Order]:
+        theirs = sa.select(orders).where(orders.c.user_id == user_id)
+        statement = newest(theirs, orders, before, size, by="placed_at")
         return [_order(row) for row in await self._rows(statement)]
 
     async def newest_of(self, user_ids: Sequence[str], *, each: int) -> list[Order]:
@@ -145,10 +145,11 @@ class SqlOrderStore:
         rows = await self._database.read(lambda connection: connection.execute(_HISTORY, {"order": order_id}).all())
         return [_entry(row) for row in rows]
 
-    async def records(self, *, after: tuple[datetime, str] | None, size: int) -> list[Record]:
-        statement = sa.select(orders).order_by(orders.c.placed_at, orders.c.id).limit(size)
+    async def records(self, *, after: Place | None, size: int) -> list[Record]:
+        place = (orders.c.placed_at, orders.c.id)
+        statement = sa.select(orders).order_by(*place).limit(size)
         if after is not None:
-            statement = statement.where(_sort_key() > _key_of(after))
+            statement = statement.where(sa.tuple_(*place) > sa.tuple_(*after, types=[UtcTime, sa.Text]))
         async with self._database.reading() as connection:
             rows = (await connection.execute(statement)).all()
             of_these = (
@@ -185,14 +186,6 @@ class SqlOrderStore:
 
     async def _rows(self, statement: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
         return await self._database.read(lambda connection: connection.execute(statement).all())
-
-
-def _sort_key() -> Any:
-    return sa.tuple_(orders.c.placed_at, orders.c.id)
-
-
-def _key_of(place: tuple[datetime, str]) -> Any:
-    return sa.tuple_(*place, types=[UtcTime, sa.Text])
 
 
 def _event(order: Order, happened: OrderEvent, sequence: int, time: datetime) -> Event:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from chassis.auth.identity import Principal
 from chassis.errors import not_found
+from chassis.pagination import Place
 from services.orders import domain
 from services.orders.domain import Order
 from services.orders.ports import Changes, HistoryEntry, OrderStore, Record
@@ -32,8 +33,8 @@ class Orders:
         return [found[order_id] for order_id in dict.fromkeys(order_ids) if order_id in found]
 
     async def page(
-        self, user_id: str, caller: Principal, *, before: tuple[datetime, str] | None, size: int
-    ) -> tuple[list[Order], tuple[datetime, str] | None]:
+        self, user_id: str, caller: Principal, *, before: Place | None, size: int
+    ) -> tuple[list[Order], Place | None]:
         """One page of a user's orders, newest first, and where the next one begins (None after the last)."""
         if not _may_see(caller, user_id):
             raise not_found("user", user_id)
@@ -80,7 +81,7 @@ class Orders:
     async def record_delivery(self, order_id: str, carrier: str, delivered_at: datetime) -> Order:
         return await self._store.change(order_id, lambda order: domain.deliver(order, carrier, delivered_at))
 
-    async def records(self, *, after: tuple[datetime, str] | None, size: int) -> list[Record]:
+    async def records(self, *, after: Place | None, size: int) -> list[Record]:
         return await self._store.records(after=after, size=size)
 
 

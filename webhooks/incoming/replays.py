@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from datetime import datetime
 
 from chassis import wall_clock
 from chassis.auth.identity import Principal
 from chassis.broker.port import Broker, BrokerUnavailable
 from chassis.errors import invalid, not_found
+from chassis.pagination import Place
 from webhooks.incoming.domain import PROVIDERS, Page, Replay, Selection, Status, Webhook
 from webhooks.incoming.ports import DeadLetters, WebhookStore
 
@@ -24,7 +24,7 @@ class Replays:
         self._store = store
         self._dead_letters = dead_letters
 
-    async def page(self, selection: Selection, *, after: tuple[datetime, str] | None, size: int) -> Page:
+    async def page(self, selection: Selection, *, after: Place | None, size: int) -> Page:
         """Raises INVALID_INPUT for an unknown provider."""
         _check(selection)
         return await self._store.page(selection, after=after, size=size)

@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from chassis import wall_clock
 from chassis.broker.inbox import inbox_table
 from chassis.database.batching import Batcher
-from chassis.database.database import Database, UtcTime, item_of
+from chassis.database.database import Database, UtcTime, item_of, newest
+from chassis.pagination import Place
 from chassis.retention import MIGRATED, Deleted, Retention
 from webhooks.incoming.domain import Outcome, Page, Replay, Selection, Status, Webhook
 
@@ -117,25 +118,18 @@ class SqlWebhookStore:
         # After a power failure they are published again, as after a death before this.
         await self._database.execute(_MARK_PUBLISHED, marks, durable=False)
 
-    async def page(self, selection: Selection, *, after: tuple[datetime, str] | None, size: int) -> Page:
-        newest_first = (webhooks.c.received_at.desc(), webhooks.c.id.desc())
-        statement = sa.select(*_SUMMARY).where(*_conditions(selection)).order_by(*newest_first).limit(size + 1)
-        if after is not None:
-            statement = statement.where(_sort_key() < _key_of(after))
+    async def page(self, selection: Selection, *, after: Place | None, size: int) -> Page:
+        selected = sa.select(*_SUMMARY).where(*_conditions(selection))
+        statement = newest(selected, webhooks, after, size + 1, by="received_at")
         async with self._database.reading() as connection:
             found = [_summary(row) for row in await connection.execute(statement)]
         last = found[size - 1] if len(found) > size else None
         return Page(found[:size], (last.received_at, last.id) if last else None)
 
-    async def records(
-        self, with_bodies_of: str, *, after: tuple[datetime, str] | None, size: int
-    ) -> list[tuple[Webhook, bool]]:
+    async def records(self, with_bodies_of: str, *, after: Place | None, size: int) -> list[tuple[Webhook, bool]]:
         small = (webhooks.c.provider == with_bodies_of) & (sa.func.length(webhooks.c.body) <= _MAX_RECORDED_BODY)
         body = sa.case((small, webhooks.c.body), else_=None).label("recorded_body")
-        newest_first = (webhooks.c.received_at.desc(), webhooks.c.id.desc())
-        statement = sa.select(*_SUMMARY, body).order_by(*newest_first).limit(size)
-        if after is not None:
-            statement = statement.where(_sort_key() < _key_of(after))
+        statement = newest(sa.select(*_SUMMARY, body), webhooks, after, size, by="received_at")
         async with self._database.reading() as connection:
             rows = (await connection.execute(statement)).all()
         return [(replace(_summary(row), body=row.recorded_body or b""), row.published_at is not None) for row in rows]
@@ -152,14 +146,6 @@ class SqlWebhookStore:
 
     async def forget(self, before: datetime, limit: int) -> int:
         return await self._database.write(lambda rows: _forget(rows, before, limit))
-
-
-def _sort_key() -> Any:
-    return sa.tuple_(webhooks.c.received_at, webhooks.c.id)
-
-
-def _key_of(place: tuple[datetime, str]) -> Any:
-    return sa.tuple_(sa.literal(place[0], UtcTime), sa.literal(place[1], sa.Text))
 
 
 def _replay(connection: sa.Connection, webhook_ids: Sequence[str], audit: Mapping[str, object]) -> list[Webhook]:

@@ -14,11 +14,12 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, bindparam, dele
 from chassis import wall_clock
 from chassis.broker.inbox import Inbox
 from chassis.broker.port import Event
-from chassis.database.database import Database, insert_missing, item_of, row_of
+from chassis.database.database import Database, insert_missing, item_of, newest, row_of
+from chassis.pagination import Place
 from webhooks.outgoing.consumer import QUEUE
 from webhooks.outgoing.domain import Attempt, Delivery, Endpoint, Status
-from webhooks.outgoing.ports import Decision, Place
-from webhooks.outgoing.sql_store.schema import attempts, deliveries, endpoint_by_id, endpoint_of, endpoints, newest
+from webhooks.outgoing.ports import Decision
+from webhooks.outgoing.sql_store.schema import attempts, deliveries, endpoint_by_id, endpoint_of, endpoints
 
 _SUBSCRIBED = select(endpoints).where(
     endpoints.c.enabled & (endpoints.c.sees_all | (endpoints.c.owner_id == bindparam("owner")))

@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from chassis.database.database import Database, lock_in_transaction, row_of
+from chassis.database.database import Database, lock_in_transaction, newest, row_of
+from chassis.pagination import Place
 from webhooks.outgoing.domain import Endpoint
-from webhooks.outgoing.ports import Place
-from webhooks.outgoing.sql_store.schema import attempts, deliveries, endpoint_by_id, endpoint_of, endpoints, newest
+from webhooks.outgoing.sql_store.schema import attempts, deliveries, endpoint_by_id, endpoint_of, endpoints
 
 
 class SqlEndpointStore:

@@ -11,7 +11,6 @@ import sqlalchemy as sa
 from chassis.database.database import UtcTime, item_of
 from chassis.retention import Deleted, Kept, Retention
 from webhooks.outgoing.domain import Endpoint, OldSecret
-from webhooks.outgoing.ports import Place
 
 metadata = sa.MetaData()
 endpoints = sa.Table(
@@ -66,14 +65,6 @@ RETENTION: Retention = {
     "deliveries": Deleted("SHOP_WEBHOOKS_KEEP after they were delivered or given up, by webhooks.retention"),
     "delivery_attempts": Deleted("with their delivery"),
 }
-
-
-def newest(statement: sa.Select[Any], table: sa.Table, after: Place | None, size: int) -> sa.Select[Any]:
-    """The statement, newest first, from where the page before ended."""
-    if after is not None:
-        place = sa.tuple_(sa.literal(after[0], UtcTime), sa.literal(after[1], sa.Text))
-        statement = statement.where(sa.tuple_(table.c.created_at, table.c.id) < place)
-    return statement.order_by(table.c.created_at.desc(), table.c.id.desc()).limit(size)
 
 
 def endpoint_by_id(connection: sa.Connection, endpoint_id: str, *, locked: bool = False) -> Endpoint | None:
