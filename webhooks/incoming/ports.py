@@ -75,8 +75,3 @@ class Shop(Protocol):
     async def refresh_material(self, product_id: str, event_id: str, refreshed_at: datetime) -> None: ...
 
     async def record_delivery(self, order_id: str, carrier: str, delivered_at: datetime) -> None: ...
-
-
-class DeadLetters(Protocol):
-    async def drop(self, event_id: str) -> None:
-        """Forget that an event could not be handled, if it lies among the dead letters."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -79,12 +79,6 @@ _MARK_PUBLISHED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Processed:
-    webhook_id: str
-    outcome: Outcome
-
-
 class SqlWebhookStore:
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -96,10 +90,10 @@ class SqlWebhookStore:
         return replace(_summary(row), body=row.body, headers=json.loads(row.headers)) if row else None
 
     async def mark_processed(self, webhook_id: str, outcome: Outcome) -> None:
-        await self._marking.submit(_Processed(webhook_id, outcome))
+        await self._marking.submit((webhook_id, outcome))
 
-    async def _mark_together(self, group: Sequence[_Processed]) -> list[None]:
-        done = [{"at": mark.webhook_id, "outcome": mark.outcome} for mark in group]
+    async def _mark_together(self, group: Sequence[tuple[str, Outcome]]) -> list[None]:
+        done = [{"at": webhook_id, "outcome": outcome} for webhook_id, outcome in group]
         await self._database.execute(_MARK_PROCESSED, done)
         return [None] * len(group)
 
