@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -206,6 +206,12 @@ class Database:
         Waiting here is fair and wakes at once; SQLite's own busy handler sleeps in growing steps.
         """
         return self._writer or nullcontext()
+
+    async def if_alone(self, name: str, step: Callable[[], Awaitable[object]]) -> None:
+        """Run a step unless another process runs one under this name: see `try_lock`."""
+        async with self.try_lock(name) as alone:
+            if alone:
+                await step()
 
     @asynccontextmanager
     async def try_lock(self, name: str, *, wait: bool = False) -> AsyncIterator[bool]:
