@@ -194,16 +194,8 @@ def _event(order: Order, happened: OrderEvent, sequence: int, time: datetime) ->
 
 
 def _published(event: Event) -> dict[str, object]:
-    return {
-        "event_id": event.id,
-        "type": event.type,
-        "source": event.source,
-        "subject": event.subject,
-        "time": event.time,
-        "data": event.data,
-        "extensions": json.dumps(dict(event.extensions)),
-        "published_at": event.time,
-    }
+    extensions = json.dumps(dict(event.extensions))
+    return row_of(event, outbox, event_id=event.id, extensions=extensions, published_at=event.time)
 
 
 def _entry(row: Any) -> HistoryEntry:
