@@ -86,11 +86,8 @@ class SqlSalesStore:
         """Publish the days that have changed, with their figures; only the copy that leads does."""
 
         def publishing(connection: sa.Connection) -> None:
-            days = (
-                connection.execute(sa.select(changed_days.c.day).order_by(changed_days.c.day).with_for_update())
-                .scalars()
-                .all()
-            )
+            marked = sa.select(changed_days.c.day).order_by(changed_days.c.day).with_for_update()
+            days = connection.scalars(marked).all()
             if not days:
                 return
             connection.execute(sa.delete(changed_days).where(changed_days.c.day.in_(days)))
@@ -182,10 +179,8 @@ def _page(by: By, first: date, last: date, after: tuple[str, int, str] | None, s
         ).where(*_within(by, first, last))
         if after is not None:
             currency, _, day = after
-            later = _columns.day > date.fromisoformat(day)
-            statement = statement.where(
-                sa.or_(later, sa.and_(_columns.day == date.fromisoformat(day), _columns.currency > currency))
-            )
+            same = sa.and_(_columns.day == date.fromisoformat(day), _columns.currency > currency)
+            statement = statement.where(sa.or_(_columns.day > date.fromisoformat(day), same))
         return statement.order_by(_columns.day, _columns.currency).limit(size)
     revenue = sa.func.sum(_columns.revenue_minor)
     statement = (
@@ -229,7 +224,6 @@ def _event(rows: Sequence[sa.Row[Any]]) -> Event:
         )
         for row in rows
     ]
-    data = MessageToJson(
-        SalesReported(report=_REPORT, days=days), preserving_proto_field_name=True, indent=None
-    ).encode()
+    payload = SalesReported(report=_REPORT, days=days)
+    data = MessageToJson(payload, preserving_proto_field_name=True, indent=None).encode()
     return Event(uuid.uuid4().hex, _EVENT, "/reports", _REPORT, wall_clock.now(), data)
