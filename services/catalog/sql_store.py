@@ -14,7 +14,7 @@ from chassis.broker.inbox import INBOX_RETENTION, Inbox, inbox_table
 from chassis.broker.outbox import OUTBOX_RETENTION, Outbox, outbox_table
 from chassis.broker.port import Event
 from chassis.currency import from_minor, to_minor
-from chassis.database.database import Database, UtcTime, insert_missing, item_of, row_of
+from chassis.database.database import Database, UtcTime, item_of, row_of
 from chassis.errors import not_found
 from chassis.retention import MIGRATED, Kept, Retention
 from protos.shop.events.v1.events_pb2 import ProductChanged
@@ -78,8 +78,7 @@ class SqlProductStore:
 
     async def add_missing(self, demo: Sequence[Product]) -> None:
         """Add those whose id was never there; deleted ones stay deleted."""
-        rows = [_row(product) for product in demo]
-        await self._database.write(lambda connection: connection.execute(insert_missing(connection, products), rows))
+        await self._database.add_missing(products, [_row(product) for product in demo])
 
     async def change(self, product_id: str, change: Callable[[Product], Product]) -> Product:
         return await self._database.write(lambda connection: self._change(connection, product_id, change))

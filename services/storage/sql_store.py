@@ -38,7 +38,7 @@ class SqlFileStore:
         self._database = database
 
     async def add(self, file: StoredFile) -> None:
-        await self.add_missing([file])
+        await self._database.add_missing(files, [_row(file)])
 
     async def by_id(self, file_id: str) -> StoredFile | None:
         row = await self._database.read(lambda connection: connection.execute(_BY_ID, {"id": file_id}).one_or_none())
@@ -52,10 +52,6 @@ class SqlFileStore:
         """Those of the ids that no file has."""
         known = set(await self._database.read(lambda connection: connection.scalars(_KNOWN, {"ids": ids}).all()))
         return [file_id for file_id in ids if file_id not in known]
-
-    async def add_missing(self, added: Sequence[StoredFile]) -> None:
-        """Add those files whose id is not there yet."""
-        await self._database.add_missing(files, [_row(file) for file in added])
 
 
 def _row(file: StoredFile) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from chassis import wall_clock
-from chassis.database.database import Database, UtcTime, insert_missing, item_of, row_of
+from chassis.database.database import Database, UtcTime, item_of, row_of
 from chassis.retention import MIGRATED, Deleted, Kept, Retention
 from services.users.domain import Role, User, email_taken
 from services.users.oauth_clients import Client, Code
@@ -98,8 +98,7 @@ class SqlUserStore:
 
     async def add_missing(self, demo: Sequence[User]) -> None:
         """Add those users whose id is not there yet."""
-        rows = [_row(user) for user in demo]
-        await self._database.write(lambda connection: connection.execute(insert_missing(connection, users), rows))
+        await self._database.add_missing(users, [_row(user) for user in demo])
 
     async def signing_keys(self, *, max_age: float = inf, keep: float = inf) -> list[SigningKey]:
         """All keys, newest first. One is made when there is none, or none that is younger than `max_age` seconds.
