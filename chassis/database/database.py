@@ -21,6 +21,8 @@ from sqlalchemy import (
     Connection,
     DateTime,
     Dialect,
+    Executable,
+    Row,
     Select,
     Table,
     Text,
@@ -94,6 +96,14 @@ class Database:
         """
         with _explained():
             return await self._direct.read(work)
+
+    async def rows(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
+        """All rows of one statement: see `read`."""
+        return await self.read(lambda connection: connection.execute(statement, parameters).all())
+
+    async def row(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Row[Any] | None:
+        """The row of one statement that finds one at most, or None: see `read`."""
+        return await self.read(lambda connection: connection.execute(statement, parameters).one_or_none())
 
     def version(self) -> int | None:
         """Another number whenever anything was written since; None where that would take a call to a server.

@@ -55,8 +55,7 @@ class SqlProductStore:
         self._inbox = Inbox(inbox)
 
     async def by_ids(self, ids: Sequence[str]) -> dict[str, Product]:
-        parameters = {"ids": list(ids)}
-        rows = await self._database.read(lambda connection: connection.execute(_BY_IDS, parameters).all())
+        rows = await self._database.rows(_BY_IDS, {"ids": list(ids)})
         return {row.id: _product(row) for row in rows}
 
     async def page(self, *, category: str, query: str, after: str, size: int) -> list[Product]:

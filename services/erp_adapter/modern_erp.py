@@ -130,10 +130,7 @@ class ModernErp:
 
     async def shipment(self, order_id: str) -> domain.Shipment:
         domain.check_reference("order_id", order_id)
-        async with self._database.reading() as connection:
-            row = (
-                await connection.execute(select(sales_orders).where(sales_orders.c.order_id == order_id))
-            ).one_or_none()
+        row = await self._database.row(select(sales_orders).where(sales_orders.c.order_id == order_id))
         if row is None or row.ships_on is None:
             raise not_found("shipment of an order", order_id)
         return self._shipment(order_id, row.number, row.ships_on)

@@ -94,26 +94,23 @@ class SqlOrderStore:
         return found, known_fingerprint
 
     async def by_key(self, user_id: str, key: str) -> tuple[Order, str] | None:
-        parameters = {"user": user_id, "key": key}
-        row = await self._database.read(lambda connection: connection.execute(_BY_KEY, parameters).one_or_none())
+        row = await self._database.row(_BY_KEY, {"user": user_id, "key": key})
         if row is None:
             return None
         note("idempotent_replay")
         return _order(row), row.fingerprint
 
     async def get(self, order_id: str) -> Order | None:
-        row = await self._database.read(lambda connection: connection.execute(_BY_ID, {"id": order_id}).one_or_none())
+        row = await self._database.row(_BY_ID, {"id": order_id})
         return _order(row) if row else None
 
     async def by_ids(self, order_ids: Sequence[str]) -> list[Order]:
-        parameters = {"ids": list(order_ids)}
-        rows = await self._database.read(lambda connection: connection.execute(_BY_IDS, parameters).all())
-        return [_order(row) for row in rows]
+        return [_order(row) for row in await self._database.rows(_BY_IDS, {"ids": list(order_ids)})]
 
     async def page(self, user_id: str, *, before: Place | None, size: int) -> list[Order]:
         theirs = sa.select(orders).where(orders.c.user_id == user_id)
         statement = newest(theirs, orders, before, size, by="placed_at")
-        return [_order(row) for row in await self._rows(statement)]
+        return [_order(row) for row in await self._database.rows(statement)]
 
     async def newest_of(self, user_ids: Sequence[str], *, each: int) -> list[Order]:
         rank = sa.func.row_number().over(partition_by=orders.c.user_id, order_by=_NEWEST_FIRST).label("rank")
@@ -121,7 +118,7 @@ class SqlOrderStore:
         statement = (
             sa.select(ranked).where(ranked.c.rank <= each).order_by(ranked.c.placed_at.desc(), ranked.c.id.desc())
         )
-        return [_order(row) for row in await self._rows(statement)]
+        return [_order(row) for row in await self._database.rows(statement)]
 
     async def change(self, order_id: str, decide: Callable[[Order], Outcome]) -> Order:
         def changing(connection: sa.Connection) -> Outcome:
@@ -142,8 +139,7 @@ class SqlOrderStore:
         return order
 
     async def history(self, order_id: str) -> list[HistoryEntry]:
-        rows = await self._database.read(lambda connection: connection.execute(_HISTORY, {"order": order_id}).all())
-        return [_entry(row) for row in rows]
+        return [_entry(row) for row in await self._database.rows(_HISTORY, {"order": order_id})]
 
     async def records(self, *, after: Place | None, size: int) -> list[Record]:
         place = (orders.c.placed_at, orders.c.id)
@@ -183,9 +179,6 @@ class SqlOrderStore:
 
     def _record(self, connection: sa.Connection, order: Order, happened: OrderEvent) -> None:
         self._events.add(connection, _event(order, happened, order.version, wall_clock.now()))
-
-    async def _rows(self, statement: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
-        return await self._database.read(lambda connection: connection.execute(statement).all())
 
 
 def _event(order: Order, happened: OrderEvent, sequence: int, time: datetime) -> Event:

@@ -41,7 +41,7 @@ class SqlFileStore:
         await self._database.add_missing(files, [_row(file)])
 
     async def by_id(self, file_id: str) -> StoredFile | None:
-        row = await self._database.read(lambda connection: connection.execute(_BY_ID, {"id": file_id}).one_or_none())
+        row = await self._database.row(_BY_ID, {"id": file_id})
         return _file(row) if row else None
 
     async def kept(self, digests: Sequence[str]) -> set[str]:

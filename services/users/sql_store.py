@@ -83,16 +83,13 @@ class SqlUserStore:
             raise email_taken(user.email) from error
 
     async def by_email(self, email: str) -> User | None:
-        row = await self._database.read(
-            lambda connection: connection.execute(_BY_EMAIL, {"email": email}).one_or_none()
-        )
+        row = await self._database.row(_BY_EMAIL, {"email": email})
         return _user(row) if row else None
 
     async def by_ids(self, ids: Sequence[str]) -> list[User]:
         if not ids:
             return []
-        parameters = {"ids": list(ids)}
-        rows = await self._database.read(lambda connection: connection.execute(_BY_IDS, parameters).all())
+        rows = await self._database.rows(_BY_IDS, {"ids": list(ids)})
         found = {row.id: _user(row) for row in rows}
         return [found[user_id] for user_id in dict.fromkeys(ids) if user_id in found]
 
@@ -114,8 +111,7 @@ class SqlUserStore:
         await self._database.write(lambda connection: _add_client(connection, client))
 
     async def client(self, client_id: str) -> Client | None:
-        statement = sa.select(clients).where(clients.c.id == client_id)
-        row = await self._database.read(lambda connection: connection.execute(statement).one_or_none())
+        row = await self._database.row(sa.select(clients).where(clients.c.id == client_id))
         return item_of(Client, row, redirect_uris=row.redirect_uris.split()) if row else None
 
     async def add_code(self, code: Code) -> None:

@@ -86,7 +86,7 @@ class SqlWebhookStore:
         self._marking = Batcher(self._mark_together, most=_MARKED_TOGETHER)
 
     async def get(self, webhook_id: str) -> Webhook | None:
-        row = await self._database.read(lambda rows: rows.execute(_ONE, {"at": webhook_id}).one_or_none())
+        row = await self._database.row(_ONE, {"at": webhook_id})
         return replace(_summary(row), body=row.body, headers=json.loads(row.headers)) if row else None
 
     async def mark_processed(self, webhook_id: str, outcome: Outcome) -> None:
@@ -103,8 +103,7 @@ class SqlWebhookStore:
         await self._database.write(lambda rows: rows.execute(sa.update(webhooks).where(unless_done).values(failed)))
 
     async def unpublished(self, limit: int) -> list[Webhook]:
-        found = await self._database.read(lambda rows: rows.execute(_UNPUBLISHED.limit(limit)).all())
-        return [_summary(row) for row in found]
+        return [_summary(row) for row in await self._database.rows(_UNPUBLISHED.limit(limit))]
 
     async def mark_published(self, published: Sequence[Webhook]) -> None:
         now = wall_clock.now()
@@ -131,8 +130,7 @@ class SqlWebhookStore:
     async def replays(self, webhook_id: str) -> list[Replay]:
         columns = webhook_replays.c
         statement = sa.select(webhook_replays).where(columns.webhook_id == webhook_id).order_by(columns.number)
-        found = await self._database.read(lambda rows: rows.execute(statement).all())
-        return [item_of(Replay, row) for row in found]
+        return [item_of(Replay, row) for row in await self._database.rows(statement)]
 
     async def replay(self, webhook_ids: Sequence[str], *, by: str, reason: str, at: datetime) -> list[Webhook]:
         audit = {"at": at, "by": by, "reason": reason}

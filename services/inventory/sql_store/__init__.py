@@ -71,8 +71,7 @@ class SqlStockStore:
         self._reserving = Batcher(self._reserve_all)
 
     async def stock(self, product_ids: Sequence[str]) -> dict[str, Stock]:
-        parameters = {"products": list(product_ids)}
-        rows = await self._database.read(lambda connection: connection.execute(_STOCK_OF, parameters).all())
+        rows = await self._database.rows(_STOCK_OF, {"products": list(product_ids)})
         return {row.product_id: item_of(Stock, row) for row in rows}
 
     async def reserve(self, order_id: str, lines: Sequence[Line], expires_at: datetime | None = None) -> None:
@@ -167,8 +166,7 @@ class SqlStockStore:
         if after is not None:
             last = tuple_(after.counted_at, after.id, types=[column.type for column in counted])
             statement = statement.where(tuple_(*counted) > last)
-        rows = await self._database.read(lambda connection: connection.execute(statement).all())
-        return [item_of(Adjustment, row) for row in rows]
+        return [item_of(Adjustment, row) for row in await self._database.rows(statement)]
 
     async def note_booked(self, adjustment_ids: Sequence[str]) -> None:
         statement = update(adjustments).where(adjustments.c.id.in_(adjustment_ids)).values(booked_at=wall_clock.now())

@@ -98,8 +98,7 @@ class Generations:
         return [group_of(generation) for generation, state in states.items() if state in READ]
 
     async def _states(self) -> dict[int, str]:
-        found = select(generations.c.id, generations.c.state)
-        rows = await self._database.read(lambda connection: connection.execute(found).all())
+        rows = await self._database.rows(select(generations.c.id, generations.c.state))
         return {row.id: row.state for row in rows}
 
     def advance(self, connection: Connection, building: int) -> None:
