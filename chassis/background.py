@@ -134,6 +134,20 @@ async def forever(
             await wait(on, every if pause is None else pause)
 
 
+async def in_batches(step: Callable[[], Awaitable[int]], *, size: int, pause: float = 0.05) -> int:
+    """Run `step` until it has found fewer than `size`, with a pause of so many seconds after each; the sum it found.
+
+    For deletions in small transactions: others that write meanwhile wait for one batch at most.
+    """
+    total = 0
+    while True:
+        found = await step()
+        total += found
+        if found < size:
+            return total
+        await asyncio.sleep(pause)
+
+
 def _raise_if_cancelled() -> None:
     """Raise the cancellation of this task, also one that was swallowed, or overtaken by another error."""
     task = asyncio.current_task()

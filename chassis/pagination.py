@@ -9,6 +9,9 @@ from datetime import UTC, datetime
 
 from chassis.errors import invalid
 
+# Where a page ends: the time and the id of its last item.
+Place = tuple[datetime, str]
+
 _MAX_LENGTH = 512
 _DEFAULT_SIZE = 20
 
@@ -31,12 +34,12 @@ def decode_cursor(cursor: str, *, parts: int) -> list[str]:
     return values
 
 
-def encode_place(place: tuple[datetime, str] | None) -> str:
+def encode_place(place: Place | None) -> str:
     """The cursor of a page that begins after a time and an id; empty where there is none."""
     return encode_cursor(place[0].isoformat(), place[1]) if place else ""
 
 
-def decode_place(cursor: str) -> tuple[datetime, str] | None:
+def decode_place(cursor: str) -> Place | None:
     """The time and the id after which a page begins; None for the first. Raises INVALID_INPUT."""
     if not cursor:
         return None

@@ -122,7 +122,7 @@ async def run_worker(settings: WorkerSettings | None = None, *, shop: Shop | Non
     from webhooks.incoming.clients import GrpcShop
     from webhooks.incoming.records import Records
     from webhooks.incoming.relay import Relay
-    from webhooks.incoming.replays import BrokerDeadLetters, Replays
+    from webhooks.incoming.replays import Replays
     from webhooks.incoming.sql_store import SqlWebhookStore, inbox
     from webhooks.incoming.use_cases import Processing
     from webhooks.outgoing import bootstrap as outgoing
@@ -160,7 +160,7 @@ async def run_worker(settings: WorkerSettings | None = None, *, shop: Shop | Non
         await s.background(Relay(store, db, broker, s.telemetry).run(), outbound.dispatcher.run(), retention.run())
         await s.consume(broker, consumer.QUEUE, received.handle)
         await s.consume(broker, outgoing.QUEUE, outbound.fan_out.handle)
-        replays = Replays(store, BrokerDeadLetters(broker, consumer.QUEUE))
+        replays = Replays(store, broker, consumer.QUEUE)
         port = await s.serve(
             (add_WebhookAdminServiceServicer_to_server, grpc_api.WebhookAdminApi(replays, Records(store, keep))),
             (add_WebhookEndpointServiceServicer_to_server, endpoints_api.WebhookEndpointApi(outbound.endpoints)),

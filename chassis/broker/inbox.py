@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime, timedelta
+from functools import partial
 
 from sqlalchemy import Column, Connection, Index, MetaData, Table, Text, bindparam, select, tuple_
 
 from chassis import wall_clock
-from chassis.background import forever
+from chassis.background import forever, in_batches
 from chassis.database.database import Database, UtcTime, insert_missing
 from chassis.observability.tracing import note
 from chassis.retention import Deleted
@@ -18,9 +18,8 @@ INBOX_KEEP = timedelta(days=30)
 INBOX_RETENTION = Deleted(f"{INBOX_KEEP.days} days after the event was handled, by Inbox.pruning")
 
 _PRUNE_SECONDS = 3600.0
-# Small, and with a pause after each: a consumer that records an event meanwhile waits for one batch at most.
+# Small: a consumer that records an event meanwhile waits for one batch at most.
 _PRUNE_BATCH = 200
-_PRUNE_PAUSE_SECONDS = 0.05
 
 
 def inbox_table(metadata: MetaData) -> Table:
@@ -63,23 +62,18 @@ class Inbox:
         """Prune every hour while the process lives; one process at a time on a database."""
 
         async def once() -> None:
-            async with database.try_lock("inbox-retention") as alone:
-                if alone:
-                    await self.prune(database, wall_clock.now() - INBOX_KEEP)
+            await self.prune(database, wall_clock.now() - INBOX_KEEP)
 
-        await forever(once, name="inbox retention", every=_PRUNE_SECONDS)
+        pruning = partial(database.if_alone, "inbox-retention", once)
+        await forever(pruning, name="inbox retention", every=_PRUNE_SECONDS)
 
     async def prune(self, database: Database, before: datetime) -> int:
         """Delete the events handled before a moment, in small transactions; how many they were."""
-        deleted = 0
-        while True:
-            found = await database.write(
-                lambda connection: connection.execute(self._delete_expired, {"before": before}).rowcount
-            )
-            deleted += found
-            if found < _PRUNE_BATCH:
-                return deleted
-            await asyncio.sleep(_PRUNE_PAUSE_SECONDS)
+
+        def deleting(connection: Connection) -> int:
+            return connection.execute(self._delete_expired, {"before": before}).rowcount
+
+        return await in_batches(lambda: database.write(deleting), size=_PRUNE_BATCH)
 
 
 def _row(consumer: str, event_id: str) -> dict[str, object]:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
+from dataclasses import fields
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Column, Connection, DateTime, Dialect, Table, Text, UpdateBase, bindparam, func, select, text
+import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import DBAPIError
@@ -29,6 +30,7 @@ from chassis.database.group_commit import GroupCommit
 from chassis.database.transactions import Direct, Work, direct
 from chassis.errors import ShopError, StoreUnavailable
 from chassis.observability.statement_count import OnStatements, count_statements
+from chassis.pagination import Place
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -37,20 +39,20 @@ _MAX_REASON = 500
 # Writes in a row that do not wait for the disk: only one that does moves SQLite's log into its file, which else would
 # grow without end.
 _MAX_NOT_DURABLE = 256
-_INSERT: Mapping[str, Callable[[Table], Any]] = {"sqlite": sqlite_insert, "postgresql": postgresql_insert}
-_LOCK = select(func.pg_advisory_xact_lock(func.hashtext(bindparam("name", type_=Text))))
+_INSERT: Mapping[str, Callable[[sa.Table], Any]] = {"sqlite": sqlite_insert, "postgresql": postgresql_insert}
+_LOCK = sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(sa.bindparam("name", type_=sa.Text))))
 
 
 class UtcTime(TypeDecorator[datetime]):
     """A moment in UTC; SQLite does not store the zone, so it is added here."""
 
-    impl = DateTime(timezone=True)
+    impl = sa.DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
         return value if value is None else value.astimezone(UTC)
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
         return value if value is None or value.tzinfo else value.replace(tzinfo=UTC)
 
 
@@ -77,6 +79,16 @@ class Database:
         """
         with _explained():
             return await self._direct.read(work)
+
+    async def rows(
+        self, statement: sa.Executable, parameters: Mapping[str, Any] | None = None
+    ) -> Sequence[sa.Row[Any]]:
+        """All rows of one statement: see `read`."""
+        return await self.read(lambda connection: connection.execute(statement, parameters).all())
+
+    async def row(self, statement: sa.Executable, parameters: Mapping[str, Any] | None = None) -> sa.Row[Any] | None:
+        """The row of one statement that finds one at most, or None: see `read`."""
+        return await self.read(lambda connection: connection.execute(statement, parameters).one_or_none())
 
     def version(self) -> int | None:
         """Another number whenever anything was written since; None where that would take a call to a server.
@@ -107,7 +119,7 @@ class Database:
             durable, self._not_durable = True, 0
         callbacks: list[Callable[[], None]] = []
 
-        def collecting(connection: Connection) -> T:
+        def collecting(connection: sa.Connection) -> T:
             callbacks.clear()
             connection.info["after_commit"] = callbacks
             return work(connection)
@@ -121,7 +133,7 @@ class Database:
 
     async def execute(
         self,
-        statement: UpdateBase,
+        statement: sa.UpdateBase,
         parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]],
         *,
         durable: bool = True,
@@ -131,7 +143,7 @@ class Database:
         PostgreSQL needs no transaction around it, which saves two of three ways to the server; `durable`: see `write`.
         """
 
-        def executing(connection: Connection) -> None:
+        def executing(connection: sa.Connection) -> None:
             connection.execute(statement, parameters)
 
         if self.is_sqlite:
@@ -140,7 +152,7 @@ class Database:
             with _explained():
                 await self._direct.read(executing)  # which may be run twice, too
 
-    async def add_missing(self, table: Table, rows: Sequence[Mapping[str, Any]], *, durable: bool = True) -> None:
+    async def add_missing(self, table: sa.Table, rows: Sequence[Mapping[str, Any]], *, durable: bool = True) -> None:
         """Insert those of the rows that are not there yet, by one statement: see `execute`."""
         await self.execute(_insert_missing(self.engine.dialect.name, table), rows, durable=durable)
 
@@ -175,7 +187,7 @@ class Database:
         async with self.engine.connect() as connection:
             if not self.is_sqlite:
                 try:
-                    await connection.execute(text("SELECT 1"))
+                    await connection.execute(sa.text("SELECT 1"))
                 except DBAPIError as error:
                     if not error.connection_invalidated:
                         raise
@@ -189,6 +201,12 @@ class Database:
         Waiting here is fair and wakes at once; SQLite's own busy handler sleeps in growing steps.
         """
         return self._writer or nullcontext()
+
+    async def if_alone(self, name: str, step: Callable[[], Awaitable[object]]) -> None:
+        """Run a step unless another process runs one under this name: see `try_lock`."""
+        async with self.try_lock(name) as alone:
+            if alone:
+                await step()
 
     @asynccontextmanager
     async def try_lock(self, name: str, *, wait: bool = False) -> AsyncIterator[bool]:
@@ -219,12 +237,44 @@ def _explained() -> Iterator[None]:
         raise StoreUnavailable from error
 
 
-def after_commit(connection: AsyncConnection | Connection, callback: Callable[[], None]) -> None:
+def after_commit(connection: AsyncConnection | sa.Connection, callback: Callable[[], None]) -> None:
     """Call `callback` once the connection's transaction has committed; never if it rolls back."""
     connection.info["after_commit"].append(callback)
 
 
-def insert_missing(connection: AsyncConnection | Connection, table: Table, *returning: Column[Any]) -> Any:
+def row_of(item: Any, table: sa.Table, **others: Any) -> dict[str, Any]:
+    """A dataclass item's row: its fields that are columns of the table, and `others` beside or in place of them."""
+    return {name: getattr(item, name) for name in _columns(item.__class__, table)} | others
+
+
+def item_of(kind: Callable[..., T], row: Any, **others: Any) -> T:
+    """The item of a dataclass that a row holds: each field the column of its name, but for `others`."""
+    return kind(**{name: getattr(row, name) for name in _fields(kind) if name not in others}, **others)
+
+
+@cache
+def _columns(kind: Any, table: sa.Table) -> tuple[str, ...]:
+    return tuple(name for name in _fields(kind) if name in table.c)
+
+
+@cache
+def _fields(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
+
+
+def newest(
+    statement: sa.Select[Any], table: sa.Table, after: Place | None, size: int, *, by: str = "created_at"
+) -> sa.Select[Any]:
+    """The statement, newest first by a time and then the id, from where the page before ended."""
+    columns = (table.c[by], table.c.id)
+    if after is not None:
+        statement = statement.where(
+            sa.tuple_(*columns) < sa.tuple_(sa.literal(after[0], UtcTime), sa.literal(after[1], sa.Text))
+        )
+    return statement.order_by(*(column.desc() for column in columns)).limit(size)
+
+
+def insert_missing(connection: AsyncConnection | sa.Connection, table: sa.Table, *returning: sa.Column[Any]) -> Any:
     """An insert that leaves alone what is there already; another transaction's, too, once that has committed.
 
     It returns columns of what it has added, where any are named.
@@ -233,32 +283,32 @@ def insert_missing(connection: AsyncConnection | Connection, table: Table, *retu
 
 
 @lru_cache
-def _insert_missing(dialect: str, table: Table, *returning: Column[Any]) -> Any:
+def _insert_missing(dialect: str, table: sa.Table, *returning: sa.Column[Any]) -> Any:
     statement = _INSERT[dialect](table).on_conflict_do_nothing()
     return statement.returning(*returning) if returning else statement
 
 
-def insert_or_add(connection: Connection, table: Table, *added: Column[Any]) -> Any:
+def insert_or_add(connection: sa.Connection, table: sa.Table, *added: sa.Column[Any]) -> Any:
     """An insert that adds to these columns of a row that is there already, and replaces its other values."""
     return _insert_or_add(connection.dialect.name, table, *added)
 
 
 @lru_cache
-def _insert_or_add(dialect: str, table: Table, *added: Column[Any]) -> Any:
+def _insert_or_add(dialect: str, table: sa.Table, *added: sa.Column[Any]) -> Any:
     statement = _INSERT[dialect](table)
     new: dict[str, Any] = {column.name: statement.excluded[column.name] for column in table.c if not column.primary_key}
     new |= {column.name: column + statement.excluded[column.name] for column in added}
     return statement.on_conflict_do_update(index_elements=[column.name for column in table.primary_key], set_=new)
 
 
-def insert_or_lock(connection: AsyncConnection | Connection, table: Table) -> Any:
+def insert_or_lock(connection: AsyncConnection | sa.Connection, table: sa.Table) -> Any:
     """The same for rows that other transactions delete: what is there stays there until this transaction ends."""
     statement = _INSERT[connection.dialect.name](table)
     key = [column.name for column in table.primary_key]
     return statement.on_conflict_do_update(index_elements=key, set_={name: statement.excluded[name] for name in key})
 
 
-def lock_in_transaction(connection: Connection, name: str) -> None:
+def lock_in_transaction(connection: sa.Connection, name: str) -> None:
     """Named lock, held until the transaction ends; it waits for another one's. SQLite has one writer at a time anyway.
 
     For a decision that depends on rows which are not there yet, so that none of them can be locked.

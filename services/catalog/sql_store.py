@@ -6,47 +6,34 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import sqlalchemy as sa
 from google.protobuf.json_format import MessageToJson
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    Connection,
-    MetaData,
-    Table,
-    Text,
-    bindparam,
-    func,
-    insert,
-    select,
-    update,
-)
 
 from chassis import wall_clock
 from chassis.broker.inbox import INBOX_RETENTION, Inbox, inbox_table
 from chassis.broker.outbox import OUTBOX_RETENTION, Outbox, outbox_table
 from chassis.broker.port import Event
 from chassis.currency import from_minor, to_minor
-from chassis.database.database import Database, UtcTime, insert_missing
+from chassis.database.database import Database, UtcTime, item_of, row_of
 from chassis.errors import not_found
 from chassis.retention import MIGRATED, Kept, Retention
 from protos.shop.events.v1.events_pb2 import ProductChanged
 from services.catalog.domain import Product
 
-metadata = MetaData()
-products = Table(
+metadata = sa.MetaData()
+products = sa.Table(
     "products",
     metadata,
-    Column("id", Text, primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("description", Text, nullable=False),
-    Column("category", Text, nullable=False),
-    Column("price_minor", BigInteger, nullable=False),
-    Column("currency", Text, nullable=False),
-    Column("image_url", Text, nullable=False),
-    Column("updated_at", UtcTime, nullable=False),
-    Column("version", BigInteger, nullable=False),
-    Column("deleted", Boolean, nullable=False),
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("description", sa.Text, nullable=False),
+    sa.Column("category", sa.Text, nullable=False),
+    sa.Column("price_minor", sa.BigInteger, nullable=False),
+    sa.Column("currency", sa.Text, nullable=False),
+    sa.Column("image_url", sa.Text, nullable=False),
+    sa.Column("updated_at", UtcTime, nullable=False),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("deleted", sa.Boolean, nullable=False),
 )
 outbox = outbox_table(metadata)
 inbox = inbox_table(metadata)
@@ -57,8 +44,8 @@ RETENTION: Retention = {
     "inbox": INBOX_RETENTION,
 }
 
-_LIVE = select(products).where(products.c.deleted.is_(False))
-_BY_IDS = _LIVE.where(products.c.id.in_(bindparam("ids", expanding=True)))
+_LIVE = sa.select(products).where(products.c.deleted.is_(False))
+_BY_IDS = _LIVE.where(products.c.id.in_(sa.bindparam("ids", expanding=True)))
 
 
 class SqlProductStore:
@@ -68,60 +55,58 @@ class SqlProductStore:
         self._inbox = Inbox(inbox)
 
     async def by_ids(self, ids: Sequence[str]) -> dict[str, Product]:
-        parameters = {"ids": list(ids)}
-        rows = await self._database.read(lambda connection: connection.execute(_BY_IDS, parameters).all())
+        rows = await self._database.rows(_BY_IDS, {"ids": list(ids)})
         return {row.id: _product(row) for row in rows}
 
     async def page(self, *, category: str, query: str, after: str, size: int) -> list[Product]:
         statement = _LIVE.where(products.c.id > after).order_by(products.c.id).limit(size)
         if category:
             statement = statement.where(products.c.category == category)
-        text = func.lower(products.c.name + " " + products.c.description)
+        text = sa.func.lower(products.c.name + " " + products.c.description)
         for word in query.lower().split():
             statement = statement.where(text.contains(word, autoescape=True))
         async with self._database.reading() as connection:
             return [_product(row) for row in await connection.execute(statement)]
 
     async def add(self, product: Product) -> None:
-        def adding(connection: Connection) -> None:
-            connection.execute(insert(products), _row(product))
+        def adding(connection: sa.Connection) -> None:
+            connection.execute(sa.insert(products), _row(product))
             self._events.add(connection, _changed_event(product))
 
         await self._database.write(adding)
 
     async def add_missing(self, demo: Sequence[Product]) -> None:
         """Add those whose id was never there; deleted ones stay deleted."""
-        rows = [_row(product) for product in demo]
-        await self._database.write(lambda connection: connection.execute(insert_missing(connection, products), rows))
+        await self._database.add_missing(products, [_row(product) for product in demo])
 
     async def change(self, product_id: str, change: Callable[[Product], Product]) -> Product:
         return await self._database.write(lambda connection: self._change(connection, product_id, change))
 
     async def change_once(self, event_id: str, product_id: str, change: Callable[[Product], Product]) -> Product:
-        def changing(connection: Connection) -> Product:
+        def changing(connection: sa.Connection) -> Product:
             if self._inbox.first_time(connection, "refresh-material", event_id):
                 return self._change(connection, product_id, change)
             return _locked(connection, product_id)
 
         return await self._database.write(changing)
 
-    def _change(self, connection: Connection, product_id: str, change: Callable[[Product], Product]) -> Product:
+    def _change(self, connection: sa.Connection, product_id: str, change: Callable[[Product], Product]) -> Product:
         product = change(_locked(connection, product_id))
-        connection.execute(update(products).where(products.c.id == product_id).values(_row(product)))
+        connection.execute(sa.update(products).where(products.c.id == product_id).values(_row(product)))
         self._events.add(connection, _changed_event(product))
         return product
 
     async def delete(self, product_id: str, check: Callable[[Product], None]) -> None:
-        def deleting(connection: Connection) -> None:
+        def deleting(connection: sa.Connection) -> None:
             product = _locked(connection, product_id)
             check(product)
-            connection.execute(update(products).where(products.c.id == product_id).values(deleted=True))
+            connection.execute(sa.update(products).where(products.c.id == product_id).values(deleted=True))
             self._events.add(connection, _changed_event(product, deleted=True))
 
         await self._database.write(deleting)
 
 
-def _locked(connection: Connection, product_id: str) -> Product:
+def _locked(connection: sa.Connection, product_id: str) -> Product:
     row = connection.execute(_LIVE.where(products.c.id == product_id).with_for_update()).one_or_none()
     if row is None:
         raise not_found("product", product_id)
@@ -134,30 +119,9 @@ def _changed_event(product: Product, *, deleted: bool = False) -> Event:
     return Event(uuid.uuid4().hex, "product.changed", "/catalog", product.id, wall_clock.now(), data)
 
 
-def _row(product: Product) -> dict[str, object]:
-    return {
-        "id": product.id,
-        "name": product.name,
-        "description": product.description,
-        "category": product.category,
-        "price_minor": to_minor(product.price, product.currency),
-        "currency": product.currency,
-        "image_url": product.image_url,
-        "updated_at": product.updated_at,
-        "version": product.version,
-        "deleted": False,
-    }
+def _row(product: Product) -> dict[str, Any]:
+    return row_of(product, products, price_minor=to_minor(product.price, product.currency), deleted=False)
 
 
 def _product(row: Any) -> Product:
-    return Product(
-        id=row.id,
-        name=row.name,
-        description=row.description,
-        category=row.category,
-        price=from_minor(row.price_minor, row.currency),
-        currency=row.currency,
-        image_url=row.image_url,
-        updated_at=row.updated_at,
-        version=row.version,
-    )
+    return item_of(Product, row, price=from_minor(row.price_minor, row.currency))

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from chassis.process import main
 from services.erp_adapter.bootstrap import run
 

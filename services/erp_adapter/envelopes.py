@@ -6,8 +6,8 @@ The only module that imports zeep (0.3 s), so `soap_client` imports it in a thre
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from io import BytesIO
+from types import SimpleNamespace
 from typing import Any
 
 import zeep
@@ -16,17 +16,6 @@ from zeep.exceptions import Error, Fault
 
 from services.erp_adapter.contract import contract_of
 from services.erp_adapter.translation import ErpFault
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An HTTP answer, in the shape that zeep expects of one."""
-
-    status_code: int
-    content: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
-    encoding: str = "utf-8"
-
 
 # What zeep raises for a document that is not what it should be; its code does not expect every surprise.
 _SURPRISES = (Error, etree.LxmlError, ValueError, TypeError, AttributeError, LookupError)
@@ -61,8 +50,10 @@ class Envelopes:
 
     def result(self, operation: str, status: int, content: bytes) -> Any:
         """The content of an answer. Raises `ErpFault` for a fault."""
+        # In the shape that zeep expects of an HTTP answer.
+        answer = SimpleNamespace(status_code=status, content=content, headers={}, encoding="utf-8")
         try:
-            return self._binding.process_reply(self._client, self._binding.get(operation), Answer(status, content))
+            return self._binding.process_reply(self._client, self._binding.get(operation), answer)
         except Fault as fault:
             raise _erp_fault(fault) from fault
         except _SURPRISES as error:

@@ -20,20 +20,7 @@ from chassis.currency import from_minor
 from chassis.database.database import Database, insert_missing
 from chassis.errors import Kind, ShopError, invalid, not_found
 from chassis.retention import MIGRATED, Kept, Retention
-from services.erp_adapter.domain import (
-    GoodsReceipt,
-    Item,
-    NewSalesOrder,
-    OrderState,
-    SalesOrder,
-    Shipment,
-    StockLevel,
-    check_cents,
-    check_order,
-    check_quantity,
-    check_reference,
-    shipment_state,
-)
+from services.erp_adapter import domain
 
 CREDIT_LIMIT = Decimal(10_000)
 
@@ -90,14 +77,14 @@ class ModernErp:
         async with self._database.transaction() as connection:
             await self._create_articles(connection, stock)
 
-    async def stock_levels(self, product_ids: Sequence[str]) -> list[StockLevel]:
+    async def stock_levels(self, product_ids: Sequence[str]) -> list[domain.StockLevel]:
         for product_id in product_ids:
-            check_reference("product_ids", product_id)
+            domain.check_reference("product_ids", product_id)
         async with self._database.reading() as connection:
             rows = await connection.execute(select(articles).where(articles.c.product_id.in_(product_ids)))
-            return [StockLevel(row.product_id, row.on_hand, self._now()) for row in rows]
+            return [domain.StockLevel(row.product_id, row.on_hand, self._now()) for row in rows]
 
-    async def register(self, order: NewSalesOrder) -> str:
+    async def register(self, order: domain.NewSalesOrder) -> str:
         content = _content(order)
         async with self._database.transaction() as connection:
             known = await self._locked(connection, order.order_id)
@@ -105,56 +92,54 @@ class ModernErp:
                 if sum(item.quantity * item.unit_price for item in order.items) > CREDIT_LIMIT:
                     raise _refused("CREDIT_LIMIT_EXCEEDED", "the order is over the credit limit")
                 await self._create_articles(connection, {item.product_id: 0 for item in order.items})
-                row = {"order_id": order.order_id, "state": OrderState.OPEN.value, "content": content}
+                row = {"order_id": order.order_id, "state": domain.OrderState.OPEN.value, "content": content}
                 await connection.execute(insert_missing(connection, sales_orders), row)
                 # Ours, or that of a process that was a moment earlier.
                 known = await self._locked(connection, order.order_id)
-            if known.state == OrderState.CANCELLED:
+            if known.state == domain.OrderState.CANCELLED:
                 raise _cancelled(order.order_id)
             if known.content != content:
                 raise _reused(order.order_id)
             return _number(known.number)
 
     async def cancel(self, order_id: str) -> None:
-        row = {"order_id": check_reference("order_id", order_id), "state": OrderState.CANCELLED.value, "content": ""}
+        cancelled = domain.OrderState.CANCELLED.value
+        row = {"order_id": domain.check_reference("order_id", order_id), "state": cancelled, "content": ""}
         async with self._database.transaction() as connection:
             # One that has not arrived yet is noted as cancelled, lest it arrive later.
             await connection.execute(insert_missing(connection, sales_orders), row)
             known = await self._locked(connection, order_id)
-            if known.state == OrderState.SHIPPED:
+            if known.state == domain.OrderState.SHIPPED:
                 raise _refused("ORDER_SHIPPED", f"the order has been shipped: {order_id}")
-            await self._change(connection, order_id, state=OrderState.CANCELLED.value)
+            await self._change(connection, order_id, state=cancelled)
 
-    async def ship(self, order_id: str) -> Shipment:
-        check_reference("order_id", order_id)
+    async def ship(self, order_id: str) -> domain.Shipment:
+        domain.check_reference("order_id", order_id)
         async with self._database.transaction() as connection:
             known = await self._locked(connection, order_id)
             if known is None:
                 raise not_found("sales order", order_id)
-            if known.state == OrderState.CANCELLED:
+            if known.state == domain.OrderState.CANCELLED:
                 raise _cancelled(order_id)
             ships_on = known.ships_on
-            if known.state == OrderState.OPEN:
+            if known.state == domain.OrderState.OPEN:
                 ships_on = self._now().date() + timedelta(days=1)
                 await connection.execute(_MOVE, _outgoing(known.content))
-                await self._change(connection, order_id, state=OrderState.SHIPPED.value, ships_on=ships_on)
+                await self._change(connection, order_id, state=domain.OrderState.SHIPPED.value, ships_on=ships_on)
             return self._shipment(order_id, known.number, ships_on)
 
-    async def shipment(self, order_id: str) -> Shipment:
-        check_reference("order_id", order_id)
-        async with self._database.reading() as connection:
-            row = (
-                await connection.execute(select(sales_orders).where(sales_orders.c.order_id == order_id))
-            ).one_or_none()
+    async def shipment(self, order_id: str) -> domain.Shipment:
+        domain.check_reference("order_id", order_id)
+        row = await self._database.row(select(sales_orders).where(sales_orders.c.order_id == order_id))
         if row is None or row.ships_on is None:
             raise not_found("shipment of an order", order_id)
         return self._shipment(order_id, row.number, row.ships_on)
 
-    async def post_receipt(self, receipt: GoodsReceipt) -> None:
-        check_quantity(abs(receipt.quantity))
+    async def post_receipt(self, receipt: domain.GoodsReceipt) -> None:
+        domain.check_quantity(abs(receipt.quantity))
         row = {
-            "receipt_id": check_reference("receipt_id", receipt.receipt_id),
-            "product_id": check_reference("product_id", receipt.product_id),
+            "receipt_id": domain.check_reference("receipt_id", receipt.receipt_id),
+            "product_id": domain.check_reference("product_id", receipt.product_id),
             "quantity": receipt.quantity,
         }
         async with self._database.transaction() as connection:
@@ -163,29 +148,24 @@ class ModernErp:
                 await self._create_articles(connection, {receipt.product_id: 0})
                 await connection.execute(_MOVE, {"product": receipt.product_id, "pieces": receipt.quantity})
                 return
-            known = (
-                await connection.execute(select(receipts).where(receipts.c.receipt_id == receipt.receipt_id))
-            ).one()
+            posted = select(receipts).where(receipts.c.receipt_id == receipt.receipt_id)
+            known = (await connection.execute(posted)).one()
             if (known.product_id, known.quantity) != (receipt.product_id, receipt.quantity):
                 raise _reused(receipt.receipt_id)
 
-    async def sales_orders(self, after: str, limit: int) -> tuple[list[SalesOrder], str]:
+    async def sales_orders(self, after: str, limit: int) -> tuple[list[domain.SalesOrder], str]:
         if after and not _POSITION.fullmatch(after):
             raise invalid("invalid cursor", cursor="take it from next_cursor")
-        statement = (
-            select(sales_orders)
-            .where(sales_orders.c.number > int(after or 0))
-            .order_by(sales_orders.c.number)
-            .limit(limit + 1)
-        )
+        later = sales_orders.c.number > int(after or 0)
+        statement = select(sales_orders).where(later).order_by(sales_orders.c.number).limit(limit + 1)
         async with self._database.reading() as connection:
             rows = (await connection.execute(statement)).all()
         found = [_sales_order(row) for row in rows[:limit]]
         return found, found[-1].number if len(rows) > limit else ""
 
-    def _shipment(self, order_id: str, number: int, ships_on: date) -> Shipment:
+    def _shipment(self, order_id: str, number: int, ships_on: date) -> domain.Shipment:
         # An order has one shipment at most, so it may have the order's number.
-        return Shipment(order_id, _number(number), shipment_state(ships_on, self._now().date()), ships_on)
+        return domain.Shipment(order_id, _number(number), domain.shipment_state(ships_on, self._now().date()), ships_on)
 
     async def _locked(self, connection: AsyncConnection, order_id: str) -> Any:
         statement = select(sales_orders).where(sales_orders.c.order_id == order_id).with_for_update()
@@ -201,34 +181,35 @@ class ModernErp:
             await connection.execute(insert_missing(connection, articles), rows)
 
 
-def _content(order: NewSalesOrder) -> str:
+def _content(order: domain.NewSalesOrder) -> str:
     """The fingerprint that recognizes a repeated request. Raises INVALID_INPUT for values outside every ERP's range."""
-    check_reference("order_id", order.order_id)
-    check_order(order)
+    domain.check_reference("order_id", order.order_id)
+    domain.check_order(order)
     lines = [
         [
-            check_reference("product_id", item.product_id),
-            check_quantity(item.quantity),
-            check_cents(item.unit_price, order.currency),
+            domain.check_reference("product_id", item.product_id),
+            domain.check_quantity(item.quantity),
+            domain.check_cents(item.unit_price, order.currency),
         ]
         for item in order.items
     ]
-    customer = check_reference("customer_id", order.customer_id)
+    customer = domain.check_reference("customer_id", order.customer_id)
     return json.dumps({"customer": customer, "currency": order.currency, "lines": lines})
 
 
-def _sales_order(row: Any) -> SalesOrder:
+def _sales_order(row: Any) -> domain.SalesOrder:
     number = _number(row.number)
     content: dict[str, Any] = json.loads(row.content) if row.content else {"customer": "", "currency": "", "lines": []}
-    return SalesOrder(
+    return domain.SalesOrder(
         row.order_id,
         number,
-        OrderState(row.state),
+        domain.OrderState(row.state),
         shipments=0 if row.ships_on is None else 1,
         customer_id=content["customer"],
         currency=content["currency"],
         items=[
-            Item(product, pieces, from_minor(cents, content["currency"])) for product, pieces, cents in content["lines"]
+            domain.Item(product, pieces, from_minor(cents, content["currency"]))
+            for product, pieces, cents in content["lines"]
         ],
         shipment_numbers=() if row.ships_on is None else (number,),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -13,7 +13,7 @@ import aiohttp
 
 from chassis.errors import timed_out, unavailable
 from chassis.observability.capture.http import aiohttp_middlewares, keep_aiohttp_response
-from chassis.observability.tracing import NOTE, SpanKind, Telemetry, current_span, current_traceparent, note
+from chassis.observability.tracing import NOTE, Span, SpanKind, Telemetry, current_span, current_traceparent, note
 from chassis.resilience.deadlines import CircuitBreaker, time_left
 from services.erp_adapter.translation import SESSION_ENDED, ErpFault, session_id
 from services.erp_adapter.wsdl import Wsdl
@@ -65,7 +65,7 @@ class SoapClient:
         DEADLINE_EXCEEDED for none, ERP_CONTRACT_CHANGED where it would not be understood.
         """
         if not self._breaker.allows_call():
-            with self._telemetry.span(**_span(operation)) as span:
+            with self._span(operation) as span:
                 span.set_attribute(NOTE, "breaker_open")
                 raise unavailable(ERP, retry_after=self._breaker.retry_after())
         left = time_left()
@@ -110,7 +110,7 @@ class SoapClient:
     async def _exchange(self, operation: str, session: str, body: Mapping[str, Any]) -> Any:
         envelopes = await self.wsdl.envelopes()
         request = envelopes.request(operation, session, body)
-        with self._telemetry.span(**_span(operation)) as span:
+        with self._span(operation) as span:
             span.set_attribute("shop.bytes.sent", len(request))
             headers = {
                 "Content-Type": "text/xml; charset=utf-8",
@@ -159,16 +159,11 @@ class SoapClient:
                 keep_aiohttp_response(current_span(), response, bytes(content))
             return response.status, bytes(content)
 
-
-def _span(operation: str) -> dict[str, Any]:
-    """The span of a call, as `Telemetry.span` takes it."""
-    return {
-        "name": f"SOAP {operation}",
-        "kind": SpanKind.CLIENT,
-        "protocol": "SOAP",
-        "peer": "legacy_soap",
-        "attributes": {"rpc.system": "soap", "rpc.method": operation},
-    }
+    def _span(self, operation: str) -> AbstractContextManager[Span]:
+        attributes = {"rpc.system": "soap", "rpc.method": operation}
+        return self._telemetry.span(
+            f"SOAP {operation}", SpanKind.CLIENT, protocol="SOAP", peer="legacy_soap", attributes=attributes
+        )
 
 
 @asynccontextmanager

@@ -38,14 +38,8 @@ class SoapErp:
 
     async def register(self, order: NewSalesOrder) -> str:
         request = translation.order_request(order)
-        try:
-            registered = await self._call("CreateSalesOrder", request, translation.sales_order)
-        except ShopError as error:
-            if error.code != "PRODUCT_UNKNOWN":
-                raise
-            await self._create_articles(*(item.product_id for item in order.items))
-            registered = await self._call("CreateSalesOrder", request, translation.sales_order)
-        return registered.number
+        products = [item.product_id for item in order.items]
+        return (await self._call_creating(products, "CreateSalesOrder", request, translation.sales_order)).number
 
     async def cancel(self, order_id: str) -> None:
         await self._call("CancelSalesOrder", translation.reference_request(order_id), translation.sales_order)
@@ -60,22 +54,27 @@ class SoapErp:
 
     async def post_receipt(self, receipt: GoodsReceipt) -> None:
         request = translation.receipt_request(receipt)
-        try:
-            await self._call("PostGoodsReceipt", request, lambda _: None)
-        except ShopError as error:
-            if error.code != "PRODUCT_UNKNOWN":
-                raise
-            await self._create_articles(receipt.product_id)
-            await self._call("PostGoodsReceipt", request, lambda _: None)
+        await self._call_creating([receipt.product_id], "PostGoodsReceipt", request, lambda _: None)
         self._reads.forget()
 
     async def sales_orders(self, after: str, limit: int) -> tuple[list[SalesOrder], str]:
         return await self._call("ListSalesOrders", translation.page_request(after, limit), translation.sales_orders)
 
-    async def _create_articles(self, *product_ids: str) -> None:
-        """Our catalogue decides what is sold; the ERP gets a new product with its first order or receipt."""
+    async def _call_creating(
+        self, product_ids: Sequence[str], operation: str, request: Mapping[str, Any], read: Callable[[Any], T]
+    ) -> T:
+        """The same, once more if it was refused because the ERP lacks a product: then these products are created.
+
+        Our catalogue decides what is sold; the ERP gets a new product with its first order or receipt.
+        """
+        try:
+            return await self._call(operation, request, read)
+        except ShopError as error:
+            if error.code != "PRODUCT_UNKNOWN":
+                raise
         for product_id in product_ids:
             await self._call("CreateArticle", translation.article_request(product_id), str)
+        return await self._call(operation, request, read)
 
     async def _read_levels(self, product_ids: Sequence[str]) -> dict[str, StockLevel]:
         levels = await self._call("GetStockLevel", translation.stock_request(product_ids), translation.stock_levels)

@@ -24,13 +24,9 @@ _EXPIRED_BATCH_SIZE = 100
 _NOTE_EVERY = timedelta(seconds=10)
 
 
-def _now() -> datetime:
-    return wall_clock.now()
-
-
 class Inventory:
     def __init__(
-        self, store: StockStore, erp: Erp, *, reservation_ttl: timedelta, clock: Callable[[], datetime] = _now
+        self, store: StockStore, erp: Erp, *, reservation_ttl: timedelta, clock: Callable[[], datetime] = wall_clock.now
     ) -> None:
         """`reservation_ttl`: how long an order that is not confirmed holds what it has reserved (again)."""
         self._store = store

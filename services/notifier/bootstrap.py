@@ -95,8 +95,9 @@ async def run(settings: Settings | None = None, *, broker: Broker | None = None)
         if echoes:
             connections["/echo"] = echo
         start = StartPage.of("Notifier", ABOUT, *LINKS, example=EXAMPLE, env=settings.env)
+        expose = metrics.process.exposition
         app = application(
-            authenticator, connections, allowed_origins=pages, trouble=trouble, metrics=metrics.exposition, start=start
+            authenticator, connections, allowed_origins=pages, trouble=trouble, metrics=expose, start=start
         )
         server = serving(
             app,

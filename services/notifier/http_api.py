@@ -93,13 +93,9 @@ def application(
 
 def _log(request: web.Request, response: web.StreamResponse | None, seconds: float) -> None:
     """One line when a connection is over. The query stays out of it: there may be a token in it."""
-    match response:
-        case None:
-            status: int | str | None = "gone"
-        case web.WebSocketResponse():
-            status = response.close_code
-        case _:
-            status = response.status
+    status: int | str | None = "gone" if response is None else response.status
+    if isinstance(response, web.WebSocketResponse):
+        status = response.close_code
     facts = {"status": status, "ms": round(seconds * 1000, 1), "client": request.remote or ""}
     access_log.info("%s %s", request.method, request.path, extra=facts)
 

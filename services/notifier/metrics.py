@@ -16,8 +16,8 @@ class Metrics:
     """
 
     def __init__(self) -> None:
-        self._process = metrics.Metrics()
-        registry = self._process.registry
+        self.process = metrics.Metrics()
+        registry = self.process.registry
         self.connections = Gauge(
             "notifier_connections", "Clients that are connected now", ("protocol",), registry=registry
         )
@@ -29,7 +29,3 @@ class Metrics:
             self.deliveries.labels(protocol)
         for reason in ("too_slow", "dead_peer", "resync", "rate_limited"):
             self.drops.labels(reason)
-
-    def exposition(self, accept: str) -> tuple[str, bytes]:
-        """Media type and content of everything, for a reader that accepts this."""
-        return self._process.exposition(accept)

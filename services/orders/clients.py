@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from chassis.grpc.client import Client
 from chassis.grpc.timestamps import timestamp
 from protos.shop.catalog.v1.catalog_pb2 import QuoteItem, QuoteItemsRequest
-from protos.shop.erp.v1 import erp_pb2
-from protos.shop.inventory.v1 import inventory_pb2
+from protos.shop.erp.v1 import erp_pb2 as erp
+from protos.shop.inventory.v1 import inventory_pb2 as inventory
 from services.orders.domain import Item, Order
 from services.orders.ports import Quote
 
@@ -44,22 +44,20 @@ class GrpcInventory:
         self._client = client
 
     async def reserve(self, order: Order) -> None:
-        items = [
-            inventory_pb2.ReservationItem(product_id=item.product_id, quantity=item.quantity) for item in order.items
-        ]
-        request = inventory_pb2.ReserveRequest(order_id=order.id, items=items)
+        items = [inventory.ReservationItem(product_id=item.product_id, quantity=item.quantity) for item in order.items]
+        request = inventory.ReserveRequest(order_id=order.id, items=items)
         await self._client.call(self._stub.Reserve, request, timeout=_SAGA_TIMEOUT)
 
     async def confirm(self, order_id: str) -> None:
-        request = inventory_pb2.ConfirmRequest(order_id=order_id)
+        request = inventory.ConfirmRequest(order_id=order_id)
         await self._client.call(self._stub.Confirm, request, timeout=_SAGA_TIMEOUT)
 
     async def release(self, order_id: str) -> None:
-        request = inventory_pb2.ReleaseRequest(order_id=order_id)
+        request = inventory.ReleaseRequest(order_id=order_id)
         await self._client.call(self._stub.Release, request, timeout=_SAGA_TIMEOUT)
 
     async def ship(self, order_id: str) -> None:
-        await self._client.call(self._stub.Ship, inventory_pb2.ShipRequest(order_id=order_id), timeout=_SAGA_TIMEOUT)
+        await self._client.call(self._stub.Ship, inventory.ShipRequest(order_id=order_id), timeout=_SAGA_TIMEOUT)
 
 
 class GrpcErp:
@@ -68,13 +66,11 @@ class GrpcErp:
         self._client = client
 
     async def register(self, order: Order) -> None:
-        request = erp_pb2.RegisterSalesOrderRequest(
+        request = erp.RegisterSalesOrderRequest(
             order_id=order.id,
             customer_id=order.user_id,
             items=[
-                erp_pb2.SalesOrderItem(
-                    product_id=item.product_id, quantity=item.quantity, unit_price=str(item.unit_price)
-                )
+                erp.SalesOrderItem(product_id=item.product_id, quantity=item.quantity, unit_price=str(item.unit_price))
                 for item in order.items
             ],
             currency=order.currency,
@@ -83,10 +79,10 @@ class GrpcErp:
         await self._client.call(self._stub.RegisterSalesOrder, request, timeout=_SAGA_TIMEOUT)
 
     async def cancel(self, order_id: str) -> None:
-        request = erp_pb2.CancelSalesOrderRequest(order_id=order_id)
+        request = erp.CancelSalesOrderRequest(order_id=order_id)
         await self._client.call(self._stub.CancelSalesOrder, request, timeout=_SAGA_TIMEOUT)
 
     async def create_shipment(self, order_id: str) -> str:
-        request = erp_pb2.CreateShipmentRequest(order_id=order_id)
+        request = erp.CreateShipmentRequest(order_id=order_id)
         response = await self._client.call(self._stub.CreateShipment, request, timeout=_SAGA_TIMEOUT)
         return response.shipment.shipment_number

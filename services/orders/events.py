@@ -14,16 +14,9 @@ from services.orders.domain import Order, OrderEvent
 
 log = logging.getLogger(__name__)
 
+# Each event's message has the name of its class.
 MESSAGES: dict[str, type[Message]] = {
-    "order.placed": events_pb2.OrderPlaced,
-    "order.delayed": events_pb2.OrderDelayed,
-    "order.confirmed": events_pb2.OrderConfirmed,
-    "order.rejected": events_pb2.OrderRejected,
-    "order.paid": events_pb2.OrderPaid,
-    "order.shipped": events_pb2.OrderShipped,
-    "order.cancelled": events_pb2.OrderCancelled,
-    "order.refund_due": events_pb2.OrderRefundDue,
-    "order.delivered": events_pb2.OrderDelivered,
+    kind.type: getattr(events_pb2, kind.__name__) for kind in OrderEvent.__subclasses__()
 }
 
 

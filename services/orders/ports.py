@@ -8,6 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
+from chassis.pagination import Place
 from services.orders.domain import Item, Order, OrderPlaced, Outcome
 
 
@@ -46,7 +47,7 @@ class OrderStore(Protocol):
     async def by_ids(self, order_ids: Sequence[str]) -> list[Order]:
         """Those that exist, in any order."""
 
-    async def page(self, user_id: str, *, before: tuple[datetime, str] | None, size: int) -> list[Order]:
+    async def page(self, user_id: str, *, before: Place | None, size: int) -> list[Order]:
         """A user's orders, newest first, those placed before a moment (and id)."""
 
     async def newest_of(self, user_ids: Sequence[str], *, each: int) -> list[Order]:
@@ -60,7 +61,7 @@ class OrderStore(Protocol):
 
     async def history(self, order_id: str) -> list[HistoryEntry]: ...
 
-    async def records(self, *, after: tuple[datetime, str] | None, size: int) -> list[Record]:
+    async def records(self, *, after: Place | None, size: int) -> list[Record]:
         """Orders with all that is known of them, oldest first."""
 
 

@@ -11,66 +11,49 @@ from decimal import Decimal
 from typing import Any
 
 import orjson
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    Connection,
-    Index,
-    MetaData,
-    Row,
-    Select,
-    Table,
-    Text,
-    bindparam,
-    false,
-    func,
-    select,
-    text,
-    tuple_,
-    update,
-)
+import sqlalchemy as sa
 
 from chassis import wall_clock
 from chassis.broker.outbox import Outbox, outbox_table
 from chassis.broker.port import Event
 from chassis.currency import from_minor, to_minor
-from chassis.database.database import Database, UtcTime, insert_missing
+from chassis.database.database import Database, UtcTime, insert_missing, item_of, newest, row_of
 from chassis.errors import not_found
 from chassis.observability.tracing import note
+from chassis.pagination import Place
 from chassis.retention import MIGRATED, Kept, Retention
 from services.orders.domain import Item, Order, OrderEvent, OrderPlaced, Outcome, Status
 from services.orders.events import log_event, payload
 from services.orders.ports import HistoryEntry, Record
 
-WAITING = text("status = 'pending' AND status_reason = '' AND NOT tried")
-metadata = MetaData()
-orders = Table(
+WAITING = sa.text("status = 'pending' AND status_reason = '' AND NOT tried")
+metadata = sa.MetaData()
+orders = sa.Table(
     "orders",
     metadata,
-    Column("id", Text, primary_key=True),
-    Column("user_id", Text, nullable=False),
-    Column("status", Text, nullable=False),
-    Column("status_reason", Text, nullable=False),
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("user_id", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("status_reason", sa.Text, nullable=False),
     # Written once and read whole, so they are one value.
-    Column("items", Text, nullable=False),
-    Column("total_minor", BigInteger, nullable=False),
-    Column("currency", Text, nullable=False),
-    Column("placed_at", UtcTime, nullable=False),
-    Column("version", BigInteger, nullable=False),
-    Column("payment_id", Text, nullable=False),
-    Column("delivered", Boolean, nullable=False),
-    Column("demo", Boolean, nullable=False),
-    Column("idempotency_key", Text),
-    Column("fingerprint", Text, nullable=False),
-    Column("refund_due", Text, nullable=False, server_default=""),
-    Column("tried", Boolean, nullable=False, server_default=false()),
-    Index("orders_by_user", "user_id", "placed_at", "id"),
-    Index("orders_by_key", "user_id", "idempotency_key", unique=True),
-    Index("orders_waiting", "user_id", "placed_at", sqlite_where=WAITING, postgresql_where=WAITING),
+    sa.Column("items", sa.Text, nullable=False),
+    sa.Column("total_minor", sa.BigInteger, nullable=False),
+    sa.Column("currency", sa.Text, nullable=False),
+    sa.Column("placed_at", UtcTime, nullable=False),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("payment_id", sa.Text, nullable=False),
+    sa.Column("delivered", sa.Boolean, nullable=False),
+    sa.Column("demo", sa.Boolean, nullable=False),
+    sa.Column("idempotency_key", sa.Text),
+    sa.Column("fingerprint", sa.Text, nullable=False),
+    sa.Column("refund_due", sa.Text, nullable=False, server_default=""),
+    sa.Column("tried", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Index("orders_by_user", "user_id", "placed_at", "id"),
+    sa.Index("orders_by_key", "user_id", "idempotency_key", unique=True),
+    sa.Index("orders_waiting", "user_id", "placed_at", sqlite_where=WAITING, postgresql_where=WAITING),
 )
 outbox = outbox_table(metadata)
-Index("outbox_by_subject", outbox.c.subject, outbox.c.position)
+sa.Index("outbox_by_subject", outbox.c.subject, outbox.c.position)
 RETENTION: Retention = {
     **MIGRATED,
     "orders": Kept("customers, the books and the audit read them"),
@@ -79,12 +62,14 @@ RETENTION: Retention = {
 
 _NEWEST_FIRST = (orders.c.placed_at.desc(), orders.c.id.desc())
 # Built once: SQLAlchemy caches what they compile to.
-_BY_ID = select(orders).where(orders.c.id == bindparam("id"))
-_BY_IDS = select(orders).where(orders.c.id.in_(bindparam("ids", expanding=True)))
+_BY_ID = sa.select(orders).where(orders.c.id == sa.bindparam("id"))
+_BY_IDS = sa.select(orders).where(orders.c.id.in_(sa.bindparam("ids", expanding=True)))
 _LOCKED = _BY_ID.with_for_update()
-_CHANGE = update(orders).where(orders.c.id == bindparam("at"))
-_BY_KEY = select(orders).where(orders.c.user_id == bindparam("user"), orders.c.idempotency_key == bindparam("key"))
-_HISTORY = select(outbox).where(outbox.c.subject == bindparam("order")).order_by(outbox.c.position)
+_CHANGE = sa.update(orders).where(orders.c.id == sa.bindparam("at"))
+_BY_KEY = sa.select(orders).where(
+    orders.c.user_id == sa.bindparam("user"), orders.c.idempotency_key == sa.bindparam("key")
+)
+_HISTORY = sa.select(outbox).where(outbox.c.subject == sa.bindparam("order")).order_by(outbox.c.position)
 
 
 class SqlOrderStore:
@@ -95,7 +80,7 @@ class SqlOrderStore:
     async def add(self, order: Order, placed: OrderPlaced, *, key: str, fingerprint: str) -> tuple[Order, str]:
         row = _row(order) | {"idempotency_key": key or None, "fingerprint": fingerprint, "demo": False}
 
-        def adding(connection: Connection) -> tuple[Order, str]:
+        def adding(connection: sa.Connection) -> tuple[Order, str]:
             if connection.execute(insert_missing(connection, orders), row).rowcount == 0:
                 note("idempotent_replay")
                 known = connection.execute(_BY_KEY, {"user": order.user_id, "key": key}).one()
@@ -109,36 +94,34 @@ class SqlOrderStore:
         return found, known_fingerprint
 
     async def by_key(self, user_id: str, key: str) -> tuple[Order, str] | None:
-        parameters = {"user": user_id, "key": key}
-        row = await self._database.read(lambda connection: connection.execute(_BY_KEY, parameters).one_or_none())
+        row = await self._database.row(_BY_KEY, {"user": user_id, "key": key})
         if row is None:
             return None
         note("idempotent_replay")
         return _order(row), row.fingerprint
 
     async def get(self, order_id: str) -> Order | None:
-        row = await self._database.read(lambda connection: connection.execute(_BY_ID, {"id": order_id}).one_or_none())
+        row = await self._database.row(_BY_ID, {"id": order_id})
         return _order(row) if row else None
 
     async def by_ids(self, order_ids: Sequence[str]) -> list[Order]:
-        parameters = {"ids": list(order_ids)}
-        rows = await self._database.read(lambda connection: connection.execute(_BY_IDS, parameters).all())
-        return [_order(row) for row in rows]
+        return [_order(row) for row in await self._database.rows(_BY_IDS, {"ids": list(order_ids)})]
 
-    async def page(self, user_id: str, *, before: tuple[datetime, str] | None, size: int) -> list[Order]:
-        statement = select(orders).where(orders.c.user_id == user_id).order_by(*_NEWEST_FIRST).limit(size)
-        if before is not None:
-            statement = statement.where(_sort_key() < _key_of(before))
-        return [_order(row) for row in await self._rows(statement)]
+    async def page(self, user_id: str, *, before: Place | None, size: int) -> list[Order]:
+        theirs = sa.select(orders).where(orders.c.user_id == user_id)
+        statement = newest(theirs, orders, before, size, by="placed_at")
+        return [_order(row) for row in await self._database.rows(statement)]
 
     async def newest_of(self, user_ids: Sequence[str], *, each: int) -> list[Order]:
-        rank = func.row_number().over(partition_by=orders.c.user_id, order_by=_NEWEST_FIRST).label("rank")
-        ranked = select(orders, rank).where(orders.c.user_id.in_(user_ids)).subquery()
-        statement = select(ranked).where(ranked.c.rank <= each).order_by(ranked.c.placed_at.desc(), ranked.c.id.desc())
-        return [_order(row) for row in await self._rows(statement)]
+        rank = sa.func.row_number().over(partition_by=orders.c.user_id, order_by=_NEWEST_FIRST).label("rank")
+        ranked = sa.select(orders, rank).where(orders.c.user_id.in_(user_ids)).subquery()
+        statement = (
+            sa.select(ranked).where(ranked.c.rank <= each).order_by(ranked.c.placed_at.desc(), ranked.c.id.desc())
+        )
+        return [_order(row) for row in await self._database.rows(statement)]
 
     async def change(self, order_id: str, decide: Callable[[Order], Outcome]) -> Order:
-        def changing(connection: Connection) -> Outcome:
+        def changing(connection: sa.Connection) -> Outcome:
             row = connection.execute(_LOCKED, {"id": order_id}).one_or_none()
             if row is None:
                 raise not_found("order", order_id)
@@ -156,16 +139,18 @@ class SqlOrderStore:
         return order
 
     async def history(self, order_id: str) -> list[HistoryEntry]:
-        rows = await self._database.read(lambda connection: connection.execute(_HISTORY, {"order": order_id}).all())
-        return [_entry(row) for row in rows]
+        return [_entry(row) for row in await self._database.rows(_HISTORY, {"order": order_id})]
 
-    async def records(self, *, after: tuple[datetime, str] | None, size: int) -> list[Record]:
-        statement = select(orders).order_by(orders.c.placed_at, orders.c.id).limit(size)
+    async def records(self, *, after: Place | None, size: int) -> list[Record]:
+        place = (orders.c.placed_at, orders.c.id)
+        statement = sa.select(orders).order_by(*place).limit(size)
         if after is not None:
-            statement = statement.where(_sort_key() > _key_of(after))
+            statement = statement.where(sa.tuple_(*place) > sa.tuple_(*after, types=[UtcTime, sa.Text]))
         async with self._database.reading() as connection:
             rows = (await connection.execute(statement)).all()
-            of_these = select(outbox).where(outbox.c.subject.in_([row.id for row in rows])).order_by(outbox.c.position)
+            of_these = (
+                sa.select(outbox).where(outbox.c.subject.in_([row.id for row in rows])).order_by(outbox.c.position)
+            )
             events = (await connection.execute(of_these)).all()
         histories: dict[str, list[Any]] = defaultdict(list)
         for event in events:
@@ -183,7 +168,7 @@ class SqlOrderStore:
     async def add_demo(self, demo: Sequence[tuple[Order, Sequence[tuple[datetime, OrderEvent]]]]) -> None:
         """Add orders with their finished history, unless they are there; their events are not published."""
 
-        def adding(connection: Connection) -> None:
+        def adding(connection: sa.Connection) -> None:
             for order, history in demo:
                 row = _row(order) | {"idempotency_key": None, "fingerprint": "", "demo": True}
                 if connection.execute(insert_missing(connection, orders), row).rowcount == 1:
@@ -192,19 +177,8 @@ class SqlOrderStore:
 
         await self._database.write(adding)
 
-    def _record(self, connection: Connection, order: Order, happened: OrderEvent) -> None:
+    def _record(self, connection: sa.Connection, order: Order, happened: OrderEvent) -> None:
         self._events.add(connection, _event(order, happened, order.version, wall_clock.now()))
-
-    async def _rows(self, statement: Select[Any]) -> Sequence[Row[Any]]:
-        return await self._database.read(lambda connection: connection.execute(statement).all())
-
-
-def _sort_key() -> Any:
-    return tuple_(orders.c.placed_at, orders.c.id)
-
-
-def _key_of(place: tuple[datetime, str]) -> Any:
-    return tuple_(*place, types=[UtcTime, Text])
 
 
 def _event(order: Order, happened: OrderEvent, sequence: int, time: datetime) -> Event:
@@ -213,16 +187,8 @@ def _event(order: Order, happened: OrderEvent, sequence: int, time: datetime) ->
 
 
 def _published(event: Event) -> dict[str, object]:
-    return {
-        "event_id": event.id,
-        "type": event.type,
-        "source": event.source,
-        "subject": event.subject,
-        "time": event.time,
-        "data": event.data,
-        "extensions": json.dumps(dict(event.extensions)),
-        "published_at": event.time,
-    }
+    extensions = json.dumps(dict(event.extensions))
+    return row_of(event, outbox, event_id=event.id, extensions=extensions, published_at=event.time)
 
 
 def _entry(row: Any) -> HistoryEntry:
@@ -232,23 +198,9 @@ def _entry(row: Any) -> HistoryEntry:
 
 
 def _row(order: Order) -> dict[str, Any]:
-    return {
-        "id": order.id,
-        "user_id": order.user_id,
-        "status": order.status.value,
-        "status_reason": order.status_reason,
-        "items": orjson.dumps(
-            [(item.product_id, item.name, item.quantity, str(item.unit_price)) for item in order.items]
-        ).decode(),
-        "total_minor": to_minor(order.total, order.currency),
-        "currency": order.currency,
-        "placed_at": order.placed_at,
-        "version": order.version,
-        "payment_id": order.payment_id,
-        "delivered": order.delivered,
-        "refund_due": order.refund_due,
-        "tried": order.tried,
-    }
+    items = [(item.product_id, item.name, item.quantity, str(item.unit_price)) for item in order.items]
+    total_minor = to_minor(order.total, order.currency)
+    return row_of(order, orders, status=order.status.value, items=orjson.dumps(items).decode(), total_minor=total_minor)
 
 
 def _order(row: Any) -> Order:
@@ -256,18 +208,5 @@ def _order(row: Any) -> Order:
         Item(product_id, name, quantity, Decimal(price))
         for product_id, name, quantity, price in orjson.loads(row.items)
     ]
-    return Order(
-        id=row.id,
-        user_id=row.user_id,
-        status=Status(row.status),
-        status_reason=row.status_reason,
-        items=items,
-        total=from_minor(row.total_minor, row.currency),
-        currency=row.currency,
-        placed_at=row.placed_at,
-        version=row.version,
-        payment_id=row.payment_id,
-        delivered=row.delivered,
-        refund_due=row.refund_due,
-        tried=row.tried,
-    )
+    total = from_minor(row.total_minor, row.currency)
+    return item_of(Order, row, status=Status(row.status), items=items, total=total)

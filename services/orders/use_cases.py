@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
 from chassis.auth.identity import Principal
 from chassis.errors import not_found
+from chassis.pagination import Place
 from services.orders import domain
-from services.orders.domain import Order, Outcome
+from services.orders.domain import Order
 from services.orders.ports import Changes, HistoryEntry, OrderStore, Record
 
 _FINAL_EVENTS = ("order.rejected", "order.cancelled", "order.delivered")
@@ -32,8 +33,8 @@ class Orders:
         return [found[order_id] for order_id in dict.fromkeys(order_ids) if order_id in found]
 
     async def page(
-        self, user_id: str, caller: Principal, *, before: tuple[datetime, str] | None, size: int
-    ) -> tuple[list[Order], tuple[datetime, str] | None]:
+        self, user_id: str, caller: Principal, *, before: Place | None, size: int
+    ) -> tuple[list[Order], Place | None]:
         """One page of a user's orders, newest first, and where the next one begins (None after the last)."""
         if not _may_see(caller, user_id):
             raise not_found("user", user_id)
@@ -72,19 +73,16 @@ class Orders:
                 return  # also when the caller has seen it already
 
     async def mark_paid(self, order_id: str, payment_id: str) -> Order:
-        return await self._change(order_id, lambda order: domain.mark_paid(order, payment_id))
+        return await self._store.change(order_id, lambda order: domain.mark_paid(order, payment_id))
 
     async def mark_payment_failed(self, order_id: str, payment_id: str, reason: str) -> Order:
-        return await self._change(order_id, lambda order: domain.fail_payment(order, payment_id, reason))
+        return await self._store.change(order_id, lambda order: domain.fail_payment(order, payment_id, reason))
 
     async def record_delivery(self, order_id: str, carrier: str, delivered_at: datetime) -> Order:
-        return await self._change(order_id, lambda order: domain.deliver(order, carrier, delivered_at))
+        return await self._store.change(order_id, lambda order: domain.deliver(order, carrier, delivered_at))
 
-    async def records(self, *, after: tuple[datetime, str] | None, size: int) -> list[Record]:
+    async def records(self, *, after: Place | None, size: int) -> list[Record]:
         return await self._store.records(after=after, size=size)
-
-    async def _change(self, order_id: str, decide: Callable[[Order], Outcome]) -> Order:
-        return await self._store.change(order_id, decide)
 
 
 def _may_see(caller: Principal, user_id: str) -> bool:

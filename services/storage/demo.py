@@ -5,46 +5,23 @@ from __future__ import annotations
 PICTURE = "image/svg+xml"
 OWNER = "1"
 
-_COLOURS = {
-    "hardware": "#31557a",
-    "collectors": "#7a5a31",
-    "books": "#5f3a6e",
-    "courses": "#2f6b52",
-    "provisions": "#8a3f3f",
+# For each category its colour, and its products' initials by their ids.
+_PICTURES = {
+    "#31557a": {"42": "MK", "1": "Tb", "2": "DL", "3": "UD", "4": "NH", "5": "Wc", "6": "SM"},  # hardware
+    "#7a5a31": {"7": "CM", "8": "PN", "9": "SR", "10": "NC"},  # collectors
+    "#5f3a6e": {"11": "MP", "12": "WP", "13": "CF", "14": "LG"},  # books
+    "#2f6b52": {"123": "SA", "15": "ES", "16": "GQ", "17": "WH", "18": "gR"},  # courses
+    "#8a3f3f": {"19": "CS", "20": "GT", "21": "RD", "22": "St"},  # provisions
 }
-
-# product id, initials, category
-PRODUCTS = (
-    ("42", "MK", "hardware"),
-    ("123", "SA", "courses"),
-    ("1", "Tb", "hardware"),
-    ("2", "DL", "hardware"),
-    ("3", "UD", "hardware"),
-    ("4", "NH", "hardware"),
-    ("5", "Wc", "hardware"),
-    ("6", "SM", "hardware"),
-    ("7", "CM", "collectors"),
-    ("8", "PN", "collectors"),
-    ("9", "SR", "collectors"),
-    ("10", "NC", "collectors"),
-    ("11", "MP", "books"),
-    ("12", "WP", "books"),
-    ("13", "CF", "books"),
-    ("14", "LG", "books"),
-    ("15", "ES", "courses"),
-    ("16", "GQ", "courses"),
-    ("17", "WH", "courses"),
-    ("18", "gR", "courses"),
-    ("19", "CS", "provisions"),
-    ("20", "GT", "provisions"),
-    ("21", "RD", "provisions"),
-    ("22", "St", "provisions"),
-)
 
 
 def demo_pictures() -> dict[str, bytes]:
     """File id -> SVG; the same bytes each time."""
-    return {f"product-{product_id}": _svg(initials, _COLOURS[category]) for product_id, initials, category in PRODUCTS}
+    return {
+        f"product-{product_id}": _svg(initials, colour)
+        for colour, products in _PICTURES.items()
+        for product_id, initials in products.items()
+    }
 
 
 def _svg(initials: str, colour: str) -> bytes:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Column, MetaData, Table, Text, bindparam, select
 
-from chassis.database.database import Database
+from chassis.database.database import Database, item_of, row_of
 from chassis.retention import MIGRATED, Kept, Retention
 from services.storage.domain import Content, StoredFile
 
@@ -38,10 +38,10 @@ class SqlFileStore:
         self._database = database
 
     async def add(self, file: StoredFile) -> None:
-        await self.add_missing([file])
+        await self._database.add_missing(files, [_row(file)])
 
     async def by_id(self, file_id: str) -> StoredFile | None:
-        row = await self._database.read(lambda connection: connection.execute(_BY_ID, {"id": file_id}).one_or_none())
+        row = await self._database.row(_BY_ID, {"id": file_id})
         return _file(row) if row else None
 
     async def kept(self, digests: Sequence[str]) -> set[str]:
@@ -53,21 +53,10 @@ class SqlFileStore:
         known = set(await self._database.read(lambda connection: connection.scalars(_KNOWN, {"ids": ids}).all()))
         return [file_id for file_id in ids if file_id not in known]
 
-    async def add_missing(self, added: Sequence[StoredFile]) -> None:
-        """Add those files whose id is not there yet."""
-        await self._database.add_missing(files, [_row(file) for file in added])
 
-
-def _row(file: StoredFile) -> dict[str, object]:
-    return {
-        "id": file.id,
-        "sha256": file.content.sha256,
-        "size": file.content.size,
-        "content_type": file.content_type,
-        "owner_id": file.owner_id,
-        "public": file.public,
-    }
+def _row(file: StoredFile) -> dict[str, Any]:
+    return row_of(file, files, sha256=file.content.sha256, size=file.content.size)
 
 
 def _file(row: Any) -> StoredFile:
-    return StoredFile(row.id, Content(row.sha256, row.size), row.content_type, row.owner_id, row.public)
+    return item_of(StoredFile, row, content=item_of(Content, row))

@@ -9,16 +9,7 @@ from collections.abc import Sequence
 
 from chassis import wall_clock
 from chassis.auth.identity import MCP_AUDIENCE, TokenVerifier
-from services.users.oauth_clients import (
-    CODE_LIFETIME,
-    Client,
-    Code,
-    check_challenge,
-    check_code,
-    check_redirect,
-    check_registration,
-    unknown_client,
-)
+from services.users import oauth_clients
 from services.users.ports import ClientStore, TokenSigner, UserStore
 from services.users.use_cases import Users
 
@@ -33,34 +24,36 @@ class Authorization:
         self._signer = signer
         self._verifier = verifier
 
-    async def register_client(self, name: str, redirect_uris: Sequence[str]) -> Client:
+    async def register_client(self, name: str, redirect_uris: Sequence[str]) -> oauth_clients.Client:
         """A new client. Raises INVALID_INPUT."""
-        check_registration(name, redirect_uris)
-        client = Client(uuid.uuid4().hex, name.strip(), tuple(redirect_uris), wall_clock.now())
+        oauth_clients.check_registration(name, redirect_uris)
+        client = oauth_clients.Client(uuid.uuid4().hex, name.strip(), tuple(redirect_uris), wall_clock.now())
         await self._clients.add_client(client)
         return client
 
-    async def client(self, client_id: str, redirect_uri: str) -> Client:
+    async def client(self, client_id: str, redirect_uri: str) -> oauth_clients.Client:
         """The client that may be answered there. Raises UNKNOWN_CLIENT or FOREIGN_REDIRECT."""
         client = await self._clients.client(client_id)
         if client is None:
-            raise unknown_client()
-        check_redirect(client, redirect_uri)
+            raise oauth_clients.unknown_client()
+        oauth_clients.check_redirect(client, redirect_uri)
         return client
 
     async def authorize(self, email: str, password: str, *, client_id: str, redirect_uri: str, challenge: str) -> str:
         """A code for the client, in the name of this user. Raises WRONG_CREDENTIALS, and what `client` raises."""
-        check_challenge(challenge)
+        oauth_clients.check_challenge(challenge)
         client = await self.client(client_id, redirect_uri)
         user = await self._users.authenticated(email, password)
         code = secrets.token_urlsafe(32)
-        expires_at = wall_clock.now() + CODE_LIFETIME
-        await self._clients.add_code(Code(_hash(code), client.id, redirect_uri, challenge, user.id, expires_at))
+        expires_at = wall_clock.now() + oauth_clients.CODE_LIFETIME
+        await self._clients.add_code(
+            oauth_clients.Code(_hash(code), client.id, redirect_uri, challenge, user.id, expires_at)
+        )
         return code
 
     async def redeem(self, code: str, *, client_id: str, redirect_uri: str, verifier: str) -> tuple[str, int]:
         """A token for the MCP server. Raises INVALID_GRANT; the code is then gone as well: it is tried once."""
-        found = check_code(
+        found = oauth_clients.check_code(
             await self._clients.take_code(_hash(code)), client_id, redirect_uri, verifier, wall_clock.now()
         )
         [user] = await self._accounts.by_ids([found.user_id])

@@ -7,69 +7,55 @@ from datetime import UTC, datetime
 from math import inf
 from typing import Any
 
-from sqlalchemy import (
-    Column,
-    Connection,
-    Index,
-    LargeBinary,
-    MetaData,
-    Table,
-    Text,
-    bindparam,
-    delete,
-    insert,
-    select,
-    text,
-    update,
-)
+import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from chassis import wall_clock
-from chassis.database.database import Database, UtcTime, insert_missing
+from chassis.database.database import Database, UtcTime, item_of, row_of
 from chassis.retention import MIGRATED, Deleted, Kept, Retention
 from services.users.domain import Role, User, email_taken
 from services.users.oauth_clients import Client, Code
 from services.users.tokens import SigningKey, new_signing_key
 
-metadata = MetaData()
-users = Table(
+metadata = sa.MetaData()
+users = sa.Table(
     "users",
     metadata,
-    Column("id", Text, primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("email", Text, nullable=False, unique=True),
-    Column("role", Text, nullable=False),
-    Column("password_hash", Text, nullable=False),
-    Column("registered_at", UtcTime, nullable=False),
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("email", sa.Text, nullable=False, unique=True),
+    sa.Column("role", sa.Text, nullable=False),
+    sa.Column("password_hash", sa.Text, nullable=False),
+    sa.Column("registered_at", UtcTime, nullable=False),
 )
-signing_keys = Table(
+signing_keys = sa.Table(
     "signing_keys",
     metadata,
-    Column("id", Text, primary_key=True),
-    Column("seed", LargeBinary, nullable=False),
-    Column("created_at", UtcTime, nullable=False),
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("seed", sa.LargeBinary, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
 )
-clients = Table(
+clients = sa.Table(
     "clients",
     metadata,
-    Column("id", Text, primary_key=True),
-    Column("name", Text, nullable=False),
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
     # One a line: a URI has no white space.
-    Column("redirect_uris", Text, nullable=False),
-    Column("registered_at", UtcTime, nullable=False),
+    sa.Column("redirect_uris", sa.Text, nullable=False),
+    sa.Column("registered_at", UtcTime, nullable=False),
     # When a user last let it act; null until then.
-    Column("authorized_at", UtcTime, nullable=True),
-    Index("clients_by_use", "authorized_at", "registered_at"),
+    sa.Column("authorized_at", UtcTime, nullable=True),
+    sa.Index("clients_by_use", "authorized_at", "registered_at"),
 )
-codes = Table(
+codes = sa.Table(
     "authorization_codes",
     metadata,
-    Column("hash", Text, primary_key=True),
-    Column("client_id", Text, nullable=False),
-    Column("redirect_uri", Text, nullable=False),
-    Column("challenge", Text, nullable=False),
-    Column("user_id", Text, nullable=False),
-    Column("expires_at", UtcTime, nullable=False, index=True),
+    sa.Column("hash", sa.Text, primary_key=True),
+    sa.Column("client_id", sa.Text, nullable=False),
+    sa.Column("redirect_uri", sa.Text, nullable=False),
+    sa.Column("challenge", sa.Text, nullable=False),
+    sa.Column("user_id", sa.Text, nullable=False),
+    sa.Column("expires_at", UtcTime, nullable=False, index=True),
 )
 # Clients that no user ever let act: more of them are not kept.
 MAX_UNUSED_CLIENTS = 10_000
@@ -82,8 +68,8 @@ RETENTION: Retention = {
 }
 
 # Built once: SQLAlchemy caches what they compile to.
-_BY_EMAIL = select(users).where(users.c.email == bindparam("email"))
-_BY_IDS = select(users).where(users.c.id.in_(bindparam("ids", expanding=True)))
+_BY_EMAIL = sa.select(users).where(users.c.email == sa.bindparam("email"))
+_BY_IDS = sa.select(users).where(users.c.id.in_(sa.bindparam("ids", expanding=True)))
 
 
 class SqlUserStore:
@@ -92,28 +78,24 @@ class SqlUserStore:
 
     async def add(self, user: User) -> None:
         try:
-            await self._database.write(lambda connection: connection.execute(insert(users), _row(user)))
+            await self._database.write(lambda connection: connection.execute(sa.insert(users), _row(user)))
         except IntegrityError as error:
             raise email_taken(user.email) from error
 
     async def by_email(self, email: str) -> User | None:
-        row = await self._database.read(
-            lambda connection: connection.execute(_BY_EMAIL, {"email": email}).one_or_none()
-        )
+        row = await self._database.row(_BY_EMAIL, {"email": email})
         return _user(row) if row else None
 
     async def by_ids(self, ids: Sequence[str]) -> list[User]:
         if not ids:
             return []
-        parameters = {"ids": list(ids)}
-        rows = await self._database.read(lambda connection: connection.execute(_BY_IDS, parameters).all())
+        rows = await self._database.rows(_BY_IDS, {"ids": list(ids)})
         found = {row.id: _user(row) for row in rows}
         return [found[user_id] for user_id in dict.fromkeys(ids) if user_id in found]
 
     async def add_missing(self, demo: Sequence[User]) -> None:
         """Add those users whose id is not there yet."""
-        rows = [_row(user) for user in demo]
-        await self._database.write(lambda connection: connection.execute(insert_missing(connection, users), rows))
+        await self._database.add_missing(users, [_row(user) for user in demo])
 
     async def signing_keys(self, *, max_age: float = inf, keep: float = inf) -> list[SigningKey]:
         """All keys, newest first. One is made when there is none, or none that is younger than `max_age` seconds.
@@ -129,61 +111,54 @@ class SqlUserStore:
         await self._database.write(lambda connection: _add_client(connection, client))
 
     async def client(self, client_id: str) -> Client | None:
-        statement = select(clients).where(clients.c.id == client_id)
-        row = await self._database.read(lambda connection: connection.execute(statement).one_or_none())
-        return Client(row.id, row.name, row.redirect_uris.split(), row.registered_at) if row else None
+        row = await self._database.row(sa.select(clients).where(clients.c.id == client_id))
+        return item_of(Client, row, redirect_uris=row.redirect_uris.split()) if row else None
 
     async def add_code(self, code: Code) -> None:
         await self._database.write(lambda connection: _add_code(connection, code))
 
     async def take_code(self, code_hash: str) -> Code | None:
-        statement = delete(codes).where(codes.c.hash == code_hash).returning(*codes.c)
+        statement = sa.delete(codes).where(codes.c.hash == code_hash).returning(*codes.c)
         row = await self._database.write(lambda connection: connection.execute(statement).one_or_none())
-        return Code(*row) if row else None
+        return item_of(Code, row) if row else None
 
 
-def _add_client(connection: Connection, client: Client) -> None:
-    row = {
-        "id": client.id,
-        "name": client.name,
-        "redirect_uris": "\n".join(client.redirect_uris),
-        "registered_at": client.registered_at,
-    }
-    connection.execute(insert(clients), row)
+def _add_client(connection: sa.Connection, client: Client) -> None:
+    connection.execute(sa.insert(clients), row_of(client, clients, redirect_uris="\n".join(client.redirect_uris)))
     unused = clients.c.authorized_at.is_(None)
-    newest = select(clients.c.registered_at).where(unused).order_by(clients.c.registered_at.desc())
+    newest = sa.select(clients.c.registered_at).where(unused).order_by(clients.c.registered_at.desc())
     oldest_kept = connection.execute(newest.offset(MAX_UNUSED_CLIENTS).limit(1)).scalar_one_or_none()
     if oldest_kept is not None:
         # Never the new one, which is the oldest once the clock has been set back.
         others = clients.c.id != client.id
-        connection.execute(delete(clients).where(unused, others, clients.c.registered_at <= oldest_kept))
+        connection.execute(sa.delete(clients).where(unused, others, clients.c.registered_at <= oldest_kept))
 
 
-def _add_code(connection: Connection, code: Code) -> None:
+def _add_code(connection: sa.Connection, code: Code) -> None:
     now = wall_clock.now()
-    connection.execute(delete(codes).where(codes.c.expires_at <= now))
-    connection.execute(insert(codes), {column.name: getattr(code, column.name) for column in codes.c})
-    connection.execute(update(clients).where(clients.c.id == code.client_id).values(authorized_at=now))
+    connection.execute(sa.delete(codes).where(codes.c.expires_at <= now))
+    connection.execute(sa.insert(codes), row_of(code, codes))
+    connection.execute(sa.update(clients).where(clients.c.id == code.client_id).values(authorized_at=now))
 
 
-def _signing_keys(connection: Connection) -> list[SigningKey]:
-    newest_first = select(signing_keys).order_by(signing_keys.c.created_at.desc())
+def _signing_keys(connection: sa.Connection) -> list[SigningKey]:
+    newest_first = sa.select(signing_keys).order_by(signing_keys.c.created_at.desc())
     return [_key(row) for row in connection.execute(newest_first)]
 
 
-def _renewed(connection: Connection, max_age: float, keep: float) -> list[SigningKey]:
+def _renewed(connection: sa.Connection, max_age: float, keep: float) -> list[SigningKey]:
     """The keys with a new one before them, unless another process was faster."""
     if connection.dialect.name == "postgresql":  # on SQLite, only one process at a time is in a transaction
-        connection.execute(text("LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE"))
+        connection.execute(sa.text("LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE"))
     keys = _signing_keys(connection)
     if keys and not _too_old(keys[0], max_age):
         return keys
     new = new_signing_key()
     row = {"id": new.id, "seed": new.seed, "created_at": datetime.fromtimestamp(new.made_at, UTC)}
-    connection.execute(insert(signing_keys), row)
+    connection.execute(sa.insert(signing_keys), row)
     replaced_at = dict(zip([key.id for key in keys[1:]], [key.made_at for key in keys], strict=False))
     gone = [key_id for key_id, made_at in replaced_at.items() if new.made_at - made_at > keep]
-    connection.execute(delete(signing_keys).where(signing_keys.c.id.in_(gone)))
+    connection.execute(sa.delete(signing_keys).where(signing_keys.c.id.in_(gone)))
     return [new, *(key for key in keys if key.id not in gone)]
 
 
@@ -195,16 +170,9 @@ def _too_old(key: SigningKey, max_age: float) -> bool:
     return wall_clock.seconds() - key.made_at > max_age
 
 
-def _row(user: User) -> dict[str, object]:
-    return {
-        "id": user.id,
-        "name": user.name,
-        "email": user.email,
-        "role": user.role.value,
-        "password_hash": user.password_hash,
-        "registered_at": user.registered_at,
-    }
+def _row(user: User) -> dict[str, Any]:
+    return row_of(user, users, role=user.role.value)
 
 
 def _user(row: Any) -> User:
-    return User(row.id, row.name, row.email, Role(row.role), row.password_hash, row.registered_at)
+    return item_of(User, row, role=Role(row.role))

@@ -185,11 +185,11 @@ async def test_copy_that_was_away_too_long_tells_its_clients(tmp_path: Path) -> 
             broker.append(an_event("order.placed"))
             await eventually(lambda: "order.placed" in outlet.types())
             broker.forget_and_break(first=4)
-            await eventually(lambda: not hub.following)
+            await eventually(lambda: hub.trouble)
             broker.append(an_event("order.confirmed"), an_event("order.paid"), an_event("order.cancelled"))
             broker.away = False
             await eventually(lambda: "resync" in outlet.types())
-            await eventually(lambda: hub.following)
+            await eventually(lambda: not hub.trouble)
             broker.append(an_event("order.shipped"))
             await eventually(lambda: "order.shipped" in outlet.types())
     assert outlet.types() == ["subscribed", "order.placed", "resync", "subscribed", "order.shipped"]
@@ -204,7 +204,7 @@ async def test_short_absence_of_the_broker_loses_nothing() -> None:
         with hub.connected(customer(), outlet) as session:
             await session.subscribe(["order.*"], None)
             broker.forget_and_break(first=1)
-            await eventually(lambda: not hub.following)
+            await eventually(lambda: hub.trouble)
             broker.append(an_event("order.placed"), an_event("order.paid"))
             broker.away = False
             await eventually(lambda: "order.paid" in outlet.types())
@@ -220,7 +220,7 @@ async def test_copy_starts_without_the_broker() -> None:
     async with running(broker) as hub:
         with hub.connected(customer(), outlet) as session:
             arriving = asyncio.create_task(hub.position())
-            assert not hub.following
+            assert hub.trouble
             broker.away = False
             assert await arriving == Position.at(1)
             await session.subscribe(["order.*"], None)

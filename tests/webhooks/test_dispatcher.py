@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -100,9 +100,8 @@ class Busy:
 class Alone:
     """Fake: a database on which there is one dispatcher."""
 
-    @asynccontextmanager
-    async def try_lock(self, name: str) -> AsyncIterator[bool]:
-        yield True
+    async def if_alone(self, name: str, step: Callable[[], Awaitable[object]]) -> None:
+        await step()
 
 
 def _delivery(name: str) -> Delivery:

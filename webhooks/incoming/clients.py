@@ -9,13 +9,7 @@ from typing import TYPE_CHECKING
 from chassis.grpc.client import Client
 from chassis.grpc.timestamps import timestamp
 from protos.shop.catalog.v1.catalog_pb2 import RefreshMaterialRequest
-from protos.shop.orders.v1.orders_pb2 import (
-    MarkPaidRequest,
-    MarkPaymentFailedRequest,
-    NewItem,
-    PlaceChannelOrderRequest,
-    RecordDeliveryRequest,
-)
+from protos.shop.orders.v1 import orders_pb2 as pb
 
 if TYPE_CHECKING:
     from protos.shop.catalog.v1.catalog_pb2_grpc import CatalogServiceAsyncStub
@@ -40,19 +34,19 @@ class GrpcShop:
         self._channel_user_id = channel_user_id
 
     async def mark_paid(self, order_id: str, payment_id: str) -> None:
-        request = MarkPaidRequest(order_id=order_id, payment_id=payment_id)
+        request = pb.MarkPaidRequest(order_id=order_id, payment_id=payment_id)
         await self._orders_client.call(self._orders.MarkPaid, request)
 
     async def mark_payment_failed(self, order_id: str, payment_id: str, reason: str) -> None:
-        request = MarkPaymentFailedRequest(order_id=order_id, payment_id=payment_id, reason=reason)
+        request = pb.MarkPaymentFailedRequest(order_id=order_id, payment_id=payment_id, reason=reason)
         await self._orders_client.call(self._orders.MarkPaymentFailed, request)
 
     async def place_channel_order(self, channel: str, channel_order_id: str, items: Sequence[tuple[str, int]]) -> None:
-        request = PlaceChannelOrderRequest(
+        request = pb.PlaceChannelOrderRequest(
             channel=channel,
             channel_order_id=channel_order_id,
             user_id=self._channel_user_id,
-            items=[NewItem(product_id=product_id, quantity=quantity) for product_id, quantity in items],
+            items=[pb.NewItem(product_id=product_id, quantity=quantity) for product_id, quantity in items],
         )
         await self._orders_client.call(self._orders.PlaceChannelOrder, request)
 
@@ -63,5 +57,5 @@ class GrpcShop:
 
     async def record_delivery(self, order_id: str, carrier: str, delivered_at: datetime) -> None:
         moment = timestamp(delivered_at)
-        request = RecordDeliveryRequest(order_id=order_id, carrier=carrier, delivered_at=moment)
+        request = pb.RecordDeliveryRequest(order_id=order_id, carrier=carrier, delivered_at=moment)
         await self._orders_client.call(self._orders.RecordDelivery, request)

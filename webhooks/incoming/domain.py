@@ -10,6 +10,7 @@ from typing import Any
 
 from chassis import json_text
 from chassis.errors import Kind, ShopError
+from chassis.pagination import Place
 from webhooks import signatures
 
 MAX_BODY = 1 << 20
@@ -73,7 +74,7 @@ class Page:
     """Webhooks, and where the next page begins; None after the last."""
 
     webhooks: Sequence[Webhook]
-    next: tuple[datetime, str] | None = None
+    next: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)

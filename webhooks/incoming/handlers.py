@@ -1,4 +1,4 @@
-"""Handlers of partners' events. An event that is not in the table is ignored."""
+"""Handlers of partners' events, by provider and type. An event that is not in the table is ignored."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from webhooks.incoming.domain import Payload, Webhook, parse, unusable
+from webhooks.incoming.domain import Payload, Webhook, unusable
 from webhooks.incoming.ports import Shop
 
 # The course "Software Architecture": its material lives in the repository whose push events we receive.
@@ -15,17 +15,8 @@ COURSE = "123"
 _MAX_LINES = 100
 _MAX_QUANTITY = 1_000
 
+# Applies a webhook's effect. Raises UNUSABLE_WEBHOOK when a field that it needs is missing.
 Handler = Callable[[Webhook, Payload, Shop], Awaitable[None]]
-
-
-def handler_of(webhook: Webhook) -> Handler | None:
-    """The handler for a webhook; None when it is to be ignored."""
-    return _HANDLERS.get((webhook.provider, webhook.event_type))
-
-
-async def handle(handler: Handler, webhook: Webhook, shop: Shop) -> None:
-    """Apply the webhook's effect. Raises UNUSABLE_WEBHOOK when a field that it needs is missing."""
-    await handler(webhook, parse(webhook.body), shop)
 
 
 async def _payment_succeeded(_: Webhook, payload: Payload, shop: Shop) -> None:
@@ -59,7 +50,7 @@ async def _shipment_delivered(_: Webhook, payload: Payload, shop: Shop) -> None:
     await shop.record_delivery(order_id, carrier, _time(payload, "data", "delivered_at"))
 
 
-_HANDLERS: Mapping[tuple[str, str], Handler] = {
+HANDLERS: Mapping[tuple[str, str], Handler] = {
     ("stripe", "payment_intent.succeeded"): _payment_succeeded,
     ("stripe", "payment_intent.payment_failed"): _payment_failed,
     ("shopify", "orders/create"): _channel_order,

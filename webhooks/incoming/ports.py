@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
+from chassis.pagination import Place
 from webhooks.incoming.domain import Outcome, Page, Replay, Selection, Webhook
 
 
@@ -39,12 +40,10 @@ class WebhookStore(Protocol):
     async def mark_published(self, webhooks: Sequence[Webhook]) -> None:
         """Their events are with the broker."""
 
-    async def page(self, selection: Selection, *, after: tuple[datetime, str] | None, size: int) -> Page:
+    async def page(self, selection: Selection, *, after: Place | None, size: int) -> Page:
         """Newest first, from where the page before ended, without bodies and headers."""
 
-    async def records(
-        self, with_bodies_of: str, *, after: tuple[datetime, str] | None, size: int
-    ) -> list[tuple[Webhook, bool]]:
+    async def records(self, with_bodies_of: str, *, after: Place | None, size: int) -> list[tuple[Webhook, bool]]:
         """Webhooks, newest first, each with whether it has been published; one provider's with bodies up to 64 KiB."""
 
     async def replays(self, webhook_id: str) -> list[Replay]:
@@ -76,8 +75,3 @@ class Shop(Protocol):
     async def refresh_material(self, product_id: str, event_id: str, refreshed_at: datetime) -> None: ...
 
     async def record_delivery(self, order_id: str, carrier: str, delivered_at: datetime) -> None: ...
-
-
-class DeadLetters(Protocol):
-    async def drop(self, event_id: str) -> None:
-        """Forget that an event could not be handled, if it lies among the dead letters."""

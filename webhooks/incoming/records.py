@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from chassis import wall_clock
 from chassis.errors import ShopError
+from chassis.pagination import Place
 from webhooks.incoming.domain import Webhook, parse
 from webhooks.incoming.ports import WebhookStore
 
@@ -38,7 +39,7 @@ class RecordPage:
     """Records, newest first; where the next page begins; since when nothing has been deleted."""
 
     records: Sequence[WebhookRecord]
-    next: tuple[datetime, str] | None
+    next: Place | None
     complete_since: datetime
 
 
@@ -48,7 +49,7 @@ class Records:
         self._store = store
         self._keep = keep
 
-    async def page(self, *, after: tuple[datetime, str] | None, size: int) -> RecordPage:
+    async def page(self, *, after: Place | None, size: int) -> RecordPage:
         since = wall_clock.now() - self._keep
         found = await self._store.records(PAYMENT_PROVIDER, after=after, size=size + 1)
         page = [WebhookRecord(webhook, published, payment_news(webhook)) for webhook, published in found[:size]]

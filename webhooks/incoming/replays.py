@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from datetime import datetime
 
 from chassis import wall_clock
 from chassis.auth.identity import Principal
 from chassis.broker.port import Broker, BrokerUnavailable
 from chassis.errors import invalid, not_found
+from chassis.pagination import Place
 from webhooks.incoming.domain import PROVIDERS, Page, Replay, Selection, Status, Webhook
-from webhooks.incoming.ports import DeadLetters, WebhookStore
+from webhooks.incoming.ports import WebhookStore
 
 log = logging.getLogger(__name__)
 
@@ -20,11 +20,13 @@ _MAX_REASON = 500
 
 
 class Replays:
-    def __init__(self, store: WebhookStore, dead_letters: DeadLetters) -> None:
+    def __init__(self, store: WebhookStore, broker: Broker, queue: str) -> None:
+        """`queue`: the work queue among whose dead letters a webhook may lie."""
         self._store = store
-        self._dead_letters = dead_letters
+        self._broker = broker
+        self._queue = queue
 
-    async def page(self, selection: Selection, *, after: tuple[datetime, str] | None, size: int) -> Page:
+    async def page(self, selection: Selection, *, after: Place | None, size: int) -> Page:
         """Raises INVALID_INPUT for an unknown provider."""
         _check(selection)
         return await self._store.page(selection, after=after, size=size)
@@ -59,19 +61,11 @@ class Replays:
         before = await self._store.replay(ids, by=caller.subject, reason=reason, at=wall_clock.now())
         for webhook in before:
             if webhook.status is Status.FAILED:
-                await self._dead_letters.drop(webhook.announcement_id)
+                await self._drop_dead_letter(webhook.announcement_id)
         log.info("webhooks replayed", extra={"count": len(before), "by": caller.subject, "reason": reason})
         return before
 
-
-class BrokerDeadLetters:
-    """The dead letters of one work queue."""
-
-    def __init__(self, broker: Broker, queue: str) -> None:
-        self._broker = broker
-        self._queue = queue
-
-    async def drop(self, event_id: str) -> None:
+    async def _drop_dead_letter(self, event_id: str) -> None:
         try:
             await self._broker.drop_dead_letter(self._queue, event_id)
         except BrokerUnavailable as error:

@@ -4,35 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    Column,
-    ColumnElement,
-    Connection,
-    Integer,
-    LargeBinary,
-    MetaData,
-    Table,
-    Text,
-    UniqueConstraint,
-    bindparam,
-    case,
-    delete,
-    func,
-    insert,
-    literal,
-    select,
-    tuple_,
-    update,
-)
+import sqlalchemy as sa
 
 from chassis import wall_clock
 from chassis.broker.inbox import inbox_table
 from chassis.database.batching import Batcher
-from chassis.database.database import Database, UtcTime
+from chassis.database.database import Database, UtcTime, item_of, newest
+from chassis.pagination import Place
 from chassis.retention import MIGRATED, Deleted, Retention
 from webhooks.incoming.domain import Outcome, Page, Replay, Selection, Status, Webhook
 
@@ -41,34 +23,34 @@ _MARKED_TOGETHER = 128
 # A payment provider's webhook is a hundredth of this; a page of larger ones would not fit into an answer.
 _MAX_RECORDED_BODY = 64 << 10
 
-metadata = MetaData()
-webhooks = Table(
+metadata = sa.MetaData()
+webhooks = sa.Table(
     "webhooks",
     metadata,
-    Column("id", Text, primary_key=True),
-    Column("provider", Text, nullable=False),
-    Column("provider_event_id", Text, nullable=False),
-    Column("event_type", Text, nullable=False),
-    Column("body", LargeBinary, nullable=False),
-    Column("headers", Text, nullable=False),
-    Column("received_at", UtcTime, nullable=False),
-    Column("traceparent", Text, nullable=False),
-    Column("status", Text, nullable=False),
-    Column("attempts", Integer, nullable=False),
-    Column("error", Text, nullable=False),
-    Column("outcome", Text),
-    Column("published_at", UtcTime),
-    Column("replays", Integer, nullable=False),
-    UniqueConstraint("provider", "provider_event_id"),
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("provider", sa.Text, nullable=False),
+    sa.Column("provider_event_id", sa.Text, nullable=False),
+    sa.Column("event_type", sa.Text, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("headers", sa.Text, nullable=False),
+    sa.Column("received_at", UtcTime, nullable=False),
+    sa.Column("traceparent", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("error", sa.Text, nullable=False),
+    sa.Column("outcome", sa.Text),
+    sa.Column("published_at", UtcTime),
+    sa.Column("replays", sa.Integer, nullable=False),
+    sa.UniqueConstraint("provider", "provider_event_id"),
 )
-webhook_replays = Table(
+webhook_replays = sa.Table(
     "webhook_replays",
     metadata,
-    Column("webhook_id", Text, primary_key=True),
-    Column("number", Integer, primary_key=True),
-    Column("at", UtcTime, nullable=False),
-    Column("by", Text, nullable=False),
-    Column("reason", Text, nullable=False),
+    sa.Column("webhook_id", sa.Text, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("by", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
 )
 inbox = inbox_table(metadata)
 RETENTION: Retention = {
@@ -80,27 +62,21 @@ RETENTION: Retention = {
 
 
 # Built once: SQLAlchemy caches what they compile to.
-_ONE = select(webhooks).where(webhooks.c.id == bindparam("at"))
+_ONE = sa.select(webhooks).where(webhooks.c.id == sa.bindparam("at"))
 # Without what may be a megabyte each.
 _SUMMARY = [column for column in webhooks.c if column.name not in ("body", "headers")]
 _MARK_PROCESSED = (
-    update(webhooks)
-    .where(webhooks.c.id == bindparam("at"), webhooks.c.status != Status.PROCESSED)
-    .values(status=Status.PROCESSED, outcome=bindparam("outcome"), error="", attempts=webhooks.c.attempts + 1)
+    sa.update(webhooks)
+    .where(webhooks.c.id == sa.bindparam("at"), webhooks.c.status != Status.PROCESSED)
+    .values(status=Status.PROCESSED, outcome=sa.bindparam("outcome"), error="", attempts=webhooks.c.attempts + 1)
 )
-_UNPUBLISHED = select(*_SUMMARY).where(webhooks.c.published_at.is_(None)).order_by(webhooks.c.received_at)
+_UNPUBLISHED = sa.select(*_SUMMARY).where(webhooks.c.published_at.is_(None)).order_by(webhooks.c.received_at)
 # Only while it is the same publication: a replay may have come in between.
 _MARK_PUBLISHED = (
-    update(webhooks)
-    .where(webhooks.c.id == bindparam("at"), webhooks.c.replays == bindparam("after_replays"))
-    .values(published_at=bindparam("now"))
+    sa.update(webhooks)
+    .where(webhooks.c.id == sa.bindparam("at"), webhooks.c.replays == sa.bindparam("after_replays"))
+    .values(published_at=sa.bindparam("now"))
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Processed:
-    webhook_id: str
-    outcome: Outcome
 
 
 class SqlWebhookStore:
@@ -110,25 +86,24 @@ class SqlWebhookStore:
         self._marking = Batcher(self._mark_together, most=_MARKED_TOGETHER)
 
     async def get(self, webhook_id: str) -> Webhook | None:
-        row = await self._database.read(lambda rows: rows.execute(_ONE, {"at": webhook_id}).one_or_none())
+        row = await self._database.row(_ONE, {"at": webhook_id})
         return replace(_summary(row), body=row.body, headers=json.loads(row.headers)) if row else None
 
     async def mark_processed(self, webhook_id: str, outcome: Outcome) -> None:
-        await self._marking.submit(_Processed(webhook_id, outcome))
+        await self._marking.submit((webhook_id, outcome))
 
-    async def _mark_together(self, group: Sequence[_Processed]) -> list[None]:
-        done = [{"at": mark.webhook_id, "outcome": mark.outcome} for mark in group]
+    async def _mark_together(self, group: Sequence[tuple[str, Outcome]]) -> list[None]:
+        done = [{"at": webhook_id, "outcome": outcome} for webhook_id, outcome in group]
         await self._database.execute(_MARK_PROCESSED, done)
         return [None] * len(group)
 
     async def mark_failed(self, webhook_id: str, error: str) -> None:
         failed = {"status": Status.FAILED, "error": error[:_MAX_ERROR], "attempts": webhooks.c.attempts + 1}
         unless_done = (webhooks.c.id == webhook_id) & (webhooks.c.status != Status.PROCESSED)
-        await self._database.write(lambda rows: rows.execute(update(webhooks).where(unless_done).values(failed)))
+        await self._database.write(lambda rows: rows.execute(sa.update(webhooks).where(unless_done).values(failed)))
 
     async def unpublished(self, limit: int) -> list[Webhook]:
-        found = await self._database.read(lambda rows: rows.execute(_UNPUBLISHED.limit(limit)).all())
-        return [_summary(row) for row in found]
+        return [_summary(row) for row in await self._database.rows(_UNPUBLISHED.limit(limit))]
 
     async def mark_published(self, published: Sequence[Webhook]) -> None:
         now = wall_clock.now()
@@ -136,34 +111,26 @@ class SqlWebhookStore:
         # After a power failure they are published again, as after a death before this.
         await self._database.execute(_MARK_PUBLISHED, marks, durable=False)
 
-    async def page(self, selection: Selection, *, after: tuple[datetime, str] | None, size: int) -> Page:
-        newest_first = (webhooks.c.received_at.desc(), webhooks.c.id.desc())
-        statement = select(*_SUMMARY).where(*_conditions(selection)).order_by(*newest_first).limit(size + 1)
-        if after is not None:
-            statement = statement.where(_sort_key() < _key_of(after))
+    async def page(self, selection: Selection, *, after: Place | None, size: int) -> Page:
+        selected = sa.select(*_SUMMARY).where(*_conditions(selection))
+        statement = newest(selected, webhooks, after, size + 1, by="received_at")
         async with self._database.reading() as connection:
             found = [_summary(row) for row in await connection.execute(statement)]
         last = found[size - 1] if len(found) > size else None
         return Page(found[:size], (last.received_at, last.id) if last else None)
 
-    async def records(
-        self, with_bodies_of: str, *, after: tuple[datetime, str] | None, size: int
-    ) -> list[tuple[Webhook, bool]]:
-        small = (webhooks.c.provider == with_bodies_of) & (func.length(webhooks.c.body) <= _MAX_RECORDED_BODY)
-        body = case((small, webhooks.c.body), else_=None).label("recorded_body")
-        newest_first = (webhooks.c.received_at.desc(), webhooks.c.id.desc())
-        statement = select(*_SUMMARY, body).order_by(*newest_first).limit(size)
-        if after is not None:
-            statement = statement.where(_sort_key() < _key_of(after))
+    async def records(self, with_bodies_of: str, *, after: Place | None, size: int) -> list[tuple[Webhook, bool]]:
+        small = (webhooks.c.provider == with_bodies_of) & (sa.func.length(webhooks.c.body) <= _MAX_RECORDED_BODY)
+        body = sa.case((small, webhooks.c.body), else_=None).label("recorded_body")
+        statement = newest(sa.select(*_SUMMARY, body), webhooks, after, size, by="received_at")
         async with self._database.reading() as connection:
             rows = (await connection.execute(statement)).all()
         return [(replace(_summary(row), body=row.recorded_body or b""), row.published_at is not None) for row in rows]
 
     async def replays(self, webhook_id: str) -> list[Replay]:
         columns = webhook_replays.c
-        statement = select(webhook_replays).where(columns.webhook_id == webhook_id).order_by(columns.number)
-        found = await self._database.read(lambda rows: rows.execute(statement).all())
-        return [Replay(row.at, row.by, row.reason) for row in found]
+        statement = sa.select(webhook_replays).where(columns.webhook_id == webhook_id).order_by(columns.number)
+        return [item_of(Replay, row) for row in await self._database.rows(statement)]
 
     async def replay(self, webhook_ids: Sequence[str], *, by: str, reason: str, at: datetime) -> list[Webhook]:
         audit = {"at": at, "by": by, "reason": reason}
@@ -173,40 +140,32 @@ class SqlWebhookStore:
         return await self._database.write(lambda rows: _forget(rows, before, limit))
 
 
-def _sort_key() -> Any:
-    return tuple_(webhooks.c.received_at, webhooks.c.id)
-
-
-def _key_of(place: tuple[datetime, str]) -> Any:
-    return tuple_(literal(place[0], UtcTime), literal(place[1], Text))
-
-
-def _replay(connection: Connection, webhook_ids: Sequence[str], audit: Mapping[str, object]) -> list[Webhook]:
-    chosen = select(*_SUMMARY).where(webhooks.c.id.in_(webhook_ids)).order_by(webhooks.c.id).with_for_update()
+def _replay(connection: sa.Connection, webhook_ids: Sequence[str], audit: Mapping[str, object]) -> list[Webhook]:
+    chosen = sa.select(*_SUMMARY).where(webhooks.c.id.in_(webhook_ids)).order_by(webhooks.c.id).with_for_update()
     found = [_summary(row) for row in connection.execute(chosen)]
     if found:
         again = {"status": Status.RECEIVED, "error": "", "outcome": None, "published_at": None}
         anew = {**again, "replays": webhooks.c.replays + 1}
         ids = [webhook.id for webhook in found]
-        connection.execute(update(webhooks).where(webhooks.c.id.in_(ids)).values(anew))
+        connection.execute(sa.update(webhooks).where(webhooks.c.id.in_(ids)).values(anew))
         lines = [{"webhook_id": webhook.id, "number": webhook.replays + 1, **audit} for webhook in found]
-        connection.execute(insert(webhook_replays), lines)
+        connection.execute(sa.insert(webhook_replays), lines)
     return found
 
 
-def _forget(connection: Connection, before: datetime, limit: int) -> int:
+def _forget(connection: sa.Connection, before: datetime, limit: int) -> int:
     # The first condition follows from the last one, and is the one that has an index.
     over = (webhooks.c.received_at < before, webhooks.c.status == Status.PROCESSED, webhooks.c.published_at < before)
-    oldest = select(webhooks.c.id).where(*over).order_by(webhooks.c.received_at).limit(limit)
+    oldest = sa.select(webhooks.c.id).where(*over).order_by(webhooks.c.received_at).limit(limit)
     # Locked, and what another transaction has locked left alone: it may just be replayed.
     ids = list(connection.scalars(oldest.with_for_update(skip_locked=True)))
-    connection.execute(delete(webhook_replays).where(webhook_replays.c.webhook_id.in_(ids)))
-    connection.execute(delete(webhooks).where(webhooks.c.id.in_(ids)))
+    connection.execute(sa.delete(webhook_replays).where(webhook_replays.c.webhook_id.in_(ids)))
+    connection.execute(sa.delete(webhooks).where(webhooks.c.id.in_(ids)))
     return len(ids)
 
 
-def _conditions(selection: Selection) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = []
+def _conditions(selection: Selection) -> list[sa.ColumnElement[bool]]:
+    conditions: list[sa.ColumnElement[bool]] = []
     if selection.provider:
         conditions.append(webhooks.c.provider == selection.provider)
     if selection.since:
@@ -220,18 +179,5 @@ def _conditions(selection: Selection) -> list[ColumnElement[bool]]:
 
 def _summary(row: Any) -> Webhook:
     """The webhook but for its body and headers."""
-    return Webhook(
-        id=row.id,
-        provider=row.provider,
-        provider_event_id=row.provider_event_id,
-        event_type=row.event_type,
-        body=b"",
-        headers={},
-        received_at=row.received_at,
-        traceparent=row.traceparent,
-        status=Status(row.status),
-        attempts=row.attempts,
-        error=row.error,
-        outcome=Outcome(row.outcome) if row.outcome else None,
-        replays=row.replays,
-    )
+    outcome = Outcome(row.outcome) if row.outcome else None
+    return item_of(Webhook, row, body=b"", headers={}, status=Status(row.status), outcome=outcome)

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 from chassis import wall_clock
 from chassis.errors import Kind, ShopError, not_found
-from webhooks.incoming import handlers
 from webhooks.incoming.domain import PROVIDERS, Headers, Outcome, Status, Webhook, name_event, parse
+from webhooks.incoming.handlers import HANDLERS
 from webhooks.incoming.ports import Intake, Shop, WebhookStore
 
 
@@ -84,10 +84,10 @@ class Processing:
         await self._store.mark_processed(webhook_id, outcome)
 
     async def _apply(self, webhook: Webhook) -> Outcome:
-        handler = handlers.handler_of(webhook)
+        handler = HANDLERS.get((webhook.provider, webhook.event_type))
         if handler is None:
             return Outcome.IGNORED
-        await handlers.handle(handler, webhook, self._shop)
+        await handler(webhook, parse(webhook.body), self._shop)
         return Outcome.APPLIED
 
 

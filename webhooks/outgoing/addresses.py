@@ -11,22 +11,16 @@ import errno
 import ipaddress
 import socket
 from collections.abc import Awaitable, Callable
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from chassis.errors import invalid
 from webhooks.outgoing.lookup import AddressInfo
 
 _LOOKUP_SECONDS = 1.5
 
-# What Python's tables take for global, at least in some of its versions, and is not ours to call.
-_REFUSED_V4 = tuple(
-    ipaddress.IPv4Network(network)
-    for network in (
-        "192.0.0.0/24",  # IETF protocol assignments; 192.0.0.192 is Oracle's metadata
-        "192.88.99.0/24",  # 6to4 relays
-        "168.63.129.16/32",  # Azure's host
-    )
-)
+# What Python's tables take for global, at least in some of its versions, and is not ours to call: IETF protocol
+# assignments (192.0.0.192 is Oracle's metadata), 6to4 relays, Azure's host.
+_REFUSED_V4 = tuple(IPv4Network(network) for network in ("192.0.0.0/24", "192.88.99.0/24", "168.63.129.16/32"))
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 _REFUSED_V6 = tuple(IPv6Network(network) for network in ("2001::/23", "2001:db8::/32", "3fff::/20"))
 _TRANSLATED = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"), IPv6Network("::/96"))

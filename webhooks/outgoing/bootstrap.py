@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Table
 
@@ -22,24 +22,10 @@ from webhooks.outgoing.sender import http_sender
 from webhooks.outgoing.sql_store import SqlDeliveryStore, SqlEndpointStore
 from webhooks.outgoing.use_cases import Endpoints
 
+if TYPE_CHECKING:
+    from webhooks.bootstrap import WorkerSettings
+
 __all__ = ["QUEUE", "Outgoing", "assembled"]
-
-
-class Settings(Protocol):
-    """Those of the worker's settings that are about outgoing webhooks."""
-
-    @property
-    def webhooks_allow_private(self) -> bool: ...
-    @property
-    def webhooks_delivery_delays(self) -> tuple[float, ...]: ...
-    @property
-    def webhooks_delivery_timeout(self) -> float: ...
-    @property
-    def webhooks_disable_after(self) -> float: ...
-    @property
-    def webhooks_longest_pause(self) -> float: ...
-    @property
-    def webhooks_secret_grace(self) -> float: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +37,9 @@ class Outgoing:
 
 
 @asynccontextmanager
-async def assembled(settings: Settings, db: Database, inbox: Table, telemetry: Telemetry) -> AsyncIterator[Outgoing]:
+async def assembled(
+    settings: WorkerSettings, db: Database, inbox: Table, telemetry: Telemetry
+) -> AsyncIterator[Outgoing]:
     """Outgoing webhooks on a database, ready to run."""
     allow_private = settings.webhooks_allow_private
 

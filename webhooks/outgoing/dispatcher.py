@@ -54,12 +54,8 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Dispatch as long as the process lives; one process at a time, or an event would be sent by each of them."""
-        await forever(self._dispatch_alone, name="webhook dispatcher", every=_TRY_SECONDS)
-
-    async def _dispatch_alone(self) -> None:
-        async with self._database.try_lock("dispatch") as alone:
-            if alone:
-                await self._dispatch()
+        dispatching = partial(self._database.if_alone, "dispatch", self._dispatch)
+        await forever(dispatching, name="webhook dispatcher", every=_TRY_SECONDS)
 
     async def _dispatch(self) -> None:
         try:

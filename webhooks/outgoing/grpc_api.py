@@ -20,19 +20,16 @@ def _user(principal: Principal) -> bool:
     return principal.signed_in and not principal.is_service()
 
 
-POLICY = dict.fromkeys(
-    (
-        "CreateEndpoint",
-        "ListEndpoints",
-        "GetEndpoint",
-        "UpdateEndpoint",
-        "RotateSecret",
-        "DeleteEndpoint",
-        "ListDeliveries",
-        "Redeliver",
-    ),
-    _user,
-)
+POLICY = {
+    "CreateEndpoint": _user,
+    "ListEndpoints": _user,
+    "GetEndpoint": _user,
+    "UpdateEndpoint": _user,
+    "RotateSecret": _user,
+    "DeleteEndpoint": _user,
+    "ListDeliveries": _user,
+    "Redeliver": _user,
+}
 
 
 class WebhookEndpointApi(WebhookEndpointServiceServicer):

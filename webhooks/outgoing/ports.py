@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from chassis.broker.port import Event
+from chassis.pagination import Place
 from webhooks.outgoing.domain import Attempt, Delivery, Endpoint
 
-Place = tuple[datetime, str]
 # What an attempt makes of an endpoint and a delivery.
 Decision = Callable[[Endpoint, Delivery, Attempt], tuple[Endpoint, Delivery]]
 

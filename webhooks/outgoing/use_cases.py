@@ -11,9 +11,10 @@ from typing import Any
 from chassis import wall_clock
 from chassis.auth.identity import Principal
 from chassis.errors import not_found
+from chassis.pagination import Place
 from webhooks.outgoing import domain
 from webhooks.outgoing.domain import Delivery, Endpoint
-from webhooks.outgoing.ports import DeliveryStore, EndpointStore, Lookup, Place
+from webhooks.outgoing.ports import DeliveryStore, EndpointStore, Lookup
 
 
 class Endpoints:

@@ -16,7 +16,7 @@ from chassis import wall_clock
 from chassis.broker.outbox import Outbox
 from chassis.broker.port import Event
 from chassis.database.batching import Batcher
-from chassis.database.database import Database, insert_missing
+from chassis.database.database import Database, insert_missing, item_of, row_of
 from chassis.errors import ShopError
 from chassis.observability.tracing import current_traceparent
 from services.inventory.domain import (
@@ -31,7 +31,7 @@ from services.inventory.domain import (
     reservation_expired,
 )
 from services.inventory.sql_store.reserving import Wanted, reserve_all
-from services.inventory.sql_store.rows import read_reservation, read_stock, reservation_row, stock_changed
+from services.inventory.sql_store.rows import read_reservation, reservation_row, stock_changed
 from services.inventory.sql_store.tables import HELD, UNBOOKED, adjustments, outbox, reservations, stock
 
 __all__ = ["SqlStockStore", "outbox"]
@@ -71,9 +71,8 @@ class SqlStockStore:
         self._reserving = Batcher(self._reserve_all)
 
     async def stock(self, product_ids: Sequence[str]) -> dict[str, Stock]:
-        parameters = {"products": list(product_ids)}
-        rows = await self._database.read(lambda connection: connection.execute(_STOCK_OF, parameters).all())
-        return {row.product_id: read_stock(row) for row in rows}
+        rows = await self._database.rows(_STOCK_OF, {"products": list(product_ids)})
+        return {row.product_id: item_of(Stock, row) for row in rows}
 
     async def reserve(self, order_id: str, lines: Sequence[Line], expires_at: datetime | None = None) -> None:
         await self._reserving.submit(Wanted(order_id, lines, expires_at, current_traceparent()))
@@ -145,12 +144,7 @@ class SqlStockStore:
 
     async def adjust(self, adjustment: Adjustment) -> Stock:
         product_id, line = adjustment.product_id, Line(adjustment.product_id, adjustment.quantity)
-        row = {
-            "id": adjustment.id,
-            "product_id": product_id,
-            "quantity": line.quantity,
-            "counted_at": adjustment.counted_at,
-        }
+        row = row_of(adjustment, adjustments)
 
         def adjusting(connection: Connection) -> Stock:
             if connection.execute(insert_missing(connection, adjustments), row).rowcount == 1:
@@ -162,7 +156,7 @@ class SqlStockStore:
                 known = connection.execute(select(adjustments).where(adjustments.c.id == adjustment.id)).one()
                 if (known.product_id, known.quantity) != (product_id, line.quantity):
                     raise reference_reused(adjustment.id)
-            return read_stock(connection.execute(_STOCK_OF, {"products": [product_id]}).one())
+            return item_of(Stock, connection.execute(_STOCK_OF, {"products": [product_id]}).one())
 
         return await self._database.write(adjusting)
 
@@ -172,8 +166,7 @@ class SqlStockStore:
         if after is not None:
             last = tuple_(after.counted_at, after.id, types=[column.type for column in counted])
             statement = statement.where(tuple_(*counted) > last)
-        rows = await self._database.read(lambda connection: connection.execute(statement).all())
-        return [Adjustment(row.id, row.product_id, row.quantity, row.counted_at) for row in rows]
+        return [item_of(Adjustment, row) for row in await self._database.rows(statement)]
 
     async def note_booked(self, adjustment_ids: Sequence[str]) -> None:
         statement = update(adjustments).where(adjustments.c.id.in_(adjustment_ids)).values(booked_at=wall_clock.now())
@@ -193,7 +186,7 @@ class SqlStockStore:
     async def stock_page(self, after: str, size: int) -> list[Stock]:
         statement = select(stock).where(stock.c.product_id > after).order_by(stock.c.product_id).limit(size)
         async with self._database.reading() as connection:
-            return [read_stock(row) for row in await connection.execute(statement)]
+            return [item_of(Stock, row) for row in await connection.execute(statement)]
 
     async def add_missing(self, received: Mapping[str, int]) -> None:
         """Stock the products that were never stocked."""

@@ -10,7 +10,8 @@ from typing import Any
 
 from chassis import wall_clock
 from chassis.broker.port import Event
-from services.inventory.domain import Line, Reservation, State, Stock
+from chassis.database.database import item_of
+from services.inventory.domain import Line, Reservation, State
 
 
 def stock_changed(product_id: str, available: int, reserved: int, shipped: int) -> Event:
@@ -22,15 +23,10 @@ def stock_changed(product_id: str, available: int, reserved: int, shipped: int) 
     return Event(uuid.uuid4().hex, "stock.changed", "/inventory", product_id, wall_clock.now(), data)
 
 
-def read_stock(row: Any) -> Stock:
-    """A row of `stock`."""
-    return Stock(row.product_id, row.received, row.available, row.reserved, row.shipped, row.erp_on_hand, row.erp_as_of)
-
-
 def read_reservation(row: Any) -> Reservation:
     """A row of `reservations`."""
     lines = [Line(product_id, quantity) for product_id, quantity in json.loads(row.lines)]
-    return Reservation(row.order_id, State(row.state), lines, row.expires_at)
+    return item_of(Reservation, row, state=State(row.state), lines=lines)
 
 
 def reservation_row(

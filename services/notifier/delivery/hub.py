@@ -53,11 +53,6 @@ class Hub:
         reason = self._reason if self._entries is None else self._entries.trouble
         return reason and f"the event log cannot be read: {reason}"
 
-    @property
-    def following(self) -> bool:
-        """Whether the event log is connected."""
-        return not self.trouble
-
     async def position(self) -> Position:
         """The position up to which the log has been served; waits while a copy that has just started finds it out.
 

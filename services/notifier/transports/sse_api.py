@@ -11,6 +11,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.base_protocol import BaseProtocol
 
 from chassis.auth.identity import Principal
+from chassis.background import wait
 from chassis.broker.event_log import Position
 from services.notifier.auth import Authenticator
 from services.notifier.delivery.hub import Hub
@@ -45,11 +46,7 @@ class EventStreamOutlet(TransportOutlet):
         that no event concerns would reconnect at its first position, and have everything since read again, or find it
         expired.
         """
-        while not self._ended.is_set():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(heartbeat):
-                    await self._ended.wait()
-                return
+        while not await wait(self._ended, heartbeat):
             self.push(frames.heartbeat(reached()))
 
     def _begin_close(self, code: int, reason: str) -> None:  # noqa: ARG002 - an event stream has no way to say why

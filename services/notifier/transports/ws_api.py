@@ -16,16 +16,9 @@ from chassis.errors import Kind, ShopError
 from chassis.http.requests import handshake_refusal
 from chassis.http.websocket import close_reason
 from chassis.observability.tracing import Telemetry
+from services.notifier import domain
 from services.notifier.auth import Authenticator, subprotocol_of
 from services.notifier.delivery.hub import Hub
-from services.notifier.domain import (
-    ABNORMAL_CLOSURE,
-    NORMAL_CLOSURE,
-    PROTOCOL_ERROR,
-    TRY_AGAIN_LATER,
-    UNAUTHENTICATED,
-    TokenBucket,
-)
 from services.notifier.http_rules import refused_response
 from services.notifier.metrics import Metrics
 from services.notifier.ports import ChatLog, Orders
@@ -47,7 +40,7 @@ async def answer_close(socket: web.WebSocketResponse) -> None:
 
     1006 says that there was no close frame, so it cannot come in one (RFC 6455, 7.4.1); the library lets it pass.
     """
-    code = PROTOCOL_ERROR if socket.close_code == ABNORMAL_CLOSURE else NORMAL_CLOSURE
+    code = domain.PROTOCOL_ERROR if socket.close_code == domain.ABNORMAL_CLOSURE else domain.NORMAL_CLOSURE
     await socket.close(code=code, drain=False)
 
 
@@ -131,7 +124,9 @@ class WebSocketApi:
                 principal = await self._authenticator.identify(request)
                 await self._hub.position()
             except ShopError as error:
-                outlet.close(UNAUTHENTICATED if error.kind is Kind.UNAUTHENTICATED else TRY_AGAIN_LATER, error.code)
+                outlet.close(
+                    domain.UNAUTHENTICATED if error.kind is Kind.UNAUTHENTICATED else domain.TRY_AGAIN_LATER, error.code
+                )
             else:
                 await self._serve(socket, outlet, principal)
             await outlet.closed()
@@ -146,7 +141,7 @@ class WebSocketApi:
         with self._hub.connected(principal, outlet) as session:
             conversations = Conversations(principal, self._orders, self._chat_log)
             commands = Commands(session, conversations, self._telemetry, self._metrics)
-            bucket = TokenBucket(self._limits.rate, self._limits.burst)
+            bucket = domain.TokenBucket(self._limits.rate, self._limits.burst)
             try:
                 async for message in socket:
                     allowed = bucket.take()
@@ -169,7 +164,7 @@ class WebSocketApi:
         self, socket: web.WebSocketResponse, outlet: WebSocketOutlet, transport: asyncio.Transport | None
     ) -> None:
         """Of a connection that broke, forget what waits for it: else the kernel tries for a quarter of an hour."""
-        if socket.close_code == ABNORMAL_CLOSURE and socket.exception() is not None:
+        if socket.close_code == domain.ABNORMAL_CLOSURE and socket.exception() is not None:
             if not outlet.closing and isinstance(socket.exception(), TimeoutError):
                 self._metrics.drops.labels("dead_peer").inc()
             if transport is not None:

@@ -55,6 +55,6 @@ class Admission(OrderPlacement):
         return await self._placement.place_order(user_id, basket, key)
 
     async def _read(self, _: Sequence[str]) -> Mapping[str, Backlog]:
-        rows = await self._database.read(lambda connection: connection.execute(_BY_CUSTOMER).all())
+        rows = await self._database.rows(_BY_CUSTOMER)
         oldest = min((row.oldest for row in rows), default=None)
         return {_WAITING: Backlog({row.user_id: row.waiting for row in rows}, oldest)}

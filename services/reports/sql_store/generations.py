@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select, tuple_, update
 
 from chassis import wall_clock
-from chassis.background import forever
+from chassis.background import forever, in_batches
 from chassis.broker.event_log import START, EventLog, Position
 from chassis.broker.groups.tables import lock_partitions
 from chassis.database.database import Database, after_commit, insert_missing, lock_in_transaction
@@ -36,9 +36,8 @@ log = logging.getLogger(__name__)
 MAX_DAYS_PUBLISHED = 31
 _LOCK = "generations"
 _SWEEP_SECONDS = 10.0
-# Small, and with a pause after each: a batch of the log that is stored meanwhile waits for one of these at most.
+# Small: a batch of the log that is stored meanwhile waits for one of these at most.
 _SWEEP_BATCH = 500
-_SWEEP_PAUSE_SECONDS = 0.05
 _partitions = group[0]
 
 
@@ -99,8 +98,7 @@ class Generations:
         return [group_of(generation) for generation, state in states.items() if state in READ]
 
     async def _states(self) -> dict[int, str]:
-        found = select(generations.c.id, generations.c.state)
-        rows = await self._database.read(lambda connection: connection.execute(found).all())
+        rows = await self._database.rows(select(generations.c.id, generations.c.state))
         return {row.id: row.state for row in rows}
 
     def advance(self, connection: Connection, building: int) -> None:
@@ -137,13 +135,8 @@ class Generations:
 
     async def sweep(self) -> None:
         """Delete retired generations, and orders that were settled long ago, while the process lives."""
-
-        async def once() -> None:
-            async with self._database.try_lock("sweep") as alone:
-                if alone:
-                    await self._sweep_once()
-
-        await forever(once, name="sales retention", every=_SWEEP_SECONDS)
+        sweeping = partial(self._database.if_alone, "sweep", self._sweep_once)
+        await forever(sweeping, name="sales retention", every=_SWEEP_SECONDS)
 
     async def _sweep_once(self) -> None:
         key = (orders.c.generation, orders.c.order_id)
@@ -159,11 +152,11 @@ class Generations:
 
     async def _delete_all(self, table: Any, key: Any, condition: Any) -> None:
         some = delete(table).where(tuple_(*key).in_(select(*key).where(condition).limit(_SWEEP_BATCH)))
-        while True:
-            found = await self._database.write(lambda connection: connection.execute(some).rowcount)
-            if found < _SWEEP_BATCH:
-                return
-            await asyncio.sleep(_SWEEP_PAUSE_SECONDS)
+
+        def deleting(connection: Connection) -> int:
+            return connection.execute(some).rowcount
+
+        await in_batches(lambda: self._database.write(deleting), size=_SWEEP_BATCH)
 
 
 def _begin(connection: Connection) -> int:

@@ -8,22 +8,8 @@ from datetime import date
 from typing import Any
 
 import orjson
+import sqlalchemy as sa
 from google.protobuf.json_format import MessageToJson
-from sqlalchemy import (
-    BigInteger,
-    Connection,
-    Select,
-    and_,
-    bindparam,
-    delete,
-    func,
-    insert,
-    literal,
-    or_,
-    select,
-    update,
-)
-from sqlalchemy import Row as SqlRow
 
 from chassis import wall_clock
 from chassis.broker.groups.consumer_group import Batch, ConsumerGroup, LeaseLost
@@ -51,9 +37,9 @@ _EVENT = "report.sales"
 _REPORT = "sales"
 _partitions = group[0]
 _columns = figures.c
-_HERE = (orders.c.generation == bindparam("of"), orders.c.order_id == bindparam("order"))
-_ORDER = select(orders).where(*_HERE)
-_LEARN = update(orders).where(*_HERE)
+_HERE = (orders.c.generation == sa.bindparam("of"), orders.c.order_id == sa.bindparam("order"))
+_ORDER = sa.select(orders).where(*_HERE)
+_LEARN = sa.update(orders).where(*_HERE)
 
 
 class SqlSalesStore:
@@ -67,11 +53,11 @@ class SqlSalesStore:
         """Add the facts to the generation of the batch's group, and store how far it was read. Raises `LeaseLost`."""
         generation = int(batch.group.removeprefix(group_of(0)[:-1]))
 
-        def applying(connection: Connection) -> None:
+        def applying(connection: sa.Connection) -> None:
             self._consumers.commit(connection, batch)
             changes = added(_changes(connection, generation, fact) for fact in facts)
             _add(connection, generation, changes)
-            state = connection.execute(select(generations.c.state).where(generations.c.id == generation)).scalar()
+            state = connection.execute(sa.select(generations.c.state).where(generations.c.id == generation)).scalar()
             if state not in (*SERVED, State.BUILDING):
                 raise LeaseLost(f"{batch.group} is over")
             if state == State.BUILDING:
@@ -85,13 +71,13 @@ class SqlSalesStore:
     async def sales(self, by: By, first: date, last: date, after: tuple[str, int, str] | None, size: int) -> Report:
         async with self._database.reading() as connection:
             rows = [_row(each, by) for each in await connection.execute(_page(by, first, last, after, size + 1))]
-            served = (await connection.execute(select(served_generation))).scalar() or 0
+            served = (await connection.execute(sa.select(served_generation))).scalar() or 0
             of_served = _partitions.c.consumer_group == group_of(served)
             columns = _partitions.c
-            times = select(func.min(columns.first_at), func.max(columns.last_at), func.max(columns.gap_at))
+            times = sa.select(sa.func.min(columns.first_at), sa.func.max(columns.last_at), sa.func.max(columns.gap_at))
             covered = (await connection.execute(times.where(of_served))).one()
             unknown = await connection.scalar(
-                select(func.coalesce(func.sum(_columns.orders), 0)).where(*_within(By.UNKNOWN, first, last))
+                sa.select(sa.func.coalesce(sa.func.sum(_columns.orders), 0)).where(*_within(By.UNKNOWN, first, last))
             )
         more = rows[size - 1] if len(rows) > size else None
         return Report(rows[:size], more, Coverage(*covered), int(unknown or 0))
@@ -99,31 +85,30 @@ class SqlSalesStore:
     async def publish_changes(self) -> None:
         """Publish the days that have changed, with their figures; only the copy that leads does."""
 
-        def publishing(connection: Connection) -> None:
-            days = (
-                connection.execute(select(changed_days.c.day).order_by(changed_days.c.day).with_for_update())
-                .scalars()
-                .all()
-            )
+        def publishing(connection: sa.Connection) -> None:
+            marked = sa.select(changed_days.c.day).order_by(changed_days.c.day).with_for_update()
+            days = connection.scalars(marked).all()
             if not days:
                 return
-            connection.execute(delete(changed_days).where(changed_days.c.day.in_(days)))
+            connection.execute(sa.delete(changed_days).where(changed_days.c.day.in_(days)))
             newest = sorted(days, reverse=True)[:MAX_DAYS_PUBLISHED]
             of_these = (*_within(By.DAY, newest[-1], newest[0]), _columns.day.in_(newest))
-            rows = connection.execute(select(figures).where(*of_these).order_by(_columns.day.desc(), _columns.currency))
+            rows = connection.execute(
+                sa.select(figures).where(*of_these).order_by(_columns.day.desc(), _columns.currency)
+            )
             self._events.add(connection, _event(rows.all()))
 
         if await self._database.read(self._has_to_publish):
             await self._database.write(publishing)
 
-    def _has_to_publish(self, connection: Connection) -> bool:
-        if connection.execute(select(changed_days).limit(1)).first() is None:
+    def _has_to_publish(self, connection: sa.Connection) -> bool:
+        if connection.execute(sa.select(changed_days).limit(1)).first() is None:
             return False
-        served = connection.execute(select(served_generation)).scalar()
+        served = connection.execute(sa.select(served_generation)).scalar()
         return served is not None and self._consumers.leads(connection, group_of(served))
 
 
-def _changes(connection: Connection, generation: int, fact: Fact) -> Figures:
+def _changes(connection: sa.Connection, generation: int, fact: Fact) -> Figures:
     """The changes by a fact, none for a known one; stores what is known of its order."""
     here = {"of": generation, "order": fact.order_id}
     known = connection.execute(_ORDER, here).first()
@@ -140,7 +125,7 @@ def _changes(connection: Connection, generation: int, fact: Fact) -> Figures:
             new = {"settled_at": wall_clock.now()}
     if known is None:
         row = {"generation": generation, "order_id": fact.order_id, "placed": "", "paid_at": None, "settled_at": None}
-        connection.execute(insert(orders), row | new)
+        connection.execute(sa.insert(orders), row | new)
     elif new:
         connection.execute(_LEARN, here | new)
     return changes
@@ -151,7 +136,7 @@ def _placed(text: str) -> Placed:
     return Placed(**content | {"lines": [Line(**line) for line in content["lines"]]})
 
 
-def _add(connection: Connection, generation: int, changes: Figures) -> None:
+def _add(connection: sa.Connection, generation: int, changes: Figures) -> None:
     if not changes:
         return
     rows = [
@@ -172,7 +157,7 @@ def _add(connection: Connection, generation: int, changes: Figures) -> None:
     connection.execute(adding, rows)
 
 
-def _mark_changed(connection: Connection, days: set[date]) -> None:
+def _mark_changed(connection: sa.Connection, days: set[date]) -> None:
     """Have these days published, after this transaction has committed: also one that is to be published anyhow."""
     # Locked, so that a day is not published, and no longer marked, without what this transaction adds to it.
     connection.execute(insert_or_lock(connection, changed_days), [{"day": day} for day in sorted(days)])
@@ -187,26 +172,24 @@ def _within(by: By, first: date, last: date) -> tuple[Any, ...]:
     )
 
 
-def _page(by: By, first: date, last: date, after: tuple[str, int, str] | None, size: int) -> Select[Any]:
+def _page(by: By, first: date, last: date, after: tuple[str, int, str] | None, size: int) -> sa.Select[Any]:
     if by is By.DAY:
-        statement = select(
+        statement = sa.select(
             _columns.day, _columns.name, _columns.currency, _columns.orders, _columns.quantity, _columns.revenue_minor
         ).where(*_within(by, first, last))
         if after is not None:
             currency, _, day = after
-            later = _columns.day > date.fromisoformat(day)
-            statement = statement.where(
-                or_(later, and_(_columns.day == date.fromisoformat(day), _columns.currency > currency))
-            )
+            same = sa.and_(_columns.day == date.fromisoformat(day), _columns.currency > currency)
+            statement = statement.where(sa.or_(_columns.day > date.fromisoformat(day), same))
         return statement.order_by(_columns.day, _columns.currency).limit(size)
-    revenue = func.sum(_columns.revenue_minor)
+    revenue = sa.func.sum(_columns.revenue_minor)
     statement = (
-        select(
+        sa.select(
             _columns.key,
-            func.max(_columns.name).label("name"),
+            sa.func.max(_columns.name).label("name"),
             _columns.currency,
-            func.sum(_columns.orders).label("orders"),
-            func.sum(_columns.quantity).label("quantity"),
+            sa.func.sum(_columns.orders).label("orders"),
+            sa.func.sum(_columns.quantity).label("quantity"),
             revenue.label("revenue_minor"),
         )
         .where(*_within(by, first, last))
@@ -216,10 +199,10 @@ def _page(by: By, first: date, last: date, after: tuple[str, int, str] | None, s
         currency, amount, key = after
         same = _columns.currency == currency
         statement = statement.having(
-            or_(
+            sa.or_(
                 _columns.currency > currency,
-                and_(same, revenue < literal(amount, BigInteger)),
-                and_(same, revenue == literal(amount, BigInteger), _columns.key > key),
+                sa.and_(same, revenue < sa.literal(amount, sa.BigInteger)),
+                sa.and_(same, revenue == sa.literal(amount, sa.BigInteger), _columns.key > key),
             )
         )
     return statement.order_by(_columns.currency, revenue.desc(), _columns.key).limit(size)
@@ -230,7 +213,7 @@ def _row(row: Any, by: By) -> Row:
     return Row(key, row.name, row.currency, int(row.orders), int(row.quantity), int(row.revenue_minor))
 
 
-def _event(rows: Sequence[SqlRow[Any]]) -> Event:
+def _event(rows: Sequence[sa.Row[Any]]) -> Event:
     days = [
         DaySales(
             day=row.day.isoformat(),
@@ -241,7 +224,6 @@ def _event(rows: Sequence[SqlRow[Any]]) -> Event:
         )
         for row in rows
     ]
-    data = MessageToJson(
-        SalesReported(report=_REPORT, days=days), preserving_proto_field_name=True, indent=None
-    ).encode()
+    payload = SalesReported(report=_REPORT, days=days)
+    data = MessageToJson(payload, preserving_proto_field_name=True, indent=None).encode()
     return Event(uuid.uuid4().hex, _EVENT, "/reports", _REPORT, wall_clock.now(), data)

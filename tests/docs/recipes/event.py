@@ -36,7 +36,7 @@ class OrderExpired(OrderEvent):
 # The order after a decision"""
 
 _USE_CASE = """    async def expire(self, order_id: str) -> Order:
-        return await self._change(order_id, domain.expire)
+        return await self._store.change(order_id, domain.expire)
 
     async def record_delivery("""
 
@@ -112,9 +112,6 @@ EVENT = Recipe(
             ('order-mail = ["order.confirmed", ', 'order-mail = ["order.confirmed", "order.expired", '),
         ],
         "services/orders/domain.py": [("def ship(", _DECISION), ("# The order after a decision", _TYPE)],
-        "services/orders/events.py": [
-            ('    "order.paid":', '    "order.expired": events_pb2.OrderExpired,\n    "order.paid":')
-        ],
         "services/orders/use_cases.py": [
             ("    async def record_delivery(", _USE_CASE),
             ('_FINAL_EVENTS = ("order.rejected", ', '_FINAL_EVENTS = ("order.rejected", "order.expired", '),

@@ -1,4 +1,4 @@
-"""The limits of both intakes: batch size and answer time."""
+"""The limits of both intakes, batch size and answer time, and the values of a row."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable
 
+import orjson
+
 from chassis.errors import Kind, ShopError
+from webhooks.incoming.domain import Webhook
 
 log = logging.getLogger(__name__)
 
@@ -32,3 +35,20 @@ async def answered(answer: Awaitable[bool], *failures: type[Exception]) -> bool:
         log.warning("webhook store unavailable", extra={"reason": reason})
         message = "webhooks cannot be stored now"
         raise ShopError("STORE_UNAVAILABLE", message, Kind.UNAVAILABLE, retry_after=5) from error
+
+
+def values_of(webhook: Webhook, received_at: object) -> tuple[object, ...]:
+    """The columns of a webhook's row that are its own, in the order of both intakes' statements.
+
+    `received_at`: its time, as the database's driver takes one.
+    """
+    return (
+        webhook.id,
+        webhook.provider,
+        webhook.provider_event_id,
+        webhook.event_type,
+        webhook.body,
+        orjson.dumps(webhook.headers).decode(),
+        received_at,
+        webhook.traceparent,
+    )

@@ -7,11 +7,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
-import orjson
 
 from chassis.database.batching import Batcher
 from webhooks.incoming.domain import Webhook
-from webhooks.incoming.intake.bounds import BATCH_SIZE, answered
+from webhooks.incoming.intake.bounds import BATCH_SIZE, answered, values_of
 
 _TIMEOUT = 4.0
 # One array for each column: the same statement, prepared once, for a group of any size.
@@ -43,7 +42,7 @@ class PostgresqlIntake:
     async def _add_together(self, group: Sequence[Webhook]) -> list[bool]:
         # Always in the same order: two copies of this process that insert the same events cannot block each other.
         ordered = sorted(group, key=lambda webhook: (webhook.provider, webhook.provider_event_id))
-        columns = zip(*map(_values, ordered), strict=True)
+        columns = zip(*(values_of(webhook, webhook.received_at) for webhook in ordered), strict=True)
         new = {row[0] for row in await self._pool.fetch(_INSERT, *columns)}
         return [webhook.id in new for webhook in group]
 
@@ -59,16 +58,3 @@ async def postgresql_intake(url: str) -> AsyncIterator[PostgresqlIntake]:
 
 async def _nothing_to_reset(connection: Any) -> None:
     """Each statement stands alone: none leaves a lock, a setting or a cursor, which asyncpg undoes by four others."""
-
-
-def _values(webhook: Webhook) -> tuple[object, ...]:
-    return (
-        webhook.id,
-        webhook.provider,
-        webhook.provider_event_id,
-        webhook.event_type,
-        webhook.body,
-        orjson.dumps(webhook.headers).decode(),
-        webhook.received_at,
-        webhook.traceparent,
-    )

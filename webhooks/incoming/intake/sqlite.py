@@ -17,12 +17,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing
 from typing import TypeVar
 
-import orjson
-
 from chassis.database.batching import Batcher
 from chassis.database.sqlite_locks import once_free, use_write_ahead_log
 from webhooks.incoming.domain import Webhook
-from webhooks.incoming.intake.bounds import BATCH_SIZE, answered
+from webhooks.incoming.intake.bounds import BATCH_SIZE, answered, values_of
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +127,9 @@ def _open(path: str) -> sqlite3.Connection:
 
 def _insert(db: sqlite3.Connection, group: Sequence[Webhook]) -> list[bool]:
     """Keep the group; which of them are new."""
-    values = [value for webhook in group for value in _values(webhook)]
+    # A moment as SQLAlchemy writes it.
+    times = [webhook.received_at.replace(tzinfo=None).isoformat(" ", "microseconds") for webhook in group]
+    values = [value for webhook, time in zip(group, times, strict=True) for value in values_of(webhook, time)]
     statement = f"{_INSERT}{', '.join([_ROW] * len(group))} ON CONFLICT DO NOTHING"
     if _execute(db, statement, values).rowcount == len(group):
         return [True] * len(group)
@@ -144,17 +144,3 @@ def _insert(db: sqlite3.Connection, group: Sequence[Webhook]) -> list[bool]:
 def _execute(db: sqlite3.Connection, statement: str, values: Sequence[object]) -> sqlite3.Cursor:
     """Execute once no other connection is writing."""
     return once_free(lambda: db.execute(statement, values), timeout=_LOCK_TIMEOUT)
-
-
-def _values(webhook: Webhook) -> tuple[object, ...]:
-    return (
-        webhook.id,
-        webhook.provider,
-        webhook.provider_event_id,
-        webhook.event_type,
-        webhook.body,
-        orjson.dumps(webhook.headers).decode(),
-        # As SQLAlchemy writes a moment.
-        webhook.received_at.replace(tzinfo=None).isoformat(" ", "microseconds"),
-        webhook.traceparent,
-    )

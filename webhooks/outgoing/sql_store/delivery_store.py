@@ -14,11 +14,12 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, bindparam, dele
 from chassis import wall_clock
 from chassis.broker.inbox import Inbox
 from chassis.broker.port import Event
-from chassis.database.database import Database, insert_missing
+from chassis.database.database import Database, insert_missing, item_of, newest, row_of
+from chassis.pagination import Place
 from webhooks.outgoing.consumer import QUEUE
 from webhooks.outgoing.domain import Attempt, Delivery, Endpoint, Status
-from webhooks.outgoing.ports import Decision, Place
-from webhooks.outgoing.sql_store.schema import attempts, deliveries, endpoint_by_id, endpoint_of, endpoints, newest
+from webhooks.outgoing.ports import Decision
+from webhooks.outgoing.sql_store.schema import attempts, deliveries, endpoint_by_id, endpoint_of, endpoints
 
 _SUBSCRIBED = select(endpoints).where(
     endpoints.c.enabled & (endpoints.c.sees_all | (endpoints.c.owner_id == bindparam("owner")))
@@ -131,7 +132,7 @@ def _record(connection: Connection, sent: Delivery, attempt: Attempt, decide: De
         # Requested anew while this attempt was on its way: that is still to be done.
         progress = replace(delivery, attempts=attempt.number)
     connection.execute(_progress(progress))
-    connection.execute(insert(attempts).values({"delivery_id": delivery.id, **_attempt_row(attempt)}))
+    connection.execute(insert(attempts).values(row_of(attempt, attempts, delivery_id=delivery.id)))
     health: dict[str, object] = {"failing_since": endpoint.failing_since, "enabled": endpoint.enabled}
     health["disabled_reason"] = endpoint.disabled_reason
     if attempt.requested_pause:
@@ -205,33 +206,8 @@ def _new_row(event: Event, endpoint: Endpoint, body: bytes, now: datetime) -> di
     }
 
 
-def _attempt_row(attempt: Attempt) -> dict[str, object]:
-    return {
-        "number": attempt.number,
-        "at": attempt.at,
-        "duration_ms": attempt.duration_ms,
-        "status_code": attempt.status_code,
-        "error": attempt.error,
-        "response": attempt.response,
-    }
-
-
 def _delivery(row: Any, made: Sequence[Attempt]) -> Delivery:
-    return Delivery(
-        id=row.id,
-        endpoint_id=row.endpoint_id,
-        event_id=row.event_id,
-        event_type=row.event_type,
-        subject=row.subject,
-        body=row.body,
-        traceparent=row.traceparent,
-        created_at=row.created_at,
-        status=Status(row.status),
-        attempts=row.attempts,
-        retries=row.retries,
-        next_attempt_at=row.next_attempt_at,
-        made=made,
-    )
+    return item_of(Delivery, row, status=Status(row.status), made=made)
 
 
 def _attempt(row: Any) -> Attempt:

@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from chassis.database.database import Database, lock_in_transaction
+from chassis.database.database import Database, lock_in_transaction, newest, row_of
+from chassis.pagination import Place
 from webhooks.outgoing.domain import Endpoint
-from webhooks.outgoing.ports import Place
-from webhooks.outgoing.sql_store.schema import attempts, deliveries, endpoint_by_id, endpoint_of, endpoints, newest
+from webhooks.outgoing.sql_store.schema import attempts, deliveries, endpoint_by_id, endpoint_of, endpoints
 
 
 class SqlEndpointStore:
@@ -50,9 +50,8 @@ def _add(connection: Connection, endpoint: Endpoint, most: int) -> bool:
     count = connection.scalar(select(func.count()).select_from(endpoints).where(theirs))
     if (count or 0) >= most:
         return False
-    row = {**_changeable(endpoint), **_secrets(endpoint), "created_at": endpoint.created_at}
-    whose = {"id": endpoint.id, "owner_id": endpoint.owner_id, "sees_all": endpoint.sees_all}
-    connection.execute(insert(endpoints).values({**row, **whose}))
+    row = row_of(endpoint, endpoints, event_types=json.dumps(endpoint.event_types), **_secrets(endpoint))
+    connection.execute(insert(endpoints).values(row))
     return True
 
 
@@ -64,18 +63,6 @@ def _delete(connection: Connection, endpoint_id: str) -> None:
     connection.execute(delete(endpoints).where(endpoints.c.id == endpoint_id))
     connection.execute(delete(attempts).where(attempts.c.delivery_id.in_(theirs)))
     connection.execute(delete(deliveries).where(deliveries.c.endpoint_id == endpoint_id))
-
-
-def _changeable(endpoint: Endpoint) -> dict[str, object]:
-    return {
-        "url": endpoint.url,
-        "event_types": json.dumps(endpoint.event_types),
-        "description": endpoint.description,
-        "enabled": endpoint.enabled,
-        "disabled_reason": endpoint.disabled_reason,
-        "failing_since": endpoint.failing_since,
-        "paused_until": endpoint.paused_until,
-    }
 
 
 def _secrets(endpoint: Endpoint) -> dict[str, object]:

@@ -6,74 +6,59 @@ import json
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    Boolean,
-    Column,
-    Connection,
-    Integer,
-    LargeBinary,
-    MetaData,
-    Select,
-    Table,
-    Text,
-    UniqueConstraint,
-    literal,
-    select,
-    tuple_,
-)
+import sqlalchemy as sa
 
-from chassis.database.database import UtcTime
+from chassis.database.database import UtcTime, item_of
 from chassis.retention import Deleted, Kept, Retention
 from webhooks.outgoing.domain import Endpoint, OldSecret
-from webhooks.outgoing.ports import Place
 
-metadata = MetaData()
-endpoints = Table(
+metadata = sa.MetaData()
+endpoints = sa.Table(
     "endpoints",
     metadata,
-    Column("id", Text, primary_key=True),
-    Column("owner_id", Text, nullable=False),
-    Column("sees_all", Boolean, nullable=False),
-    Column("url", Text, nullable=False),
-    Column("event_types", Text, nullable=False),
-    Column("description", Text, nullable=False),
-    Column("secret", Text, nullable=False),
-    Column("enabled", Boolean, nullable=False),
-    Column("disabled_reason", Text, nullable=False),
-    Column("failing_since", UtcTime),
-    Column("created_at", UtcTime, nullable=False),
-    Column("paused_until", UtcTime),
-    Column("old_secrets", Text, nullable=False),
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("owner_id", sa.Text, nullable=False),
+    sa.Column("sees_all", sa.Boolean, nullable=False),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("event_types", sa.Text, nullable=False),
+    sa.Column("description", sa.Text, nullable=False),
+    sa.Column("secret", sa.Text, nullable=False),
+    sa.Column("enabled", sa.Boolean, nullable=False),
+    sa.Column("disabled_reason", sa.Text, nullable=False),
+    sa.Column("failing_since", UtcTime),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("paused_until", UtcTime),
+    sa.Column("old_secrets", sa.Text, nullable=False),
 )
-deliveries = Table(
+deliveries = sa.Table(
     "deliveries",
     metadata,
-    Column("id", Text, primary_key=True),
-    Column("endpoint_id", Text, nullable=False),
-    Column("event_id", Text, nullable=False),
-    Column("event_type", Text, nullable=False),
-    Column("subject", Text, nullable=False),
-    Column("body", LargeBinary, nullable=False),
-    Column("traceparent", Text, nullable=False),
-    Column("created_at", UtcTime, nullable=False),
-    Column("status", Text, nullable=False),
-    Column("attempts", Integer, nullable=False),
-    Column("retries", Integer, nullable=False),
-    Column("next_attempt_at", UtcTime),
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("endpoint_id", sa.Text, nullable=False),
+    sa.Column("event_id", sa.Text, nullable=False),
+    sa.Column("event_type", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("traceparent", sa.Text, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("retries", sa.Integer, nullable=False),
+    sa.Column("next_attempt_at", UtcTime),
     # When it came to an end; empty while it is to be sent.
-    Column("settled_at", UtcTime),
-    UniqueConstraint("endpoint_id", "event_id"),
+    sa.Column("settled_at", UtcTime),
+    sa.UniqueConstraint("endpoint_id", "event_id"),
 )
-attempts = Table(
+attempts = sa.Table(
     "delivery_attempts",
     metadata,
-    Column("delivery_id", Text, primary_key=True),
-    Column("number", Integer, primary_key=True),
-    Column("at", UtcTime, nullable=False),
-    Column("duration_ms", Integer, nullable=False),
-    Column("status_code", Integer, nullable=False),
-    Column("error", Text, nullable=False),
-    Column("response", Text, nullable=False),
+    sa.Column("delivery_id", sa.Text, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("duration_ms", sa.Integer, nullable=False),
+    sa.Column("status_code", sa.Integer, nullable=False),
+    sa.Column("error", sa.Text, nullable=False),
+    sa.Column("response", sa.Text, nullable=False),
 )
 RETENTION: Retention = {
     "endpoints": Kept("their owners delete them; each owner has few"),
@@ -82,36 +67,15 @@ RETENTION: Retention = {
 }
 
 
-def newest(statement: Select[Any], table: Table, after: Place | None, size: int) -> Select[Any]:
-    """The statement, newest first, from where the page before ended."""
-    if after is not None:
-        place = tuple_(literal(after[0], UtcTime), literal(after[1], Text))
-        statement = statement.where(tuple_(table.c.created_at, table.c.id) < place)
-    return statement.order_by(table.c.created_at.desc(), table.c.id.desc()).limit(size)
-
-
-def endpoint_by_id(connection: Connection, endpoint_id: str, *, locked: bool = False) -> Endpoint | None:
+def endpoint_by_id(connection: sa.Connection, endpoint_id: str, *, locked: bool = False) -> Endpoint | None:
     """`locked`: no other transaction changes it before this one ends."""
-    statement = select(endpoints).where(endpoints.c.id == endpoint_id)
+    statement = sa.select(endpoints).where(endpoints.c.id == endpoint_id)
     row = connection.execute(statement.with_for_update(key_share=True) if locked else statement).one_or_none()
     return endpoint_of(row) if row else None
 
 
 def endpoint_of(row: Any) -> Endpoint:
-    return Endpoint(
-        id=row.id,
-        owner_id=row.owner_id,
-        sees_all=row.sees_all,
-        url=row.url,
-        event_types=json.loads(row.event_types),
-        description=row.description,
-        secret=row.secret,
-        created_at=row.created_at,
-        enabled=row.enabled,
-        disabled_reason=row.disabled_reason,
-        failing_since=row.failing_since,
-        paused_until=row.paused_until,
-        old_secrets=[
-            OldSecret(old["secret"], datetime.fromisoformat(old["until"])) for old in json.loads(row.old_secrets)
-        ],
-    )
+    old_secrets = [
+        OldSecret(old["secret"], datetime.fromisoformat(old["until"])) for old in json.loads(row.old_secrets)
+    ]
+    return item_of(Endpoint, row, event_types=json.loads(row.event_types), old_secrets=old_secrets)
