@@ -12,6 +12,7 @@ from chassis.errors import invalid, unavailable
 from chassis.observability.tracing import SpanKind, Telemetry, current_traceparent
 from console.play.call import MAX_ANSWER, Answer
 from console.wire import soap
+from console.wire.parts import writable
 
 TIMEOUT = 10.0
 # Their system must not get our trace headers: it has no use for them.
@@ -59,7 +60,7 @@ class HttpCalls:
             len(body),
             len(content),
             took,
-            decoded=soap.decoded(content) if soap.is_envelope(content) else None,
+            decoded=writable(soap.decoded(content), content) if soap.is_envelope(content) else None,
             failed=response.status_code >= 400,
         )
 
