@@ -102,7 +102,8 @@ class ModernErp:
         async with self._database.transaction() as connection:
             known = await self._locked(connection, order.order_id)
             if known is None:
-                if sum(item.quantity * to_minor(item.unit_price, order.currency) for item in order.items) > CREDIT_LIMIT:
+                prices = [item.quantity * to_minor(item.unit_price, order.currency) for item in order.items]
+                if sum(prices) > CREDIT_LIMIT:
                     raise _refused("CREDIT_LIMIT_EXCEEDED", "the order is over the credit limit")
                 await self._create_articles(connection, {item.product_id: 0 for item in order.items})
                 row = {"order_id": order.order_id, "state": OrderState.OPEN.value, "content": content}
