@@ -13,7 +13,7 @@ from chassis.http.middleware import Identified, serve_http
 from chassis.observability.capture.http import httpx_hooks
 from chassis.observability.tracing import Telemetry
 from chassis.process import Running
-from chassis.settings import ProcessSettings
+from chassis.settings import AtLeastOne, ProcessSettings
 from console.grpc_api import NAME, OtlpApi, register
 from console.http_api import ConsoleApi
 from console.play.events import EventCalls
@@ -57,13 +57,13 @@ class Settings(ProcessSettings):
     # Control socket of the lab's links, to show what crossed them; empty without a lab (`shop up --lab` sets it).
     link_proxy_socket: str = ""
     # The largest export, in bytes.
-    console_max_body: int = 4 << 20
+    console_max_body: AtLeastOne = 4 << 20
     # The most traces that are kept in memory; the oldest go first.
-    console_max_traces: int = 1_000
+    console_max_traces: AtLeastOne = 1_000
     # The most spans that are kept in memory; the oldest traces go first.
-    console_max_spans: int = 30_000
+    console_max_spans: AtLeastOne = 30_000
     # The most bytes of spans that are kept in memory; the oldest traces go first.
-    console_max_bytes: int = 64 << 20
+    console_max_bytes: AtLeastOne = 64 << 20
 
 
 @asynccontextmanager
