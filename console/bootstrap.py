@@ -129,7 +129,8 @@ async def _playing(settings: Settings, store: TraceStore) -> AsyncIterator[Play]
     }
     listener = Listener(f"{settings.notifier_url.replace('http', 'ws', 1)}/notifications", trust)
     rpc = GrpcCalls({"catalog": settings.catalog_address}, settings.tls("console"), telemetry)
-    hooks = httpx_hooks(telemetry)
+    # Not that for responses, which would read all of each: their calls keep what they read.
+    hooks = {"request": httpx_hooks(telemetry).get("request", [])}
     async with httpx.AsyncClient(trust_env=False, verify=trust or True, event_hooks=hooks) as http:
         try:
             yield Play(

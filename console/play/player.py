@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable, Coroutine, Mapping
 from hashlib import sha256
 from typing import Any
+from xml.sax.saxutils import escape  # nosec B406 # it writes, and parses nothing
 
 import httpx
 
@@ -24,7 +25,7 @@ from chassis.observability.tracing import SpanKind, Telemetry, current_trace_id
 from console.play.call import ACCOUNTS, Answer, Call, filled
 from console.play.events import EventCalls
 from console.play.grpc_calls import GrpcCalls
-from console.play.http_calls import HttpCalls
+from console.play.http_calls import HttpCalls, Received
 from console.play.listener import Listener
 from console.play.log_reading import LogReading
 from console.play.streams import StreamCalls
@@ -34,6 +35,10 @@ _LOGIN = """<soap:Envelope xmlns:soap="http://schemas.xmlsoap.org/soap/envelope/
 <erp:User>%s</erp:User><erp:Password>%s</erp:Password></erp:Login></soap:Body></soap:Envelope>"""
 _SESSION = re.compile(r"<(?:\w{1,64}:)?SessionId>([0-9A-Fa-f]{1,128})<")
 ERP_NAMESPACE = "urn:erp:sales:2004"
+# Seconds before its end from which on a token is no longer used.
+_TOKEN_MARGIN = 30.0
+# A token that is refused, by HTTP, WebSocket and gRPC.
+_TOKEN_REFUSED = (401, 4401, "UNAUTHENTICATED", "INVALID_TOKEN")
 
 
 class Play:
@@ -49,6 +54,7 @@ class Play:
         listener: Listener,
         reading: LogReading,
         secrets: Mapping[str, str],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._telemetry = telemetry
         self._http = http
@@ -58,7 +64,9 @@ class Play:
         self._listener = listener
         self._reading = reading
         self._secrets = secrets
-        self._tokens: dict[str, str] = {}
+        self._clock = clock
+        # By account, with the moment from which on another one is needed.
+        self._tokens: dict[str, tuple[str, float]] = {}
 
     async def depths(self) -> list[QueueDepth]:
         """Depth of each queue; empty where this process has no broker or it does not answer."""
@@ -80,7 +88,7 @@ class Play:
             if "erp_session" in call.placeholders():
                 values["erp_session"] = await self._erp_session()
             answer = await self._made(call, token, values)
-            if answer.status == 401 and call.account:
+            if answer.status in _TOKEN_REFUSED and call.account:
                 self._tokens.pop(call.account, None)  # another shop than the one that it was signed in at
             return answer.json(current_trace_id())
 
@@ -140,12 +148,18 @@ class Play:
         raise ShopError("NO_PAYMENT", message, Kind.PRECONDITION)
 
     async def _read(self, path: str) -> list[dict[str, Any]]:
-        headers = {"authorization": f"Bearer {await self._token('demo')}"}
-        response = await self._http.untraced("GET", self._http.base("gateway") + path, headers=headers)
-        if response.status_code != 200:
-            message = f"GET {path} was answered {response.status_code}"
+        response = await self._read_once(path)
+        if response.status == 401:
+            self._tokens.pop("demo", None)
+            response = await self._read_once(path)
+        if response.status != 200:
+            message = f"GET {path} was answered {response.status}"
             raise ShopError("UPSTREAM_UNAVAILABLE", message, Kind.UNAVAILABLE)
         return list(response.json()["items"])
+
+    async def _read_once(self, path: str) -> Received:
+        headers = {"authorization": f"Bearer {await self._token('demo')}"}
+        return await self._http.untraced("GET", self._http.base("gateway") + path, headers=headers)
 
     def _stripe_signature(self, body: bytes) -> str:
         """`t=…,v1=…` over the time and the body, as https://docs.stripe.com/webhooks#verify-manually has it."""
@@ -158,7 +172,7 @@ class Play:
         user = self._secret("erp_user", "SHOP_LEGACY_SOAP_USER")
         password = self._secret("erp_password", "SHOP_LEGACY_SOAP_PASSWORD")
         headers = {"content-type": "text/xml; charset=utf-8", "soapaction": '"Login"'}
-        body = (_LOGIN % (ERP_NAMESPACE, user, password)).encode()
+        body = (_LOGIN % (ERP_NAMESPACE, escape(user), escape(password))).encode()
         answer = await self._http.make("legacy_soap", "POST", "/", headers, body)
         found = _SESSION.search(answer.body)
         if found is None:
@@ -171,7 +185,8 @@ class Play:
         return found
 
     async def _token(self, account: str) -> str:
-        if account not in self._tokens:
+        token, until = self._tokens.get(account, ("", 0.0))
+        if not token or self._clock() >= until:
             username, password = ACCOUNTS[account]
             response = await self._http.untraced(
                 "POST",
@@ -179,11 +194,13 @@ class Play:
                 headers={"content-type": "application/x-www-form-urlencoded"},
                 content=str(httpx.QueryParams({"username": username, "password": password})).encode(),
             )
-            if response.status_code != 200:
-                message = f"signing in as {account} was answered {response.status_code}: are the demo accounts there?"
+            if response.status != 200:
+                message = f"signing in as {account} was answered {response.status}: are the demo accounts there?"
                 raise ShopError("SIGN_IN_FAILED", message, Kind.PRECONDITION)
-            self._tokens[account] = response.json()["access_token"]
-        return self._tokens[account]
+            issued = response.json()
+            token = issued["access_token"]
+            self._tokens[account] = token, self._clock() + issued["expires_in"] - _TOKEN_MARGIN
+        return token
 
 
 def _name(call: Call) -> str:

@@ -12,10 +12,10 @@ from typing import Any
 import httpx
 import orjson
 from websockets.asyncio.client import connect
-from websockets.exceptions import WebSocketException
+from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.frames import Frame, Opcode
 
-from chassis.errors import unavailable
+from chassis.errors import invalid, unavailable
 from chassis.observability.capture import capture
 from chassis.observability.capture.messages import Form, Message
 from chassis.observability.tracing import Span, SpanKind, Telemetry
@@ -24,6 +24,8 @@ from console.play.call import Answer
 # Seconds for all that one subscription shows, and the most that it shows.
 _LISTEN = 8.0
 _MAX_FRAMES = 20
+# The close code of a token that is refused.
+_UNAUTHENTICATED = 4401
 _LAST = frozenset({"order.shipped", "order.rejected", "order.cancelled"})
 
 Read = Callable[[], Awaitable[str]]
@@ -55,6 +57,10 @@ class StreamCalls:
                         return str(await socket.recv())
 
                     frames, size = await _received(read, trigger, began)
+            except ConnectionClosed as error:
+                if error.rcvd is None or error.rcvd.code != _UNAUTHENTICATED:
+                    raise unavailable("notifier") from error
+                return Answer(error.rcvd.code, error.rcvd.reason, [], "", len(body.encode()), 0, 0, failed=True)
             except (OSError, WebSocketException) as error:
                 raise unavailable("notifier") from error
             span.set_attribute("shop.bytes.sent", len(body.encode()))
@@ -80,6 +86,8 @@ class StreamCalls:
                         return await anext(blocks)
 
                     frames, size = await _received(read, trigger, began)
+            except httpx.InvalidURL as error:
+                raise invalid("the call cannot be made", path=str(error)) from error
             except (httpx.TransportError, StopAsyncIteration) as error:
                 raise unavailable("notifier") from error
             span.set_attribute("shop.bytes.received", size)
