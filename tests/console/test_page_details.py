@@ -48,12 +48,10 @@ def hop(identity: str, **facts: Any) -> dict[str, Any]:
     return {**whole, **facts}
 
 
-def stream(*connections: list[dict[str, Any]]) -> Callable[[Route], Any]:
-    """Server-sent events: the hops of one connection after the other, the last ones for all that follow."""
-    left = list(connections)
+def stream(found: list[dict[str, Any]]) -> Callable[[Route], Any]:
+    """Server-sent events: these hops, and the end of the connection."""
 
     async def answer(route: Route) -> None:
-        found = left.pop(0) if len(left) > 1 else left[0]
         body = "retry: 50\n\n" + "".join(f"event: hop\ndata: {json.dumps(each)}\n\n" for each in found)
         await route.fulfill(body=body, content_type="text/event-stream")
 
@@ -157,7 +155,20 @@ async def test_time_in_calls_is_counted_once(opened: Opened) -> None:
 
 async def test_hops_that_are_gone_after_a_reconnect_are_not_shown(opened: Opened) -> None:
     """A new connection tells the whole trace: what it does not tell is no longer there."""
-    async with opened(f"?trace={TRACE}#order", events=stream([hop("a"), hop("b")], [hop("b")])) as page:
+    first, following = stream([hop("a"), hop("b")]), stream([hop("b")])
+    connections, lost = 0, asyncio.Event()
+
+    async def answer(route: Route) -> None:
+        nonlocal connections
+        connections += 1
+        if connections == 1:
+            return await first(route)
+        await lost.wait()
+        return await following(route)
+
+    async with opened(f"?trace={TRACE}#order", events=answer) as page:
+        await expect(page.locator('[data-hop="a"]').first).to_be_visible()
+        lost.set()
         await expect(page.locator('[data-hop="a"]')).to_have_count(0)
         await expect(page.locator('[data-hop="b"]').first).to_be_visible()
 
