@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: picture up tour test check setup setup-dev lock clean bench-start bench-webhooks bench-realtime bench-events autobahn bench-internal bench-edge bench-orders bench-peers
+.PHONY: picture up tour test test-long check setup setup-dev lock clean bench-start bench-webhooks bench-realtime bench-events autobahn bench-internal bench-edge bench-orders bench-peers
 
 up: setup ## start the shop on the embedded default
 	@exec $(BIN)/shop up
@@ -11,8 +11,11 @@ up: setup ## start the shop on the embedded default
 tour: setup ## place one real order and print its journey
 	@exec $(BIN)/shop tour
 
-test: setup-dev ## all tests that can run here; REQUIRE=rabbitmq,postgres,redis makes a missing server a failure
-	@$(BIN)/pytest -n auto $(ARGS)
+test: setup-dev ## the shop's promises, as far as they can be tried here; REQUIRE=rabbitmq,postgres,redis makes a missing server a failure
+	@$(BIN)/pytest -n auto -m "not long" $(ARGS)
+
+test-long: setup-dev ## the other tests: what documents, recipes, lessons and experiments show is run, memory is filled to its bounds
+	@$(BIN)/pytest -n auto -m long $(ARGS)
 
 check: setup-dev ## style, types, import contracts, protos, known vulnerabilities
 	$(BIN)/ruff check .

@@ -16,15 +16,16 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from bench.roles import cpu_seconds, listens, not_run
+from bench.roles import Role, cpu_seconds, listens, not_run, own_databases, role
+from shop.started_shop import unwound_by_signals
 
 RESULTS = Path(__file__).parent / "results"
 PRODUCT = "/v1/products/42"
@@ -95,17 +96,16 @@ class Comparison:
 class Load:
     """The load's process."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
+    def __init__(self, role: Role) -> None:
+        """Wait until it has started."""
+        self._role = role
+        role.receive()
 
     def run(self, contender: Contender, seconds: float) -> dict[str, Any]:
         before = [process.cpu() for process in contender.processes]
         job = {**contender.job, "seconds": seconds, "prefix": uuid.uuid4().hex}
-        assert self._process.stdin
-        assert self._process.stdout
-        self._process.stdin.write(json.dumps(job) + "\n")
-        self._process.stdin.flush()
-        result: dict[str, Any] = json.loads(self._process.stdout.readline())
+        self._role.send(json.dumps(job))
+        result: dict[str, Any] = json.loads(self._role.receive())
         if set(result["statuses"]) != {contender.expected}:
             raise RuntimeError(f"{contender.name} answered {result['statuses']}")
         spent = [process.cpu() - then for process, then in zip(contender.processes, before, strict=True)]
@@ -117,40 +117,23 @@ class Bench:
     def __init__(self, stack: ExitStack, folder: Path) -> None:
         self._stack = stack
         self._folder = folder
-        self.load = Load(stack.enter_context(_spawned(["bench.edge_load"], folder / "load.log")))
+        self.load = Load(stack.enter_context(role("bench.edge_load", errors=folder / "load.log")))
 
-    def start(self, role: str, name: str = "", **settings: Any) -> Process:
+    def start(self, kind: str, name: str = "", **settings: Any) -> Process:
         """A process of the benchmark; it prints its port once it serves."""
-        log = self._folder / f"{role}-{uuid.uuid4().hex[:6]}.log"
-        process = self._stack.enter_context(_spawned(["bench.edge_roles", role, json.dumps(settings)], log))
-        line = process.stdout.readline() if process.stdout else ""
-        if not line:
-            raise RuntimeError(f"{role} did not start:\n{log.read_text()[-2_000:]}")
-        return Process(name or role, process, int(line))
+        log = self._folder / f"{kind}-{uuid.uuid4().hex[:6]}.log"
+        started = self._stack.enter_context(role("bench.edge_roles", kind, json.dumps(settings), errors=log))
+        return Process(name or kind, started.process, int(started.receive()))
+
+    def databases(self, server: str) -> str:
+        """The URL of databases of our own, which are dropped when the processes that use them have ended."""
+        return self._stack.enter_context(own_databases(server))
 
     def service(self, name: str, data_dir: Path, **settings: Any) -> Process:
         module = "gateway.bootstrap" if name == "gateway" else f"services.{name}.bootstrap"
         production = {"trace_sample_ratio": 0.1, "capture": False}
         own = {f"{name}_port": 0, "data_dir": str(data_dir), **production, **settings}
         return self.start("service", name, module=module, **own)
-
-
-@contextmanager
-def _spawned(arguments: Sequence[str], log: Path) -> Iterator[subprocess.Popen[str]]:
-    env = {name: value for name, value in os.environ.items() if not name.startswith("SHOP_")}
-    with log.open("w") as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            env=env,
-            text=True,
-        )
-        try:
-            yield process
-        finally:
-            process.communicate()
 
 
 @dataclass
@@ -226,7 +209,7 @@ def _comparisons(bench: Bench, folder: Path, postgres_url: str, only: str) -> li
     if postgres_url and only in ("", _ON_POSTGRESQL) and not listens(postgres_url):
         not_run(_ON_POSTGRESQL, postgres_url)
     elif postgres_url and only in ("", _ON_POSTGRESQL):
-        other = _shop(bench, folder / "postgresql", spans, f"{postgres_url}/bench_{uuid.uuid4().hex[:8]}_{{service}}")
+        other = _shop(bench, folder / "postgresql", spans, bench.databases(postgres_url))
         chain = _chain(chained, bare, first, second, third)
         found.append(Comparison(_ON_POSTGRESQL, _order(other), chain, {"rate": 0.5}))
     return [comparison for comparison in found if only in ("", comparison.name)]
@@ -296,6 +279,7 @@ def rendered(comparisons: Sequence[Comparison]) -> dict[str, Any]:
     }
 
 
+@unwound_by_signals()
 def main() -> int:
     """Measure, print, write `bench/results/edge.json`, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)

@@ -1,6 +1,7 @@
 """The load: keep-alive HTTP/1.1 connections in a process of their own, as cheap as Python has them.
 
-Reads one job a line on standard input and answers each with one line of what came of it, both in JSON.
+Says that it has started, then reads one job a line on standard input and answers each with one line of what came of it,
+both in JSON.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import uvloop
+
+from bench.roles import say
 
 _HEAD_END = b"\r\n\r\n"
 
@@ -129,9 +132,9 @@ async def run(job: Job) -> dict[str, Any]:
 
 
 def main() -> None:
+    say("ready")
     for line in sys.stdin:
-        sys.stdout.write(json.dumps(uvloop.run(run(Job(**json.loads(line))))) + "\n")
-        sys.stdout.flush()
+        say(json.dumps(uvloop.run(run(Job(**json.loads(line))))))
 
 
 if __name__ == "__main__":

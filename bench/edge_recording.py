@@ -1,6 +1,6 @@
 """Part of `make bench-edge`: what recording costs, against the same shop that records nothing.
 
-Two shops are compared with one whose spans go nowhere: *full* records every trace and captures the messages, as in
+Two shops are compared with one that makes no spans: *full* records every trace and captures the messages, as in
 development; *production* records one trace in ten and captures nothing. Each reads a product, places an order and
 delivers the order's event to an event stream, in turns in one run. Bar: in production's settings 95 % of the rate. Of a
 delivery it is the processor time of the notifier for each order that counts, since its rate is that of the orders.
@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ from bench.edge import (
     rendered,
     show,
 )
+from bench.roles import Role, role
+from shop.started_shop import unwound_by_signals
 
 _LIMITS = {"client_rate_limit": UNLIMITED, "user_rate_limit": UNLIMITED, "sign_in_rate_limit": UNLIMITED}
 # By what is recorded and what is done.
@@ -43,7 +46,10 @@ _BARS: Mapping[str, Mapping[str, dict[str, float]]] = {
     "full": {},
 }
 _DONE = ("read", "order", "delivery")
-_OFF: Mapping[str, Any] = {"otlp_url": ""}
+_OFF: Mapping[str, Any] = {"otlp_url": "", "trace_sample_ratio": 0.0}
+# Seconds: a load may leave events that are still to be sent.
+_DELIVERED_WITHIN = 30.0
+_POLL = 0.05
 
 
 @dataclass
@@ -52,6 +58,21 @@ class Shop:
 
     processes: dict[str, Process]
     headers: dict[str, str]
+    listener: Role
+    ordered: int = 0
+
+    def check_delivered(self, contender: Contender) -> None:
+        """Wait until the client has an event of each order. Raises `RuntimeError` when they do not come."""
+        self.ordered += sum(run["requests"] for run in contender.runs)
+        until = time.monotonic() + _DELIVERED_WITHIN
+        while (received := self._received()) < self.ordered:
+            if time.monotonic() > until:
+                raise RuntimeError(f"{contender.name}: {received} events of {self.ordered} orders were delivered")
+            time.sleep(_POLL)
+
+    def _received(self) -> int:
+        self.listener.send("count")
+        return int(self.listener.receive())
 
     def contenders(self, name: str) -> dict[str, Contender]:
         """By what is done."""
@@ -80,21 +101,13 @@ def _shop(bench: Bench, stack: ExitStack, folder: Path, recording: Mapping[str, 
         found[name] = bench.service(name, folder, **recording, **known, **own)
     response = httpx.post(f"{found['gateway'].url}/v1/auth/token", data=SIGN_IN)
     response.raise_for_status()
-    headers = {"Authorization": f"Bearer {response.json()['access_token']}"}
-    _hear(stack, found["notifier"], headers)
-    return Shop(found, headers)
+    token = response.json()["access_token"]
+    listener = stack.enter_context(role("bench.realtime_roles", "listener", str(found["notifier"].port), token))
+    listener.receive()
+    return Shop(found, {"Authorization": f"Bearer {token}"}, listener)
 
 
-def _hear(stack: ExitStack, notifier: Process, headers: Mapping[str, str]) -> None:
-    """A client that is sent every event of its orders, and reads them in a process of its own."""
-    lines = [argument for name, value in headers.items() for argument in ("-H", f"{name}: {value}")]
-    client = subprocess.Popen(
-        ["curl", "-sN", *lines, f"{notifier.url}/notifications/stream?topics=%23", "-o", "/dev/null"]
-    )
-    stack.callback(client.wait)
-    stack.callback(client.terminate)
-
-
+@unwound_by_signals()
 def main() -> int:
     """Measure, print, write `bench/results/edge-recording.json`, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -111,9 +124,14 @@ def main() -> int:
             "full": {"otlp_url": spans, "trace_sample_ratio": 1.0, "capture": True},
         }
         found = {name: _shop(bench, stack, Path(folder) / name, recording) for name, recording in shops.items()}
-        comparisons = [_comparison(found, done, name) for done in arguments.only for name in _BARS]
-        for comparison in comparisons:
+        comparisons = []
+        for done, name in product(arguments.only, _BARS):
+            comparison = _comparison(found, done, name)
+            comparisons.append(comparison)
             compare(bench, comparison, arguments.rounds, arguments.seconds)
+            if done != "read":
+                found[name].check_delivered(comparison.ours)
+                found["off"].check_delivered(comparison.floor)
         stack.close()
     held = [show(comparison) for comparison in comparisons]
     RESULTS.mkdir(exist_ok=True)

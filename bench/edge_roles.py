@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from chassis.http.middleware import serve_http
+from chassis.http.server import serve_http
 from chassis.observability import logs
 from chassis.process import tune_garbage_collection
 

@@ -96,8 +96,8 @@ class AioPika:
     """A stream by its name: persistent messages, each confirmed, so many under way at once as the adapter has."""
 
     def __init__(self, url: str) -> None:
-        self._url, options = split_options(url)
-        self._stream = f"{options.prefix}bare"
+        self._url, prefix, _ = split_options(url)
+        self._stream = f"{prefix}bare"
         self._connection: aio_pika.abc.AbstractConnection | None = None
         self._channel: aio_pika.abc.AbstractChannel | None = None
 
@@ -155,7 +155,7 @@ class AioKafka:
     async def append(self, events: Sequence[Event]) -> None:
         if self._producer is None:
             topic = Topic(self._address, Retention())
-            await topic.there()
+            await topic.partitions()
             await topic.close()
             idempotent = self._address.idempotent
             self._producer = AIOKafkaProducer(

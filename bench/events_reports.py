@@ -6,7 +6,6 @@ import asyncio
 import os
 import sqlite3
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import Any
 import asyncpg
 
 from bench.events_servers import Server
-from bench.roles import Role, listens, role
+from bench.roles import Role, listens, own_databases, role
 
 ROLES = "bench.events_roles"
 POSTGRES_URL = os.environ.get("TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432").rstrip("/")
@@ -110,28 +109,17 @@ def _sqlite(folder: Path) -> Iterator[tuple[str, Ask]]:
 
 @contextmanager
 def _postgresql() -> Iterator[tuple[str, Ask]]:
-    """A database of its own, which the first copy creates; it is dropped at the end."""
-    prefix = f"bench_{uuid.uuid4().hex[:12]}"
-    name = f"{prefix}_reports"
-    with asyncio.Runner() as runner:
+    """A database of its own, which the first copy creates."""
+    with own_databases(POSTGRES_URL) as urls, asyncio.Runner() as runner:
         connections: list[asyncpg.Connection] = []
 
         def ask(query: str) -> list[Any]:
             if not connections:
-                connections.append(runner.run(asyncpg.connect(f"{POSTGRES_URL}/{name}")))
+                connections.append(runner.run(asyncpg.connect(urls.replace("{service}", "reports"))))
             return runner.run(connections[0].fetch(query))
 
         try:
-            yield f"{POSTGRES_URL}/{prefix}_{{service}}", ask
+            yield urls, ask
         finally:
             for connection in connections:
                 runner.run(connection.close())
-            runner.run(_dropped(name))
-
-
-async def _dropped(name: str) -> None:
-    connection = await asyncpg.connect(f"{POSTGRES_URL}/postgres")
-    try:
-        await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-    finally:
-        await connection.close()

@@ -22,7 +22,7 @@ import uvloop
 
 from bench.events_bare import Deliver, Log, Take, bare
 from bench.realtime_roles import an_event
-from bench.roles import commands, say
+from bench.roles import commands, say, say_until_closed
 from chassis.broker import connect
 from chassis.broker.event_log import START
 from chassis.broker.port import Broker, Event, Topology
@@ -103,9 +103,7 @@ async def reports(url: str, folder: str, database_url: str) -> None:
         log_level="error",
     )
     async with bootstrap.run(settings):
-        say("ready")
-        async for _ in commands():
-            pass
+        await say_until_closed("ready")
 
 
 async def log(side: str, url: str, folder: str) -> None:

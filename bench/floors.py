@@ -7,12 +7,12 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import grpc
 import grpc.aio
+
+from bench.roles import say_until_closed, started_role
 
 _SERVICE = "bench.Echo"
 _METHOD = "Say"
@@ -49,7 +49,7 @@ def hop_ms(rounds: int) -> list[float]:
 
 
 async def _hops(rounds: int) -> list[float]:
-    async with _echo_process() as port, grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+    async with started_role("bench.floors") as (_, port), grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         say: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{_SERVICE}/{_METHOD}")
         await say(_PAYLOAD)  # the first one connects
         taken = []
@@ -58,20 +58,6 @@ async def _hops(rounds: int) -> list[float]:
             await say(_PAYLOAD)
             taken.append((time.perf_counter() - began) * 1000)
         return taken
-
-
-@asynccontextmanager
-async def _echo_process() -> AsyncIterator[int]:
-    """Another process that echoes; yields its port."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench.floors", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-    )
-    try:
-        line = await process.stdout.readline() if process.stdout else b""
-        yield int(line)
-    finally:
-        process.terminate()
-        await process.wait()
 
 
 async def _serve_echo() -> None:
@@ -83,9 +69,7 @@ async def _serve_echo() -> None:
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, handlers),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    sys.stdout.write(f"{port}\n")
-    sys.stdout.flush()
-    await server.wait_for_termination()
+    await say_until_closed(port)
 
 
 if __name__ == "__main__":

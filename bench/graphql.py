@@ -21,7 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
-import psutil
+
+from bench.roles import cpu_seconds, started_role
+from shop.started_shop import unwound_by_signals
 
 RESULTS = Path(__file__).parent / "results"
 BAR = 0.4
@@ -35,15 +37,12 @@ class Server:
     """One of the two, with its queries a second and milliseconds of CPU for each, of every turn."""
 
     url: str
-    process: psutil.Process
+    pid: int
     rates: list[float] = field(default_factory=list)
     cpu_ms: list[float] = field(default_factory=list)
 
-    def cpu_seconds(self) -> float:
-        times = self.process.cpu_times()
-        return float(times.user + times.system)
 
-
+@unwound_by_signals()
 def main() -> int:
     """Measure, print, write `bench/results/graphql.json`, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -93,7 +92,7 @@ async def _measure(rounds: int, seconds: float, connections: int) -> dict[str, S
 
 
 async def _turn(session: aiohttp.ClientSession, server: Server, seconds: float, connections: int) -> None:
-    began, cpu = time.perf_counter(), server.cpu_seconds()
+    began, cpu = time.perf_counter(), cpu_seconds(server.pid)
     ends = began + seconds
 
     async def client() -> int:
@@ -105,7 +104,7 @@ async def _turn(session: aiohttp.ClientSession, server: Server, seconds: float, 
 
     count = sum(await asyncio.gather(*(client() for _ in range(connections))))
     server.rates.append(count / (time.perf_counter() - began))
-    server.cpu_ms.append((server.cpu_seconds() - cpu) / count * 1000)
+    server.cpu_ms.append((cpu_seconds(server.pid) - cpu) / count * 1000)
 
 
 async def _ask(session: aiohttp.ClientSession, url: str) -> bytes:
@@ -119,16 +118,9 @@ async def _ask(session: aiohttp.ClientSession, url: str) -> bytes:
 @asynccontextmanager
 async def _process(role: str, gateway: str) -> AsyncIterator[Server]:
     """Another process that serves a role until the block ends."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench.graphql_roles", role, gateway, stdout=asyncio.subprocess.PIPE
-    )
-    try:
-        line = await process.stdout.readline() if process.stdout else b""
+    async with started_role("bench.graphql_roles", role, gateway) as (process, port):
         path = "" if role == "gateway" else "/graphql"
-        yield Server(f"http://127.0.0.1:{int(line)}{path}", psutil.Process(process.pid))
-    finally:
-        process.terminate()
-        await process.wait()
+        yield Server(f"http://127.0.0.1:{port}{path}", process.pid)
 
 
 if __name__ == "__main__":

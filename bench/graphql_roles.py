@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +11,7 @@ from urllib.parse import parse_qs
 import orjson
 import uvloop
 
+from bench.roles import say_until_closed
 from chassis.clients.gateway import GatewayClient, gateway_client
 from chassis.http.middleware import HttpBoundary, Receive, Scope, Send
 from chassis.http.server import serve_http
@@ -130,8 +130,7 @@ def _product(product_id: str) -> dict[str, Any]:
 async def _serve(role: str, gateway_url: str) -> None:
     async with {"gateway": gateway, "graphql": graphql, "by_hand": by_hand}[role](gateway_url) as port:
         tune_garbage_collection()
-        print(port, flush=True)
-        await asyncio.Event().wait()
+        await say_until_closed(port)
 
 
 if __name__ == "__main__":

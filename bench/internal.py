@@ -30,6 +30,7 @@ from lxml import etree
 
 from bench import internal_databases
 from bench.internal_roles import CHUNK, SAMPLED
+from bench.roles import started_role
 from chassis.auth.identity import no_token
 from chassis.grpc.client import Client, connect
 from chassis.observability.metrics import Metrics
@@ -43,6 +44,7 @@ from protos.shop.storage.v1 import storage_pb2
 from protos.shop.storage.v1.storage_pb2_grpc import StorageServiceStub
 from protos.shop.users.v1 import users_pb2
 from protos.shop.users.v1.users_pb2_grpc import UserServiceStub
+from shop.started_shop import unwound_by_signals
 
 RESULTS = Path(__file__).parent / "results"
 AT_ONCE = 16
@@ -123,16 +125,10 @@ class Bench:
 
     async def role(self, role: str, **settings: Any) -> str:
         """Start a process; its address."""
-        environment = {**os.environ, "SHOP_SERVICE_SECRETS": json.dumps({"inventory": SECRET, "storage": SECRET})}
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "bench.internal_roles", role, json.dumps(settings),
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=environment,
-        )  # fmt: skip
-        if process.stdin is None or process.stdout is None:
-            raise RuntimeError("no pipes")
-        self._stack.push_async_callback(process.wait)
-        self._stack.callback(process.stdin.close)
-        return f"127.0.0.1:{int(await process.stdout.readline())}"
+        secrets = json.dumps({"inventory": SECRET, "storage": SECRET})
+        started = started_role("bench.internal_roles", role, json.dumps(settings), SHOP_SERVICE_SECRETS=secrets)
+        _, port = await self._stack.enter_async_context(started)
+        return f"127.0.0.1:{port}"
 
     async def stub(self, address: str, stub: Any) -> Any:
         return stub(await self._stack.enter_async_context(connect(address)))
@@ -363,6 +359,7 @@ def show(comparison: Comparison) -> None:
     sys.stdout.flush()
 
 
+@unwound_by_signals()
 def main() -> int:
     """Measure, print a table, write it to `bench/results/internal.json`, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)

@@ -11,7 +11,7 @@ from pathlib import Path
 import aiosqlite
 import asyncpg
 
-from bench.roles import listens, not_run
+from bench.roles import listens, not_run, own_databases
 from chassis.broker import connect as connect_broker
 from chassis.broker.outbox import Outbox
 from chassis.broker.port import Topology
@@ -71,7 +71,8 @@ async def _sqlite(folder: Path) -> AsyncIterator[tuple[Do, Do]]:
         aiosqlite.connect(folder / "floor.sqlite", isolation_level=None) as floor,
     ):
         await floor.execute("PRAGMA journal_mode = WAL")
-        await floor.execute("PRAGMA synchronous = FULL")
+        # As a reservation, which is not durable until it is confirmed.
+        await floor.execute("PRAGMA synchronous = NORMAL")
         await floor.execute("CREATE TABLE floor (product_id TEXT PRIMARY KEY, available INTEGER)")
         await floor.executemany("INSERT INTO floor VALUES (?, ?)", [(each, PLENTY) for each in PRODUCTS])
         writer = asyncio.Lock()
@@ -91,12 +92,12 @@ async def _sqlite(folder: Path) -> AsyncIterator[tuple[Do, Do]]:
 
 @asynccontextmanager
 async def _postgresql(folder: Path, server: str) -> AsyncIterator[tuple[Do, Do]]:
-    name = f"bench_{uuid.uuid4().hex[:12]}"
-    try:
+    with own_databases(server) as urls:
+        url = urls.replace("{service}", "inventory")
         async with (
-            database(f"{server}/{name}", MIGRATIONS, create=True) as db,
+            database(url, MIGRATIONS, create=True) as db,
             _reserving(folder, db) as reserve,
-            asyncpg.create_pool(f"{server}/{name}", min_size=8, max_size=8) as pool,
+            asyncpg.create_pool(url, min_size=8, max_size=8) as pool,
         ):
             await pool.execute("CREATE TABLE floor (product_id TEXT PRIMARY KEY, available BIGINT)")
             await pool.executemany("INSERT INTO floor VALUES ($1, $2)", [(each, PLENTY) for each in PRODUCTS])
@@ -111,7 +112,3 @@ async def _postgresql(folder: Path, server: str) -> AsyncIterator[tuple[Do, Do]]
                         )
 
             yield reserve, bare
-    finally:
-        connection = await asyncpg.connect(f"{server}/postgres")
-        await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-        await connection.close()

@@ -79,7 +79,6 @@ async def full(settings: dict[str, str]) -> AsyncIterator[int]:
 
     async with serve(
         (add_InventoryServiceServicer_to_server, Answers()),  # type: ignore[abstract]
-        names=["shop.inventory.v1.InventoryService"],
         policy={"CheckAvailability": signed_in},
         verifier=TokenVerifier(jwks),
         telemetry=Telemetry("full", sample_ratio=SAMPLED),

@@ -36,7 +36,16 @@ def installed(folder: Path) -> Path:
     if npm is None or shutil.which("node") is None:
         raise NpmMissing("needs Node and npm")
     key = hashlib.sha256((folder / "package-lock.json").read_bytes()).hexdigest()[:16]
-    home = Path(tempfile.gettempdir()) / f"polyglot-shop-node-{os.getuid()}-{key}"
+    # What is in there is executed: it must be where nobody else can have put it.
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "polyglot-shop"
+    try:
+        cache.mkdir(parents=True, mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise NpmMissing(f"needs a folder for npm's packages, by XDG_CACHE_HOME: {error}") from error
+    found = cache.stat()
+    if found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise NpmMissing(f"others can write to {cache}: make it your own, or name another folder in XDG_CACHE_HOME")
+    home = cache / f"node-{key}"
     if not home.exists():
         with tempfile.TemporaryDirectory(dir=home.parent) as temporary:
             made = Path(temporary) / "made"

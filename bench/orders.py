@@ -29,11 +29,12 @@ import uvloop
 from bench import orders_engines as engines
 from bench import orders_load as load
 from bench.orders_accounting import sampled, syncs_counted
-from bench.orders_engines import Engine
+from bench.orders_engines import Engine, Spent
 from bench.orders_floor import floor_ms
 from bench.orders_statements import statements_by_process
 from bench.roles import not_run
 from bench.shop import RunningShop, fresh_shop
+from shop.started_shop import unwound_by_signals
 
 RESULTS = Path(__file__).parent / "results"
 WARMING = 5.0
@@ -98,15 +99,23 @@ class Result:
         late = run["refused"] or run["drained_s"] > DRAINED_BAR_S
         return run["shipped_per_s"] if late else SHIPPED_BAR_PER_S
 
-    def bars(self) -> list[tuple[str, float, float, bool]]:
-        """What, the figure, its bar, whether it is held."""
+    @property
+    def sessions_counted(self) -> bool:
+        """Whether PostgreSQL's part is in the processor time."""
+        return self.engine != engines.SERVERS or "postgresql" in self.cpu_ms["open loop"]
+
+    def bars(self) -> list[tuple[str, float, float, bool | None]]:
+        """What, the figure, its bar, whether it is held; None where that cannot be judged."""
         ratio = self.ours / self.floor
         accepted, paid = self.steady["accepted_p99_ms"], self.steady["paid_to_shipped_p99_ms"]
+        # Percentiles are of the orders that were accepted: those that were refused waited for ever.
+        none_refused = not self.steady["refused"]
+        cheap = ratio <= FLOOR_BAR if self.sessions_counted else None
         return [
             ("shipped a second, sustained", self.sustained, SHIPPED_BAR_PER_S, self.sustained >= SHIPPED_BAR_PER_S),
-            ("processor time, of the floor's", ratio, FLOOR_BAR, ratio <= FLOOR_BAR),
-            ("accepted, p99 ms", accepted, ACCEPTED_BAR_MS, accepted <= ACCEPTED_BAR_MS),
-            ("paid to shipped, p99 ms", paid, PAID_TO_SHIPPED_BAR_MS, paid <= PAID_TO_SHIPPED_BAR_MS),
+            ("processor time, of the floor's", ratio, FLOOR_BAR, cheap),
+            ("accepted, p99 ms", accepted, ACCEPTED_BAR_MS, none_refused and accepted <= ACCEPTED_BAR_MS),
+            ("paid to shipped, p99 ms", paid, PAID_TO_SHIPPED_BAR_MS, none_refused and paid <= PAID_TO_SHIPPED_BAR_MS),
         ]
 
 
@@ -118,28 +127,27 @@ class Measured:
         self.engine = engine
         self._customer = customer
 
-    async def cpu(self) -> dict[str, float]:
-        return {**load.cpu(self.shop), **await self.engine.cpu()}
+    async def spent(self) -> tuple[dict[str, float], Spent]:
+        """Seconds of processor time so far, of the shop's processes by name and of the servers."""
+        return load.cpu(self.shop), await self.engine.spent()
 
     async def run(self, seconds: float, loop: Loop, around: AbstractContextManager[None] | None = None) -> load.Run:
         """A stretch of load, from its first order until its last one has shipped."""
-        before = await self.cpu()
+        before = await self.spent()
         run = load.Run(seconds, began=time.time())
         with around or nullcontext():
             await loop(self._customer, run)
             await self._customer.wait_until_shipped(load.last_of(run.orders))
-        after = await self.cpu()
-        run.cpu = {name: after[name] - before.get(name, 0.0) for name in after}
+        run.cpu = _since(before, await self.spent())
         await self._customer.read_all(run.orders)
         run.drained = max((order.shipped for order in run.orders), default=0.0)
         return run
 
     async def idle_ms_per_s(self) -> float:
         """The cost of a shop without requests."""
-        before = await self.cpu()
+        before = await self.spent()
         await asyncio.sleep(IDLE)
-        after = await self.cpu()
-        return sum(after[name] - before.get(name, 0.0) for name in after) * 1000 / IDLE
+        return sum(_since(before, await self.spent()).values()) * 1000 / IDLE
 
     async def hops(self, order_id: str, syncs: float) -> dict[str, int]:
         """How many exchanges of each kind one order's trace shows, and its commits."""
@@ -162,6 +170,11 @@ class Measured:
             "consume": consumes,
             "commit": max(0, round(syncs) - durable),
         }
+
+
+def _since(before: tuple[dict[str, float], Spent], after: tuple[dict[str, float], Spent]) -> dict[str, float]:
+    """Seconds of processor time in between by name."""
+    return {name: spent - before[0].get(name, 0.0) for name, spent in after[0].items()} | after[1].since(before[1])
 
 
 async def measure(shop: RunningShop, engine: Engine, arguments: argparse.Namespace) -> Result:
@@ -209,7 +222,8 @@ async def _count(measured: Measured, result: Result, seconds: float) -> None:
     result.transactions = dict(result.syncs)
     if before and after:
         result.transactions = _each(before.commits, after.commits, orders)
-        result.syncs["postgresql (whole)"] = (after.syncs - before.syncs) / orders
+        if before.syncs is not None and after.syncs is not None:
+            result.syncs["postgresql (whole)"] = (after.syncs - before.syncs) / orders
         if before.statements is not None and after.statements is not None:
             result.statements_there = _each(before.statements, after.statements, orders)
     if after and after.statements is None:
@@ -243,7 +257,7 @@ def _kinds_ms(
     return found
 
 
-def _print(result: Result) -> bool:
+def show(result: Result) -> bool:
     """Print one engine's figures; whether a bar was missed."""
     print(f"\n{result.engine}")
     stretches = [("closed loop", result.capacity), (f"open loop, {result.rate:.1f}/s", result.steady)]
@@ -263,6 +277,8 @@ def _print(result: Result) -> bool:
         f"  processor time of an order: {sum(opened.values()):.1f} ms, closed loop {result.capacity['cpu_ms']:.1f} ms"
     )
     print(f"  (idle: {result.idle_ms_per_s:.0f} ms a second)")
+    if not result.sessions_counted:
+        print(f"  {engines.NO_SESSIONS}")
     for name, ms in opened.items():
         split = ", ".join(f"{kind} {part:.1f}" for kind, part in result.kinds_ms.get(name, {}).items() if part >= 0.05)
         print(f"    {name:<18} {ms:>6.2f}  {split}")
@@ -271,6 +287,7 @@ def _print(result: Result) -> bool:
         kinds |= {kind: kinds.get(kind, 0.0) + ms for kind, ms in each.items()}
     by_size = sorted(kinds.items(), key=lambda item: -item[1])
     print("  by kind of work:", ", ".join(f"{kind} {ms:.1f}" for kind, ms in by_size) or "not sampled")
+    print(f"  what follows was counted at {COUNTING_RATE:g} orders a second, with what an idle shop does in that time")
     print(f"  fsyncs: {', '.join(f'{name} {number:.1f}' for name, number in result.syncs.items()) or 'not counted'}")
     reads = ", every read is one to PostgreSQL" if result.engine == engines.SERVERS else ""
     print(f"  transactions{reads}: {_total(result.transactions)}")
@@ -282,10 +299,28 @@ def _print(result: Result) -> bool:
     parts = (f"{count} {name} x {result.floor_ms[name]:.2f}" for name, count in result.hops.items())
     print(f"  floor {result.floor:.1f} ms: {', '.join(parts)}")
     for what, figure, bar, held in result.bars():
-        print(f"  {what:<32} {figure:>8.2f}  bar {bar:g}: {'held' if held else 'MISSED'}")
-    return not all(held for *_, held in result.bars())
+        verdict = "NOT JUDGED" if held is None else "held" if held else "MISSED"
+        print(f"  {what:<32} {figure:>8.2f}  bar {bar:g}: {verdict}")
+    return any(held is False for *_, held in result.bars())
 
 
+@dataclass
+class Kept:
+    """The results so far, printed and written as they come: another engine's failure does not take them away."""
+
+    results: list[Result] = field(default_factory=list)
+    missed: bool = False
+
+    def add(self, result: Result) -> None:
+        self.results.append(result)
+        machine = {"cores": os.cpu_count(), "load_1m": os.getloadavg()[0]}
+        RESULTS.mkdir(exist_ok=True)
+        report = {"machine": machine, "engines": [{**asdict(each), "floor": each.floor} for each in self.results]}
+        (RESULTS / "orders.json").write_text(json.dumps(report, indent=2) + "\n")
+        self.missed |= show(result)
+
+
+@unwound_by_signals()
 def main() -> int:
     """Measure, print, write `bench/results/orders.json`, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -300,22 +335,17 @@ def main() -> int:
     parser.add_argument("--postgres", default=os.environ.get("TEST_POSTGRES_URL", POSTGRES_URL))
     parser.add_argument("--rabbitmq", default=os.environ.get("TEST_RABBITMQ_URL", RABBITMQ_URL))
     arguments = parser.parse_args()
-    results = []
+    kept = Kept()
     if arguments.only != "servers":
-        results.append(_on(engines.embedded(), arguments))
+        kept.add(_on(engines.embedded(), arguments))
     if arguments.only != "embedded":
         with engines.servers(arguments.postgres, arguments.rabbitmq) as engine:
             if engine is None:
                 not_run(engines.SERVERS, arguments.postgres, arguments.rabbitmq)
             else:
-                results.append(_on(engine, arguments))
-    machine = {"cores": os.cpu_count(), "load_1m": os.getloadavg()[0]}
-    RESULTS.mkdir(exist_ok=True)
-    report = {"machine": machine, "engines": [{**asdict(each), "floor": each.floor} for each in results]}
-    (RESULTS / "orders.json").write_text(json.dumps(report, indent=2) + "\n")
-    missed = [_print(result) for result in results]
-    print(f"\non {machine['cores']} cores, load average {machine['load_1m']:.1f} over the last minute")
-    return 1 if any(missed) else 0
+                kept.add(_on(engine, arguments))
+    print(f"\non {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f} over the last minute")
+    return 1 if kept.missed else 0
 
 
 def _on(engine: Engine, arguments: argparse.Namespace) -> Result:

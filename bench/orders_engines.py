@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ import aio_pika
 import asyncpg
 import psutil
 
-from bench.roles import listens
+from bench.roles import cpu_seconds, listens, own_databases
 from chassis.broker import cloudevents
 from chassis.broker import connect as connect_broker
 from chassis.broker.event_log import Position
@@ -23,6 +22,9 @@ from chassis.settings import TOPOLOGY
 
 EMBEDDED = "embedded + SQLite"
 SERVERS = "RabbitMQ + PostgreSQL"
+# Until version 17, and from 18 on.
+_SYNCS = ("SELECT wal_sync FROM pg_stat_wal", "SELECT sum(fsyncs) FROM pg_stat_io WHERE object = 'wal'")
+NO_SESSIONS = "processor time of PostgreSQL: NOT COUNTED: its processes are not visible here"
 NO_STATEMENTS = "statements: counted by the processes alone, PostgreSQL does not run with pg_stat_statements"
 
 
@@ -30,12 +32,30 @@ NO_STATEMENTS = "statements: counted by the processes alone, PostgreSQL does not
 class Counts:
     """What PostgreSQL has counted so far, by service; `syncs` is the whole server's.
 
-    `statements` is None where it does not count them.
+    `statements` and `syncs` are None where it does not count them.
     """
 
     commits: Mapping[str, int]
-    syncs: int
+    syncs: int | None
     statements: Mapping[str, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Seconds of processor time so far, by process id: of our own sessions at PostgreSQL, and of the whole broker.
+
+    `sessions` is None where PostgreSQL's processes are not visible here, as in a container: its ids are none of ours.
+    """
+
+    sessions: Mapping[int, float] | None = field(default_factory=dict)
+    brokers: Mapping[int, float] = field(default_factory=dict)
+
+    def since(self, before: Spent) -> dict[str, float]:
+        """Seconds since then, of each server whose processes are visible."""
+        found = {}
+        if self.sessions is not None and before.sessions is not None:
+            found["postgresql"] = _grown(before.sessions, self.sessions)
+        return {**found, "rabbitmq (whole)": _grown(before.brokers, self.brokers)}
 
 
 @dataclass
@@ -51,32 +71,42 @@ class Engine:
     def broker(self, data_dir: str) -> str:
         return self.settings.get("SHOP_BROKER_URL") or f"embedded:{data_dir}/broker.sqlite"
 
-    async def cpu(self) -> dict[str, float]:
-        """Seconds of processor time of the servers so far: of our own database sessions, and of the whole broker."""
+    async def spent(self, database: str = "") -> Spent:
+        """Processor time of the servers so far; `database`: of the sessions of this one alone."""
         if not self.postgres:
-            return {}
-        sessions = sum(_cpu(pid) for pid in await self._sessions())
+            return Spent()
         brokers = [process.pid for process in psutil.process_iter(["name"]) if process.info["name"] == "beam.smp"]
-        return {"postgresql": sessions, "rabbitmq (whole)": sum(map(_cpu, brokers))}
+        return Spent(await self._sessions(self.prefix + database), {pid: _cpu(pid) for pid in brokers})
+
+    async def _sessions(self, databases: str) -> dict[int, float] | None:
+        rows = await self._ask("SELECT pid FROM pg_stat_activity WHERE starts_with(datname, $1)", databases)
+        pids = [int(row["pid"]) for row in rows]
+        if not all(_is_session(pid, self.prefix) for pid in pids):
+            return None
+        return {pid: _cpu(pid) for pid in pids}
 
     async def counts(self) -> Counts | None:
         """None on the embedded default."""
         return await self._counts() if self.postgres else None
 
-    async def _sessions(self) -> list[int]:
-        rows = await self._ask("SELECT pid FROM pg_stat_activity WHERE starts_with(datname, $1)", self.prefix)
-        return [int(row["pid"]) for row in rows]
-
     async def _counts(self) -> Counts:
         mine = "starts_with(datname, $1)"
         commits = await self._by_service(f"SELECT datname, xact_commit FROM pg_stat_database WHERE {mine}")  # noqa: S608
-        syncs = await self._ask("SELECT wal_sync FROM pg_stat_wal")
+        syncs = await self._syncs()
         called = "SELECT datname, sum(calls) FROM pg_stat_statements JOIN pg_database d ON d.oid = dbid"
         try:
             statements = await self._by_service(f"{called} WHERE {mine} GROUP BY datname")
         except asyncpg.PostgresError:
-            return Counts(commits, int(syncs[0][0]), None)
-        return Counts(commits, int(syncs[0][0]), statements)
+            return Counts(commits, syncs, None)
+        return Counts(commits, syncs, statements)
+
+    async def _syncs(self) -> int | None:
+        for query in _SYNCS:
+            try:
+                return int((await self._ask(query))[0][0])
+            except (asyncpg.UndefinedColumnError, asyncpg.UndefinedTableError):
+                continue
+        return None
 
     async def _by_service(self, query: str) -> dict[str, int]:
         rows = await self._ask(query, self.prefix)
@@ -100,28 +130,22 @@ def servers(postgres: str, rabbitmq: str) -> Iterator[Engine | None]:
     if not (listens(postgres) and listens(rabbitmq)):
         yield None
         return
-    prefix = f"bench_{uuid.uuid4().hex[:8]}_"
-    settings = {
-        "SHOP_DATABASE_URL": f"{postgres}/{prefix}{{service}}",
-        "SHOP_BROKER_URL": f"{rabbitmq}?prefix={prefix}",
-    }
-    try:
-        yield Engine(SERVERS, settings, postgres, rabbitmq, prefix)
-    finally:
-        asyncio.run(_remove(postgres, rabbitmq, prefix))
+    with own_databases(postgres) as urls:
+        prefix = urls.rpartition("/")[2].removesuffix("{service}")
+        settings = {"SHOP_DATABASE_URL": urls, "SHOP_BROKER_URL": f"{rabbitmq}?prefix={prefix}"}
+        try:
+            yield Engine(SERVERS, settings, postgres, rabbitmq, prefix)
+        finally:
+            asyncio.run(_remove(rabbitmq, prefix))
 
 
-async def _remove(postgres: str, rabbitmq: str, prefix: str) -> None:
+async def _remove(rabbitmq: str, prefix: str) -> None:
     topology = Topology.load(TOPOLOGY)
     async with await aio_pika.connect(rabbitmq) as connection, connection.channel() as channel:
         for queue in (f"{name}{end}" for name in topology.queues for end in ("", ".retry", ".dead")):
             await channel.queue_delete(prefix + queue)
         await channel.queue_delete(prefix + topology.log)
         await channel.exchange_delete(prefix + topology.exchange)
-    server = await asyncpg.connect(f"{postgres}/postgres")
-    for row in await server.fetch("SELECT datname FROM pg_database WHERE starts_with(datname, $1)", prefix):
-        await server.execute(f'DROP DATABASE IF EXISTS "{row["datname"]}" WITH (FORCE)')
-    await server.close()
 
 
 @dataclass
@@ -160,9 +184,22 @@ async def traffic(url: str, after: Position) -> Traffic:
         await broker.close()
 
 
+def _grown(before: Mapping[int, float], after: Mapping[int, float]) -> float:
+    """What each process has used in between; one that has ended since is in neither."""
+    return sum(spent - before.get(pid, 0.0) for pid, spent in after.items())
+
+
+def _is_session(pid: int, prefix: str) -> bool:
+    """Whether a process of this machine is a session at one of these databases."""
+    try:
+        command = " ".join(psutil.Process(pid).cmdline())
+    except psutil.Error:
+        return False
+    return command.startswith("postgres:") and prefix in command
+
+
 def _cpu(pid: int) -> float:
     try:
-        times = psutil.Process(pid).cpu_times()
-    except psutil.NoSuchProcess:
+        return cpu_seconds(pid)
+    except (OSError, psutil.Error):
         return 0.0
-    return float(times.user + times.system)

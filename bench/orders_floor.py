@@ -8,10 +8,9 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -22,18 +21,18 @@ import aiohttp
 import aiosmtplib
 import asyncpg
 import grpc.aio
-import psutil
 import uvloop
 from aiohttp import web
 from aiosmtpd.smtp import SMTP
 
 from bench.orders_engines import Engine
+from bench.roles import cpu_seconds, say_until_closed, started_role
 
 _ROUNDS = 400
 _CONCURRENCY = 8
 _PAYLOAD = b"x" * 400
 _METHOD = "/bench.Echo/Say"
-_QUEUE = "floor"
+QUEUE = "floor"
 _SOAP = (
     '<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body>'
     + "".join(f"<Line><ArtNo>{number:06d}</ArtNo><Qty>1</Qty></Line>" for number in range(8))
@@ -46,14 +45,24 @@ Do = Callable[[], Awaitable[object]]
 async def floor_ms(engine: Engine, folder: Path) -> dict[str, float]:
     """Milliseconds of processor time of one exchange of each kind, at both ends and on the servers in between."""
     async with AsyncExitStack() as stack:
-        ends, process = await stack.enter_async_context(_other_end())
-        found = {}
-        for name, do in (await _bare(stack, engine, ends, folder)).items():
-            await do()  # the first one connects
-            before = _spent(process) + await _servers(engine)
-            await asyncio.gather(*(_repeated(do, _ROUNDS // _CONCURRENCY) for _ in range(_CONCURRENCY)))
-            found[name] = (_spent(process) + await _servers(engine) - before) * 1000 / _ROUNDS
-        return found
+        other_end, line = await stack.enter_async_context(started_role("bench.orders_floor"))
+        kinds = await _bare(stack, engine, json.loads(line), folder)
+        return {name: await milliseconds(do, other_end.pid, engine) for name, do in kinds.items()}
+
+
+async def milliseconds(do: Do, other_end: int, engine: Engine) -> float:
+    """Milliseconds of processor time of doing something once, at both ends and in our sessions at PostgreSQL.
+
+    A look at the sessions costs this process more than some exchanges do: both are outside of what is counted.
+    """
+    await do()  # the first one connects
+    servers = await engine.spent(QUEUE)
+    spent = _spent(other_end)
+    await asyncio.gather(*(_repeated(do, _ROUNDS // _CONCURRENCY) for _ in range(_CONCURRENCY)))
+    spent = _spent(other_end) - spent
+    # The broker is left out, as others may use it.
+    sessions = (await engine.spent(QUEUE)).since(servers).get("postgresql", 0.0)
+    return (spent + sessions) * 1000 / _ROUNDS
 
 
 async def _repeated(do: Do, times: int) -> None:
@@ -61,14 +70,8 @@ async def _repeated(do: Do, times: int) -> None:
         await do()
 
 
-async def _servers(engine: Engine) -> float:
-    """Our sessions at PostgreSQL; the broker is left out, as others may use it."""
-    return (await engine.cpu()).get("postgresql", 0.0)
-
-
-def _spent(other: psutil.Process) -> float:
-    times = other.cpu_times()
-    return time.process_time() + float(times.user + times.system)
+def _spent(other_end: int) -> float:
+    return time.process_time() + cpu_seconds(other_end)
 
 
 async def _bare(stack: AsyncExitStack, engine: Engine, ends: dict[str, int], folder: Path) -> dict[str, Do]:
@@ -118,7 +121,7 @@ async def _durable(stack: AsyncExitStack, engine: Engine, folder: Path) -> tuple
             connection.execute("DELETE FROM row WHERE id = (SELECT min(id) FROM row)")
 
         return insert, insert, delete
-    name = f"{engine.prefix}{_QUEUE}"
+    name = f"{engine.prefix}{QUEUE}"
     server = await asyncpg.connect(f"{engine.postgres}/postgres")
     await server.execute(f'CREATE DATABASE "{name}"')
     await server.close()
@@ -142,18 +145,6 @@ async def _durable(stack: AsyncExitStack, engine: Engine, folder: Path) -> tuple
         await (await arrived.get()).ack()
 
     return lambda: pool.execute("INSERT INTO row (content) VALUES ($1)", _PAYLOAD), publish, consume
-
-
-@asynccontextmanager
-async def _other_end() -> AsyncIterator[tuple[dict[str, int], psutil.Process]]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bench.orders_floor"), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-    )
-    try:
-        yield json.loads(await process.stdout.readline() if process.stdout else b""), psutil.Process(process.pid)
-    finally:
-        process.terminate()
-        await process.wait()
 
 
 class _Postbox:
@@ -185,9 +176,7 @@ async def _serve() -> None:
     loop = asyncio.get_running_loop()
     postbox = await loop.create_server(lambda: SMTP(_Postbox(), loop=loop), "127.0.0.1", 0)
     ports["smtp"] = postbox.sockets[0].getsockname()[1]
-    sys.stdout.write(json.dumps(ports) + "\n")
-    sys.stdout.flush()
-    await server.wait_for_termination()
+    await say_until_closed(json.dumps(ports))
 
 
 if __name__ == "__main__":

@@ -11,12 +11,13 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 import aiohttp
-import psutil
 
+from bench.roles import cpu_seconds
 from bench.shop import RunningShop
-from bench.stock import count_in, token_of
+from bench.stock import count_in, stay_signed_in, token_of
 from shop import sign_in
 
 # All but the scarce one of the demo's articles; every order has two lines.
@@ -159,13 +160,16 @@ async def customer_of(shop: RunningShop) -> AsyncIterator[Customer]:
     async with aiohttp.ClientSession(
         shop.url("gateway"), headers=headers, timeout=timeout, connector=connector
     ) as http:
-        yield Customer(http)
+        renewing = asyncio.create_task(stay_signed_in(http, partial(token_of, shop.url("gateway"), sign_in.CUSTOMER)))
+        try:
+            yield Customer(http)
+        finally:
+            renewing.cancel()
 
 
 def cpu(shop: RunningShop) -> dict[str, float]:
     """Seconds of processor time of each of the shop's processes so far."""
-    times = {name: psutil.Process(pid).cpu_times() for name, pid in shop.pids().items()}
-    return {name: float(each.user + each.system) for name, each in times.items()}
+    return {name: cpu_seconds(pid) for name, pid in shop.pids().items()}
 
 
 def last_of(orders: Sequence[Placed]) -> list[Placed]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -18,15 +17,15 @@ import aiohttp
 from bench import orders_load as load
 from bench.shop import RunningShop, fresh_shop
 from shop.process_table import TABLE
+from shop.supervisor.ports import free_in_a_row
 
 _COUNTED = re.compile(r'^database_statements_total\{database="[^"]*"\} (\S+)$', re.MULTILINE)
-_FIRST_PORT, _LAST_PORT = 31_000, 32_000
 _WARMING = 3.0
 
 
 def statements_by_process(settings: Mapping[str, str], *, rate: float, seconds: float) -> dict[str, float]:
     """Statements of an order by process, the largest first, at so many orders a second."""
-    first = _run_of_ports(len(TABLE))
+    first = free_in_a_row("127.0.0.1", len(TABLE))
     with fresh_shop(**settings, SHOP_METRICS_PORT=str(first)) as shop:
         return asyncio.run(_measured(shop, first, rate, seconds))
 
@@ -62,16 +61,3 @@ async def _counts(http: aiohttp.ClientSession, first: int) -> dict[str, float]:
         if counts:
             found[spec.name] = sum(map(float, counts))
     return found
-
-
-def _run_of_ports(count: int) -> int:
-    """The first of so many free ports in a row."""
-    for first in range(_FIRST_PORT, _LAST_PORT, count):
-        if all(_is_free(port) for port in range(first, first + count)):
-            return first
-    raise RuntimeError(f"no {count} free ports in a row between {_FIRST_PORT} and {_LAST_PORT}")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0

@@ -4,7 +4,7 @@ Bars: 60 % of the floor's deliveries a second, p99 from publish to receipt at mo
 WebSocket's rate or more, 20 KiB for an idle connection. Server, floor and publisher are processes of their own, the
 clients are this one; floor and servers are measured in turns, and what is compared is of the same turn. The CPU time
 that a server needs for a delivery stands beside it, since the clients may be what is slowest. Exit code 1 when a bar is
-missed.
+missed, 2 where nothing can be measured.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import sys
 import tempfile
@@ -22,11 +21,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.realtime_crowd import Crowd, crowd, event_stream, silence, websocket
+from bench.realtime_crowd import Crowd, crowd, event_stream, missing, silence, websocket
 from bench.realtime_roles import an_event
-from bench.roles import Role, cpu_seconds, free_port, role, serving
+from bench.roles import Role, allow_open_files, cpu_seconds, free_port, role, serving
 from chassis.broker.event_log import LogEntry, Position
 from services.notifier.transports.frames import Frame, Notice
+from shop.started_shop import unwound_by_signals
 
 ROLES = "bench.realtime_roles"
 RESULTS = Path(__file__).parent / "results"
@@ -82,6 +82,7 @@ class Contender:
             each.clear()
 
 
+@unwound_by_signals()
 def main() -> int:
     """Measure, print, write `bench/results/realtime.json`, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -91,8 +92,10 @@ def main() -> int:
     parser.add_argument("--events", type=int, default=40, help="events in a turn, for the rate")
     parser.add_argument("--singles", type=int, default=10, help="single events in a turn, for the latency")
     arguments = parser.parse_args()
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    if reason := missing():
+        print(f"bench-realtime: nothing was measured: {reason}")
+        return 2
+    allow_open_files()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-realtime-")))
         users_port, token = stack.enter_context(role(ROLES, "identity")).receive().split()

@@ -16,6 +16,11 @@ _SUBSCRIBE = b'{"action":"subscribe","topics":["order.*"]}'
 _BATCH_SIZE = 200
 
 
+def missing() -> str:
+    """Why there can be no crowd here; empty where there can."""
+    return "" if hasattr(select, "epoll") else "needs Linux (epoll)"
+
+
 class Crowd:
     """So many open connections to one server."""
 

@@ -1,4 +1,4 @@
-"""What stands beside the notifier in its benchmark, each in a process of its own: `floor`, `identity`, `publisher`."""
+"""What stands beside the notifier in its benchmark, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import uvloop
 
-from bench.roles import commands, say
+from bench.roles import commands, say, say_until_closed
 from chassis.auth.identity import TokenVerifier, anyone
 from chassis.broker import connect
 from chassis.broker.port import Event, Topology
@@ -77,7 +77,6 @@ async def identity() -> None:
 
     async with serve(
         (users_pb2_grpc.add_UserServiceServicer_to_server, Users()),  # type: ignore[abstract] # gRPC answers UNIMPLEMENTED
-        names=["shop.users.v1.UserService"],
         policy={"GetJwks": anyone},
         telemetry=Telemetry("bench"),
         host="127.0.0.1",
@@ -85,9 +84,32 @@ async def identity() -> None:
         verifier=TokenVerifier(jwks),
         reflection=False,
     ) as port:
-        say(f"{port} {signer.sign('123', 'customer')[0]}")
-        async for _ in commands():
-            pass
+        await say_until_closed(f"{port} {signer.sign('123', 'customer')[0]}")
+
+
+async def listener(port: int, token: str) -> None:
+    """Reads the event stream of a user's own events, and says how many have come for each line on stdin."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    request = f"GET /notifications/stream?topics=%23 HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\n\r\n"
+    writer.write(request.encode())
+    head = await reader.readuntil(b"\r\n\r\n")
+    if not head.startswith(b"HTTP/1.1 200"):
+        raise RuntimeError(head.decode())
+    events = 0
+
+    async def count() -> None:
+        nonlocal events
+        async for line in reader:
+            events += line.startswith(b"data: ")
+        raise RuntimeError(f"the event stream ended after {events} events")
+
+    say("listening")
+    counting = asyncio.create_task(count())
+    async for _ in commands():
+        if counting.done():
+            counting.result()
+        say(events)
+    writer.close()
 
 
 if __name__ == "__main__":
@@ -98,5 +120,7 @@ if __name__ == "__main__":
             uvloop.run(publisher(url))
         case ["identity"]:
             uvloop.run(identity())
+        case ["listener", port, token]:
+            uvloop.run(listener(int(port), token))
         case _:
-            sys.exit("floor FILE | publisher BROKER_URL | identity")
+            sys.exit("floor FILE | publisher BROKER_URL | identity | listener PORT TOKEN")

@@ -13,8 +13,8 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,9 +24,10 @@ from bench import scale_workers
 from bench.composed import UNHELD, WITHIN, Copy, compose, copies, docker
 from bench.stock import token_of
 from chassis.broker import connect
-from chassis.broker.port import Event, Topology
+from chassis.broker.port import Broker, Event, Topology
 from chassis.settings import TOPOLOGY
 from shop import sign_in
+from shop.started_shop import unwound_by_signals
 
 SECONDS = 6.0
 CONNECTIONS = 24
@@ -72,16 +73,18 @@ async def _read(gateway: Copy, until: float) -> int:
     reader, writer = await asyncio.open_connection(gateway.address, 8000)
     request = f"GET /v1/products/42 HTTP/1.1\r\nHost: {gateway.address}\r\n\r\n".encode()
     count = 0
-    while time.perf_counter() < until:
-        writer.write(request)
-        head = await reader.readuntil(b"\r\n\r\n")
-        if not head.startswith(b"HTTP/1.1 200"):
-            raise RuntimeError(head.decode())
-        length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
-        await reader.readexactly(int(length))
-        count += 1
-    writer.close()
-    return count
+    try:
+        while time.perf_counter() < until:
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            if not head.startswith(b"HTTP/1.1 200"):
+                raise RuntimeError(head.decode())
+            length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+            await reader.readexactly(int(length))
+            count += 1
+        return count
+    finally:
+        writer.close()
 
 
 async def deliveries(notifiers: Sequence[Copy]) -> float:
@@ -98,11 +101,13 @@ async def deliveries(notifiers: Sequence[Copy]) -> float:
             while json.loads(await socket.recv())["type"] != "subscribed":
                 pass
             sockets.append(socket)
+        broker = await stack.enter_async_context(_broker())
+        events = _events()
         began = time.perf_counter()
         async with asyncio.timeout(WITHIN), asyncio.TaskGroup() as group:
             for socket in sockets:
                 group.create_task(_receive(socket))
-            await _publish()
+            await broker.publish(events)
         return CLIENTS * EVENTS / (time.perf_counter() - began)
 
 
@@ -111,18 +116,22 @@ async def _receive(socket: websockets.ClientConnection) -> None:
         await socket.recv(decode=False)
 
 
-async def _publish() -> None:
-    """Stock changes of products that do not exist: they concern only listeners."""
+@asynccontextmanager
+async def _broker() -> AsyncIterator[Broker]:
     url = (SECRETS / "inventory/broker_url").read_text().strip()
     (rabbitmq,) = copies("rabbitmq")
     broker = await connect(url.replace("@broker:", f"@{rabbitmq.address}:"), Topology.load(TOPOLOGY))
-    data = json.dumps({"productId": "bench", "available": 1}).encode()
-    now = datetime.now(UTC)
-    events = [Event(uuid.uuid4().hex, "stock.changed", "/bench", "bench", now, data) for _ in range(EVENTS)]
     try:
-        await broker.publish(events)
+        yield broker
     finally:
         await broker.close()
+
+
+def _events() -> list[Event]:
+    """Stock changes of products that do not exist: they concern only listeners."""
+    data = json.dumps({"productId": "bench", "available": 1}).encode()
+    now = datetime.now(UTC)
+    return [Event(uuid.uuid4().hex, "stock.changed", "/bench", "bench", now, data) for _ in range(EVENTS)]
 
 
 async def main(only: Sequence[str], orders: int) -> None:
@@ -143,6 +152,7 @@ async def main(only: Sequence[str], orders: int) -> None:
             await scale_workers.measured(worker)
 
 
+@unwound_by_signals()
 def run(arguments: Sequence[str]) -> None:
     """Start a shop of its own beside any other, measure, and take it down again."""
     parser = argparse.ArgumentParser(prog="make bench-scale", description=__doc__)
@@ -153,14 +163,21 @@ def run(arguments: Sequence[str]) -> None:
     os.environ["SHOP_SIGN_IN_RATE_LIMIT"] = "10000/minute"
     try:
         scaled = [f"--scale={name}" for name in ("gateway_2=2", "order_worker=3", "webhook_worker=3", "mailer=3")]
+        _down()  # what a run has left that was killed
         compose("up", "--wait", *scaled)
         (postgres,) = copies("postgres")  # which has sixteen connections more for each copy of a worker
         docker("update", "--memory", "512m", "--memory-swap", "512m", postgres.id)
         asyncio.run(main(given.only, given.orders))
     finally:
-        LOG.parent.mkdir(exist_ok=True)
-        LOG.write_text(compose("logs", "--no-color"))
-        compose("down", "--volumes", "--timeout", "5")
+        try:
+            LOG.parent.mkdir(exist_ok=True)
+            LOG.write_text(compose("logs", "--no-color"))
+        finally:
+            _down()
+
+
+def _down() -> None:
+    compose("down", "--volumes", "--timeout", "5")
 
 
 if __name__ == "__main__":

@@ -141,22 +141,31 @@ async def costs(times: int) -> None:
             await _until(_mailed, http, some)
             ids |= some
         seconds = time.perf_counter() - began
-        idle = {each: (before[each] - at_rest[each]) / AT_REST * seconds for each in everything}
-        used = {each: max(0.0, each.processor() - before[each] - idle[each]) for each in everything}
-        _print_costs(used, len(ids), seconds)
+        idle = {each: (before[each] - at_rest[each]) / AT_REST for each in everything}
+        used = {each: each.processor() - before[each] - idle[each] * seconds for each in everything}
+        print_costs(_by_service(used), _by_service(idle), len(ids), seconds)
 
 
-def _print_costs(used: Mapping[Copy, float], orders: int, seconds: float) -> None:
-    by_service: dict[str, float] = {}
-    for copy, spent in used.items():
-        by_service[copy.service] = by_service.get(copy.service, 0.0) + spent
+def _by_service(figures: Mapping[Copy, float]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for copy, figure in figures.items():
+        found[copy.service] = found.get(copy.service, 0.0) + figure
+    return found
+
+
+def print_costs(used: Mapping[str, float], idle: Mapping[str, float], orders: int, seconds: float) -> None:
+    """Print by service: `used` are seconds for these orders, without `idle`, the share of a core that it always takes.
+
+    By the machine's noise, or as its container was started again, a service may have used less than nothing: that is
+    shown, and it has no rate.
+    """
     sys.stdout.write(f"\n{orders} orders at {orders / seconds:.1f} a second, one copy of each worker, nothing held")
     sys.stdout.write("; without what they take when nothing is ordered\n\n")
     sys.stdout.write("| process | ms of an order | a core is full at |\n|---|---|---|\n")
-    for service, spent in sorted(by_service.items(), key=lambda each: -each[1]):
-        if spent:
-            sys.stdout.write(f"| {service} | {spent * 1000 / orders:.1f} | {orders / spent:,.0f} orders/s |\n")
-    sys.stdout.write(f"| all | {sum(by_service.values()) * 1000 / orders:.1f} | |\n")
+    for service, spent in sorted(used.items(), key=lambda each: -each[1]):
+        full = f"{(1 - idle[service]) * orders / spent:,.0f} orders/s" if spent > 0 else "not measured"
+        sys.stdout.write(f"| {service} | {spent * 1000 / orders:.1f} | {full} |\n")
+    sys.stdout.write(f"| all | {sum(used.values()) * 1000 / orders:.1f} | |\n")
     sys.stdout.flush()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.roles import clean_environment
 from shop.process_table import TABLE
 from shop.supervisor import state
 from shop.supervisor.state import ProcessState, State
@@ -71,9 +71,9 @@ def fresh_shop(**settings: str) -> Iterator[RunningShop]:
     Raises `RuntimeError` when it does not start.
     """
     with tempfile.TemporaryDirectory(prefix="bench-shop-") as folder:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("SHOP_")}
         any_port = {port.setting: "0" for spec in TABLE for port in spec.ports}
-        env = {**inherited, **any_port, "SHOP_DATA_DIR": folder, "SHOP_LOG_LEVEL": "warning", **settings}
+        own = {**any_port, "SHOP_DATA_DIR": folder, "SHOP_LOG_LEVEL": "warning", **settings}
+        env = clean_environment(**own)
         log = Path(folder) / "bench.log"
         with log.open("wb") as output:
             began = time.perf_counter()

@@ -23,6 +23,7 @@ from importlib import import_module
 from pathlib import Path
 from statistics import median
 
+from bench.roles import clean_environment
 from bench.shop import pss_mb
 from bench.soak_clients import MIX, PRODUCTS, Crowd, internal_errors
 from bench.stock import count_in
@@ -178,7 +179,7 @@ def _figures(crowd: Crowd, killed: Sequence[str]) -> None:
         times = tally.latencies
         shown = " ".join(f"{times.get_value_at_percentile(each) / 1000:8.1f}" for each in _PERCENTILES)
         failed = ", ".join(f"{count} x {what}" for what, count in tally.failures.most_common())
-        _say(f"{name:<10} {times.get_total_count():>7} {shown}  {failed}")
+        _say(f"{name:<10} {tally.done:>7} {shown}  {failed}")
         with (_RESULTS / f"{name}.hgrm").open("wb") as file:
             times.output_percentile_distribution(file, 1000.0)
 
@@ -202,9 +203,11 @@ def _judge(
         if rows != before.tables.get(name, 0):
             _say(f"  {name}: {before.tables.get(name, 0)} -> {rows} rows")
     _say(as_text(report))
-    if seconds < _JUDGED_FROM:
+    if not second:
+        _say("NOT MEASURED: memory, no /proc")
+    elif seconds < _JUDGED_FROM:
         _say(f"NOT JUDGED: memory, in less than {_JUDGED_FROM:g} s")
-    unread = [name for name, tally in crowd.tallies.items() if not tally.latencies.get_total_count()]
+    unread = [name for name, tally in crowd.tallies.items() if not tally.done]
     problems = [
         (report.exit_code != 0, "the audit finds something wrong"),
         (crowd.missed(), f"{crowd.missed()} orders of which a listener has received nothing"),
@@ -241,10 +244,9 @@ def main(arguments: Sequence[str]) -> int:
         "SHOP_USER_RATE_LIMIT": "10000000/minute",
         "SHOP_MAIL_KEEP": "10000000",  # the audit looks for the mails of each order
     }
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("SHOP_")}
     _RESULTS.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    with own_shop({**clean, **plenty}, _RESULTS / "shop.log") as env:
+    with own_shop(clean_environment(**plenty), _RESULTS / "shop.log") as env:
         code = asyncio.run(soak(env, given.minutes * 60, given.kill_every, given.seed))
     _say(f"{'PROBLEMS' if code else 'fine'} after {time.monotonic() - began:.0f} s")
     return code

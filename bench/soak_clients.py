@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 import aiohttp
 from hdrh.histogram import HdrHistogram
 
+from bench.stock import stay_signed_in
 from partners import senders
 
 # Microseconds up to two minutes, with three digits.
@@ -41,13 +42,22 @@ class Failed(Exception):
 
 @dataclass
 class Tally:
-    """One protocol: latencies in microseconds, and how often each failure came."""
+    """One protocol: latencies in microseconds, how many operations were done, and how often each failure came.
+
+    An operation that failed has the highest latency that there is.
+    """
 
     latencies: HdrHistogram = field(default_factory=lambda: HdrHistogram(1, _HIGHEST, 3))
+    done: int = 0
     failures: Counter[str] = field(default_factory=Counter)
 
     def took(self, seconds: float) -> None:
+        self.done += 1
         self.latencies.record_value(min(_HIGHEST, max(1, round(seconds * 1e6))))
+
+    def failed(self, why: str) -> None:
+        self.failures[why] += 1
+        self.latencies.record_value(_HIGHEST)
 
 
 class Crowd:
@@ -62,6 +72,8 @@ class Crowd:
         # Order id -> when it was due; and for each listener what it has received.
         self.accepted: dict[str, float] = {}
         self.received: list[tuple[str, Counter[str], set[str]]] = []
+        # Order id -> the listeners that had its news before it was known to be accepted, and when.
+        self._heard_early: dict[str, list[tuple[str, float]]] = {}
         self._http: aiohttp.ClientSession | None = None
         self._account = f"{uuid.uuid4().hex[:12]}@soak.test", uuid.uuid4().hex
         self._listening: list[asyncio.Task[None]] = []
@@ -73,13 +85,13 @@ class Crowd:
         account = {"name": "Soak", "email": email, "password": password}
         async with self.http.post(f"{self._gateway}/v1/users", json=account) as answer:
             answer.raise_for_status()
-        await self._sign_in()
+        self.http.headers["Authorization"] = f"Bearer {await self._token()}"
         for frames, name in ((self._websocket, "websocket"), (self._sse, "sse")):
             for _ in range(listeners):
                 received: tuple[str, Counter[str], set[str]] = (name, Counter(), set())
                 self.received.append(received)
                 self._listening.append(asyncio.create_task(self._listen(frames, received)))
-        self._listening.append(asyncio.create_task(self._sign_in_again()))
+        self._listening.append(asyncio.create_task(stay_signed_in(self.http, self._token)))
 
     async def close(self) -> None:
         for task in self._listening:
@@ -115,7 +127,7 @@ class Crowd:
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             name = self._next()
             if len(flying) >= _MAX_FLYING:
-                self.tallies[name].failures["too many on their way"] += 1
+                self.tallies[name].failed("too many on their way")
                 continue
             task = asyncio.create_task(self._one(name, due))
             flying.add(task)
@@ -125,6 +137,20 @@ class Crowd:
     def forget(self) -> None:
         """Begin the figures anew; what was accepted stays accepted."""
         self.tallies = {name: Tally() for name in self.tallies}
+
+    def accept(self, order_id: str, due: float) -> None:
+        """An order was accepted that was due then; what was heard of it before is counted now."""
+        self.accepted[order_id] = due
+        for name, at in self._heard_early.pop(order_id, []):
+            self.tallies[name].took(max(0.0, at - due))
+
+    def hear(self, name: str, order_id: str, at: float) -> None:
+        """A listener has news of an order, which may come before the order's own answer."""
+        due = self.accepted.get(order_id)
+        if due is None:
+            self._heard_early.setdefault(order_id, []).append((name, at))
+        else:
+            self.tallies[name].took(at - due)
 
     def missed(self) -> int:
         """Orders that a listener has not received."""
@@ -158,9 +184,9 @@ class Crowd:
         try:
             await self._operation(name)(due)
         except Failed as failure:
-            tally.failures[str(failure)] += 1
+            tally.failed(str(failure))
         except (aiohttp.ClientError, TimeoutError) as error:
-            tally.failures[type(error).__name__] += 1
+            tally.failed(type(error).__name__)
         else:
             tally.took(time.monotonic() - due)
 
@@ -171,7 +197,7 @@ class Crowd:
         async with self.http.post(url, json={"items": [item]}, headers=headers) as answer:
             content = await answer.json()
             _expect(answer, 202)
-            self.accepted[content["id"]] = due
+            self.accept(content["id"], due)
 
     async def _read(self, _: float) -> None:
         async with self.http.get(f"{self._gateway}/v1/products/{self._draw.choice(PRODUCTS)}") as answer:
@@ -201,17 +227,11 @@ class Crowd:
             await answer.read()
             _expect(answer, 200)
 
-    async def _sign_in(self) -> None:
+    async def _token(self) -> str:
         form = dict(zip(("username", "password"), self._account, strict=True))
         async with self.http.post(f"{self._gateway}/v1/auth/token", data=form) as answer:
             answer.raise_for_status()
-            self.http.headers["Authorization"] = f"Bearer {(await answer.json())['access_token']}"
-
-    async def _sign_in_again(self) -> None:
-        while True:
-            await asyncio.sleep(300)
-            with suppress(aiohttp.ClientError, TimeoutError):
-                await self._sign_in()
+            return str((await answer.json())["access_token"])
 
     async def _listen(
         self,
@@ -229,9 +249,7 @@ class Crowd:
             event = json.loads(data)
             if event.get("type") == "order.placed":
                 orders.add(event["subject"])
-                due = self.accepted.get(event["subject"])
-                if due is not None:
-                    self.tallies[name].took(time.monotonic() - due)
+                self.hear(name, event["subject"], time.monotonic())
 
         while True:
             with suppress(aiohttp.ClientError, TimeoutError, ConnectionError, ValueError):

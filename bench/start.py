@@ -24,6 +24,7 @@ from bench import floors
 from bench.shop import RunningShop, fresh_shop
 from shop import sign_in
 from shop.gateway_client import Gateway
+from shop.started_shop import unwound_by_signals
 
 RESULTS = Path(__file__).parent / "results"
 ORDER_TIMEOUT = 30.0
@@ -39,6 +40,7 @@ ACCEPTED_BAR_MS = 15.0
 SHIPPED_BAR_MS = 1_000.0
 
 
+@unwound_by_signals()
 def main() -> int:
     """Measure, print a table, write it to `bench/results/start.json`, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -61,7 +63,7 @@ def main() -> int:
     result = {"machine": machine, "starts": _starts(starts, imports), "memory": _memory(memory), "orders": orders}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "start.json").write_text(json.dumps(result, indent=2) + "\n")
-    missed = _print(result)
+    missed = show(result)
     return 1 if missed else 0
 
 
@@ -71,9 +73,9 @@ def _starts(seconds: list[float], imports: list[float]) -> dict[str, Any]:
 
 
 def _memory(pss: list[dict[str, float]]) -> dict[str, Any]:
-    """Of the first start, by process; the sums of all."""
+    """Of the first start, by process; the sums of all, and their median, None where memory cannot be read."""
     sums = [sum(each.values()) for each in pss]
-    return {"sums_mb": sums, "median_mb": statistics.median(sums), "processes_mb": pss[0]}
+    return {"sums_mb": sums, "median_mb": statistics.median(sums) or None, "processes_mb": pss[0]}
 
 
 def _orders(shop: RunningShop, count: int) -> dict[str, Any]:
@@ -102,7 +104,7 @@ def _orders(shop: RunningShop, count: int) -> dict[str, Any]:
         "ratio": statistics.median(accepted) / (commit + hop),
         "paid_to_shipped_median_ms": statistics.median(shipped),
         "paid_to_shipped_max_ms": max(shipped),
-        "pss_after_mb": sum(shop.pss_mb().values()),
+        "pss_after_mb": sum(shop.pss_mb().values()) or None,
     }
 
 
@@ -137,7 +139,7 @@ def _paid_to_shipped(gateway: Gateway, order_id: str) -> float:
         time.sleep(_POLL)
 
 
-def _print(result: dict[str, Any]) -> bool:
+def show(result: dict[str, Any]) -> bool:
     """Print the figures beside their bars and floors; returns whether a bar was missed."""
     starts, memory, orders = result["starts"], result["memory"], result["orders"]
     imports = f"{starts['ratio']:.1f} x one interpreter's imports ({starts['import_floor_s']:.2f} s)"
@@ -160,13 +162,16 @@ def _print(result: dict[str, Any]) -> bool:
         ("paid to shipped, longest", orders["paid_to_shipped_max_ms"], None, "ms", ""),
     ]
     for what, figure, bar, unit, remark in rows:
+        if figure is None:
+            sys.stdout.write(f"{what:<30} NOT MEASURED: no /proc\n")
+            continue
         verdict = "" if bar is None else f"bar {bar:g} {unit}: {'held' if figure <= bar else 'MISSED'}"
         sys.stdout.write(f"{what:<30} {figure:>9.2f} {unit:<2}  {verdict:<22} {remark}".rstrip() + "\n")
     machine = result["machine"]
     sys.stdout.write(f"on {machine['cores']} cores, load average {machine['load_1m']:.1f} over the last minute\n")
     for name, figure in sorted(memory["processes_mb"].items(), key=lambda item: -item[1]):
         sys.stdout.write(f"    {name:<18} {figure:>6.1f} MB\n")
-    return any(bar is not None and figure > bar for _, figure, bar, _, _ in rows)
+    return any(bar is not None and figure is not None and figure > bar for _, figure, bar, _, _ in rows)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
-"""Plenty of stock, so that a long load is shipped and not rejected: counted in by inventory's gRPC API, as an admin."""
+"""Who a load is, and plenty of stock, so that it is shipped and not rejected: counted in by inventory, as an admin."""
 
 from __future__ import annotations
 
+import asyncio
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -14,6 +16,7 @@ from protos.shop.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from shop import sign_in
 
 _PLENTY = 1_000_000
+SIGN_IN_SECONDS = 300.0
 
 
 async def token_of(gateway: str, email: str) -> str:
@@ -22,6 +25,14 @@ async def token_of(gateway: str, email: str) -> str:
     async with aiohttp.ClientSession(gateway) as http, http.post("/v1/auth/token", data=form) as response:
         response.raise_for_status()
         return str((await response.json())["access_token"])
+
+
+async def stay_signed_in(http: aiohttp.ClientSession, token: Callable[[], Awaitable[str]]) -> None:
+    """Give a session a new token every five minutes, since one lasts fifteen; until it is cancelled."""
+    while True:
+        await asyncio.sleep(SIGN_IN_SECONDS)
+        with suppress(aiohttp.ClientError, TimeoutError):
+            http.headers["Authorization"] = f"Bearer {await token()}"
 
 
 async def count_in(inventory: str, gateway: str, products: Sequence[str]) -> None:

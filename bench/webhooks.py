@@ -1,9 +1,10 @@
 """`make bench-webhooks`: what keeping a webhook durably costs, on SQLite and on PostgreSQL (TEST_POSTGRES_URL).
 
 The floor is the same process without a store: it verifies, parses and answers. Both record one trace in ten. They run
-in turn, for a second at a time, loaded by another process over 32 connections. Bars: at least 60 % of the floor's
-requests a second, and 99 % of the answers within 15 ms. Exit code 1 when one is missed. `with worker` is SQLite while
-the other process relays and processes what comes in, on the same cores: it has no bar.
+in turn, for a second at a time, loaded by another process over 32 connections, each of which asks again when it is
+answered: so a pause of the server is in the latency of 32 requests, and not of all that would have come in it. Bars: at
+least 60 % of the floor's requests a second, and 99 % of the answers within 15 ms. Exit code 1 when one is missed. `with
+worker` is SQLite while the other process relays and processes what comes in, on the same cores: it has no bar.
 """
 
 from __future__ import annotations
@@ -14,20 +15,17 @@ import json
 import multiprocessing
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import asyncpg
-
-from bench.roles import listens, not_run
+from bench.roles import listens, not_run, own_databases, started_role
+from shop.started_shop import unwound_by_signals
 
 RESULTS = Path(__file__).parent / "results"
 POSTGRES_URL = os.environ.get("TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432")
@@ -41,15 +39,19 @@ P99_BAR_MS = 15.0
 
 @dataclass
 class Series:
-    """What one variant was seen to do: requests a second and the 99th percentile in ms, of each round."""
+    """What one variant was seen to do, turn by turn: requests a second, 99th percentile in ms, and the floor's rate."""
 
     rates: list[float] = field(default_factory=list)
     p99s: list[float] = field(default_factory=list)
+    floors: list[float] = field(default_factory=list)
 
     def summary(self) -> dict[str, float]:
-        return {"per_second": statistics.median(self.rates), "p99_ms": statistics.median(self.p99s)}
+        """Medians; that of the rate's ratio to the floor is of the turns' own."""
+        ratio = statistics.median(mine / floor for mine, floor in zip(self.rates, self.floors, strict=True))
+        return {"per_second": statistics.median(self.rates), "p99_ms": statistics.median(self.p99s), "ratio": ratio}
 
 
+@unwound_by_signals()
 def main() -> int:
     """Measure, print a table, write it to `bench/results/webhooks.json`, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -61,42 +63,52 @@ def main() -> int:
         fsyncs = _fsyncs_per_second(Path(folder))
     result = {
         "machine": {"cores": os.cpu_count(), "load_1m": os.getloadavg()[0], "fsyncs_per_second": fsyncs},
-        "variants": {name: one.summary() | {"ratio": _ratio(one, series["floor"])} for name, one in series.items()},
+        "variants": {name: one.summary() for name, one in series.items()},
     }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "webhooks.json").write_text(json.dumps(result, indent=2) + "\n")
     return 1 if _print(result) else 0
 
 
-def _ratio(one: Series, floor: Series) -> float:
-    """The median of the rounds' ratios: each is of two neighbours, so that a slow minute slows both."""
-    return statistics.median(mine / theirs for mine, theirs in zip(one.rates, floor.rates, strict=True))
-
-
 async def _measure(folder: Path, rounds: int, seconds: float) -> dict[str, Series]:
-    series: dict[str, Series] = {}
     async with AsyncExitStack() as stack:
-        ports = {"floor": await stack.enter_async_context(_receiver(folder / "floor", floor=True))}
-        ports["sqlite"] = await stack.enter_async_context(_receiver(folder / "sqlite"))
+        floor = await stack.enter_async_context(_receiver(folder / "floor", floor=True))
+        ports = {"sqlite": await stack.enter_async_context(_receiver(folder / "sqlite"))}
         if listens(POSTGRES_URL):
-            url = await stack.enter_async_context(_postgresql())
+            url = stack.enter_context(own_databases(POSTGRES_URL))
             ports["postgresql"] = await stack.enter_async_context(_receiver(folder / "postgresql", database=url))
-        series |= await _in_turn(ports, rounds, seconds)
-    # By itself, and last: what it has not processed at the end of a round goes on into the next.
+        series = await beside_floor(floor, ports, rounds, seconds)
+    # By itself, and last: what it has not processed at the end of a turn goes on into the next, which may not be the
+    # floor's. So its ratio is to all of the floor's turns.
+    worker = series["with worker"] = Series(floors=[statistics.median(series["floor"].rates)] * rounds)
     async with _receiver(folder / "worker", worker=True) as port:
-        series |= await _in_turn({"with worker": port}, rounds, seconds)
+        await _turn(Series(), port, seconds)
+        for _ in range(rounds):
+            await _turn(worker, port, seconds)
     return series
 
 
-async def _in_turn(ports: Mapping[str, int], rounds: int, seconds: float) -> dict[str, Series]:
-    series = {name: Series() for name in ports}
+async def beside_floor(floor: int, ports: Mapping[str, int], rounds: int, seconds: float) -> dict[str, Series]:
+    """Give each variant its turns, one of the floor's beside each, so that a slow minute slows both.
+
+    Which of the two comes first is by turns. Ports are what is loaded; the first round is for caches and statements.
+    """
+    series = {name: Series() for name in ("floor", *ports)}
     for number in range(rounds + 1):
         for name, port in ports.items():
-            answered, latencies = await asyncio.to_thread(_load_from_elsewhere, port, seconds)
-            if number > 0:  # the first is for caches and prepared statements
-                series[name].rates.append(answered / seconds)
-                series[name].p99s.append(latencies[int(0.99 * (len(latencies) - 1))])
+            turns = [("floor", floor), (name, port)]
+            for each, loaded in turns if number % 2 else reversed(turns):
+                await _turn(series[each] if number else Series(), loaded, seconds)
+            if number:
+                series["floor"].floors.append(series["floor"].rates[-1])
+                series[name].floors.append(series["floor"].rates[-1])
     return series
+
+
+async def _turn(series: Series, port: int, seconds: float) -> None:
+    answered, latencies = await asyncio.to_thread(load_from_elsewhere, port, seconds)
+    series.rates.append(answered / seconds)
+    series.p99s.append(latencies[int(0.99 * (len(latencies) - 1))])
 
 
 @asynccontextmanager
@@ -105,7 +117,6 @@ async def _receiver(
 ) -> AsyncIterator[int]:
     """The process that receives, with all else as in the shop; yields its port."""
     environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("SHOP_")},
         **{f"SHOP_WEBHOOK_SECRET_{name}": SECRET for name in ("STRIPE", "GITHUB", "SHOPIFY")},
         "SHOP_WEBHOOK_SECRET_STANDARD": "whsec_YmVuY2gtc2VjcmV0LWJlbmNoLXNlY3JldA==",
         "SHOP_DATA_DIR": str(folder),
@@ -117,44 +128,28 @@ async def _receiver(
         "SHOP_WEBHOOKS_GRPC_PORT": "0",
     }
     async with AsyncExitStack() as stack:
-        port = await stack.enter_async_context(_child(environment, "floor" if floor else "receiver"))
+        kind = "floor" if floor else "receiver"
+        _, port = await stack.enter_async_context(started_role("bench.webhooks_child", kind, **environment))
         if worker:
-            await stack.enter_async_context(_child(environment, "worker"))
-        yield port
+            await stack.enter_async_context(started_role("bench.webhooks_child", "worker", **environment))
+        yield int(port)
 
 
-@asynccontextmanager
-async def _child(environment: Mapping[str, str], role: str) -> AsyncIterator[int]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench.webhooks_child", role, env=environment, stdout=subprocess.PIPE
-    )
-    try:
-        line = await process.stdout.readline() if process.stdout else b""
-        yield int(line)
-    finally:
-        process.terminate()
-        await process.wait()
+def load_from_elsewhere(port: int, seconds: float) -> tuple[int, list[float]]:
+    """Load a port from another process; how many were answered 200, and each one's ms, in order of size.
 
-
-@asynccontextmanager
-async def _postgresql() -> AsyncIterator[str]:
-    """A database of our own, dropped at the end. Raises `OSError` where there is no server."""
-    name = f"bench_{uuid.uuid4().hex[:12]}"
-    server = await asyncpg.connect(f"{POSTGRES_URL}/postgres", timeout=2)
-    try:
-        yield f"{POSTGRES_URL}/{name}_{{service}}"
-    finally:
-        await server.execute(f"DROP DATABASE IF EXISTS {name}_webhooks WITH (FORCE)")
-        await server.close()
-
-
-def _load_from_elsewhere(port: int, seconds: float) -> tuple[int, list[float]]:
-    """Load a port from another process; how many were answered 200, and each one's ms, in order of size."""
+    Raises `RuntimeError` when the load fails; that process writes why.
+    """
     spawn = multiprocessing.get_context("spawn")
     receiving, sending = spawn.Pipe(duplex=False)
     process = spawn.Process(target=_load, args=(port, seconds, sending))
     process.start()
-    latencies: list[float] = receiving.recv()
+    sending.close()  # else its end would not be seen here
+    try:
+        latencies: list[float] = receiving.recv()
+    except EOFError:
+        process.join()
+        raise RuntimeError(f"the load ended with exit code {process.exitcode}") from None
     process.join()
     return len(latencies), sorted(latencies)
 
@@ -162,10 +157,11 @@ def _load_from_elsewhere(port: int, seconds: float) -> tuple[int, list[float]]:
 def _load(port: int, seconds: float, sending: Any) -> None:
     import uvloop
 
-    sending.send(uvloop.run(_load_all(port, seconds)))
+    sending.send(uvloop.run(load_all(port, seconds)))
 
 
-async def _load_all(port: int, seconds: float) -> list[float]:
+async def load_all(port: int, seconds: float) -> list[float]:
+    """Each answer's ms. Raises when one is no 200, a connection ends, or the requests that were made run out."""
     # Made and signed beforehand: what is measured should be the server.
     requests = [_request() for _ in range(int(MAX_PER_SECOND * (WARM_UP_SECONDS + seconds)))]
     latencies: list[float] = []
@@ -193,7 +189,7 @@ class _Connection(asyncio.Protocol):
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
+        self._transport = cast("asyncio.WriteTransport", transport)
         self._ask()
 
     def data_received(self, data: bytes) -> None:
@@ -202,20 +198,31 @@ class _Connection(asyncio.Protocol):
         if not blank or len(body) < int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]):
             return
         if not head.startswith(b"HTTP/1.1 200"):
-            self.done.set_exception(RuntimeError(self._answer.decode()))
+            self._fail(RuntimeError(self._answer.decode()))
             return
         if self._began >= self._since:
             self._latencies.append((time.perf_counter() - self._began) * 1000)
         self._answer = b""
         self._ask()
 
+    def connection_lost(self, error: Exception | None) -> None:
+        self._fail(error or ConnectionError("the server has closed the connection"))
+
+    def _fail(self, error: Exception) -> None:
+        if not self.done.done():
+            self.done.set_exception(error)
+            self._transport.close()
+
     def _ask(self) -> None:
         self._began = time.perf_counter()
-        if self._began > self._until or not self._requests:
-            self._transport.close()
+        if self._began > self._until:
             self.done.set_result(None)
+            self._transport.close()
             return
-        self._transport.write(self._requests.pop())  # type: ignore[attr-defined]  # it is a WriteTransport
+        if not self._requests:
+            self._fail(RuntimeError(f"the server answers more than {MAX_PER_SECOND} requests a second: prepare more"))
+            return
+        self._transport.write(self._requests.pop())
 
 
 def _request() -> bytes:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -11,6 +9,7 @@ from typing import Any
 
 import uvloop
 
+from bench.roles import say_until_closed
 from chassis.process import Running, tune_garbage_collection
 from webhooks import bootstrap
 from webhooks.incoming.domain import Webhook
@@ -49,13 +48,9 @@ def _role(name: str) -> AbstractAsyncContextManager[Running]:
 
 
 async def _serve(role: str) -> None:
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with _role(role) as running:
         tune_garbage_collection()
-        sys.stdout.write(f"{running.port}\n")
-        sys.stdout.flush()
-        await stop.wait()
+        await say_until_closed(running.port)
 
 
 if __name__ == "__main__":

@@ -69,11 +69,7 @@ def not_found(what: str, identifier: str) -> ShopError:
 def unavailable(upstream: str, why: str = "cannot be reached", *, retry_after: float = 1.0) -> ShopError:
     """An upstream cannot answer now; trying again later makes sense."""
     return ShopError(
-        "UPSTREAM_UNAVAILABLE",
-        f"{upstream} {why}",
-        Kind.UNAVAILABLE,
-        retry_after=retry_after,
-        upstream=upstream,
+        "UPSTREAM_UNAVAILABLE", f"{upstream} {why}", Kind.UNAVAILABLE, retry_after=retry_after, upstream=upstream
     )
 
 

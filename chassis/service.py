@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from chassis.auth.tls import Tls
-from chassis.observability.telemetry import telemetry as process_telemetry
 from chassis.observability.tracing import Telemetry
 from chassis.settings import TOPOLOGY, ProcessSettings
 
@@ -150,7 +149,6 @@ class Service:
     async def serve(
         self,
         *registrations: tuple[Callable[[Any, grpc.aio.Server], None], Any],
-        names: Sequence[str],
         policy: Policy,
         port: int,
         verifier: TokenVerifier | None = None,
@@ -164,7 +162,6 @@ class Service:
         return await self.enter(
             serve(
                 *registrations,
-                names=names,
                 policy=policy,
                 verifier=verifier or (await self.identity()).verifier,
                 telemetry=self.telemetry,
@@ -189,11 +186,5 @@ async def service(
     """
     async with AsyncExitStack() as stack:
         if telemetry is None:
-            ratio = settings.trace_sample_ratio
-            opening = (
-                process_telemetry(name, settings.otlp_url, sample_ratio=ratio, capture=settings.captures())
-                if serves_http
-                else settings.telemetry(name)
-            )
-            telemetry = await stack.enter_async_context(opening)
+            telemetry = await stack.enter_async_context(settings.telemetry(name, serves_http=serves_http))
         yield Service(name, settings, telemetry, stack)

@@ -166,27 +166,20 @@ class ProcessSettings(BaseSettings):
             return scheme + slashes + rest
         return f"{scheme}://{role}:{quote(self.database_password, safe='')}@{place}"
 
-    def telemetry(self, process: str) -> AbstractAsyncContextManager[Telemetry]:
-        """Telemetry of a process without an HTTP server of its own."""
+    def telemetry(self, process: str, *, serves_http: bool = False) -> AbstractAsyncContextManager[Telemetry]:
+        """Telemetry of a process. `serves_http`: it shows its metrics, if any, on an HTTP port of its own."""
         # Imported here: a process that reads only settings does not pay for it.
         from chassis.observability.telemetry import telemetry
 
-        metrics_at = (self.host, self.metrics_port) if self.metrics_port else None
+        metrics_at = (self.host, self.metrics_port) if self.metrics_port and not serves_http else None
         return telemetry(
-            process,
-            self.otlp_url,
-            sample_ratio=self.trace_sample_ratio,
-            metrics_at=metrics_at,
-            capture=self.captures(),
+            process, self.otlp_url, sample_ratio=self.trace_sample_ratio, metrics_at=metrics_at, capture=self.captures()
         )
 
     def captures(self) -> bool:
         """Whether messages are captured. Raises `ValueError` in production, where they must not be."""
-        wanted = self.env == "development" if self.capture is None else self.capture
-        if wanted and self.env == "production":
-            message = "SHOP_CAPTURE and SHOP_ENV=production exclude each other: it keeps what customers send"
-            raise ValueError(message)
-        return wanted
+        message = "SHOP_CAPTURE and SHOP_ENV=production exclude each other: it keeps what customers send"
+        return self._for_development(self.capture, message)
 
     def tls(self, process: str) -> Tls | None:
         """The process's TLS files; None when TLS is off. Raises `FileNotFoundError`."""
@@ -198,8 +191,12 @@ class ProcessSettings(BaseSettings):
 
     def demo(self) -> bool:
         """Whether to load the demo data on first start. Raises `ValueError` in production, where it must not be."""
-        wanted = self.env == "development" if self.demo_data is None else self.demo_data
+        message = "SHOP_DEMO_DATA and SHOP_ENV=production exclude each other: demo accounts have public passwords"
+        return self._for_development(self.demo_data, message)
+
+    def _for_development(self, setting: bool | None, message: str) -> bool:
+        """Where nothing is set, on in development alone. Raises `ValueError` with the message in production."""
+        wanted = self.env == "development" if setting is None else setting
         if wanted and self.env == "production":
-            message = "SHOP_DEMO_DATA and SHOP_ENV=production exclude each other: demo accounts have public passwords"
             raise ValueError(message)
         return wanted

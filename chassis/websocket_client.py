@@ -12,6 +12,9 @@ from typing import Any
 
 import aiohttp
 
+from chassis.observability.capture.http import aiohttp_middlewares
+from chassis.observability.tracing import Telemetry
+
 # As much as one reading of the socket can bring: it is parsed at once, and many small messages cost several times
 # their bytes as objects. The kernel doubles it for its own bookkeeping.
 _RECEIVE_BUFFER_BYTES = 4 << 10
@@ -52,6 +55,16 @@ class ReadOnDemand(aiohttp.ClientWebSocketResponse[Any]):
         self._is_ending = True
         self._flow.resume_reading()
         return await super().close(code=code, message=message)
+
+
+def websocket_session(telemetry: Telemetry, trust: ssl.SSLContext | None = None) -> aiohttp.ClientSession:
+    """A session for such WebSockets, of as many connections as there are; it keeps no cookies."""
+    return aiohttp.ClientSession(
+        connector=connector(trust),
+        ws_response_class=ReadOnDemand,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        middlewares=aiohttp_middlewares(telemetry),
+    )
 
 
 def connector(trust: ssl.SSLContext | None = None) -> aiohttp.TCPConnector:

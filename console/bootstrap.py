@@ -8,14 +8,16 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import httpx
 
 from chassis.auth.identity import anyone
+from chassis.grpc.client import connect
 from chassis.grpc.server import serve
-from chassis.http.middleware import Identified, serve_http
+from chassis.http.middleware import Identified
+from chassis.http.server import serve_http
 from chassis.observability.capture.http import httpx_hooks
 from chassis.observability.tracing import Telemetry
 from chassis.process import Running
 from chassis.settings import AtLeastOne, ProcessSettings
-from console.grpc_api import NAME, OtlpApi, register
-from console.http_api import ConsoleApi
+from console.grpc_api import OtlpApi, register
+from console.http_api import ConsoleApi, Development
 from console.play.events import EventCalls
 from console.play.grpc_calls import GrpcCalls
 from console.play.http_calls import HttpCalls
@@ -74,7 +76,6 @@ async def run(settings: Settings | None = None) -> AsyncIterator[Running]:
     store = TraceStore(bounds)
     otlp = serve(
         (register, OtlpApi(store)),
-        names=[NAME],
         policy={"Export": anyone},
         verifier=None,
         # Its spans go nowhere, as those of HTTP do: each export received would be another span to export.
@@ -84,23 +85,10 @@ async def run(settings: Settings | None = None) -> AsyncIterator[Running]:
     )
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(otlp)
-        explored = settings.env == "development"
-        play = await stack.enter_async_context(_playing(settings, store)) if explored else None
-        audits = Audits() if explored else None
-        lessons = Lessons({"SHOP_DATA_DIR": str(settings.data_dir)}) if explored else None
-        breaking = Breaking({"SHOP_DATA_DIR": str(settings.data_dir)}) if explored else None
-        tap = LinkTap(settings.link_proxy_socket) if explored else None
-        if breaking is not None:
-            stack.push_async_callback(breaking.close)
-        api = ConsoleApi(
-            store,
-            max_body=settings.console_max_body,
-            play=play,
-            audits=audits,
-            lessons=lessons,
-            breaking=breaking,
-            tap=tap,
-        )
+        development = Development()
+        if settings.env == "development":
+            development = await stack.enter_async_context(_development(settings, store))
+        api = ConsoleApi(store, max_body=settings.console_max_body, development=development)
         port = await stack.enter_async_context(
             serve_http(
                 ServedHosts(Identified(api.app()), settings.console_hosts),
@@ -109,6 +97,17 @@ async def run(settings: Settings | None = None) -> AsyncIterator[Running]:
             )
         )
         yield Running(port)
+
+
+@asynccontextmanager
+async def _development(settings: Settings, store: TraceStore) -> AsyncIterator[Development]:
+    shop = {"SHOP_DATA_DIR": str(settings.data_dir)}
+    breaking = Breaking(shop)
+    async with _playing(settings, store) as play:
+        try:
+            yield Development(play, Audits(), Lessons(shop), breaking, LinkTap(settings.link_proxy_socket))
+        finally:
+            await breaking.close()
 
 
 @asynccontextmanager
@@ -128,22 +127,24 @@ async def _playing(settings: Settings, store: TraceStore) -> AsyncIterator[Play]
         "erp_password": settings.legacy_soap_password,
     }
     listener = Listener(f"{settings.notifier_url.replace('http', 'ws', 1)}/notifications", trust)
-    rpc = GrpcCalls({"catalog": settings.catalog_address}, settings.tls("console"), telemetry)
-    # Not that for responses, which would read all of each: their calls keep what they read.
-    hooks = {"request": httpx_hooks(telemetry).get("request", [])}
-    async with httpx.AsyncClient(trust_env=False, verify=trust or True, event_hooks=hooks) as http:
+    # Not the hook for responses, which would read all of each: their calls keep what they read.
+    hooks, tls = {"request": httpx_hooks(telemetry).get("request", [])}, settings.tls("console")
+    async with (
+        httpx.AsyncClient(trust_env=False, verify=trust or True, event_hooks=hooks) as http,
+        connect(settings.catalog_address, tls=tls) as catalog,
+        connect(settings.reports_address, tls=tls) as reports,
+    ):
         try:
             yield Play(
                 telemetry,
                 HttpCalls(http, {name: url for name, url in targets.items() if url}, telemetry),
-                rpc,
+                GrpcCalls({"catalog": catalog}, telemetry),
                 StreamCalls(settings.notifier_url, trust, telemetry),
                 EventCalls(settings.broker(), settings.event_log_url, telemetry),
                 listener,
-                LogReading(settings.reports_address, settings.tls("console")),
+                LogReading(reports),
                 secrets,
             )
         finally:
             await listener.close()
-            await rpc.close()
             telemetry.close()

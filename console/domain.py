@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 # Later than any span ends.
 _NEVER = 1 << 64
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 AttributeValue = str | bool | int | float | list["AttributeValue"] | dict[str, "AttributeValue"] | None
 
@@ -202,6 +204,12 @@ class Trace:
 def by_start(spans: Iterable[Span]) -> list[Span]:
     """Earliest first; of those that start together, the one that lasts longest, since it holds the others."""
     return sorted(spans, key=lambda span: (span.started_ns, -(span.ended_ns or _NEVER)))
+
+
+def rfc3339(at_ns: int, timespec: str = "auto") -> str:
+    """A time in nanoseconds since 1970 as RFC 3339 has it, in UTC, to microseconds or as `timespec` says."""
+    moment = _EPOCH + timedelta(microseconds=at_ns // 1_000)
+    return moment.isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
 def weight_of(value: AttributeValue) -> int:

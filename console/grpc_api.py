@@ -11,7 +11,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from console.otlp import accepted, spans_of
+from console.otlp.spans import accepted, spans_of
 from console.store import TraceStore
 
 NAME: str = DESCRIPTOR.services_by_name["TraceService"].full_name
@@ -21,11 +21,7 @@ class OtlpApi:
     def __init__(self, store: TraceStore) -> None:
         self._store = store
 
-    async def Export(
-        self,
-        request: ExportTraceServiceRequest,
-        context: Any,
-    ) -> ExportTraceServiceResponse:
+    async def Export(self, request: ExportTraceServiceRequest, context: Any) -> ExportTraceServiceResponse:
         """Keep the spans of an export."""
         spans, unidentified = spans_of(request)
         return accepted(unidentified, self._store.add(spans))

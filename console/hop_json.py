@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from dataclasses import asdict
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor
 
 from chassis.observability.capture.messages import Form
-from console.domain import Captured, CodePlace
+from console.domain import Captured
 from console.hops import Hop
 from console.wire.protobuf import methods
 from console.wire.reading import read
@@ -19,8 +20,8 @@ SQLITE_ROW, CAPTURE = "sqlite row", "capture"
 def hop_json(hop: Hop) -> dict[str, Any]:
     """A hop."""
     method = methods().get(hop.method)
-    sent, sent_meaning = _message(hop.sent, method.request if method else None)
-    received, received_meaning = _message(hop.received, method.response if method else None)
+    sent, sent_meaning = _message(hop.sent, method.input_type if method else None)
+    received, received_meaning = _message(hop.received, method.output_type if method else None)
     return {
         "id": hop.id,
         "span_id": hop.span_id,
@@ -41,16 +42,16 @@ def hop_json(hop: Hop) -> dict[str, Any]:
         "attempt": hop.attempt,
         "note": hop.note,
         "error": hop.error or None,
-        "code": {"origin": _place(hop.code_origin), "target": _place(hop.code_target)},
+        "code": {
+            "origin": hop.code_origin and asdict(hop.code_origin),
+            "target": hop.code_target and asdict(hop.code_target),
+        },
         "wire": {
             "source": _source(hop),
             "sent": sent,
             "received": received,
             # As the other process kept it; null where it has no span.
-            "far_side": {
-                "received": hop.taken and _bytes(hop.taken),
-                "sent": hop.answered and _bytes(hop.answered),
-            },
+            "far_side": {"received": hop.taken and _bytes(hop.taken), "sent": hop.answered and _bytes(hop.answered)},
         },
         "decoded": {"sent": sent_meaning, "received": received_meaning},
     }
@@ -68,10 +69,6 @@ def _message(message: Captured | None, schema: Descriptor | None) -> tuple[dict[
 def _bytes(message: Captured) -> dict[str, Any]:
     """A captured message without what its parts mean."""
     return {"base64": b64encode(message.content).decode(), "size": message.size}
-
-
-def _place(place: CodePlace | None) -> dict[str, Any] | None:
-    return None if place is None else {"file": place.file, "line": place.line, "function": place.function}
 
 
 def _source(hop: Hop) -> str:

@@ -4,34 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import re
-import zlib
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from google.rpc.status_pb2 import Status
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from chassis.errors import Kind, ShopError, invalid, not_found
+from chassis.errors import invalid, not_found
 from chassis.http.app import http_app
 from chassis.webpages import html
-from console.domain import NS_PER_MS, Span, Trace
+from console.domain import NS_PER_MS, Span, Trace, rfc3339
 from console.hop_json import hop_json
 from console.hops import hops
 from console.json_response import json_response
-from console.log_lines.http_api import LinesApi
+from console.log_lines.http_api import line_routes
 from console.log_lines.store import LineStore
-from console.otlp import accepted, decode
-from console.otlp_json import otlp_json
+from console.otlp.exports import PROTOBUF, ExportRefusedError, answer_refusal, body_of, export_of
+from console.otlp.spans import accepted, spans_of
+from console.otlp.trace_json import otlp_json
 from console.play.call import Call
 from console.play.player import Play
 from console.store import TraceStore
 from console.views.audit import Audits
 from console.views.breaking import Breaking, break_routes
 from console.views.compare import compare
+from console.views.development import allowed, check_json
 from console.views.lessons import Lessons, lesson_routes
 from console.views.link_tap import LinkTap, tap_routes
 from console.views.live import events
@@ -40,44 +41,34 @@ from console.views.topology import topology
 from console.views.traces_page import traces_page
 from console.views.traffic import TrafficHistory
 
-PROTOBUF = "application/x-protobuf"
-GZIP = 16 + zlib.MAX_WBITS
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 1_000
 _LIMIT = re.compile("[1-9][0-9]{0,3}")
 _MINUTES = re.compile("[0-9]|1[0-5]")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# google.rpc.Code
-_INVALID_ARGUMENT = 3
-_RESOURCE_EXHAUSTED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Development:
+    """What exists in development only; elsewhere all are None, and the page only shows.
+
+    `play` makes the page's calls, `audits` judge all orders.
+    """
+
+    play: Play | None = None
+    audits: Audits | None = None
+    lessons: Lessons | None = None
+    breaking: Breaking | None = None
+    tap: LinkTap | None = None
 
 
 class ConsoleApi:
     """`max_body` bounds an export in bytes, on the wire and unpacked."""
 
-    def __init__(
-        self,
-        store: TraceStore,
-        *,
-        max_body: int,
-        play: Play | None = None,
-        audits: Audits | None = None,
-        lessons: Lessons | None = None,
-        breaking: Breaking | None = None,
-        tap: LinkTap | None = None,
-    ) -> None:
-        """`play` makes the page's calls, `audits` judge all orders; None in production, where the page only shows.
-
-        `lessons`, `breaking` and `tap` are for development, too.
-        """
+    def __init__(self, store: TraceStore, *, max_body: int, development: Development) -> None:
         self._store = store
         self._max_body = max_body
-        self._play = play
+        self._development = development
         self._traffic = TrafficHistory(store)
-        self._audits = audits
-        self._lessons = lessons
-        self._breaking = breaking
-        self._tap = tap
 
     def app(self) -> Starlette:
         """The ASGI application."""
@@ -92,48 +83,22 @@ class ConsoleApi:
             Route("/api/compare", self.compare, methods=["POST"]),
             Route("/api/topology", self.map),
             Route("/api/play", self.play, methods=["POST"]),
-            *LinesApi(self._store, LineStore(), self._export_or_refusal, self._of_order).routes(),
+            *line_routes(self._store, LineStore(), self._max_body, self._of_order),
             Route("/api/audit", self.audit, methods=["POST"]),
-            *lesson_routes(self._lessons),
-            *break_routes(self._breaking),
-            *tap_routes(self._store, self._tap),
+            *lesson_routes(self._development.lessons),
+            *break_routes(self._development.breaking),
+            *tap_routes(self._store, self._development.tap),
             *page_routes(),
             Route("/healthz", _healthy),
             Route("/readyz", _healthy),
         ]
-        return http_app(routes)
+        return http_app(routes, {ExportRefusedError: answer_refusal})
 
     async def receive(self, request: Request) -> Response:
         """OTLP/HTTP in its binary encoding (OTLP specification 1.x, section OTLP/HTTP)."""
-        try:
-            spans, unidentified = decode(await self._export(request))
-        except ExportRefusedError as refusal:
-            return refusal.response()
-        except ShopError as error:
-            return ExportRefusedError(400, _INVALID_ARGUMENT, error.message).response()
+        spans, unidentified = spans_of(await export_of(request, ExportTraceServiceRequest, self._max_body))
         response = accepted(unidentified, self._store.add(spans))
         return Response(response.SerializeToString(), media_type=PROTOBUF)
-
-    async def _export_or_refusal(self, request: Request) -> bytes | Response:
-        try:
-            return await self._export(request)
-        except ExportRefusedError as refusal:
-            return refusal.response()
-
-    async def _export(self, request: Request) -> bytes:
-        """The unpacked body of an export."""
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != PROTOBUF:
-            raise ExportRefusedError(415, _INVALID_ARGUMENT, f"send {PROTOBUF}", {"accept": PROTOBUF})
-        coding = request.headers.get("content-encoding", "identity").strip().lower()
-        if coding not in ("identity", "gzip"):
-            supported = {"accept-encoding": "gzip, identity"}
-            raise ExportRefusedError(415, _INVALID_ARGUMENT, "send gzip or no content-encoding", supported)
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > self._max_body:
-                raise _too_large(self._max_body)
-        return _unzipped(body, self._max_body) if coding == "gzip" else bytes(body)
 
     async def list_traces(self, request: Request) -> Response:
         """The newest traces, `limit` of them (1-1,000, 50), of one order if `order_id` names it.
@@ -183,12 +148,11 @@ class ConsoleApi:
     async def compare(self, request: Request) -> Response:
         """Two traces, each named by its id or by its order's: their hops, row by row."""
         try:
-            wanted = orjson.loads(await self._content(request))
+            wanted = orjson.loads(await self._body(request))
         except orjson.JSONDecodeError as error:
             raise invalid("the body must be JSON") from error
-        named = [wanted.get(side) if isinstance(wanted, dict) else None for side in ("left", "right")]
-        sides = [self._named(each) for each in named]
-        left, right = sides
+        sides = wanted if isinstance(wanted, dict) else {}
+        left, right = self._named(sides.get("left")), self._named(sides.get("right"))
         return json_response(
             {"left": summary(left), "right": summary(right), "rows": compare(_hops(left), _hops(right))}
         )
@@ -198,32 +162,25 @@ class ConsoleApi:
         minutes = request.query_params.get("minutes_ago", "0")
         if not _MINUTES.fullmatch(minutes):
             raise invalid("the query cannot be understood", minutes_ago="must be a number from 0 to 15")
-        if self._play is None or minutes != "0":
+        play = self._development.play
+        if play is None or minutes != "0":
             return json_response(topology(self._traffic, int(minutes)))
-        depths, unread = await asyncio.gather(self._play.depths(), self._play.unread())
+        depths, unread = await asyncio.gather(play.events.depths(), play.reading.unread())
         return json_response(topology(self._traffic, 0, depths=depths, unread=unread))
 
     async def play(self, request: Request) -> Response:
         """Make a call for the page (`Call`), and return its answer and its trace."""
-        if self._play is None:
-            raise ShopError("FORBIDDEN", "calls are made from this page in development only", Kind.FORBIDDEN)
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            raise invalid("the call must be sent as application/json")
-        return json_response(await self._play.make(Call.parse(await self._content(request))))
+        play = allowed(self._development.play, "calls are made from this page in development only")
+        check_json(request, "the call must be sent as application/json")
+        return json_response(await play.make(Call.parse(await self._body(request))))
 
     async def audit(self, _: Request) -> Response:
         """Judge every order by all books (`shop audit`)."""
-        if self._audits is None:
-            raise ShopError("FORBIDDEN", "audits are run from here in development only", Kind.FORBIDDEN)
-        return json_response(await self._audits.run())
+        audits = allowed(self._development.audits, "audits are run from here in development only")
+        return json_response(await audits.run())
 
-    async def _content(self, request: Request) -> bytes:
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > self._max_body:
-                raise invalid(f"the body must have at most {self._max_body} bytes")
-        return bytes(body)
+    async def _body(self, request: Request) -> bytes:
+        return await body_of(request, self._max_body, invalid(f"the body must have at most {self._max_body} bytes"))
 
     def _named(self, name: object) -> Trace:
         if not isinstance(name, str) or not name:
@@ -246,37 +203,6 @@ class ConsoleApi:
         return trace
 
 
-class ExportRefusedError(Exception):
-    """An OTLP failure: an HTTP status, and a google.rpc.Status as the body."""
-
-    def __init__(self, status: int, code: int, message: str, headers: dict[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.body = Status(code=code, message=message).SerializeToString()
-        self.headers = headers
-
-    def response(self) -> Response:
-        return Response(self.body, self.status, self.headers, media_type=PROTOBUF)
-
-
-def _too_large(limit: int) -> ExportRefusedError:
-    return ExportRefusedError(413, _RESOURCE_EXHAUSTED, f"an export has at most {limit} bytes")
-
-
-def _unzipped(body: bytearray, limit: int) -> bytes:
-    """The content of a gzip body; never holds more than `limit` bytes of it, however much it would unpack to."""
-    unzip = zlib.decompressobj(GZIP)
-    try:
-        content = unzip.decompress(body, limit + 1)
-    except zlib.error as error:
-        raise invalid("the body is not gzip") from error
-    if len(content) > limit:
-        raise _too_large(limit)
-    if not unzip.eof:
-        raise invalid("the gzip body ends too early")
-    return content
-
-
 def _hops(trace: Trace) -> list[dict[str, Any]]:
     return [hop_json(hop) for hop in hops(trace.spans.values())]
 
@@ -290,7 +216,7 @@ def summary(trace: Trace) -> dict[str, Any]:
         "service": root.service,
         "services": len(trace.services),
         "span_count": len(trace.spans),
-        "started_at": (_EPOCH + timedelta(microseconds=trace.started_ns // 1_000)).isoformat().replace("+00:00", "Z"),
+        "started_at": rfc3339(trace.started_ns),
         "duration_ms": round(trace.duration_ms, 3),
         "order_id": trace.order_id or None,
         "error": trace.failed,

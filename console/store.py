@@ -37,7 +37,8 @@ class TraceStore:
         self._bounds = bounds
         self._traces: OrderedDict[str, Trace] = OrderedDict()
         self._spans = 0
-        self._bytes = 0
+        # About how much memory the spans take.
+        self.bytes = 0
         self._forgotten: OrderedDict[str, None] = OrderedDict()
         self._watchers: dict[str, set[Callable[[], None]]] = {}
         self._before_eviction: list[Callable[[Trace], None]] = []
@@ -45,11 +46,6 @@ class TraceStore:
     def before_eviction(self, call: Callable[[Trace], None]) -> None:
         """Have `call` called with each trace that has to make room."""
         self._before_eviction.append(call)
-
-    @property
-    def bytes(self) -> int:
-        """About how much memory the spans take."""
-        return self._bytes
 
     def add(self, spans: Iterable[Span]) -> int:
         """Keep the spans; returns how many were refused because their trace is full."""
@@ -100,7 +96,7 @@ class TraceStore:
         trace.add(span)
         grown = weight(trace.spans[span.span_id]) - (0 if former is None else weight(former))
         trace.bytes += grown
-        self._bytes += grown
+        self.bytes += grown
         self._notify(span.trace_id)
         while self._over():
             self._evict()
@@ -108,7 +104,7 @@ class TraceStore:
 
     def _over(self) -> bool:
         bounds = self._bounds
-        return len(self._traces) > bounds.traces or self._spans > bounds.spans or self._bytes > bounds.bytes
+        return len(self._traces) > bounds.traces or self._spans > bounds.spans or self.bytes > bounds.bytes
 
     def _evict(self) -> None:
         trace_id, trace = self._traces.popitem(last=False)
@@ -119,7 +115,7 @@ class TraceStore:
             self._forgotten.popitem(last=False)
         self._notify(trace_id)
         self._spans -= len(trace.spans)
-        self._bytes -= trace.bytes
+        self.bytes -= trace.bytes
 
 
 def weight(span: Span) -> int:

@@ -31,6 +31,7 @@ from gateway.middleware.rate_limits import Quota, RateLimits
 from gateway.middleware.security_headers import EdgeHeaders
 from gateway.middleware.sign_in_failures import SignInFailures
 from gateway.oauth import authorize, metadata, token
+from gateway.oauth.errors import OAuthError, oauth_refusal
 from gateway.oauth.protected_resource import PATH as MCP
 from gateway.oauth.protected_resource import McpChallenge
 from gateway.openapi import DocumentedApi
@@ -136,7 +137,7 @@ def create_api() -> DocumentedApi:
         redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
-        exception_handlers={**errors.HANDLERS},
+        exception_handlers={**errors.HANDLERS, OAuthError: oauth_refusal},
         # `HttpBoundary` makes the one span of this side.
         telemetry={
             "tracing": False,

@@ -10,8 +10,8 @@ from limits import parse
 from pydantic import AfterValidator
 
 from chassis.broker.port import Broker
-from chassis.http.middleware import serve_http
 from chassis.http.origin_check import Origins, allowed_origins
+from chassis.http.server import serve_http
 from chassis.observability.tracing import Telemetry
 from chassis.process import Running
 from chassis.service import service
@@ -19,8 +19,8 @@ from chassis.settings import AtLeastOne, Positive, ProcessSettings, ZeroOrMore
 from gateway.app import Policies, create_app
 from gateway.clients.event_feed import follow_log
 from gateway.clients.graphql_websocket import LARGEST_MESSAGE
-from gateway.clients.http_upstream import http_upstream
-from gateway.clients.services import HttpServers, connected
+from gateway.clients.http_upstream import HttpUpstream, http_upstream
+from gateway.clients.services import IDEMPOTENT, HttpServers, connected
 from gateway.metrics import EdgeMetrics
 from gateway.middleware.proxy_headers import networks
 from gateway.middleware.rate_limit_storage import rate_limit_storage
@@ -137,39 +137,22 @@ async def run(
     policies, metrics = settings.policies(), EdgeMetrics()
     async with service("gateway", settings, telemetry=spans, serves_http=True) as s:
         verifier = (await s.identity()).verifier
+
+        async def server(peer: str, url: str, protocol: str, timeout: float, connections: int = 200) -> HttpUpstream:
+            return await s.enter(http_upstream(peer, url, protocol, s.telemetry, timeout, connections))
+
+        budget, transfer_budget = settings.request_budget, settings.transfer_budget
         servers = HttpServers(
-            await s.enter(
-                http_upstream(
-                    "graphql_server", settings.graphql_url, "GraphQL", s.telemetry, timeout=settings.request_budget
-                )
-            ),
+            await server("graphql_server", settings.graphql_url, "GraphQL", budget),
             # Its streams stay open: a bound here would have short calls wait until a stream ends.
-            await s.enter(
-                http_upstream(
-                    "mcp_server",
-                    settings.mcp_url,
-                    "MCP",
-                    s.telemetry,
-                    timeout=settings.transfer_budget,
-                    connections=0,
-                )
-            ),
-            await s.enter(
-                http_upstream("console", settings.console_url, "REST", s.telemetry, timeout=settings.transfer_budget)
-            )
-            if settings.console_url
-            else None,
+            await server("mcp_server", settings.mcp_url, "MCP", transfer_budget, connections=0),
+            await server("console", settings.console_url, "REST", transfer_budget) if settings.console_url else None,
         )
-        upstreams = await s.enter(
-            connected(
-                settings.addresses(),
-                servers,
-                s.telemetry,
-                transfer_budget=settings.transfer_budget,
-                observer=metrics.process,
-                tls=s.tls,
-            )
-        )
+        channels = {
+            name: await s.channel(address, idempotent=IDEMPOTENT[name])
+            for name, address in settings.addresses().items()
+        }
+        upstreams = connected(channels, servers, s.telemetry, transfer_budget, metrics.process)
         counts = await s.enter(rate_limit_storage(settings.rate_limit_url))
         edge = create_app(
             upstreams,

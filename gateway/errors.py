@@ -10,27 +10,27 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from chassis.errors import Kind, ShopError, invalid
+from chassis.http.app import methods_of
 from chassis.http.problem_details import problem
 from chassis.observability.tracing import current_trace_id
 
 log = logging.getLogger(__name__)
 
-# What a kind alone does not say: code -> status and title.
-_STATUS_OF: Mapping[str, tuple[int, str]] = {
-    "METHOD_NOT_ALLOWED": (405, "Method Not Allowed"),
-    "UPLOAD_STALLED": (408, "Request Timeout"),
-    "VERSION_MISMATCH": (412, "Precondition Failed"),
-    "BODY_TOO_LARGE": (413, "Content Too Large"),
-    "FILE_TOO_LARGE": (413, "Content Too Large"),
-    "UNSUPPORTED_MEDIA_TYPE": (415, "Unsupported Media Type"),
-    "RANGE_NOT_SATISFIABLE": (416, "Range Not Satisfiable"),
+# What a kind alone does not say: code -> status.
+_STATUS_OF: Mapping[str, int] = {
+    "METHOD_NOT_ALLOWED": 405,
+    "UPLOAD_STALLED": 408,
+    "VERSION_MISMATCH": 412,
+    "BODY_TOO_LARGE": 413,
+    "FILE_TOO_LARGE": 413,
+    "UNSUPPORTED_MEDIA_TYPE": 415,
+    "RANGE_NOT_SATISFIABLE": 416,
     # An upstream is full: no fault of this client's, so it is no 429.
-    "OVERLOADED": (503, "Service Unavailable"),
-    "INSUFFICIENT_STORAGE": (507, "Insufficient Storage"),
-    "IDEMPOTENCY_KEY_REUSED": (422, "Unprocessable Content"),
+    "OVERLOADED": 503,
+    "INSUFFICIENT_STORAGE": 507,
+    "IDEMPOTENCY_KEY_REUSED": 422,
 }
 
 
@@ -42,8 +42,7 @@ def answer(error: ShopError) -> Response:
     elif error.kind is Kind.INTERNAL:
         log.error("internal error: %s; trace %s", error, current_trace_id())
         error = ShopError("INTERNAL", "internal error", Kind.INTERNAL)
-    status, title = _STATUS_OF.get(error.code, (None, None))
-    status, headers, body = problem(error, status=status, title=title)
+    status, headers, body = problem(error, status=_STATUS_OF.get(error.code))
     if error.code == "UNSUPPORTED_MEDIA_TYPE":
         # What would be taken: "accept" and "accept-encoding".
         headers |= {name.replace("_", "-"): value for name, value in error.details.items()}
@@ -74,21 +73,13 @@ async def _http_exception(request: Request, error: HTTPException) -> Response:
     """The framework's own refusals as problems."""
     if error.status_code != 405:
         return answer(_framework_error(error))
-    allow = ", ".join(_methods(request))
+    methods = methods_of(request)
+    allow = ", ".join(sorted(methods | ({"HEAD", "OPTIONS"} if "GET" in methods else {"OPTIONS"})))
     if request.method == "OPTIONS":
         return Response(None, 204, {"allow": allow, "cache-control": "no-store"})
     response = answer(_framework_error(error))
     response.headers["allow"] = allow
     return response
-
-
-def _methods(request: Request) -> list[str]:
-    """The methods that a path allows. The framework names those of the first route with it."""
-    routes = (
-        route for route in request.app.routes if isinstance(route, Route) and route.path_regex.match(request.url.path)
-    )
-    methods = {method for route in routes for method in route.methods or ()}
-    return sorted(methods | ({"HEAD", "OPTIONS"} if "GET" in methods else {"OPTIONS"}))
 
 
 async def _client_gone(_: Request, __: Exception) -> Response:

@@ -8,29 +8,25 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 
-from chassis.http.problem_details import PROBLEM
+from chassis.http.problem_details import PROBLEM, phrase
 from gateway.http.schemas import Problem
 
-# Status -> a code that it comes with, its title, and what it means.
+# Status -> a code that it comes with, and what it means.
 _MEANING = {
-    401: ("UNAUTHENTICATED", "Unauthorized", "No token, or not a valid one"),
-    403: ("FORBIDDEN", "Forbidden", "Not for this caller"),
-    404: ("NOT_FOUND", "Not Found", "Nothing there that this caller may know of"),
-    408: ("UPLOAD_STALLED", "Request Timeout", "The body did not arrive in time"),
-    409: ("TOO_LATE_TO_CANCEL", "Conflict", "Contradicts the present state"),
-    412: ("VERSION_MISMATCH", "Precondition Failed", "Changed meanwhile"),
-    413: ("BODY_TOO_LARGE", "Content Too Large", "The body is too large"),
-    415: ("UNSUPPORTED_MEDIA_TYPE", "Unsupported Media Type", "The body is of another type, or has a content coding"),
-    416: ("RANGE_NOT_SATISFIABLE", "Range Not Satisfiable", "No such bytes"),
-    422: (
-        "INVALID_INPUT",
-        "Unprocessable Content",
-        "The input cannot be accepted; `errors` has each field and the reason",
-    ),
-    429: ("RATE_LIMITED", "Too Many Requests", "Too many requests; `Retry-After` has the seconds to wait"),
-    503: ("UPSTREAM_UNAVAILABLE", "Service Unavailable", "An upstream is away; `Retry-After` has the seconds to wait"),
-    504: ("DEADLINE_EXCEEDED", "Gateway Timeout", "The time was up; the request may still take effect"),
-    507: ("INSUFFICIENT_STORAGE", "Insufficient Storage", "There is no room for the file"),
+    401: ("UNAUTHENTICATED", "No token, or not a valid one"),
+    403: ("FORBIDDEN", "Not for this caller"),
+    404: ("NOT_FOUND", "Nothing there that this caller may know of"),
+    408: ("UPLOAD_STALLED", "The body did not arrive in time"),
+    409: ("TOO_LATE_TO_CANCEL", "Contradicts the present state"),
+    412: ("VERSION_MISMATCH", "Changed meanwhile"),
+    413: ("BODY_TOO_LARGE", "The body is too large"),
+    415: ("UNSUPPORTED_MEDIA_TYPE", "The body is of another type, or has a content coding"),
+    416: ("RANGE_NOT_SATISFIABLE", "No such bytes"),
+    422: ("INVALID_INPUT", "The input cannot be accepted; `errors` has each field and the reason"),
+    429: ("RATE_LIMITED", "Too many requests; `Retry-After` has the seconds to wait"),
+    503: ("UPSTREAM_UNAVAILABLE", "An upstream is away; `Retry-After` has the seconds to wait"),
+    504: ("DEADLINE_EXCEEDED", "The time was up; the request may still take effect"),
+    507: ("INSUFFICIENT_STORAGE", "There is no room for the file"),
 }
 _ALWAYS = (429, 503, 504)
 # What every body can be refused for.
@@ -64,7 +60,7 @@ Json = dict[str, Any]
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The error responses of an operation, with those that every operation can have."""
-    return {status: {"description": _MEANING[status][2]} for status in (*statuses, *_ALWAYS)}
+    return {status: {"description": _MEANING[status][1]} for status in (*statuses, *_ALWAYS)}
 
 
 def with_headers(*names: str) -> Json:
@@ -118,10 +114,10 @@ def _complete(operation: Json, shapes: Json) -> None:
 
 
 def _problem_response(status: int, shapes: Json) -> Json:
-    code, title, meaning = _MEANING[status]
+    code, meaning = _MEANING[status]
     kind = f"https://shop.test/problems/{code.lower().replace('_', '-')}"
     example: Json = shapes["Problem"]["examples"][0]
-    example = {**example, "type": kind, "title": title, "status": status, "detail": meaning, "code": code}
+    example = {**example, "type": kind, "title": phrase(status), "status": status, "detail": meaning, "code": code}
     if status == 422:
         example["errors"] = [{"field": "name", "detail": "Field required"}]
     content = {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}

@@ -71,11 +71,7 @@ class GraphqlView(GraphQL[Any, None]):
     graphql_transport_ws_handler_class = SocketHandler
 
     def __init__(
-        self,
-        schema: BaseSchema,
-        documents: Documents,
-        gateway: GatewayClient,
-        sockets: SocketServices,
+        self, schema: BaseSchema, documents: Documents, gateway: GatewayClient, sockets: SocketServices
     ) -> None:
         super().__init__(
             schema,
@@ -178,9 +174,6 @@ class GraphqlView(GraphQL[Any, None]):
     def decode_json(self, data: str | bytes) -> object:
         return orjson.loads(data)
 
-    def encode_json(self, data: object) -> bytes:
-        return orjson.dumps(data)
-
 
 _BY_POST = {OperationType.QUERY, OperationType.MUTATION}
 # What Strawberry hands from request to response: here, only the media type.
@@ -202,7 +195,7 @@ def by_path(view: GraphqlView) -> Application:
             await Response(b'{"status":"ok"}', media_type=_JSON)(scope, receive, send)
         else:
             error = ShopError("METHOD_NOT_ALLOWED", "health can only be read", Kind.INVALID)
-            await send_problem(send, error, status=405, title="Method Not Allowed", headers={"allow": "GET, HEAD"})
+            await send_problem(send, error, status=405, headers={"allow": "GET, HEAD"})
 
     return application
 

@@ -17,7 +17,7 @@ from strawberry.extensions import ValidationCache
 from strawberry.http import GraphQLRequestData
 
 from graphql_server.errors import BAD_INPUT, VALIDATION_FAILED, RequestRefused
-from graphql_server.limits import Limits, Measure, Prices, measure, measure_shapes
+from graphql_server.limits import Limits, Measure, Prices, Scale, measure_shapes
 
 _MAX_DOCUMENTS = 128
 # Characters. Strawberry's caches keep 128 documents each, so this and the limit of tokens bound their memory.
@@ -98,7 +98,7 @@ class DocumentChecks(ValidationCache):
         if operation is None:
             message = "the document has several operations: say by operationName which to execute"
             raise GraphQLError(message, extensions={"code": BAD_INPUT})
-        known = measure(document, operation, self.execution_context.variables or {}, self._prices)
+        known = Scale(document, self._prices, self.execution_context.variables or {}).measure(operation.selection_set)
         if not operation.variable_definitions:
             verdict.measures[name] = known
         return known

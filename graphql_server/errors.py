@@ -67,13 +67,8 @@ def response_of(result: ExecutionResult) -> Response:
 def rendered(error: GraphQLError) -> dict[str, Any]:
     """An error as the response shows it."""
     message, extensions = _message_and_extensions(error)
-    shown: dict[str, Any] = {"message": message}
-    if error.locations:
-        shown["locations"] = [{"line": location.line, "column": location.column} for location in error.locations]
-    if error.path:
-        shown["path"] = error.path
-    shown["extensions"] = {**extensions, "trace_id": current_trace_id()}
-    return shown
+    shown = {"message": message, "extensions": {**extensions, "trace_id": current_trace_id()}}
+    return {**error.formatted, **shown}
 
 
 def _message_and_extensions(error: GraphQLError) -> tuple[str, dict[str, Any]]:

@@ -88,11 +88,3 @@ class _Entered:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._hook.__exit__(kind, error, traceback)
-
-    def __enter__(self) -> None:
-        self._hook.__enter__()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._hook.__exit__(kind, error, traceback)

@@ -187,9 +187,10 @@ def _average(collections: Sequence[Sized]) -> int:
     return max(1, ceil(sum(map(len, collections)) / max(1, len(collections))))
 
 
-class _Scale:
-    """Measures one operation, and each of its fragments once, however often it is spread.
+class Scale:
+    """Measures operations of a valid document. A field costs its weight and, for each row, what is in it.
 
+    Each fragment is measured once, however often it is spread.
     Without that, forty lines in which each fragment spreads the next one twice would keep a process busy for years.
     """
 
@@ -235,8 +236,8 @@ class _Scale:
         return replace(inner, depth=1 + inner.depth, aliases=inner.aliases + aliases, cost=cost)
 
     @cached_property
-    def _introspection(self) -> _Scale:
-        return _Scale(self._document, self._prices.of_introspection(), {})
+    def _introspection(self) -> Scale:
+        return Scale(self._document, self._prices.of_introspection(), {})
 
     def _size(self, field: FieldNode) -> int:
         """Row estimate of a field: its `limit` or `first`, else what is usual for a field of that name."""
@@ -254,18 +255,8 @@ class _Scale:
         return min(max(int(wanted), 0), MAX_PAGE) if isinstance(wanted, int) else MAX_PAGE
 
 
-def measure(
-    document: DocumentNode,
-    operation: OperationDefinitionNode,
-    variables: Mapping[str, Any],
-    prices: Prices,
-) -> Measure:
-    """Measure one operation of a valid document. A field costs its weight and, for each row, what is in it."""
-    return _Scale(document, prices, variables).measure(operation.selection_set)
-
-
 def measure_shapes(document: DocumentNode, prices: Prices) -> list[Measure]:
     """Measure each operation of a valid document, as if each variable had its largest value."""
-    scale = _Scale(document, prices, {})
+    scale = Scale(document, prices, {})
     operations = [each for each in document.definitions if isinstance(each, OperationDefinitionNode)]
     return [scale.measure(operation.selection_set) for operation in operations]

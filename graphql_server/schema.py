@@ -18,7 +18,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, aclosing, contextmanager, nullcontext
 from enum import Enum
 from operator import getitem
-from typing import Annotated, Any, NewType
+from typing import Annotated, Any, Generic, NewType, TypeVar
 
 import strawberry
 from graphql import GraphQLError
@@ -52,6 +52,7 @@ WEIGHTS = {"availability": 10}
 # As they come from the gateway: there is nothing to be gained from parsing what is only passed on.
 DecimalString = NewType("DecimalString", str)
 Timestamp = NewType("Timestamp", str)
+Node = TypeVar("Node")
 First = Annotated[int | None, strawberry.argument(description="How many at most: 1 to 100.")]
 After = Annotated[str | None, strawberry.argument(description="The cursor after which to go on.")]
 
@@ -162,26 +163,14 @@ class PageInfo:
 
 
 @strawberry.type
-class OrderEdge:
+class Edge(Generic[Node]):
     cursor: str
-    node: Order
+    node: Node
 
 
 @strawberry.type
-class OrderConnection:
-    edges: list[OrderEdge]
-    page_info: PageInfo
-
-
-@strawberry.type
-class ProductEdge:
-    cursor: str
-    node: Product
-
-
-@strawberry.type
-class ProductConnection:
-    edges: list[ProductEdge]
+class Connection(Generic[Node]):
+    edges: list[Edge[Node]]
     page_info: PageInfo
 
 
@@ -201,7 +190,7 @@ class User:
     async def orders(root: strawberry.Parent[Any], info: Info, limit: int | None = _DEFAULT_PAGE) -> Any:
         return await info.context.loaders.orders(_limited(limit)).load(root["id"])
 
-    @strawberry.field(graphql_type=OrderConnection | None, description="The newest orders first, in Relay's form.")
+    @strawberry.field(graphql_type=Connection[Order] | None, description="The newest orders first, in Relay's form.")
     @staticmethod
     async def orders_connection(
         root: strawberry.Parent[Any], info: Info, first: First = _DEFAULT_PAGE, after: After = None
@@ -265,7 +254,7 @@ class Query:
         size = _limited(limit)
         return (await info.context.gateway.get("/v1/products", category=category, q=q, limit=size))["items"]
 
-    @strawberry.field(graphql_type=ProductConnection | None, description="Products in Relay's form.")
+    @strawberry.field(graphql_type=Connection[Product] | None, description="Products in Relay's form.")
     async def products_connection(
         self,
         info: Info,

@@ -53,7 +53,7 @@ async def run(settings: Settings | None = None) -> AsyncIterator[Running]:
         shop = Shop(gateway, by_request(TokenExchange(exchange)), counted=True)
         server = mcp_server(
             shop,
-            subscriptions=Subscriptions(notifier),
+            Subscriptions(notifier),
             # Every copy has the same secret, so that any of them can go on with a call that another began.
             state_keys=[sha256(settings.service_secret.encode()).digest()] if settings.service_secret else (),
         )

@@ -10,7 +10,7 @@ from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError, ToolError
 
 from chassis.auth.identity import current_principal
-from chassis.clients.gateway import Gateway, GatewayClient, passed_on
+from chassis.clients.gateway import Gateway, GatewayClient
 from chassis.errors import Kind, ShopError
 from mcp_server.token_exchange import TokenExchange
 
@@ -24,13 +24,10 @@ def by_request(exchange: TokenExchange) -> Caller:
     async def caller(ctx: Call) -> Mapping[str, str]:
         token = await exchange.token_for(current_principal())
         headers = {name.lower(): value for name, value in (ctx.headers or {}).items()}
-        return passed_on({"Authorization": f"Bearer {token}", **_request_id(headers)})
+        named = {"X-Request-ID": headers["x-request-id"]} if "x-request-id" in headers else {}
+        return {"Authorization": f"Bearer {token}", **named}
 
     return caller
-
-
-def _request_id(headers: Mapping[str, str]) -> dict[str, str]:
-    return {"X-Request-ID": headers["x-request-id"]} if "x-request-id" in headers else {}
 
 
 class Shop:

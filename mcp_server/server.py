@@ -37,9 +37,7 @@ class _Server(MCPServer[Shop]):
             raise MCPError(INVALID_PARAMS, str(error)[:_MAX_REASON]) from error
 
 
-def mcp_server(
-    shop: Shop, *, subscriptions: Subscriptions | None = None, state_keys: Sequence[bytes] = ()
-) -> MCPServer[Shop]:
+def mcp_server(shop: Shop, subscriptions: Subscriptions, *, state_keys: Sequence[bytes] = ()) -> MCPServer[Shop]:
     """The server. `state_keys` seal what a client carries between two rounds of a call: copies share them.
 
     Without keys they are of this process alone, which suits a server that has no copies.
@@ -68,8 +66,7 @@ def mcp_server(
     add_admin_tools(server)
     add_resources(server)
     add_prompts(server)
-    if subscriptions is not None:
-        server._lowlevel_server.add_request_handler(  # noqa: SLF001  # the SDK has no other way to a handler of one's own
-            "subscriptions/listen", SubscriptionsListenRequestParams, subscriptions
-        )
+    server._lowlevel_server.add_request_handler(  # noqa: SLF001  # the SDK has no other way to a handler of one's own
+        "subscriptions/listen", SubscriptionsListenRequestParams, subscriptions
+    )
     return server

@@ -29,5 +29,5 @@ async def serve(
         gateway_client(gateway_url, telemetry, budget=_BUDGET, trust=trust) as gateway,
         notifier_client(notifier_url, telemetry, trust=trust) as notifier,
     ):
-        server = mcp_server(Shop(gateway, caller, counted=False), subscriptions=Subscriptions(notifier))
+        server = mcp_server(Shop(gateway, caller, counted=False), Subscriptions(notifier))
         await server.run_stdio_async()

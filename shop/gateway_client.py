@@ -49,14 +49,14 @@ class Gateway:
         """As `sign_in`; the token with its lifetime in seconds."""
         credentials = {"username": email, "password": password}
         try:
-            answer = self.call("POST", "/v1/auth/token", data=credentials).json()
+            answer = object_of(self.call("POST", "/v1/auth/token", data=credentials), "access_token")
         except GatewayError as error:
             if error.code != "WRONG_CREDENTIALS":
                 raise
             message = f"sign-in failed for {email}: wrong email or password"
             raise GatewayError(message, status=error.status, code=error.code) from error
         self._http.headers["authorization"] = f"Bearer {answer['access_token']}"
-        return answer["access_token"], float(answer.get("expires_in", _LIFETIME))
+        return str(answer["access_token"]), float(answer.get("expires_in", _LIFETIME))
 
     def call(self, method: str, path: str, **content: Any) -> httpx.Response:
         """Make a request; `content` is httpx's (`json`, `data`, `headers`, `params`)."""
@@ -81,10 +81,25 @@ def problem(response: httpx.Response) -> GatewayError:
         body = None
     if not isinstance(body, dict):
         body = {"detail": response.text[:200] or response.reason_phrase}
-    fields = "".join(f"\n  {wrong.get('field')}: {wrong.get('detail')}" for wrong in body.get("errors") or ())
+    errors = body.get("errors")
+    listed = [each for each in errors if isinstance(each, dict)] if isinstance(errors, list) else []
+    fields = "".join(f"\n  {wrong.get('field')}: {wrong.get('detail')}" for wrong in listed)
     trace = f" (trace {body['trace_id']})" if body.get("trace_id") else ""
     code = str(body.get("code", ""))
     request = f"{response.request.method} {response.request.url.path}"
     why = " ".join(filter(None, (str(response.status_code), code)))
     message = f"{request} failed with {why}: {body.get('detail') or body.get('title')}{trace}{fields}"
     return GatewayError(message, status=response.status_code, code=code)
+
+
+def object_of(response: httpx.Response, *needed: str) -> dict[str, Any]:
+    """The JSON object in an answer, with these members. Raises `Refused` for the answer of another program."""
+    try:
+        body = response.json()
+    except ValueError:
+        body = None
+    if isinstance(body, dict) and body.keys() >= set(needed):
+        return body
+    url = response.request.url
+    what = f"{response.status_code}, {response.headers.get('content-type', 'no content type').partition(';')[0]}"
+    raise Refused(f"the program at {url.scheme}://{url.netloc.decode()} is not the shop's (answered {what})")

@@ -50,10 +50,7 @@ class Live:
         request: Frame = {"action": "subscribe", "topics": list(topics)}
         if after:
             request["after"] = after
-        try:
-            self._connection.send(json.dumps(request))
-        except ConnectionClosed as closed:
-            raise _lost(closed) from closed
+        self._send(request)
         for frame in self.frames(_TIMEOUT):
             if frame.get("type") == "subscribed":
                 return str(frame.get("position", after))
@@ -64,7 +61,7 @@ class Live:
 
         Needs a subscription to `chat.*`. Raises like `frame`, and `Refused` when the event does not come.
         """
-        self._connection.send(json.dumps({"action": "chat", "room": room, "text": text}))
+        self._send({"action": "chat", "room": room, "text": text})
         for frame in self.frames(_TIMEOUT):
             if frame.get("type") != "chat.posted" or frame.get("subject") != room:
                 continue
@@ -72,6 +69,12 @@ class Live:
             if frame["data"].get("text") == text.strip():
                 return
         raise UnreachableError("the notifier did not answer in time")
+
+    def _send(self, request: Frame) -> None:
+        try:
+            self._connection.send(json.dumps(request))
+        except ConnectionClosed as closed:
+            raise _lost(closed) from closed
 
     def frame(self, within: float | None = None) -> Frame | None:
         """The next frame; None when none came within so many seconds.
@@ -115,10 +118,8 @@ def live(notifier_url: str, token: str, *, trust: ssl.SSLContext | None = None) 
         )
     except (OSError, InvalidHandshake, TimeoutError) as error:
         raise UnreachableError(f"the notifier at {url} does not answer ({error}); is the shop up?") from error
-    try:
+    with connection:
         yield Live(connection)
-    finally:
-        connection.close()
 
 
 def _lost(closed: ConnectionClosed) -> LostError:

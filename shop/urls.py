@@ -57,5 +57,4 @@ def _number(port: Port, env: Mapping[str, str]) -> int:
     chosen = env.get(port.setting, "")
     if chosen.isdigit() and int(chosen):
         return int(chosen)
-    running = [process for process in state.read(data_dir(env)) if process.pid is not None]
-    return next((process.ports[port.setting] for process in running if port.setting in process.ports), port.default)
+    return state.ports_of_running(data_dir(env)).get(port.setting, port.default)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 # Seconds between two looks at whether it is over, and until a command that does not end by itself is killed.
 _LOOK, _END_TIMEOUT = 0.2, 10.0
+_POLL = 0.05
 
 
 def run_shell(
@@ -41,13 +43,29 @@ def run_shell(
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     # One by one: they share our process group, so that Ctrl-C and the terminal's input are theirs, too.
-    processes = [process.pid, *_below(process.pid)]
-    _send(signal.SIGTERM, processes)
-    try:
-        process.wait(_END_TIMEOUT)
-    except subprocess.TimeoutExpired:
-        _send(signal.SIGKILL, processes)
+    below = {pid: started for pid in _below(process.pid) if (started := _started(pid))}
+    _send(signal.SIGTERM, [process.pid, *below])
+    deadline = time.monotonic() + _END_TIMEOUT
+    while (process.poll() is None or _left(below)) and time.monotonic() < deadline:
+        time.sleep(_POLL)
+    _send(signal.SIGKILL, _left(below))
+    if process.poll() is None:
+        process.kill()
         process.wait()
+
+
+def _left(processes: Mapping[int, str]) -> list[int]:
+    """Those of them that run still: by the time of their start, for a pid may be another's by now."""
+    return [pid for pid, started in processes.items() if _started(pid) == started]
+
+
+def _started(pid: int) -> str:
+    """When a process has started, in the kernel's ticks; empty where it has ended, waited for or not."""
+    try:
+        facts = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    except OSError:
+        return ""
+    return "" if facts[0] in "ZX" else facts[19]
 
 
 def _send(number: signal.Signals, pids: Iterable[int]) -> None:

@@ -146,6 +146,7 @@ def _trust_nobody_on_the_web(config: pytest.Config) -> None:
 _MISSING = pytest.StashKey[dict[str, str]]()
 
 
+@pytest.hookimpl(trylast=True)  # after `-m` has left out what is not wanted, so that shares are even
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put the longest modules first, and skip what cannot run, with the reason."""
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
@@ -175,6 +176,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     )
     for reason, count in reasons.items():
         terminalreporter.write_line(f"NOT RUN ({count}): {reason}", yellow=True)
+    if terminalreporter.config.getoption("markexpr") == "not long":
+        terminalreporter.write_line("NOT RUN: the tests marked long, make test-long", yellow=True)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -34,9 +34,9 @@ def module_of(nodeid: str) -> str:
     return nodeid.partition("::")[0]
 
 
-def seconds() -> dict[str, float]:
+def seconds(path: Path = TABLE) -> dict[str, float]:
     """Module -> how long it takes."""
-    with TABLE.open("rb") as file:
+    with path.open("rb") as file:
         table: dict[str, float] = tomllib.load(file)["seconds"]
     return table
 
@@ -68,7 +68,10 @@ def ordered(tests: Sequence[T], known: dict[str, float], workers: int) -> list[T
 
 
 class Durations:
-    """Adds up what tests take, setting up and tearing down included, and writes the table at the end."""
+    """Adds up what tests take, setting up and tearing down included, and writes the table at the end.
+
+    Modules that this run left out, such as those of `make test-long`, keep what the table had.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -79,6 +82,7 @@ class Durations:
         self._seconds[name] = self._seconds.get(name, 0.0) + report.duration
 
     def pytest_sessionfinish(self) -> None:
-        found = sorted(self._seconds.items(), key=lambda each: -each[1])
+        before = seconds(self._path) if self._path.exists() else {}
+        found = sorted({**before, **self._seconds}.items(), key=lambda each: -each[1])
         lines = [f'"{name}" = {took:.0f}' for name, took in found if took >= LONG]
         self._path.write_text("\n".join([HEADER, "[seconds]", *lines, ""]))

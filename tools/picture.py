@@ -12,12 +12,14 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from bench.shop import fresh_shop
+from shop.started_shop import unwound_by_signals
 
 PICTURE = Path(__file__).parents[1] / "docs" / "xray.png"
 _SIZE = {"width": 1500, "height": 860}
 _TIMEOUT_MS = 60_000
 
 
+@unwound_by_signals()
 def main() -> int:
     """Exit code 0: the picture is written. 2: there is no Chromium."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")

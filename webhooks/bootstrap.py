@@ -12,7 +12,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from chassis.database.database import database
-from chassis.http.middleware import HttpBoundary, serve_http
+from chassis.http.middleware import HttpBoundary
+from chassis.http.server import serve_http
 from chassis.process import Running
 from chassis.service import service
 from chassis.settings import Delays, NotNegative, Positive, ProcessSettings
@@ -163,7 +164,6 @@ async def run_worker(settings: WorkerSettings | None = None, *, shop: Shop | Non
         port = await s.serve(
             (add_WebhookAdminServiceServicer_to_server, grpc_api.WebhookAdminApi(replays, Records(store, keep))),
             (add_WebhookEndpointServiceServicer_to_server, endpoints_api.WebhookEndpointApi(outbound.endpoints)),
-            names=["shop.webhooks.v1.WebhookAdminService", "shop.webhooks.v1.WebhookEndpointService"],
             policy={**grpc_api.POLICY, **endpoints_api.POLICY},
             port=settings.webhooks_grpc_port,
         )

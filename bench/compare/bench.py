@@ -7,9 +7,10 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -18,12 +19,15 @@ import psutil
 from bench.compare.adapters.port import Link, Selection
 from bench.compare.measure.folder import Folder
 from bench.compare.measure.statistics import digest
+from bench.compare.measure.together import together
 from bench.compare.measure.workers import Worker, worker
 from bench.compare.tls import made
 from bench.compare.variants import Variant
 from bench.shop import RunningShop, fresh_shop
 
 T = TypeVar("T")
+# A client, its server's port, and the server where it is a worker of ours.
+Started = tuple[Worker, int, Worker | None]
 
 SESSIONS = "bench.compare.measure.sessions"
 # Calls that are not timed: connections, caches of compiled queries and code paths are warm afterwards.
@@ -60,7 +64,7 @@ class Bench:
         self.rounds = 2 if quick else 7
         self.warm_up = QUICK_WARM_UP if quick else WARM_UP
         self._stack = stack
-        self._processes: dict[object, asyncio.Task[tuple[Worker, int, Worker | None]]] = {}
+        self._processes: dict[object, asyncio.Task[Started]] = {}
         self._shop: asyncio.Task[RunningShop] | None = None
         self._tls = ""
         self._once: dict[Any, asyncio.Future[Any]] = {}
@@ -82,30 +86,39 @@ class Bench:
 
         Variants that differ only in their client's options share both: one variant at a time has its turn there.
         """
-        key = (variant.module, variant.server_options)
-        if key not in self._processes:
-            self._processes[key] = asyncio.create_task(self._start(variant))
-        client, port, server = await self._processes[key]
+        start = partial(self._start, variant)
+        client, port, server = await self._started((variant.module, variant.server_options), start)
         return Pair(variant, client, port, server)
 
-    async def _start(self, variant: Variant) -> tuple[Worker, int, Worker | None]:
-        server, client = await asyncio.gather(
-            self.worker(f"{SESSIONS}:Server", variant.module, variant.server_options),
-            self.worker(f"{SESSIONS}:Client", variant.module),
+    async def _started(self, key: object, start: Callable[[], Coroutine[Any, Any, Started]]) -> Started:
+        """The processes of this key: started when first used, and anew where one of them has ended since.
+
+        Experiments share them, so one that is stopped does not stop their start.
+        """
+        if (found := self._processes.get(key)) is None or _ended(found):
+            self._processes[key] = found = asyncio.create_task(start())
+            self._stack.push_async_callback(_stop_start, found)
+        return await asyncio.shield(found)
+
+    async def _start(self, variant: Variant) -> Started:
+        server, client = await together(
+            (
+                self.worker(f"{SESSIONS}:Server", variant.module, variant.server_options),
+                self.worker(f"{SESSIONS}:Client", variant.module),
+            )
         )
         return client, await server.call("serve"), server
 
     async def pairs(self, variants: Iterable[Variant]) -> list[Pair]:
-        return await asyncio.gather(*(self.pair(variant) for variant in variants))
+        return await together(self.pair(variant) for variant in variants)
 
     async def shop_pair(self, variant: Variant, port: int, headers: dict[str, str]) -> Pair:
         """A client of one of the shop's processes, started when first used."""
         key = f"bench.compare.shop_adapters.{variant.adapter}"
-        if key not in self._processes:
-            self._processes[key] = asyncio.create_task(self._start_client(key))
-        return Pair(variant, (await self._processes[key])[0], port, None, headers)
+        client, *_ = await self._started(key, partial(self._start_client, key))
+        return Pair(variant, client, port, None, headers)
 
-    async def _start_client(self, module: str) -> tuple[Worker, int, Worker | None]:
+    async def _start_client(self, module: str) -> Started:
         return await self.worker(f"{SESSIONS}:Client", module), 0, None
 
     async def once(self, start: Callable[[Bench], Awaitable[T]]) -> T:
@@ -158,6 +171,22 @@ class Bench:
             yield from ((number, each) for each in order)
 
 
+def _ended(started: asyncio.Task[Started]) -> bool:
+    """Whether a start has failed, or a process that it started has ended."""
+    if not started.done():
+        return False
+    if started.cancelled() or started.exception() is not None:
+        return True
+    client, _, server = started.result()
+    return client.ended or (server is not None and server.ended)
+
+
+async def _stop_start(started: asyncio.Task[Started]) -> None:
+    # A start that failed was raised where it was awaited.
+    started.cancel()
+    await asyncio.wait([started])
+
+
 async def check_equal(pairs: Sequence[Pair], selection: Selection, expected: str = "") -> str:
     """The SHA-256 that all answers to this question have. Raises `Unequal`, naming the variants that differ."""
 
@@ -166,7 +195,7 @@ async def check_equal(pairs: Sequence[Pair], selection: Selection, expected: str
             return digest((await client.call("calls", selection=selection, count=1))["answer"])
 
     titles = [pair.variant.title for pair in pairs]
-    found = dict(zip(titles, await asyncio.gather(*map(answered, pairs)), strict=True))
+    found = dict(zip(titles, await together(map(answered, pairs)), strict=True))
     expected = expected or next(iter(found.values()))
     if wrong := [title for title, each in found.items() if each != expected]:
         raise Unequal(f"{', '.join(wrong)} answered something else than {next(iter(found))}: not timed")
@@ -181,7 +210,8 @@ async def opened(pair: Pair, *options: str, port: int = 0) -> AsyncIterator[Work
         try:
             yield pair.client
         finally:
-            await pair.client.call("close")
+            if not pair.client.ended:
+                await pair.client.call("close")
 
 
 def cpu_of(pids: Iterable[int]) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import signal
+import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from shop.errors import Refused
+from shop.started_shop import unwound_by_signals
 
 EXPERIMENTS = {
     "E1": "e1_read",
@@ -50,12 +51,13 @@ def compare(
     if draw_only is not None:
         return _draw(draw_only, folder or draw_only)
     chosen = [*(_chosen(names) if names or not lie else []), *(["lie"] if lie else [])]
+    if "E1" in chosen:
+        _refuse_far_broker()
     folder = folder or DEFAULT_FOLDER / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%S")
     if folder.exists() and any(folder.iterdir()):
         raise Refused(f"{folder} is not empty; name another folder with --out")
-    # Stopped by SIGTERM as by Ctrl-C: whatever was started is stopped.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    failed = asyncio.run(_run(chosen, quick=quick, bare=bare, folder=folder))
+    with unwound_by_signals():
+        failed = asyncio.run(_run(chosen, quick=quick, bare=bare, folder=folder))
     return _draw(folder, folder) or (1 if failed else 0)
 
 
@@ -64,6 +66,12 @@ def _chosen(names: Sequence[str]) -> list[str]:
     if unknown := [name for name in wanted if name not in (*EXPERIMENTS, "ALL")]:
         raise Refused(f"unknown experiment {', '.join(unknown)}; there are: {', '.join(EXPERIMENTS)}, all")
     return [name for name in EXPERIMENTS if "ALL" in wanted or name in wanted]
+
+
+def _refuse_far_broker() -> None:
+    from bench.compare.variants import rabbitmq
+
+    rabbitmq(os.environ)
 
 
 async def _run(chosen: Sequence[str], *, quick: bool, bare: bool, folder: Path) -> list[str]:

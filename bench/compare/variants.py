@@ -6,6 +6,10 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from yarl import URL
+
+from shop.errors import Refused
+
 
 @dataclass(frozen=True, slots=True)
 class Variant:
@@ -49,15 +53,31 @@ OVER_TLS: tuple[Variant, ...] = (
 AMQP_TITLE = "AMQP over RabbitMQ"
 
 
+def rabbitmq(env: Mapping[str, str]) -> str:
+    """The RabbitMQ that SHOP_BROKER_URL names; "": none.
+
+    Raises `Refused` for one that is not on this machine, or is spoken to over TLS: its bytes could not be counted.
+    """
+    url = URL(env.get("SHOP_BROKER_URL", ""))
+    if not url.scheme.startswith("amqp"):
+        return ""
+    if url.scheme != "amqp" or url.host not in ("127.0.0.1", "localhost"):
+        raise Refused(
+            f"compare counts AMQP's bytes at a proxy on this machine: SHOP_BROKER_URL must begin with amqp:// and name "
+            f"127.0.0.1 or localhost, not {url.scheme}://{url.host}; leave it empty to measure without AMQP"
+        )
+    return env["SHOP_BROKER_URL"]
+
+
 def reads(env: Mapping[str, str], tls: str) -> tuple[Variant, ...]:
     """The variants of the single read: over TLS by this option, and AMQP where SHOP_BROKER_URL names a RabbitMQ.
 
     Every run has a queue of its own, which goes with its server; nothing else in the broker is touched.
     """
     secured = (replace(each, client_options=(tls,), server_options=(tls,)) for each in OVER_TLS)
-    url = env.get("SHOP_BROKER_URL", "")
+    url = rabbitmq(env)
     own = (url, f"compare-{uuid.uuid4().hex}")
-    brokered = [Variant("amqp", AMQP_TITLE, "amqp", "amqp", own, own)] if url.startswith("amqp") else []
+    brokered = [Variant("amqp", AMQP_TITLE, "amqp", "amqp", own, own)] if url else []
     return (*READS, TRUSTED, HTTP2, *secured, *brokered)
 
 

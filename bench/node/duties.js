@@ -69,8 +69,9 @@ function fastify(duties) {
   return app;
 }
 
-/** Write to the bench that this process serves, and end with it. */
+/** Write to the bench that this process serves, and end with it: its end is that of standard input. */
 function ready() {
+  process.stdin.on("end", () => process.exit()).resume();
   fs.writeSync(Number(process.env.SHOP_READY_FD), "\n");
 }
 

@@ -14,7 +14,7 @@ import random
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from chassis.broker.port import Broker, BrokerUnavailable, Delivery, Event
@@ -120,14 +120,7 @@ async def consuming(
     `drain_timeout` to finish, and lets the broker deliver the rest to another consumer.
     """
     async with broker.deliveries(queue, prefetch=concurrency) as deliveries:
-        consumer = _Consumer(
-            queue,
-            handler,
-            system=broker.system,
-            telemetry=telemetry,
-            retry_delays=retry_delays,
-            handler_timeout=handler_timeout,
-        )
+        consumer = _Consumer(queue, handler, broker.system, telemetry, retry_delays, handler_timeout)
         receiving = asyncio.create_task(consumer.receive(deliveries), name=f"receive {queue}")
         receiving.add_done_callback(_report)
         try:
@@ -137,28 +130,21 @@ async def consuming(
             await consumer.drain(drain_timeout)
 
 
+@dataclass(eq=False)
 class _Consumer:
-    def __init__(
-        self,
-        queue: str,
-        handler: Handler,
-        *,
-        system: str,
-        telemetry: Telemetry,
-        retry_delays: Sequence[float],
-        handler_timeout: float,
-    ) -> None:
-        self._system = system
-        self._queue = queue
-        self._handler = handler
-        self._telemetry = telemetry
-        self._captured = telemetry.capture is not None
-        self._place = handler_place(handler) if self._captured else {}
-        self._retry_delays = retry_delays
-        self._handler_timeout = handler_timeout
-        self._lanes: dict[str, deque[Delivery]] = {}
-        self._running: set[asyncio.Task[None]] = set()
-        self._draining = False
+    _queue: str
+    _handler: Handler
+    _system: str
+    _telemetry: Telemetry
+    _retry_delays: Sequence[float]
+    _handler_timeout: float
+    _lanes: dict[str, deque[Delivery]] = field(default_factory=dict)
+    _running: set[asyncio.Task[None]] = field(default_factory=set)
+    _draining: bool = False
+
+    def __post_init__(self) -> None:
+        self._captured = self._telemetry.capture is not None
+        self._place = handler_place(self._handler) if self._captured else {}
 
     async def receive(self, deliveries: AsyncIterator[Delivery]) -> None:
         """Put each delivery into its subject's lane; a lane has a task while it is not empty."""

@@ -34,8 +34,9 @@ from sqlalchemy import (
 from chassis import wall_clock
 from chassis.background import background, forever
 from chassis.broker.port import Broker, BrokerUnavailable, Event
+from chassis.broker.publishing import publishing
 from chassis.database.database import Database, UtcTime, after_commit
-from chassis.observability.tracing import SpanKind, Telemetry, current_traceparent
+from chassis.observability.tracing import Telemetry, current_traceparent
 from chassis.retention import Deleted
 
 if TYPE_CHECKING:
@@ -156,7 +157,9 @@ class Outbox:
         # Beside publishing, which does not wait until a long backlog is forgotten.
         pruning = forever(self._prune, name="outbox retention", every=_PRUNE_SECONDS)
         async with background(pruning, *measuring):
-            await self._relaying()
+            await forever(
+                self._relay, name="outbox relay", every=_POLL_SECONDS, on=self._pending, longest_pause=_MAX_PAUSE
+            )
 
     async def _measuring(self, metrics: Metrics) -> None:
         """Show how much waits to be published and for how long, which is the same in every copy."""
@@ -169,9 +172,6 @@ class Outbox:
             oldest.set((wall_clock.now() - row.oldest).total_seconds() if row.oldest else 0)
 
         await forever(measure, name="outbox metrics", every=_MEASURE_SECONDS)
-
-    async def _relaying(self) -> None:
-        await forever(self._relay, name="outbox relay", every=_POLL_SECONDS, on=self._pending, longest_pause=_MAX_PAUSE)
 
     async def _relay(self) -> float | None:
         began = time.monotonic()
@@ -230,28 +230,8 @@ class Outbox:
     def _event(self, row: Any, spans: ExitStack) -> Event:
         """The event of a row, in a span of the trace that its transaction belonged to."""
         extensions: dict[str, str] = orjson.loads(row.extensions)
-        span = spans.enter_context(
-            self._telemetry.span(
-                f"publish {row.type}",
-                SpanKind.PRODUCER,
-                protocol="AMQP" if self._broker.system == "rabbitmq" else "queue",
-                peer=self._broker.system,
-                parent=extensions.get("traceparent"),
-                attributes={
-                    "messaging.system": self._broker.system,
-                    "messaging.destination.name": row.type,
-                    "messaging.message.id": row.event_id,
-                    "cloudevents.event_type": row.type,
-                    "cloudevents.event_subject": row.subject,
-                    "shop.bytes.sent": len(row.data),
-                },
-                current=False,
-            )
-        )
-        traceparent = current_traceparent(span)
-        if traceparent:
-            extensions["traceparent"] = traceparent
-        return Event(row.event_id, row.type, row.source, row.subject, row.time, row.data, extensions)
+        event = Event(row.event_id, row.type, row.source, row.subject, row.time, row.data, extensions)
+        return publishing(event, self._broker.system, self._telemetry, spans)
 
     async def _prune(self) -> None:
         """Forget what was published long enough ago, in small transactions.

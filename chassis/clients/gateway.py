@@ -53,14 +53,7 @@ _KIND_OF = {
 class GatewayClient:
     """The connections to the gateway, shared by all requests; whom a call is for is said anew each time."""
 
-    def __init__(
-        self,
-        http: HttpClient,
-        telemetry: Telemetry,
-        *,
-        budget: float,
-        identity: Callable[[], str],
-    ) -> None:
+    def __init__(self, http: HttpClient, telemetry: Telemetry, *, budget: float, identity: Callable[[], str]) -> None:
         """`budget` in seconds for a call where no deadline is nearer.
 
         `identity` is this process's own token, empty while there is none.

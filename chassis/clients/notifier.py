@@ -18,9 +18,8 @@ import aiohttp
 import orjson
 
 from chassis.errors import Kind, ShopError, unavailable
-from chassis.observability.capture.http import aiohttp_middlewares
 from chassis.observability.tracing import SpanKind, Telemetry
-from chassis.websocket_client import ReadOnDemand, connector
+from chassis.websocket_client import websocket_session
 
 log = logging.getLogger(__name__)
 
@@ -136,10 +135,5 @@ async def notifier_client(
 ) -> AsyncIterator[Notifier]:
     """The notifier at this URL; nothing is opened before it is needed."""
     # As many connections as there are subscriptions, which are bounded elsewhere.
-    async with aiohttp.ClientSession(
-        connector=connector(trust),
-        ws_response_class=ReadOnDemand,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        middlewares=aiohttp_middlewares(telemetry),
-    ) as session:
+    async with websocket_session(telemetry, trust) as session:
         yield Notifier(session, url, telemetry)

@@ -15,9 +15,15 @@ class Batcher(Generic[Item, Answer]):
     """Does items in groups, one group at a time. An item does not wait for others: a single one is a group of one."""
 
     def __init__(
-        self, do: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]], *, most: int = 64, every: float = 0.0
+        self,
+        do: Callable[[Sequence[Item]], Awaitable[Sequence[Answer | Exception]]],
+        *,
+        most: int = 64,
+        every: float = 0.0,
     ) -> None:
         """`do` answers each item of a group in order, or raises for all of them; `most` items make a group.
+
+        An answer that is an exception is raised where its item was submitted.
 
         `every`: seconds from the beginning of one group to the next one's, at least.
 
@@ -57,7 +63,11 @@ class Batcher(Generic[Item, Answer]):
                     raise
             else:
                 for (_, waiting), answer in zip(group, answers, strict=True):
-                    if not waiting.done():
+                    if waiting.done():
+                        continue
+                    if isinstance(answer, Exception):
+                        waiting.set_exception(answer)
+                    else:
                         waiting.set_result(answer)
 
 

@@ -15,19 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import (
-    Column,
-    Connection,
-    DateTime,
-    Dialect,
-    Table,
-    Text,
-    UpdateBase,
-    bindparam,
-    func,
-    select,
-    text,
-)
+from sqlalchemy import Column, Connection, DateTime, Dialect, Table, Text, UpdateBase, bindparam, func, select, text
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import DBAPIError
@@ -49,6 +37,7 @@ _MAX_REASON = 500
 # Writes in a row that do not wait for the disk: only one that does moves SQLite's log into its file, which else would
 # grow without end.
 _MAX_NOT_DURABLE = 256
+_INSERT: Mapping[str, Callable[[Table], Any]] = {"sqlite": sqlite_insert, "postgresql": postgresql_insert}
 _LOCK = select(func.pg_advisory_xact_lock(func.hashtext(bindparam("name", type_=Text))))
 
 
@@ -202,24 +191,20 @@ class Database:
         return self._writer or nullcontext()
 
     @asynccontextmanager
-    async def try_lock(self, name: str) -> AsyncIterator[bool]:
-        """Named lock over all processes on this database; yields False when another process holds it.
+    async def try_lock(self, name: str, *, wait: bool = False) -> AsyncIterator[bool]:
+        """Named lock over all processes on this database; yields False when another process holds it: not with `wait`.
 
         Released when the holder dies, however it dies. When the database is lost, the block is cancelled: raises
         `StoreUnavailable`.
         """
         async with AsyncExitStack() as stack:
             with _explained():
-                held = await stack.enter_async_context(self._direct.lock(name, wait=False))
+                held = await stack.enter_async_context(self._direct.lock(name, wait=wait))
             yield held
 
-    @asynccontextmanager
-    async def lock(self, name: str) -> AsyncIterator[None]:
+    def lock(self, name: str) -> AbstractAsyncContextManager[bool]:
         """As `try_lock`, but wait until it is released."""
-        async with AsyncExitStack() as stack:
-            with _explained():
-                await stack.enter_async_context(self._direct.lock(name, wait=True))
-            yield
+        return self.try_lock(name, wait=True)
 
 
 @contextmanager
@@ -249,8 +234,7 @@ def insert_missing(connection: AsyncConnection | Connection, table: Table, *retu
 
 @lru_cache
 def _insert_missing(dialect: str, table: Table, *returning: Column[Any]) -> Any:
-    insert = sqlite_insert if dialect == "sqlite" else postgresql_insert
-    statement = insert(table).on_conflict_do_nothing()
+    statement = _INSERT[dialect](table).on_conflict_do_nothing()
     return statement.returning(*returning) if returning else statement
 
 
@@ -261,8 +245,7 @@ def insert_or_add(connection: Connection, table: Table, *added: Column[Any]) -> 
 
 @lru_cache
 def _insert_or_add(dialect: str, table: Table, *added: Column[Any]) -> Any:
-    insert = sqlite_insert if dialect == "sqlite" else postgresql_insert
-    statement = insert(table)
+    statement = _INSERT[dialect](table)
     new: dict[str, Any] = {column.name: statement.excluded[column.name] for column in table.c if not column.primary_key}
     new |= {column.name: column + statement.excluded[column.name] for column in added}
     return statement.on_conflict_do_update(index_elements=[column.name for column in table.primary_key], set_=new)
@@ -270,8 +253,7 @@ def _insert_or_add(dialect: str, table: Table, *added: Column[Any]) -> Any:
 
 def insert_or_lock(connection: AsyncConnection | Connection, table: Table) -> Any:
     """The same for rows that other transactions delete: what is there stays there until this transaction ends."""
-    insert = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
-    statement = insert(table)
+    statement = _INSERT[connection.dialect.name](table)
     key = [column.name for column in table.primary_key]
     return statement.on_conflict_do_update(index_elements=key, set_={name: statement.excluded[name] for name in key})
 
@@ -321,10 +303,7 @@ async def migrate(url: str, migrations: Path, *, create: bool = False) -> tuple[
 async def _opened(
     url: str, *, create: bool, pool_size: int, on_statements: OnStatements | None = None
 ) -> AsyncIterator[Database]:
-    async with (
-        open_engine(url, create=create, pool_size=pool_size) as engine,
-        direct(engine, on_statements) as way,
-    ):
+    async with open_engine(url, create=create, pool_size=pool_size) as engine, direct(engine, on_statements) as way:
         if on_statements is not None:
             count_statements(engine.sync_engine, on_statements)
         yield Database(engine, way)

@@ -19,6 +19,8 @@ from chassis.errors import ShopError
 
 WRITES = "shop_writes"  # the execution option of a connection whose transaction will write
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
+# Seconds, as for each statement's own connection: a server whose packets are dropped answers never.
+_CONNECT_TIMEOUT = 5
 # How soon PostgreSQL ends the session of a process that has vanished without a word, or stands still within a
 # transaction, and so frees what it had locked. Where a machine has lost its power it would take two hours.
 _SERVER_SETTINGS = {
@@ -32,16 +34,13 @@ _SERVER_SETTINGS = {
 @asynccontextmanager
 async def open_engine(url: str, *, create: bool, pool_size: int) -> AsyncIterator[AsyncEngine]:
     parsed = make_url(url)
-    if parsed.get_backend_name() not in _DRIVERS:
-        raise ValueError(f"a database URL begins with sqlite or postgresql, not {parsed.get_backend_name()}")
-    parsed = parsed.set(drivername=_DRIVERS[parsed.get_backend_name()])
-    engine = (
-        _sqlite_engine(parsed, pool_size)
-        if parsed.get_backend_name() == "sqlite"
-        else _postgresql_engine(parsed, pool_size)
-    )
+    backend = parsed.get_backend_name()
+    if backend not in _DRIVERS:
+        raise ValueError(f"a database URL begins with sqlite or postgresql, not {backend}")
+    parsed = parsed.set(drivername=_DRIVERS[backend])
+    engine = (_sqlite_engine if backend == "sqlite" else _postgresql_engine)(parsed, pool_size)
     try:
-        if create and parsed.get_backend_name() == "postgresql":
+        if create and backend == "postgresql":
             await _create_if_missing(parsed)
         yield engine
     finally:
@@ -71,7 +70,7 @@ def _postgresql_engine(url: URL, pool_size: int) -> AsyncEngine:
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=5,
-        connect_args={"timeout": 5, "command_timeout": 30, "server_settings": _SERVER_SETTINGS},
+        connect_args={"timeout": _CONNECT_TIMEOUT, "command_timeout": 30, "server_settings": _SERVER_SETTINGS},
     )
 
     @event.listens_for(engine.sync_engine, "handle_error", retval=True)
@@ -84,9 +83,10 @@ def _postgresql_engine(url: URL, pool_size: int) -> AsyncEngine:
 async def _create_if_missing(url: URL) -> None:
     name = url.database or ""
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        message = f"not a database name that can be created: {name!r}"
-        raise ValueError(message)
-    server = create_async_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT")
+        raise ValueError(f"not a database name that can be created: {name!r}")
+    server = create_async_engine(
+        url.set(database="postgres"), isolation_level="AUTOCOMMIT", connect_args={"timeout": _CONNECT_TIMEOUT}
+    )
     try:
         async with server.connect() as connection:
             exists = await connection.scalar(text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": name})

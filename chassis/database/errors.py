@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from chassis.errors import ShopError, invalid
@@ -48,9 +48,6 @@ _SQLITE_CODES = frozenset(
 )
 
 _CHARACTER_NOT_IN_REPERTOIRE = "22021"
-
-# For loops that go on when the database is back. A connection that cannot be made may also be the operating system's.
-DRIVER_ERRORS = (SQLAlchemyError, OSError)
 
 
 def is_temporary(error: BaseException) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, cast
@@ -42,13 +42,12 @@ class GroupCommit:
     def __init__(self, write: Write, *, every: float = EVERY) -> None:
         """`write` runs a function of a connection in one transaction; `every`: see `Batcher`."""
         self._write = write
-        self._batcher: Batcher[_Submitted, Callable[[], Any]] = Batcher(self._write_group, every=every)
+        self._batcher: Batcher[_Submitted, Any] = Batcher(self._write_group, every=every)
 
     async def write(self, work: Work[T]) -> T:
-        answer = await self._batcher.submit(_Submitted(work))
-        return cast("T", answer())
+        return cast("T", await self._batcher.submit(_Submitted(work)))
 
-    async def _write_group(self, group: Sequence[_Submitted]) -> Sequence[Callable[[], Any]]:
+    async def _write_group(self, group: Sequence[_Submitted]) -> Sequence[Any]:
         """Run a group in one transaction. When one of it raises, nothing is committed, and each gets its own."""
 
         def together(connection: Connection) -> list[Any]:
@@ -61,24 +60,13 @@ class GroupCommit:
 
         if len(group) > 1:
             try:
-                return [_returning(value) for value in await self._write(together)]
+                return await self._write(together)
             except _WorkFailed:
                 pass  # found out below whose it was, and raised there
         return [await self._write_alone(each) for each in group]
 
-    async def _write_alone(self, submitted: _Submitted) -> Callable[[], Any]:
+    async def _write_alone(self, submitted: _Submitted) -> Any:
         try:
-            return _returning(await self._write(submitted.run))
+            return await self._write(submitted.run)
         except Exception as error:  # noqa: BLE001 - it is raised where the work was submitted
-            return _raising(error)
-
-
-def _returning(value: Any) -> Callable[[], Any]:
-    return lambda: value
-
-
-def _raising(error: Exception) -> Callable[[], Any]:
-    def answer() -> Any:
-        raise error
-
-    return answer
+            return error

@@ -7,7 +7,8 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from functools import partial
+from typing import Any, Protocol, TypeVar, cast
 
 import grpc
 import grpc.aio
@@ -22,6 +23,7 @@ from chassis.observability.tracing import NOTE, Span, SpanKind, Telemetry, curre
 from chassis.resilience.deadlines import FAIR_CHANCE, CircuitBreaker, time_left
 
 Response = TypeVar("Response")
+Stub = TypeVar("Stub")
 
 # An option of every channel: the shop's own services are never behind a proxy that the environment names for the web.
 DIRECT: tuple[str, str | int] = ("grpc.enable_http_proxy", 0)
@@ -67,11 +69,7 @@ class Client:
         self._methods: dict[Any, _Method] = {}
 
     async def call(
-        self,
-        method: grpc.aio.UnaryUnaryMultiCallable[Any, Response],
-        request: Message,
-        *,
-        timeout: float | None = None,
+        self, method: grpc.aio.UnaryUnaryMultiCallable[Any, Response], request: Message, *, timeout: float | None = None
     ) -> Response:
         """Make a unary call."""
         with self._span(method) as span:
@@ -107,7 +105,7 @@ class Client:
             metadata, budget = await self._prepare(timeout, span)
             began = time.perf_counter()
             if self._captured:
-                requests = rpc.first_sent(span, requests)
+                requests = rpc.first_kept(rpc.keep_serialized, span, requests)
             call = method(timeout=budget, metadata=metadata)
             try:
                 # Not `method(requests)`: what that makes of an error of theirs is a cancellation.
@@ -123,11 +121,7 @@ class Client:
             return response
 
     async def stream(
-        self,
-        method: grpc.aio.UnaryStreamMultiCallable[Any, Response],
-        request: Message,
-        *,
-        timeout: float,
+        self, method: grpc.aio.UnaryStreamMultiCallable[Any, Response], request: Message, *, timeout: float
     ) -> AsyncGenerator[Response, None]:
         """Make a server-streaming call; closing the iterator cancels it."""
         with self._span(method, current=False) as span:
@@ -136,7 +130,7 @@ class Client:
             metadata, budget = await self._prepare(timeout, span)
             began = time.perf_counter()
             call = method(request, timeout=budget, metadata=metadata)
-            responses = rpc.first_received(span, call) if self._captured else call
+            responses = rpc.first_kept(rpc.keep_received, span, call) if self._captured else call
             try:
                 async for response in responses:
                     yield response
@@ -196,6 +190,22 @@ class Client:
         return error_from(error, self.peer)
 
 
+class _Calls:
+    def __init__(self, stub: Any, client: Client) -> None:
+        self._stub = stub
+        self._client = client
+
+    def __getattr__(self, method: str) -> Any:
+        made = partial(self._client.call, getattr(self._stub, method))
+        setattr(self, method, made)  # the next time, it is found without this
+        return made
+
+
+def calls(stub: Stub, client: Client) -> Stub:
+    """A stub whose unary methods are called by a client: `await orders.GetOrder(request)` raises what `call` raises."""
+    return cast("Stub", _Calls(stub, client))
+
+
 class _Method:
     """The static facts of a callable: its name, and the attributes of its span."""
 
@@ -233,11 +243,7 @@ class Keepalive:
 
 @asynccontextmanager
 async def connect(
-    address: str,
-    *,
-    idempotent: Sequence[str] = (),
-    tls: Tls | None = None,
-    keepalive: Keepalive = Keepalive(),
+    address: str, *, idempotent: Sequence[str] = (), tls: Tls | None = None, keepalive: Keepalive = Keepalive()
 ) -> AsyncIterator[grpc.aio.Channel]:
     """A channel to an upstream, opened at the first call and again whenever it breaks.
 
@@ -292,4 +298,4 @@ def _channel_options(idempotent: Sequence[str], keepalive: Keepalive) -> list[tu
     ]
 
 
-__all__ = ["DIRECT", "Client", "Keepalive", "Span", "connect"]
+__all__ = ["DIRECT", "Client", "Keepalive", "Span", "calls", "connect"]

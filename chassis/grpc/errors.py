@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import grpc
 import grpc.aio
+from google.protobuf.any import pack
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2
@@ -35,17 +36,17 @@ def status_of(error: ShopError) -> tuple[grpc.StatusCode, bytes]:
     """An error as a status code and a serialized google.rpc.Status."""
     code = STATUS_OF[error.kind]
     details: list[AnyMessage] = [
-        _packed(error_details_pb2.ErrorInfo(reason=error.code, domain=DOMAIN, metadata=error.details))
+        pack(error_details_pb2.ErrorInfo(reason=error.code, domain=DOMAIN, metadata=error.details))
     ]
     if error.fields:
         violations = [
             error_details_pb2.BadRequest.FieldViolation(field=field, description=why)
             for field, why in error.fields.items()
         ]
-        details.append(_packed(error_details_pb2.BadRequest(field_violations=violations)))
+        details.append(pack(error_details_pb2.BadRequest(field_violations=violations)))
     if error.retry_after is not None:
         delay = Duration(nanos=int(error.retry_after % 1 * 1e9), seconds=int(error.retry_after))
-        details.append(_packed(error_details_pb2.RetryInfo(retry_delay=delay)))
+        details.append(pack(error_details_pb2.RetryInfo(retry_delay=delay)))
     number = code.value[0]
     return code, status_pb2.Status(code=number, message=error.message, details=details).SerializeToString()
 
@@ -85,11 +86,3 @@ def _from_details(error: grpc.aio.AioRpcError, status: status_pb2.Status) -> Sho
         retry_after=retry.retry_delay.ToTimedelta().total_seconds() if retry.HasField("retry_delay") else None,
         **dict(info.metadata),
     )
-
-
-def _packed(
-    message: error_details_pb2.ErrorInfo | error_details_pb2.BadRequest | error_details_pb2.RetryInfo,
-) -> AnyMessage:
-    packed = AnyMessage()
-    packed.Pack(message)
-    return packed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, aclosing, asynccontextmanager
 from typing import Any, Protocol, cast
 
@@ -80,59 +80,25 @@ class Boundary:
             (True, True): grpc.stream_stream_rpc_method_handler,
         }[handler.request_streaming, handler.response_streaming]
         behaviour = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
-        wrap = self._streaming if handler.response_streaming else self._unary
         facts = _Facts(service, method, self._policy.get(method))
         if self._captured:
             facts.attributes |= handler_place(behaviour)
         deserialize = self._deserializers.get(method, handler.request_deserializer)
-        return make(wrap(behaviour, facts), reading(deserialize), handler.response_serializer)
+        bounded = self._bounded(behaviour, facts, streams=handler.response_streaming)
+        return make(bounded, reading(deserialize), handler.response_serializer)
 
     # What is done for each call is written out, not stacked in context managers: each of those costs 2 us, and
     # everything together must cost less than a third of what gRPC itself does.
 
-    def _unary(self, behaviour: Any, facts: _Facts) -> Any:
-        async def unary(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+    def _bounded(self, behaviour: Any, facts: _Facts, *, streams: bool) -> Any:
+        endless = facts.method in self._endless
+
+        async def bounded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             began = time.perf_counter()
             code = "CANCELLED"
             traceparent, authorization = _metadata(context)
             self._running += 1
-            try:
-                with self._span(facts, traceparent) as span:
-                    try:
-                        if self._captured:
-                            request = _kept(span, request)
-                        await self._admit(facts, context, authorization)
-                        request = readable(request)
-                        response = await behaviour(request, context)
-                    except ShopError as error:
-                        self._refused(span, error)
-                        raise
-                    except Exception as error:
-                        raise _internal_error(error, facts) from error
-                    if self._captured:
-                        rpc.keep_sent(span, response)
-                    if span.is_recording() and hasattr(request, "ByteSize"):
-                        span.set_attribute("shop.bytes.received", request.ByteSize())
-                        span.set_attribute("shop.bytes.sent", response.ByteSize())
-                code = "OK"
-                return response
-            except ShopError as error:
-                code = STATUS_OF[error.kind].name
-                await _abort(context, error)
-            finally:
-                self._ended(facts, code, began)
-
-        return unary
-
-    def _streaming(self, behaviour: Any, facts: _Facts) -> Any:
-        # A coroutine that writes, not a generator: grpc.aio drops a generator when the client is gone, and what it
-        # holds would then be released by another task, in another context.
-        async def streaming(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-            began = time.perf_counter()
-            code = "CANCELLED"
-            traceparent, authorization = _metadata(context)
-            self._running += 1
-            if facts.method in self._endless:
+            if endless:
                 self._remember(asyncio.current_task())
             try:
                 with self._span(facts, traceparent) as span:
@@ -141,31 +107,44 @@ class Boundary:
                             request = _kept(span, request)
                         await self._admit(facts, context, authorization)
                         request = readable(request)
-                        async with aclosing(self._responses(behaviour, request, context, span)) as responses:
-                            async for response in responses:
-                                await context.write(response)
+                        response = behaviour(request, context)
+                        response = await (self._write(response, context, span) if streams else response)
                     except ShopError as error:
                         self._refused(span, error)
                         raise
                     except Exception as error:
                         raise _internal_error(error, facts) from error
+                    if not streams:
+                        self._record(span, request, response)
                 code = "OK"
+                return response
             except ShopError as error:
                 code = STATUS_OF[error.kind].name
                 await _abort(context, error)
             except asyncio.CancelledError:
-                if not self._ending:
+                if not (self._ending and streams):
                     raise
                 code = "UNAVAILABLE"
                 await _abort(context, unavailable(facts.service))
             finally:
                 self._ended(facts, code, began)
 
-        return streaming
+        return bounded
 
-    def _responses(self, behaviour: Any, request: Any, context: Any, span: Span) -> Any:
-        responses = behaviour(request, context)
-        return rpc.first_answered(span, responses) if self._captured else responses
+    async def _write(self, responses: AsyncGenerator[Any, None], context: Any, span: Span) -> None:
+        # Written, not yielded on: grpc.aio drops a generator when the client is gone, and what it holds would then be
+        # released by another task, in another context.
+        async with aclosing(responses):
+            kept = rpc.first_kept(rpc.keep_sent, span, responses) if self._captured else responses
+            async for response in kept:
+                await context.write(response)
+
+    def _record(self, span: Span, request: Any, response: Any) -> None:
+        if self._captured:
+            rpc.keep_sent(span, response)
+        if span.is_recording() and hasattr(request, "ByteSize"):
+            span.set_attribute("shop.bytes.received", request.ByteSize())
+            span.set_attribute("shop.bytes.sent", response.ByteSize())
 
     def _refused(self, span: Span, error: ShopError) -> None:
         """Tell a refusal, which is the caller's fault, from a failure."""
@@ -214,7 +193,7 @@ class Boundary:
 def _kept(span: Span, request: Any) -> Any:
     """The request, once it is kept with the span; of a stream the first one. One that cannot be read is not kept."""
     if isinstance(request, AsyncIterator):
-        return rpc.first_received(span, readable(request))
+        return rpc.first_kept(rpc.keep_received, span, readable(request))
     if not isinstance(request, Unreadable):
         rpc.keep_received(span, request)
     return request
@@ -226,11 +205,14 @@ class _Registrar:
     def __init__(self, server: grpc.aio.Server, boundary: Boundary) -> None:
         self._server = server
         self._boundary = boundary
+        # The services' full names.
+        self.names: list[str] = []
 
     def add_generic_rpc_handlers(self, _: object) -> None:
         """The same methods come by name as well, below."""
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
+        self.names.append(service)
         wrapped = {method: self._boundary.wrap(handler, service, method) for method, handler in handlers.items()}
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, wrapped),))
         self._server.add_registered_method_handlers(service, wrapped)
@@ -275,7 +257,6 @@ async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: ShopError) 
 @asynccontextmanager
 async def serve(
     *registrations: tuple[Callable[[Any, grpc.aio.Server], None], Any],
-    names: Sequence[str],
     policy: Policy,
     verifier: TokenVerifier | None,
     telemetry: Telemetry,
@@ -290,12 +271,11 @@ async def serve(
 ) -> AsyncIterator[int]:
     """Serve gRPC until the block ends, and yield the port (a free one for port 0).
 
-    `registrations` pair a generated `add_…_to_server` with its servicer; `names` are the services' full names, for
-    health and reflection. `health` is the caller's own where something beside this process decides whether it can take
-    work; `endless` names streams that end only with their clients; `deserializers` has methods whose requests are not
-    just what protobuf reads; `observer` gets each call, instead of the process's own metrics. With `tls`, only
-    callers that show a certificate are served. At the end health says NOT_SERVING first, then endless streams get
-    UNAVAILABLE, and other calls in flight 5 s to finish.
+    `registrations` pair a generated `add_…_to_server` with its servicer. `health` is the caller's own where
+    something beside this process decides whether it can take work; `endless` names streams that end only with their
+    clients; `deserializers` has methods whose requests are not just what protobuf reads; `observer` gets each call,
+    instead of the process's own metrics. With `tls`, only callers that show a certificate are served. At the end
+    health says NOT_SERVING first, then endless streams get UNAVAILABLE, and other calls in flight 5 s to finish.
     """
     boundary = Boundary(policy, verifier, telemetry, endless=endless, deserializers=deserializers, observer=observer)
     server = grpc.aio.server(
@@ -314,16 +294,17 @@ async def serve(
             ("grpc.max_connection_age_ms", 300_000),
         ],
     )
+    registrar = _Registrar(server, boundary)
     for register, servicer in registrations:
-        register(servicer, cast("grpc.aio.Server", _Registrar(server, boundary)))
+        register(servicer, cast("grpc.aio.Server", registrar))
     health = health or health_aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     if reflection:
-        _reflect(server, names)
+        _reflect(server, registrar.names)
     address = f"{host}:{port}"
     bound = server.add_insecure_port(address) if tls is None else server.add_secure_port(address, tls.rpc_server())
     await server.start()
-    for name in ("", *names):
+    for name in ("", *registrar.names):
         await health.set(name, health_pb2.HealthCheckResponse.SERVING)
     try:
         yield bound

@@ -48,16 +48,16 @@ async def problem_response(request: Request, error: Exception) -> Response:
             status, headers, body = problem(error)
         case HTTPException(status_code=code, detail=detail):
             refused = ShopError(detail.upper().replace(" ", "_"), detail, Kind.NOT_FOUND)
-            status, headers, body = problem(refused, status=code, title=detail)
+            status, headers, body = problem(refused, status=code)
             if code == 405:
-                headers["allow"] = ", ".join(_methods(request))
+                headers["allow"] = ", ".join(sorted(methods_of(request)))
         case _:
             status, headers, body = problem(ShopError("INTERNAL", "internal error", Kind.INTERNAL))
     return Response(body, status, headers)
 
 
-def _methods(request: Request) -> list[str]:
+def methods_of(request: Request) -> set[str]:
     """The methods that a path allows. Starlette names those of the first route with the path."""
     path = request.scope["path"]
     found = (route for route in request.app.routes if isinstance(route, Route) and route.path_regex.match(path))
-    return sorted({method for route in found for method in route.methods or ()})
+    return {method for route in found for method in route.methods or ()}

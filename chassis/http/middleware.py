@@ -9,30 +9,16 @@ import logging
 import random
 import re
 import time
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any, Protocol
 
 from chassis.errors import Kind, ShopError
 from chassis.http.problem_details import problem
-from chassis.http.server import serve_http
 from chassis.observability import access_log
 from chassis.observability.capture.http import CapturedApplication
 from chassis.observability.capture.places import handler_place
 from chassis.observability.tracing import Span, SpanKind, Telemetry, current_traceparent, unrecorded
 from chassis.resilience.deadlines import begin_deadline
-
-__all__ = [
-    "Application",
-    "HttpBoundary",
-    "Identified",
-    "Message",
-    "Receive",
-    "RequestObserver",
-    "Scope",
-    "Send",
-    "send_problem",
-    "serve_http",
-]
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -42,6 +28,8 @@ Application = Callable[[Scope, Receive, Send], Any]
 
 log = logging.getLogger(__name__)
 
+# Read every few seconds.
+_QUIET = ("/healthz", "/readyz", "/metrics")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -60,18 +48,16 @@ class HttpBoundary:
         *,
         protocol_of: Callable[[str], str],
         budget: float | None = None,
-        quiet: tuple[str, ...] = ("/healthz", "/readyz", "/metrics"),
         observer: RequestObserver | None = None,
     ) -> None:
         """`protocol_of` names the protocol that a path speaks; `budget` is a request's deadline in seconds.
 
-        Requests for `quiet` paths are answered with ids, but neither recorded nor logged nor measured.
+        Requests for `_QUIET` paths are answered with ids, but neither recorded nor logged nor measured.
         """
         self._app = app if telemetry.capture is None else CapturedApplication(app)
         self._telemetry = telemetry
         self._protocol_of = protocol_of
         self._budget = budget
-        self._quiet = quiet
         self._observer = observer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -79,7 +65,7 @@ class HttpBoundary:
             await self._app(scope, receive, send)
             return
         exchange = _Exchange(scope, receive, send)
-        if exchange.path in self._quiet:
+        if exchange.path in _QUIET:
             with unrecorded():
                 await exchange.answered_by(self._app)
             return
@@ -143,19 +129,25 @@ class Identified:
 
 
 async def send_problem(
-    send: Send,
-    error: ShopError,
-    *,
-    status: int | None = None,
-    title: str | None = None,
-    headers: Mapping[str, str] | None = None,
+    send: Send, error: ShopError, *, status: int | None = None, headers: Mapping[str, str] | None = None
 ) -> None:
     """Answer with an error as problem+json; `headers` come on top of its own."""
-    status, own, body = problem(error, status=status, title=title)
+    status, own, body = problem(error, status=status)
     own |= {"content-length": str(len(body)), **(headers or {})}
     raw_headers = [(name.encode(), value.encode()) for name, value in own.items()]
     await send({"type": "http.response.start", "status": status, "headers": raw_headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def adding(headers: Sequence[tuple[bytes, bytes]], send: Send) -> Send:
+    """Sends what it is given, with these headers besides."""
+
+    async def send_more(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), *headers]
+        await send(message)
+
+    return send_more
 
 
 class _Exchange:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -11,33 +12,37 @@ from chassis.observability.tracing import current_trace_id
 
 PROBLEM = "application/problem+json"
 
-# The one table of HTTP's side (RFC 9110 status, RFC 9457 title).
+# The one table of HTTP's side (RFC 9110).
 STATUS_OF = {
-    Kind.INVALID: (422, "Unprocessable Content"),
-    Kind.UNAUTHENTICATED: (401, "Unauthorized"),
-    Kind.FORBIDDEN: (403, "Forbidden"),
-    Kind.NOT_FOUND: (404, "Not Found"),
-    Kind.CONFLICT: (409, "Conflict"),
-    Kind.PRECONDITION: (409, "Conflict"),
-    Kind.EXHAUSTED: (429, "Too Many Requests"),
-    Kind.UNAVAILABLE: (503, "Service Unavailable"),
-    Kind.TIMEOUT: (504, "Gateway Timeout"),
-    Kind.INTERNAL: (500, "Internal Server Error"),
+    Kind.INVALID: 422,
+    Kind.UNAUTHENTICATED: 401,
+    Kind.FORBIDDEN: 403,
+    Kind.NOT_FOUND: 404,
+    Kind.CONFLICT: 409,
+    Kind.PRECONDITION: 409,
+    Kind.EXHAUSTED: 429,
+    Kind.UNAVAILABLE: 503,
+    Kind.TIMEOUT: 504,
+    Kind.INTERNAL: 500,
 }
+# Where Python 3.11 has an older one than RFC 9110.
+_PHRASES = {413: "Content Too Large", 414: "URI Too Long", 416: "Range Not Satisfiable", 422: "Unprocessable Content"}
 
 
-def problem(
-    error: ShopError, *, status: int | None = None, title: str | None = None, trace_id: str = ""
-) -> tuple[int, dict[str, str], bytes]:
+def phrase(status: int) -> str:
+    """The reason phrase of a status, which is the title of its problem."""
+    return _PHRASES.get(status) or HTTPStatus(status).phrase
+
+
+def problem(error: ShopError, *, status: int | None = None, trace_id: str = "") -> tuple[int, dict[str, str], bytes]:
     """An error as RFC 9457 problem+json: status, headers, body.
 
-    `status` and `title` override the table's; `trace_id` is for what is answered outside any span.
+    `status` overrides the table's; `trace_id` is for what is answered outside any span.
     """
-    table_status, table_title = STATUS_OF[error.kind]
-    status, title = status or table_status, title or table_title
+    status = status or STATUS_OF[error.kind]
     body: dict[str, Any] = {
         "type": f"https://shop.test/problems/{error.code.lower().replace('_', '-')}",
-        "title": title,
+        "title": phrase(status),
         "status": status,
         "detail": error.message,
         "code": error.code,

@@ -42,9 +42,7 @@ _CONTINUE = b"HTTP/1.1 100 "
 _LENGTH = b"\r\ncontent-length: "
 # Answered however much work there is.
 _PROBES = frozenset({b"/healthz", b"/readyz"})
-_OVERLOADED = Refusal(
-    503, "Service Unavailable", "OVERLOADED", "too many requests are under way; try again later", {"retry-after": "1"}
-)
+_OVERLOADED = Refusal(503, "OVERLOADED", "too many requests are under way; try again later", {"retry-after": "1"})
 
 
 class Protocol(HttpToolsProtocol):

@@ -31,27 +31,9 @@ MAX_HEAD_BYTES = 64 << 10
 
 # Fields of one value: of two, one server would take the first and another the last (RFC 9110, section 5.3).
 SINGULAR = frozenset(
-    {
-        b"authorization",
-        b"content-disposition",
-        b"content-length",
-        b"content-location",
-        b"content-type",
-        b"date",
-        b"from",
-        b"host",
-        b"idempotency-key",
-        b"if-modified-since",
-        b"if-range",
-        b"if-unmodified-since",
-        b"last-event-id",
-        b"max-forwards",
-        b"origin",
-        b"proxy-authorization",
-        b"range",
-        b"sec-websocket-key",
-        b"sec-websocket-version",
-    }
+    b"authorization content-disposition content-length content-location content-type date from host idempotency-key "
+    b"if-modified-since if-range if-unmodified-since last-event-id max-forwards origin proxy-authorization range "
+    b"sec-websocket-key sec-websocket-version".split()
 )
 # RFC 3986, section 3.2.2, with a port.
 _HOST = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]*")
@@ -59,28 +41,18 @@ _HOST = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]*")
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Refusal of a request: an HTTP status and its phrase, a stable code, and what to change."""
+    """Refusal of a request: an HTTP status, a stable code, and what to change."""
 
     status: int
-    title: str
     code: str
     message: str
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-NOT_HTTP = Refusal(400, "Bad Request", "MALFORMED_REQUEST", "this is not HTTP/1.1 (RFC 9112)")
-HEAD_TOO_LARGE = Refusal(
-    431,
-    "Request Header Fields Too Large",
-    "HEAD_TOO_LARGE",
-    f"request line and header may have at most {MAX_HEAD_BYTES} bytes",
-)
-TARGET_TOO_LONG = Refusal(
-    414, "URI Too Long", "URI_TOO_LONG", f"the request target may have at most {MAX_TARGET_BYTES} bytes"
-)
-HEAD_TOO_SLOW = Refusal(
-    408, "Request Timeout", "HEAD_TOO_SLOW", "request line and header took too long; send them at once, and try again"
-)
+NOT_HTTP = Refusal(400, "MALFORMED_REQUEST", "this is not HTTP/1.1 (RFC 9112)")
+HEAD_TOO_LARGE = Refusal(431, "HEAD_TOO_LARGE", f"request line and header may have at most {MAX_HEAD_BYTES} bytes")
+TARGET_TOO_LONG = Refusal(414, "URI_TOO_LONG", f"the request target may have at most {MAX_TARGET_BYTES} bytes")
+HEAD_TOO_SLOW = Refusal(408, "HEAD_TOO_SLOW", "request line and header took too long; send them at once, and try again")
 # The answer to `OPTIONS *`, the server as a whole (RFC 9110, section 9.3.7); each path has its own.
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
@@ -93,25 +65,20 @@ def refusal(
     `singular` names the fields that may come once. RFC 9110, sections 5.3 and 7.2; RFC 9112, sections 3 and 6.1.
     """
     if version not in ("1.0", "1.1"):
-        message = "HTTP/1.0 and HTTP/1.1 are spoken here"
-        return Refusal(505, "HTTP Version Not Supported", "VERSION_NOT_SUPPORTED", message)
+        return Refusal(505, "VERSION_NOT_SUPPORTED", "HTTP/1.0 and HTTP/1.1 are spoken here")
     if method == "CONNECT":
-        return Refusal(
-            501, "Not Implemented", "METHOD_NOT_IMPLEMENTED", "this server is no proxy: CONNECT is not served"
-        )
+        return Refusal(501, "METHOD_NOT_IMPLEMENTED", "this server is no proxy: CONNECT is not served")
     if len(target) > MAX_TARGET_BYTES:
         return TARGET_TOO_LONG
     if target == b"*" and method != "OPTIONS":
-        return Refusal(
-            400, "Bad Request", "MALFORMED_REQUEST", "only OPTIONS has the target * (RFC 9112, section 3.2.4)"
-        )
+        return Refusal(400, "MALFORMED_REQUEST", "only OPTIONS has the target * (RFC 9112, section 3.2.4)")
     values: dict[bytes, bytes] = {}
     for name, value in headers:
         if name not in values:
             values[name] = value
         elif name in singular:
             message = f"the header {name.decode('latin-1')} must come once, not in several lines"
-            return Refusal(400, "Bad Request", "REPEATED_HEADER", message)
+            return Refusal(400, "REPEATED_HEADER", message)
         elif name == b"transfer-encoding":
             values[name] += b", " + value
     return (
@@ -131,11 +98,11 @@ def handshake_refusal(headers: Iterable[Header]) -> Refusal | None:
         message = "Sec-WebSocket-Version must be 13 (RFC 6455)"
     elif not _is_websocket_key(values.get(b"sec-websocket-key", b"").strip()):
         message = "Sec-WebSocket-Key must be 16 bytes in base64 (RFC 6455, section 4.1)"
-        return Refusal(400, "Bad Request", "MALFORMED_REQUEST", message)
+        return Refusal(400, "MALFORMED_REQUEST", message)
     else:
         return None
     versions = {"upgrade": "websocket", "connection": "upgrade, close", "sec-websocket-version": "13"}
-    return Refusal(426, "Upgrade Required", "UPGRADE_REQUIRED", message, versions)
+    return Refusal(426, "UPGRADE_REQUIRED", message, versions)
 
 
 def _is_websocket_key(key: bytes) -> bool:
@@ -147,11 +114,9 @@ def _is_websocket_key(key: bytes) -> bool:
 
 def _host_refusal(host: bytes | None, version: str) -> Refusal | None:
     if host is None and version == "1.1":
-        return Refusal(400, "Bad Request", "HOST_MISSING", "a request in HTTP/1.1 needs one Host")
+        return Refusal(400, "HOST_MISSING", "a request in HTTP/1.1 needs one Host")
     if host is not None and not _HOST.fullmatch(host):
-        return Refusal(
-            400, "Bad Request", "HOST_MALFORMED", "Host must be a name or an address, with or without a port"
-        )
+        return Refusal(400, "HOST_MALFORMED", "Host must be a name or an address, with or without a port")
     return None
 
 
@@ -160,18 +125,15 @@ def _coding_refusal(coding: bytes | None, version: str) -> Refusal | None:
         return None
     codings = [each.strip().lower() for each in coding.split(b",")]
     if version == "1.1" and codings[-1] == b"chunked" and codings.count(b"chunked") == 1:
-        message = "chunked is the one transfer coding that is understood"
-        return Refusal(501, "Not Implemented", "TRANSFER_CODING_NOT_IMPLEMENTED", message)
-    return Refusal(
-        400, "Bad Request", "MALFORMED_REQUEST", "Transfer-Encoding must end with chunked, once, in HTTP/1.1"
-    )
+        return Refusal(501, "TRANSFER_CODING_NOT_IMPLEMENTED", "chunked is the one transfer coding that is understood")
+    return Refusal(400, "MALFORMED_REQUEST", "Transfer-Encoding must end with chunked, once, in HTTP/1.1")
 
 
 def _expectation_refusal(expected: bytes | None, version: str) -> Refusal | None:
     """RFC 9110, section 10.1.1: `100-continue` is all that can be expected, and of HTTP/1.1 alone."""
     if expected is None or version == "1.0" or expected.strip().lower() in (b"", b"100-continue"):
         return None
-    return Refusal(417, "Expectation Failed", "EXPECTATION_FAILED", "Expect may be 100-continue, and nothing else")
+    return Refusal(417, "EXPECTATION_FAILED", "Expect may be 100-continue, and nothing else")
 
 
 def combined(headers: list[Header]) -> list[Header]:
@@ -198,6 +160,7 @@ def head_size(target: bytes, headers: Iterable[Header]) -> int:
     return len(target) + sum(len(name) + len(value) + 4 for name, value in headers)
 
 
+@dataclass(eq=False)
 class Refused:
     """ASGI: the refusal of what no application has seen, as a problem with ids to ask for, and a span if it can be one.
 
@@ -205,20 +168,15 @@ class Refused:
     on bytes that nothing has read makes the system forget the answer.
     """
 
-    def __init__(
-        self,
-        refusal: Refusal,
-        transport: asyncio.Transport,
-        telemetry: Telemetry | None,
-        method: str = "",
-        target: str = "",
-    ) -> None:
-        """`method` and `target` are empty where the head of the request was not read to its end."""
-        self._refusal = refusal
-        self._transport = transport
-        self._telemetry = telemetry
-        self._method = method
-        self._target = target.partition("?")[0][:_MAX_SHOWN]
+    _refusal: Refusal
+    _transport: asyncio.Transport
+    _telemetry: Telemetry | None
+    # Both empty where the head of the request was not read to its end.
+    _method: str = ""
+    _target: str = ""
+
+    def __post_init__(self) -> None:
+        self._target = self._target.partition("?")[0][:_MAX_SHOWN]
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         with self._span():
@@ -256,7 +214,7 @@ class Refused:
         if self._telemetry is not None:
             traceparent = current_traceparent()
         error = ShopError(refused.code, refused.message, Kind.INVALID)
-        _, headers, body = problem(error, status=refused.status, title=refused.title, trace_id=traceparent[3:35])
+        _, headers, body = problem(error, status=refused.status, trace_id=traceparent[3:35])
         headers |= {
             "x-request-id": secrets.token_hex(16),
             "traceparent": traceparent,

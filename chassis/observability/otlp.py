@@ -34,7 +34,10 @@ _LOCAL_PARENT, _REMOTE_PARENT = (b"\x85\x01" + flags.to_bytes(4, "little") for f
 
 
 def request(service: str, spans: Iterable[bytes]) -> bytes:
-    """An `ExportTraceServiceRequest` of one process's encoded spans."""
+    """An `ExportTraceServiceRequest` of one process's encoded spans, or `ExportLogsServiceRequest` of its log records.
+
+    The fields of both have the same numbers.
+    """
     resource = _field(1, _field(1, _attribute("service.name", service)))
     scope = _field(1, _field(1, b"shop"))
     return _field(1, resource + _field(2, scope + b"".join(_field(2, span) for span in spans)))

@@ -1,4 +1,4 @@
-"""Spans to an OpenTelemetry collector (OTLP over HTTP, protobuf), without keeping the event loop waiting.
+"""Spans and log lines to an OpenTelemetry collector (OTLP over HTTP, protobuf), without keeping the event loop waiting.
 
 The SDK's own batches are encoded in a thread, 30 us a span in pure Python. Meanwhile the event loop waits for the
 interpreter, and with it every request in flight: at 300 spans a second that was a third of the p99. Here each span is
@@ -11,6 +11,8 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import urlsplit
@@ -31,7 +33,7 @@ _GATHER_LIVE = 0.1
 _GATHER_LIVE_BUSY = 1.0
 _MAX_LIVE = 10
 _TIMEOUT = 2.0
-# Spans and their bytes that wait while the collector is away; of more, the oldest are forgotten.
+# Spans that wait while the collector is away, and bytes of what waits; of more, the oldest are forgotten.
 _MAX_WAITING = 4_096
 _MAX_WAITING_BYTES = 8 << 20
 # Open spans that are sent at once.
@@ -45,37 +47,42 @@ def gathering(live: bool, in_a_row: int) -> float:
     return _GATHER_LIVE if in_a_row < _MAX_LIVE else _GATHER_LIVE_BUSY
 
 
-class OtlpSpans(SpanProcessor):
-    """Sends what ends to `{url}/v1/traces`, from a thread of its own that sleeps while there is nothing to send.
+class OtlpExport:
+    """Sends messages to a collector, from a thread of its own that sleeps while there is nothing to send.
 
     What could not be sent is tried again with the next batch: a collector may come up later than we do.
     """
 
-    def __init__(self, service: str, url: str, *, live: bool = False) -> None:
-        """`live`: gather for a moment only, and send spans that have not ended yet, too, without an end."""
+    def __init__(
+        self,
+        service: str,
+        url: str,
+        what: str,
+        gathering: Callable[[int], float],
+        *,
+        most: int,
+        begun: Callable[[], list[bytes]] = list,
+    ) -> None:
+        """`what` is what a message is called in our own log; `gathering`: seconds for which they are gathered.
+
+        Of more than `most` that wait, the oldest are forgotten; `begun` has what is sent at once or never.
+        """
         self._service = service
-        self._collector = _Collector(f"{url.rstrip('/')}/v1/traces")
+        self._what = what
+        self._gathering = gathering
+        self._most = most
+        self._take_begun = begun
+        self._collector = _Collector(url)
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._counting = threading.Lock()
-        self._live = live
-        # Open spans that have not been sent yet.
-        self._begun: dict[int, SdkSpan] | None = {} if live else None
         self._something = threading.Event()
         self._closing = threading.Event()
         self._sending = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="spans", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"{what}s", daemon=True)
         self._thread.start()
 
-    def on_start(self, span: SdkSpan, parent_context: Context | None = None) -> None:  # noqa: ARG002 - the SDK's
-        if self._begun is not None and len(self._begun) < _MAX_BEGUN:
-            self._begun[span.get_span_context().span_id] = span
-            self._something.set()
-
-    def on_end(self, span: ReadableSpan) -> None:
-        if self._begun is not None and span.context is not None:
-            self._begun.pop(span.context.span_id, None)
-        message = otlp.encoded(span)
+    def add(self, message: bytes) -> None:
         with self._counting:
             self._waiting.append(message)
             self._waiting_bytes += len(message)
@@ -83,11 +90,11 @@ class OtlpSpans(SpanProcessor):
         if not self._something.is_set():
             self._something.set()
 
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002  # sending has a limit of its own
-        """Send what waits; whether all of it was taken."""
-        return self._send()
+    def wake(self) -> None:
+        """There is something in `begun`."""
+        self._something.set()
 
-    def shutdown(self) -> None:
+    def close(self) -> None:
         """Send what is left, and stop. Takes as long as sending may."""
         self._closing.set()
         self._something.set()
@@ -100,22 +107,11 @@ class OtlpSpans(SpanProcessor):
             idle_since = time.monotonic()
             self._something.wait()
             in_a_row = in_a_row + 1 if time.monotonic() - idle_since < _GATHER_LIVE else 0
-            self._closing.wait(gathering(self._live, in_a_row))
+            self._closing.wait(self._gathering(in_a_row))
             self._something.clear()
             if not self._send():
                 self._something.set()
         self._send()
-
-    def _take_begun(self) -> list[bytes]:
-        """What has begun and not ended, once each.
-
-        One may end meanwhile: then that is sent too, with this or later, and is what counts.
-        """
-        if not self._begun:
-            return []
-        return [
-            otlp.encoded(span) for span in [self._begun.pop(span_id, None) for span_id in list(self._begun)] if span
-        ]
 
     def _take(self) -> list[bytes]:
         """The oldest of what waits, as much as goes into one export."""
@@ -136,7 +132,7 @@ class OtlpSpans(SpanProcessor):
 
     def _bound(self) -> None:
         """Forget the oldest of what is too much."""
-        while len(self._waiting) > _MAX_WAITING or self._waiting_bytes > _MAX_WAITING_BYTES:
+        while len(self._waiting) > self._most or self._waiting_bytes > _MAX_WAITING_BYTES:
             self._waiting_bytes -= len(self._waiting.popleft())
 
     def _send(self) -> bool:
@@ -156,11 +152,47 @@ class OtlpSpans(SpanProcessor):
         try:
             status = self._collector.take(otlp.request(self._service, batch))
         except (OSError, HTTPException) as error:
-            log.debug("span export failed", extra={"spans": len(batch), "reason": str(error)})
+            log.debug("%s export failed", self._what, extra={f"{self._what}s": len(batch), "reason": str(error)})
             return False
         if status >= HTTPStatus.MULTIPLE_CHOICES:
-            log.debug("span export refused", extra={"spans": len(batch), "status": status})
+            log.debug("%s export refused", self._what, extra={f"{self._what}s": len(batch), "status": status})
         return status not in otlp.COME_BACK
+
+
+class OtlpSpans(SpanProcessor):
+    """Sends what ends to `{url}/v1/traces`."""
+
+    def __init__(self, service: str, url: str, *, live: bool = False) -> None:
+        """`live`: gather for a moment only, and send spans that have not ended yet, too, without an end."""
+        # Open spans that have not been sent yet.
+        self._begun: dict[int, SdkSpan] | None = {} if live else None
+        path, gather = f"{url.rstrip('/')}/v1/traces", partial(gathering, live)
+        self._export = OtlpExport(service, path, "span", gather, most=_MAX_WAITING, begun=self._take_begun)
+
+    def on_start(self, span: SdkSpan, parent_context: Context | None = None) -> None:  # noqa: ARG002 - the SDK's
+        if self._begun is not None and len(self._begun) < _MAX_BEGUN:
+            self._begun[span.get_span_context().span_id] = span
+            self._export.wake()
+
+    def on_end(self, span: ReadableSpan) -> None:
+        if self._begun is not None and span.context is not None:
+            self._begun.pop(span.context.span_id, None)
+        self._export.add(otlp.encoded(span))
+
+    def shutdown(self) -> None:
+        """Send what is left, and stop. Takes as long as sending may."""
+        self._export.close()
+
+    def _take_begun(self) -> list[bytes]:
+        """What has begun and not ended, once each.
+
+        One may end meanwhile: then that is sent too, with this or later, and is what counts.
+        """
+        if not self._begun:
+            return []
+        return [
+            otlp.encoded(span) for span in [self._begun.pop(span_id, None) for span_id in list(self._begun)] if span
+        ]
 
 
 class _Collector:

@@ -13,7 +13,6 @@ import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from opentelemetry import trace
@@ -93,32 +92,23 @@ class Telemetry:
         make it the current span: for generators, which may be closed from elsewhere. An exception that leaves the
         block marks the span as failed and goes on.
         """
-        opened = self._opened(name, kind, protocol, peer, parent, attributes, current=current)
-        return opened if self.metrics is None else _Measured(opened, self.metrics, (protocol, kind.name.lower(), peer))
-
-    def _opened(
-        self,
-        name: str,
-        kind: SpanKind,
-        protocol: str,
-        peer: str,
-        parent: str | None,
-        attributes: Mapping[str, AttributeValue] | None,
-        *,
-        current: bool,
-    ) -> _Unrecorded:
         unsampled, origin = self._origin(parent)
         if unsampled is not None:
-            return _Unrecorded(unsampled, current=current)
-        facts: dict[str, AttributeValue] = {"shop.protocol": protocol, **(attributes or {})}
-        if peer:
-            facts["shop.peer"] = peer
+            opened = _Unrecorded(unsampled, current=current)
+        else:
+            facts: dict[str, AttributeValue] = {"shop.protocol": protocol, **(attributes or {})}
+            if peer:
+                facts["shop.peer"] = peer
+            opened = _Recorded(self._begun(name, kind, origin, facts), current=current)
+        return opened if self.metrics is None else _Measured(opened, self.metrics, (protocol, kind.name.lower(), peer))
+
+    def _begun(self, name: str, kind: SpanKind, origin: SpanContext, facts: dict[str, AttributeValue]) -> RecordedSpan:
         if self.capture is not None and kind in _OUTGOING:
             facts |= self.capture.caller()
         span = RecordedSpan(name, kind, origin, facts, resource=self._resource, scope=self._scope, ended=self._ended)
         for processor in self._processors:
             processor.on_start(span)  # type: ignore[arg-type]  # the SDK's own class, of which it is all that is read
-        return _Recorded(span, current=current)
+        return span
 
     def _ended(self, span: RecordedSpan) -> None:
         for processor in self._processors:
@@ -177,9 +167,7 @@ class _Unrecorded:
     def __enter__(self) -> Span:
         return self.span
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if self._token is not None:
             _current.reset(self._token)
 
@@ -187,9 +175,7 @@ class _Unrecorded:
 class _Recorded(_Unrecorded):
     """Being in a span that is exported when it ends."""
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         super().__exit__(kind, error, traceback)
         if error is not None:
             self.span.set_attribute("error.type", getattr(error, "code", None) or type(error).__name__)
@@ -209,9 +195,7 @@ class _Measured:
     def __enter__(self) -> Span:
         return self._opened.__enter__()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         seconds = time.perf_counter() - self._began
         self._metrics.hop_done(*self._boundary, seconds, self._opened.span, failed=isinstance(error, Exception))
         self._opened.__exit__(kind, error, traceback)

@@ -2,75 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from chassis.errors import not_found
-from console.domain import Span, Trace
+from console.domain import Span, Trace, rfc3339
 from console.hops import Hop, hops
 from console.json_response import json_response
 from console.log_lines.causal import in_causal_order
 from console.log_lines.otlp_logs import accepted, lines_of
 from console.log_lines.store import Line, LineStore
+from console.otlp.exports import PROTOBUF, export_of
 from console.store import TraceStore
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# The body of an export, unpacked; refused with a response of its own.
-Body = Callable[[Request], Awaitable[bytes | Response]]
 
+def line_routes(
+    store: TraceStore, lines: LineStore, max_body: int, trace_of: Callable[[str], Trace | None]
+) -> list[Route]:
+    """`/v1/logs`, and the lines of a trace and of an order; `trace_of` finds the trace in which one was placed.
 
-class LinesApi:
-    """`body` reads an export; `trace_of` finds the trace in which an order was placed."""
+    `max_body` bounds an export in bytes, on the wire and unpacked.
+    """
 
-    def __init__(
-        self, store: TraceStore, lines: LineStore, body: Body, trace_of: Callable[[str], Trace | None]
-    ) -> None:
-        self._store = store
-        self._lines = lines
-        self._body = body
-        self._trace_of = trace_of
-
-    def routes(self) -> list[Route]:
-        return [
-            Route("/v1/logs", self.receive, methods=["POST"]),
-            Route("/api/traces/{trace_id}/logs", self.of_trace),
-            Route("/api/orders/{order_id}/logs", self.of_order),
-        ]
-
-    async def receive(self, request: Request) -> Response:
+    async def receive(request: Request) -> Response:
         """OTLP/HTTP in its binary encoding (OTLP specification 1.x, section OTLP/HTTP)."""
-        body = await self._body(request)
-        if isinstance(body, Response):
-            return body
-        return Response(accepted(self._lines.add(lines_of(body))), media_type="application/x-protobuf")
+        refused = lines.add(lines_of(await export_of(request, ExportLogsServiceRequest, max_body)))
+        return Response(accepted(refused), media_type=PROTOBUF)
 
-    async def of_trace(self, request: Request) -> Response:
+    async def of_trace(request: Request) -> Response:
         """A trace's lines in causal order; none for one that has none."""
-        trace_id: str = request.path_params["trace_id"].lower()
-        return self._lines_of(trace_id)
+        return shown(request.path_params["trace_id"].lower())
 
-    async def of_order(self, request: Request) -> Response:
+    async def of_order(request: Request) -> Response:
         """The lines of the trace in which an order was placed."""
         order_id: str = request.path_params["order_id"]
-        trace = self._trace_of(order_id)
+        trace = trace_of(order_id)
         if trace is None:
             raise not_found("trace of order", order_id)
-        return self._lines_of(trace.trace_id)
+        return shown(trace.trace_id)
 
-    def _lines_of(self, trace_id: str) -> Response:
-        trace = self._store.get(trace_id)
+    def shown(trace_id: str) -> Response:
+        trace = store.get(trace_id)
         spans = {} if trace is None else trace.spans
         ids = _hop_ids(hops(spans.values()))
-        items = [
-            _line_json(line, _hop_of(line.span_id, ids, spans))
-            for line in in_causal_order(self._lines.of(trace_id), spans)
-        ]
+        found = in_causal_order(lines.of(trace_id), spans)
+        items = [_line_json(line, _hop_of(line.span_id, ids, spans)) for line in found]
         return json_response({"trace_id": trace_id, "items": items})
+
+    return [
+        Route("/v1/logs", receive, methods=["POST"]),
+        Route("/api/traces/{trace_id}/logs", of_trace),
+        Route("/api/orders/{order_id}/logs", of_order),
+    ]
 
 
 def _hop_ids(found: Sequence[Hop]) -> dict[str, str]:
@@ -90,10 +78,9 @@ def _hop_of(span_id: str, ids: Mapping[str, str], spans: Mapping[str, Span]) -> 
 
 
 def _line_json(line: Line, hop: str | None) -> dict[str, Any]:
-    time = _EPOCH + timedelta(microseconds=line.at_ns // 1_000)
     return {
         "number": line.number,
-        "time": time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "time": rfc3339(line.at_ns, "milliseconds"),
         "service": line.service,
         "level": line.level,
         "message": line.message,

@@ -5,23 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import count
 
-from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
 
-from chassis.errors import invalid
 from console.domain import AttributeValue
 from console.log_lines.store import MAX_TEXT, Line
-from console.otlp import UNNAMED_SERVICE, attributes_of
+from console.otlp.spans import UNNAMED_SERVICE, attributes_of
 
 _numbers = count(1)
 
 
-def lines_of(body: bytes) -> Iterator[Line]:
-    """The lines of a serialized export that belong to a trace. Raises INVALID_INPUT when the body is no export."""
-    try:
-        request = ExportLogsServiceRequest.FromString(body)
-    except DecodeError as error:
-        raise invalid("the body is not an ExportLogsServiceRequest in protobuf") from error
+def lines_of(request: ExportLogsServiceRequest) -> Iterator[Line]:
+    """The lines of an export request that belong to a trace."""
     for of_resource in request.resource_logs:
         service = str(attributes_of(of_resource.resource.attributes).get("service.name") or UNNAMED_SERVICE)[:MAX_TEXT]
         for of_scope in of_resource.scope_logs:

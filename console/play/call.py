@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import orjson
@@ -93,19 +93,7 @@ class Answer:
     failed: bool = False
 
     def json(self, trace_id: str) -> dict[str, Any]:
-        return {
-            "status": self.status,
-            "reason": self.reason,
-            "headers": self.headers,
-            "body": self.body,
-            "sent": self.sent,
-            "size": self.size,
-            "duration_ms": round(self.duration_ms, 3),
-            "decoded": self.decoded,
-            "frames": self.frames,
-            "failed": self.failed,
-            "trace_id": trace_id,
-        }
+        return {**asdict(self), "duration_ms": round(self.duration_ms, 3), "trace_id": trace_id}
 
 
 def _fits(call: Call) -> bool:

@@ -7,15 +7,16 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from chassis.broker import connect
 from chassis.broker.event_log import PositionExpired
 from chassis.broker.port import Broker, BrokerUnavailable, Event, QueueDepth, Topology
+from chassis.broker.publishing import publishing
 from chassis.errors import Kind, ShopError, unavailable
-from chassis.observability.tracing import SpanKind, Telemetry, current_traceparent
+from chassis.observability.tracing import Telemetry
 from chassis.settings import TOPOLOGY
 from console.play.call import Answer
 
@@ -82,21 +83,11 @@ class EventCalls:
 
     async def _publish(self, broker: Broker, event: Event) -> Answer:
         began = time.perf_counter()
-        with self._telemetry.span(
-            f"publish {event.type}",
-            SpanKind.PRODUCER,
-            protocol="AMQP" if broker.system == "rabbitmq" else "queue",
-            peer=broker.system,
-            attributes={
-                "messaging.system": broker.system,
-                "messaging.destination.name": event.type,
-                "messaging.message.id": event.id,
-                "cloudevents.event_type": event.type,
-                "shop.bytes.sent": len(event.data),
-            },
-        ):
-            extensions = {**event.extensions, "traceparent": current_traceparent()}
-            await broker.publish([replace(event, extensions=extensions)])
+        # In the page's trace, not in the one that published it before.
+        extensions = {name: value for name, value in event.extensions.items() if name != "traceparent"}
+        with ExitStack() as spans:
+            again = replace(event, extensions=extensions)
+            await broker.publish([publishing(again, broker.system, self._telemetry, spans)])
         took = (time.perf_counter() - began) * 1_000
         envelope = {"id": event.id, "type": event.type, "source": event.source, "subject": event.subject}
         # Whatever the data holds, it has been published: orjson does not write everything that can be read.

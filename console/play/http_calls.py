@@ -68,7 +68,7 @@ class HttpCalls:
             if target not in _FOREIGN:
                 sent["traceparent"] = current_traceparent()
             began = time.perf_counter()
-            response = await self._send(method, base + path, headers=sent, content=body)
+            response = await self.send(method, base + path, headers=sent, content=body)
             took = (time.perf_counter() - began) * 1_000
             content = response.content
             span.set_attribute("http.response.status_code", response.status)
@@ -88,11 +88,8 @@ class HttpCalls:
             failed=response.status >= 400,
         )
 
-    async def untraced(self, method: str, url: str, **content: Any) -> Received:
-        """A call that prepares another one."""
-        return await self._send(method, url, **content)
-
-    async def _send(self, method: str, url: str, **content: Any) -> Received:
+    async def send(self, method: str, url: str, **content: Any) -> Received:
+        """A request without a span of its own. Raises as `make` does."""
         try:
             # httpx's own bounds are for each step: an answer that comes byte by byte would never be too late.
             async with (

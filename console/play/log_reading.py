@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+
+import grpc.aio
 
 from chassis.auth.identity import no_token
-from chassis.auth.tls import Tls
 from chassis.errors import ShopError
-from chassis.grpc.client import Client, connect
+from chassis.grpc.client import Client, calls
 from chassis.observability.tracing import Telemetry
 from protos.shop.reports.v1.reports_pb2 import GetProgressRequest
 from protos.shop.reports.v1.reports_pb2_grpc import ReportServiceStub
@@ -25,9 +23,9 @@ _EVERY = 4.0
 class LogReading:
     """Calls reports at most every few seconds, in no trace: the page's own calls would be most of what it shows."""
 
-    def __init__(self, address: str, tls: Tls | None) -> None:
-        self._address = address
-        self._tls = tls
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        client = Client("reports", Telemetry("console", sample_ratio=0), token=no_token, timeout=_TIMEOUT)
+        self._reports = calls(ReportServiceStub(channel), client)
         self._unread: int | None = None
         self._next_read_at = 0.0
 
@@ -36,16 +34,9 @@ class LogReading:
         if time.monotonic() >= self._next_read_at:
             self._next_read_at = time.monotonic() + _EVERY
             try:
-                async with self._stub() as (client, stub):
-                    answer = await client.call(stub.GetProgress, GetProgressRequest())
+                answer = await self._reports.GetProgress(GetProgressRequest())
                 self._unread = sum(each.unread for each in answer.partitions)
             except ShopError as error:
                 log.warning("how far the event log was read is not known", extra={"reason": str(error)})
                 self._unread = None
         return self._unread
-
-    @asynccontextmanager
-    async def _stub(self) -> AsyncIterator[tuple[Client, Any]]:
-        client = Client("reports", Telemetry("console", sample_ratio=0), token=no_token, timeout=_TIMEOUT)
-        async with connect(self._address, tls=self._tls) as channel:
-            yield client, ReportServiceStub(channel)

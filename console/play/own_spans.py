@@ -11,7 +11,7 @@ from chassis.observability import otlp
 from chassis.observability.capture.capture import Capture
 from chassis.observability.tracing import Telemetry
 from console.hops import OUTSIDE
-from console.otlp import spans_of
+from console.otlp.spans import spans_of
 from console.store import TraceStore
 
 

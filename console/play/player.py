@@ -13,13 +13,13 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 from xml.sax.saxutils import escape  # nosec B406 # it writes, and parses nothing
 
 import httpx
 
-from chassis.broker.port import QueueDepth
 from chassis.errors import Kind, ShopError
 from chassis.observability.tracing import SpanKind, Telemetry, current_trace_id
 from console.play.call import ACCOUNTS, Answer, Call, filled
@@ -41,40 +41,24 @@ _TOKEN_MARGIN = 30.0
 _TOKEN_REFUSED = (401, 4401, "UNAUTHENTICATED", "INVALID_TOKEN")
 
 
+@dataclass(frozen=True, slots=True)
 class Play:
-    """`secrets` are what the prepared calls need: "stripe" signs webhooks, "erp_user" and "erp_password" sign in."""
+    """`secrets` are what the prepared calls need: "stripe" signs webhooks, "erp_user" and "erp_password" sign in.
 
-    def __init__(
-        self,
-        telemetry: Telemetry,
-        http: HttpCalls,
-        rpc: GrpcCalls,
-        streams: StreamCalls,
-        events: EventCalls,
-        listener: Listener,
-        reading: LogReading,
-        secrets: Mapping[str, str],
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._telemetry = telemetry
-        self._http = http
-        self._rpc = rpc
-        self._streams = streams
-        self._events = events
-        self._listener = listener
-        self._reading = reading
-        self._secrets = secrets
-        self._clock = clock
-        # By account, with the moment from which on another one is needed.
-        self._tokens: dict[str, tuple[str, float]] = {}
+    `tokens` are those of the accounts that have been signed in, with the moment of `clock` (seconds) from which on
+    another one is needed.
+    """
 
-    async def depths(self) -> list[QueueDepth]:
-        """Depth of each queue; empty where this process has no broker or it does not answer."""
-        return await self._events.depths()
-
-    async def unread(self) -> int | None:
-        """Entries of the event log that reports has not read; None where it does not answer."""
-        return await self._reading.unread()
+    telemetry: Telemetry
+    http: HttpCalls
+    rpc: GrpcCalls
+    streams: StreamCalls
+    events: EventCalls
+    listener: Listener
+    reading: LogReading
+    secrets: Mapping[str, str] = field(repr=False)
+    clock: Callable[[], float] = time.monotonic
+    tokens: dict[str, tuple[str, float]] = field(default_factory=dict, repr=False)
 
     async def make(self, call: Call) -> dict[str, Any]:
         """The answer, with the id of its trace. Raises INVALID_INPUT, or UPSTREAM_UNAVAILABLE without one."""
@@ -84,21 +68,21 @@ class Play:
     async def _make(self, call: Call) -> dict[str, Any]:
         token = await self._token(call.account) if call.account else ""
         values = await self._values(call)
-        with self._telemetry.span(_name(call), SpanKind.INTERNAL, protocol=""):
+        with self.telemetry.span(_name(call), SpanKind.INTERNAL, protocol=""):
             if "erp_session" in call.placeholders():
                 values["erp_session"] = await self._erp_session()
             answer = await self._made(call, token, values)
             if answer.status in _TOKEN_REFUSED and call.account:
-                self._tokens.pop(call.account, None)  # another shop than the one that it was signed in at
+                self.tokens.pop(call.account, None)  # another shop than the one that it was signed in at
             return answer.json(current_trace_id())
 
     async def _made(self, call: Call, token: str, values: Mapping[str, str]) -> Answer:
         makers: dict[str, Callable[[], Coroutine[Any, Any, Answer]]] = {
             "http": lambda: self._over_http(call, token, values),
-            "grpc": lambda: self._rpc.make(call.target, call.path.lstrip("/"), filled(call.body, values), token),
-            "websocket": lambda: self._streams.websocket(call.path, call.body, token, lambda: self._order(token)),
-            "sse": lambda: self._streams.events(call.path, token, lambda: self._order(token)),
-            "event": lambda: self._events.publish_again(call.path),
+            "grpc": lambda: self.rpc.make(call.target, call.path.lstrip("/"), filled(call.body, values), token),
+            "websocket": lambda: self.streams.websocket(call.path, call.body, token, lambda: self._order(token)),
+            "sse": lambda: self.streams.events(call.path, token, lambda: self._order(token)),
+            "event": lambda: self.events.publish_again(call.path),
         }
         return await makers[call.protocol]()
 
@@ -111,8 +95,8 @@ class Play:
         if call.account:
             headers["authorization"] = f"Bearer {token}"
             if (call.target, call.method, call.path) == ("gateway", "POST", "/v1/orders"):
-                await self._listener.listen(call.account, token)
-        return await self._http.make(call.target, call.method, filled(call.path, known), headers, body)
+                await self.listener.listen(call.account, token)
+        return await self.http.make(call.target, call.method, filled(call.path, known), headers, body)
 
     async def _order(self, token: str) -> None:
         headers = {
@@ -120,7 +104,7 @@ class Play:
             "content-type": "application/json",
             "idempotency-key": uuid.uuid4().hex,
         }
-        await self._http.make("gateway", "POST", "/v1/orders", headers, _ORDER)
+        await self.http.make("gateway", "POST", "/v1/orders", headers, _ORDER)
 
     async def _values(self, call: Call) -> dict[str, str]:
         """Values of the call's placeholders, as far as they are known before the call."""
@@ -150,7 +134,7 @@ class Play:
     async def _read(self, path: str) -> list[dict[str, Any]]:
         response = await self._read_once(path)
         if response.status == 401:
-            self._tokens.pop("demo", None)
+            self.tokens.pop("demo", None)
             response = await self._read_once(path)
         if response.status != 200:
             message = f"GET {path} was answered {response.status}"
@@ -159,7 +143,7 @@ class Play:
 
     async def _read_once(self, path: str) -> Received:
         headers = {"authorization": f"Bearer {await self._token('demo')}"}
-        return await self._http.untraced("GET", self._http.base("gateway") + path, headers=headers)
+        return await self.http.send("GET", self.http.base("gateway") + path, headers=headers)
 
     def _stripe_signature(self, body: bytes) -> str:
         """`t=…,v1=…` over the time and the body, as https://docs.stripe.com/webhooks#verify-manually has it."""
@@ -173,24 +157,24 @@ class Play:
         password = self._secret("erp_password", "SHOP_LEGACY_SOAP_PASSWORD")
         headers = {"content-type": "text/xml; charset=utf-8", "soapaction": '"Login"'}
         body = (_LOGIN % (ERP_NAMESPACE, escape(user), escape(password))).encode()
-        answer = await self._http.make("legacy_soap", "POST", "/", headers, body)
+        answer = await self.http.make("legacy_soap", "POST", "/", headers, body)
         found = _SESSION.search(answer.body)
         if found is None:
             raise ShopError("ERP_LOGIN_FAILED", f"the ERP has not signed us in: {answer.body[:200]}", Kind.PRECONDITION)
         return found[1]
 
     def _secret(self, name: str, setting: str) -> str:
-        if not (found := self._secrets.get(name, "")):
+        if not (found := self.secrets.get(name, "")):
             raise ShopError("NO_SECRET", f"the console needs {setting} for this call", Kind.PRECONDITION)
         return found
 
     async def _token(self, account: str) -> str:
-        token, until = self._tokens.get(account, ("", 0.0))
-        if not token or self._clock() >= until:
+        token, until = self.tokens.get(account, ("", 0.0))
+        if not token or self.clock() >= until:
             username, password = ACCOUNTS[account]
-            response = await self._http.untraced(
+            response = await self.http.send(
                 "POST",
-                f"{self._http.base('gateway')}/v1/auth/token",
+                f"{self.http.base('gateway')}/v1/auth/token",
                 headers={"content-type": "application/x-www-form-urlencoded"},
                 content=str(httpx.QueryParams({"username": username, "password": password})).encode(),
             )
@@ -199,7 +183,7 @@ class Play:
                 raise ShopError("SIGN_IN_FAILED", message, Kind.PRECONDITION)
             issued = response.json()
             token = issued["access_token"]
-            self._tokens[account] = token, self._clock() + issued["expires_in"] - _TOKEN_MARGIN
+            self.tokens[account] = token, self.clock() + issued["expires_in"] - _TOKEN_MARGIN
         return token
 
 

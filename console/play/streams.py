@@ -6,7 +6,8 @@ import asyncio
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import httpx
@@ -52,11 +53,7 @@ class StreamCalls:
                     began = time.perf_counter()
                     await socket.send(body)
                     _sent(span, body)
-
-                    async def read() -> str:
-                        return str(await socket.recv())
-
-                    frames, size = await _received(read, trigger, began)
+                    frames, size = await _received(partial(socket.recv, True), trigger, began)
             except ConnectionClosed as error:
                 if error.rcvd is None or error.rcvd.code != _UNAUTHENTICATED:
                     raise unavailable("notifier") from error
@@ -72,7 +69,10 @@ class StreamCalls:
         headers = {"authorization": f"Bearer {token}"} if token else {}
         with self._span("SSE", path) as span:
             try:
-                async with _stream(self._url + path, headers, self._trust) as response:
+                async with (
+                    httpx.AsyncClient(trust_env=False, verify=self._trust or True, timeout=_LISTEN) as http,
+                    http.stream("GET", self._url + path, headers=headers) as response,
+                ):
                     began = time.perf_counter()
                     if response.status_code != 200:
                         text = (await response.aread()).decode(errors="replace")
@@ -80,12 +80,7 @@ class StreamCalls:
                         return Answer(
                             response.status_code, response.reason_phrase, [], text, 0, len(text), 0, failed=True
                         )
-                    blocks = _blocks(response)
-
-                    async def read() -> str:
-                        return await anext(blocks)
-
-                    frames, size = await _received(read, trigger, began)
+                    frames, size = await _received(partial(anext, _blocks(response)), trigger, began)
             except httpx.InvalidURL as error:
                 raise invalid("the call cannot be made", path=str(error)) from error
             except (httpx.TransportError, StopAsyncIteration) as error:
@@ -96,15 +91,6 @@ class StreamCalls:
     def _span(self, protocol: str, path: str) -> Any:
         name = f"subscribe {path.partition('?')[0]}"
         return self._telemetry.span(name, SpanKind.CLIENT, protocol=protocol, peer="notifier")
-
-
-@asynccontextmanager
-async def _stream(url: str, headers: dict[str, str], trust: ssl.SSLContext | None) -> AsyncIterator[httpx.Response]:
-    async with (
-        httpx.AsyncClient(trust_env=False, verify=trust or True, timeout=_LISTEN) as http,
-        http.stream("GET", url, headers=headers) as response,
-    ):
-        yield response
 
 
 async def _blocks(response: httpx.Response) -> AsyncIterator[str]:

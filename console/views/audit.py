@@ -10,9 +10,9 @@ from typing import Any
 import orjson
 
 from chassis.errors import Kind, ShopError
+from console.views.shop_command import shop_command
 
 _TIMEOUT = 60.0
-_MAX_ERROR = 500
 
 
 class Audits:
@@ -32,21 +32,9 @@ class Audits:
         async with self._running:
             # Traces of the audit itself would be all that is seen of a shop that is audited often.
             env = {**os.environ, "SHOP_OTLP_URL": ""}
-            child = await asyncio.create_subprocess_exec(
-                *self._command, env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-            )
-            try:
-                async with asyncio.timeout(_TIMEOUT):
-                    out, err = await child.communicate()
-            except TimeoutError as error:
-                raise ShopError("DEADLINE_EXCEEDED", "the audit took too long", Kind.TIMEOUT) from error
-            finally:
-                if child.returncode is None:
-                    child.kill()
-                    await child.wait()
+            out, reason, _ = await shop_command(self._command, env, _TIMEOUT, "the audit took too long")
         try:
             report: dict[str, Any] = orjson.loads(out)
         except orjson.JSONDecodeError as error:
-            reason = err.decode(errors="replace").strip()[-_MAX_ERROR:]
             raise ShopError("UPSTREAM_UNAVAILABLE", reason or "the audit failed", Kind.UNAVAILABLE) from error
         return report

@@ -20,14 +20,18 @@ from starlette.routing import Route
 
 from chassis.errors import Kind, ShopError, invalid
 from console.json_response import json_response
+from console.views.development import allowed, check_json
+from console.views.shop_command import shop_command
 
 _COMMAND = (sys.executable, "-m", "shop", "fault")
 _LIST_TIMEOUT = 30.0
 _RUN_TIMEOUT = 400.0
-_MAX_ERROR = 500
+# Within which the command undoes what it has broken.
+_UNDO_TIMEOUT = 30.0
 _MAX_WORDS = 200
 _MAX_SECONDS = 30.0
 _MAX_BODY = 4_096
+_REFUSAL = "faults are for development only"
 _NO_LAB = "This shop cannot be broken from here: start one with `shop up --lab`."
 # Of the console's own environment: which shop it is, and not the links that lead from the console.
 _KEPT = ("SHOP_DATA_DIR", "SHOP_ENV")
@@ -48,9 +52,9 @@ class Breaking:
     async def state(self) -> dict[str, Any]:
         """The faults that can be started, or `why` none can; the one that runs, and the last verdict."""
         async with self._listing:
-            out, err, code = await self._run("list", "--json", timeout=_LIST_TIMEOUT)
+            out, reason, code = await self._run("list", "--json", timeout=_LIST_TIMEOUT)
         if code:
-            return {"why": _reason(err) or "no faults can be listed", **self.progress()}
+            return {"why": reason or "no faults can be listed", **self.progress()}
         listed: dict[str, Any] = orjson.loads(out)
         return {
             "why": "" if listed["links"] else _NO_LAB,
@@ -90,52 +94,36 @@ class Breaking:
             file = Path(folder) / "break.json"
             file.write_bytes(orjson.dumps(scenario))
             try:
-                out, err, _ = await self._run("run", str(file), "--json", "--no-shrink", timeout=_RUN_TIMEOUT)
+                out, reason, _ = await self._run("run", str(file), "--json", "--no-shrink", timeout=_RUN_TIMEOUT)
             except ShopError as error:
                 self._error = error.message
+                return
+            except OSError as error:
+                self._error = f"`shop fault` cannot be started: {error}"
                 return
         try:
             self._result = orjson.loads(out)
         except orjson.JSONDecodeError:
-            self._error = _reason(err) or "there is no verdict"
+            self._error = reason or "there is no verdict"
 
-    async def _run(self, *arguments: str, timeout: float) -> tuple[bytes, bytes, int]:
-        pipe = asyncio.subprocess.PIPE
-        child = await asyncio.create_subprocess_exec(
-            *self._command, *arguments, env=self._env, stdout=pipe, stderr=pipe
-        )
-        try:
-            async with asyncio.timeout(timeout):
-                out, err = await child.communicate()
-        except TimeoutError as error:
-            raise ShopError("DEADLINE_EXCEEDED", "`shop fault` took too long", Kind.TIMEOUT) from error
-        finally:
-            if child.returncode is None:
-                child.terminate()  # it mends what it has broken
-                await child.wait()
-        return out, err, child.returncode or 0
+    async def _run(self, *arguments: str, timeout: float) -> tuple[bytes, str, int]:
+        command = (*self._command, *arguments)
+        return await shop_command(command, self._env, timeout, "`shop fault` took too long", grace=_UNDO_TIMEOUT)
 
 
 def break_routes(breaking: Breaking | None) -> list[Route]:
     """`/api/break`; refused where nothing may be broken (`breaking` is None), as in production."""
 
-    def allowed() -> Breaking:
-        if breaking is None:
-            raise ShopError("FORBIDDEN", "faults are for development only", Kind.FORBIDDEN)
-        return breaking
-
     async def show(request: Request) -> Response:
-        found = allowed()
+        found = allowed(breaking, _REFUSAL)
         return json_response(
             found.progress() if request.query_params.get("part") == "progress" else await found.state()
         )
 
     async def start(request: Request) -> Response:
-        # A page of another origin cannot send this type without a preflight (CORS).
-        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-            raise invalid("send application/json")
+        check_json(request)
         do, seconds = _wanted(await request.body() if _short(request) else b"")
-        allowed().start(do, seconds)
+        allowed(breaking, _REFUSAL).start(do, seconds)
         return json_response({"running": do}, 202)
 
     return [Route("/api/break", show), Route("/api/break", start, methods=["POST"])]
@@ -158,7 +146,3 @@ def _wanted(body: bytes) -> tuple[str, float]:
     if isinstance(seconds, bool) or not (isinstance(seconds, int | float) and 0 < seconds <= _MAX_SECONDS):
         raise invalid("the fault cannot be understood", seconds=f"must be a number up to {_MAX_SECONDS:g}")
     return do, float(seconds)
-
-
-def _reason(err: bytes) -> str:
-    return err.decode(errors="replace").strip().removeprefix("shop: ")[-_MAX_ERROR:]

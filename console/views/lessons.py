@@ -14,12 +14,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from chassis.errors import Kind, ShopError, invalid
+from chassis.errors import Kind, ShopError
 from console.json_response import json_response
+from console.views.development import allowed, check_json
+from console.views.shop_command import shop_command
 
 _COMMAND = (sys.executable, "-m", "shop", "lesson")
 _TIMEOUT = 20.0
-_MAX_ERROR = 500
+_REFUSAL = "lessons are for development only"
 _NUMBER = re.compile(r"[0-9]{1,4}")
 
 
@@ -38,22 +40,10 @@ class Lessons:
 
     async def all(self) -> dict[str, Any]:
         """Every lesson with its page and the student's state. Raises NOT_FOUND where there are none."""
-        pipe = asyncio.subprocess.PIPE
+        listing = (*self._command, "list", "--json")
         async with self._reading:
-            child = await asyncio.create_subprocess_exec(
-                *self._command, "list", "--json", env=self._env, stdout=pipe, stderr=pipe
-            )
-            try:
-                async with asyncio.timeout(_TIMEOUT):
-                    out, err = await child.communicate()
-            except TimeoutError as error:
-                raise ShopError("DEADLINE_EXCEEDED", "the lessons took too long", Kind.TIMEOUT) from error
-            finally:
-                if child.returncode is None:
-                    child.kill()
-                    await child.wait()
-        if child.returncode:
-            reason = err.decode(errors="replace").strip().removeprefix("shop: ")[-_MAX_ERROR:]
+            out, reason, code = await shop_command(listing, self._env, _TIMEOUT, "the lessons took too long")
+        if code:
             raise ShopError("NOT_FOUND", reason or "there are no lessons", Kind.NOT_FOUND)
         found: dict[str, Any] = orjson.loads(out)
         for each in found["items"]:
@@ -86,22 +76,15 @@ class Lessons:
 def lesson_routes(lessons: Lessons | None) -> list[Route]:
     """`/api/lessons`, and a check of each; refused where there are none (`lessons` is None), as in production."""
 
-    def taught() -> Lessons:
-        if lessons is None:
-            raise ShopError("FORBIDDEN", "lessons are for development only", Kind.FORBIDDEN)
-        return lessons
-
     async def listing(_: Request) -> Response:
-        return json_response(await taught().all())
+        return json_response(await allowed(lessons, _REFUSAL).all())
 
     async def check(request: Request) -> Response:
-        # A page of another origin cannot send this type without a preflight (CORS).
-        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-            raise invalid("send application/json")
+        check_json(request)
         number = request.path_params["number"]
         if not _NUMBER.fullmatch(number):
             raise ShopError("NOT_FOUND", "there is no such lesson", Kind.NOT_FOUND)
-        await taught().check(int(number))
+        await allowed(lessons, _REFUSAL).check(int(number))
         return json_response({"checking": True}, 202)
 
     return [Route("/api/lessons", listing), Route("/api/lessons/{number}/check", check, methods=["POST"])]

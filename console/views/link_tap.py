@@ -11,17 +11,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from chassis.errors import Kind, ShopError, invalid, not_found
+from chassis.errors import Kind, ShopError, not_found
 from console.domain import NS_PER_S, Trace
 from console.hops import Hop, hops
 from console.json_response import json_response
 from console.store import TraceStore
+from console.views.development import allowed, check_json
 from console.wire.link_frames import Leg, chosen, frame_json, legs
 
 # Seconds; connections that are to be read from their first byte are ended first, each in a pause.
 _TIMEOUT = 20.0
 # Seconds for which links are watched from the page: the tap's own limit.
 WATCHED_FOR = 600
+_REFUSAL = "links are read in development only"
 _NO_LAB = "These bytes never crossed a link that can be read: start the shop with `shop up --lab`."
 _NO_LINK = "No link of the lab lies between the two: an embedded broker and SQLite are files."
 
@@ -75,13 +77,8 @@ class LinkTap:
 def tap_routes(store: TraceStore, tap: LinkTap | None) -> list[Route]:
     """`/api/traces/{id}/link` and `/api/links/watch`; refused in production (`tap` is None)."""
 
-    def allowed() -> LinkTap:
-        if tap is None:
-            raise ShopError("FORBIDDEN", "links are read in development only", Kind.FORBIDDEN)
-        return tap
-
     async def show(request: Request) -> Response:
-        reading, trace_id = allowed(), request.path_params["trace_id"].lower()
+        reading, trace_id = allowed(tap, _REFUSAL), request.path_params["trace_id"].lower()
         trace = store.get(trace_id)
         if trace is None:
             raise not_found("trace", trace_id)
@@ -92,16 +89,11 @@ def tap_routes(store: TraceStore, tap: LinkTap | None) -> list[Route]:
         return json_response(await reading.frames(trace, hop))
 
     async def watch(request: Request) -> Response:
-        # A page of another origin cannot send this type without a preflight (CORS).
-        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-            raise invalid("send application/json")
-        await allowed().watch()
+        check_json(request)
+        await allowed(tap, _REFUSAL).watch()
         return json_response({"seconds": WATCHED_FOR})
 
-    return [
-        Route("/api/traces/{trace_id}/link", show),
-        Route("/api/links/watch", watch, methods=["POST"]),
-    ]
+    return [Route("/api/traces/{trace_id}/link", show), Route("/api/links/watch", watch, methods=["POST"])]
 
 
 def _of(frames: list[dict[str, Any]], leg: Leg, trace: Trace, hop: Hop) -> tuple[str, list[dict[str, Any]]]:

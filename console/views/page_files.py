@@ -28,10 +28,7 @@ _POLICY = (
 def page_routes() -> list[Route]:
     """`/` and each file of the page."""
     files = [path for path in sorted(_FOLDER.iterdir()) if path.suffix in _TYPES]
-    return [
-        Route("/", _file(_FOLDER / "index.html")),
-        *(Route(f"/page/{path.name}", _file(path)) for path in files),
-    ]
+    return [Route("/", _file(_FOLDER / "index.html")), *(Route(f"/page/{path.name}", _file(path)) for path in files)]
 
 
 def _file(path: Path) -> Callable[[Request], Awaitable[Response]]:

@@ -119,8 +119,4 @@ class _Frames:
             headers[name] = value if isinstance(value, int | str | bool | float) else str(value)
 
 
-_SIMPLE: dict[str, _Decoder] = {
-    "shortstr": decode.short_str,
-    "octet": decode.octet,
-    "timestamp": decode.timestamp,
-}
+_SIMPLE: dict[str, _Decoder] = {"shortstr": decode.short_str, "octet": decode.octet, "timestamp": decode.timestamp}

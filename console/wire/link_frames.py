@@ -116,7 +116,7 @@ def _message(content: bytes, payload: Part, direction: str, hop: Hop) -> list[Pa
     known = methods().get(hop.method)
     schema: Descriptor | None = None
     if known is not None:
-        schema = known.request if direction == "request" else known.response
+        schema = known.input_type if direction == "request" else known.output_type
     body = content[payload.start :]
     if len(body) < _PREFIX_BYTES or int.from_bytes(body[1:_PREFIX_BYTES], "big") != payload.end - payload.start - 5:
         return [payload]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from google.protobuf import json_format, message_factory
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
@@ -26,24 +25,16 @@ _FILES = (catalog_pb2, erp_pb2, inventory_pb2, orders_pb2, reports_pb2, storage_
 STATUS: Descriptor = status_pb2.Status.DESCRIPTOR
 # What a status' details are made of; importing it makes them known.
 _DETAILS = error_details_pb2.DESCRIPTOR.package
-_PREFIX_BYTES = 5
+PREFIX_BYTES = 5
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _MAX_DEPTH = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Method:
-    """Request and response type of a gRPC method."""
-
-    request: Descriptor
-    response: Descriptor
-
-
 @cache
-def methods() -> dict[str, Method]:
+def methods() -> dict[str, MethodDescriptor]:
     """The shop's gRPC methods by name: "shop.orders.v1.OrderService/GetOrder"."""
     return {
-        f"{service.full_name}/{method.name}": Method(method.input_type, method.output_type)
+        f"{service.full_name}/{method.name}": method
         for file in _FILES
         for service in file.DESCRIPTOR.services_by_name.values()
         for method in service.methods
@@ -122,13 +113,11 @@ def _fixed(field: FieldDescriptor | None, raw: bytes) -> str:
     return "" if code is None else str(struct.unpack(code, raw)[0])
 
 
-def decoded_grpc(content: bytes, schema: Descriptor | None) -> Any:
-    """The message behind the prefix, by its fields' names; None where the schema is not known."""
-    return decoded(content[_PREFIX_BYTES:], schema)
-
-
 def decoded(payload: bytes, schema: Descriptor | None) -> Any:
-    """A message by its fields' names: of one that was cut off, the fields before the cut."""
+    """A message by its fields' names: of one that was cut off, the fields before the cut.
+
+    None where the schema is not known.
+    """
     if schema is None:
         return None
     message = message_factory.GetMessageClass(schema)()
@@ -142,25 +131,9 @@ def decoded(payload: bytes, schema: Descriptor | None) -> Any:
 def _whole_fields(payload: bytes) -> bytes:
     """As many of the outermost fields as are complete."""
     reader = Reader(payload)
-    whole = 0
     try:
-        while reader.at < len(payload):
-            read_one(reader)
-            whole = reader.at
+        # Without a schema each of them is one part; the last part is what there is of the one that was cut off.
+        read_fields(reader, None, len(payload), "")
     except CutOffError:
-        return payload[:whole]
+        return payload[: reader.parts[-1].start]
     return payload
-
-
-def read_one(reader: Reader) -> None:
-    """One field, whatever it holds. Raises `CutOffError`."""
-    key, key_size = _varint(reader, reader.at)
-    match key & 7:
-        case 0:
-            size = _varint(reader, reader.at + key_size)[1]
-        case 2:
-            length, size = _varint(reader, reader.at + key_size)
-            size += length
-        case wire_type:
-            size = {_FIXED64: 8, _FIXED32: 4}.get(wire_type, len(reader.content))
-    reader.take(key_size + size, "field")

@@ -36,7 +36,7 @@ def _read(message: Captured, schema: Descriptor | None) -> tuple[list[Part], Any
         case Form.HTTP_REQUEST | Form.HTTP_RESPONSE:
             return http.parts(content), http.decoded(content, message.content_type)
         case Form.GRPC:
-            return _parts(content, schema, framed=True), protobuf.decoded_grpc(content, schema)
+            return _parts(content, schema, framed=True), protobuf.decoded(content[protobuf.PREFIX_BYTES :], schema)
         case Form.GRPC_STATUS:
             return _parts(content, protobuf.STATUS, framed=False), protobuf.decoded(content, protobuf.STATUS)
         case _:

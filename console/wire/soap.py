@@ -12,10 +12,7 @@ from console.wire.parts import Part, readable
 _ENVELOPE = re.compile(rb"<(?:[\w.-]+:)?Envelope[\s>]")
 _SECTION = re.compile(rb"<(?P<prefix>[\w.-]+:)?(?P<name>Header|Body)(?:\s[^<>]*)?(?:/>|>)")
 
-_MEANINGS = {
-    "Header": "the caller's session",
-    "Body": "the operation and its arguments, or its result or fault",
-}
+_MEANINGS = {"Header": "the caller's session", "Body": "the operation and its arguments, or its result or fault"}
 
 
 def is_envelope(body: bytes) -> bool:

@@ -58,6 +58,17 @@ class _Fetched:
             self.body += message.get("body", b"")
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A read that has to be forwarded: `stored` does not answer it, and `selecting` are the fields that select."""
+
+    uri: str
+    topic: str
+    wanted: Wanted
+    stored: Stored | None
+    selecting: Mapping[bytes, bytes]
+
+
 class EdgeCache:
     """Pure ASGI, before everything that answers a read: identity and limits come first, also for what is stored."""
 
@@ -131,44 +142,28 @@ class EdgeCache:
             error = ShopError("NOT_STORED", "nothing that is stored may answer this", Kind.TIMEOUT)
             await answer(error)(scope, receive, send)
         else:
-            await self._forward(uri, topic, wanted, stored, selecting, scope, receive, send)
+            await self._forward(_Read(uri, topic, wanted, stored, selecting), scope, receive, send)
 
-    async def _forward(
-        self,
-        uri: str,
-        topic: str,
-        wanted: Wanted,
-        stored: Stored | None,
-        selecting: Mapping[bytes, bytes],
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-    ) -> None:
-        reason = "uri-miss" if stored is None else "request" if wanted.revalidate else "stale"
-        self._seen("miss" if stored is None else "stale")
-        fetched, kept = await self._fetch(uri, topic, wanted, stored, selecting, scope, receive)
+    async def _forward(self, read: _Read, scope: Scope, receive: Receive, send: Send) -> None:
+        reason = "uri-miss" if read.stored is None else "request" if read.wanted.revalidate else "stale"
+        self._seen("miss" if read.stored is None else "stale")
+        fetched, kept = await self._fetch(read, scope, receive)
         status = f"gateway;fwd={reason};fwd-status={fetched.status}"
         if kept is not None:
             request = dict(scope["headers"])
-            await _send_stored(kept, status + (";stored" if wanted.store else ""), request, scope, send, fresh=True)
+            await _send_stored(
+                kept, status + (";stored" if read.wanted.store else ""), request, scope, send, fresh=True
+            )
             return
         headers = [*(fetched.headers or ()), (b"cache-status", status.encode())]
         await send({"type": "http.response.start", "status": fetched.status, "headers": headers})
         await send({"type": "http.response.body", "body": fetched.body})
 
-    async def _fetch(
-        self,
-        uri: str,
-        topic: str,
-        wanted: Wanted,
-        stored: Stored | None,
-        selecting: Mapping[bytes, bytes],
-        scope: Scope,
-        receive: Receive,
-    ) -> tuple[_Fetched, Stored | None]:
+    async def _fetch(self, read: _Read, scope: Scope, receive: Receive) -> tuple[_Fetched, Stored | None]:
         """Ask what is behind; the answer, and what it is as a stored response (None when it cannot be one)."""
+        stored = read.stored
         own = asyncio.Event()
-        self._fetches.setdefault(uri, own)
+        self._fetches.setdefault(read.uri, own)
         changes = self._changes
         fetched = _Fetched()
         try:
@@ -188,12 +183,12 @@ class EdgeCache:
                     fetched.headers or [], fetched.body, headers.get(b"etag", b""), seconds, 0.0, scope["route"]
                 )
             fresh.received_at = time.monotonic()
-            if wanted.store and changes == self._changes:
-                self._store.put(uri, topic, varies_by(dict(fresh.headers)), selecting, fresh)
+            if read.wanted.store and changes == self._changes:
+                self._store.put(read.uri, read.topic, varies_by(dict(fresh.headers)), read.selecting, fresh)
             return fetched, fresh
         finally:
-            if self._fetches.get(uri) is own:
-                del self._fetches[uri]
+            if self._fetches.get(read.uri) is own:
+                del self._fetches[read.uri]
             own.set()
 
 

@@ -14,9 +14,8 @@ from chassis.clients.gateway import CLIENT_HEADER
 from chassis.errors import ShopError, unavailable
 from chassis.http.middleware import Application, Receive, Scope, Send
 from chassis.http.websocket import close_reason
-from chassis.observability.capture.http import aiohttp_middlewares
 from chassis.observability.tracing import SpanKind, Telemetry, current_traceparent
-from chassis.websocket_client import ReadOnDemand, connector
+from chassis.websocket_client import websocket_session
 from gateway.middleware.rate_limits import by_client
 
 log = logging.getLogger(__name__)
@@ -64,12 +63,7 @@ class GraphqlSocket:
         await receive()  # websocket.connect
         headers = dict(scope["headers"])
         # A session for each: its pool would give all sockets together no more places than queries have.
-        async with aiohttp.ClientSession(
-            connector=connector(),
-            ws_response_class=ReadOnDemand,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            middlewares=aiohttp_middlewares(self._telemetry),
-        ) as session:
+        async with websocket_session(self._telemetry) as session:
             try:
                 server = await self._connect(session, scope, headers)
             except ShopError as error:

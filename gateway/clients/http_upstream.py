@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 import aiohttp
 from yarl import URL
 
 from chassis.clients.gateway import TIMEOUT_HEADER
-from chassis.errors import ShopError, timed_out, unavailable
+from chassis.errors import timed_out, unavailable
 from chassis.observability.capture.http import aiohttp_middlewares
 from chassis.observability.tracing import NOTE, Span, SpanKind, Telemetry, current_traceparent
 from chassis.resilience.deadlines import FAIR_CHANCE, CircuitBreaker, time_left
@@ -18,25 +19,17 @@ from chassis.resilience.deadlines import FAIR_CHANCE, CircuitBreaker, time_left
 _KEEP_ALIVE = 15.0
 
 
+@dataclass(frozen=True, slots=True)
 class HttpUpstream:
-    def __init__(
-        self,
-        session: aiohttp.ClientSession,
-        peer: str,
-        url: str,
-        protocol: str,
-        telemetry: Telemetry,
-        *,
-        timeout: float,
-    ) -> None:
-        """`url` without a path; `protocol` as traces call it; `timeout` in seconds where no deadline is nearer."""
-        self._session = session
-        self.url = url
-        self._peer = peer
-        self._protocol = protocol
-        self._telemetry = telemetry
-        self._timeout = timeout
-        self._breaker = CircuitBreaker()
+    """`url` without a path; `protocol` as traces call it; `timeout` in seconds where no deadline is nearer."""
+
+    session: aiohttp.ClientSession
+    peer: str
+    url: str
+    protocol: str
+    telemetry: Telemetry
+    timeout: float
+    breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
 
     @asynccontextmanager
     async def request(
@@ -47,11 +40,11 @@ class HttpUpstream:
         Raises UPSTREAM_UNAVAILABLE or DEADLINE_EXCEEDED, from within the block too.
         """
         url = URL(f"{self.url}{path}?{query}" if query else f"{self.url}{path}", encoded=True)
-        with self._telemetry.span(
+        with self.telemetry.span(
             f"{method} {path}",
             SpanKind.CLIENT,
-            protocol=self._protocol,
-            peer=self._peer,
+            protocol=self.protocol,
+            peer=self.peer,
             attributes={"shop.bytes.sent": len(body)},
         ) as span:
             budget = self._budget(span)
@@ -63,7 +56,7 @@ class HttpUpstream:
             }
             answered = False
             try:
-                async with self._session.request(
+                async with self.session.request(
                     method,
                     url,
                     headers=passed_on,
@@ -77,29 +70,26 @@ class HttpUpstream:
             except (aiohttp.ClientError, TimeoutError) as error:
                 # Not for a client that is slow, in sending its request or in taking the answer.
                 if not isinstance(error, TimeoutError) or (budget >= FAIR_CHANCE and not answered):
-                    self._breaker.failed()
-                raise self._translated(error) from error
-            self._breaker.succeeded()
+                    self.breaker.failed()
+                # aiohttp's own time-outs are both.
+                raise (timed_out if isinstance(error, TimeoutError) else unavailable)(self.peer) from error
+            self.breaker.succeeded()
 
     def _budget(self, span: Span) -> float:
         """Seconds for a request; refuses one that has no time or no chance."""
-        if not self._breaker.allows_call():
+        if not self.breaker.allows_call():
             span.set_attribute(NOTE, "breaker_open")
-            raise unavailable(self._peer, retry_after=self._breaker.retry_after())
+            raise unavailable(self.peer, retry_after=self.breaker.retry_after())
         left = time_left()
-        budget = self._timeout if left is None else min(left, self._timeout)
+        budget = self.timeout if left is None else min(left, self.timeout)
         if budget <= 0:
-            raise timed_out(self._peer)
+            raise timed_out(self.peer)
         return budget
-
-    def _translated(self, error: aiohttp.ClientError | TimeoutError) -> ShopError:
-        # aiohttp's own time-outs are both.
-        return timed_out(self._peer) if isinstance(error, TimeoutError) else unavailable(self._peer)
 
 
 @asynccontextmanager
 async def http_upstream(
-    peer: str, url: str, protocol: str, telemetry: Telemetry, *, timeout: float, connections: int = 200
+    peer: str, url: str, protocol: str, telemetry: Telemetry, timeout: float, connections: int
 ) -> AsyncIterator[HttpUpstream]:
     """A client with connections of its own; none is opened before it is needed.
 
@@ -110,4 +100,4 @@ async def http_upstream(
     async with aiohttp.ClientSession(
         connector=connector, cookie_jar=aiohttp.DummyCookieJar(), middlewares=aiohttp_middlewares(telemetry)
     ) as session:
-        yield HttpUpstream(session, peer, url.rstrip("/"), protocol, telemetry, timeout=timeout)
+        yield HttpUpstream(session, peer, url.rstrip("/"), protocol, telemetry, timeout)

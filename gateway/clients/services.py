@@ -1,9 +1,9 @@
-"""The upstreams, one typed client each: deadline, identity, trace and breaker are `chassis.grpc.client.Client`'s."""
+"""The upstreams, one typed stub each: deadline, identity, trace and breaker are `chassis.grpc.client.Client`'s."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,31 +11,26 @@ import grpc.aio
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from starlette.requests import Request
 
-from chassis.auth.tls import Tls
-from chassis.grpc.client import CallObserver, Client, connect
+from chassis.grpc.client import CallObserver, Client, calls
 from chassis.observability.tracing import Telemetry
 from gateway.clients.http_upstream import HttpUpstream
-from gateway.clients.reports import IDEMPOTENT as REPORTS
-from gateway.clients.reports import ReportsClient
-from gateway.clients.webhook_endpoints import IDEMPOTENT as WEBHOOK_ENDPOINTS
-from gateway.clients.webhook_endpoints import WebhookEndpointsClient
-from protos.shop.catalog.v1 import catalog_pb2
 from protos.shop.catalog.v1.catalog_pb2_grpc import CatalogServiceStub
-from protos.shop.inventory.v1 import inventory_pb2
 from protos.shop.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
-from protos.shop.orders.v1 import orders_pb2
 from protos.shop.orders.v1.orders_pb2_grpc import OrderServiceStub
+from protos.shop.reports.v1.reports_pb2_grpc import ReportServiceStub
 from protos.shop.storage.v1 import storage_pb2
 from protos.shop.storage.v1.storage_pb2_grpc import StorageServiceStub
-from protos.shop.users.v1 import users_pb2
 from protos.shop.users.v1.users_pb2_grpc import UserServiceStub
+from protos.shop.webhooks.v1.webhooks_pb2_grpc import WebhookEndpointServiceStub
 
 if TYPE_CHECKING:
     from protos.shop.catalog.v1.catalog_pb2_grpc import CatalogServiceAsyncStub
     from protos.shop.inventory.v1.inventory_pb2_grpc import InventoryServiceAsyncStub
     from protos.shop.orders.v1.orders_pb2_grpc import OrderServiceAsyncStub
+    from protos.shop.reports.v1.reports_pb2_grpc import ReportServiceAsyncStub
     from protos.shop.storage.v1.storage_pb2_grpc import StorageServiceAsyncStub
     from protos.shop.users.v1.users_pb2_grpc import UserServiceAsyncStub
+    from protos.shop.webhooks.v1.webhooks_pb2_grpc import WebhookEndpointServiceAsyncStub
 
 # What gRPC itself may repeat while an upstream is away: reads, and what an idempotency key makes safe.
 IDEMPOTENT = {
@@ -47,118 +42,14 @@ IDEMPOTENT = {
     ],
     "inventory": ["shop.inventory.v1.InventoryService/CheckAvailability"],
     "storage": ["shop.storage.v1.StorageService/StatFile"],
-    "webhooks": WEBHOOK_ENDPOINTS,
-    "reports": REPORTS,
+    "webhooks": [
+        f"shop.webhooks.v1.WebhookEndpointService/{method}"
+        for method in ("ListEndpoints", "GetEndpoint", "ListDeliveries")
+    ],
+    "reports": ["shop.reports.v1.ReportService/GetSales"],
 }
 # Without these the shop still sells, so the edge is ready without them.
 _OPTIONAL = frozenset({"webhooks", "reports"})
-
-
-class UsersClient:
-    def __init__(self, channel: grpc.aio.Channel, client: Client, passwords: Client) -> None:
-        """`passwords` makes the calls that hash one: its breaker is its own, for only those are slow under a flood."""
-        self._stub: UserServiceAsyncStub = UserServiceStub(channel)
-        self._client = client
-        self._passwords = passwords
-
-    async def issue_token(self, email: str, password: str) -> users_pb2.IssueTokenResponse:
-        request = users_pb2.IssueTokenRequest(email=email, password=password)
-        return await self._passwords.call(self._stub.IssueToken, request)
-
-    async def jwks(self) -> str:
-        return (await self._client.call(self._stub.GetJwks, users_pb2.GetJwksRequest())).jwks_json
-
-    async def register(self, name: str, email: str, password: str) -> users_pb2.User:
-        request = users_pb2.RegisterUserRequest(name=name, email=email, password=password)
-        return (await self._passwords.call(self._stub.RegisterUser, request)).user
-
-    async def users(self, ids: Sequence[str]) -> Sequence[users_pb2.User]:
-        """Those that exist and that the caller may see, in the order of `ids`."""
-        return (await self._client.call(self._stub.GetUsers, users_pb2.GetUsersRequest(ids=ids))).users
-
-    async def register_client(self, name: str, redirect_uris: Sequence[str]) -> users_pb2.Client:
-        request = users_pb2.RegisterClientRequest(name=name, redirect_uris=redirect_uris)
-        return (await self._client.call(self._stub.RegisterClient, request)).client
-
-    async def client(self, client_id: str, redirect_uri: str) -> users_pb2.Client:
-        """Raises UNKNOWN_CLIENT, or FOREIGN_REDIRECT for a URI that is not the client's."""
-        request = users_pb2.GetClientRequest(client_id=client_id, redirect_uri=redirect_uri)
-        return (await self._client.call(self._stub.GetClient, request)).client
-
-    async def authorize_client(self, request: users_pb2.AuthorizeClientRequest) -> str:
-        return (await self._passwords.call(self._stub.AuthorizeClient, request)).code
-
-    async def redeem_code(self, request: users_pb2.RedeemCodeRequest) -> users_pb2.RedeemCodeResponse:
-        return await self._client.call(self._stub.RedeemCode, request)
-
-
-class CatalogClient:
-    def __init__(self, channel: grpc.aio.Channel, client: Client) -> None:
-        self._stub: CatalogServiceAsyncStub = CatalogServiceStub(channel)
-        self._client = client
-
-    async def products(self, ids: Sequence[str]) -> Sequence[catalog_pb2.Product]:
-        """Those that exist, in the order of `ids`."""
-        return (await self._client.call(self._stub.GetProducts, catalog_pb2.GetProductsRequest(ids=ids))).products
-
-    async def page(self, *, category: str, query: str, limit: int, cursor: str) -> catalog_pb2.ListProductsResponse:
-        request = catalog_pb2.ListProductsRequest(category=category, query=query, page_size=limit, cursor=cursor)
-        return await self._client.call(self._stub.ListProducts, request)
-
-    async def create(self, draft: catalog_pb2.ProductDraft) -> catalog_pb2.Product:
-        request = catalog_pb2.CreateProductRequest(draft=draft)
-        return (await self._client.call(self._stub.CreateProduct, request)).product
-
-    async def update(
-        self, product_id: str, draft: catalog_pb2.ProductDraft, version: int | None
-    ) -> catalog_pb2.Product:
-        """Raises VERSION_MISMATCH when a version is given and it is not the current one."""
-        request = catalog_pb2.UpdateProductRequest(id=product_id, draft=draft, if_version=version)
-        return (await self._client.call(self._stub.UpdateProduct, request)).product
-
-    async def delete(self, product_id: str, version: int | None) -> None:
-        """Raises VERSION_MISMATCH when a version is given and it is not the current one."""
-        request = catalog_pb2.DeleteProductRequest(id=product_id, if_version=version)
-        await self._client.call(self._stub.DeleteProduct, request)
-
-
-class OrdersClient:
-    def __init__(self, channel: grpc.aio.Channel, client: Client) -> None:
-        self._stub: OrderServiceAsyncStub = OrderServiceStub(channel)
-        self._client = client
-
-    async def place(self, items: Sequence[orders_pb2.NewItem], idempotency_key: str) -> orders_pb2.PlaceOrderResponse:
-        request = orders_pb2.PlaceOrderRequest(items=items, idempotency_key=idempotency_key)
-        return await self._client.call(self._stub.PlaceOrder, request)
-
-    async def order(self, order_id: str) -> orders_pb2.Order:
-        return (await self._client.call(self._stub.GetOrder, orders_pb2.GetOrderRequest(id=order_id))).order
-
-    async def several(self, ids: Sequence[str]) -> Sequence[orders_pb2.Order]:
-        """Those that exist and that the caller may see, in the order of `ids`."""
-        return (await self._client.call(self._stub.GetOrders, orders_pb2.GetOrdersRequest(ids=ids))).orders
-
-    async def page(self, *, user_ids: Sequence[str], limit: int, cursor: str) -> orders_pb2.ListOrdersResponse:
-        request = orders_pb2.ListOrdersRequest(user_ids=user_ids, page_size=limit, cursor=cursor)
-        return await self._client.call(self._stub.ListOrders, request)
-
-    async def cancel(self, order_id: str) -> orders_pb2.Order:
-        return (await self._client.call(self._stub.CancelOrder, orders_pb2.CancelOrderRequest(id=order_id))).order
-
-    async def events(self, order_id: str) -> Sequence[orders_pb2.OrderEvent]:
-        request = orders_pb2.ListOrderEventsRequest(order_id=order_id)
-        return (await self._client.call(self._stub.ListOrderEvents, request)).events
-
-
-class InventoryClient:
-    def __init__(self, channel: grpc.aio.Channel, client: Client) -> None:
-        self._stub: InventoryServiceAsyncStub = InventoryServiceStub(channel)
-        self._client = client
-
-    async def availability(self, product_ids: Sequence[str]) -> Sequence[inventory_pb2.Availability]:
-        """The stock available now according to the ERP, without products never stocked."""
-        request = inventory_pb2.CheckAvailabilityRequest(product_ids=product_ids, live=True)
-        return (await self._client.call(self._stub.CheckAvailability, request)).items
 
 
 # The largest piece of a file that the contract allows, and how a message with one begins.
@@ -214,15 +105,19 @@ class HttpServers:
 
 @dataclass(frozen=True, slots=True)
 class Upstreams:
-    """Everything behind the edge. `health` maps an upstream's name to its health check."""
+    """Everything behind the edge. `health` maps an upstream's name to its health check.
 
-    users: UsersClient
-    catalog: CatalogClient
-    orders: OrdersClient
-    inventory: InventoryClient
+    `passwords` makes the calls that hash one: its breaker is its own, for only those are slow under a flood.
+    """
+
+    users: UserServiceAsyncStub
+    passwords: UserServiceAsyncStub
+    catalog: CatalogServiceAsyncStub
+    orders: OrderServiceAsyncStub
+    inventory: InventoryServiceAsyncStub
     storage: StorageClient
-    webhook_endpoints: WebhookEndpointsClient
-    reports: ReportsClient
+    webhook_endpoints: WebhookEndpointServiceAsyncStub
+    reports: ReportServiceAsyncStub
     http: HttpServers
     health: dict[str, HealthStub]
 
@@ -233,31 +128,24 @@ def upstreams(request: Request) -> Upstreams:
     return found
 
 
-@asynccontextmanager
-async def connected(
-    addresses: dict[str, str],
+def connected(
+    channels: Mapping[str, grpc.aio.Channel],
     http: HttpServers,
     telemetry: Telemetry,
-    *,
     transfer_budget: float,
     observer: CallObserver,
-    tls: Tls | None = None,
-) -> AsyncIterator[Upstreams]:
-    """The upstreams at these addresses ("users" -> "127.0.0.1:50051"); nothing is opened before it is needed."""
-    async with AsyncExitStack() as stack:
-        channels = {
-            name: await stack.enter_async_context(connect(address, idempotent=IDEMPOTENT[name], tls=tls))
-            for name, address in addresses.items()
-        }
-        clients = {name: Client(name, telemetry, observer=observer) for name in addresses}
-        yield Upstreams(
-            UsersClient(channels["users"], clients["users"], Client("users", telemetry, observer=observer)),
-            CatalogClient(channels["catalog"], clients["catalog"]),
-            OrdersClient(channels["orders"], clients["orders"]),
-            InventoryClient(channels["inventory"], clients["inventory"]),
-            StorageClient(channels["storage"], clients["storage"], transfer_budget=transfer_budget),
-            WebhookEndpointsClient(channels["webhooks"], telemetry),
-            ReportsClient(channels["reports"], clients["reports"]),
-            http,
-            {name: HealthStub(channel) for name, channel in channels.items() if name not in _OPTIONAL},
-        )
+) -> Upstreams:
+    """The upstreams behind these channels, by name; `transfer_budget` is seconds for a file's whole way."""
+    clients = {name: Client(name, telemetry, observer=observer) for name in channels}
+    return Upstreams(
+        calls(UserServiceStub(channels["users"]), clients["users"]),
+        calls(UserServiceStub(channels["users"]), Client("users", telemetry, observer=observer)),
+        calls(CatalogServiceStub(channels["catalog"]), clients["catalog"]),
+        calls(OrderServiceStub(channels["orders"]), clients["orders"]),
+        calls(InventoryServiceStub(channels["inventory"]), clients["inventory"]),
+        StorageClient(channels["storage"], clients["storage"], transfer_budget=transfer_budget),
+        calls(WebhookEndpointServiceStub(channels["webhooks"]), Client("webhook_worker", telemetry)),
+        calls(ReportServiceStub(channels["reports"]), clients["reports"]),
+        http,
+        {name: HealthStub(channel) for name, channel in channels.items() if name not in _OPTIONAL},
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Header, Query
 
@@ -16,6 +16,10 @@ _IDENTIFIER = re.compile(IDENTIFIER)
 Limit = Annotated[int, Query(ge=1, le=100, description="How many at most.")]
 Cursor = Annotated[
     str, Query(max_length=512, pattern=r"^[A-Za-z0-9_-]*$", description="`next_cursor` of the page before.")
+]
+
+IfNoneMatch = Annotated[
+    str | None, Header(alias="If-None-Match", description="`ETag`s of what the client has already.")
 ]
 
 IdempotencyKey = Annotated[
@@ -37,7 +41,12 @@ REPLAYED = {
 }
 
 # Said to clients; checked by `id_list`, whose answer says what is wrong.
-ID_LIST = {"pattern": r"^[A-Za-z0-9._~-]{1,64}(,[A-Za-z0-9._~-]{1,64}){0,99}$"}
+_ID_LIST = {"pattern": r"^[A-Za-z0-9._~-]{1,64}(,[A-Za-z0-9._~-]{1,64}){0,99}$"}
+
+
+def ids_of(description: str, example: str) -> Any:
+    """The declaration of a query parameter that `id_list` reads."""
+    return Query(description=description, examples=[example], json_schema_extra=_ID_LIST)
 
 
 def id_list(field: str, text: str) -> list[str]:

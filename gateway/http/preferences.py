@@ -24,8 +24,3 @@ def wait_preferred(prefer: Iterable[str]) -> int:
             # A number of many digits needs no arithmetic.
             return min(int(digits), MAX_WAIT) if len(digits) <= 9 else MAX_WAIT
     return 0
-
-
-def preference_applied(seconds: int) -> str:
-    """The value of `Preference-Applied` for a wait that was granted."""
-    return f"wait={seconds}"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Item = TypeVar("Item")
 
 IDENTIFIER = r"^[A-Za-z0-9._~-]{1,64}$"
 # A day such as 2026-01-31.
@@ -208,24 +210,21 @@ class File(BaseModel):
     content_type: str
 
 
-class UserPage(BaseModel):
-    items: list[User]
+class Page(BaseModel, Generic[Item]):
+    items: list[Item]
     next_cursor: str | None
 
 
-class ProductPage(BaseModel):
-    items: list[Product]
-    next_cursor: str | None
+class UserPage(Page[User]): ...
 
 
-class AvailabilityPage(BaseModel):
-    items: list[Availability]
-    next_cursor: str | None
+class ProductPage(Page[Product]): ...
 
 
-class OrderPage(BaseModel):
-    items: list[Order]
-    next_cursor: str | None
+class AvailabilityPage(Page[Availability]): ...
+
+
+class OrderPage(Page[Order]): ...
 
 
 class Sales(BaseModel):

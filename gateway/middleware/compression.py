@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from typing import Protocol
+from collections.abc import Callable
 
 import brotli  # type: ignore[import-untyped]
 
@@ -31,26 +31,15 @@ _CONDITIONS = frozenset({b"if-none-match", b"if-match"})
 _OF_CODING = re.compile(rb';(?:br|gzip)"')
 
 
-class _Compressor(Protocol):
-    def process(self, chunk: bytes) -> bytes: ...
-    def finish(self) -> bytes: ...
-
-
-class _Gzip:
-    def __init__(self) -> None:
-        # Of 100 products, level 4 makes 6.4 kB in 0.15 ms, level 6 6.3 kB in 0.23 ms.
-        self._stream = zlib.compressobj(4, wbits=31)
-
-    def process(self, chunk: bytes) -> bytes:
-        return self._stream.compress(chunk)
-
-    def finish(self) -> bytes:
-        return self._stream.flush()
-
-
-def _compressor(coding: str) -> _Compressor:
-    # Quality 2 is smaller than gzip's 6 in half of the time.
-    return brotli.Compressor(quality=2) if coding == "br" else _Gzip()
+def _compressor(coding: str) -> tuple[Callable[[bytes], bytes], Callable[[], bytes]]:
+    """What compresses a chunk, and what returns the rest at the end."""
+    if coding == "br":
+        # Quality 2 is smaller than gzip's 6 in half of the time.
+        brotli_stream = brotli.Compressor(quality=2)
+        return brotli_stream.process, brotli_stream.finish
+    # Of 100 products, level 4 makes 6.4 kB in 0.15 ms, level 6 6.3 kB in 0.23 ms.
+    gzip_stream = zlib.compressobj(4, wbits=31)
+    return gzip_stream.compress, gzip_stream.flush
 
 
 def coding_for(accept_encoding: str) -> str:
@@ -96,7 +85,7 @@ class _Exchange:
         self._coding = coding
         self._if_none_match = if_none_match
         self._head: Message | None = None
-        self._compressor: _Compressor | None = None
+        self._compressor: tuple[Callable[[bytes], bytes], Callable[[], bytes]] | None = None
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -144,9 +133,10 @@ class _Exchange:
     def _compressed(self, message: Message) -> Message:
         if self._compressor is None:
             return message
-        body = self._compressor.process(message.get("body", b""))
+        compress, finish = self._compressor
+        body = compress(message.get("body", b""))
         if not message.get("more_body", False):
-            body += self._compressor.finish()
+            body += finish()
         return {**message, "body": body}
 
 

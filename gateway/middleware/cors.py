@@ -8,7 +8,7 @@ from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 
 from chassis.errors import Kind, ShopError
-from chassis.http.middleware import Application, Message, Receive, Scope, Send
+from chassis.http.middleware import Application, Receive, Scope, Send, adding
 from chassis.http.origin_check import origin_allowed, origin_listed
 from gateway.errors import answer
 
@@ -55,12 +55,7 @@ class _Cors(CORSMiddleware):
             return
 
         # No page's request: all that CORS has to say is that another one might get another answer.
-        async def varying(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), (b"vary", b"Origin")]
-            await send(message)
-
-        await self.app(scope, receive, varying)
+        await self.app(scope, receive, adding([(b"vary", b"Origin")], send))
 
 
 def allow_origins(app: Application, origins: Sequence[str]) -> Application:

@@ -122,12 +122,7 @@ async def rate_limit_storage(url: str) -> AsyncIterator[RateLimitStorage]:
     # Its own retries would take longer than a request waits.
     once = Retry(NoBackoff(), 0)
     pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=16,
-        timeout=_TIMEOUT,
-        socket_timeout=_TIMEOUT,
-        socket_connect_timeout=_TIMEOUT,
-        retry=once,
+        url, max_connections=16, timeout=_TIMEOUT, socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT, retry=once
     )
     client = Redis.from_pool(pool)
     try:

@@ -14,7 +14,7 @@ from limits import RateLimitItem
 from chassis.auth.identity import current_principal
 from chassis.errors import Kind, ShopError
 from chassis.http.connections import client_network
-from chassis.http.middleware import Application, Message, Receive, Scope, Send
+from chassis.http.middleware import Application, Receive, Scope, Send, adding
 from gateway.errors import answer
 from gateway.middleware.internal_calls import client_of_call, is_counted
 from gateway.middleware.rate_limit_storage import RateLimitStorage
@@ -96,18 +96,9 @@ class RateLimits:
                 self._refused(quota.name)
                 app = answer(_too_many(quota, reset))
                 break
-        await app(scope, receive, _adding(headers, send) if headers else send)
+        await app(scope, receive, adding(headers, send) if headers else send)
 
 
 def _too_many(quota: Quota, reset: int) -> ShopError:
     message = f"more than {quota.item} for this {quota.name}"
     return ShopError("RATE_LIMITED", message, Kind.EXHAUSTED, retry_after=reset)
-
-
-def _adding(headers: list[Header], send: Send) -> Send:
-    async def adding(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = [*message.get("headers", ()), *headers]
-        await send(message)
-
-    return adding

@@ -16,7 +16,7 @@ from gateway.oauth.metadata import AUTHORIZE
 from gateway.oauth.page import MAX_EMAIL, MAX_PASSWORD, consent_page, refusal_page
 from gateway.oauth.parameters import Parameters, check_authorization_request, check_is_form, with_parameters
 from gateway.oauth.protected_resource import PATH, base_url
-from protos.shop.users.v1.users_pb2 import AuthorizeClientRequest, Client
+from protos.shop.users.v1.users_pb2 import AuthorizeClientRequest, Client, GetClientRequest
 
 router = APIRouter(dependencies=[PUBLIC], include_in_schema=False)
 
@@ -76,9 +76,11 @@ async def _answer(request: Request, parameters: Parameters, typed: dict[str, str
 
 
 async def _known_client(request: Request, parameters: Parameters) -> Client:
-    client_id, redirect_uri = parameters.required("client_id"), parameters.required("redirect_uri")
+    named = GetClientRequest(
+        client_id=parameters.required("client_id"), redirect_uri=parameters.required("redirect_uri")
+    )
     with in_oauths_words(UNKNOWN_CLIENT="invalid_client", FOREIGN_REDIRECT="invalid_request"):
-        return await upstreams(request).users.client(client_id, redirect_uri)
+        return (await upstreams(request).users.GetClient(named)).client
 
 
 async def _allowed(
@@ -97,7 +99,7 @@ async def _allowed(
     )
     try:
         async with failures.attempt(typed["email"]):
-            code = await while_connected(request, upstreams(request).users.authorize_client(consent))
+            code = (await while_connected(request, upstreams(request).passwords.AuthorizeClient(consent))).code
     except ShopError as error:
         match error.code:
             case "WRONG_CREDENTIALS":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from starlette.requests import Request
 from starlette.responses import Response
 
 from chassis.errors import ShopError
@@ -20,8 +21,8 @@ class OAuthError(Exception):
         self.description = description
 
 
-def answer(refused: OAuthError) -> Response:
-    """The answer of the token and the registration endpoint."""
+async def oauth_refusal(_: Request, refused: OAuthError) -> Response:
+    """The answer of the token and the registration endpoint: the application's handler."""
     return json_response({"error": refused.error, "error_description": refused.description}, 400)
 
 

@@ -14,11 +14,11 @@ from gateway.clients.services import upstreams
 from gateway.http.serializers import json_response
 from gateway.middleware.auth import PUBLIC
 from gateway.middleware.disconnects import while_connected
-from gateway.oauth.errors import OAuthError, answer, in_oauths_words
+from gateway.oauth.errors import OAuthError, in_oauths_words
 from gateway.oauth.metadata import REGISTER, TOKEN
 from gateway.oauth.parameters import Parameters, check_is_form
 from gateway.oauth.protected_resource import PATH, SCOPE, base_url
-from protos.shop.users.v1.users_pb2 import RedeemCodeRequest
+from protos.shop.users.v1.users_pb2 import RedeemCodeRequest, RegisterClientRequest
 
 router = APIRouter(dependencies=[PUBLIC], include_in_schema=False)
 
@@ -38,17 +38,15 @@ class ClientMetadata(BaseModel):
 @router.post(TOKEN)
 async def redeem(request: Request) -> Response:
     """Exchange an authorization code for an access token, whose audience is the MCP server alone."""
+    check_is_form(request.headers.get("content-type", ""))
     try:
-        check_is_form(request.headers.get("content-type", ""))
         async with request.form(max_files=0, max_fields=_MAX_FIELDS) as form:
             given = Parameters(form)  # type: ignore[arg-type]  # without files
             return await _token(request, given)
-    except OAuthError as refused:
-        return answer(refused)
     except HTTPException as error:
         if error.status_code != 400:
             raise
-        return answer(OAuthError("invalid_request", "the form cannot be read"))
+        raise OAuthError("invalid_request", "the form cannot be read") from error
 
 
 async def _token(request: Request, given: Parameters) -> Response:
@@ -63,7 +61,7 @@ async def _token(request: Request, given: Parameters) -> Response:
         code_verifier=given.required("code_verifier"),
     )
     with in_oauths_words(INVALID_GRANT="invalid_grant"):
-        issued = await while_connected(request, upstreams(request).users.redeem_code(code))
+        issued = await while_connected(request, upstreams(request).users.RedeemCode(code))
     return json_response(
         {
             "access_token": issued.access_token,
@@ -77,13 +75,6 @@ async def _token(request: Request, given: Parameters) -> Response:
 @router.post(REGISTER)
 async def register(request: Request) -> Response:
     """Register a public client. A secret is not given, whatever method it requests (RFC 7591, section 3.2.1)."""
-    try:
-        return await _registered(request)
-    except OAuthError as refused:
-        return answer(refused)
-
-
-async def _registered(request: Request) -> Response:
     base_url(request.scope, request.app.state.public_url)  # without one no client can sign its user in
     try:
         wanted = ClientMetadata.model_validate(json_text.parsed(await request.body()))
@@ -92,9 +83,8 @@ async def _registered(request: Request) -> Response:
     if _GRANT not in wanted.grant_types or "code" not in wanted.response_types:
         raise OAuthError("invalid_client_metadata", f"the only grant is {_GRANT}, with response type code")
     with in_oauths_words(INVALID_INPUT="invalid_redirect_uri"), fields_named(name="client_name"):
-        client = await while_connected(
-            request, upstreams(request).users.register_client(wanted.client_name, wanted.redirect_uris)
-        )
+        registration = RegisterClientRequest(name=wanted.client_name, redirect_uris=wanted.redirect_uris)
+        client = (await while_connected(request, upstreams(request).users.RegisterClient(registration))).client
     return json_response(
         {
             "client_id": client.id,

@@ -15,17 +15,14 @@ from starlette.responses import Response
 from chassis.errors import not_found
 from gateway.middleware.auth import PUBLIC
 from gateway.pages.explorers import pages
-from gateway.pages.static_files import own_page, static_file
+from gateway.pages.static_files import own_page, policy, static_file
 from protos.asyncapi.document import document
 
 router = APIRouter(dependencies=[PUBLIC], include_in_schema=False)
 
-_CARRIED = ("static/asyncapi-viewer.iife.js", "static/asyncapi-theme.css")
+_CARRIED = ("asyncapi-viewer.iife.js", "asyncapi-theme.css")
 # The viewer puts its style sheet into its own shadow tree.
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-    "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-)
+_POLICY = policy("style-src 'self' 'unsafe-inline'; img-src 'self' data:")
 
 
 @cache
@@ -52,4 +49,4 @@ async def asyncapi_document(request: Request) -> Response:
 
 @router.get("/asyncapi/assets/{name}")
 async def asyncapi_asset(name: str) -> Response:
-    return static_file(name, own=("asyncapi.css",), package="asyncapi_viewer", carried=_CARRIED)
+    return static_file(name, own=("asyncapi.css",), package="asyncapi_viewer", folder="static", carried=_CARRIED)

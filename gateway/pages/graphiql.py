@@ -11,27 +11,20 @@ from starlette.responses import Response
 
 from chassis.http.header_fields import weights
 from gateway.middleware.auth import PUBLIC
-from gateway.pages.static_files import own_page, static_file
+from gateway.pages.static_files import own_page, policy, static_file
 
 router = APIRouter(dependencies=[PUBLIC], include_in_schema=False)
 
 _PACKAGE = "graphene_django_graphiql_static"
-_FOLDER = "static/graphene_django_graphiql_static"
-_CARRIED = tuple(
-    f"{_FOLDER}/{name}"
-    for name in (
-        "graphiql.min.css",
-        "graphiql.min.js",
-        "graphql-ws.min.js",
-        "react.production.min.js",
-        "react-dom.production.min.js",
-    )
+_CARRIED = (
+    "graphiql.min.css",
+    "graphiql.min.js",
+    "graphql-ws.min.js",
+    "react.production.min.js",
+    "react-dom.production.min.js",
 )
 # Its fonts are in its style sheet. Nothing inline is needed, neither scripts nor styles.
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; font-src data:; img-src data:; "
-    "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-)
+_POLICY = policy("style-src 'self'; font-src data:; img-src data:")
 
 
 def is_browser(request: Request) -> bool:
@@ -47,4 +40,5 @@ def graphiql(console_port: int) -> Response:
 
 @router.get("/graphql/assets/{name}")
 async def graphiql_asset(name: str) -> Response:
-    return static_file(name, own=("graphiql.js", "graphiql.css"), package=_PACKAGE, carried=_CARRIED)
+    own = ("graphiql.js", "graphiql.css")
+    return static_file(name, own=own, package=_PACKAGE, folder=f"static/{_PACKAGE}", carried=_CARRIED)

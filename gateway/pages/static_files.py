@@ -24,17 +24,27 @@ _DAY = {"cache-control": "public, max-age=86400"}
 _REVALIDATED = {"cache-control": "no-cache"}
 
 
-def static_file(name: str, *, own: Collection[str], package: str, carried: Collection[str]) -> Response:
-    """One of the files that are listed: `own` ones stand beside this module, `carried` ones in the package's folder.
+def static_file(name: str, *, own: Collection[str], package: str, folder: str, carried: Collection[str]) -> Response:
+    """One of the files that are listed: `own` ones stand beside this module, `carried` ones in a folder of the package.
 
-    A carried one is named by its path there, and requested by the last part of it. Raises NOT_FOUND.
+    Raises NOT_FOUND.
     """
     if name in own:
         return Response(_read(_OWN / name), 200, _REVALIDATED, _TYPES[PurePosixPath(name).suffix])
-    for path in carried:
-        if PurePosixPath(path).name == name:
-            return Response(_read(_folder(package) / path), 200, _DAY, _TYPES[PurePosixPath(name).suffix])
+    if name in carried:
+        return Response(_read(_folder(package) / folder / name), 200, _DAY, _TYPES[PurePosixPath(name).suffix])
     raise not_found("asset", name)
+
+
+def policy(styles: str, *, forms: str = "'none'") -> str:
+    """The Content-Security-Policy of a page: scripts and calls of our own only.
+
+    `styles` is the directive of style sheets, with those of fonts and pictures; `forms` is where a form may be sent.
+    """
+    return (
+        f"default-src 'none'; script-src 'self'; {styles}; connect-src 'self'; "
+        f"frame-ancestors 'none'; base-uri 'none'; form-action {forms}"
+    )
 
 
 def own_page(name: str, policy: str, **values: str) -> Response:

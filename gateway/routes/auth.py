@@ -16,6 +16,7 @@ from gateway.middleware.auth import PUBLIC
 from gateway.middleware.disconnects import while_connected
 from gateway.middleware.sign_in_failures import SignInFailures
 from gateway.openapi import operation_id, problems
+from protos.shop.users.v1.users_pb2 import IssueTokenRequest
 
 router = APIRouter(
     route_class=JsonRoute, dependencies=[PUBLIC], tags=["auth"], generate_unique_id_function=operation_id
@@ -31,5 +32,6 @@ router = APIRouter(
 async def issue_token(request: Request, grant: Annotated[PasswordGrant, Form()]) -> Response:
     failures: SignInFailures = request.app.state.sign_in_failures
     async with failures.attempt(grant.username):
-        issued = await while_connected(request, upstreams(request).users.issue_token(grant.username, grant.password))
+        credentials = IssueTokenRequest(email=grant.username, password=grant.password)
+        issued = await while_connected(request, upstreams(request).passwords.IssueToken(credentials))
     return json_response({"access_token": issued.access_token, "token_type": "Bearer", "expires_in": issued.expires_in})  # nosec B105 # the token's type

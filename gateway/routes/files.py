@@ -18,6 +18,7 @@ from gateway.clients.services import PIECE, Parts, upstreams
 from gateway.errors import answer
 from gateway.http import serializers
 from gateway.http.etags import none_match
+from gateway.http.parameters import IfNoneMatch
 from gateway.http.range_requests import wanted_bytes
 from gateway.http.schemas import File, IdInPath
 from gateway.http.serializers import json_response
@@ -45,9 +46,6 @@ ReprDigest = Annotated[
         description="RFC 9530; `sha-256` is checked.",
         examples=["sha-256=:n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg=:"],
     ),
-]
-IfNoneMatch = Annotated[
-    str | None, Header(alias="If-None-Match", description="`ETag`s of what the client has already.")
 ]
 
 

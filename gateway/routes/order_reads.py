@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -14,8 +14,8 @@ from gateway.clients.event_feed import OrderNews
 from gateway.clients.services import upstreams
 from gateway.http import serializers
 from gateway.http.etags import none_match, version_etag
-from gateway.http.parameters import ID_LIST, Cursor, Limit, id_list
-from gateway.http.preferences import MAX_WAIT, preference_applied, wait_preferred
+from gateway.http.parameters import Cursor, IfNoneMatch, Limit, id_list, ids_of
+from gateway.http.preferences import MAX_WAIT, wait_preferred
 from gateway.http.schemas import IdInPath, Order, OrderHistory, OrderPage
 from gateway.http.serializers import json_response
 from gateway.middleware.auth import SIGNED_IN
@@ -31,9 +31,6 @@ _ETAG = {"description": "The order's version: it changes whenever the order does
 _APPLIED = {"description": "`wait=N`: the wait was applied, up to N seconds.", "schema": {"type": "string"}}
 _HEADERS = {"ETag": _ETAG, "Preference-Applied": _APPLIED}
 
-IfNoneMatch = Annotated[
-    str | None, Header(alias="If-None-Match", description="`ETag`s of what the client has already.")
-]
 Prefer = Annotated[
     str | None,
     Header(
@@ -49,32 +46,31 @@ async def list_orders(
     request: Request,
     user_id: Annotated[
         str | None,
-        Query(
-            description="User ids, comma-separated; the caller by default. With several, `limit` is for each, there is "
-            "no `cursor`, `next_cursor` is null, and users whose orders the caller may not see are left out.",
-            examples=["123"],
-            json_schema_extra=ID_LIST,
+        ids_of(
+            "User ids, comma-separated; the caller by default. With several, `limit` is for each, there is no "
+            "`cursor`, `next_cursor` is null, and users whose orders the caller may not see are left out.",
+            "123",
         ),
     ] = None,
     limit: Limit = 20,
     cursor: Cursor = "",
     ids: Annotated[
         str | None,
-        Query(
-            description="Order ids, comma-separated; other parameters are then ignored. Orders that do not exist or "
-            "are not the caller's are left out.",
-            examples=["123,124"],
-            json_schema_extra=ID_LIST,
+        ids_of(
+            "Order ids, comma-separated; other parameters are then ignored. Orders that do not exist or are not the "
+            "caller's are left out.",
+            "123,124",
         ),
     ] = None,
 ) -> Response:
     orders = upstreams(request).orders
     if ids is None:
         user_ids = id_list("user_id", user_id) if user_id is not None else []
-        found = await orders.page(user_ids=user_ids, limit=limit, cursor=cursor)
+        page = await orders.ListOrders(pb.ListOrdersRequest(user_ids=user_ids, page_size=limit, cursor=cursor))
+        found, next_cursor = page.orders, page.next_cursor
     else:
-        found = pb.ListOrdersResponse(orders=await orders.several(id_list("ids", ids)))
-    return json_response(serializers.page([serializers.order(order) for order in found.orders], found.next_cursor))
+        found, next_cursor = (await orders.GetOrders(pb.GetOrdersRequest(ids=id_list("ids", ids)))).orders, ""
+    return json_response(serializers.page([serializers.order(order) for order in found], next_cursor))
 
 
 @router.get(
@@ -93,19 +89,19 @@ async def get_order(
     if_none_match: IfNoneMatch = None,
     prefer: Prefer = None,  # noqa: ARG001  # documented here; all its lines are read below
 ) -> Response:
-    orders = upstreams(request).orders
+    orders, wanted = upstreams(request).orders, pb.GetOrderRequest(id=order_id)
     news: OrderNews = request.app.state.order_news
     # Subscribed before the read, so that no change in between is missed.
     with news.expected(order_id) as change:
-        order, seconds = await orders.order(order_id), wait_preferred(request.headers.getlist("prefer"))
+        order, seconds = (await orders.GetOrder(wanted)).order, wait_preferred(request.headers.getlist("prefer"))
         headers = {"etag": version_etag(order.id, order.version), "cache-control": _OWN}
         if change is not None and seconds and if_none_match:
-            headers["preference-applied"] = preference_applied(seconds)
+            headers["preference-applied"] = f"wait={seconds}"
             end = time.monotonic() + seconds
             while not none_match(if_none_match, headers["etag"]) and time.monotonic() < end and not news.over:
                 await while_connected(request, wait(change, end - time.monotonic()))
                 change.clear()
-                order = await orders.order(order_id)
+                order = (await orders.GetOrder(wanted)).order
                 headers["etag"] = version_etag(order.id, order.version)
     if not none_match(if_none_match, headers["etag"]):
         return Response(None, 304, headers)
@@ -119,5 +115,5 @@ async def get_order(
     responses=problems(401, 404, 422),
 )
 async def list_order_events(request: Request, order_id: IdInPath) -> Response:
-    events = await upstreams(request).orders.events(order_id)
-    return json_response({"items": [serializers.event(event) for event in events]})
+    found = await upstreams(request).orders.ListOrderEvents(pb.ListOrderEventsRequest(order_id=order_id))
+    return json_response({"items": [serializers.event(event) for event in found.events]})

@@ -36,7 +36,8 @@ _PLACED = {"headers": {**with_headers("Location")["headers"], "Idempotency-Repla
 async def place_order(request: Request, body: NewOrder, idempotency_key: IdempotencyKey = None) -> Response:
     items = [pb.NewItem(product_id=item.product_id, quantity=item.quantity) for item in body.items]
     # Without a client's key we make one, so that our call to orders can be retried if its answer is lost.
-    placed = await upstreams(request).orders.place(items, idempotency_key or uuid.uuid4().hex)
+    order = pb.PlaceOrderRequest(items=items, idempotency_key=idempotency_key or uuid.uuid4().hex)
+    placed = await upstreams(request).orders.PlaceOrder(order)
     replayed = placed.replayed and idempotency_key is not None
     return _accepted(placed.order, {"idempotency-replayed": "true"} if replayed else {})
 
@@ -49,7 +50,7 @@ async def place_order(request: Request, body: NewOrder, idempotency_key: Idempot
     responses={202: with_headers("Location"), **problems(401, 404, 409, 422)},
 )
 async def cancel_order(request: Request, order_id: IdInPath) -> Response:
-    return _accepted(await upstreams(request).orders.cancel(order_id))
+    return _accepted((await upstreams(request).orders.CancelOrder(pb.CancelOrderRequest(id=order_id))).order)
 
 
 def _accepted(order: pb.Order, more: Mapping[str, str] | None = None) -> Response:

@@ -11,18 +11,18 @@ from starlette.responses import Response
 from chassis import wall_clock
 from chassis.errors import not_found
 from chassis.grpc.timestamps import timestamp
-from gateway.clients.services import CatalogClient, upstreams
+from gateway.clients.services import upstreams
 from gateway.http import serializers
 from gateway.http.etags import content_etag, none_match, version_etag, versions_wanted
 from gateway.http.json_route import JsonRoute
-from gateway.http.parameters import ID_LIST, Cursor, Limit, id_list
+from gateway.http.parameters import Cursor, IfNoneMatch, Limit, id_list, ids_of
 from gateway.http.schemas import Availability as AvailabilityModel
 from gateway.http.schemas import AvailabilityPage, IdInPath, Product, ProductPage, ProductPatch, ProductWrite
 from gateway.http.serializers import json_response
 from gateway.middleware.auth import ADMIN, PUBLIC
 from gateway.openapi import operation_id, problems, with_headers
 from protos.shop.catalog.v1 import catalog_pb2 as pb
-from protos.shop.inventory.v1.inventory_pb2 import Availability
+from protos.shop.inventory.v1.inventory_pb2 import Availability, CheckAvailabilityRequest
 
 router = APIRouter(route_class=JsonRoute, tags=["products"], generate_unique_id_function=operation_id)
 
@@ -31,9 +31,6 @@ _PUBLIC = "public, max-age=30, s-maxage=60"
 
 IfMatch = Annotated[
     str | None, Header(alias="If-Match", description="The `ETag` of the version that is to be changed.")
-]
-IfNoneMatch = Annotated[
-    str | None, Header(alias="If-None-Match", description="`ETag`s of what the client has already.")
 ]
 Filter = Annotated[str, Query(max_length=200, pattern=r"^[^\x00]*$")]
 
@@ -46,7 +43,7 @@ Filter = Annotated[str, Query(max_length=200, pattern=r"^[^\x00]*$")]
     dependencies=[PUBLIC],
 )
 async def get_product(request: Request, product_id: IdInPath, if_none_match: IfNoneMatch = None) -> Response:
-    product = await _product(upstreams(request).catalog, product_id)
+    product = await _product(request, product_id)
     headers = {"etag": version_etag(product.id, product.version), "cache-control": _PUBLIC}
     if not none_match(if_none_match, headers["etag"]):
         return Response(None, 304, headers)
@@ -66,23 +63,17 @@ async def list_products(
     q: Annotated[Filter, Query(description="Words in name and description.")] = "",
     limit: Limit = 20,
     cursor: Cursor = "",
-    ids: Annotated[
-        str | None,
-        Query(
-            description="Comma-separated; leaves the other parameters without effect.",
-            examples=["42,123"],
-            json_schema_extra=ID_LIST,
-        ),
-    ] = None,
+    ids: Annotated[str | None, ids_of("Comma-separated; leaves the other parameters without effect.", "42,123")] = None,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     catalog = upstreams(request).catalog
     if ids is None:
-        found = await catalog.page(category=category, query=q, limit=limit, cursor=cursor)
+        wanted = pb.ListProductsRequest(category=category, query=q, page_size=limit, cursor=cursor)
+        page = await catalog.ListProducts(wanted)
+        found, next_cursor = page.products, page.next_cursor
     else:
-        found = pb.ListProductsResponse(products=await catalog.products(id_list("ids", ids)))
-    items = [serializers.product(product) for product in found.products]
-    body = serializers.encoded(serializers.page(items, found.next_cursor))
+        found, next_cursor = (await catalog.GetProducts(pb.GetProductsRequest(ids=id_list("ids", ids)))).products, ""
+    body = serializers.encoded(serializers.page([serializers.product(product) for product in found], next_cursor))
     headers = {"etag": content_etag(body), "cache-control": _PUBLIC}
     if not none_match(if_none_match, headers["etag"]):
         return Response(None, 304, headers)
@@ -112,14 +103,7 @@ async def get_availability(request: Request, product_id: IdInPath) -> Response:
 )
 async def list_availability(
     request: Request,
-    product_ids: Annotated[
-        str,
-        Query(
-            description="Comma-separated; unknown products are left out.",
-            examples=["42,123"],
-            json_schema_extra=ID_LIST,
-        ),
-    ],
+    product_ids: Annotated[str, ids_of("Comma-separated; unknown products are left out.", "42,123")],
 ) -> Response:
     found = await _availability(request, id_list("product_ids", product_ids))
     return json_response(serializers.page([serializers.availability(each) for each in found]))
@@ -134,8 +118,9 @@ async def list_availability(
     dependencies=[ADMIN],
 )
 async def create_product(request: Request, body: ProductWrite) -> Response:
-    product = await upstreams(request).catalog.create(pb.ProductDraft(**body.model_dump()))
-    return _written(product, 201)
+    draft = pb.ProductDraft(**body.model_dump())
+    created = await upstreams(request).catalog.CreateProduct(pb.CreateProductRequest(draft=draft))
+    return _written(created.product, 201)
 
 
 @router.put(
@@ -173,41 +158,44 @@ async def patch_product(
     dependencies=[ADMIN],
 )
 async def delete_product(request: Request, product_id: IdInPath, if_match: IfMatch = None) -> Response:
-    catalog = upstreams(request).catalog
-    await catalog.delete(product_id, await _version(catalog, product_id, if_match))
+    version = await _version(request, product_id, if_match)
+    await upstreams(request).catalog.DeleteProduct(pb.DeleteProductRequest(id=product_id, if_version=version))
     return Response(None, 204)
 
 
-async def _product(catalog: CatalogClient, product_id: str) -> pb.Product:
-    found = await catalog.products([product_id])
-    if not found:
+async def _product(request: Request, product_id: str) -> pb.Product:
+    found = await upstreams(request).catalog.GetProducts(pb.GetProductsRequest(ids=[product_id]))
+    if not found.products:
         raise not_found("product", product_id)
-    return found[0]
+    return found.products[0]
 
 
 async def _availability(request: Request, product_ids: list[str]) -> list[Availability]:
     """Of those that exist, in the order of the ids."""
-    found = {each.product_id: each for each in await upstreams(request).inventory.availability(product_ids)}
+    asked = CheckAvailabilityRequest(product_ids=product_ids, live=True)
+    stock = await upstreams(request).inventory.CheckAvailability(asked)
+    found = {each.product_id: each for each in stock.items}
     missing = [each for each in product_ids if each not in found]
     if missing:
         # Never stocked, or no product at all: the catalogue decides.
         now = timestamp(wall_clock.now())
-        for product in await upstreams(request).catalog.products(missing):
+        for product in (await upstreams(request).catalog.GetProducts(pb.GetProductsRequest(ids=missing))).products:
             found[product.id] = Availability(product_id=product.id, available=0, as_of=now)
     return [found[each] for each in product_ids if each in found]
 
 
 async def _update(request: Request, product_id: str, draft: pb.ProductDraft, if_match: str | None) -> Response:
-    catalog = upstreams(request).catalog
-    return _written(await catalog.update(product_id, draft, await _version(catalog, product_id, if_match)), 200)
+    version = await _version(request, product_id, if_match)
+    change = pb.UpdateProductRequest(id=product_id, draft=draft, if_version=version)
+    return _written((await upstreams(request).catalog.UpdateProduct(change)).product, 200)
 
 
-async def _version(catalog: CatalogClient, product_id: str, if_match: str | None) -> int | None:
+async def _version(request: Request, product_id: str, if_match: str | None) -> int | None:
     """The version that a write insists on. Of several that `If-Match` may name, the current one."""
     versions = versions_wanted(if_match, product_id)
     if versions is None or len(versions) == 1:
         return versions[0] if versions else None
-    current = (await _product(catalog, product_id)).version
+    current = (await _product(request, product_id)).version
     return current if current in versions else versions[0]
 
 

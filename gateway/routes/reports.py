@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -12,7 +12,7 @@ from chassis.errors import fields_named
 from gateway.clients.services import upstreams
 from gateway.http import serializers
 from gateway.http.etags import content_etag, none_match
-from gateway.http.parameters import Cursor, Limit
+from gateway.http.parameters import Cursor, IfNoneMatch, Limit
 from gateway.http.schemas import DAY, SalesReport
 from gateway.middleware.auth import ADMIN
 from gateway.openapi import operation_id, problems
@@ -45,9 +45,7 @@ async def get_sales(
     ] = "",
     limit: Limit = 100,
     cursor: Cursor = "",
-    if_none_match: Annotated[
-        str | None, Header(alias="If-None-Match", description="`ETag`s of what the client has already.")
-    ] = None,
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
     query = pb.GetSalesRequest(
         first_day=first_day,
@@ -57,7 +55,7 @@ async def get_sales(
         cursor=cursor,
     )
     with fields_named(first_day="from", last_day="to", page_size="limit"):
-        found = await upstreams(request).reports.sales(query)
+        found = await upstreams(request).reports.GetSales(query)
     body = serializers.encoded(serializers.sales(found, by))
     headers = {"etag": content_etag(body), "cache-control": _OWN}
     if not none_match(if_none_match, headers["etag"]):

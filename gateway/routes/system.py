@@ -16,6 +16,7 @@ from gateway.http.serializers import Json, json_response
 from gateway.metrics import EdgeMetrics
 from gateway.middleware.auth import PUBLIC
 from gateway.openapi import operation_id, problems
+from protos.shop.users.v1.users_pb2 import GetJwksRequest
 
 router = APIRouter(dependencies=[PUBLIC], tags=["system"], generate_unique_id_function=operation_id)
 
@@ -42,8 +43,8 @@ _TIMEOUT = 1.0
     responses={200: {"description": "A JWK Set", "content": {"application/jwk-set+json": _KEY_SET}}, **problems()},
 )
 async def get_jwks(request: Request) -> Response:
-    jwks = await upstreams(request).users.jwks()
-    return Response(jwks, 200, {"cache-control": "public, max-age=60"}, "application/jwk-set+json")
+    found = await upstreams(request).users.GetJwks(GetJwksRequest())
+    return Response(found.jwks_json, 200, {"cache-control": "public, max-age=60"}, "application/jwk-set+json")
 
 
 @router.get("/healthz", include_in_schema=False)

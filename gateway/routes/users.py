@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -13,12 +13,13 @@ from chassis.errors import not_found
 from gateway.clients.services import upstreams
 from gateway.http import serializers
 from gateway.http.json_route import JsonRoute
-from gateway.http.parameters import ID_LIST, id_list
+from gateway.http.parameters import id_list, ids_of
 from gateway.http.schemas import IdInPath, Registration, User, UserPage
 from gateway.http.serializers import json_response
 from gateway.middleware.auth import PUBLIC, SIGNED_IN
 from gateway.middleware.disconnects import while_connected
 from gateway.openapi import operation_id, problems
+from protos.shop.users.v1 import users_pb2 as pb
 
 router = APIRouter(route_class=JsonRoute, tags=["users"], generate_unique_id_function=operation_id)
 
@@ -32,7 +33,8 @@ router = APIRouter(route_class=JsonRoute, tags=["users"], generate_unique_id_fun
     dependencies=[PUBLIC],
 )
 async def register(request: Request, body: Registration) -> Response:
-    user = await while_connected(request, upstreams(request).users.register(body.name, body.email, body.password))
+    registration = pb.RegisterUserRequest(name=body.name, email=body.email, password=body.password)
+    user = (await while_connected(request, upstreams(request).passwords.RegisterUser(registration))).user
     headers = {"location": f"/v1/users/{user.id}", "cache-control": "no-store"}
     return json_response(serializers.user(user), 201, headers)
 
@@ -66,16 +68,13 @@ async def get_user(request: Request, user_id: IdInPath) -> Response:
     responses=problems(401, 422),
     dependencies=[SIGNED_IN],
 )
-async def get_users(
-    request: Request,
-    ids: Annotated[str, Query(description="Comma-separated.", examples=["123,456"], json_schema_extra=ID_LIST)],
-) -> Response:
-    found = await upstreams(request).users.users(id_list("ids", ids))
-    return json_response(serializers.page([serializers.user(user) for user in found]))
+async def get_users(request: Request, ids: Annotated[str, ids_of("Comma-separated.", "123,456")]) -> Response:
+    found = await upstreams(request).users.GetUsers(pb.GetUsersRequest(ids=id_list("ids", ids)))
+    return json_response(serializers.page([serializers.user(user) for user in found.users]))
 
 
 async def _user(request: Request, user_id: str) -> Response:
-    found = await upstreams(request).users.users([user_id])
-    if not found:
+    found = await upstreams(request).users.GetUsers(pb.GetUsersRequest(ids=[user_id]))
+    if not found.users:
         raise not_found("user", user_id)
-    return json_response(serializers.user(found[0]))
+    return json_response(serializers.user(found.users[0]))

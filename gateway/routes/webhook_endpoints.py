@@ -14,7 +14,7 @@ from starlette.responses import Response
 from gateway.clients.services import upstreams
 from gateway.http.json_route import JsonRoute
 from gateway.http.parameters import Cursor, Limit
-from gateway.http.schemas import IdInPath, Write
+from gateway.http.schemas import IdInPath, Page, Write
 from gateway.http.serializers import Json, json_response, page
 from gateway.middleware.auth import SIGNED_IN
 from gateway.openapi import operation_id, problems
@@ -96,14 +96,10 @@ class Delivery(BaseModel):
     attempts: list[Attempt]
 
 
-class EndpointPage(BaseModel):
-    items: list[Endpoint]
-    next_cursor: str | None
+class EndpointPage(Page[Endpoint]): ...
 
 
-class DeliveryPage(BaseModel):
-    items: list[Delivery]
-    next_cursor: str | None
+class DeliveryPage(Page[Delivery]): ...
 
 
 @router.post(
@@ -114,7 +110,8 @@ class DeliveryPage(BaseModel):
     responses=problems(401, 403, 409, 422),
 )
 async def create_webhook_endpoint(request: Request, body: NewEndpoint) -> Response:
-    created = await upstreams(request).webhook_endpoints.create(body.url, body.event_types, body.description)
+    wanted = pb.CreateEndpointRequest(url=body.url, event_types=body.event_types, description=body.description)
+    created = await upstreams(request).webhook_endpoints.CreateEndpoint(wanted)
     headers = {"location": f"/v1/webhook-endpoints/{created.endpoint.id}", "cache-control": "no-store"}
     return json_response({**_endpoint(created.endpoint), "secret": created.secret}, 201, headers)
 
@@ -126,7 +123,8 @@ async def create_webhook_endpoint(request: Request, body: NewEndpoint) -> Respon
     responses=problems(401, 403, 422),
 )
 async def list_webhook_endpoints(request: Request, limit: Limit = 20, cursor: Cursor = "") -> Response:
-    found = await upstreams(request).webhook_endpoints.page(limit=limit, cursor=cursor)
+    wanted = pb.ListEndpointsRequest(page_size=limit, cursor=cursor)
+    found = await upstreams(request).webhook_endpoints.ListEndpoints(wanted)
     return json_response(page([_endpoint(endpoint) for endpoint in found.endpoints], found.next_cursor))
 
 
@@ -137,7 +135,8 @@ async def list_webhook_endpoints(request: Request, limit: Limit = 20, cursor: Cu
     responses=problems(401, 403, 404, 422),
 )
 async def get_webhook_endpoint(request: Request, endpoint_id: IdInPath) -> Response:
-    return json_response(_endpoint(await upstreams(request).webhook_endpoints.endpoint(endpoint_id)))
+    found = await upstreams(request).webhook_endpoints.GetEndpoint(pb.GetEndpointRequest(id=endpoint_id))
+    return json_response(_endpoint(found.endpoint))
 
 
 @router.patch(
@@ -149,7 +148,8 @@ async def get_webhook_endpoint(request: Request, endpoint_id: IdInPath) -> Respo
 async def update_webhook_endpoint(request: Request, endpoint_id: IdInPath, body: EndpointPatch) -> Response:
     changes = body.model_dump(exclude_unset=True)
     change = pb.UpdateEndpointRequest(id=endpoint_id, **changes)
-    return json_response(_endpoint(await upstreams(request).webhook_endpoints.update(change)))
+    updated = await upstreams(request).webhook_endpoints.UpdateEndpoint(change)
+    return json_response(_endpoint(updated.endpoint))
 
 
 @router.post(
@@ -159,9 +159,8 @@ async def update_webhook_endpoint(request: Request, endpoint_id: IdInPath, body:
     responses=problems(401, 403, 404, 409, 422),
 )
 async def rotate_webhook_secret(request: Request, endpoint_id: IdInPath) -> Response:
-    rotated = await upstreams(request).webhook_endpoints.rotate_secret(endpoint_id)
-    content = {"secret": rotated.secret, "old_secret_until": _time(rotated.old_secret_until)}
-    return json_response(content, 200, {"cache-control": "no-store"})
+    rotated = await upstreams(request).webhook_endpoints.RotateSecret(pb.RotateSecretRequest(id=endpoint_id))
+    return json_response({"secret": rotated.secret, "old_secret_until": _time(rotated.old_secret_until)})
 
 
 @router.delete(
@@ -171,7 +170,7 @@ async def rotate_webhook_secret(request: Request, endpoint_id: IdInPath) -> Resp
     responses=problems(401, 403, 404, 422),
 )
 async def delete_webhook_endpoint(request: Request, endpoint_id: IdInPath) -> Response:
-    await upstreams(request).webhook_endpoints.delete(endpoint_id)
+    await upstreams(request).webhook_endpoints.DeleteEndpoint(pb.DeleteEndpointRequest(id=endpoint_id))
     return Response(status_code=204)
 
 
@@ -184,7 +183,8 @@ async def delete_webhook_endpoint(request: Request, endpoint_id: IdInPath) -> Re
 async def list_webhook_deliveries(
     request: Request, endpoint_id: IdInPath, limit: Limit = 20, cursor: Cursor = ""
 ) -> Response:
-    found = await upstreams(request).webhook_endpoints.deliveries(endpoint_id, limit=limit, cursor=cursor)
+    wanted = pb.ListDeliveriesRequest(endpoint_id=endpoint_id, page_size=limit, cursor=cursor)
+    found = await upstreams(request).webhook_endpoints.ListDeliveries(wanted)
     return json_response(page([_delivery(delivery) for delivery in found.deliveries], found.next_cursor))
 
 
@@ -196,8 +196,9 @@ async def list_webhook_deliveries(
     responses=problems(401, 403, 404, 409, 422),
 )
 async def redeliver_webhook(request: Request, endpoint_id: IdInPath, delivery_id: IdInPath) -> Response:
-    delivery = await upstreams(request).webhook_endpoints.redeliver(endpoint_id, delivery_id)
-    return json_response(_delivery(delivery), 202)
+    wanted = pb.RedeliverRequest(endpoint_id=endpoint_id, delivery_id=delivery_id)
+    found = await upstreams(request).webhook_endpoints.Redeliver(wanted)
+    return json_response(_delivery(found.delivery), 202)
 
 
 def _endpoint(message: pb.Endpoint) -> Json:

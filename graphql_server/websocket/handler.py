@@ -16,10 +16,7 @@ from typing import Any
 from strawberry.exceptions import ConnectionRejectionError
 from strawberry.http.exceptions import WebSocketDisconnected
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
-from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import (
-    BaseGraphQLTransportWSHandler,
-    Operation,
-)
+from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler, Operation
 from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
     ConnectionInitMessage,
     Message,
@@ -130,11 +127,7 @@ class SocketHandler(BaseGraphQLTransportWSHandler[SocketContext, None]):
             at_most = f"a connection may have at most {self._limits.operations} operations at once"
             raise RequestRefused("TOO_MANY_OPERATIONS", at_most)
         found = self.context.documents.requested(message["payload"])
-        return {
-            "query": found.query or "",
-            "variables": found.variables,
-            "operationName": found.operation_name,
-        }
+        return {"query": found.query or "", "variables": found.variables, "operationName": found.operation_name}
 
     async def run_operation(self, operation: Operation[SocketContext, None]) -> None:
         try:

@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 import aiohttp
 
 from chassis.background import background
-from chassis.http.middleware import HttpBoundary, serve_http
+from chassis.http.middleware import HttpBoundary
+from chassis.http.server import serve_http
 from chassis.observability.capture.http import aiohttp_middlewares
 from chassis.observability.telemetry import telemetry
 from chassis.process import Running

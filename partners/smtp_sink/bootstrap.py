@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from chassis.http.middleware import Identified, serve_http
+from chassis.http.middleware import Identified
+from chassis.http.server import serve_http
 from chassis.observability.telemetry import telemetry
 from chassis.settings import AtLeastOne, ProcessSettings
 from chassis.webpages.start_page import StartPage

@@ -46,7 +46,6 @@ async def run(settings: Settings | None = None, *, inventory: Inventory | None =
         await s.background(out.relay(), Inbox(inbox).pruning(db))
         port = await s.serve(
             (add_CatalogServiceServicer_to_server, CatalogApi(Catalog(store, inventory))),
-            names=["shop.catalog.v1.CatalogService"],
             policy=POLICY,
             port=settings.catalog_port,
         )

@@ -58,7 +58,6 @@ async def run(settings: Settings | None = None, *, erp: Erp | None = None) -> As
         health = health_aio.HealthServicer()
         port = await s.serve(
             (add_ErpServiceServicer_to_server, ErpApi(erp)),
-            names=[_SERVICE],
             policy=POLICY,
             port=settings.erp_adapter_port,
             health=health,

@@ -58,7 +58,6 @@ async def run(settings: Settings | None = None, *, erp: Erp | None = None) -> As
         await s.background(out.relay(), books.book(), books.expire(settings.reservation_ttl))
         port = await s.serve(
             (add_InventoryServiceServicer_to_server, InventoryApi(inventory)),
-            names=["shop.inventory.v1.InventoryService"],
             policy=POLICY,
             port=settings.inventory_port,
             endless=["SyncStock"],

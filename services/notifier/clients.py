@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from google.protobuf.json_format import MessageToJson
 
 from chassis import wall_clock
 from chassis.broker.port import Broker, BrokerUnavailable, Event
+from chassis.broker.publishing import publishing
 from chassis.errors import unavailable
 from chassis.grpc.client import Client
-from chassis.observability.tracing import SpanKind, Telemetry, current_traceparent
+from chassis.observability.tracing import Telemetry
 from protos.shop.events.v1.events_pb2 import ChatPosted
 from protos.shop.orders.v1.orders_pb2 import GetOrderRequest
 
@@ -39,22 +41,9 @@ class BrokerChatLog:
         message = ChatPosted(order_id=order_id, user_id=owner, author_id=author, text=text)
         message.posted_at.FromDatetime(now)
         data = MessageToJson(message, preserving_proto_field_name=True, indent=None).encode()
-        with self._telemetry.span(
-            "publish chat.posted",
-            SpanKind.PRODUCER,
-            protocol="AMQP" if self._broker.system == "rabbitmq" else "queue",
-            peer=self._broker.system,
-            attributes={
-                "messaging.system": self._broker.system,
-                "messaging.destination.name": "chat.posted",
-                "shop.bytes.sent": len(data),
-            },
-        ):
-            extensions = {"userid": owner}
-            if traceparent := current_traceparent():
-                extensions["traceparent"] = traceparent
-            event = Event(str(uuid.uuid4()), "chat.posted", "/notifier", order_id, now, data, extensions)
+        event = Event(str(uuid.uuid4()), "chat.posted", "/notifier", order_id, now, data, {"userid": owner})
+        with ExitStack() as spans:
             try:
-                await self._broker.publish([event])
+                await self._broker.publish([publishing(event, self._broker.system, self._telemetry, spans)])
             except BrokerUnavailable as error:
                 raise unavailable("broker") from error

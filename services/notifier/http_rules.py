@@ -17,7 +17,7 @@ from aiohttp.web_request import BaseRequest
 
 from chassis.errors import Kind, ShopError
 from chassis.http.connections import Connections, client_network, connections_possible
-from chassis.http.problem_details import problem
+from chassis.http.problem_details import phrase, problem
 from chassis.http.requests import (
     HEAD_TOO_LARGE,
     MAX_HEAD_BYTES,
@@ -35,7 +35,7 @@ from chassis.observability.tracing import current_traceparent, unrecorded
 log = logging.getLogger(__name__)
 
 _WEBSOCKET_WITH_BODY = Refusal(
-    400, "Bad Request", "MALFORMED_REQUEST", "a request to open a WebSocket has no body (RFC 6455, section 4.1)"
+    400, "MALFORMED_REQUEST", "a request to open a WebSocket has no body (RFC 6455, section 4.1)"
 )
 # aiohttp's parser takes 128 header lines, and says it with these words alone.
 _TOO_MANY_HEADERS = "Too many headers received"
@@ -48,13 +48,13 @@ _OVERLOADED = ShopError(
 
 
 def problem_response(
-    error: ShopError, *, status: int | None = None, title: str | None = None, headers: Mapping[str, str] | None = None
+    error: ShopError, *, status: int | None = None, headers: Mapping[str, str] | None = None
 ) -> web.Response:
     """An error as problem+json with ids to ask for; `headers` come on top of its own."""
     with unrecorded():
-        status, own, body = problem(error, status=status, title=title)
+        status, own, body = problem(error, status=status)
         ids = {"x-request-id": secrets.token_hex(16), "traceparent": current_traceparent()}
-    return web.Response(status=status, reason=title, headers={**own, **ids, **(headers or {})}, body=body)
+    return web.Response(status=status, reason=phrase(status), headers={**own, **ids, **(headers or {})}, body=body)
 
 
 @web.middleware
@@ -80,7 +80,7 @@ async def _handled(request: web.Request, handler: Handler) -> web.StreamResponse
         code = error.reason.upper().replace(" ", "_")
         kind = Kind.NOT_FOUND if error.status == 404 else Kind.INVALID
         shop_error = ShopError(code, f"{request.method} is not served at this path", kind)
-        return problem_response(shop_error, status=error.status, title=error.reason, headers=allow)
+        return problem_response(shop_error, status=error.status, headers=allow)
 
 
 def _strictly(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> Any:
@@ -114,7 +114,7 @@ def refused_response(refused: Refusal) -> web.Response:
     """A refusal as problem+json; the connection ends with it."""
     log.info("request refused: %s", refused.message, extra={"code": refused.code})
     error = ShopError(refused.code, refused.message, Kind.INVALID)
-    response = problem_response(error, status=refused.status, title=refused.title, headers=refused.headers)
+    response = problem_response(error, status=refused.status, headers=refused.headers)
     response.force_close()
     return response
 

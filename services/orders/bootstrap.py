@@ -71,7 +71,6 @@ async def run(settings: Settings | None = None, *, catalog: Catalog | None = Non
         await s.background(out.relay(), changes.follow())
         port = await s.serve(
             (add_OrderServiceServicer_to_server, OrderApi(placement, Orders(store, changes))),
-            names=["shop.orders.v1.OrderService"],
             policy=POLICY,
             port=settings.orders_port,
             endless=["WatchOrder"],

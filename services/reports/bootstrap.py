@@ -58,7 +58,6 @@ async def run(settings: Settings | None = None) -> AsyncIterator[Running]:
             await s.background(GroupGauges(s.telemetry.metrics, group[0], db, broker.log).follow())
         port = await s.serve(
             (add_ReportServiceServicer_to_server, ReportApi(Reports(store, generations, generations))),
-            names=["shop.reports.v1.ReportService"],
             policy=POLICY,
             port=settings.reports_port,
         )

@@ -70,7 +70,6 @@ async def run(
             await asyncio.gather(*(storage.put(name, pictures[name], PICTURE, OWNER, public=True) for name in missing))
         port = await s.serve(
             (add_StorageServiceServicer_to_server, StorageApi(storage, timeout=settings.upload_patience)),
-            names=["shop.storage.v1.StorageService"],
             policy=POLICY,
             port=settings.storage_port,
             verifier=verifier,

@@ -67,7 +67,6 @@ async def run(settings: Settings | None = None, *, passwords: Passwords | None =
         await s.background(_rotate(signer, keys))
         port = await s.serve(
             (add_UserServiceServicer_to_server, UserApi(users, authorization)),
-            names=["shop.users.v1.UserService"],
             policy=POLICY,
             verifier=verifier,
             port=settings.users_port,

@@ -23,7 +23,7 @@ from shop.audit.spool import spooling
 from shop.audit.stock import judge_stock
 from shop.errors import Refused
 from shop.process_table import TABLE
-from shop.supervisor.environment import survey
+from shop.supervisor.environment import running
 
 _PAUSE = 0.3
 _MAX_READINGS = 5
@@ -31,7 +31,7 @@ _MAX_READINGS = 5
 
 def audit_command(env: Mapping[str, str], *, wait: float, as_json: bool) -> tuple[str, int]:
     """The report and the exit code. Raises `Refused` when the orders cannot be read."""
-    os.environ.update(survey(TABLE, env).shared)
+    os.environ.update(running(TABLE, env).shared)
     try:
         report = asyncio.run(audit_running_shop(Settings(), wait=wait))
     except ShopError as error:

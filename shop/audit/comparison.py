@@ -178,8 +178,13 @@ def of_refunds_due(order: Order, traces: Traces, around: Circumstances) -> Itera
             yield different(f"{REFUND_DUE} has the payment_id {payment_id!r}, which the payment provider does not have")
 
 
-def of_refunds(traces: Traces) -> Iterator[Finding]:
-    """Refunds that were made: those of the order's payments, in their currency, which come to what these say."""
+def of_refunds(traces: Traces, around: Circumstances) -> Iterator[Finding]:
+    """Refunds that were made: those of the order's payments, in their currency, which come to what these say.
+
+    Of a provider that could not be read to its end some payments or refunds may be missing: `of_payments` says so.
+    """
+    if "payments" in around.unread:
+        return
     payments = {payment.id: payment for payment in traces.payments}
     given_back: Counter[str] = Counter()
     for refund in traces.refunds:

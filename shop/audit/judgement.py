@@ -22,7 +22,7 @@ def judge(order: Order, traces: Traces, around: Circumstances) -> list[Finding]:
         *comparison.of_reservation(order, traces, around),
         *comparison.of_sales_order(order, traces, around),
         *comparison.of_payments(order, traces, around),
-        *comparison.of_refunds(traces),
+        *comparison.of_refunds(traces, around),
         *comparison.of_refunds_due(order, traces, around),
         *comparison.of_webhooks(order, traces, around),
         *comparison.of_letters(order, traces),

@@ -85,7 +85,11 @@ def undoing(order: Order, since: datetime, traces: Traces, around: Circumstances
     if undelivered:
         return in_flight(_undelivered(undelivered[0]))
     pending = [each for each in traces.webhooks if each.type == _NEWS and each.status != "processed"]
-    return webhook(pending[0], traces, around) if pending else found
+    if pending:
+        return webhook(pending[0], traces, around)
+    if "payments" in around.unread:
+        return undecided("the payment provider could not be read")
+    return undecided("the webhook store could not be read") if "webhooks" in around.unread else found
 
 
 def webhook(received: Webhook, traces: Traces, around: Circumstances) -> Finding:

@@ -62,11 +62,13 @@ def lasting(ground: Ground, fault: Fault) -> Iterator[Lasting]:
     folder = ground.data_dir / _FOLDER
     folder.mkdir(exist_ok=True)
     path = folder / f"{os.getpid()}.json"
+    draft = path.with_suffix(".draft")
     before = {number: signal.signal(number, stop) for number in _STOPPING}
-    with path.open("w") as file:
+    with draft.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         json.dump({"pid": os.getpid(), "words": fault.words}, file)
         file.flush()
+        draft.replace(path)  # others see it locked and whole, or not at all
         try:
             yield Lasting(ground, stopped, signals)
         finally:

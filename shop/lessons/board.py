@@ -40,8 +40,10 @@ class Board:
         try:
             name, number = str(content["name"]).strip(), int(content["lesson"])
             verdict, checks = Verdict[str(content["verdict"])], int(content["checks"])
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, OverflowError) as error:
             raise ValueError(f"{error} is missing or unknown") from error
+        if not _is_text(name):
+            raise ValueError("name must be Unicode text, without halves of characters")
         if not 0 < len(name) <= MAX_NAME or number not in self._lessons or not 0 <= checks < 10_000:
             raise ValueError(f"name must have 1 to {MAX_NAME} characters, and the lesson must be one that there is")
         with self._lock:
@@ -77,12 +79,12 @@ def server(board: Board, host: str, port: int) -> ThreadingHTTPServer:
             self._answer(200, board.page(), "text/html; charset=utf-8") if self.path == "/" else self._answer(404, "")
 
         def do_POST(self) -> None:
-            size = self.headers.get("Content-Length", "")
-            if self.path != "/progress" or not size.isdecimal() or int(size) > MAX_BODY:
+            size = _size(self.headers.get("Content-Length", ""))
+            if self.path != "/progress" or size is None:
                 self._answer(400, f"POST /progress takes at most {MAX_BODY} bytes")
                 return
             try:
-                board.add(json.loads(self.rfile.read(int(size))))
+                board.add(_message(self.rfile.read(size)))
             except ValueError as error:
                 self._answer(400, str(error))
             else:
@@ -112,6 +114,8 @@ def join(home: Path, url: str, name: str) -> None:
         raise Refused(f"{url!r} is not a board's URL: write it as the board shows it, such as http://10.0.0.5:8090")
     if not 0 < len(name.strip()) <= MAX_NAME:
         raise Refused(f"a name has 1 to {MAX_NAME} characters")
+    if not _is_text(name):
+        raise Refused(f"{name!r} is not text in this terminal's encoding: the board cannot show it")
     home.mkdir(parents=True, exist_ok=True)
     (home / "board.json").write_text(json.dumps({"url": url.rstrip("/"), "name": name}))
 
@@ -141,6 +145,30 @@ def report(home: Path, progress: Mapping[str, object]) -> str:
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, OverflowError) as error:
         return f"the board at {joined['url']} does not answer ({error}); `shop lesson leave` removes it"
     return "" if answer.is_success else f"the board refuses: {answer.text}"
+
+
+def _size(text: str) -> int | None:
+    """A body's size; None where it is none, or more than `MAX_BODY`."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(MAX_BODY))):
+        return None
+    return int(text) if int(text) <= MAX_BODY else None
+
+
+def _message(body: bytes) -> Any:
+    """What a body says. Raises `ValueError` where it is no JSON."""
+    try:
+        return json.loads(body)
+    except RecursionError:
+        raise ValueError("the message is nested too deeply") from None
+
+
+def _is_text(name: str) -> bool:
+    """Whether it can be sent: half of a surrogate pair, which JSON can hold, cannot."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _cell(result: tuple[Verdict, int] | None) -> str:

@@ -10,6 +10,7 @@ from enum import IntEnum
 
 from shop.errors import Refused
 from shop.lessons import shop_process
+from shop.lessons.git import TimedOut, run
 from shop.lessons.lesson import LESSONS
 from shop.lessons.workspace import Workspace
 from shop.process_table import TABLE
@@ -39,22 +40,23 @@ class Result:
 def check(workspace: Workspace, *, fault: bool = True) -> Result:
     """Judge the code as it is now, in a shop that runs it.
 
-    Without its `fault` a check has nothing to judge, and must say so. Raises `Refused` when the script itself fails.
+    Without its `fault` a check has nothing to judge, and must say so. Raises `Refused` when the script itself fails,
+    and when it or a program before it does not end in time.
     """
     try:
         workspace.generate()
         if not shop_process.runs(workspace):
             shop_process.restart(workspace)
+    except TimedOut:
+        raise
     except (shop_process.DoesNotStart, Refused) as error:
         return Result(Verdict.BROKEN, f"The shop does not start with your change: {error}")
-    done = subprocess.run(  # noqa: S603  # nosec B603 # the arguments are ours
+    done = run(
         [sys.executable, str(workspace.lesson.check)],
-        cwd=workspace.tree,
+        f"the check of lesson {workspace.lesson.number}",
+        _TIMEOUT,
+        folder=workspace.tree,
         env={**_environment(workspace), "LESSON_FAULT": "on" if fault else "off"},
-        capture_output=True,
-        text=True,
-        timeout=_TIMEOUT,
-        check=False,
     )
     word, _, rest = done.stdout.partition(": ")
     message, _, details = rest.partition("\n")
@@ -64,11 +66,14 @@ def check(workspace: Workspace, *, fault: bool = True) -> Result:
 
 
 def see(workspace: Workspace) -> int:
-    """Run what shows the lesson's fault; its exit code."""
+    """Run what shows the lesson's fault; its exit code. Raises `Refused` when it does not end in time."""
     command = [sys.executable, str(workspace.lesson.folder / "see.py")]
-    return subprocess.run(  # noqa: S603  # nosec B603 # the arguments are ours
-        command, cwd=workspace.tree, env=_environment(workspace), timeout=_TIMEOUT, check=False
-    ).returncode
+    try:
+        return subprocess.run(  # noqa: S603  # nosec B603 # the arguments are ours
+            command, cwd=workspace.tree, env=_environment(workspace), timeout=_TIMEOUT, check=False
+        ).returncode
+    except subprocess.TimeoutExpired as expired:
+        raise TimedOut(f"`shop lesson see` has not ended within {_TIMEOUT:.0f} s") from expired
 
 
 def _environment(workspace: Workspace) -> dict[str, str]:

@@ -292,7 +292,10 @@ def _predict(workspace: Workspace, guess: str) -> None:
 
 
 def _checked(workspace: Workspace) -> Result:
-    """Make a check, and keep what it says; while it is made, that is kept, too. Raises `Refused`."""
+    """Make a check, and keep what it says; while it is made, that is kept, too. Raises `Refused`.
+
+    A check that comes to no result changes nothing of what is known by the ones before.
+    """
     from shop.errors import Refused
     from shop.lessons import checking
     from shop.lessons.checking import Verdict
@@ -300,18 +303,22 @@ def _checked(workspace: Workspace) -> Result:
     progress = workspace.progress()
     progress.checking = os.getpid()
     workspace.save(progress)
-    verdict, said, details = "", "", ""
+    result: Result | None = None
+    refusal = ""
     try:
         result = checking.check(workspace)
-        verdict, said, details = result.verdict.name, result.message, result.details
     except Refused as refused:
-        said = str(refused)
+        refusal = str(refused)
         raise
     finally:
         progress = workspace.progress()
-        progress.checking, progress.verdict, progress.said, progress.details = 0, verdict, said, details
-        progress.checks += 1
-        progress.kept = verdict == Verdict.KEPT.name
+        progress.checking = 0
+        if result is not None:
+            progress.verdict, progress.said, progress.details = result.verdict.name, result.message, result.details
+            progress.checks += 1
+            progress.kept = result.verdict is Verdict.KEPT
+        elif refusal:
+            progress.verdict, progress.said, progress.details = "", refusal, ""
         workspace.save(progress)
     return result
 

@@ -8,15 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from shop.lessons.lesson import Lesson, lessons
-from shop.lessons.workspace import Progress, Workspace, home
+from shop.lessons.workspace import Progress, Workspace, home, last_started
 
 
 def report(env: Mapping[str, str]) -> str:
     """JSON: all lessons with their pages, and what is kept of each. Raises `Refused` where there are none."""
-    last = home(env) / "current"
-    current = int(last.read_text()) if last.exists() else None
     items = [_as_json(Workspace(lesson, home(env) / str(lesson.number))) for lesson in lessons()]
-    return json.dumps({"current": current, "items": items})
+    return json.dumps({"current": last_started(env), "items": items})
 
 
 def _as_json(workspace: Workspace) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from shop.errors import Refused
 from shop.lessons import shop_process
-from shop.lessons.workspace import Workspace, current, home
+from shop.lessons.workspace import Workspace, current, home, last_started, note_started
 from shop.process_table import TABLE
 from shop.supervisor import lock, state
 from shop.supervisor.environment import survey
@@ -55,15 +55,15 @@ def changes(workspace: Workspace) -> Iterator[str]:
 
 def _stop_other(workspace: Workspace, env: Mapping[str, str]) -> str:
     """One lesson's shop at a time is enough for a laptop."""
-    last = home(env) / "current"
-    if not last.exists() or last.read_text() == workspace.tree.name:
+    last = last_started(env)
+    if last in (None, workspace.lesson.number):
         return ""
-    other = Workspace(workspace.lesson, last.parent / last.read_text())
+    other = Workspace(workspace.lesson, home(env) / str(last))
     return f"stopped the shop of lesson {other.tree.name}" if shop_process.stop(other) else ""
 
 
 def _run(workspace: Workspace, env: Mapping[str, str]) -> list[str]:
-    (home(env) / "current").write_text(workspace.tree.name)
+    note_started(workspace.lesson.number, env)
     workspace.generate()
     began = time.monotonic()
     if not shop_process.runs(workspace):

@@ -6,14 +6,14 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from shop.errors import Refused
-from shop.lessons.git import alone, applies, ensure_repository, git
+from shop.lessons.git import alone, applies, ensure_repository, git, run
 from shop.lessons.lesson import ROOT, Lesson, lesson
 from shop.process_table import TABLE
 from shop.supervisor import ports
@@ -67,7 +67,8 @@ class Workspace:
 
     @property
     def exists(self) -> bool:
-        return (self.tree / ".git").exists()
+        """Whether it is whole: `create` notes the base last."""
+        return (self.tree / ".git").exists() and bool(self.progress().base)
 
     def progress(self) -> Progress:
         return Progress.read(self.tree.with_suffix(".json"))
@@ -79,22 +80,36 @@ class Workspace:
         draft.replace(path)
 
     def create(self) -> None:
-        """Check out the last commit, break it, and choose ports. Raises `Refused`."""
+        """Check out the last commit, break it, and choose ports. Raises `Refused`.
+
+        What fails or is interrupted leaves no worktree; one that is left by a program that was killed has no base, and
+        is removed first.
+        """
         self.tree.parent.mkdir(parents=True, exist_ok=True)
         ensure_repository(ROOT)
+        progress = self.progress()
+        progress.base = ""
+        self.save(progress)
+        self.remove()
+        try:
+            progress.base = self._broken()
+            progress.ports = progress.ports or _free_ports()
+        except BaseException:
+            self.remove()
+            raise
+        progress.running, progress.kept = "", False
+        progress.verdict = progress.said = progress.details = ""
+        self.save(progress)
+
+    def _broken(self) -> str:
+        """Make the worktree with the broken code; the commit that it is."""
         with alone(ROOT):
-            git(ROOT, "worktree", "prune")
             git(ROOT, "worktree", "add", "--quiet", "--detach", str(self.tree), "HEAD")
         if not applies(self.tree, self.lesson.break_patch):
-            self.remove()
             raise Refused(f"lesson {self.lesson.number} does not fit the code of the last commit (git log -1)")
         self.apply(self.lesson.break_patch)
         git(self.tree, "commit", "--quiet", "--all", "--message", f"lesson {self.lesson.number} as delivered")
-        progress = self.progress()
-        progress.base, progress.running, progress.kept = git(self.tree, "rev-parse", "HEAD").strip(), "", False
-        progress.verdict = progress.said = progress.details = ""
-        progress.ports = progress.ports or _free_ports()
-        self.save(progress)
+        return git(self.tree, "rev-parse", "HEAD").strip()
 
     def apply(self, patch: Path) -> None:
         """Apply a patch to the files as they are. Raises `Refused` when it does not fit them."""
@@ -102,25 +117,25 @@ class Workspace:
 
     def generate(self) -> None:
         """Generate the code of the contracts, as far as it is out of date. Raises `Refused` with protoc's words."""
-        done = subprocess.run(  # nosec B603 # the arguments are ours
-            [sys.executable, "-m", "protos"],
-            cwd=self.tree,
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT,
-            check=False,
-        )
+        done = run([sys.executable, "-m", "protos"], "the generation of the contracts", _TIMEOUT, folder=self.tree)
         if done.returncode:
             raise Refused(f"protoc refuses a contract: {done.stderr.strip()}")
 
     def diff(self) -> str:
         """The student's changes, new files included."""
-        git(self.tree, "add", "--all", "--intent-to-add")
-        return git(self.tree, "diff", self.progress().base)
+        return self._compared()
 
     def changed_files(self) -> list[str]:
-        git(self.tree, "add", "--all", "--intent-to-add")
-        return git(self.tree, "diff", "--name-only", self.progress().base).splitlines()
+        return self._compared("--name-only").splitlines()
+
+    def _compared(self, *options: str) -> str:
+        """`git diff` with the code as delivered, by a copy of the index: the student decides what is staged in it."""
+        own = self.tree / git(self.tree, "rev-parse", "--git-path", "index").strip()
+        with tempfile.TemporaryDirectory(prefix="shop-lesson-") as folder:
+            index = Path(folder) / "index"
+            shutil.copyfile(own, index)
+            git(self.tree, "add", "--all", "--intent-to-add", index=index)
+            return git(self.tree, "diff", *options, self.progress().base, index=index)
 
     def fingerprint(self) -> str:
         """Of the code as it is now, to compare with the running shop's."""
@@ -142,6 +157,7 @@ class Workspace:
     def remove(self) -> None:
         """Delete the worktree; what is known of the student's way stays."""
         with alone(ROOT):
+            git(ROOT, "worktree", "unlock", str(self.tree), check=False)  # a git that was killed has it locked
             git(ROOT, "worktree", "remove", "--force", str(self.tree), check=False)
             shutil.rmtree(self.tree, ignore_errors=True)
             git(ROOT, "worktree", "prune")
@@ -163,14 +179,27 @@ def workspace(number: int, env: Mapping[str, str]) -> Workspace:
     return Workspace(lesson(number), home(env) / str(number))
 
 
+def last_started(env: Mapping[str, str]) -> int | None:
+    """The number of the lesson that was started last; None where none was, or its note cannot be read."""
+    note = home(env) / "current"
+    text = note.read_text() if note.exists() else ""
+    return int(text) if text.isascii() and text.isdigit() else None
+
+
+def note_started(number: int, env: Mapping[str, str]) -> None:
+    """Have this lesson be the one that was started last."""
+    draft = home(env) / "current.draft"
+    draft.write_text(str(number))
+    draft.replace(home(env) / "current")
+
+
 def current(number: int | None, env: Mapping[str, str]) -> Workspace:
     """The workspace of this lesson, or of the folder that we are in, or the one last started. Raises `Refused`."""
     if number is None:
         here = [int(part.name) for part in (Path.cwd(), *Path.cwd().parents) if _is_workspace(part)]
-        last = home(env) / "current"
-        if not here and not last.exists():
-            raise Refused("no lesson has been started; `shop lesson list` shows them, `shop lesson start 1` starts one")
-        number = here[0] if here else int(last.read_text())
+        number = here[0] if here else last_started(env)
+    if number is None:
+        raise Refused("no lesson has been started; `shop lesson list` shows them, `shop lesson start 1` starts one")
     found = workspace(number, env)
     if not found.exists:
         raise Refused(f"lesson {number} has not been started: shop lesson start {number}")

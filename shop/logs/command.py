@@ -13,6 +13,7 @@ import httpx
 import typer
 
 from shop.errors import Refused
+from shop.gateway_client import object_of, problem
 from shop.urls import url_of
 
 _TIMEOUT = 10.0
@@ -75,8 +76,11 @@ def _lines(console: httpx.Client, path: str, url: str) -> list[Line]:
     except httpx.TransportError as error:
         raise Refused(f"the console at {url} does not answer ({error}); is the shop up?") from error
     if answer.status_code == httpx.codes.NOT_FOUND:
-        raise Refused(f"{answer.json()['detail']}: the console keeps the newest ones, of this run of the shop")
-    found: list[Line] = answer.raise_for_status().json()["items"]
+        detail = object_of(answer, "detail")["detail"]
+        raise Refused(f"{detail}: the console keeps the newest ones, of this run of the shop")
+    if not answer.is_success:
+        raise problem(answer)
+    found: list[Line] = object_of(answer, "items")["items"]
     return found
 
 

@@ -24,13 +24,18 @@ from shop.commands.processes.certs import COMMAND_LINE
 from shop.errors import Refused, nearest
 from shop.process_table import TABLE
 from shop.rpc import described
-from shop.supervisor.environment import survey
+from shop.supervisor.environment import running
 from shop.urls import url_of
 
 _TIMEOUT = 10.0
 # Contexts whose process has another name.
 _PROCESSES = {"erp": "erp_adapter", "webhooks": "webhook_worker"}
+_UNAVAILABLE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 _REFUSED = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+
+
+class _SignInFailed(Refused):
+    """`users` does not sign this caller in; it may another one."""
 
 
 class CallFailed(Exception):
@@ -87,19 +92,35 @@ def _line(method: MethodDescriptor) -> str:
 def _answers(
     channel: grpc.Channel, method: MethodDescriptor, messages: list[Message], env: Mapping[str, str], caller: str
 ) -> Iterator[Message]:
-    """A refusal of the caller comes before anything is done: so the next may try."""
+    """A refusal of the caller comes before anything is done: so the next may try, until an answer has come."""
     callers = [caller] if caller else _callers(env)
-    for number, each in enumerate(callers, 1):
+    not_signed_in: list[str] = []
+    denied: CallFailed | None = None
+    answered = False
+    for each in callers:
         try:
-            yield from _once(channel, method, messages, _token(each, env))
+            token = _token(each, env)
+        except _SignInFailed as refusal:
+            not_signed_in.append(str(refusal))
+            continue
+        try:
+            for answer in _once(channel, method, messages, token):
+                answered = True
+                yield answer
         except grpc.RpcError as failure:
             error: Any = failure
-            if error.code() in _REFUSED and number < len(callers):
-                continue
-            shop_error = error_from(error, method.containing_service.name)
-            why = "".join(f"\n  {field}: {reason}" for field, reason in shop_error.fields.items())
-            raise CallFailed(f"{shop_error} (gRPC status {error.code().name}){why}") from failure
-        return
+            denied = _failed(error, method)
+            if error.code() not in _REFUSED or answered:
+                raise denied from failure
+        else:
+            return
+    raise denied or _SignInFailed("\n".join(not_signed_in))
+
+
+def _failed(error: Any, method: MethodDescriptor) -> CallFailed:
+    shop_error = error_from(error, method.containing_service.name)
+    why = "".join(f"\n  {field}: {reason}" for field, reason in shop_error.fields.items())
+    return CallFailed(f"{shop_error} (gRPC status {error.code().name}){why}")
 
 
 def _once(channel: grpc.Channel, method: MethodDescriptor, messages: list[Message], token: str) -> Iterator[Message]:
@@ -157,7 +178,7 @@ def _callers(env: Mapping[str, str]) -> list[str]:
 
 
 def _secrets(env: Mapping[str, str]) -> Mapping[str, str]:
-    return survey(TABLE, env).service_secrets
+    return running(TABLE, env).service_secrets
 
 
 def _token(caller: str, env: Mapping[str, str]) -> str:
@@ -175,7 +196,9 @@ def _token(caller: str, env: Mapping[str, str]) -> str:
             return str(users.IssueServiceToken(service, timeout=_TIMEOUT).access_token)
         except grpc.RpcError as failure:
             error: Any = failure
-            raise Refused(f"sign-in failed for {caller}: {error_from(error, 'users').message}") from failure
+            # A service that does not answer would not to the next caller, either.
+            kind = Refused if error.code() in _UNAVAILABLE else _SignInFailed
+            raise kind(f"sign-in failed for {caller}: {error_from(error, 'users').message}") from failure
 
 
 def _unreachable(process: str, error: Any, env: Mapping[str, str]) -> Refused:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 from google.protobuf import json_format
@@ -20,15 +20,38 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from shop.errors import Refused, nearest
 
 _OWN = "grpc."
+# Seconds for each reflection call.
+_TIMEOUT = 10.0
 NEXT = "+"
 
 
 def methods(channel: grpc.Channel) -> dict[str, MethodDescriptor]:
     """The methods of a server by their names, those of gRPC's own services left out. Raises `grpc.RpcError`."""
-    database = ProtoReflectionDescriptorDatabase(channel)
+    database = ProtoReflectionDescriptorDatabase(grpc.intercept_channel(channel, _Deadline()))
     pool = DescriptorPool(database)
     services = [name for name in database.get_services() if not name.startswith(_OWN)]
     return {method.name: method for name in services for method in pool.FindServiceByName(name).methods}
+
+
+class _Call(NamedTuple):
+    """A call as gRPC describes it to an interceptor."""
+
+    method: str
+    timeout: float | None
+    metadata: Any
+    credentials: Any
+    wait_for_ready: bool | None
+    compression: Any
+
+
+class _Deadline(grpc.StreamStreamClientInterceptor):
+    """Gives each reflection call the time that it has: the library gives it none."""
+
+    def intercept_stream_stream(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
+        """Call with a timeout."""
+        given = client_call_details
+        call = _Call(given.method, _TIMEOUT, given.metadata, given.credentials, given.wait_for_ready, given.compression)
+        return continuation(call, request_iterator)
 
 
 def find(known: dict[str, MethodDescriptor], name: str) -> MethodDescriptor:

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -58,6 +58,28 @@ def live(spec: ProcessSpec, env: Mapping[str, str], *, leave: Iterable[int], com
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)
+
+
+def prepare(task: Callable[[], None], *, lifeline: int, leave: Iterable[int]) -> NoReturn:
+    """In a freshly forked child: do what comes before the first start of a process, and end.
+
+    Its failures are shown and change nothing. It ends at a signal, and with the supervisor.
+    """
+    try:
+        # As in `_leave_supervisor`: the supervisor decides what a Ctrl-C in the terminal ends.
+        os.setpgid(0, 0)
+        signals.forget()
+        for descriptor in leave:
+            os.close(descriptor)
+        _watch(lifeline)
+        task()
+    except BaseException:  # noqa: BLE001  # none may climb into the frames below
+        traceback.print_exc()
+    finally:
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(0)
 
 
 def run(spec: ProcessSpec) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from shop.errors import Refused
 from shop.process_table import TABLE, ProcessSpec, Scheme
-from shop.supervisor import keyring, ports
+from shop.supervisor import keyring, ports, state
 
 _ALL_SERVICE_SECRETS = "SHOP_SERVICE_SECRETS"
 _OWN_SERVICE_SECRET = "SHOP_SERVICE_SECRET"  # noqa: S105  # nosec B105 # the setting's name
@@ -53,7 +53,7 @@ def survey(table: Sequence[ProcessSpec], env: Mapping[str, str], *, starting: bo
     makes neither, and has the secrets that are there.
     """
     host = env.get("SHOP_HOST") or "127.0.0.1"
-    data_dir = Path(env.get("SHOP_DATA_DIR") or ".shop").absolute()
+    data_dir = _data_dir(env)
     assigned = ports.assign(table, env, host)
     secrets = _secrets(table, env, data_dir, starting=starting)
     shared = {
@@ -63,6 +63,33 @@ def survey(table: Sequence[ProcessSpec], env: Mapping[str, str], *, starting: bo
         "SHOP_DATA_DIR": str(data_dir),
     }
     return Surroundings(host, data_dir, assigned, shared, secrets, _service_secrets(secrets))
+
+
+def running(table: Sequence[ProcessSpec], env: Mapping[str, str]) -> Surroundings:
+    """The shop that commands beside it read: what `env` sets, then the ports of the one that runs, then the defaults.
+
+    A port of 0 ("any free one") says nothing of where a shop listens, and counts as unset. Raises `Refused` as `survey`
+    does.
+    """
+    settings = {port.setting for spec in table for port in spec.ports}
+    given = {name: value for name, value in env.items() if not (name in settings and value.strip("0") == "")}
+    listening = {name: str(port) for name, port in state.ports_of_running(_data_dir(env)).items() if name in settings}
+    return survey(table, {**listening, **given})
+
+
+def signing_secret(scheme: Scheme, secrets: Mapping[str, str], data_dir: Path) -> str:
+    """The secret that a partner signs webhooks with: the first of the setting's, or the one that `shop up` has made.
+
+    Raises `Refused` where there is neither.
+    """
+    secret = secrets.get(scheme.setting, "").partition(",")[0].strip()
+    if not secret:
+        raise Refused(f"no shop has run in {data_dir}: set {scheme.setting}, or SHOP_DATA_DIR")
+    return secret
+
+
+def _data_dir(env: Mapping[str, str]) -> Path:
+    return Path(env.get("SHOP_DATA_DIR") or ".shop").absolute()
 
 
 def _addresses(table: Sequence[ProcessSpec], assigned: Mapping[str, int], host: str, *, tls: bool) -> dict[str, str]:
@@ -87,7 +114,11 @@ def _secrets(table: Sequence[ProcessSpec], env: Mapping[str, str], data_dir: Pat
 
 
 def _service_secrets(secrets: Mapping[str, str]) -> dict[str, str]:
+    wrong = Refused(f"{_ALL_SERVICE_SECRETS} is not a JSON object of process names and secrets")
     try:
-        return dict(json.loads(secrets.get(_ALL_SERVICE_SECRETS, "{}")))
+        found = json.loads(secrets.get(_ALL_SERVICE_SECRETS, "{}"))
     except ValueError as error:
-        raise Refused(f"{_ALL_SERVICE_SECRETS} is not a JSON object of process names and secrets") from error
+        raise wrong from error
+    if not isinstance(found, dict) or not all(isinstance(secret, str) for secret in found.values()):
+        raise wrong
+    return found

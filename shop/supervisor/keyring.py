@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from shop.errors import Refused
 from shop.process_table import ProcessSpec, Scheme
 
 FILE = "secrets.json"
@@ -27,14 +28,15 @@ class Keyring:
 def load(data_dir: Path, table: Iterable[ProcessSpec]) -> Keyring:
     """Read `secrets.json`, having made it (mode 0600) or added what a newer table needs.
 
-    Safe when several processes do this at once: the directory is locked meanwhile.
+    Safe when several processes do this at once: the directory is locked meanwhile. Raises `Refused` for a file that
+    was edited and is not of this form any more.
     """
     data_dir.mkdir(parents=True, exist_ok=True)
     path = data_dir / FILE
     directory = os.open(data_dir, os.O_RDONLY)
     try:
         fcntl.flock(directory, fcntl.LOCK_EX)
-        known = json.loads(path.read_text()) if path.exists() else {}
+        known = _read(path) if path.exists() else {}
         services = {spec.name: secrets.token_urlsafe(32) for spec in table if spec.identity}
         webhooks = {scheme.value: _signing_secret(scheme) for scheme in Scheme}
         complete = {
@@ -46,6 +48,18 @@ def load(data_dir: Path, table: Iterable[ProcessSpec]) -> Keyring:
     finally:
         os.close(directory)
     return Keyring(**complete)
+
+
+def _read(path: Path) -> dict[str, dict[str, str]]:
+    try:
+        content = json.loads(path.read_text())
+        parts = [content.get(part, {}) for part in ("services", "webhooks")]
+        whole = all(isinstance(secret, str) for part in parts for secret in part.values())
+    except (ValueError, AttributeError):  # it, or a part of it, is no object
+        whole = False
+    if not whole:
+        raise Refused(f"{path} does not hold secrets by their names any more: restore it, or delete it for new secrets")
+    return dict(content)
 
 
 def _signing_secret(scheme: Scheme) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from shop.errors import Refused
 
-_FILE = "up.lock"
+FILE = "up.lock"
 # Seconds that another command may have the lock, which looks whether a shop runs.
 _TIMEOUT = 0.3
 _POLL = 0.02
@@ -22,18 +22,13 @@ def hold(data_dir: Path) -> int:
     first one still writes. Raises `Refused`, naming the holder's pid, while another shop has it, and
     where the directory cannot be written.
     """
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(data_dir / _FILE, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise Refused(
-            f"the data directory {data_dir} cannot be written ({error.strerror}); choose another with SHOP_DATA_DIR "
-            "(in a container of docker compose there is nothing to start: `docker compose up` runs each process)"
-        ) from error
+    descriptor = _opened(data_dir)
     deadline = time.monotonic() + _TIMEOUT
-    while not _locked(descriptor, fcntl.LOCK_EX):
+    while not (_locked(descriptor, fcntl.LOCK_EX) and _is_named(descriptor, data_dir)):
         if time.monotonic() < deadline:
             time.sleep(_POLL)
+            os.close(descriptor)
+            descriptor = _opened(data_dir)
             continue
         number = os.read(descriptor, 20).decode().strip()
         os.close(descriptor)
@@ -58,7 +53,7 @@ def is_held(data_dir: Path) -> bool:
 def holder(data_dir: Path) -> int | None:
     """The pid of the shop's supervisor, 0 in the moment before it is written; None where no shop runs."""
     try:
-        descriptor = os.open(data_dir / _FILE, os.O_RDONLY)
+        descriptor = os.open(data_dir / FILE, os.O_RDONLY)
     except (FileNotFoundError, NotADirectoryError):
         return None
     try:
@@ -67,6 +62,25 @@ def holder(data_dir: Path) -> int | None:
         return int(os.read(descriptor, 20).strip() or 0)
     finally:
         os.close(descriptor)
+
+
+def _opened(data_dir: Path) -> int:
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        return os.open(data_dir / FILE, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise Refused(
+            f"the data directory {data_dir} cannot be written ({error.strerror}); choose another with SHOP_DATA_DIR "
+            "(in a container of docker compose there is nothing to start: `docker compose up` runs each process)"
+        ) from error
+
+
+def _is_named(descriptor: int, data_dir: Path) -> bool:
+    """Whether this is the directory's lock file still: `shop reset` may have deleted it."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), (data_dir / FILE).stat())
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def _locked(descriptor: int, how: int) -> bool:

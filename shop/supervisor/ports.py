@@ -76,6 +76,15 @@ def any_free(host: str, taken: Collection[int]) -> int:
     raise Refused(f"no port from {mine.start} to {mine.stop - 1} is free")
 
 
+def free_in_a_row(host: str, count: int) -> int:
+    """The first of so many ports in a row on which nothing listens, all this process's own. Raises `Refused`."""
+    mine = _own_block()
+    for first in mine[: max(0, len(mine) - count + 1)]:
+        if not any(_problem(host, number) for number in range(first, first + count)):
+            return first
+    raise Refused(f"no {count} ports in a row from {mine.start} to {mine.stop - 1} are free")
+
+
 @cache
 def _own_block() -> range:
     """A block of ports that is this process's, and its children's, for as long as one of them lives.

@@ -10,12 +10,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from shop.errors import Refused
 from shop.supervisor import lock
 
 _FILE = "processes.json"
 
 # How the shop was started, as far as commands beside it have to do the same.
-SHARED_SETTINGS = ("SHOP_ERP", "SHOP_TLS_DIR")
+SHARED_SETTINGS = ("SHOP_ERP", "SHOP_TLS_DIR", "SHOP_BROKER_URL", "SHOP_EVENT_LOG_URL")
 
 
 class State(StrEnum):
@@ -40,14 +41,19 @@ class ProcessState:
 
 
 def write(data_dir: Path, processes: Iterable[ProcessState], settings: Mapping[str, str] | None = None) -> None:
-    """Replace the file at once, so that a reader sees either the old or the new."""
+    """Replace the file at once, so that a reader sees either the old or the new.
+
+    Its mode is 0600: the broker's URL may hold a password.
+    """
     content = {
         "supervisor": os.getpid(),
         "settings": dict(settings or {}),
         "processes": [asdict(process) for process in processes],
     }
     draft = data_dir / f"{_FILE}.draft"
-    draft.write_text(json.dumps(content, indent=1))
+    draft.unlink(missing_ok=True)  # one that was left keeps its mode
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(json.dumps(content, indent=1))
     draft.replace(data_dir / _FILE)
 
 
@@ -64,6 +70,19 @@ def read(data_dir: Path) -> list[ProcessState]:
     return [replace(each, pid=None, state=State.STOPPED) for each in found]
 
 
+def ports_of_running(data_dir: Path) -> dict[str, int]:
+    """Port settings with the ports of the shop that runs in this data directory; empty where none runs.
+
+    A process that is being restarted counts: its port is kept for it.
+    """
+    content = _content(data_dir)
+    if not _is_current(data_dir, content):
+        return {}
+    return {
+        setting: port for process in content.get("processes", []) for setting, port in process.get("ports", {}).items()
+    }
+
+
 def settings_of_running(data_dir: Path) -> dict[str, str]:
     """`SHARED_SETTINGS` of the shop that runs in this data directory; empty where none runs."""
     content = _content(data_dir)
@@ -76,9 +95,14 @@ def _is_current(data_dir: Path, content: Mapping[str, Any]) -> bool:
 
 
 def _content(data_dir: Path) -> dict[str, Any]:
-    """The state that was written last; none where that cannot be read, such as after a loss of power."""
+    """The state that was written last; none where it is not whole, such as after a loss of power.
+
+    Raises `Refused` where it is another user's.
+    """
     try:
         content = json.loads((data_dir / _FILE).read_text())
+    except PermissionError as error:
+        raise Refused(f"the shop in {data_dir} is another user's: {_FILE} cannot be read ({error.strerror})") from error
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -91,8 +91,10 @@ class Supervisor:
         # The children hold the end to read from; it ends when the supervisor dies, which alone holds the other.
         self._lifeline, self._lifeline_end = os.pipe()
 
-    def run(self, prepare: Callable[[], None] = lambda: None) -> int:
-        """Prepare (import what the children share), then supervise until SIGINT, SIGTERM or SIGHUP.
+    def run(self, prepare: Callable[[], None] = lambda: None, first: Callable[[], None] | None = None) -> int:
+        """Prepare (import what the children share), have a fork do what comes `first`, then supervise the children.
+
+        SIGINT, SIGTERM and SIGHUP end each of these but the imports.
 
         Returns 0 when every process ended in time, 1 when one had to be killed, 2 when one was refused at its first
         start: it would be at each, so that the others are stopped.
@@ -102,11 +104,28 @@ class Supervisor:
             try:
                 self._save()
                 prepare()
+                if first is not None:
+                    self._do(first)
                 while not self._stopping or self._alive():
                     self._step()
             finally:
                 self._end()
         return REFUSED if self._refused else int(self._killed)
+
+    def _do(self, task: Callable[[], None]) -> None:
+        """Have a fork do it, and wait for that or for a signal to stop, which ends the fork."""
+        leave = [self._lifeline_end, *(key.fd for key in self._selector.get_map().values())]
+        with signals.held_back():
+            pid = os.fork()
+            if pid == 0:
+                child.prepare(task, lifeline=self._lifeline, leave=leave)
+        while not os.waitpid(pid, os.WNOHANG)[0]:
+            for key, _ in self._selector.select():  # SIGCHLD ends the wait, too
+                self._obey(os.read(key.fd, 100))
+            if self._stopping:
+                os.kill(pid, signal.SIGTERM)
+                os.waitpid(pid, 0)
+                return
 
     def _alive(self) -> list[tuple[Child, int]]:
         return [(each, each.pid) for each in self._children if each.pid is not None]

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from chassis.http.middleware import serve_http
+from chassis.http.server import serve_http
 from shop.audit.command import look
 from shop.audit.findings import State
 from shop.audit.report import as_text

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from chassis.http.middleware import serve_http
+from chassis.http.server import serve_http
 from shop.audit.queue_metrics import unsettled
 
 # As RabbitMQ 3.10 and 4.1 write it.

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from shop.audit import comparison, steps
-from shop.audit.findings import Finding, State
+from shop.audit.findings import Finding, State, undecided
 from shop.audit.judgement import judge, stranger
 from shop.audit.records import Item, Letter, Mail, Message, Order, Queue, Reservation, Stock, Traces
 from shop.audit.stock import Promised, judge_stock
@@ -211,7 +211,7 @@ def test_a_payment_of_one_minor_unit_can_be_refunded_and_one_of_nothing_cannot(a
     """All of it was given back."""
     payment = replace(PAYMENT, status="refunded", amount=amount, refunded=amount)
     traces = Traces(payments=[payment], refunds=[replace(REFUND, amount=amount)])
-    assert (list(comparison.of_refunds(traces)) == []) is fits
+    assert (list(comparison.of_refunds(traces, around())) == []) is fits
 
 
 def test_one_dead_letter_is_not_there_twice() -> None:
@@ -389,6 +389,28 @@ def test_a_payment_that_was_never_asked_for_is_lost() -> None:
         "payment pi_1 has succeeded, and payment_intent.succeeded was applied, payment_intent.created was ignored"
     )
     assert found == Finding(State.LOST, expected)
+
+
+@pytest.mark.parametrize(
+    ("book", "expected"),
+    [
+        ("payments", "the payment provider could not be read"),
+        ("webhooks", "the webhook store could not be read"),
+    ],
+)
+def test_undoing_is_not_lost_in_a_book_that_could_not_be_read(book: str, expected: str) -> None:
+    """What would still undo the order may be there: so nothing is decided."""
+    traces = Traces(reservations=a("reservations", state="held"), payments=[PAYMENT])
+    assert steps.undoing(CANCELLED, SINCE, traces, around()).state is State.LOST
+    assert steps.undoing(CANCELLED, SINCE, traces, around(unread={book: "away"})) == undecided(expected)
+
+
+def test_refunds_that_could_not_be_read_to_their_end_are_not_compared() -> None:
+    """A list of payments, or of refunds, that broke off is a provider that could not be read, and no difference."""
+    half = settled(payments=a("payments", status="refunded", refunded=PAYMENT.amount), refunds=[])
+    expected = ["the payment provider could not be read"]
+    assert words(SOLD, half, unread={"payments": "away"}) == expected
+    assert words(SOLD, settled(payments=[], refunds=[REFUND]), unread={"payments": "away"}) == expected
 
 
 def test_undoing_waits_for_the_webhook_of_late_money() -> None:

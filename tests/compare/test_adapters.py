@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("hdrh", reason="not run: needs hdrhistogram, of the development environment")
 pytest.importorskip("connectrpc", reason="not run: needs connectrpc, of the development environment")
 
+from bench.compare import command
 from bench.compare.adapters.messages import page_rows
 from bench.compare.adapters.port import Selection
 from bench.compare.adapters.rows import brief
@@ -22,6 +23,7 @@ from bench.compare.measure.statistics import digest
 from bench.compare.variants import reads
 from gateway.http.serializers import product
 from protos.shop.catalog.v1 import catalog_pb2 as pb
+from shop.errors import Refused
 from tests.conftest import RABBITMQ_URL
 
 ADAPTERS = Path(__file__).parents[2] / "bench" / "compare" / "adapters"
@@ -68,6 +70,27 @@ async def test_tls_is_what_a_call_has_more_with_it(tmp_path: Path) -> None:
         assert await round_trips(secured, Selection(), 2) == await round_trips(plain, Selection(), 2) + 1 == 3
         with pytest.raises(ValueError, match="fewer bytes up with TLS than without"):
             distinguished(without, rows)
+
+
+@pytest.mark.parametrize("url", ["amqps://guest:secret@127.0.0.1", "amqp://guest:secret@rabbitmq.example:5672/"])
+def test_a_broker_that_is_not_beside_us_is_refused_before_anything_starts(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The proxy that counts bytes is on this machine, without TLS: another broker is named, and not its password."""
+    monkeypatch.setenv("SHOP_BROKER_URL", url)
+    folder = tmp_path / "run"
+    with pytest.raises(Refused, match=r"SHOP_BROKER_URL must begin with amqp:// and name 127\.0\.0\.1") as refused:
+        command.compare(["E1"], quick=True, lie=False, bare=True, folder=folder, draw_only=None)
+    assert "secret" not in str(refused.value)
+    assert not folder.exists()
+
+
+def test_amqp_has_a_row_where_a_rabbitmq_is_on_this_machine() -> None:
+    """The embedded broker and no broker are no RabbitMQ; one on this machine is, under either of its names."""
+    for url in ("amqp://guest:guest@127.0.0.1:5672/", "amqp://localhost"):
+        assert reads({"SHOP_BROKER_URL": url}, "")[-1].name == "amqp"
+    for url in ("", "embedded:/path/to/broker.sqlite"):
+        assert "amqp" not in [each.name for each in reads({"SHOP_BROKER_URL": url}, "")]
 
 
 @pytest.mark.rabbitmq

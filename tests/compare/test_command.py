@@ -18,7 +18,8 @@ pytest.importorskip("hdrh", reason="not run: needs hdrhistogram, of the developm
 pytest.importorskip("connectrpc", reason="not run: needs connectrpc, of the development environment")
 
 from bench.compare import command
-from bench.compare.experiments.e8_failure import CALLER_TIMEOUT, FAULTS, SHOP_READS
+from bench.compare.experiments.e6_bulk import CANCELLED_PARTS
+from bench.compare.experiments.e8_failure import ANSWER_BYTES, CALLER_TIMEOUT, FAULTS, SHOP_READS
 from bench.compare.experiments.shop.lost_answers import WAYS
 from bench.compare.measure.folder import Row, rows, rows_of
 from bench.compare.report.draw import draw, names_of_blocks
@@ -52,6 +53,7 @@ def still_running(folder: Path) -> list[int]:
     return [process.pid for process in psutil.process_iter() if marked(process)]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(420)
 def test_a_quick_run_without_the_shop(tmp_path: Path) -> None:
     """With `--bare` every row is of the bare level, and the folder says what was run and with which libraries."""
@@ -66,6 +68,7 @@ def test_a_quick_run_without_the_shop(tmp_path: Path) -> None:
     assert still_running(folder) == []
 
 
+@pytest.mark.long
 @pytest.mark.system
 @pytest.mark.timeout(900)
 def test_a_quick_run_of_everything(tmp_path: Path) -> None:
@@ -118,7 +121,10 @@ def check_reads(own: list[Row]) -> None:
 
 
 def check_rates(own: list[Row]) -> None:
-    """Every call is counted, answered or failed; percentiles do not fall; the instrument is measured beside them."""
+    """Every call is counted, answered or failed; percentiles do not fall; the instrument is measured beside them.
+
+    No client had more CPU than the machine has.
+    """
     bare = {row["variant"] for row in own if row["level"] == "bare"}
     assert bare == {"nothing", TRUSTED.name, *(variant.name for variant in READS)}
     groups = {row["group"]: set[str]() for row in own if "group" in row}
@@ -129,8 +135,12 @@ def check_rates(own: list[Row]) -> None:
     for row in rows_of(own, "E2", kind="rate"):
         assert row["n"] == max(1, round(row["rate"] * 0.15))
         assert 0 <= row["failed"] <= row["n"]
-        known = [row[name] for name in ("p50_ms", "p90_ms", "p99_ms", "max_ms") if row[name] is not None]
+        assert ("p99_ms" in row) == (row["n"] >= 100)
+        found = [row.get(name) for name in ("p50_ms", "p90_ms", "p99_ms", "max_ms")]
+        known = [value for value in found if value is not None]
         assert known == sorted(known)
+        assert row["elapsed_s"] > 0
+        assert 0 < row["client_cpu_share"] <= (os.cpu_count() or 1)
 
 
 def check_distances(own: list[Row]) -> None:
@@ -164,25 +174,36 @@ def check_shapes(own: list[Row]) -> None:
 
 
 def check_news(own: list[Row]) -> None:
-    """Every watcher sees every event once, whichever way it comes; polling costs bytes where nothing happens."""
+    """Every watcher sees every event once, whichever way it comes; polling costs bytes where nothing happens.
+
+    What an event adds to a poll does not depend on how often one polls.
+    """
     for row in own:
-        polled = row["kind"] == "order" and ("poll-" in row["variant"] or "conditional" in row["variant"])
-        if not polled:  # between two polls an order may have had two statuses
+        often = row["kind"] == "order" and ("poll-" in row["variant"] or "conditional" in row["variant"])
+        if not often:  # between two polls an order may have had two statuses
             assert row["seen"] == row["events"] * row.get("watchers", 1), row
         assert row["seen"] > 0
     idle = {row["variant"]: row["idle_bytes_per_s"] for row in own if row["kind"] == "one"}
     assert idle["poll-0.1"] > 100 > idle["sse"] == idle["websocket"] == 0
+    polled = {row["variant"]: row for row in own if row["kind"] == "one" and "poll_bytes" in row}
+    assert set(polled) == {"poll-0.1", "poll-1", "conditional-1"}
+    assert polled["poll-0.1"]["event_bytes"] == pytest.approx(polled["poll-1"]["event_bytes"], rel=0.1)
 
 
 def check_bulk(own: list[Row]) -> None:
-    """One hash for each group's content, and a sender that stops."""
+    """One hash for each group's content, and a sender that stops before it has nothing left to send."""
     groups = {(row["level"], row["group"]): set[str]() for row in own}
     for row in own:
         groups[row["level"], row["group"]].add(row["answer_sha256"])
         assert row["seconds"] > 0
+        assert row.get("warm_up", 0) < row["amount"]
+        if sys.platform == "linux":
+            assert min(row["growth_server"], row["growth_client"]) >= 0
     assert len(groups) == 5
     assert {len(each) for each in groups.values()} == {1}
-    assert all(row["stopped_ms"] >= 0 for row in rows_of(own, "E6", level="bare", group="down"))
+    down = rows_of(own, "E6", level="bare", group="down")
+    assert all(row["stopped_ms"] >= 0 for row in down)
+    assert all(0 < row["cancelled_sent"] < CANCELLED_PARTS * row["amount"] for row in down)
 
 
 def check_later(own: list[Row]) -> None:
@@ -197,12 +218,16 @@ def check_later(own: list[Row]) -> None:
 
 
 def check_failures(own: list[Row]) -> None:
-    """Every client finds out; from silence only by its own patience. An order is repeated safely under its key."""
+    """Every client finds out; from silence only by its own patience, and a cut comes inside its answer.
+
+    An order is repeated safely under its key.
+    """
     assert all(row["error"] for row in own)
     for level, names in (("bare", {variant.name for variant in (*READS, HTTP2)}), ("shop", set(SHOP_READS))):
         failed = [row for row in rows_of(own, "E8", level=level) if row["kind"] != "sent again"]
         assert {(row["variant"], row["kind"]) for row in failed} == set(itertools.product(names, FAULTS))
         assert all(row["ms"] >= CALLER_TIMEOUT * 990 for row in failed if row["kind"] == "silent")
+        assert {row["answer_bytes"] for row in failed if row["kind"] == "cut"} == {ANSWER_BYTES}
     again = {row["variant"]: (row["orders"], row["replayed"]) for row in rows_of(own, "E8", kind="sent again")}
     assert again == {name: (1, True) if way.keyed else (2, False) for name, way in WAYS.items()}
 

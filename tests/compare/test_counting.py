@@ -62,11 +62,25 @@ async def test_a_lost_piece_comes_late_and_in_order() -> None:
 
 
 async def test_a_connection_can_be_cut_inside_an_answer() -> None:
-    """The client sees a reset, not an end, and less than the whole answer."""
-    async with answering(1) as port, proxy(port) as cutting:
+    """The client has the bytes before the cut, to the byte, and then its connection is gone."""
+    async with answering(1) as port, proxy(port, keep=True) as cutting:
         cutting.cut_after = 3
-        with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+        with pytest.raises(asyncio.IncompleteReadError) as cut:
             await asked(cutting.port, b"hello", 5)
+        assert cut.value.partial == b"hel"
+        assert (cutting.down, bytes(cutting.recorded[0].down)) == (3, b"hel")
+
+
+async def test_a_cut_between_two_answers_leaves_the_first_whole() -> None:
+    """A piece that ends where the cut is arrives; of the next one nothing does."""
+    async with answering(1) as port, proxy(port) as cutting:
+        cutting.cut_after = 5
+        reader, writer = await asyncio.open_connection("127.0.0.1", cutting.port)
+        writer.write(b"hello")
+        assert await reader.readexactly(5) == b"hello"
+        writer.write(b"again")
+        assert await reader.read() == b""
+        writer.close()
 
 
 async def test_a_stalled_server_answers_nothing() -> None:

@@ -7,15 +7,20 @@ import math
 import random
 import statistics
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("hdrh", reason="not run: needs hdrhistogram, of the development environment")
 
+from bench.compare.adapters.port import Call, Link, Rows, Selection
 from bench.compare.measure.open_loop import open_loop
+from bench.compare.measure.sessions import Client
 from bench.compare.measure.statistics import canonical, digest, interval, percentiles, ratios, write_hgrm
-from bench.compare.report.figures import digits, measured
+from bench.compare.report.figures import column, digits, measured, percentile
+from bench.compare.report.sections.e2 import client_cpu
 
 
 def test_percentiles_of_a_known_distribution() -> None:
@@ -24,6 +29,34 @@ def test_percentiles_of_a_known_distribution() -> None:
     assert found["p50"] == pytest.approx(500, rel=0.002)
     assert found["p99"] == pytest.approx(990, rel=0.002)
     assert found["max"] == pytest.approx(1000, rel=0.002)
+
+
+@pytest.mark.parametrize(
+    ("count", "known"),
+    [
+        (1, {"max"}),
+        (2, {"p50", "max"}),
+        (10, {"p50", "p90", "max"}),
+        (99, {"p50", "p90", "max"}),
+        (100, {"p50", "p90", "p99", "max"}),
+        (999, {"p50", "p90", "p99", "max"}),
+        (1_000, {"p50", "p90", "p99", "p99.9", "max"}),
+    ],
+)
+def test_a_percentile_of_too_few_calls_is_not_told(count: int, known: set[str]) -> None:
+    """p99 begins with 100 calls and p99.9 with 1,000: of fewer it would be their maximum."""
+    assert set(percentiles([each / 1000 for each in range(1, count + 1)])) == known
+
+
+def test_tables_call_a_maximum_a_maximum() -> None:
+    """50 calls have no p99, neither in a new row nor in one that an older run wrote under that name."""
+    assert percentile({"p50_ms": 1.0, "max_ms": 4.0}, "p99", 50) == ("max of 50", 4.0)
+    assert percentile({"p50_ms": 1.0, "p99_ms": 4.0}, "p99", 50) == ("max of 50", 4.0)
+    assert percentile({"p99_ms": 3.0, "max_ms": 4.0}, "p99", 100) == ("p99", 3.0)
+    of_all = [("max of 50", "4.0"), ("", "-"), ("max of 50", "5.0")]
+    assert column("p99 at 20 %", "p99", of_all) == ["max of 50 at 20 %", "4.0", "-", "5.0"]
+    of_one = [("p99", "4.0"), ("max of 66", "5.0")]
+    assert column("p99 at 20 %", "p99", of_one) == ["p99 at 20 %", "4.0", "max of 66: 5.0"]
 
 
 def test_failures_are_infinitely_late() -> None:
@@ -113,3 +146,35 @@ async def test_a_call_that_fails_or_takes_too_long_has_no_latency() -> None:
 
     late = await open_loop(call, rate=100, seconds=0.04, timeout=0.5)
     assert [math.isinf(each) for each in late] == [True, True, False, False]
+
+
+@asynccontextmanager
+async def connect(link: Link) -> AsyncIterator[Call]:
+    """Calls that each take half a second, of which nothing is work."""
+    del link
+
+    async def call(selection: Selection) -> Rows:
+        del selection
+        await asyncio.sleep(0.5)
+        return []
+
+    yield call
+
+
+async def test_a_clients_cpu_is_a_share_of_the_time_that_its_round_took() -> None:
+    """A round is over with its last answer: calls due within 50 ms and answered after 500 take over half a second."""
+    client = Client(__name__)
+    await client.open(Link(0))
+    done = await client.rate(Selection(), rate=200, seconds=0.05)
+    await client.close()
+    assert done["elapsed"] >= max(done["seconds"]) >= 0.5
+    assert done["cpu"] / done["elapsed"] <= 1
+
+
+def test_a_client_is_the_bottleneck_only_by_the_time_that_passed() -> None:
+    """A run that does not say how long its rounds took shows no share at all."""
+    assert (
+        client_cpu([{"client_cpu_share": 0.3, "elapsed_s": 1.0}, {"client_cpu_share": 0.5, "elapsed_s": 1.0}]) == "50%"
+    )
+    assert client_cpu([{"client_cpu_share": 0.9, "elapsed_s": 1.0}]) == "90% (its client is the bottleneck)"
+    assert client_cpu([{"client_cpu_share": 2.49}]) == "-"

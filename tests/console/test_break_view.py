@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,16 +14,36 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
+from console.views import breaking
+from console.views.breaking import Breaking
 from shop.fault.faults.ground import Ground
 from shop.fault.scenarios.own_shop import own_shop
 from tests.console.test_lessons_view import console, opened
 from tests.pages.accessibility import violations
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 FAULT = {"do": "kill orders", "seconds": 1}
 # Milliseconds for a load of seconds, what it leaves to be done, and reading all books, on a busy machine.
 VERDICT_WITHIN = 180_000
+# A `shop fault` that says that it runs, and does as it likes when it is told to end.
+STUBBORN = """
+import pathlib, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+pathlib.Path(sys.argv[1]).touch()
+time.sleep(3_600)
+"""
+TALKATIVE = """
+import pathlib, signal, sys, time
+def undo(*_):
+    sys.stdout.write("x" * 1_000_000)
+    pathlib.Path(sys.argv[1] + ".undone").touch()
+    sys.exit()
+signal.signal(signal.SIGTERM, undo)
+pathlib.Path(sys.argv[1]).touch()
+time.sleep(3_600)
+"""
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -80,3 +101,43 @@ async def test_nothing_is_broken_without_a_lab_or_in_production(tmp_path: Path) 
     async with console(tmp_path, env="production") as url, httpx.AsyncClient(timeout=60) as http:
         assert (await http.get(f"{url}/api/break")).status_code == 403
         assert (await http.post(f"{url}/api/break", json=FAULT)).status_code == 403
+
+
+async def _broken_by(code: str, marker: Path) -> Breaking:
+    """Something is being broken by a command of this code, which has touched the marker."""
+    found = Breaking({}, (sys.executable, "-c", code, str(marker)))
+    found.start("kill orders", 1)
+
+    async def begun() -> bool:
+        return await asyncio.to_thread(marker.exists)
+
+    await eventually(begun)
+    return found
+
+
+async def test_a_command_that_does_not_end_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The console ends although what it has started ignores SIGTERM."""
+    monkeypatch.setattr(breaking, "_UNDO_TIMEOUT", 0.1)
+    stubborn = await _broken_by(STUBBORN, tmp_path / "begun")
+    async with asyncio.timeout(20):
+        await stubborn.close()
+    assert stubborn.progress()["running"] == ""
+
+
+async def test_a_command_that_is_ended_is_read_meanwhile(tmp_path: Path) -> None:
+    """It undoes what it has broken although it prints more than a pipe holds."""
+    talkative = await _broken_by(TALKATIVE, tmp_path / "begun")
+    async with asyncio.timeout(20):
+        await talkative.close()
+    assert (tmp_path / "begun.undone").exists()
+
+
+async def test_a_command_that_cannot_be_started_is_the_error() -> None:
+    """The page is told why there is no verdict."""
+    missing = Breaking({}, ("/nowhere/shop",))
+    missing.start("kill orders", 1)
+
+    async def ended() -> str:
+        return str(missing.progress()["error"])
+
+    assert "/nowhere/shop" in await eventually(ended)

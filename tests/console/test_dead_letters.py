@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
+from typer.testing import CliRunner
 
 from chassis.broker import connect
 from chassis.broker.port import Broker, Event, Topology
 from chassis.observability.tracing import Telemetry
 from chassis.settings import TOPOLOGY
 from console.play.events import EventCalls
+from shop.commands.messages import dead_letters
+from shop.fault.faults.ground import Ground
+from shop.fault.faults.poison import Poison
 from tests.console.test_journey import command
 
 QUEUE = "order-fulfilment"
@@ -33,11 +39,11 @@ def env(tmp_path: Path) -> dict[str, str]:
     return {"SHOP_DATA_DIR": str(tmp_path)}
 
 
-async def bury(broker: Broker, data: bytes = b'{"order_id": "o-1"}') -> str:
+async def bury(broker: Broker, data: bytes = b'{"order_id": "o-1"}', queue: str = QUEUE) -> str:
     """Let an event die in the queue; returns its id."""
     event = Event(uuid.uuid4().hex, "order.paid", "/orders", "o-1", datetime.now(UTC), data, {"sequence": "3"})
     await broker.publish([event])
-    async with broker.deliveries(QUEUE) as deliveries:
+    async with broker.deliveries(queue) as deliveries:
         delivery = await anext(deliveries)
         await delivery.dead_letter("ErpError: no shipment today")
     return event.id
@@ -92,6 +98,66 @@ async def test_an_event_is_published_again_and_shown_whatever_it_holds(
         "order.paid"
     )
     assert json.loads(answer.body)["data"] == shown
+
+
+async def test_a_list_that_is_cut_off_says_so(broker: Broker, env: dict[str, str]) -> None:
+    """The bound is each queue's, so that one with many hides no other one's; the queue that has more is named."""
+    first, _ = await bury(broker), await bury(broker)
+    await bury(broker, queue="order-invoice")
+    code, out, _ = await command(env, "dead-letters", "list", "--limit", "1")
+    assert (code, first in out, "order-invoice: order.paid of o-1" in out) == (0, True, True)
+    assert f"there are more in {QUEUE}: --queue QUEUE, --limit N" in out.splitlines()
+    for limit, more in (("1", True), ("2", False)):
+        code, out, _ = await command(env, "dead-letters", "list", "--json", "--limit", limit)
+        assert (code, json.loads(out)["more"]) == (0, more)
+
+
+async def test_what_is_beyond_one_reading_is_found_and_replayed(
+    broker: Broker, env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`show` and `replay --all` read on; what dies while `replay --all` is at work stays."""
+    monkeypatch.setattr(dead_letters, "_AT_MOST", 2)
+    identifiers = [await bury(broker) for _ in range(5)]
+    monkeypatch.setenv("SHOP_DATA_DIR", env["SHOP_DATA_DIR"])
+    shown = await asyncio.to_thread(CliRunner().invoke, dead_letters.app, ["show", identifiers[-1]])
+    assert (shown.exit_code, json.loads(shown.output)["id"]) == (0, identifiers[-1])
+    late = ""
+    replay = broker.replay_dead_letter
+
+    async def once_more(queue: str, event_id: str) -> bool:
+        nonlocal late
+        late = late or await bury(broker)
+        return await replay(queue, event_id)
+
+    monkeypatch.setattr(broker, "replay_dead_letter", once_more)
+    assert await dead_letters._replay_all(broker, QUEUE) == 5
+    assert [letter.id for letter in await broker.dead_letters(QUEUE)] == [late]
+
+
+class NoLinks:
+    """A stub: of a shop without links."""
+
+    def there(self) -> bool:
+        return False
+
+
+async def test_poison_is_dropped_however_many_letters_are_older(
+    broker: Broker, env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No listing's bound keeps it from being found."""
+    older = await bury(broker)
+    poison = Poison(Ground({}, Path(env["SHOP_DATA_DIR"]), cast("Any", NoLinks())), [QUEUE])
+    await asyncio.to_thread(poison.begin)
+    async with broker.deliveries(QUEUE) as deliveries:
+        for _ in range(3):
+            await (await anext(deliveries)).dead_letter("no JSON")
+    listed: Any = type(broker).dead_letters
+    monkeypatch.setattr(type(broker), "dead_letters", lambda self, queue, limit: listed(self, queue, limit=limit and 1))
+    monkeypatch.setattr("shop.fault.faults.poison._DEAD_WITHIN", 3.0)
+    said = await asyncio.to_thread(poison.end)
+    monkeypatch.undo()
+    assert said == f"3 of 3 became dead letters of {QUEUE}; 3 dropped in all queues"
+    assert [letter.id for letter in await broker.dead_letters(QUEUE)] == [older]
 
 
 async def test_all_dead_letters_of_a_queue_are_replayed(broker: Broker, env: dict[str, str]) -> None:

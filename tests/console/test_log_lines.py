@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from chassis.observability.telemetry import telemetry
@@ -86,7 +87,7 @@ def test_a_lines_texts_are_cut() -> None:
     record.trace_id = b"\x01" * 16
     record.severity_text = "X" * 20_000
     record.attributes.add(key="k" * 20_000).value.string_value = "v" * 20_000
-    (found,) = lines_of(request.SerializeToString())
+    (found,) = lines_of(request)
     assert found.bytes < 40_000
     assert {len(name) for name in found.attributes} == {256}
 
@@ -126,6 +127,17 @@ async def test_a_hop_has_its_lines(console: httpx.AsyncClient) -> None:
     assert placed["attributes"] == {"order_id": "o-7", "password": "*" * 7}
     assert (answered["service"], answered["message"]) == ("gateway", "orders answered with Bearer ************")
     assert placed["hop"] == answered["hop"] == hop["id"]
+
+
+async def test_what_is_no_export_is_refused(console: httpx.AsyncClient) -> None:
+    """A body that is not protobuf, and one that is not gzip, are a 400 with a google.rpc.Status, as for traces."""
+    protobuf = {"content-type": "application/x-protobuf"}
+    for path in ("/v1/logs", "/v1/traces"):
+        for headers in (protobuf, {**protobuf, "content-encoding": "gzip"}):
+            refused = await console.post(path, content=b"\xff\xff\xff", headers=headers)
+            assert (refused.status_code, refused.headers["content-type"]) == (400, "application/x-protobuf"), path
+            status = Status.FromString(refused.content)
+            assert (status.code, status.message.startswith("the body is not")) == (3, True)
 
 
 async def test_one_trace_is_printed(console: httpx.AsyncClient) -> None:

@@ -24,7 +24,7 @@ from console.wire.protobuf import methods
 from console.wire.reading import read
 from protos.shop.orders.v1.orders_pb2 import NewItem, PlaceOrderRequest
 
-PLACE_ORDER = methods()["shop.orders.v1.OrderService/PlaceOrder"].request
+PLACE_ORDER = methods()["shop.orders.v1.OrderService/PlaceOrder"].input_type
 
 
 def _read(message: Message, schema: Any = None) -> tuple[list[Part], Any]:

@@ -33,6 +33,7 @@ def measured(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[s
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["embedded", RABBITMQ, KAFKA])
 def test_each_log_is_measured_beside_its_library(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench import peers, peers_servers
+from bench import npm, peers, peers_servers
 from bench.npm import NpmMissing
 from tests.node_modules import installed, node
 
@@ -55,3 +55,19 @@ def test_without_node_it_is_said_that_nothing_was_measured(
     monkeypatch.setattr(sys, "argv", ["bench.peers"])
     assert peers.main() == 2
     assert "nothing was measured beside Node's servers: needs Node 22" in capsys.readouterr().out
+
+
+def test_packages_are_installed_where_no_other_user_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are executed: a folder that others can write to is refused."""
+    for program in ("node", "npm"):
+        (tmp_path / program).write_text("#!/bin/sh\n")
+        (tmp_path / program).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    home = npm.installed(peers_servers.NODE)
+    assert (home / "package-lock.json").exists()
+    assert home.parent.parent == tmp_path / "cache"
+    assert home.parent.stat().st_mode & 0o777 == 0o700
+    home.parent.chmod(0o777)
+    with pytest.raises(NpmMissing, match=r"others can write to .*polyglot-shop"):
+        npm.installed(peers_servers.NODE)

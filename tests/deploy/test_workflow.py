@@ -33,7 +33,7 @@ def test_linux_runs_the_gate() -> None:
 def test_macos_runs_the_embedded_default() -> None:
     """On macOS it is the gate's own commands, requiring no server."""
     gate = (ROOT / ".ci/run").read_text()
-    assert commands("macos") == ["make check", "make test"]
+    assert commands("macos") == ["make check", "make test test-long"]
     assert all(command in gate for command in commands("macos"))
     assert "REQUIRE" not in str(JOBS["macos"])
 
@@ -62,7 +62,7 @@ def test_runs_on_every_change() -> None:
 def test_gate_tries_a_fresh_machine_first() -> None:
     """All tests run where nothing listens, and then with the servers those that need one; a failure fails at once."""
     gate = (ROOT / ".ci/run").read_text()
-    alone = gate.index('unshare --net bash -c "ip link set lo up && REQUIRE=$required make test"')
+    alone = gate.index('unshare --net bash -c "ip link set lo up && REQUIRE=$required make test test-long"')
     assert "required=browser,kafka,kcat\n" in gate[:alone]
     served = gate.index("REQUIRE=rabbitmq,postgres,redis,npm make test")
     assert alone < served

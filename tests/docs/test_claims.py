@@ -113,6 +113,7 @@ async def recovered(shop: RealShop) -> bool:
     return shop.all_ready() and answer.status_code == 200 and answer.json()["stale"] is False
 
 
+@pytest.mark.long
 @pytest.mark.system
 @pytest.mark.timeout(900)
 async def test_each_command_prints_what_it_promises(tmp_path: Path) -> None:

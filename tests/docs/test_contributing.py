@@ -25,6 +25,7 @@ RECIPES = [ROUTE, EVENT, QUEUE, SERVICE]
 _SECONDS = 300
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.system,
     pytest.mark.timeout(900),
     pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not run: needs the git checkout to copy its files"),

@@ -12,6 +12,7 @@ from tools.docs import sequences
 from tools.docs.sequence_diagram import Hop, diagram
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 async def test_a_fresh_run_draws_the_same(tmp_path: Path) -> None:
     """Placed, rejected, cancelled, a webhook twice, the ERP away: each has the participants and arrows of the page."""

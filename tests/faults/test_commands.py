@@ -11,17 +11,22 @@ import uuid
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Never
 
 import httpx
 import pytest
 import pytest_asyncio
 
+from chassis.settings import environment
+from shop.commands.partners.partner import Provider, send
 from shop.errors import Refused
-from shop.fault.faults.grammar import KINDS
+from shop.fault.faults.grammar import KINDS, parse
 from shop.fault.faults.ground import Ground
 from shop.fault.links.client import Links
 from shop.fault.scenarios.own_shop import own_shop
-from shop.supervisor import state
+from shop.process_table import TABLE
+from shop.supervisor import keyring, lock, state
+from shop.supervisor.state import ProcessState, State
 from tests.forking import popen
 from tests.waiting import eventually
 
@@ -329,6 +334,28 @@ async def test_forged_webhooks_are_a_success_of_the_fault(shop: Env) -> None:
     """They are refused, as they should be: that is what they met, and the exit code is 0."""
     code, output = await fault(shop, "partner", "forged", "count=3")
     assert (code, "3 answered 401" in output, "it met 3" in output) == (0, True, True)
+
+
+def test_a_partner_signs_with_the_secret_that_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `shop partner send` does: with the first of the setting's, and with the shop's own where none is set."""
+    signed: list[str] = []
+
+    def examples(_provider: str, *, secret: str, **_: object) -> Never:
+        signed.append(secret)
+        raise ValueError("enough")
+
+    monkeypatch.setattr("partners.senders.examples", examples)
+    own = keyring.load(tmp_path, TABLE).webhooks["SHOPIFY"]
+    held = lock.hold(tmp_path)
+    state.write(tmp_path, [ProcessState("webhooks", os.getpid(), State.READY, 0)])
+    for given in ({"SHOP_WEBHOOK_SECRET_SHOPIFY": "first,second"}, {}):
+        env = {"SHOP_DATA_DIR": str(tmp_path), **given}
+        with pytest.raises(Refused, match="enough"):
+            parse("partner duplicate", Ground.of(env)).begin()
+        with environment(env), pytest.raises(Refused, match="enough"):
+            send(Provider.SHOPIFY)
+    assert signed == ["first", "first", own, own]
+    os.close(held)
 
 
 @with_the_shop

@@ -34,6 +34,7 @@ def test_the_guides_scenario_is_one() -> None:
     assert len(of("guide", tomllib.loads(block)).faults) == 2
 
 
+@pytest.mark.long
 @pytest.mark.system
 @pytest.mark.timeout(400)
 async def test_the_guides_commands_run() -> None:

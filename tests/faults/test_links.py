@@ -8,11 +8,17 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import uvloop
 
+from shop.errors import Refused
+from shop.fault.links.client import Links, NotListening
+from shop.fault.links.control import controlled
+from shop.fault.links.plan import socket_path
 from shop.fault.links.proxy import Link, LinkSpec, Proxy, proxying
 from shop.fault.links.toxics import Kind, Toxic, parse
 from tests.shop import free_ports
@@ -298,7 +304,7 @@ async def test_a_fault_ends_by_itself(lab: Lab) -> None:
 
 
 async def test_a_fault_ends_on_every_link_whatever_one_of_them_meets() -> None:
-    """A port that somebody has taken meanwhile is named, and the other link is there again."""
+    """A port that was taken meanwhile is named, and the other link is there again; so is this one once it is free."""
     echo = Echo()
     server = await asyncio.start_server(echo.serve, "127.0.0.1", 0)
     echo.port = server.sockets[0].getsockname()[1]
@@ -309,13 +315,65 @@ async def test_a_fault_ends_on_every_link_whatever_one_of_them_meets() -> None:
     async with proxying(specs) as proxy:
         fault = proxy.set([spec.name for spec in specs], parse(["refuse"]), 60.0)
         taken = await asyncio.start_server(echo.serve, "127.0.0.1", min(ports))
-        with pytest.raises(OSError, match="in use"):
+        with pytest.raises(OSError, match=r"not listening yet: port .* in use"):
             await proxy.end(fault.id)
         ends = await asyncio.open_connection("127.0.0.1", max(ports))
         assert await said(ends, b"again") == b"again"
         ends[1].close()
         taken.close()
+        first = proxy.links[str(min(ports))]
+
+        async def again() -> bool:
+            with suppress(OSError):
+                ends = await asyncio.open_connection("127.0.0.1", min(ports))
+                ends[1].close()
+            return first.counts.opened > 0
+
+        await eventually(again)
     server.close()
+
+
+async def test_a_link_that_waits_for_its_port_stays_closed_for_a_new_fault(lab: Lab) -> None:
+    """Who refuses connections again has them refused, also once the port is free; its own end opens it."""
+    fault = lab.set("refuse")
+    taken = await asyncio.start_server(lab.echo.serve, "127.0.0.1", lab.port)
+    with pytest.raises(OSError, match="not listening yet"):
+        await lab.proxy.end(fault)
+    again = lab.set("refuse")
+    taken.close()
+    await lab.proxy.links[NAME].listen_again()
+    with pytest.raises(ConnectionRefusedError):
+        await lab.connect()
+    await lab.proxy.end(again)
+    assert await said(await lab.connect(), b"again") == b"again"
+
+
+async def test_a_fault_on_a_link_whose_port_was_taken_ends_with_that(lab: Lab, tmp_path: Path) -> None:
+    """Over the control socket, too: the fault has ended, and which port cannot be had is said in a sentence."""
+    path = socket_path(tmp_path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    async with controlled(lab.proxy, path):
+        links = Links(tmp_path)
+        fault = await asyncio.to_thread(links.set, [NAME], parse(["refuse"]), 60.0)
+        async with await asyncio.start_server(lab.echo.serve, "127.0.0.1", lab.port):
+            with pytest.raises(NotListening, match=f"not listening yet: port {lab.port} .*in use"):
+                await asyncio.to_thread(links.end, fault)
+        assert await asyncio.to_thread(links.faults) == []
+
+
+def test_what_is_no_answer_of_the_proxy_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as an error in plain text: its status and its text are said."""
+    monkeypatch.setattr("shop.fault.links.client.httpx.Client.request", lambda *_, **__: httpx.Response(500, text="oh"))
+    with pytest.raises(Refused, match="answered 500, and no JSON object: oh"):
+        Links(tmp_path).faults()
+
+
+async def test_faults_are_bounded(lab: Lab) -> None:
+    """A hundred at work at once, and not one more."""
+    for _ in range(100):
+        lab.set("delay=1ms")
+    with pytest.raises(ValueError, match="100 faults are at work"):
+        lab.set("delay=1ms")
 
 
 async def test_a_server_that_is_away_resets_who_comes(lab: Lab) -> None:

@@ -30,6 +30,26 @@ def test_an_internal_error_is_counted_whatever_was_killed() -> None:
     assert internal_errors([tally, Tally()]) == 2
 
 
+def test_an_operation_that_failed_is_charged_the_longest_time() -> None:
+    """It is in the percentiles, and it does not count as done."""
+    tally = Tally()
+    tally.took(0.001)
+    tally.failed("TimeoutError")
+    assert (tally.done, tally.failures["TimeoutError"]) == (1, 1)
+    assert tally.latencies.get_value_at_percentile(100) >= 119_000_000
+
+
+def test_news_that_overtakes_its_orders_answer_is_counted() -> None:
+    """From when the order was due, as all other news."""
+    crowd = Crowd("http://gateway", "http://notifier", "http://webhooks", "secret", seed=1)
+    crowd.hear("websocket", "a", at=4.25)
+    assert not crowd.tallies["websocket"].done
+    crowd.accept("a", due=4.0)
+    crowd.hear("sse", "a", at=4.5)
+    found = [round(crowd.tallies[name].latencies.get_max_value() / 1e6, 2) for name in ("websocket", "sse")]
+    assert found == [0.25, 0.5]
+
+
 def test_a_listener_has_missed_what_it_has_not_heard_of() -> None:
     """And has received twice what came twice under one id."""
     crowd = Crowd("http://gateway", "http://notifier", "http://webhooks", "secret", seed=1)

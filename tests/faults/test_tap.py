@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 
 import h2.config
 import h2.connection
@@ -191,6 +192,33 @@ def test_http_heads_bodies_chunks_and_a_websocket() -> None:
     assert (first.frame.traceparent, fields(first)["Cookie"]) == (TRACEPARENT, "***")
 
 
+def test_http_answers_to_head_and_trailers_swallow_nothing() -> None:
+    """HEAD's answer has no body, whatever its length says; a chunked body ends with the line after its trailers."""
+    tap = Tap("REST", 60)
+    tap.saw(1, REQUEST, b"HEAD / HTTP/1.1\r\n\r\nHEAD / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n")
+    answered = [b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n"]
+    answered += [b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"]
+    answered += [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nDigest: x\r\n",
+        b"More: y\r\n\r",
+        b"\n",
+    ]
+    answered += [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"]
+    for piece in answered:
+        tap.saw(1, ANSWER, piece)
+    assert [each.frame.what for each in tap.seen() if each.direction is ANSWER] == [
+        "HTTP/1.1 200 OK",
+        "HTTP/1.1 100 Continue",
+        "HTTP/1.1 200 OK",
+        "HTTP/1.1 200 OK",
+        "chunk, 3 bytes",
+        "last chunk",
+        "HTTP/1.1 200 OK",
+        "body, 2 bytes",
+    ]
+    assert sum(each.frame.size for each in tap.seen() if each.direction is ANSWER) == sum(map(len, answered))
+
+
 def test_a_websocket_that_was_open_before_is_read() -> None:
     """From a chunk that begins with a frame; on no other link is such a byte taken for one."""
     socket, other = Tap("WebSocket", 60), Tap("REST", 60)
@@ -289,6 +317,6 @@ def test_a_tap_that_goes_on_keeps_what_it_has_seen() -> None:
 def test_a_head_that_does_not_end_is_not_kept_for_ever() -> None:
     """Nor a line of SMTP."""
     with pytest.raises(ValueError, match="does not end"):
-        Http1([False]).feed(b"GET / HTTP/1.1\r\n" + b"x" * 70_000)
+        Http1([False], deque()).feed(b"GET / HTTP/1.1\r\n" + b"x" * 70_000)
     with pytest.raises(ValueError, match="does not end"):
         Smtp(client=True).feed(b"x" * 70_000)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +28,7 @@ from shop.fault.scenarios.promises import Evidence, Judgement
 from shop.fault.scenarios.result import Bite, Result, Verdict, routes, verdict
 from shop.fault.scenarios.scenario import Load, Planned, Scenario, of, read, suite
 from shop.fault.scenarios.shrink import shortest
+from tests.waiting import eventually
 
 MET, MISSED = (Bite("kill orders", 1, 2, met, "killed", "back") for met in (7, 0))
 KEPT = Judgement("nothing-lost", kept=True, checked=5, text="")
@@ -141,6 +145,36 @@ def test_a_failure_is_honest_with_a_code_and_when_to_come_again(
     assert load._honest(status, headers, body) is honest
 
 
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@asynccontextmanager
+async def customer_of(answer: Answer, given: Load, seed: int = 1) -> AsyncIterator[Customer]:
+    """A customer who has signed in at a gateway that answers each request so; the tokens are t1, t2 and so on."""
+    tokens = itertools.count(1)
+
+    async def token(_request: web.Request) -> web.Response:
+        return web.json_response({"access_token": f"t{next(tokens)}"})
+
+    async def user(_request: web.Request) -> web.Response:
+        return web.json_response({})
+
+    gateway = web.Application()
+    gateway.router.add_post("/v1/users", user)
+    gateway.router.add_post("/v1/auth/token", token)
+    gateway.router.add_route("*", "/{rest:.*}", answer)
+    async with TestServer(gateway) as server:
+        url = str(server.make_url("")).rstrip("/")
+        env = {"SHOP_GATEWAY_URL": url, "SHOP_NOTIFIER_URL": url}
+        ground = Ground(env, Path("/nonexistent"), Links(Path("/nonexistent")))
+        customer = Customer(ground, given, seed, admin=("a@shop.test", "a"))
+        try:
+            await customer.open()
+            yield customer
+        finally:
+            await customer.close()
+
+
 async def answered(answer: web.Response) -> Clients:
     """What a customer has seen whose orders all get this answer."""
     over = asyncio.Event()
@@ -149,24 +183,103 @@ async def answered(answer: web.Response) -> Clients:
         over.set()
         return web.Response(status=answer.status, text=answer.text, content_type=answer.content_type)
 
-    async def token(_request: web.Request) -> web.Response:
-        return web.json_response({"access_token": "t"})
-
-    gateway = web.Application()
-    gateway.router.add_post("/v1/users", token)
-    gateway.router.add_post("/v1/auth/token", token)
-    gateway.router.add_route("*", "/{rest:.*}", rest)
-    async with TestServer(gateway) as server:
-        env = {"SHOP_GATEWAY_URL": str(server.make_url("")), "SHOP_NOTIFIER_URL": ""}
-        only_orders = Load(orders_per_s=50, reads_per_s=0, keys=False, listeners=0)
-        ground = Ground(env, Path("/nonexistent"), Links(Path("/nonexistent")))
-        customer = Customer(ground, only_orders, 1, admin=("a@shop.test", "a"))
-        try:
-            await customer.open()
-            await customer.work(over)
-        finally:
-            await customer.close()
+    only_orders = Load(orders_per_s=50, reads_per_s=0, keys=False, listeners=0)
+    async with customer_of(rest, only_orders) as customer:
+        await customer.work(over)
     return customer.seen
+
+
+async def test_a_seed_repeats_its_load_however_it_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Orders that are tried again, and the reads beside them, change nothing of the orders that follow."""
+    monkeypatch.setattr(load, "_GIVE_UP", 1.0)
+    loads = []
+    for status in (202, 503):
+        over, bodies = asyncio.Event(), dict[str, str]()
+
+        async def rest(request: web.Request) -> web.Response:
+            if request.method == "POST" and request.path == "/v1/orders":
+                bodies.setdefault(request.headers["Idempotency-Key"], await request.text())  # noqa: B023 - awaited in this turn
+            if len(bodies) >= 20:  # noqa: B023
+                over.set()  # noqa: B023
+            return web.json_response({"id": "o-1"}, status=status)  # noqa: B023
+
+        async with customer_of(rest, Load(orders_per_s=50, reads_per_s=50, listeners=0)) as customer:
+            await asyncio.wait_for(customer.work(over), 30)
+        loads.append([(order.key, bodies.get(order.key)) for order in customer.seen.orders][:15])
+    assert loads[0] == loads[1]
+
+
+async def test_a_load_that_is_not_made_is_counted_and_void(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arrivals beyond the bound are no requests: the result says how many there were, and judges nothing."""
+    monkeypatch.setattr(load, "_MAX_CONCURRENT", 1)
+    over = asyncio.Event()
+
+    async def rest(_request: web.Request) -> web.Response:
+        await eventually(lambda: getattr(customer.seen, "skipped", 0) > 2)
+        over.set()
+        return web.json_response({"id": "o-1"}, status=202)
+
+    async with customer_of(rest, Load(orders_per_s=100, reads_per_s=0, listeners=0)) as customer:
+        await asyncio.wait_for(customer.work(over), 30)
+    skipped = customer.seen.skipped
+    assert verdict([MET], [KEPT], skipped) == (Verdict.VOID, [f"{skipped} requests of the load were not made"])
+    result = Result(scenario("kill orders"), Verdict.VOID, [], [], [], [], None, 0, 0, skipped=skipped)
+    assert result.as_dict()["skipped"] == skipped
+    assert f"{skipped} requests were not made" in result.as_text()
+
+
+async def test_an_expired_token_is_renewed() -> None:
+    """A 401 lets the customer sign in again, once for all requests, and the request is made with the new token."""
+    over = asyncio.Event()
+
+    async def rest(request: web.Request) -> web.Response:
+        if request.headers["Authorization"] in ("Bearer t1", "Bearer t2"):
+            return web.json_response({}, status=401)
+        if len(customer.seen.attempts) > 5:
+            over.set()
+        return web.json_response({"id": "o-1"} if request.method == "POST" else {"items": []}, status=202)
+
+    async with customer_of(rest, Load(orders_per_s=100, reads_per_s=0, listeners=0)) as customer:
+        await asyncio.wait_for(customer.work(over), 30)
+        assert {each.status for each in customer.seen.attempts} == {202}
+        assert customer._customer.token == "t3"
+
+
+@pytest.mark.parametrize("upgraded", [True, False], ids=["closed with 4401", "refused with 401"])
+async def test_a_listener_renews_an_expired_token(*, upgraded: bool) -> None:
+    """However the notifier says it, before or after the upgrade, the listener comes back with a new token."""
+
+    async def notifications(request: web.Request) -> web.StreamResponse:
+        expired = request.headers["Authorization"] == "Bearer t1"
+        if expired and not upgraded:
+            return web.Response(status=401)
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        if expired:
+            await socket.close(code=4401)
+        else:
+            await socket.send_json({"type": "subscribed", "position": "1"})
+            await socket.receive()
+            await socket.receive()
+        return socket
+
+    async with customer_of(notifications, Load(listeners=1)) as customer:
+        assert customer.seen.reconnects == 1
+
+
+async def test_every_open_order_is_asked_for_in_turn() -> None:
+    """Orders that do not end do not keep the others from being seen at their end."""
+    asked: set[str] = set()
+
+    async def rest(request: web.Request) -> web.Response:
+        asked.update(request.query["ids"].split(","))
+        return web.json_response({"items": []})
+
+    async with customer_of(rest, Load(listeners=0)) as customer:
+        customer.seen.orders += [placed(f"o-{number}", settled=None) for number in range(120)]
+        for _ in range(3):
+            await customer._look()
+    assert len(asked) == 120
 
 
 @pytest.mark.parametrize(

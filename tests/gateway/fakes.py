@@ -329,7 +329,6 @@ async def running_shop(
             port = await start(
                 serve(
                     (register, servicer),
-                    names=[],
                     policy=policy,
                     verifier=provider.verifier,
                     telemetry=Telemetry("fake"),

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from chassis.http.middleware import serve_http
+from chassis.http.server import serve_http
 from tests.gateway.conftest import StartShop
 from tests.gateway.fakes import Shop
 

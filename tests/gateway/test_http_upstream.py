@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chassis.errors import ShopError
-from chassis.http.middleware import serve_http
+from chassis.http.server import serve_http
 from chassis.observability.tracing import Telemetry
 from chassis.resilience.deadlines import begin_deadline
 from gateway.clients.http_upstream import HttpUpstream, http_upstream
@@ -38,7 +38,9 @@ async def test_clients_that_were_slow_themselves_close_no_server_to_others() -> 
     telemetry = Telemetry("test")
     async with (
         serve_http(fake, host="127.0.0.1", port=0) as port,
-        http_upstream("graphql_server", f"http://127.0.0.1:{port}", "GraphQL", telemetry, timeout=30) as upstream,
+        http_upstream(
+            "graphql_server", f"http://127.0.0.1:{port}", "GraphQL", telemetry, timeout=30, connections=1
+        ) as upstream,
     ):
         for _ in range(20):
             with pytest.raises(ShopError, match="graphql_server"):

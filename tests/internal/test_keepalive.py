@@ -55,7 +55,7 @@ async def silent_network(port: int) -> AsyncIterator[SilentNetwork]:
 async def test_a_peer_that_is_gone_silently_is_noticed() -> None:
     """What waits for such a peer is UNAVAILABLE after the keepalive, and the next call takes a new connection."""
     async with (
-        serve(names=[], policy={}, verifier=None, telemetry=Telemetry("test"), host="127.0.0.1", port=0) as port,
+        serve(policy={}, verifier=None, telemetry=Telemetry("test"), host="127.0.0.1", port=0) as port,
         silent_network(port) as network,
         # Retried, as a call that begins just then may still go to the old connection, and is UNAVAILABLE, too.
         connect(f"127.0.0.1:{network.port}", idempotent=["grpc.health.v1.Health"], keepalive=KEEPALIVE) as channel,

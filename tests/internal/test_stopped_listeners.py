@@ -28,6 +28,7 @@ from tests.shop import Shop, surroundings
 from tests.waiting import eventually
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.system,
     pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="not run: needs /proc/PID (Linux)"),
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -48,12 +49,44 @@ def test_who_joins_is_shown(url: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"[]", b"{", b'{"name": "x", "lesson": 99, "verdict": "KEPT", "checks": 1}', b"x" * 2_000],
-    ids=["nothing", "a list", "no JSON", "no such lesson", "too much"],
+    [
+        b"",
+        b"[]",
+        b"{",
+        b'{"name": "x", "lesson": 99, "verdict": "KEPT", "checks": 1}',
+        b"x" * 2_000,
+        rb'{"name": "\ud800", "lesson": 1, "verdict": "KEPT", "checks": 1}',
+        rb'{"name": "x", "lesson": 1, "verdict": "\ud800", "checks": 1}',
+        b'{"name": "x", "lesson": 1e999, "verdict": "KEPT", "checks": 1}',
+        b'{"name": "x", "lesson": 1, "verdict": "KEPT", "checks": NaN}',
+        b"[" * 1_000,
+    ],
+    ids=[
+        "nothing",
+        "a list",
+        "no JSON",
+        "no such lesson",
+        "too much",
+        "half a character",
+        "a verdict of half a character",
+        "a lesson without end",
+        "no number of checks",
+        "nested",
+    ],
 )
 def test_what_is_no_progress_is_refused(url: str, content: bytes) -> None:
     """Anything but a message of a check is answered 400, and changes nothing."""
     assert httpx.post(f"{url}/progress", content=content, trust_env=False).status_code == 400
+    assert "<td" not in page(url)
+
+
+@pytest.mark.parametrize("size", ["9" * 5_000, "-1", "1.5", "\u00b2", ""])
+def test_a_size_that_is_none_is_refused(url: str, size: str) -> None:
+    """A Content-Length that is no number of bytes, or one that no board reads, is answered 400, and the page stays."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(f"POST /progress HTTP/1.0\r\nContent-Length: {size}\r\n\r\n".encode("latin-1"))
+        assert connection.makefile("rb").readline().split()[1] == b"400"
     assert "<td" not in page(url)
 
 
@@ -99,10 +132,12 @@ def test_what_is_no_url_is_not_joined(tmp_path: Path, url: str) -> None:
 
 
 def test_a_name_that_the_board_would_refuse_is_not_joined(tmp_path: Path) -> None:
-    """It has no room for a name of more than forty characters, and none for an empty one."""
+    """It has no room for a name of more than forty characters, and none for an empty one or for what is no text."""
     for name in ("", " ", "a" * (MAX_NAME + 1)):
         with pytest.raises(Refused, match="1 to 40 characters"):
             join(tmp_path, "http://127.0.0.1:9", name)
+    with pytest.raises(Refused, match="not text"):
+        join(tmp_path, "http://127.0.0.1:9", "Ada \udcff")
 
 
 @pytest.mark.parametrize("url", [*NO_URLS, "http://board:-1"])

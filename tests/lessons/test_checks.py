@@ -14,6 +14,7 @@ from shop.lessons.lesson import ROOT, Lesson, lessons
 from tools.lessons_check import as_delivered, solved
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.system,
     pytest.mark.timeout(300),
     pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not run: needs the git checkout"),

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-from shop.lessons.git import git
+from shop.errors import Refused
+from shop.lessons.git import ensure_repository, git
 from shop.lessons.lesson import ROOT, lesson
+from shop.lessons.workspace import Workspace, current, last_started, note_started
 from tests.lessons.test_patches import clone
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.system,
     pytest.mark.timeout(300),
     pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not run: needs the git checkout"),
@@ -105,3 +110,64 @@ def test_what_cannot_be_done_is_refused(student: Student) -> None:
     none = student("check")
     assert none.returncode == 2
     assert "shop lesson start 1" in none.stderr
+
+
+@pytest.fixture
+def copy(tree: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """The workspace of lesson 1 in the clone, before its first start."""
+    monkeypatch.setattr("shop.lessons.workspace.ROOT", tree)
+    return Workspace(lesson(1), tree / ".shop" / "lessons" / "1")
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, Refused])
+def test_a_start_that_was_interrupted_leaves_nothing(
+    copy: Workspace, failure: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither Ctrl-C nor what git refuses leaves half a copy, and the next start makes a whole one."""
+
+    def fail(*_: object) -> NoReturn:
+        raise failure
+
+    with monkeypatch.context() as patched:
+        patched.setattr("shop.lessons.workspace._free_ports", fail)
+        with pytest.raises(failure):
+            copy.create()
+    assert (copy.exists, copy.tree.exists()) == (False, False)
+    copy.create()
+    assert (copy.exists, copy.diff()) == (True, "")
+
+
+@pytest.mark.parametrize("left", ["all", "no files"])
+def test_a_start_that_was_killed_is_begun_anew(copy: Workspace, tree: Path, left: str) -> None:
+    """A worktree without a base, which git may still have locked, is no start of a lesson, and is made anew."""
+    git(tree, "worktree", "add", "--quiet", "--detach", "--lock", str(copy.tree), "HEAD")
+    if left == "no files":
+        shutil.rmtree(copy.tree)
+    assert not copy.exists
+    with pytest.raises(Refused, match="has not been started"):
+        current(1, {"SHOP_DATA_DIR": str(tree / ".shop")})
+    copy.create()
+    assert (copy.exists, copy.diff()) == (True, "")
+
+
+def test_a_repository_without_a_commit_gets_its_first(tmp_path: Path) -> None:
+    """One that was interrupted before is as none; of one that has a commit nothing is changed."""
+    (tmp_path / "file").write_text("")
+    git(tmp_path, "init", "--quiet")
+    assert not ensure_repository(tmp_path)
+    first = git(tmp_path, "rev-parse", "HEAD")
+    (tmp_path / "file").write_text("changed")
+    assert ensure_repository(tmp_path)
+    assert git(tmp_path, "rev-parse", "HEAD") == first
+
+
+def test_a_note_of_the_last_lesson_that_is_empty_is_none(tmp_path: Path) -> None:
+    """A program that was killed, or a full disk, may have left such a one: then no lesson was started last."""
+    env = {"SHOP_DATA_DIR": str(tmp_path)}
+    (tmp_path / "lessons").mkdir()
+    (tmp_path / "lessons" / "current").write_text("")
+    assert last_started(env) is None
+    with pytest.raises(Refused, match="no lesson has been started"):
+        current(None, env)
+    note_started(2, env)
+    assert last_started(env) == 2

@@ -49,6 +49,7 @@ def test_patches_fit_and_are_small(lesson: Lesson, tmp_path: Path) -> None:
     assert set(git(tree, "diff", "--name-only").split()) <= set(lesson.files)
 
 
+@pytest.mark.long
 def test_broken_code_passes_the_tools(tmp_path: Path) -> None:
     """With every break at once, in every file that one touches, ruff and mypy are content: a break is one of meaning.
 

@@ -207,7 +207,6 @@ async def staged(
         users_port = await stack.enter_async_context(
             serve(
                 (users_pb2_grpc.add_UserServiceServicer_to_server, FakeUsers()),  # type: ignore[abstract] # gRPC answers UNIMPLEMENTED
-                names=["shop.users.v1.UserService"],
                 policy={"GetJwks": anyone},
                 **common,
             )
@@ -215,7 +214,6 @@ async def staged(
         orders_port = await stack.enter_async_context(
             serve(
                 (orders_pb2_grpc.add_OrderServiceServicer_to_server, stage.orders),
-                names=["shop.orders.v1.OrderService"],
                 policy={"GetOrder": signed_in},
                 **common,
             )

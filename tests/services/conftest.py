@@ -51,7 +51,6 @@ async def fake_users(port: int = 0) -> AsyncIterator[int]:
 
     async with serve(
         (users_pb2_grpc.add_UserServiceServicer_to_server, FakeUsers()),  # type: ignore[abstract]  # the other methods are not called
-        names=["shop.users.v1.UserService"],
         policy={"GetJwks": anyone, "IssueServiceToken": anyone},
         verifier=TokenVerifier(jwks),
         telemetry=SPANS,

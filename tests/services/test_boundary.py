@@ -59,7 +59,6 @@ async def serving(fake: FakeOrders) -> AsyncIterator[int]:
 
     async with serve(
         (orders_pb2_grpc.add_OrderServiceServicer_to_server, fake),
-        names=[NAME],
         policy={"GetOrder": anyone, "WatchOrder": anyone},
         verifier=TokenVerifier(jwks),
         telemetry=SPANS,

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from chassis.http.middleware import Receive, Scope, Send, serve_http
+from chassis.http.middleware import Receive, Scope, Send
+from chassis.http.server import serve_http
 from tests.system.raw_http import Clients, Connection, answer, closed, request
 from tests.waiting import eventually
 

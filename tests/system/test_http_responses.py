@@ -10,7 +10,8 @@ from typing import cast
 import pytest
 import uvloop
 
-from chassis.http.middleware import Receive, Scope, Send, serve_http
+from chassis.http.middleware import Receive, Scope, Send
+from chassis.http.server import serve_http
 
 _HEAD = b"HTTP/1.1 200 OK\r\n"
 _BODY = b"x" * 1_000

@@ -308,6 +308,22 @@ async def test_status_tells_whether_all_is_well(shop: FakeShop) -> None:
     assert ask() == (1, {"listener": "stopped", "worker": "stopped"})
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+async def test_a_start_that_waits_for_its_database_can_be_ended(shop: FakeShop, number: signal.Signals) -> None:
+    """A signal ends `shop up` while it migrates, and what migrates with it, even where the supervisor is killed."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # as a PostgreSQL whose packets are dropped
+        url = f"postgresql://shop@127.0.0.1:{silent.getsockname()[1]}/{{service}}"
+        supervisor = shop.up("users", SHOP_DATABASE_URL=url)
+        silent.settimeout(30)
+        with silent.accept()[0]:
+            started = psutil.Process(supervisor.pid).children(recursive=True)
+            assert started
+            supervisor.send_signal(number)
+            supervisor.wait(5)
+            await eventually(lambda: gone({process.pid for process in started}), within=5)
+    assert supervisor.returncode == (-number if number is signal.SIGKILL else 0), shop.said()
+
+
 def test_preloading_leaves_a_process_fit_to_be_forked() -> None:
     """What is preloaded starts no thread, opens no descriptor and is really imported.
 

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import grpc.aio
 import httpx
 import pytest
 import pytest_asyncio
+import trustme
 import websockets
+from cryptography import x509
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from chassis.auth.tls import Tls, client_context
 from shop.commands.processes.certs import AUTHORITY, COMMAND_LINE, ensure
+from shop.commands.processes.up import up
+from shop.errors import Refused
 from shop.process_table import TABLE
+from shop.supervisor import lock
 from tests.system.real_shop import RealShop, real_shop
 from tests.waiting import eventually
 
@@ -105,6 +112,35 @@ async def test_services_refuse_a_caller_without_a_certificate(shop: RealShop, ce
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await health(address, credentials)
         assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_renewal_that_was_interrupted_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Certificates of two authorities trust nobody: so none counts until all have been made."""
+    assert ensure(tmp_path, TABLE[:2])
+    issue, issued = trustme.CA.issue_cert, []
+
+    def interrupted(authority: trustme.CA, *names: str, **more: Any) -> trustme.LeafCert:
+        issued.append(names)
+        if len(issued) > len(TABLE):
+            raise KeyboardInterrupt
+        return issue(authority, *names, **more)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(trustme.CA, "issue_cert", interrupted)
+        ensure(tmp_path, TABLE)
+    assert ensure(tmp_path, TABLE)
+    authority = x509.load_pem_x509_certificate((tmp_path / AUTHORITY).read_bytes())
+    for name in (*(spec.name for spec in TABLE), COMMAND_LINE):
+        x509.load_pem_x509_certificate((tmp_path / f"{name}.pem").read_bytes()).verify_directly_issued_by(authority)
+
+
+async def test_a_second_shop_makes_no_certificates(tmp_path: Path) -> None:
+    """Those of the shop that runs in the data directory stay as they are."""
+    held = lock.hold(tmp_path)
+    with pytest.raises(Refused, match="another shop is using"):
+        up(tls=True, env={"SHOP_DATA_DIR": str(tmp_path)})
+    assert not (tmp_path / "certs").exists()
+    os.close(held)
 
 
 async def test_a_missing_certificate_is_named(tmp_path: Path) -> None:

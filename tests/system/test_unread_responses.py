@@ -12,7 +12,8 @@ import psutil
 import pytest
 import uvloop
 
-from chassis.http.middleware import Receive, Scope, Send, serve_http
+from chassis.http.middleware import Receive, Scope, Send
+from chassis.http.server import serve_http
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="not run: needs Linux")

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from chassis.http.middleware import Receive, Scope, Send, serve_http
+from chassis.http.middleware import Receive, Scope, Send
+from chassis.http.server import serve_http
 
 PAYLOAD = 125  # of a control frame, at most (RFC 6455, section 5.5)
 PINGS = 1 << 16

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,8 @@ from typer.testing import CliRunner
 from shop.cli import COMMANDS, app
 from shop.commands.processes import ending
 from shop.errors import Refused
-from shop.supervisor import lock
+from shop.process_table import TABLE
+from shop.supervisor import keyring, lock
 
 NAMES = [name for commands in COMMANDS.values() for name in commands]
 
@@ -109,6 +111,42 @@ def test_setting_that_cannot_be_used_is_named(setting: str, value: str, said: st
 
 
 @pytest.mark.parametrize(
+    ("command", "setting", "value"),
+    [
+        ("healthy orders", "SHOP_ORDERS_PORT", "x"),
+        ("healthy orders", "SHOP_ORDERS_PORT", "65536"),
+        ("status", "SHOP_ORDERS_ADDRESS", "orders:x"),
+        ("status", "SHOP_ORDERS_ADDRESS", "orders:65536"),
+        ("status", "SHOP_ORDERS_ADDRESS", "[orders"),
+        *(("run gateway", "SHOP_SERVICE_SECRETS", value) for value in ("5", '["ab"]', '{"gateway": 5}', "secret")),
+        ("run link_proxy", "SHOP_LAB_PLAN", ""),
+        ("run link_proxy", "SHOP_LAB_PLAN", "/nowhere"),
+    ],
+)
+def test_command_names_the_setting_that_it_cannot_use(tmp_path: Path, command: str, setting: str, value: str) -> None:
+    """Also a command that reads a setting itself: exit code 2, and no traceback."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SHOP_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "shop", *command.split()],
+        env={**kept, "SHOP_DATA_DIR": str(tmp_path / "none"), setting: value},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, setting in done.stderr) == (2, True), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("left", ["", "{", "[]", '{"services": []}', '{"webhooks": {"STRIPE": 5}}'])
+def test_edited_secrets_are_named_by_their_file(tmp_path: Path, left: str) -> None:
+    """The file that can be restored is named; nothing is written over it."""
+    (tmp_path / keyring.FILE).write_text(left)
+    with pytest.raises(Refused, match=re.escape(str(tmp_path / keyring.FILE))):
+        keyring.load(tmp_path, TABLE)
+    assert (tmp_path / keyring.FILE).read_text() == left
+
+
+@pytest.mark.parametrize(
     "command",
     ["status", "audit", "order x", "fault list", "queues", "call orders", "dead-letters list", "trace x", "down"],
 )
@@ -140,6 +178,30 @@ runpy.run_module("shop", run_name="__main__")
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+def test_reset_removes_the_log_of_a_tours_own_shop(tmp_path: Path) -> None:
+    """What a tour's shop has printed is state, too: nothing is left."""
+    os.close(lock.hold(tmp_path))
+    (tmp_path / "tour.log").write_text("started")
+    ending.reset({"SHOP_DATA_DIR": str(tmp_path)})
+    assert not tmp_path.exists()
+
+
+def test_no_shop_starts_while_another_is_reset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The directory is locked for as long as anything is deleted."""
+    os.close(lock.hold(tmp_path))
+    (tmp_path / "zz").mkdir()  # the last by its name
+    monkeypatch.setattr(ending, "_STATE", (*ending._STATE, "zz"))
+    held = []
+
+    def look(path: Path) -> None:
+        held.append(lock.is_held(tmp_path))
+        path.rmdir()
+
+    monkeypatch.setattr("shutil.rmtree", look)
+    ending.reset({"SHOP_DATA_DIR": str(tmp_path)})
+    assert held == [True]
 
 
 def test_down_names_a_shop_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

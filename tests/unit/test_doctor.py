@@ -55,3 +55,26 @@ def test_taken_port_is_told_with_its_holder(tmp_path: Path) -> None:
         if Path("/proc/net/tcp").exists():
             assert f"by process {os.getpid()}" in taken.what
             assert f"by process {os.getpid()}" in holder(port)
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="not run: the kernel lists no sockets")
+def test_a_process_that_ends_meanwhile_does_not_keep_the_holder_from_being_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its descriptors are gone when they are looked at: the next process is looked at."""
+    looked_at: list[str] = []
+    scan = os.scandir
+
+    def ended(path: str | Path = ".") -> object:
+        if str(path).endswith("/fd"):
+            looked_at.append(str(path))
+            if len(looked_at) == 1:
+                raise FileNotFoundError(2, "No such file or directory", str(path))
+        return scan(path)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(os, "scandir", ended)
+        found = holder(server.getsockname()[1])
+        monkeypatch.undo()
+    assert looked_at
+    assert f"by process {os.getpid()}" in found or str(os.getpid()) in looked_at[0]

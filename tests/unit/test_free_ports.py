@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import ast
+import socket
 from pathlib import Path
+
+import pytest
 
 from bench.roles import free_port
 from lessons.kit import free_port as free_port_of_a_lesson
+from shop.errors import Refused
+from shop.supervisor.ports import free_in_a_row
 
 ROOT = Path(__file__).parents[2]
 EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
@@ -31,3 +36,16 @@ def test_nobody_binds_any_port_to_close_it_again() -> None:
         if node.args and isinstance(node.args[0], ast.Tuple) and ast.unparse(node.args[0].elts[-1]) == "0"
     ]
     assert found == []
+
+
+def test_ports_in_a_row_are_of_this_process_s_own_block() -> None:
+    """No other program chooses one of them before they are used; one that is taken is passed over."""
+    mine = {free_port() for _ in range(20)}
+    first = free_in_a_row("127.0.0.1", 30)
+    block = range(first - first % 200, first - first % 200 + 200)
+    assert mine < set(block)
+    assert first + 29 in block
+    with socket.create_server(("127.0.0.1", first + 3)):
+        assert free_in_a_row("127.0.0.1", 30) > first + 3
+    with pytest.raises(Refused, match="no 201 ports in a row"):
+        free_in_a_row("127.0.0.1", 201)

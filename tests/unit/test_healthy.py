@@ -21,7 +21,7 @@ async def asked(name: str, setting: str, port: int) -> bool:
 
 async def test_grpc_server_is_healthy_while_it_serves() -> None:
     """The health protocol's SERVING is yes; a server that has gone is no."""
-    serving = serve(names=[], policy={}, verifier=None, telemetry=Telemetry("orders"), host="127.0.0.1", port=0)
+    serving = serve(policy={}, verifier=None, telemetry=Telemetry("orders"), host="127.0.0.1", port=0)
     async with serving as port:
         assert await asked("orders", "SHOP_ORDERS_PORT", port)
     assert not await asked("orders", "SHOP_ORDERS_PORT", port)

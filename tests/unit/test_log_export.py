@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import socket
 import threading
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -17,6 +16,10 @@ from opentelemetry.proto.logs.v1 import logs_pb2 as pb
 from chassis.observability import log_export
 from chassis.observability.log_export import OtlpLogs
 from tests.waiting import eventually
+
+
+def line(severity: str, text: str = "") -> bytes:
+    return pb.LogRecord(severity_text=severity, body=AnyValue(string_value=text)).SerializeToString()
 
 
 @contextmanager
@@ -43,8 +46,7 @@ async def test_an_answer_that_is_no_http_ends_no_export() -> None:
     """A collector that is killed in the middle of its answer gets the lines once it is back."""
     with answering(b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as (url, got):
         logs = OtlpLogs("test", url)
-        logs._waiting.append(pb.LogRecord(severity_text="INFO"))
-        logs._something.set()
+        logs._export.add(line("INFO"))
         await eventually(lambda: len(got) == 2)
         logs.close()
 
@@ -55,8 +57,7 @@ async def test_lines_go_to_the_collector_itself(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.delenv("no_proxy", raising=False)
     with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as (url, got):
         logs = OtlpLogs("test", url)
-        logs._waiting.append(pb.LogRecord(severity_text="INFO"))
-        logs._something.set()
+        logs._export.add(line("INFO"))
         await eventually(lambda: len(got) == 1)
         logs.close()
 
@@ -67,8 +68,7 @@ async def test_a_collector_that_is_busy_gets_the_lines_later(status: bytes) -> N
     busy = b"HTTP/1.1 %s Busy\r\nContent-Length: 0\r\n\r\n" % status
     with answering(busy, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as (url, got):
         logs = OtlpLogs("test", url)
-        logs._waiting.append(pb.LogRecord(severity_text="INFO"))
-        logs._something.set()
+        logs._export.add(line("INFO"))
         await eventually(lambda: len(got) == 2)
         logs.close()
     assert all(b"INFO" in request for request in got)
@@ -79,17 +79,13 @@ def test_what_has_gathered_goes_in_exports_that_a_collector_takes(monkeypatch: p
     logs = OtlpLogs("test", "http://127.0.0.1:1")
     sent: list[bytes] = []
 
-    def takes(request: urllib.request.Request, **_: object) -> nullcontext[None]:
-        assert isinstance(request.data, bytes)
-        sent.append(request.data)
-        return nullcontext()
+    def takes(request: bytes) -> int:
+        sent.append(request)
+        return 200
 
-    monkeypatch.setattr(logs._direct, "open", takes)
-    records = [
-        pb.LogRecord(severity_text=str(number), body=AnyValue(string_value="x" * 4_096)) for number in range(2_000)
-    ]
-    logs._waiting.extend(records)
-    assert logs._send()
+    monkeypatch.setattr(logs._export._collector, "take", takes)
+    logs._export._put_back([line(str(number), "x" * 4_096) for number in range(2_000)])
+    assert logs._export._send()
     logs.close()
     assert max(map(len, sent)) < 1.1 * (1 << 20)
     exports = [ExportLogsServiceRequest.FromString(each).resource_logs[0].scope_logs[0].log_records for each in sent]
@@ -99,21 +95,24 @@ def test_what_has_gathered_goes_in_exports_that_a_collector_takes(monkeypatch: p
 def test_the_newest_lines_are_kept_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a batch that could not be sent, as much stays as what came meanwhile leaves room for."""
     logs = OtlpLogs("test", "http://127.0.0.1:1")
-    logs._waiting.extend([pb.LogRecord(severity_text="old")] * 10)
+    export = logs._export
+    export._put_back([line("old")] * 10)
     room = 3
 
-    def away(*_: object, **__: object) -> None:
+    def away(_: bytes) -> int:
         nonlocal room
-        logs._waiting.extend([pb.LogRecord(severity_text="new")] * (log_export._MAX_WAITING - room))
+        export._put_back([line("new")] * (log_export._MAX_WAITING - room))
         raise OSError("away")
 
-    monkeypatch.setattr(logs._direct, "open", away)
+    monkeypatch.setattr(export._collector, "take", away)
     for left in (3, 0):
         room = left
-        assert not logs._send()
-        kept = Counter(record.severity_text for record in logs._waiting)
+        assert not export._send()
+        kept = Counter(pb.LogRecord.FromString(each).severity_text for each in export._waiting)
         assert (kept["old"], kept["new"]) == (left, log_export._MAX_WAITING - left)
-        logs._waiting.clear()
-        logs._waiting.extend([pb.LogRecord(severity_text="old")] * 10)
-    logs._waiting.clear()
+        while export._take():
+            pass
+        export._put_back([line("old")] * 10)
+    while export._take():
+        pass
     logs.close()

@@ -64,10 +64,11 @@ def test_every_module_of_the_table_is_there() -> None:
 
 
 def test_the_table_is_written_by_a_run(tmp_path: Path) -> None:
-    """Set-up, call and tear-down are added up, by module; what is short is left out."""
+    """Set-up, call and tear-down are added up, by module; what is short is left out, what was not run stays."""
+    (tmp_path / "table").write_text('[seconds]\n"c" = 80\n"long" = 70\n')
     durations = longest_first.Durations(tmp_path / "table")
     for name, took in (("a::x", 3.0), ("b::x", 4.9), ("a::x", 1.0), ("c::x", 9.0), ("a::y", 2.4)):
         report = pytest.TestReport(name, ("", 0, ""), {}, "passed", None, "call", duration=took)
         durations.pytest_runtest_logreport(report)
     durations.pytest_sessionfinish()
-    assert (tmp_path / "table").read_text().splitlines()[1:] == ["[seconds]", '"c" = 9', '"a" = 6']
+    assert (tmp_path / "table").read_text().splitlines()[1:] == ["[seconds]", '"long" = 70', '"c" = 9', '"a" = 6']

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import random
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from shop import process_table
+from shop.commands.processes import run_while
 from shop.commands.processes.banner import banner
 from shop.errors import Refused
 from shop.process_table import TABLE, Port, ProcessSpec, Scheme, select
@@ -192,3 +194,23 @@ def test_the_banner_shows_what_runs(tmp_path: Path) -> None:
     assert "ws://127.0.0.1:8001/notifications" in shown
     assert "demo@shop.test / demo" in shown
     assert "8020" not in shown
+
+
+def test_the_banners_first_question_is_answered(tmp_path: Path) -> None:
+    """With TLS its curl trusts the shop's authority, and without the demo data it asks for nothing of that."""
+    env = {"SHOP_DATA_DIR": str(tmp_path), "SHOP_TLS_DIR": "/my/certs"}
+    shared = survey(process_table.TABLE, env).shared
+    assert "curl --cacert /my/certs/ca.pem https://127.0.0.1:8000/v1/products/42" in banner(shared, {"gateway"})
+    for without in ({"SHOP_DEMO_DATA": "false"}, {"SHOP_ENV": "production"}):
+        shown = banner({**shared, **without}, {"gateway"})
+        assert "https://127.0.0.1:8000/v1/products\n" in shown
+        assert not any(word in shown for word in ("demo", "admin", "tour"))
+
+
+@pytest.mark.timeout(20)
+def test_a_process_that_does_not_become_ready_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`shop run --while` ends it, runs no command and says how long it has waited."""
+    monkeypatch.setattr(run_while, "READY_WITHIN", 1.0)
+    monkeypatch.setattr(run_while, "RUN_COMMAND", (sys.executable, "-c", "import time; time.sleep(300)"))
+    with pytest.raises(Refused, match="one was not ready within 1 s"):
+        run_while.run_while("one", "true", dict(os.environ), table=(ONE,))

@@ -5,16 +5,29 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import httpx
 import pytest
+from typer.testing import CliRunner
+from websockets.sync.server import serve
 
+from shop.cli import app
+from shop.commands.orders import trace
+from shop.commands.orders.tour import journey
+from shop.commands.orders.tour.journey import travel
 from shop.commands.orders.tour.page import LEGEND, Page, as_json, hop_lines, via
 from shop.commands.orders.tour.verdict import DELIVERED, REJECTED, Hop, Journey, Trip
+from shop.errors import Refused
 from shop.gateway_client import Gateway, GatewayError, problem
+from shop.logs.command import lines
+from shop.notifier_client import LostError, live
 from shop.supervisor import lock, state
 from shop.supervisor.state import ProcessState, State
 from shop.urls import url_of
@@ -93,6 +106,42 @@ def test_a_failed_hop_is_named() -> None:
     """A hop with an error is a problem with its number, ends and error."""
     problems = DELIVERED.problems(_journey([*_whole(), _hop("SOAP", error="ERP_DOWN: no answer")]))
     assert problems == ["order o-1: hop 10 failed (SOAP here -> there): ERP_DOWN: no answer"]
+
+
+def test_hops_without_an_end_are_counted() -> None:
+    """What no process has said the end of is a problem of the journey."""
+    hops = [*_whole(), _hop("SOAP", state="flying"), _hop("gRPC", state="flying")]
+    assert DELIVERED.problems(_journey(hops)) == ["order o-1: 2 hops have no end"]
+
+
+@pytest.fixture
+def closing_notifier() -> Iterator[str]:
+    """The URL of a stub of the notifier that refuses every token, as it does after the upgrade."""
+    with serve(lambda connection: connection.close(4401, "bad token"), "127.0.0.1", 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.socket.getsockname()[1]}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_token_that_the_notifier_refuses_ends_the_tour(
+    closing_notifier: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the notifier's reason, and no traceback."""
+    monkeypatch.setattr(Gateway, "sign_in", lambda *_: "token")
+    with pytest.raises(Refused, match="the notifier closed the WebSocket: 4401 bad token"):
+        travel({"SHOP_NOTIFIER_URL": closing_notifier, "SHOP_GATEWAY_URL": "http://127.0.0.1:1"}, DELIVERED)
+
+
+def test_a_connection_that_was_closed_takes_no_message(closing_notifier: str) -> None:
+    """What is said in a room over it is lost with it, as a subscription is."""
+    with live(closing_notifier, "token") as connection:
+        with pytest.raises(LostError):
+            connection.frame()
+        with pytest.raises(LostError, match="4401 bad token") as lost:
+            next(connection.chat("o-1", "hello"))
+    assert lost.value.expired
 
 
 def test_an_order_that_does_not_end_is_a_problem() -> None:
@@ -193,8 +242,10 @@ def _answer(status: int, **content: Any) -> httpx.Response:
         ),
         (lambda: _answer(502, text="<html>"), "POST /v1/orders failed with 502: <html>"),
         (lambda: _answer(503, json=[]), "POST /v1/orders failed with 503: []"),
+        (lambda: _answer(503, json={"detail": "no", "errors": ["x"]}), "POST /v1/orders failed with 503: no"),
+        (lambda: _answer(503, json={"detail": "no", "errors": True}), "POST /v1/orders failed with 503: no"),
     ],
-    ids=["problem", "html", "other json"],
+    ids=["problem", "html", "other json", "errors of another kind", "no errors"],
 )
 def test_a_refusal_becomes_a_sentence(response: Callable[[], httpx.Response], said: str) -> None:
     """A gateway's refusal is printed with the request, the reason and the field; any other error as it came."""
@@ -208,6 +259,77 @@ def test_a_gateway_that_is_not_there_is_said_to_be() -> None:
         pytest.raises(GatewayError, match=r"no shop is running here .*127\.0\.0\.1:1"),
     ):
         gateway.call("GET", "/v1/products")
+
+
+@contextmanager
+def another_program(status: int, kind: str = "text/html", body: bytes = b"<html>hello {") -> Iterator[str]:
+    """A stub: answers everything with one page; yields its URL."""
+
+    class Answering(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST = answer  # noqa: N815 - http.server's names
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("status", [200, 404])
+@pytest.mark.parametrize(
+    "words",
+    ["token demo@shop.test", "tour", "trace o-1", "logs o-1", "logs --trace t-1", "partner pay o-1", "queues"],
+)
+def test_another_program_on_the_port_is_said_to_be_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, status: int
+) -> None:
+    """A command that finds a page of HTML where the shop should be is refused, with the URL, and with no traceback."""
+    with another_program(status) as url:
+        for name in ("GATEWAY", "CONSOLE", "NOTIFIER", "PAYMENT", "BROKER_METRICS"):
+            monkeypatch.setenv(f"SHOP_{name}_URL", url)
+        monkeypatch.setenv("SHOP_DATA_DIR", str(tmp_path))
+        if words == "queues":
+            monkeypatch.setenv("SHOP_BROKER_URL", "amqp://127.0.0.1:1")
+            monkeypatch.setattr("shop.commands.messages.queues._depths", _no_depths)
+        done = CliRunner().invoke(app, words.split())
+    assert isinstance(done.exception, Refused), done.exc_info
+    assert url in str(done.exception) or f"failed with {status}" in str(done.exception)
+
+
+async def _no_depths() -> list[Any]:
+    return []
+
+
+@pytest.mark.parametrize("status", [200, 404])
+def test_another_program_on_the_consoles_port_has_no_hops(status: int) -> None:
+    """Nor a stream of them; its answer is not taken for that of a trace which is not there yet."""
+    with another_program(status) as url, httpx.Client(base_url=url, trust_env=False) as console:
+        refusal = rf"the program at {url} is not the shop's \(answered {status}, text/html\)"
+        with pytest.raises(Refused, match=refusal):
+            journey._read_trace(console, "t-1")
+        with pytest.raises(Refused, match=refusal):
+            list(trace.finished(console, "t-1", news_timeout=1.0))
+
+
+def test_a_console_that_fails_is_not_said_to_have_no_trace() -> None:
+    """Its own answer is shown."""
+    with another_program(500, "application/problem+json", b'{"code": "INTERNAL", "detail": "oops"}') as url:
+        with pytest.raises(Refused, match="500 INTERNAL: oops"):
+            trace.trace("o-1", {"SHOP_CONSOLE_URL": url}, io.StringIO())
+        with pytest.raises(Refused, match="500 INTERNAL: oops"):
+            list(lines("/api/traces/t-1/logs", {"SHOP_CONSOLE_URL": url}, follow=False))
 
 
 def test_a_shop_is_found_where_it_was_said_to_be(tmp_path: Path) -> None:

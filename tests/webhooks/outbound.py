@@ -21,7 +21,7 @@ from chassis.auth.identity import no_token
 from chassis.broker import connect as connect_broker
 from chassis.broker.port import Broker, Event, Topology
 from chassis.grpc.client import Client, connect
-from chassis.http.middleware import serve_http
+from chassis.http.server import serve_http
 from chassis.observability.tracing import Telemetry
 from chassis.settings import TOPOLOGY
 from protos.shop.users.v1.users_pb2 import IssueTokenRequest

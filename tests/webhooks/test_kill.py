@@ -61,7 +61,6 @@ async def upstream() -> AsyncIterator[tuple[FakeOrders, int]]:
     async with serve(
         (add_OrderServiceServicer_to_server, orders),
         (add_UserServiceServicer_to_server, FakeUsers()),  # type: ignore[abstract]  # as above
-        names=["shop.orders.v1.OrderService", "shop.users.v1.UserService"],
         policy={"MarkPaid": anyone, "IssueServiceToken": anyone},
         verifier=None,
         telemetry=Telemetry("fake"),

@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from chassis.http.middleware import serve_http
+from chassis.http.server import serve_http
 from partners.payment_provider.bootstrap import Settings, run
 from partners.payment_provider.ledger import open_ledger
 from partners.payment_provider.schema import upgrade

@@ -24,7 +24,7 @@ from starlette.routing import Route
 
 from chassis.errors import Kind, ShopError
 from chassis.grpc.timestamps import timestamp
-from chassis.http.middleware import serve_http
+from chassis.http.server import serve_http
 from partners import senders
 from protos.shop.webhooks.v1 import webhooks_pb2 as pb
 from tests.waiting import eventually

@@ -26,7 +26,7 @@ Start a shop whose connections can be broken, and leave it running; `make setup`
 In a second terminal, in this directory, `source .venv/bin/activate`; then each command below works as it is written, in
 any order and as often as you like. `--while COMMAND` runs a command as long as a fault is at work, or a second copy of
 a process. Each command is run by `tests/docs/test_claims.py` (two that take long by a test of their own), each test by
-`make test`.
+`make test` or `make test-long`.
 """
 
 

@@ -13,8 +13,9 @@ from google.protobuf.json_format import MessageToJson
 
 from chassis.background import forever
 from chassis.broker.port import Broker, Event
+from chassis.broker.publishing import publishing
 from chassis.database.database import Database
-from chassis.observability.tracing import SpanKind, Telemetry, current_traceparent
+from chassis.observability.tracing import Telemetry
 from protos.shop.events.v1.events_pb2 import WebhookReceived
 from webhooks.incoming.domain import Webhook
 from webhooks.incoming.ports import WebhookStore
@@ -67,23 +68,6 @@ class Relay:
             event_type=webhook.event_type,
         )
         data = MessageToJson(payload, preserving_proto_field_name=True, indent=None).encode()
-        span = spans.enter_context(
-            self._telemetry.span(
-                f"publish {_TYPE}",
-                SpanKind.PRODUCER,
-                protocol="AMQP" if self._broker.system == "rabbitmq" else "queue",
-                peer=self._broker.system,
-                parent=webhook.traceparent,
-                attributes={
-                    "messaging.system": self._broker.system,
-                    "messaging.destination.name": _TYPE,
-                    "messaging.message.id": webhook.announcement_id,
-                    "cloudevents.event_type": _TYPE,
-                    "cloudevents.event_subject": webhook.id,
-                    "shop.bytes.sent": len(data),
-                },
-                current=False,
-            )
-        )
-        trace = {"traceparent": current_traceparent(span)}
-        return Event(webhook.announcement_id, _TYPE, "/webhooks", webhook.id, webhook.received_at, data, trace)
+        trace = {"traceparent": webhook.traceparent}
+        event = Event(webhook.announcement_id, _TYPE, "/webhooks", webhook.id, webhook.received_at, data, trace)
+        return publishing(event, self._broker.system, self._telemetry, spans)

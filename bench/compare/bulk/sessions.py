@@ -1,10 +1,8 @@
-"""What runs in E6's workers: both sides of a transfer, with their CPU and peak memory."""
+"""What runs in E6's workers: both sides of a transfer, with their CPU."""
 
 from __future__ import annotations
 
 import asyncio
-import resource
-import sys
 import time
 from contextlib import AsyncExitStack
 from importlib import import_module
@@ -14,11 +12,6 @@ from bench.compare.adapters.port import Link
 from bench.compare.bulk.content import SENT
 
 _TRANSFER_TIMEOUT = 120.0
-
-
-def peak() -> int:
-    """The most memory that this process has had, in bytes (resident; macOS says bytes, Linux KiB)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 class Side:
@@ -33,8 +26,8 @@ class Side:
         return int(await self._stack.enter_async_context(self._module.serve(())))
 
     async def usage(self) -> dict[str, float]:
-        """CPU seconds and peak memory so far, and what was sent, and when last."""
-        return {"cpu": time.process_time(), "peak": peak(), "sent": SENT.bytes, "sent_at": SENT.at}
+        """CPU seconds so far, and what was sent, and when last."""
+        return {"cpu": time.process_time(), "sent": SENT.bytes, "sent_at": SENT.at}
 
     async def transfer(self, link: Link, what: str, size: int) -> dict[str, Any]:
         """Seconds, and the hash of what arrived."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import os
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from bench.compare.experiments.shop.reads import ShopRead, shop_reads
 from bench.compare.measure.layers import Layer, Span, spans, window
 from bench.compare.measure.proxies import Distance, Proxy, proxy
 from bench.compare.measure.statistics import digest, percentiles
+from bench.compare.measure.together import together
 from bench.compare.variants import reads
 
 NAME = "E1"
@@ -31,7 +31,7 @@ async def run(bench: Bench) -> None:
     bare = Reads("bare", pairs, selection, {"answer_sha256": expected})
     await _bytes(bench, [bare])
     bench.say(f"{NAME} bare: round trips")
-    trips = await asyncio.gather(*(round_trips(pair, selection, bench.either(2, 5)) for pair in pairs))
+    trips = await together(round_trips(pair, selection, bench.either(2, 5)) for pair in pairs)
     for pair, needed in zip(pairs, trips, strict=True):
         bench.folder.add(bare.names(pair, "round trips") | {"round_trips": needed})
     await _times(bench, bare)
@@ -70,7 +70,7 @@ async def _bytes(bench: Bench, groups: Sequence[Reads]) -> None:
     """All at once: bytes do not depend on what else the machine does."""
     every = [(group, pair) for group in groups for pair in group.pairs]
     bench.say(f"{NAME} {groups[0].level}: bytes of {', '.join(pair.variant.title for _, pair in every)}")
-    counted = await asyncio.gather(*(count_bytes(pair, group.selection, bench.either(3, 5)) for group, pair in every))
+    counted = await together(count_bytes(pair, group.selection, bench.either(3, 5)) for group, pair in every)
     plain = {pair.variant.name: rows for (_, pair), rows in zip(every, counted, strict=True)}
     for (group, pair), rows in zip(every, counted, strict=True):
         for row in rows if pair.variant.wire != "tls" else distinguished(rows, plain[_without_tls(pair)]):
@@ -170,9 +170,9 @@ async def alone(
         before = await _server_cpu(pair, pids)
         done = await client.call("calls", selection=selection, count=count)
         server = await _server_cpu(pair, pids) - before
-    found = percentiles(done["seconds"])
+    found = {f"{name}_ms": value for name, value in percentiles(done["seconds"]).items()}
     costs = {"cpu_ms_client": done["cpu"] * 1e3 / count, "cpu_ms_server": server * 1e3 / count}
-    return {"n": count, "p50_ms": found["p50"], "p99_ms": found["p99"], **costs}, done["seconds"]
+    return {"n": count, **found, **costs}, done["seconds"]
 
 
 async def _server_cpu(pair: Pair, pids: Sequence[int]) -> float:

@@ -105,7 +105,7 @@ async def _measure(bench: Bench, level: Level) -> None:
     bench.say(f"{NAME} {level.name}: {bench.rounds} rounds")
     for (variant, name), rounds in samples.items():
         every = [seconds for each in rounds for seconds in each]
-        pooled = {"kind": "all rounds", "rate_name": name, "n": len(every), "p99.9_ms": percentiles(every)["p99.9"]}
+        pooled = {"kind": "all rounds", "rate_name": name, "n": len(every), **_percentiles(every)}
         bench.folder.add({"experiment": NAME, "level": level.name, "variant": variant, **pooled})
         bench.folder.sample(NAME, f"{level.name}-{variant}", name, rounds)
 
@@ -116,8 +116,11 @@ def _rates(common: float, capacity: float | None, shares: Sequence[float]) -> li
 
 
 def _row(pair: Pair, level: str, facts: dict[str, Any], done: dict[str, Any]) -> dict[str, Any]:
-    found = {f"{name}_ms": value for name, value in percentiles(done["seconds"]).items()}
-    counts = {"n": len(done["seconds"]), "failed": failed(done["seconds"])}
-    share = done["cpu"] / (counts["n"] / facts["rate"])
+    counts = {"n": len(done["seconds"]), "failed": failed(done["seconds"]), "elapsed_s": round(done["elapsed"], 4)}
+    share = done["cpu"] / done["elapsed"]
     names = {"experiment": NAME, "level": level, "variant": pair.variant.name, "kind": "rate", "intended": True}
-    return {**names, **facts, **counts, **found, "client_cpu_share": round(share, 3)}
+    return {**names, **facts, **counts, **_percentiles(done["seconds"]), "client_cpu_share": round(share, 3)}
+
+
+def _percentiles(seconds: Sequence[float]) -> dict[str, float | None]:
+    return {f"{name}_ms": value for name, value in percentiles(seconds).items()}

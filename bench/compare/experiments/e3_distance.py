@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from bench.compare.bench import Bench, Pair, Unequal, check_equal
 from bench.compare.experiments.shop.reads import CATALOG, port_of
 from bench.compare.measure.proxies import Distance, proxy
 from bench.compare.measure.statistics import digest
+from bench.compare.measure.together import together
 from bench.compare.variants import Variant
 
 NAME = "E3"
@@ -89,7 +89,7 @@ async def _measure(bench: Bench, level: str, pages: Sequence[Page], pairs: dict[
                 bench.folder.add({"experiment": NAME, "level": level, **row, **names})
 
         if bench.quick:
-            await asyncio.gather(*(loaded(number, page) for number, page in bench.interleaved(pages)))
+            await together(loaded(number, page) for number, page in bench.interleaved(pages))
         else:
             for number, page in bench.interleaved(pages):
                 await loaded(number, page)

@@ -16,6 +16,7 @@ from bench.compare.bench import Bench, Pair, Unequal, opened
 from bench.compare.experiments.shop.reads import CATALOG, port_of, sign_in
 from bench.compare.measure.proxies import proxy
 from bench.compare.measure.statistics import digest, percentiles
+from bench.compare.measure.together import together
 from bench.compare.variants import Variant
 from bench.shop import RunningShop
 from shop.sign_in import ADMIN
@@ -103,7 +104,7 @@ async def _shop(bench: Bench) -> Level:
         for shape, where in SHOP_SHAPES
     }
     level = Level("shop", [shape for shape, _ in SHOP_SHAPES], pairs, await asyncio.to_thread(filled, shop))
-    await asyncio.gather(*(_known(level, shape) for shape in level.shapes))
+    await together(_known(level, shape) for shape in level.shapes)
     return level
 
 
@@ -146,7 +147,7 @@ async def _measure(bench: Bench, level: Level) -> None:
     """Bytes, requests and reads of each shape, then its time in interleaved rounds."""
     bench.say(f"{NAME} {level.name}: bytes of {', '.join(shape.variant.title for shape in level.shapes)}")
     # All at once: bytes and reads do not depend on what else the machine does.
-    for counted in await asyncio.gather(*(_all_counted(level, shape) for shape in level.shapes)):
+    for counted in await together(_all_counted(level, shape) for shape in level.shapes):
         for row in counted:
             bench.folder.add(row)
     bench.say(f"{NAME} {level.name}: {bench.rounds} rounds of {len(level.shapes)} shapes")

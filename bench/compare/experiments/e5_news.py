@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +14,9 @@ from bench.compare.bench import Bench
 from bench.compare.experiments.shop import news
 from bench.compare.measure.proxies import Proxy, proxy
 from bench.compare.measure.statistics import percentiles
+from bench.compare.measure.together import together
 from bench.compare.measure.workers import Worker, worker
+from bench.compare.news.polls import costs
 
 NAME = "E5"
 _SESSIONS = "bench.compare.news.sessions"
@@ -49,25 +53,26 @@ async def run(bench: Bench) -> None:
     ways = [way for way in WAYS if not (bench.quick and way.every > 1)]
     bench.say(f"{NAME}: one watcher of each way")
     async with AsyncExitStack() as stack:
-        watched = await asyncio.gather(*(_Watched.begin(stack, way) for way in ways))
+        watched = await together(_Watched.begin(stack, way) for way in ways)
         quiet, events, apart = bench.either((1.1, 4, 0.3), (4.0, 14, 0.93))
-        marks = [each.counted() for each in watched]
+        before = _counters(watched)
         await asyncio.sleep(quiet)
-        idle = [each.counted() - mark for each, mark in zip(watched, marks, strict=True)]
-        marks = [each.counted() for each in watched]
-        await asyncio.gather(*(each.publisher.call("publish", count=events, every=apart) for each in watched))
+        silent = _counters(watched)
+        await together(each.publisher.call("publish", count=events, every=apart) for each in watched)
         # A polling client sees the last event at its next poll.
         await asyncio.sleep(max(way.every for way in ways))
-        seconds = events * apart + apart + max(way.every for way in ways)
-        for each, mark, nothing in zip(watched, marks, idle, strict=True):
+        # Each row's figures are of one moment: those of the later rows must not grow while the earlier are fetched.
+        after, polls = _counters(watched), [each.polls() for each in watched]
+        for number, (each, own) in enumerate(zip(watched, polls, strict=True)):
             delays = await each.watchers.call("delays")
-            traffic = {"idle_bytes_per_s": nothing / quiet, "window_bytes": each.counted() - mark}
-            window = {"window_s": seconds, "events": events, "seen": len(delays), "connections": each.connections()}
-            bench.folder.add(_row(each.way, "one", delays) | traffic | window)
+            idle, window = (late.since(early, number) for early, late in ((before, silent), (silent, after)))
+            traffic = {"idle_bytes_per_s": idle / (silent.at - before.at), "window_bytes": window, **own}
+            facts = {"window_s": after.at - silent.at, "events": events, "seen": len(delays)}
+            bench.folder.add(_row(each.way, "one", delays) | traffic | facts | {"connections": each.connections()})
             bench.folder.sample(NAME, each.way.name, "delay", [delays])
     crowds = [way for way in WAYS if way.crowd]
     if bench.quick:
-        await asyncio.gather(*(_crowd(bench, way, 20) for way in crowds))
+        await together(_crowd(bench, way, 20) for way in crowds)
     else:
         for way in crowds:
             await _crowd(bench, way, 1_000)
@@ -88,7 +93,7 @@ class _Watched:
         publisher = await stack.enter_async_context(worker(f"{_SESSIONS}:Publisher", module))
         watchers = await stack.enter_async_context(worker(f"{_SESSIONS}:Watchers", module))
         port = await publisher.call("serve")
-        between = await stack.enter_async_context(proxy(port))
+        between = await stack.enter_async_context(proxy(port, keep=way.every > 0))
         await watchers.call("watch", link=Link(between.port, way.options, {}, port), count=1)
         if way.module == "webhook":
             between.target = await watchers.call("listening")
@@ -99,6 +104,27 @@ class _Watched:
 
     def connections(self) -> int:
         return self.between.accepted
+
+    def polls(self) -> dict[str, float]:
+        """Bytes of a poll without news, and of an event, where it polls and has had both."""
+        if (found := costs(self.between.recorded)) is None:
+            return {}
+        return {"poll_bytes": found[0], "event_bytes": found[1]}
+
+
+@dataclass(frozen=True, slots=True)
+class _Counters:
+    """All watchers' bytes at a moment, in seconds of the machine's clock."""
+
+    at: float
+    bytes: list[int]
+
+    def since(self, earlier: _Counters, number: int) -> int:
+        return self.bytes[number] - earlier.bytes[number]
+
+
+def _counters(watched: Sequence[_Watched]) -> _Counters:
+    return _Counters(time.perf_counter(), [each.counted() for each in watched])
 
 
 async def _crowd(bench: Bench, way: Way, count: int) -> None:
@@ -123,5 +149,4 @@ async def _crowd(bench: Bench, way: Way, count: int) -> None:
 
 def _row(way: Way, kind: str, delays: list[float]) -> dict[str, Any]:
     names = {"experiment": NAME, "level": "bare", "variant": way.name, "kind": kind, "every_s": way.every}
-    found = percentiles(delays)
-    return {**names, "p50_ms": found["p50"], "p99_ms": found["p99"]}
+    return {**names, **{f"{each}_ms": value for each, value in percentiles(delays).items()}}

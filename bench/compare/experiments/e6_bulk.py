@@ -12,9 +12,12 @@ from bench.compare.adapters.rows import PLACES
 from bench.compare.bench import Bench, Unequal
 from bench.compare.bulk.content import hash_of
 from bench.compare.experiments.shop import bulk
+from bench.compare.measure.memory import forget_peaks
 from bench.compare.measure.workers import worker
 
 NAME = "E6"
+# The transfer that is cancelled is so many times as much: more than can be sent before the cancel.
+CANCELLED_PARTS = 64
 _SIDE = "bench.compare.bulk.sessions:Side"
 
 
@@ -44,7 +47,7 @@ TRANSFERS: tuple[Transfer, ...] = (
 
 
 async def run(bench: Bench) -> None:
-    """Interleaved rounds, with processes of their own each time: peak memory never goes down."""
+    """Interleaved rounds, with processes of their own each time: what another transfer left would be free to take."""
     size, rows = bench.either((4 << 20, 2_000), (64 << 20, 100_000))
     expected = {"down": hash_of(size), "up": hash_of(size), "rows": _rows_hash(rows)}
     for number, transfer in bench.interleaved(TRANSFERS):
@@ -70,26 +73,28 @@ async def _moved(transfer: Transfer, amount: int) -> dict[str, Any]:
         # Code paths are warm, and memory has what it always has.
         await client.call("transfer", link=link, what=transfer.what, size=min(amount, 1_000))
         before = [await side.call("usage") for side in (server, client)]
+        held = forget_peaks([server.pid, client.pid])
         done = await client.call("transfer", link=link, what=transfer.what, size=amount)
+        growth = held.growth()
         after = [await side.call("usage") for side in (server, client)]
-        cpu, peak = (
-            [late[name] - early[name] for early, late in zip(before, after, strict=True)] for name in ("cpu", "peak")
-        )
+        cpu = [late["cpu"] - early["cpu"] for early, late in zip(before, after, strict=True)]
         row = {"seconds": done["seconds"], "answer_sha256": done["sha256"], "cpu_server": cpu[0], "cpu_client": cpu[1]}
-        row |= {"peak_server": peak[0], "peak_client": peak[1]}
+        row |= {"growth_server": growth[0], "growth_client": growth[1]} if growth else {}
         if transfer.what != "down":
             return row
-        cancelled = await client.call("give_up", link=link, what="down", size=64 * amount, after=0.1)
-        return row | {"stopped_ms": max(0.0, await _stopped(server) - cancelled) * 1e3}
+        size = CANCELLED_PARTS * amount
+        cancelled = await client.call("give_up", link=link, what="down", size=size, after=0.1)
+        sent, at = await _stopped(server)
+        return row | {"stopped_ms": max(0.0, at - cancelled) * 1e3, "cancelled_sent": sent - after[0]["sent"]}
 
 
-async def _stopped(server: Any) -> float:
-    """When the sender sent last, once it has sent nothing for a while (the machine's monotonic clock)."""
+async def _stopped(server: Any) -> tuple[int, float]:
+    """What the sender has sent, and when last, once it sends no more (bytes; the machine's monotonic clock)."""
     async with asyncio.timeout(30):
         last = await server.call("usage")
         while True:
             await asyncio.sleep(0.2)
             now = await server.call("usage")
             if now["sent"] == last["sent"]:
-                return float(now["sent_at"])
+                return int(now["sent"]), float(now["sent_at"])
             last = now

@@ -10,6 +10,7 @@ from typing import Any
 from bench.compare.bench import Bench
 from bench.compare.experiments.shop.reads import sign_in
 from bench.compare.measure.workers import WorkerFailed, worker
+from partners.payment_provider.bootstrap import Settings as PaymentSettings
 
 NAME = "E7"
 _SERVER, _CUSTOMER = "bench.compare.work.sessions:WorkServer", "bench.compare.work.sessions:Customer"
@@ -20,6 +21,8 @@ WAYS = {
     "webhook": ("bench: 202, queue in memory, webhook when done", "received, nothing stored"),
     "shop": ("shop: 202, outbox and durable queue", "stored"),
 }
+# Of the shop's time to the effect: how long the payment provider's stand-in waits before it collects the money.
+PAYMENT_DELAY_MS = 1e3 * float(PaymentSettings.model_fields["payment_delay"].default)
 _ORDER = {"items": [{"product_id": "42", "quantity": 1}]}
 _EFFECT = 120.0
 # Longer than it takes to kill the process that does it.
@@ -43,10 +46,11 @@ async def run(bench: Bench) -> None:
                 took = await customer.call(
                     "shop", url=shop, headers=headers, body=_ORDER, status="shipped", within=_EFFECT
                 )
+                facts = {"payment_delay_ms": PAYMENT_DELAY_MS}
             else:
-                took = await customer.call("bench", url=url, how=name)
+                took, facts = await customer.call("bench", url=url, how=name), {}
             bench.folder.add(
-                _row(name, "time", round=number, **{f"{key}_ms": value * 1e3 for key, value in took.items()})
+                _row(name, "time", round=number, **{f"{key}_ms": value * 1e3 for key, value in took.items()}, **facts)
             )
     for name in ways:
         bench.say(f"{NAME}: the worker of {name} dies")

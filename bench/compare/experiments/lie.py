@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Coroutine
 from typing import Any
 
 from bench.compare.adapters.port import Selection
 from bench.compare.bench import Bench, Pair, opened
 from bench.compare.measure.statistics import percentiles
+from bench.compare.measure.together import together
 from bench.compare.measure.workers import Worker
 from bench.compare.variants import BY_NAME
 
 NAME = "lie"
 _SESSION = "bench.compare.measure.lies:Liar"
 _BATCH = 200
+# Calls that have a p99.
+_CALLS = 100
 # The server stops for so long in every run of the first lie, as a garbage collection or a full disk would make it.
 _STALL = 0.25
 
@@ -39,9 +43,10 @@ async def _lies(bench: Bench, pair: Pair) -> dict[str, dict[str, Any]]:
     async with opened(pair) as client:
         await client.call("calls", selection=Selection(), count=bench.warm_up)
         kept = percentiles((await client.call("calls", selection=Selection(), count=50))["seconds"])["p50"]
-        rate = 0.3 * await client.call("capacity", selection=Selection(), seconds=0.3, at_once=1)
-        open_ = await _stalled(pair, client.call("rate", selection=Selection(), rate=rate, seconds=seconds))
-        closed = await _stalled(pair, client.call("closed", selection=Selection(), seconds=seconds))
+        capacity = await client.call("capacity", selection=Selection(), seconds=0.3, at_once=1)
+        rate = max(0.3 * capacity, _CALLS / seconds)
+        open_ = await stalled(pair, client.call("rate", selection=Selection(), rate=rate, seconds=seconds))
+        closed = await stalled(pair, client.call("closed", selection=Selection(), seconds=seconds, least=_CALLS))
         found = {
             "closed loop": {"right": percentiles(open_["seconds"])["p99"], "wrong": percentiles(closed)["p99"]},
             "new connection each": {"right": kept, "wrong": await _fresh(pair, client)},
@@ -57,15 +62,19 @@ async def _lies(bench: Bench, pair: Pair) -> dict[str, dict[str, Any]]:
     return found
 
 
-async def _stalled(pair: Pair, measuring: Any) -> Any:
-    """The measurement, while the server stops once."""
+async def stalled(pair: Pair, measuring: Coroutine[Any, Any, Any]) -> Any:
+    """The measurement, while the server stops once; it goes on again whatever becomes of the measurement."""
+    return (await together((measuring, _stop_once(pair))))[0]
+
+
+async def _stop_once(pair: Pair) -> None:
     assert pair.server is not None
-    task = asyncio.ensure_future(measuring)
     await asyncio.sleep(0.1)
     os.kill(pair.server.pid, signal.SIGSTOP)
-    await asyncio.sleep(_STALL)
-    os.kill(pair.server.pid, signal.SIGCONT)
-    return await task
+    try:
+        await asyncio.sleep(_STALL)
+    finally:
+        os.kill(pair.server.pid, signal.SIGCONT)
 
 
 async def _fresh(pair: Pair, client: Worker) -> float | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 
@@ -10,14 +9,19 @@ from websockets.asyncio.client import connect
 
 from bench.compare.adapters.port import Selection
 from bench.compare.measure.sessions import Client
+from bench.compare.measure.together import together
 
 
 class Liar(Client):
-    async def closed(self, selection: Selection, seconds: float) -> list[float]:
-        """A closed loop: the next call waits for the last one, so a stall delays one call and hides all others."""
-        call, found = self._opened(), []
+    async def closed(self, selection: Selection, seconds: float, least: int) -> list[float]:
+        """A closed loop: the next call waits for the last one, so a stall delays one call and hides all others.
+
+        For so many seconds, and for `least` calls if they take longer.
+        """
+        call = self._opened()
+        found: list[float] = []
         until = time.perf_counter() + seconds
-        while (began := time.perf_counter()) < until:
+        while (began := time.perf_counter()) < until or len(found) < least:
             await call(selection)
             found.append(time.perf_counter() - began)
         return found
@@ -31,7 +35,7 @@ class Liar(Client):
             await call(Selection())
             found.append(time.perf_counter() - began)
 
-        await asyncio.gather(*(one() for _ in range(count)))
+        await together(one() for _ in range(count))
         return found
 
     async def publishes(self, port: int, count: int) -> dict[str, float]:

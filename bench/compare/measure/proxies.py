@@ -66,7 +66,7 @@ class Proxy:
         self.recorded: list[Recorded] = []
         self.clocks: list[Clocks] = []
         self.up = self.down = 0
-        # Cut each connection after so many more bytes of answers; None: never. And: pass nothing on any more.
+        # Pass on so many more bytes of answers, then cut every connection; None: never. And: pass nothing on any more.
         self.cut_after: int | None = None
         self.stalled = False
         self._stopped = False
@@ -84,7 +84,7 @@ class Proxy:
         self.cut()
 
     def cut(self) -> None:
-        """Reset every connection."""
+        """Abort every connection."""
         for writer in self._connections:
             writer.transport.abort()
 
@@ -129,28 +129,40 @@ class Proxy:
         sending = asyncio.create_task(self._send(queue, writer, clocks, answers=answers))
         not_before = loop.time() + handshake
         try:
-            while data := await reader.read(_PIECE):
-                data = self._counted(data, kept, answers=answers)
+            cut = False
+            while not cut and (data := await reader.read(_PIECE)):
+                if answers:
+                    data, cut = self._before_the_cut(data)
+                self._count(data, kept, answers=answers)
                 due = max(not_before, loop.time()) + self._distance.delay
                 if self._distance.loss and self._draw.random() < self._distance.loss:
                     due += RETRANSMISSION_TIMEOUT
                     not_before = due - self._distance.delay
-                if not (answers and self.stalled):
+                if data and not (answers and self.stalled):
                     await queue.put((due, data, (clocks.server if answers else clocks.client) + 0.5))
             await queue.put((0.0, b"", 0.0))
             await sending
+            if cut:
+                # Wait until the system has all that was written: an abort drops the rest.
+                writer.transport.set_write_buffer_limits(0)
+                await writer.drain()
+                self.cut()
+            elif writer.can_write_eof():
+                writer.write_eof()
         except OSError:  # either end has gone
             return
         finally:
             sending.cancel()
 
-    def _counted(self, data: bytes, kept: bytearray, *, answers: bool) -> bytes:
-        """Count and record a piece. Raises `ConnectionResetError` where the connection is to be cut."""
-        if answers and self.cut_after is not None:
-            if self.cut_after < len(data):
-                self.cut()
-                raise ConnectionResetError("cut on purpose")
-            self.cut_after -= len(data)
+    def _before_the_cut(self, data: bytes) -> tuple[bytes, bool]:
+        """What of an answer's piece is still passed on, and whether the connections are cut after it."""
+        if self.cut_after is None:
+            return data, False
+        passed, cut = data[: self.cut_after], self.cut_after < len(data)
+        self.cut_after -= len(passed)
+        return passed, cut
+
+    def _count(self, data: bytes, kept: bytearray, *, answers: bool) -> None:
         self._changed = asyncio.get_running_loop().time()
         if answers:
             self.down += len(data)
@@ -158,7 +170,6 @@ class Proxy:
             self.up += len(data)
         if self._keep:
             kept += data
-        return data
 
     async def _send(
         self,
@@ -174,8 +185,6 @@ class Proxy:
             if due > loop.time():
                 await asyncio.sleep(due - loop.time())
             if not data:
-                if writer.can_write_eof():
-                    writer.write_eof()
                 return
             if answers:
                 clocks.client = max(clocks.client, known)

@@ -12,6 +12,7 @@ from typing import Any
 from bench.compare.adapters.port import Adapter, Call, Link, Rows, Selection
 from bench.compare.adapters.rows import READS
 from bench.compare.measure.open_loop import open_loop
+from bench.compare.measure.together import together
 
 # In an open loop a call that takes longer has failed; others may take as long as a busy machine needs.
 _CALL_TIMEOUT, _SESSION_TIMEOUT = 10.0, 60.0
@@ -67,11 +68,15 @@ class Client:
         return {"seconds": seconds, "cpu": time.process_time() - cpu, "answer": answer}
 
     async def rate(self, selection: Selection, rate: float, seconds: float) -> dict[str, Any]:
-        """An open loop: `seconds` of each call from its intended start (infinite: failed), and `cpu` seconds."""
+        """An open loop: `seconds` of each call from its intended start (infinite: failed), in all `cpu` and `elapsed`.
+
+        `elapsed` is until the last answer: behind a slow server that is longer than the `seconds` of the schedule.
+        """
         call = self._opened()
-        cpu = time.process_time()
+        began, cpu = time.perf_counter(), time.process_time()
         latencies = await open_loop(lambda: call(selection), rate, seconds, timeout=_CALL_TIMEOUT)
-        return {"seconds": latencies, "cpu": time.process_time() - cpu}
+        used, elapsed = time.process_time() - cpu, time.perf_counter() - began
+        return {"seconds": latencies, "cpu": used, "elapsed": elapsed}
 
     async def capacity(self, selection: Selection, seconds: float, at_once: int) -> float:
         """Calls a second when `at_once` callers call without a pause. Says how much there is, nothing of latency."""
@@ -86,7 +91,7 @@ class Client:
 
         began = time.perf_counter()
         async with asyncio.timeout(seconds + _SESSION_TIMEOUT):
-            await asyncio.gather(*(caller() for _ in range(at_once)))
+            await together(caller() for _ in range(at_once))
         return done / (time.perf_counter() - began)
 
     async def fresh(self, link: Link, selections: list[Selection]) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from hdrh.histogram import HdrHistogram
 
 # Microseconds that a histogram can hold, at three significant digits. A failed call is recorded as the highest.
 MAX_MICROSECONDS = 60_000_000
-PERCENTILES = (50.0, 90.0, 99.0, 99.9)
+# Percentile -> of how many values at least: of fewer, none lies beyond it, and it is their maximum.
+PERCENTILES = {50.0: 2, 90.0: 10, 99.0: 100, 99.9: 1_000}
 RESAMPLES = 2_000
 
 
@@ -28,12 +29,21 @@ def histogram(seconds: Sequence[float], most: int = MAX_MICROSECONDS) -> HdrHist
 
 
 def percentiles(seconds: Sequence[float]) -> dict[str, float | None]:
-    """p50, p90, p99, p99.9 and max in milliseconds. None: failures reach as far as that."""
+    """Of p50, p90, p99 and p99.9 those of which there are enough values, and max; milliseconds.
+
+    None: failures reach as far as that.
+    """
     found = histogram(seconds)
-    values = {f"p{each:g}": found.get_value_at_percentile(each) for each in PERCENTILES}
+    known = [each for each in PERCENTILES if enough(f"p{each:g}", len(seconds))]
+    values = {f"p{each:g}": found.get_value_at_percentile(each) for each in known}
     values["max"] = found.get_max_value()
     limit = HdrHistogram(1, MAX_MICROSECONDS, 3).get_lowest_equivalent_value(MAX_MICROSECONDS)
     return {name: None if value >= limit else value / 1000 for name, value in values.items()}
+
+
+def enough(percentile: str, count: int) -> bool:
+    """Whether `count` values have this percentile ("p99"): whether at least one of them lies beyond it."""
+    return count >= PERCENTILES[float(percentile.removeprefix("p"))]
 
 
 def write_hgrm(seconds: Sequence[float], path: Path) -> None:

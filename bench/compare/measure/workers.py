@@ -49,6 +49,8 @@ class Worker:
         self._process = process
         self._pipe = pipe
         self._calling = asyncio.Lock()
+        # No call is answered any more.
+        self.ended = False
         # Held by what uses the worker for several calls in a row.
         self.turn = asyncio.Lock()
 
@@ -57,21 +59,32 @@ class Worker:
         return self._process.pid or 0
 
     async def call(self, method: str, /, timeout: float = _ANSWER_TIMEOUT, **arguments: Any) -> Any:
-        """Call a method and return what it returns. Raises `WorkerFailed`, also for no answer within `timeout` s."""
+        """Call a method and return what it returns. Raises `WorkerFailed`, also for no answer within `timeout` s.
+
+        The process ends with a call that is not waited for any more: its late answer would be the next call's.
+        """
         async with self._calling:
+            if self.ended:
+                raise WorkerFailed(f"{method}: the process has ended")
+            answered = False
             try:
                 self._pipe.send((method, arguments))
                 if not await asyncio.to_thread(self._pipe.poll, timeout):
                     raise WorkerFailed(f"{method}: no answer within {timeout} s")
                 fine, value = self._pipe.recv()
+                answered = True
             except (EOFError, ConnectionError):
                 raise WorkerFailed(f"{method}: the process has ended") from None
+            finally:
+                if not answered:
+                    self.kill()
         if not fine:
             raise WorkerFailed(f"{method}: {value}")
         return value
 
     def kill(self) -> None:
         """End the process at once, as a crash does."""
+        self.ended = True
         self._process.kill()
         self._process.join(_STOP_TIMEOUT)
 

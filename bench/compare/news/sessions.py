@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 
 from bench.compare.adapters.port import Link
+from bench.compare.measure.together import together
 from bench.compare.news.feed import FEED, Event
 
 MAX_FILES = 8_192
@@ -78,7 +79,7 @@ class Watchers:
                     await task
 
         async with asyncio.timeout(_READY_TIMEOUT):
-            await asyncio.gather(*(connected() for _ in range(count)))
+            await together(connected() for _ in range(count))
 
     async def delays(self) -> list[float]:
         """Seconds from each event to when each watcher saw it, since the last call."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+import random
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import aiohttp
@@ -19,6 +20,7 @@ Seen = Callable[[str, str], None]
 # What a polling client waits for: the orders that it has placed.
 Orders = asyncio.Queue[str]
 _PLAIN: dict[str, Any] = {"compression": None, "proxy": None}
+_PHASES = 5
 _END = ("shipped", "rejected", "cancelled")
 
 
@@ -72,13 +74,27 @@ async def subscription(link: Link, seen: Seen, ready: asyncio.Event, orders: Ord
                 await socket.send(json.dumps({"type": "pong"}))
 
 
+def first_polls(every: float) -> Iterator[float]:
+    """Seconds from each order to its first poll: anywhere in the period, since polls do not know when an order begins.
+
+    The same in each run, and the same share of each period.
+    """
+    draw = random.Random(_PHASES)  # noqa: S311 - no secret
+    while True:
+        yield draw.random() * every
+
+
 async def polling(link: Link, seen: Seen, ready: asyncio.Event, orders: Orders) -> None:
     """`GET /v1/orders/{id}`. Options: seconds between polls, and "conditional"; or "long": `Prefer: wait`."""
     how = link.options[0]
+    every = 0.0 if how == "long" else float(how)
+    first = first_polls(every)
     async with aiohttp.ClientSession(link.url, headers={"Accept-Encoding": "identity", **link.headers}) as session:
         ready.set()
         while True:
-            await _polled(session, await orders.get(), seen, link.options, 0.0 if how == "long" else float(how))
+            order = await orders.get()
+            await asyncio.sleep(next(first))
+            await _polled(session, order, seen, link.options, every)
 
 
 async def _polled(

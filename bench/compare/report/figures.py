@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.compare.measure.folder import Row, rows_of
-from bench.compare.measure.statistics import interval, ratios
+from bench.compare.measure.statistics import enough, interval, ratios
 
 LAYERS = ("set-up", "head", "identity", "framing", "control", "TLS", "body")
 
@@ -41,6 +41,28 @@ def ratio(rows: Sequence[Row], base: Sequence[Row], name: str) -> Measured:
     return measured(ratios(over_rounds(rows, name).values, over_rounds(base, name).values))
 
 
+def percentile(row: Row, name: str, count: int) -> tuple[str, float | None]:
+    """A percentile of a row of `count` calls: its name and milliseconds, or "max of N" where N calls have none.
+
+    None: failures reach as far as that.
+    """
+    if enough(name, count):
+        return name, row[f"{name}_ms"]
+    # Rows of older runs have their maximum under the percentile's name.
+    return f"max of {count:,}", row["max_ms"] if "max_ms" in row else row[f"{name}_ms"]
+
+
+def column(head: str, name: str, cells: Sequence[tuple[str, str]]) -> list[str]:
+    """A column's head and cells, of pairs of what a cell says ("p99", "max of 50", or "": nothing) and its text.
+
+    `name` in the head is what all say, else the percentile; then each cell that says something else says so.
+    """
+    said = {what for what, _ in cells if what}
+    if len(said) == 1:
+        return [head.replace(name, said.pop()), *(text for _, text in cells)]
+    return [head, *(text if what in ("", name) else f"{what}: {text}" for what, text in cells)]
+
+
 def variants(rows: Sequence[Row], experiment: str, **wanted: Any) -> list[str]:
     """The variants of these rows, in the order in which they were measured first."""
     return list(dict.fromkeys(str(row["variant"]) for row in rows_of(rows, experiment, **wanted)))
@@ -53,7 +75,7 @@ def group_title(row: Row) -> str:
 
 
 def digits(value: float) -> str:
-    """Two significant digits, three from 100 on, thousands with a comma: more would say more than is known."""
+    """Two significant digits, from 100 on whole, thousands with a comma: more would say more than is known."""
     if value == 0:
         return "0"
     if abs(value) >= 100:
@@ -62,8 +84,19 @@ def digits(value: float) -> str:
     return f"{value:.{places}f}"
 
 
+def rounded(value: float) -> str:
+    """The same with three significant digits from 100 on: of what is calculated, not counted."""
+    return f"{float(f'{value:.3g}'):,.0f}" if abs(value) >= 100 else digits(value)
+
+
 def table(head: Sequence[str], body: Sequence[Sequence[object]]) -> str:
     """A Markdown table; the first column is text, the others stand right."""
     lines = ["| " + " | ".join(head) + " |", "|" + "|".join(["---", *["--:"] * (len(head) - 1)]) + "|"]
     lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in body]
     return "\n".join(lines) + "\n"
+
+
+def table_of(columns: Sequence[Sequence[str]]) -> str:
+    """The same of columns, each with its head first."""
+    head, *body = zip(*columns, strict=True)
+    return table(head, body)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from bench.compare.experiments.e3_distance import PAGE_TITLES
@@ -11,7 +11,7 @@ from bench.compare.experiments.e5_news import NEWS_TITLES
 from bench.compare.experiments.shop.news import SHOP_NEWS_TITLES
 from bench.compare.measure.folder import Row, rows_of
 from bench.compare.measure.layers import Layer
-from bench.compare.report.figures import digits, measured, over_rounds, variants
+from bench.compare.report.figures import digits, measured, over_rounds, rounded, variants
 from bench.compare.report.sections import e3, e5
 from bench.compare.report.sections.e1 import ALL_TITLES
 from bench.compare.variants import OVER_TLS
@@ -33,8 +33,10 @@ def questions(rows: Sequence[Row]) -> list[dict[str, Any]]:
     return [each for each in found if each["rows"]]
 
 
-def _question(question: str, unit: str, where: str, figures: dict[str, float]) -> dict[str, Any]:
-    shown = [{"title": title, "value": value, "shown": digits(value)} for title, value in figures.items()]
+def _question(
+    question: str, unit: str, where: str, figures: dict[str, float], said: Callable[[float], str] = digits
+) -> dict[str, Any]:
+    shown = [{"title": title, "value": value, "shown": said(value)} for title, value in figures.items()]
     return {"question": question, "unit": unit, "where": where, "rows": shown}
 
 
@@ -105,6 +107,7 @@ def _others(rows: Sequence[Row]) -> list[dict[str, Any]]:
             "bytes",
             "Calculated from measured polls and events.",
             news,
+            rounded,
         ),
         _question(
             "In the shop, an order is shipped: whose customer knows first?",

@@ -16,18 +16,10 @@ from chassis import wall_clock
 from chassis.background import forever
 from chassis.broker import cloudevents
 from chassis.broker.embedded import peers, store
-from chassis.broker.embedded.event_log import LOG, EmbeddedLog, LogSubscription
+from chassis.broker.embedded.event_log import EmbeddedLog, LogSubscription
 from chassis.broker.embedded.subscriptions import QueueSubscription
 from chassis.broker.embedded.writer import Writer
-from chassis.broker.port import (
-    BrokerUnavailable,
-    DeadLetter,
-    Delivery,
-    Event,
-    QueueDepth,
-    QueuedEvent,
-    Topology,
-)
+from chassis.broker.port import BrokerUnavailable, DeadLetter, Delivery, Event, QueueDepth, QueuedEvent, Topology
 from chassis.broker.retention import Retention
 from chassis.broker.topics import matches
 from chassis.observability.capture import capture
@@ -81,14 +73,7 @@ class EmbeddedBroker:
             if (span := capture.open_span(event.extensions.get("traceparent", ""))) is not None:
                 attributes = json.dumps(cloudevents.attributes(event))
                 capture.sent(span, sqlite_row((None, attributes, event.data, wall_clock.seconds())))
-        prune = self.log.pruning(len(events))
-
-        def write(connection: sqlite3.Connection) -> None:
-            store.publish(connection, routed, wall_clock.seconds(), logged=self._logged)
-            prune(connection)
-
-        news = frozenset((LOG, *(queue for event in routed for queue in event.queues)))
-        await self._writer.write(write, durable=True, news=news)
+        await self.log.add(routed, logged=self._logged)
 
     def _queues_for(self, type_: str) -> list[str]:
         found = self._routes.get(type_)

@@ -8,6 +8,7 @@ import sqlite3
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 
 from chassis import wall_clock
@@ -30,40 +31,34 @@ READ_BATCH_BYTES = 128 << 10
 HEALTH_TIMEOUT = 2.0
 
 
+@dataclass(eq=False)
 class EmbeddedLog:
     """The log port's promises for the processes of one machine. It is closed with its broker."""
 
+    _writer: Writer
+    _retention: Retention
+    # Has a subscription woken by what other processes append.
+    _subscribed: Callable[[LogSubscription], AbstractAsyncContextManager[None]]
+    _unpruned: int = PRUNE_EVERY  # so that a process that publishes little prunes too
     system = "embedded"
 
-    def __init__(
-        self,
-        writer: Writer,
-        retention: Retention,
-        subscribed: Callable[[LogSubscription], AbstractAsyncContextManager[None]],
-    ) -> None:
-        """`subscribed`: has a subscription woken by what other processes append."""
-        self._writer = writer
-        self._retention = retention
-        self._subscribed = subscribed
-        self._unpruned = PRUNE_EVERY  # so that a process that publishes little prunes too
-
     async def append(self, events: Sequence[Event]) -> None:
-        routed = [store.Routed(cloudevents.attributes(event), event.data, ()) for event in events]
-        prune = self.pruning(len(events))
+        await self.add([store.Routed(cloudevents.attributes(event), event.data, ()) for event in events])
+
+    async def add(self, routed: Sequence[store.Routed], *, logged: bool = True) -> None:
+        """Put events into their queues and, if `logged`, into the log, whose oldest entries go from time to time."""
+        self._unpruned += len(routed)
+        prunes = self._unpruned >= PRUNE_EVERY
+        if prunes:
+            self._unpruned = 0
 
         def write(connection: sqlite3.Connection) -> None:
-            store.publish(connection, routed, wall_clock.seconds())
-            prune(connection)
+            store.publish(connection, routed, wall_clock.seconds(), logged=logged)
+            if prunes:
+                store.prune(connection, self._retention, wall_clock.seconds())
 
-        await self._writer.write(write, durable=True, news=frozenset([LOG]))
-
-    def pruning(self, added: int) -> Callable[[sqlite3.Connection], None]:
-        """Retention: a transaction that adds so many entries also deletes the oldest ones, from time to time."""
-        self._unpruned += added
-        if self._unpruned < PRUNE_EVERY:
-            return lambda _: None
-        self._unpruned = 0
-        return lambda connection: store.prune(connection, self._retention, wall_clock.seconds())
+        news = frozenset((LOG, *(queue for event in routed for queue in event.queues)))
+        await self._writer.write(write, durable=True, news=news)
 
     @asynccontextmanager
     async def tail(self, after: Position | None = None, *, upto: Position | None = None) -> AsyncIterator[LogReader]:

@@ -14,7 +14,7 @@ from chassis.background import forever
 from chassis.broker import cloudevents
 from chassis.broker.embedded import store
 from chassis.broker.embedded.writer import NOTHING, Writer
-from chassis.broker.port import BrokerUnavailable, Event
+from chassis.broker.port import BrokerUnavailable
 from chassis.observability.capture.messages import Message, sqlite_row
 
 logger = logging.getLogger(__name__)
@@ -122,14 +122,8 @@ class HeldDelivery:
     def __init__(self, subscription: QueueSubscription, claim: store.Claim) -> None:
         self._subscription = subscription
         self._claim = claim
-
-    @property
-    def event(self) -> Event:
-        return self._claim.event
-
-    @property
-    def attempt(self) -> int:
-        return self._claim.attempt
+        self.event = claim.event
+        self.attempt = claim.attempt
 
     def on_wire(self) -> Message:
         """The row of the queue: here nothing is sent from process to process."""

@@ -160,28 +160,22 @@ class Writer:
     def _current(self, connection: sqlite3.Connection, batch: list[_Operation]) -> sqlite3.Connection:
         """A connection to the file that is there now: one that was removed or replaced is read by no other process."""
         try:
-            if _identity(self._path) == self._file:
-                return connection
-        except FileNotFoundError:
-            log.warning("embedded broker: file %s was removed; created an empty one, its messages are lost", self._path)
-        except OSError as error:
-            return self._unavailable(connection, batch, error)
-        else:
-            log.warning("embedded broker: file %s was replaced; reopened", self._path)
-        try:
+            try:
+                if _identity(self._path) == self._file:
+                    return connection
+                log.warning("embedded broker: file %s was replaced; reopened", self._path)
+            except FileNotFoundError:
+                log.warning(
+                    "embedded broker: file %s was removed; created an empty one, its messages are lost", self._path
+                )
             reopened = self._open()
         except (sqlite3.Error, OSError) as error:
-            return self._unavailable(connection, batch, error)
+            # The next batch looks at the file again.
+            for operation in batch:
+                operation.error = BrokerUnavailable(f"cannot open {self._path}: {error}")
+            return connection
         connection.close()
         return reopened
-
-    def _unavailable(
-        self, connection: sqlite3.Connection, batch: list[_Operation], error: Exception
-    ) -> sqlite3.Connection:
-        """Fail a batch, and look at the file again with the next one."""
-        for operation in batch:
-            operation.error = BrokerUnavailable(f"cannot open {self._path}: {error}")
-        return connection
 
     def _finish(self, batch: list[_Operation]) -> None:
         self._unfinished -= len(batch)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from chassis.broker.event_log import LogReader, Position
@@ -37,20 +37,20 @@ class KafkaLog:
     @asynccontextmanager
     async def tail(self, after: Position | None = None, *, upto: Position | None = None) -> AsyncIterator[LogReader]:
         subscription = LogSubscription(self._address, self._topic, upto)
-        async with self._kept(subscription, lambda: subscription.start(after)):
+        async with self._kept(subscription, subscription.start(after)):
             yield subscription
 
     @asynccontextmanager
     async def read_partitions(self, after: Mapping[int, int]) -> AsyncIterator[LogReader]:
         subscription = LogSubscription(self._address, self._topic, None)
-        async with self._kept(subscription, lambda: subscription.start_share(after)):
+        async with self._kept(subscription, subscription.start_share(after)):
             yield subscription
 
     @asynccontextmanager
-    async def _kept(self, subscription: LogSubscription, start: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    async def _kept(self, subscription: LogSubscription, starting: Awaitable[None]) -> AsyncIterator[None]:
         self._subscriptions.add(subscription)
         try:
-            await start()
+            await starting
             yield
         finally:
             self._subscriptions.discard(subscription)

@@ -10,8 +10,8 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from itertools import accumulate, chain
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -75,40 +75,37 @@ class LogSubscription:
 
     async def start(self, after: Position | None) -> None:
         """Begin after a position. Raises `PositionExpired` and `BrokerUnavailable`."""
-        with translated():
-            async with asyncio.timeout(ATTACH_TIMEOUT):
-                await self._start(after)
-
-    async def _start(self, after: Position | None) -> None:
-        if after is not None and not after.is_start and after.log != LOG:
-            raise PositionExpired(f"{after} is not a position of a Kafka topic")
-        count = await self._topic.partitions(at_least=0 if after is None else len(after.offsets))
-        if after is not None and len(after.offsets) > count:
-            raise PositionExpired(f"the log has {count} partitions, and the position is one of {len(after.offsets)}")
-        await self._consumer.start()
-        self._began = wall_clock.seconds() * 1000
-        partitions = [self._partition(index) for index in range(count)]
-        first = await self._consumer.beginning_offsets(partitions)
-        if after is None:
-            ends = await self._consumer.end_offsets(partitions)
-            self._assign([ends[each] for each in partitions])
-            # The end as the answer to a fetch has it: what was appended before this was called is before it.
-            await self._see_ends()
-            self._records.clear()
-            self._next = [self._consumer.highwater(each) or 0 for each in partitions]
-            for each in partitions:
-                self._consumer.seek(each, self._next[each.partition])
-        elif after.is_start:
-            self._assign([first[each] for each in partitions])
-        else:
-            for each in partitions:
-                if first[each] > after.offset(each.partition):
-                    raise _passed(each.partition, first[each], after.offset(each.partition))
-            self._assign([after.offset(each.partition) for each in partitions])
+        async with _attaching():
+            if after is not None and not after.is_start and after.log != LOG:
+                raise PositionExpired(f"{after} is not a position of a Kafka topic")
+            known = 0 if after is None else len(after.offsets)
+            count = await self._topic.partitions(at_least=known)
+            if known > count:
+                raise PositionExpired(f"the log has {count} partitions, and the position is one of {known}")
+            await self._consumer.start()
+            self._began = wall_clock.seconds() * 1000
+            partitions = [self._partition(index) for index in range(count)]
+            first = await self._consumer.beginning_offsets(partitions)
+            if after is None:
+                ends = await self._consumer.end_offsets(partitions)
+                self._assign([ends[each] for each in partitions])
+                # The end as the answer to a fetch has it: what was appended before this was called is before it.
+                await self._see_ends()
+                self._records.clear()
+                self._next = [self._consumer.highwater(each) or 0 for each in partitions]
+                for each in partitions:
+                    self._consumer.seek(each, self._next[each.partition])
+            elif after.is_start:
+                self._assign([first[each] for each in partitions])
+            else:
+                for each in partitions:
+                    if first[each] > after.offset(each.partition):
+                        raise _passed(each.partition, first[each], after.offset(each.partition))
+                self._assign([after.offset(each.partition) for each in partitions])
+                self.position = Position(tuple(self._next), LOG)
+                await self._see_ends()
+                return
             self.position = Position(tuple(self._next), LOG)
-            await self._see_ends()
-            return
-        self.position = Position(tuple(self._next), LOG)
 
     async def start_share(self, after: Mapping[int, int]) -> None:
         """Begin in these partitions alone, each after an entry's number; for 0 from the oldest entry on.
@@ -116,26 +113,22 @@ class LogSubscription:
         Raises `PositionExpired` and `BrokerUnavailable`.
         """
         self._share = after
-        with translated():
-            async with asyncio.timeout(ATTACH_TIMEOUT):
-                await self._start_share(after)
-
-    async def _start_share(self, after: Mapping[int, int]) -> None:
-        count = await self._topic.partitions(at_least=max(after) + 1)
-        if max(after) >= count:
-            raise PositionExpired(f"the log has {count} partitions, and this is one of {max(after) + 1}")
-        await self._consumer.start()
-        self._began = wall_clock.seconds() * 1000
-        first = await self._consumer.beginning_offsets([self._partition(index) for index in after])
-        begin = [0] * count
-        for each, oldest in first.items():
-            seen = after[each.partition]
-            if seen and oldest > seen:
-                raise _passed(each.partition, oldest, seen)
-            begin[each.partition] = seen or oldest
-        self._assign(begin)
-        self.position = Position(tuple(begin), LOG)
-        await self._see_ends()
+        async with _attaching():
+            count = await self._topic.partitions(at_least=max(after) + 1)
+            if max(after) >= count:
+                raise PositionExpired(f"the log has {count} partitions, and this is one of {max(after) + 1}")
+            await self._consumer.start()
+            self._began = wall_clock.seconds() * 1000
+            first = await self._consumer.beginning_offsets([self._partition(index) for index in after])
+            begin = [0] * count
+            for each, oldest in first.items():
+                seen = after[each.partition]
+                if seen and oldest > seen:
+                    raise _passed(each.partition, oldest, seen)
+                begin[each.partition] = seen or oldest
+            self._assign(begin)
+            self.position = Position(tuple(begin), LOG)
+            await self._see_ends()
 
     async def stop(self) -> None:
         """Detach, and end the iteration."""
@@ -244,9 +237,8 @@ class LogSubscription:
         self._away_since = time.monotonic()
         await self._close()
         self._consumer = self._new_consumer()
-        with translated():
-            async with asyncio.timeout(ATTACH_TIMEOUT):
-                await self._consumer.start()
+        async with _attaching():
+            await self._consumer.start()
         self._began = wall_clock.seconds() * 1000
         self._assign(self._next)
         self._reopening = False
@@ -290,6 +282,14 @@ class LogSubscription:
 
     def _partition(self, index: int) -> TopicPartition:
         return TopicPartition(self._address.topic, index)
+
+
+@asynccontextmanager
+async def _attaching() -> AsyncIterator[None]:
+    """Bound what attaches to the log in time. Raises `BrokerUnavailable`."""
+    with translated():
+        async with asyncio.timeout(ATTACH_TIMEOUT):
+            yield
 
 
 def _merged(batches: Sequence[Sequence[ConsumerRecord[bytes, bytes]]]) -> Iterable[ConsumerRecord[bytes, bytes]]:

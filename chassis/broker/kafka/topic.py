@@ -40,10 +40,6 @@ class Topic:
         self._partitions = 0
         self._read_at = -REFRESH_SECONDS
 
-    async def there(self) -> None:
-        """See that the topic is there. Raises `BrokerUnavailable`."""
-        await self.partitions()
-
     async def partitions(self, *, at_least: int = 1) -> int:
         """The number of partitions; read again when fewer were found before, or after a second.
 
@@ -56,7 +52,7 @@ class Topic:
                         try:
                             self._partitions = await self._count(await self._client())
                         except BaseException:
-                            await self._drop()
+                            await self.close()
                             raise
                 self._read_at = time.monotonic()
         return self._partitions
@@ -68,13 +64,15 @@ class Topic:
                 with translated():
                     await (await self._client()).describe_cluster()
         except (BrokerUnavailable, TimeoutError):
-            await self._drop()
+            await self.close()
             return False
         return True
 
     async def close(self) -> None:
         """Give the connection up."""
-        await self._drop()
+        admin, self._admin = self._admin, None
+        if admin is not None:
+            await closed(admin.close)
 
     async def _client(self) -> AIOKafkaAdminClient:
         if self._admin is None:
@@ -115,11 +113,6 @@ class Topic:
             elif topic["error_code"] == 0 and partitions and all(each["leader"] >= 0 for each in partitions):
                 return len(partitions)
             await asyncio.sleep(_PAUSE)
-
-    async def _drop(self) -> None:
-        admin, self._admin = self._admin, None
-        if admin is not None:
-            await closed(admin.close)
 
 
 def configuration(retention: Retention, partitions: int, replicas: int) -> dict[str, str]:

@@ -15,6 +15,8 @@ from chassis.observability.capture import capture
 from chassis.observability.tracing import Span, SpanKind, Telemetry, current_traceparent
 
 PROTOCOL, SYSTEM = "Kafka", "kafka"
+# A record with the span of its appending, if it has one.
+Traced = tuple[Record, Span | None]
 
 
 class Tracer:
@@ -25,15 +27,15 @@ class Tracer:
         self._telemetry = telemetry
 
     @contextmanager
-    def appending(self, events: Sequence[Event]) -> Iterator[Appending]:
-        """Append events while the block runs, each in a span of the trace that it belongs to. Raises `InvalidEvent`.
+    def appending(self, events: Sequence[Event]) -> Iterator[Sequence[Traced]]:
+        """The records of events, for the block to append: each in a span of the trace that the event belongs to.
 
-        An event that belongs to no trace gets no span, and begins no trace.
+        An event that belongs to no trace gets no span, and begins no trace. Raises `InvalidEvent`.
         """
         with ExitStack() as stack:
-            yield Appending([self._one(event, stack) for event in events])
+            yield [self._one(event, stack) for event in events]
 
-    def _one(self, event: Event, stack: ExitStack) -> tuple[Record, Span | None]:
+    def _one(self, event: Event, stack: ExitStack) -> Traced:
         parent = event.extensions.get("traceparent")
         if self._telemetry is None or not parent:
             return Record.of(event), None
@@ -64,16 +66,9 @@ class Tracer:
         return record, span
 
 
-class Appending:
-    """Events on their way, in their order, as records with their spans."""
-
-    def __init__(self, records: Sequence[tuple[Record, Span | None]]) -> None:
-        self.records = [record for record, _ in records]
-        self._spans = [span for _, span in records]
-
-    def done(self, places: Sequence[RecordMetadata]) -> None:
-        """Keep where each record is."""
-        for span, place in zip(self._spans, places, strict=True):
-            if span is not None:
-                span.set_attribute("messaging.destination.partition.id", str(place.partition))
-                span.set_attribute("messaging.kafka.offset", place.offset)
+def keep_places(traced: Sequence[Traced], places: Sequence[RecordMetadata]) -> None:
+    """Keep where each record is with its span."""
+    for (_, span), place in zip(traced, places, strict=True):
+        if span is not None:
+            span.set_attribute("messaging.destination.partition.id", str(place.partition))
+            span.set_attribute("messaging.kafka.offset", place.offset)

@@ -18,7 +18,7 @@ from chassis.broker.kafka.closing import closed
 from chassis.broker.kafka.failures import translated
 from chassis.broker.kafka.records import Record
 from chassis.broker.kafka.topic import MAX_MESSAGE_BYTES, Topic
-from chassis.broker.kafka.traced import Tracer
+from chassis.broker.kafka.traced import Tracer, keep_places
 from chassis.broker.port import BrokerUnavailable, Event
 
 # The producer gives a batch up after REQUEST_TIMEOUT_MS: so this ends only what it has lost track of.
@@ -41,8 +41,8 @@ class Writer:
         """Returns once every event is on all in-sync replicas. Raises `BrokerUnavailable` and `InvalidEvent`."""
         if not events:
             return
-        with self._tracer.appending(events) as appending, translated():
-            appending.done(await self._send(appending.records))
+        with self._tracer.appending(events) as traced, translated():
+            keep_places(traced, await self._send([record for record, _ in traced]))
 
     async def _send(self, records: Sequence[Record]) -> Sequence[RecordMetadata]:
         """The position of each record, once all are on all in-sync replicas."""
@@ -76,7 +76,7 @@ class Writer:
             if self._closed:
                 raise BrokerUnavailable("the event log is closed")
             if self._producer is None:
-                await self._topic.there()
+                await self._topic.partitions()  # creates it where it is missing
                 producer = AIOKafkaProducer(
                     **self._address.client(),
                     acks="all",

@@ -5,22 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from aio_pika.abc import AbstractChannel
 
 from chassis.broker import cloudevents
-from chassis.broker.port import (
-    BrokerUnavailable,
-    DeadLetter,
-    Delivery,
-    Event,
-    QueueDepth,
-    QueuedEvent,
-    Topology,
-)
+from chassis.broker.port import BrokerUnavailable, DeadLetter, Delivery, Event, QueueDepth, QueuedEvent, Topology
 from chassis.broker.rabbitmq import event_log
 from chassis.broker.rabbitmq.connection import Outgoing, Prepare, Publisher, ReopeningConnection
 from chassis.broker.rabbitmq.dead_letters import DeadLetterQueues
@@ -59,11 +50,11 @@ class RabbitBroker:
 
         `logged`: there is a stream, which has what is published; not where the event log is another system's.
         """
-        server, options = split_options(url)
-        names = Names(options.prefix, topology)
+        server, prefix, declared = split_options(url)
+        names = Names(prefix, topology)
         declaring = partial(declare, names=names, retention=retention if logged else None)
         confirming = partial(confirm, names=names, logged=logged)
-        broker = cls(server, names, confirming if options.declared else declaring, logged=logged)
+        broker = cls(server, names, confirming if declared else declaring, logged=logged)
         try:
             await broker._outbound.connection()
         except BrokerUnavailable as error:
@@ -96,10 +87,10 @@ class RabbitBroker:
         return await self._dead_letters.list(queue, limit)
 
     async def replay_dead_letter(self, queue: str, event_id: str) -> bool:
-        return await self._dead_letters.replay(queue, event_id)
+        return await self._dead_letters.take_out(queue, event_id, replay=True)
 
     async def drop_dead_letter(self, queue: str, event_id: str) -> bool:
-        return await self._dead_letters.drop(queue, event_id)
+        return await self._dead_letters.take_out(queue, event_id, replay=False)
 
     async def depths(self) -> list[QueueDepth]:
         async with self._inbound.channel() as channel:
@@ -139,19 +130,14 @@ class RabbitBroker:
             await subscription.stop()
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """Options of a broker URL: `prefix` begins our names; `declared`: all of them exist."""
+def split_options(url: str) -> tuple[str, str, bool]:
+    """The URL for the connection, with a heartbeat (seconds), the prefix of our names, and whether all of them exist.
 
-    prefix: str
-    declared: bool
-
-
-def split_options(url: str) -> tuple[str, Options]:
-    """The URL for the connection, with a heartbeat (seconds), and our own options. Raises `ValueError`."""
+    Raises `ValueError`.
+    """
     parts = urlsplit(url)
     query = {"heartbeat": HEARTBEAT, **dict(parse_qsl(parts.query))}
     prefix, topology = query.pop("prefix", ""), query.pop("topology", "declare")
     if topology not in ("declare", "declared"):
         raise ValueError(f"topology={topology} in the broker's URL is neither declare nor declared")
-    return urlunsplit(parts._replace(query=urlencode(query))), Options(prefix, topology == "declared")
+    return urlunsplit(parts._replace(query=urlencode(query))), prefix, topology == "declared"

@@ -35,22 +35,14 @@ class DeadLetterQueues:
             found = [_dead_letter(queue, message) async for message in messages]
         return sorted(found, key=lambda letter: letter.died_at)
 
-    async def replay(self, queue: str, event_id: str) -> bool:
-        """Put one back into its work queue, as it was before its first attempt."""
+    async def take_out(self, queue: str, event_id: str, *, replay: bool) -> bool:
+        """Forget one, or put it back into its work queue, as it was before its first attempt."""
         async with self._taking(queue, MAX_TAKEN) as messages:
             async for message in messages:
                 if message.headers.get(DEAD_ID) == event_id:
-                    headers = {name: value for name, value in message.headers.items() if name not in _ADDED}
-                    await self._publisher.publish([Outgoing("", self._names.queue(queue), headers, message.body)])
-                    await message.ack()
-                    return True
-        return False
-
-    async def drop(self, queue: str, event_id: str) -> bool:
-        """Forget one."""
-        async with self._taking(queue, MAX_TAKEN) as messages:
-            async for message in messages:
-                if message.headers.get(DEAD_ID) == event_id:
+                    if replay:
+                        headers = {name: value for name, value in message.headers.items() if name not in _ADDED}
+                        await self._publisher.publish([Outgoing("", self._names.queue(queue), headers, message.body)])
                     await message.ack()
                     return True
         return False

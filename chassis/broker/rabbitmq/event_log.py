@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
@@ -29,25 +30,17 @@ EMPTY_TIMEOUT = 1.0
 QUIET = 0.05
 
 
+@dataclass(eq=False)
 class RabbitLog:
     """The log port's promises over one stream, which is one partition. It is closed with its broker."""
 
+    _link: ReopeningConnection
+    _publisher: Publisher
+    _stream: str
+    # Keeps a subscription until its context, or the broker, is left.
+    _subscribed: Callable[[LogSubscription], AbstractAsyncContextManager[None]]
+    _healthy: Callable[[], Awaitable[bool]]
     system = "rabbitmq"
-
-    def __init__(
-        self,
-        link: ReopeningConnection,
-        publisher: Publisher,
-        stream: str,
-        subscribed: Callable[[LogSubscription], AbstractAsyncContextManager[None]],
-        healthy: Callable[[], Awaitable[bool]],
-    ) -> None:
-        """`subscribed`: keeps a subscription until its context, or the broker, is left."""
-        self._link = link
-        self._publisher = publisher
-        self._stream = stream
-        self._subscribed = subscribed
-        self._healthy = healthy
 
     async def append(self, events: Sequence[Event]) -> None:
         # By the default exchange: the shop's own would take them to the work queues, too.

@@ -205,15 +205,8 @@ class HeldDelivery:
     def __init__(self, subscription: QueueSubscription, message: AbstractIncomingMessage, event: Event) -> None:
         self._subscription = subscription
         self.message = message
-        self._event = event
-
-    @property
-    def event(self) -> Event:
-        return self._event
-
-    @property
-    def attempt(self) -> int:
-        return attempt_of(self.message)
+        self.event = event
+        self.attempt = attempt_of(message)
 
     def on_wire(self) -> Message:
         return captured.delivered(self.message)
@@ -222,11 +215,11 @@ class HeldDelivery:
         await self._subscription.ack(self.message)
 
     async def retry(self, delay: float, reason: str) -> None:
-        logger.debug("event %s is retried in %.1f s: %s", self._event.id, delay, reason)
+        logger.debug("event %s is retried in %.1f s: %s", self.event.id, delay, reason)
         await self._subscription.retry_later(self.message, delay)
 
     async def dead_letter(self, reason: str) -> None:
-        await self._subscription.dead_letter(self.message, self._event.id, reason)
+        await self._subscription.dead_letter(self.message, self.event.id, reason)
 
 
 def attempt_of(message: AbstractIncomingMessage) -> int:

@@ -76,11 +76,10 @@ async def _declare_queue(channel: AbstractChannel, name: str, arguments: FieldTa
         return await channel.declare_queue(name, durable=True, arguments=arguments)
     except ChannelPreconditionFailed as error:
         # RabbitMQ cannot change a queue's arguments, and names the one that differs.
-        message = (
+        raise BrokerUnavailable(
             f"queue {name} was declared otherwise, by an older version perhaps ({error}): "
             f"let it run empty or move its messages, then `rabbitmqctl delete_queue {name}`; it is declared anew"
-        )
-        raise BrokerUnavailable(message) from error
+        ) from error
 
 
 async def confirm(channel: AbstractChannel, names: Names, *, logged: bool) -> None:

@@ -93,8 +93,21 @@ class _Body:
         return Message(form, head + self._kept, len(head) + self._size, self._content_type)
 
 
-def whole_message(form: Form, head: bytes, headers: Any, body: bytes) -> Message:
-    """A request or response whose body is there as a whole, by its head and its body."""
+def request_message(
+    method: str, target: str, version: str, headers: Sequence[tuple[bytes, bytes]], body: bytes
+) -> Message:
+    """A request whose body is there as a whole."""
+    return _whole(Form.HTTP_REQUEST, http_request(method, target, version, headers), headers, body)
+
+
+def response_message(
+    status: int, reason: str, version: str, headers: Sequence[tuple[bytes, bytes]], body: bytes
+) -> Message:
+    """A response whose body is there as a whole."""
+    return _whole(Form.HTTP_RESPONSE, http_response(status, reason, version, headers), headers, body)
+
+
+def _whole(form: Form, head: bytes, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> Message:
     kept = _Body(headers)
     kept.add(body)
     return kept.message(form, head)
@@ -102,13 +115,12 @@ def whole_message(form: Form, head: bytes, headers: Any, body: bytes) -> Message
 
 def keep_request(span: Span, method: str, target: str, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
     """Keep a request of our own client."""
-    capture.sent(span, whole_message(Form.HTTP_REQUEST, http_request(method, target, "1.1", headers), headers, body))
+    capture.sent(span, request_message(method, target, "1.1", headers, body))
 
 
 def keep_response(span: Span, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
     """Keep the response to it."""
-    head = http_response(status, _reason(status), "1.1", headers)
-    capture.received(span, whole_message(Form.HTTP_RESPONSE, head, headers, body))
+    capture.received(span, response_message(status, _reason(status), "1.1", headers, body))
 
 
 def _reason(status: int) -> str:
@@ -139,20 +151,18 @@ async def _keep_request(
     target = request.url.raw_path_qs
     if secret_target:
         target = "/" + "*" * (len(target) - 1)
-    head = http_request(request.method, target, version, headers)
     # What is sent as a stream passes only once.
     body = getattr(request.body, "_value", b"")
-    capture.sent(
-        current_span(), whole_message(Form.HTTP_REQUEST, head, headers, body if isinstance(body, bytes) else b"")
-    )
+    body = body if isinstance(body, bytes) else b""
+    capture.sent(current_span(), request_message(request.method, target, version, headers, body))
     return await handler(request)
 
 
 def keep_aiohttp_response(span: Span, response: aiohttp.ClientResponse, body: bytes) -> None:
     """Keep an answer, with as much of its body as was read."""
     version = "{}.{}".format(*response.version) if response.version else "1.1"
-    head = http_response(response.status, response.reason or "", version, response.raw_headers)
-    capture.received(span, whole_message(Form.HTTP_RESPONSE, head, response.raw_headers, body))
+    message = response_message(response.status, response.reason or "", version, response.raw_headers, body)
+    capture.received(span, message)
 
 
 def httpx_hooks(telemetry: Telemetry) -> dict[str, list[Callable[..., Any]]]:
@@ -162,12 +172,10 @@ def httpx_hooks(telemetry: Telemetry) -> dict[str, list[Callable[..., Any]]]:
 
 async def _httpx_request(request: httpx.Request) -> None:
     target = request.url.raw_path.decode("ascii")
-    head = http_request(request.method, target, "1.1", request.headers.raw)
-    capture.sent(current_span(), whole_message(Form.HTTP_REQUEST, head, request.headers.raw, request.content))
+    capture.sent(current_span(), request_message(request.method, target, "1.1", request.headers.raw, request.content))
 
 
 async def _httpx_response(response: httpx.Response) -> None:
     version = response.http_version.removeprefix("HTTP/")
-    head = http_response(response.status_code, response.reason_phrase, version, response.headers.raw)
-    body = await response.aread()
-    capture.received(current_span(), whole_message(Form.HTTP_RESPONSE, head, response.headers.raw, body))
+    head = (response.status_code, response.reason_phrase, version, response.headers.raw)
+    capture.received(current_span(), response_message(*head, await response.aread()))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
-from contextlib import aclosing
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
@@ -16,6 +15,7 @@ from chassis.observability.capture.messages import Form, Message
 from chassis.observability.capture.messages import grpc as framed
 from chassis.observability.tracing import Span
 
+T = TypeVar("T")
 _DETAILS = "grpc-status-details-bin"
 
 
@@ -43,35 +43,21 @@ def keep_status_sent(span: Span, details: bytes) -> None:
     capture.sent(span, Message(Form.GRPC_STATUS, details, len(details)))
 
 
-async def first_sent(span: Span, requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Keep the first of a stream of serialized requests, and pass all of them on."""
-    first = True
-    async for request in requests:
-        if first:
-            capture.sent(span, framed(Form.GRPC, request))
-            first = False
-        yield request
+def keep_serialized(span: Span, request: bytes) -> None:
+    """Keep a request of ours that is bytes already."""
+    capture.sent(span, framed(Form.GRPC, request))
 
 
-async def first_received(span: Span, messages: AsyncIterable[Any]) -> AsyncGenerator[Any, None]:
-    """Keep the first of a stream of messages of theirs, and pass all of them on."""
+async def first_kept(
+    keep: Callable[[Span, T], None], span: Span, messages: AsyncIterable[T]
+) -> AsyncGenerator[T, None]:
+    """Keep the first of a stream of messages, and pass all of them on."""
     first = True
     async for message in messages:
         if first:
-            keep_received(span, message)
+            keep(span, message)
             first = False
         yield message
-
-
-async def first_answered(span: Span, responses: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
-    """Keep the first of a stream of answers, and pass all of them on; closing it closes the stream."""
-    first = True
-    async with aclosing(responses):
-        async for response in responses:
-            if first:
-                keep_sent(span, response)
-                first = False
-            yield response
 
 
 def _message(message: Any) -> Message | None:

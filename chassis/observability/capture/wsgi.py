@@ -8,8 +8,7 @@ from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from chassis.observability.capture import capture
-from chassis.observability.capture.http import whole_message
-from chassis.observability.capture.messages import Form, http_request, http_response
+from chassis.observability.capture.http import request_message, response_message
 from chassis.observability.capture.places import handler_place
 from chassis.observability.tracing import Span, SpanKind, Telemetry
 
@@ -20,12 +19,7 @@ class RecordedApplication:
     """WSGI: a server span for each call that has a name, with the request and its response."""
 
     def __init__(
-        self,
-        app: WSGIApplication,
-        telemetry: Telemetry,
-        *,
-        protocol: str,
-        named: Callable[[WSGIEnvironment], str],
+        self, app: WSGIApplication, telemetry: Telemetry, *, protocol: str, named: Callable[[WSGIEnvironment], str]
     ) -> None:
         """`named`: the span's name for a request; empty for one that is not recorded."""
         self._app = app
@@ -79,9 +73,8 @@ def _keep_request(span: Span, environ: WSGIEnvironment, body: bytes) -> None:
         target += f"?{query}"
     headers = _request_headers(environ)
     version = environ["SERVER_PROTOCOL"].removeprefix("HTTP/")
-    head = http_request(environ["REQUEST_METHOD"], target, version, headers)
     span.set_attribute("shop.bytes.received", len(body))
-    capture.received(span, whole_message(Form.HTTP_REQUEST, head, headers, body))
+    capture.received(span, request_message(environ["REQUEST_METHOD"], target, version, headers, body))
 
 
 def _keep_response(span: Span, status: str, headers: Iterable[tuple[str, str]], body: bytes) -> None:
@@ -89,7 +82,7 @@ def _keep_response(span: Span, status: str, headers: Iterable[tuple[str, str]], 
     raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
     span.set_attribute("http.response.status_code", int(code))
     span.set_attribute("shop.bytes.sent", len(body))
-    capture.sent(span, whole_message(Form.HTTP_RESPONSE, http_response(int(code), reason, "1.1", raw), raw, body))
+    capture.sent(span, response_message(int(code), reason, "1.1", raw, body))
 
 
 def _request_headers(environ: Mapping[str, Any]) -> Headers:

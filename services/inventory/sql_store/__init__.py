@@ -76,9 +76,7 @@ class SqlStockStore:
         return {row.product_id: read_stock(row) for row in rows}
 
     async def reserve(self, order_id: str, lines: Sequence[Line], expires_at: datetime | None = None) -> None:
-        refusal = await self._reserving.submit(Wanted(order_id, lines, expires_at, current_traceparent()))
-        if refusal is not None:
-            raise refusal
+        await self._reserving.submit(Wanted(order_id, lines, expires_at, current_traceparent()))
 
     async def _reserve_all(self, wanted: Sequence[Wanted]) -> Sequence[ShopError | None]:
         # Not durable: until Confirm or Release, whose durable commit includes all before it, the saga repeats the

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 _LISTENING = "0A"
@@ -12,15 +15,22 @@ def holder(port: int) -> str:
     sockets = {f"socket:[{inode}]" for inode in _inodes(port)}
     if not sockets:
         return ""
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            if str(link.readlink()) in sockets:
-                process = link.parents[1]
+            if sockets.intersection(_open_files(process)):
                 command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
                 return f" by process {process.name} ({command[:60]})"
         except OSError:  # it is another user's, or has ended meanwhile
             continue
     return " by another user's process"
+
+
+def _open_files(process: Path) -> Iterator[str]:
+    """What its descriptors name. Raises `OSError` where that cannot be read, or cannot be read any more."""
+    with os.scandir(process / "fd") as links:
+        for link in links:
+            with suppress(FileNotFoundError):  # it was closed meanwhile
+                yield str(Path(link.path).readlink())
 
 
 def _inodes(port: int) -> set[str]:

@@ -6,6 +6,7 @@ import asyncio
 import json as jsonlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -34,21 +35,27 @@ _HEADINGS = f"{'id':<32}  {'died':<20}  queue, event and what it is about"
 
 @app.command("list")
 def list_(
-    *, queue: _Queue = "", limit: Annotated[int, typer.Option(min=1, max=_AT_MOST)] = 100, json: _Json = False
+    *,
+    queue: _Queue = "",
+    limit: Annotated[int, typer.Option(min=1, max=_AT_MOST, help="Of each queue, the oldest.")] = 100,
+    json: _Json = False,
 ) -> None:
-    """List dead letters, the oldest of each queue first.
+    """List dead letters, the oldest of each queue first; where a queue has more than --limit, it says so.
 
     Exit code 0: listed, be it none. 2: no such queue, or the broker cannot be reached.
     """
-    letters = _with_broker(lambda broker: _letters(broker, queue, limit))
+    letters, cut_off = _with_broker(lambda broker: _letters(broker, queue, limit))
     if json:
-        typer.echo(jsonlib.dumps({"items": [_as_json(letter) for letter in letters]}, indent=2))
+        items = [_as_json(letter) for letter in letters]
+        typer.echo(jsonlib.dumps({"items": items, "more": bool(cut_off)}, indent=2))
         return
     typer.echo(_HEADINGS if letters else "no dead letters")
     for letter in letters:
         what = f"{letter.event.type} of {letter.event.subject}"
         typer.echo(f"{letter.id:<32}  {moment(letter.died_at)}  {letter.queue}: {what}")
         typer.echo(f"    attempts: {letter.attempts}; {letter.reason}")
+    if cut_off:
+        typer.echo(f"there are more in {', '.join(cut_off)}: --queue QUEUE, --limit N")
 
 
 @app.command()
@@ -57,8 +64,7 @@ def show(identifier: _Id, *, queue: _Queue = "") -> None:
 
     Exit code 0: shown. 1: there is none with this id. 2: no such queue, or the broker cannot be reached.
     """
-    letters = _with_broker(lambda broker: _letters(broker, queue, _AT_MOST))
-    found = [letter for letter in letters if letter.id == identifier]
+    found = _with_broker(lambda broker: _with_id(broker, queue, identifier))
     for letter in found:
         typer.echo(jsonlib.dumps(_as_json(letter), indent=2))
     _end(bool(found), identifier)
@@ -158,17 +164,46 @@ def _queues(queue: str) -> list[str]:
     return [queue] if queue else known
 
 
-async def _letters(broker: Broker, queue: str, limit: int) -> list[DeadLetter]:
+async def _letters(broker: Broker, queue: str, limit: int) -> tuple[list[DeadLetter], list[str]]:
+    """The oldest dead letters of each queue, at most `limit` of one; and the queues that have more."""
+    found: list[DeadLetter] = []
+    cut_off = []
+    for name in _queues(queue):
+        letters = await broker.dead_letters(name, limit=limit + 1)
+        found += letters[:limit]
+        if len(letters) > limit:
+            cut_off.append(name)
+    return found, cut_off
+
+
+async def _with_id(broker: Broker, queue: str, identifier: str) -> list[DeadLetter]:
     found: list[DeadLetter] = []
     for name in _queues(queue):
-        found += await broker.dead_letters(name, limit=limit)
-    return found[:limit]
+        limit, read = _AT_MOST, await broker.dead_letters(name, limit=_AT_MOST)
+        while len(read) == limit and all(letter.id != identifier for letter in read):
+            limit *= 10
+            read = await broker.dead_letters(name, limit=limit)
+        found += [letter for letter in read if letter.id == identifier]
+    return found
 
 
 async def _replay_all(broker: Broker, queue: str) -> int:
     """Replay those that are there now, each once: one that fails again meanwhile stays where it is."""
-    letters = await _letters(broker, queue, _AT_MOST)
-    return sum([await broker.replay_dead_letter(queue, letter.id) for letter in letters])
+    _queues(queue)
+    began = datetime.now(UTC)
+    replayed: set[str] = set()
+    count = 0
+    letters = await broker.dead_letters(queue, limit=_AT_MOST)
+    while letters:
+        count += sum([await broker.replay_dead_letter(queue, letter.id) for letter in letters])
+        replayed |= {letter.id for letter in letters}
+        # By their ids, too: the consumers' clocks may be behind ours.
+        letters = [
+            letter
+            for letter in await broker.dead_letters(queue, limit=_AT_MOST)
+            if letter.died_at <= began and letter.id not in replayed
+        ]
+    return count
 
 
 async def _settle(queue: str, identifier: str, settle: Callable[[str, str], Awaitable[bool]]) -> list[str]:

@@ -59,7 +59,7 @@ async def _held(metrics_url: str, depths: list[QueueDepth]) -> Mapping[str, int]
     try:
         async with httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False) as http:
             counted = await unsettled(http, metrics_url, broker_url, [depth.queue for depth in depths])
-    except (httpx.HTTPError, OSError) as error:
+    except (httpx.HTTPError, OSError, ValueError) as error:  # what answers may be no RabbitMQ
         raise Refused(f"the broker's metrics at {metrics_url} cannot be read: {error}") from error
     waiting = {depth.queue: depth.ready + depth.delayed for depth in depths}
     return {queue: max(0, count - waiting[queue]) for queue, count in counted.items()}

@@ -16,8 +16,9 @@ def tour(
 ) -> None:
     """Place one real order and print its journey, hop by hop, from its trace; a shop is started if none runs.
 
-    Exit code 0: every hop is there and went well. 1: a hop failed, or a kind of hop that belongs to the journey is
-    missing. 2: there is no shop and none could be started, or its gateway, notifier or console does not answer.
+    Exit code 0: every hop is there and went well. 1: a hop failed or has no end, or a kind of hop that belongs to the
+    journey is missing. 2: there is no shop and none could be started, or its gateway, notifier or console does not
+    answer.
     """
     from shop.commands.orders.tour import tour as travel
 
@@ -45,7 +46,8 @@ def order(
 def trace(order: Annotated[str, typer.Argument(help="The order's id, or a trace's.")]) -> None:
     """Print the hops of one order as they come, until it has settled.
 
-    Exit code 0: every hop went well. 1: one failed. 2: the console does not answer, or has no trace of the order.
+    Exit code 0: every hop went well. 1: one failed or has no end. 2: the console does not answer, or has no trace of
+    the order.
     """
     from shop.commands.orders.trace import trace as follow
 

@@ -19,14 +19,14 @@ from shop.audit.records import Order, Traces
 from shop.audit.spool import spooling
 from shop.errors import Refused
 from shop.process_table import TABLE
-from shop.supervisor.environment import survey
+from shop.supervisor.environment import running
 
 _SHOWN = 200
 
 
 def order(order_id: str, env: Mapping[str, str], *, as_json: bool) -> str | None:
     """The story; None where there is no such order. Raises `Refused` where the records cannot be read."""
-    os.environ.update(survey(TABLE, env).shared)
+    os.environ.update(running(TABLE, env).shared)
     try:
         found = asyncio.run(_found(Settings(), order_id))
     except (ShopError, httpx.HTTPError) as error:

@@ -118,12 +118,13 @@ def pay(
     """
     import httpx
 
+    from shop.gateway_client import object_of
     from shop.urls import url_of
 
     url = f"{url_of('payment_provider', os.environ)}/v1/payment_intents"
     try:
         with httpx.Client(timeout=_TIMEOUT, trust_env=False) as client:
-            payments = client.get(url, params={"order_id": order}).raise_for_status().json()["data"]
+            payments = object_of(client.get(url, params={"order_id": order}).raise_for_status(), "data")["data"]
             if not payments:
                 typer.echo(f"the payment provider has no payment for order {order}", err=True)
                 raise typer.Exit(1)
@@ -132,22 +133,15 @@ def pay(
     except httpx.HTTPError as error:
         raise Refused(f"the payment provider does not answer: {error}") from error
     if not answer.is_success:
-        typer.echo(answer.json()["error"]["message"], err=True)
+        refusal = object_of(answer, "error")["error"]
+        typer.echo(refusal.get("message") if isinstance(refusal, dict) else refusal, err=True)
         raise typer.Exit(1)
-    typer.echo(f"{newest}: {answer.json()['status']}")
+    typer.echo(f"{newest}: {object_of(answer, 'status')['status']}")
 
 
 def _secret(provider: str) -> str:
-    """Signing secret of the provider: the first of the setting, or what `shop up` has made. Raises `Refused`."""
     from shop.process_table import TABLE, Scheme
-    from shop.supervisor.keyring import load
-    from shop.urls import data_dir
+    from shop.supervisor.environment import running, signing_secret
 
-    scheme = Scheme[provider.upper()]
-    given = os.environ.get(scheme.setting, "").partition(",")[0].strip()
-    if given:
-        return given
-    folder = data_dir(os.environ)
-    if not (folder / "secrets.json").exists():
-        raise Refused(f"no shop has run in {folder}: set {scheme.setting}, or SHOP_DATA_DIR")
-    return load(folder, TABLE).webhooks[scheme.value]
+    around = running(TABLE, os.environ)
+    return signing_secret(Scheme[provider.upper()], around.secrets, around.data_dir)

@@ -24,6 +24,8 @@ def ensure(folder: Path, table: Sequence[ProcessSpec]) -> bool:
     import trustme
 
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # First: without it a renewal that is interrupted is none, and is made anew.
+    (folder / AUTHORITY).unlink(missing_ok=True)
     authority = trustme.CA(organization_name="Polyglot Shop development")
     for name in names:
         # Clients read the alternative names only, where an underscore may not stand.

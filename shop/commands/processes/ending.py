@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,9 +27,10 @@ _DATABASES = {
 }
 _STATE = (
     *(f"{name}.sqlite{more}" for name in _DATABASES for more in ("", "-*", ".*")),
-    *("processes.json", "processes.json.draft", "secrets.json", "secrets.draft", "up.lock"),
+    *("processes.json", "processes.json.draft", "secrets.json", "secrets.draft", lock.FILE),
     *("links.json", "links.sock", "clocks", "faults"),
     *("certs", "files", "mails"),
+    "tour.log",
 )
 
 
@@ -59,23 +60,32 @@ def reset(env: Mapping[str, str]) -> str:
     folder = data_dir(env)
     if lock.is_held(folder):
         raise Refused(f'a shop is running in {folder}; end it with "shop down"')
-    found = state_in(folder)
-    if not found:
+    if not state_in(folder):
         return f"There is no state in {folder}. (A composed shop's is removed by `make down ARGS=-v`.)"
-    for path in found:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+    held = lock.hold(folder)  # so that no shop starts on what is half deleted
+    try:
+        _remove(state_in(folder))
+    finally:
+        os.close(held)
     left = sorted(path.name for path in folder.iterdir())
     if not left:
-        folder.rmdir()
+        with suppress(OSError):  # a shop is starting in it by now
+            folder.rmdir()
     kept = f" Not a shop's, and kept: {', '.join(left)}." if left else ""
     return f"Removed the state in {folder}.{kept} The next start loads the demo data anew."
 
 
+def _remove(paths: Iterable[Path]) -> None:
+    """Delete them, the lock's file last: without it a shop may start."""
+    for path in sorted(paths, key=lambda path: path.name == lock.FILE):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
 def state_in(folder: Path) -> list[Path]:
     """The state of a shop in a folder; none where no shop was ever started."""
-    if not (folder / "up.lock").is_file():
+    if not (folder / lock.FILE).is_file():
         return []
     return sorted({path for pattern in _STATE for path in folder.glob(pattern)})

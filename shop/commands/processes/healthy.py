@@ -16,9 +16,12 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from shop.errors import Refused
 from shop.process_table import TABLE, Port, ProcessSpec, select
+from shop.supervisor import state
 
 _TIMEOUT = 3.0
+_HIGHEST = 65535
 # Where a process answers over HTTP, other than `/readyz` on its first port.
 _PAGES = {"legacy_soap": "/?wsdl", "smtp_sink": "/healthz"}
 _HEALTH_PORT = Port("SHOP_HEALTH_PORT", 8030)
@@ -32,12 +35,12 @@ _SERVING = b"\x08\x01"
 
 
 def healthy(name: str, env: Mapping[str, str]) -> bool:
-    """Whether the process reports that it is ready. Raises `Refused` for a name that is not in the table."""
+    """Whether the process reports that it is ready. Raises `Refused` for an unknown name, and a port that is none."""
     (spec,) = select(TABLE, only=[name])
     # Where there are several (of the mail sink one speaks SMTP, of the console one gRPC), the one that has a URL.
     with_url = [port for port in spec.ports if any(name.endswith("_URL") for name in port.addresses)]
     port = [_HEALTH_PORT, *spec.ports, *with_url][-1]
-    number = int(env.get(port.setting) or port.default)
+    number = _number(port, env)
     tls = env.get("SHOP_TLS_DIR", "")
     try:
         if _speaks_grpc(spec):
@@ -50,12 +53,28 @@ def healthy(name: str, env: Mapping[str, str]) -> bool:
 def main() -> None:
     """Exit code 0: healthy; 1: not."""
     name = sys.argv[1] if len(sys.argv) > 1 else _own_process()
-    sys.exit(0 if healthy(name, os.environ) else 1)
+    try:
+        sys.exit(0 if healthy(name, os.environ) else 1)
+    except Refused as refusal:
+        sys.stderr.write(f"shop: {refusal}\n")
+        sys.exit(1)
+
+
+def _number(port: Port, env: Mapping[str, str]) -> int:
+    text = env.get(port.setting) or "0"
+    if not (text.isascii() and text.isdigit() and int(text) <= _HIGHEST):
+        raise Refused(f"{port.setting}={text} is not a port (1 to {_HIGHEST})")
+    # 0 ("any free one") says nothing of where the process listens.
+    return int(text) or _running(env).get(port.setting, port.default)
 
 
 def _own_process() -> str:
     """The process that the container's `shop run PROCESS` runs."""
     return Path("/proc/1/cmdline").read_bytes().rstrip(b"\0").rpartition(b"\0")[2].decode()
+
+
+def _running(env: Mapping[str, str]) -> Mapping[str, int]:
+    return state.ports_of_running(Path(env.get("SHOP_DATA_DIR") or ".shop"))
 
 
 def _speaks_grpc(spec: ProcessSpec) -> bool:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 from collections.abc import Mapping, Sequence
 
 from shop.commands.processes import settings_list
 from shop.commands.processes.up import RUN_COMMAND
 from shop.errors import Refused
-from shop.process_table import TABLE, ProcessSpec, select
+from shop.process_table import TABLE, ProcessSpec
+from shop.process_table import select as choose
 from shop.started_shop import stop, unwound_by_signals
 from shop.supervisor import child
+from shop.supervisor.supervisor import READY_WITHIN
 from shop.user_command import run_shell
 
 _STOP_TIMEOUT = 10.0
@@ -21,9 +24,9 @@ def run_while(name: str, command: str, env: Mapping[str, str], *, table: Sequenc
     """Start one process, run a shell command once it is ready, and stop the process; returns the command's exit code.
 
     A signal that ends this program ends both. Raises `Refused` for a name or setting that is not valid, and where the
-    process ends before it is ready.
+    process ends before it is ready, or is not ready in time.
     """
-    select(table, only=[name])
+    choose(table, only=[name])
     settings_list.check(env)
     ready, writable = os.pipe()
     lifeline, held = os.pipe()
@@ -37,6 +40,8 @@ def run_while(name: str, command: str, env: Mapping[str, str], *, table: Sequenc
             os.close(writable)
             os.close(lifeline)
         try:
+            if not select.select([news], [], [], READY_WITHIN)[0]:
+                raise Refused(f"{name} was not ready within {READY_WITHIN:.0f} s")
             if not news.read(1):
                 raise Refused(f"{name} ended before it was ready")
             return run_shell(command, env=env)

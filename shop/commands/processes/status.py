@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from shop.commands.processes import log_lag
+from shop.errors import Refused
 from shop.process_table import TABLE
 from shop.supervisor import state
 from shop.supervisor.ports import reachable
@@ -155,9 +156,13 @@ def _elsewhere(env: Mapping[str, str]) -> list[ProcessState]:
 def _address(settings: Iterable[str], env: Mapping[str, str]) -> tuple[str, int] | None:
     for setting in settings:
         if value := env.get(setting):
-            parts = urlsplit(value if "://" in value else f"//{value}")
+            try:
+                parts = urlsplit(value if "://" in value else f"//{value}")
+                port = parts.port or {"https": 443}.get(parts.scheme, 80)
+            except ValueError as error:
+                raise Refused(f"{setting} is not the address of a host and a port, such as orders:50051") from error
             if parts.hostname:
-                return parts.hostname, parts.port or {"https": 443}.get(parts.scheme, 80)
+                return parts.hostname, port
     return None
 
 

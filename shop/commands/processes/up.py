@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from chassis.observability import logs
@@ -16,9 +17,8 @@ from shop.commands.processes.banner import banner
 from shop.errors import Refused
 from shop.fault.links.plan import LINK_PROXY, routed
 from shop.process_table import TABLE, ProcessSpec, select
-from shop.supervisor import child, lock, ports, state
+from shop.supervisor import child, lock, migrations, ports, state
 from shop.supervisor.environment import METRICS_PORT, survey
-from shop.supervisor.migrations import migrate_apart
 from shop.supervisor.preload import preload
 from shop.supervisor.supervisor import Child, Supervisor
 from shop.urls import data_dir
@@ -50,12 +50,12 @@ def up(
         settings_list.check(env)
         if env is os.environ:
             ProcessSettings()  # what cannot be read is refused before anything is started
-    if tls:
-        env = _with_tls(env, table)
     chosen = select(table, only=only, without=without)
     forking = _forks(env)
+    lock.hold(data_dir(env))
+    if tls:  # within the lock: another shop here may be reading its certificates
+        env = _with_tls(env, table)
     around = survey(table, env, starting=True)
-    lock.hold(around.data_dir)
     ports.ensure_free(chosen, around.ports, around.host)
     if lab:
         around, chosen = routed(chosen, around), (LINK_PROXY, *chosen)
@@ -76,14 +76,11 @@ def up(
         Child(spec, around.of(spec), {port.setting: around.ports[port.setting] for port in spec.ports})
         for spec in chosen
     ]
-    shared = _shared(env)
+    shared = shared_settings(env)
     if forking:
-
-        def prepare() -> None:
-            preload(chosen)
-            migrate_apart(chosen, around.shared)
-
-        return Supervisor(children, around.data_dir, on_ready=welcome, settings=shared).run(prepare)
+        first = partial(migrations.migrate, chosen, around.shared) if migrations.wanted(around.shared) else None
+        forked = Supervisor(children, around.data_dir, on_ready=welcome, settings=shared)
+        return forked.run(partial(preload, chosen), first)
     execute = Supervisor(
         children,
         around.data_dir,
@@ -105,10 +102,17 @@ def run(name: str, *, table: Sequence[ProcessSpec] = TABLE, env: Mapping[str, st
     child.run(spec)
 
 
-def _shared(env: Mapping[str, str]) -> dict[str, str]:
+def shared_settings(env: Mapping[str, str]) -> dict[str, str]:
     """The settings that commands beside this shop take over, whatever folder they run in."""
-    given = {name: env[name] for name in state.SHARED_SETTINGS if env.get(name)}
-    return given | {name: str(Path(given[name]).absolute()) for name in given if name.endswith("_DIR")}
+    return {name: _from_anywhere(name, env[name]) for name in state.SHARED_SETTINGS if env.get(name)}
+
+
+def _from_anywhere(name: str, value: str) -> str:
+    """A setting's value, whose path, if it is one, is made absolute."""
+    if name.endswith("_DIR"):
+        return str(Path(value).absolute())
+    scheme, colon, path = value.partition(":")
+    return f"{scheme}{colon}{Path(path).absolute()}" if scheme == "embedded" else value
 
 
 def _with_tls(env: Mapping[str, str], table: Sequence[ProcessSpec]) -> Mapping[str, str]:

@@ -14,7 +14,7 @@ from shop.errors import Refused
 from shop.fault.faults.full import full
 from shop.fault.faults.ground import Fault, Ground
 from shop.fault.faults.guard import Guard
-from shop.fault.links.client import Links
+from shop.fault.links.client import Links, NotListening
 from shop.fault.links.toxics import Toxic, parse
 
 _MAX_SECONDS = 3_600.0
@@ -69,6 +69,8 @@ class LinkFault:
         """Take them away."""
         try:
             self._met = self._ground.links.end(self._id)
+        except NotListening as late:
+            return f"{', '.join(self._names)} as before, but: {late}"
         except Refused as gone:
             return f"the links have gone themselves ({gone})"
         finally:

@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from chassis.settings import ProcessSettings
 from shop.errors import Refused
+from shop.fault.at_work import alone
 from shop.fault.faults.ground import Fault, Ground
 from shop.fault.faults.guard import Guard
 
 # Of the advisory lock whose holder shows the triggers that the fault is at work.
 _LOCK = 5_310_053_100
 _TRIGGER = "shop_fault_full"
+# Seconds.
+_CONNECT_TIMEOUT = 10
 _FUNCTION = f"""
 CREATE OR REPLACE FUNCTION {_TRIGGER}() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -38,7 +42,9 @@ def full(ground: Ground, service: str) -> Fault:
         raise Refused("name the database that is full, as in `database full orders`")
     url = ground.env.get("SHOP_DATABASE_URL", "")
     if url.startswith("postgres"):
-        return FullPostgres(ground, service, url.replace("{service}", service))
+        password = ground.env.get("SHOP_DATABASE_PASSWORD", "")
+        settings = ProcessSettings(database_url=url, database_password=password)
+        return FullPostgres(ground, service, settings.database(service))
     return FullFile(ground, service)
 
 
@@ -120,6 +126,10 @@ def _has_open(pid: int, file: Path) -> bool:
     return False
 
 
+def _reason(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
 class FullPostgres:
     """Every INSERT and UPDATE fails with SQLSTATE 53100 (disk_full), as the server's own would.
 
@@ -134,17 +144,23 @@ class FullPostgres:
         self._ground, self._service, self._url = ground, service, url
         self._loop = asyncio.new_event_loop()
         self._session: Any = None
+        self._release: Callable[[], None] = lambda: None
         self._tables: list[str] = []
         self._before: dict[str, int] = {}
         self._met = 0
 
     def begin(self) -> str:
         """Put the triggers there, and take the lock. Raises `Refused`."""
+        self._release = alone(self._ground.data_dir, f"database of {self._service}")
         self._before = self._chunks()
         try:
             self._run(self._break())
-        except (OSError, TimeoutError) as error:
-            raise Refused(f"the database of {self._service} cannot be reached: {error}") from error
+        except self._failures() as error:
+            self._close()
+            raise Refused(f"the database of {self._service} cannot be made full: {_reason(error)}") from error
+        except BaseException:
+            self._close()
+            raise
         return f"{self._service}: INSERT and UPDATE on {len(self._tables)} tables fail with 53100 (disk full)"
 
     def end(self) -> str:
@@ -153,10 +169,10 @@ class FullPostgres:
         self._met = sum(max(0, now.get(name, 0) - before) for name, before in self._before.items())
         try:
             self._run(self._mend())
-        except (OSError, TimeoutError) as error:
-            return f"the triggers stay, and do nothing any more ({error})"
+        except self._failures() as error:
+            return f"the triggers stay, and do nothing any more ({_reason(error)})"
         finally:
-            self._loop.close()
+            self._close()
         return f"{self._service} can write again"
 
     def met(self) -> int | None:
@@ -166,7 +182,8 @@ class FullPostgres:
     async def _break(self) -> None:
         import asyncpg
 
-        self._session = await asyncpg.connect(self._url.replace("postgresql+asyncpg", "postgresql"))
+        url = self._url.replace("postgresql+asyncpg", "postgresql")
+        self._session = await asyncpg.connect(url, timeout=_CONNECT_TIMEOUT)
         self._tables = [row[0] for row in await self._session.fetch(_TABLES)]
         await self._session.execute(_FUNCTION)
         for table in self._tables:
@@ -182,7 +199,28 @@ class FullPostgres:
         for table in self._tables:
             await self._session.execute(f"DROP TRIGGER IF EXISTS {_TRIGGER} ON {table}")
         await self._session.execute(f"DROP FUNCTION IF EXISTS {_TRIGGER}()")
-        await self._session.close()
+
+    def _close(self) -> None:
+        """End the session, and with it the lock; a server that is away has ended it already."""
+        if self._session is not None:
+            with suppress(*self._failures()):
+                self._run(self._session.close(timeout=_CONNECT_TIMEOUT))
+        self._loop.close()
+        self._release()
+
+    @staticmethod
+    def _failures() -> tuple[type[Exception], ...]:
+        """What a database can answer, or fail to; imported where it is used, for most faults use none."""
+        import asyncpg
+
+        return (
+            OSError,
+            TimeoutError,
+            ValueError,
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+            asyncpg.InternalClientError,
+        )
 
     def _run(self, step: Any) -> None:
         self._loop.run_until_complete(asyncio.wait_for(step, 30))

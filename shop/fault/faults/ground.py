@@ -12,7 +12,7 @@ from shop.fault.links.client import Links, LinkState
 from shop.fault.links.plan import arrows
 from shop.process_table import TABLE
 from shop.supervisor import lock, state
-from shop.supervisor.environment import survey
+from shop.supervisor.environment import running
 from shop.supervisor.state import ProcessState
 
 _OWN_BUSINESS = frozenset({"telemetry"}), frozenset({"identity"})
@@ -36,11 +36,15 @@ class Fault(Protocol):
 
 @dataclass
 class Ground:
-    """A running shop: the environment that its processes share, and its links where it runs with `--lab`."""
+    """A running shop: the environment that its processes share, and its links where it runs with `--lab`.
+
+    `secrets` are those of its services and its partners by setting, as far as they are known here.
+    """
 
     env: Mapping[str, str]
     data_dir: Path
     links: Links
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     lab: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -53,11 +57,9 @@ class Ground:
             raise Refused(
                 "faults are refused where SHOP_ENV=production: try them on a shop of your own, `shop up --lab`"
             )
-        around = survey(TABLE, env)
-        running = _running(around.data_dir)
-        ports = {setting: port for process in running for setting, port in process.ports.items()}
-        shared = {**around.shared, **survey(TABLE, {**env, **{name: str(port) for name, port in ports.items()}}).shared}
-        return cls(shared, around.data_dir, Links(around.data_dir))
+        around = running(TABLE, env)
+        _running(around.data_dir)
+        return cls(around.shared, around.data_dir, Links(around.data_dir), around.secrets)
 
     def process(self, name: str) -> ProcessState:
         """A running process. Raises `Refused` for one that is unknown or not running."""

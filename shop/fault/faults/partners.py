@@ -15,8 +15,8 @@ from shop.errors import Refused
 from shop.fault.at_work import alone
 from shop.fault.faults.ground import Ground
 from shop.fault.faults.guard import Guard
-from shop.process_table import TABLE, Scheme
-from shop.supervisor.keyring import load
+from shop.process_table import Scheme
+from shop.supervisor.environment import signing_secret
 
 _TIMEOUT = 5.0
 # The ERP takes them back by itself after that, whatever happens to us.
@@ -128,7 +128,7 @@ class PartnerFault:
 
     def begin(self) -> str:
         """Send them, and wait for the answers."""
-        secret = load(self._ground.data_dir, TABLE).webhooks[Scheme[self._provider.upper()].value]
+        secret = signing_secret(Scheme[self._provider.upper()], self._ground.secrets, self._ground.data_dir)
         try:
             webhooks = senders.examples(
                 self._provider, secret=secret, count=self._count, fault=self._fault, product_id="17"

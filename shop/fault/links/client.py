@@ -18,6 +18,10 @@ _TIMEOUT = 10.0
 _NO_LAB = "the shop in {} does not run with links that can be broken: start it with `shop up --lab`"
 
 
+class NotListening(Refused):
+    """A fault has ended, and its link cannot listen again yet: another program has its port."""
+
+
 @dataclass(frozen=True, slots=True)
 class LinkState:
     """A link as the proxy counts it; `recent` is chunks within the requested seconds."""
@@ -111,7 +115,18 @@ class Links:
             answer = self._http.request(method, path, json=body)
         except httpx.TransportError as error:
             raise Refused(_NO_LAB.format(self._data_dir)) from error
+        content = _object(answer)
         if not answer.is_success:
-            raise Refused(str(answer.json().get("error", answer.text)))
-        content: dict[str, Any] = answer.json()
+            kind = NotListening if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE else Refused
+            raise kind(str(content.get("error", answer.text)))
         return content
+
+
+def _object(answer: httpx.Response) -> dict[str, Any]:
+    try:
+        content = answer.json()
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise Refused(f"the link proxy answered {answer.status_code}, and no JSON object: {answer.text[:200]}")
+    return content

@@ -83,6 +83,8 @@ async def _problems(request: web.Request, handler: Any) -> web.StreamResponse:
         return web.json_response({"error": str(error)}, status=400)
     except KeyError as error:
         return web.json_response({"error": f"there is no {error.args[0]}"}, status=404)
+    except OSError as error:  # a port that cannot be had yet: all else is done
+        return web.json_response({"error": error.strerror or str(error)}, status=503)
 
 
 async def _links(request: web.Request) -> web.Response:

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,8 @@ _MAX_FAULTS = 100
 # Seconds without a byte that are a pause, and until a connection is ended without one.
 _PAUSE, _RENEWED_WITHIN = 0.2, 5.0
 _ENDED_KEPT = 100
+# Seconds between two attempts to listen on a port that another program has taken.
+_LISTEN_AGAIN = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,8 @@ class Link:
         self._open: dict[Connection, asyncio.Task[None]] = {}
         self._recent: deque[float] = deque(maxlen=_REMEMBERED)
         self._server: asyncio.Server | None = None
+        self._opening = asyncio.Lock()
+        self._retry: asyncio.Task[None] | None = None
 
     async def listen(self) -> None:
         """Take connections. Raises `OSError` for a port that is taken."""
@@ -77,13 +81,15 @@ class Link:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(self.spec.listen)
+            self._server = await asyncio.start_server(self._accept, sock=listener, backlog=_BACKLOG)
         except OSError:
             listener.close()
             raise
-        self._server = await asyncio.start_server(self._accept, sock=listener, backlog=_BACKLOG)
 
     async def close(self) -> None:
         """Stop listening, and end every connection."""
+        if self._retry is not None:
+            self._retry.cancel()
         self._stop_listening()
         for connection in self._open:
             connection.reset()
@@ -109,9 +115,31 @@ class Link:
         return sum(active.met for active in removed)
 
     async def listen_again(self) -> None:
-        """Listen, where no fault refuses connections. Raises `OSError` for a port that is taken."""
-        if self._server is None and not self._active(Kind.REFUSE):
-            await self.listen()
+        """Listen, where no fault refuses connections.
+
+        Raises `OSError` for a port that is taken, and tries again until it is free, or a fault refuses connections.
+        """
+        try:
+            await self._open_port()
+        except OSError as error:
+            if self._retry is None or self._retry.done():
+                self._retry = asyncio.create_task(self._until_listening())
+            host, port = self.spec.listen
+            why = f"{self.spec.name} is not listening yet: port {port} of {host} cannot be had ({error.strerror})"
+            raise OSError(error.errno, f"{why}; it is tried again until it can") from error
+
+    async def _open_port(self) -> None:
+        async with self._opening:  # two faults may end at once
+            if self._server is None and not self._active(Kind.REFUSE):
+                await self.listen()
+                if self._active(Kind.REFUSE):  # set meanwhile
+                    self._stop_listening()
+
+    async def _until_listening(self) -> None:
+        while self._server is None and not self._active(Kind.REFUSE):
+            await asyncio.sleep(_LISTEN_AGAIN)
+            with suppress(OSError):
+                await self._open_port()
 
     async def watch(self, seconds: float) -> None:
         """Watch what crosses from now on, for so many seconds. Raises `ValueError`.
@@ -243,7 +271,7 @@ class Proxy:
             raise ValueError(f"unknown link {', '.join(unknown)}; known links: {', '.join(self.links) or 'none'}")
         if not names or not toxics or not 0 < seconds <= MAX_SECONDS:
             raise ValueError(f"name at least one link and one toxic, for at most {MAX_SECONDS:g} s")
-        if running := [fault.id for fault in self._faults.values() if not fault.ended][_MAX_FAULTS:]:
+        if running := [fault.id for fault in self._faults.values() if not fault.ended][_MAX_FAULTS - 1 :]:
             raise ValueError(f"{_MAX_FAULTS} faults are at work; end one, such as {running[0]}")
         wrong = [name for name in names if self.links[name].spec.protocol != "AMQP"]
         if wrong and any(toxic.kind is Kind.ALARM for toxic in toxics):
@@ -270,7 +298,7 @@ class Proxy:
         return [self.get(each.id) for each in self._faults.values() if not each.ended]
 
     async def end(self, fault_id: str) -> Fault:
-        """Take a fault away, from all of its links. Raises `KeyError`, and `OSError` for a port that is taken."""
+        """Take a fault away, from all of its links. Raises `KeyError`, and `OSError` as `Link.listen_again`."""
         fault = self._faults[fault_id]
         if fault.ended:
             return fault
@@ -286,7 +314,10 @@ class Proxy:
 
     async def _expire(self, fault: Fault, seconds: float) -> None:
         await asyncio.sleep(seconds)
-        await self.end(fault.id)
+        try:
+            await self.end(fault.id)
+        except OSError as error:
+            log.warning("link does not listen yet", extra={"fault": fault.id, "reason": error.strerror})
         log.info("fault on links ended", extra={"fault": fault.id, "met": sum(fault.met.values())})
 
     async def drained(self, seconds: float) -> None:

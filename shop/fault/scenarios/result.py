@@ -13,7 +13,10 @@ from shop.fault.scenarios.scenario import Scenario
 
 
 class Verdict(StrEnum):
-    """KEPT: every promise held. BROKEN: one did not. VOID: a fault met no traffic, or nothing was checked."""
+    """KEPT: every promise held. BROKEN: one did not. VOID: a fault met no traffic, or nothing was checked.
+
+    It is VOID, too, where a part of the load was not made.
+    """
 
     KEPT = "kept"
     BROKEN = "broken"
@@ -78,6 +81,8 @@ class Result:
     counterexamples: dict[str, str] = field(default_factory=dict)
     healthy: str = ""
     worst: str = ""
+    # Requests that were due and not made.
+    skipped: int = 0
 
     @property
     def exit_code(self) -> int:
@@ -96,6 +101,7 @@ class Result:
             "recovered_s": self.recovered_s,
             "orders": self.orders,
             "accepted": self.accepted,
+            "skipped": self.skipped,
             "dropped_duplicates": self.dropped_duplicates,
             "healthy": self.healthy,
             "worst": self.worst,
@@ -117,6 +123,8 @@ class Result:
                 lines.append(f"      X-ray: {self.counterexamples[each.name]}")
         if self.dropped_duplicates:
             lines.append(f"    {self.dropped_duplicates} messages were delivered twice and dropped by the inbox")
+        if self.skipped:
+            lines.append(f"    {self.skipped} requests were not made, because too many were under way")
         lines.append("  requests: count, errors, p50 and p99 in ms")
         lines.append(f"    {'route':<36} {'before':<19} {'during':<19} after")
         lines += [
@@ -128,12 +136,16 @@ class Result:
         return "\n".join(lines)
 
 
-def verdict(bites: Iterable[Bite], promises: Iterable[Judgement]) -> tuple[Verdict, list[str]]:
-    """The verdict and its reasons: a broken promise first, then what makes it void."""
+def verdict(bites: Iterable[Bite], promises: Iterable[Judgement], skipped: int = 0) -> tuple[Verdict, list[str]]:
+    """The verdict and its reasons: a broken promise first, then what makes it void.
+
+    `skipped` is the number of requests that were due and not made.
+    """
     if broken := [f"{each.name} is broken: {each.text}" for each in promises if not each.kept]:
         return Verdict.BROKEN, broken
     void = [f"`{bite.do}` met no traffic" for bite in bites if not bite.met]
     void += [f"{each.name} had nothing to check" for each in promises if not each.checked]
+    void += [f"{skipped} requests of the load were not made"] if skipped else []
     return (Verdict.VOID, void) if void else (Verdict.KEPT, [])
 
 

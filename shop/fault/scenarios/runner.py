@@ -141,8 +141,8 @@ def _recovered(seen: Clients, ended: float) -> float | None:
 
 async def _result(evidence: Evidence, bites: list[Bite], ground: Ground) -> Result:
     judged = judge(evidence)
-    verdict_, reasons = verdict(bites, judged)
     seen = evidence.clients
+    verdict_, reasons = verdict(bites, judged, seen.skipped)
     console = ground.env["SHOP_CONSOLE_URL"]
     traces = {id_: order.trace_id for order in seen.accepted for id_ in order.ids}
     examples = {
@@ -166,6 +166,7 @@ async def _result(evidence: Evidence, bites: list[Bite], ground: Ground) -> Resu
         examples,
         _XRAY.format(console, quick.trace_id) if quick else "",
         _XRAY.format(console, slow.trace_id) if slow else "",
+        seen.skipped,
     )
 
 

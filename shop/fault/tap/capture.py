@@ -107,6 +107,8 @@ class _Connection:
         self._expected = expected
         self._readers: dict[Direction, Reader] = {}
         self._upgraded = [False]
+        # Of HTTP/1.1.
+        self._unanswered: deque[str] = deque()
         # Bytes that are in no frame yet.
         self._waiting = dict.fromkeys(Direction, 0)
 
@@ -139,11 +141,11 @@ class _Connection:
             self._readers = {way: Amqp() for way in both}
         elif direction is Direction.REQUEST and chunk.startswith(http1.METHODS):
             self.protocol = "HTTP/1.1"
-            self._readers = {way: Http1(self._upgraded) for way in both}
+            self._readers = {way: Http1(self._upgraded, self._unanswered) for way in both}
         elif self._expected == "WebSocket" and chunk[:1] in http1.FIRST_BYTES:
             # It was upgraded before it was watched; a frame seldom begins elsewhere than a chunk.
             self.protocol, self._upgraded = "HTTP/1.1", [True]
-            self._readers = {way: Http1(self._upgraded) for way in both}
+            self._readers = {way: Http1(self._upgraded, self._unanswered) for way in both}
         elif self._expected == "SMTP":
             self.protocol = "SMTP"
             self._readers = {way: Smtp(client=way is Direction.REQUEST) for way in both}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -18,10 +19,12 @@ _OPCODES = {0: "continuation", 1: "text", 2: "binary", 8: "close", 9: "ping", 10
 class Http1:
     """One direction. `upgraded` is set by the direction that sees the 101.
 
-    Requests and answers are counted, so that an exchange has the same number in both directions.
+    Requests and answers are counted, so that an exchange has the same number in both directions. `unanswered` holds
+    the methods of the requests whose answers are still to come, for the other direction: HEAD's has no body.
     """
 
-    def __init__(self, upgraded: list[bool]) -> None:
+    def __init__(self, upgraded: list[bool], unanswered: deque[str]) -> None:
+        self._unanswered = unanswered
         self._buffer = bytearray()
         self._upgraded = upgraded
         # Bytes of a body that are still to come; None while it comes in chunks.
@@ -73,17 +76,27 @@ class Http1:
         named = {name.lower(): value for name, value in fields}
         if first.startswith("HTTP/1.1 101"):
             self._upgraded[0] = True
-        bodiless = first.startswith(("HTTP/1.1 204", "HTTP/1.1 304", "HTTP/1.1 1"))
+        bodiless = self._method_of(first) == "HEAD" or first.startswith(("HTTP/1.1 204", "HTTP/1.1 304", "HTTP/1.1 1"))
         self._whole = True
         # An interim answer (1xx) and the one that follows are one exchange.
         self._count += not self._interim
         self._interim = first.startswith("HTTP/1.1 1") and not self._upgraded[0]
-        if named.get("transfer-encoding", "").lower() == "chunked":
+        if bodiless:
+            self._left = 0
+        elif named.get("transfer-encoding", "").lower() == "chunked":
             self._left = None
-        elif not bodiless:
+        else:
             length = named.get("content-length", "0")
             self._left = int(length) if length.isdecimal() else 0
         return frame(first, end + 4, fields, content=taken)
+
+    def _method_of(self, first: str) -> str:
+        """The method that a final answer is to; empty for an interim one. A request's is noted for its answer."""
+        if not first.startswith("HTTP/1."):
+            self._unanswered.append(first.partition(" ")[0])
+        elif self._unanswered and (self._upgraded[0] or not first.startswith("HTTP/1.1 1")):
+            return self._unanswered.popleft()
+        return ""
 
     def _chunk(self) -> Frame | None:
         line_end = self._buffer.find(b"\r\n")
@@ -92,14 +105,21 @@ class Http1:
         size = int(bytes(self._buffer[:line_end]).partition(b";")[0], 16)
         if size < 0:
             raise ValueError("no HTTP/1.1: a chunk's size is negative")
-        whole = line_end + 2 + size + 2
-        if len(self._buffer) < whole:
+        whole = line_end + 2 + size + 2 if size else self._trailers_end(line_end)
+        if whole is None or len(self._buffer) < whole:
             return None
         taken = bytes(self._buffer[:whole])
         del self._buffer[:whole]
         if not size:
             self._left = 0
         return frame(f"chunk, {size} bytes" if size else "last chunk", whole, content=taken)
+
+    def _trailers_end(self, line_end: int) -> int | None:
+        """Where the empty line after the trailer fields ends, which may follow the last chunk's size at once."""
+        found = self._buffer.find(b"\r\n\r\n", line_end)
+        if found < 0 and len(self._buffer) > _MAX_HEAD:
+            raise ValueError("no HTTP/1.1: its trailers do not end")
+        return None if found < 0 else found + 4
 
 
 class WebSocket:

@@ -19,6 +19,7 @@ from gateway.http.schemas import PricePage
 from gateway.http.serializers import json_response
 from gateway.middleware.auth import SIGNED_IN
 from gateway.openapi import operation_id, problems
+from protos.shop.catalog.v1 import catalog_pb2 as pb
 
 router = APIRouter(tags=["prices"], generate_unique_id_function=operation_id)
 
@@ -31,7 +32,7 @@ router = APIRouter(tags=["prices"], generate_unique_id_function=operation_id)
     dependencies=[SIGNED_IN],
 )
 async def list_prices(request: Request, limit: Limit = 20, cursor: Cursor = "") -> Response:
-    found = await upstreams(request).catalog.page(category="", query="", limit=limit, cursor=cursor)
+    found = await upstreams(request).catalog.ListProducts(pb.ListProductsRequest(page_size=limit, cursor=cursor))
     items = [serializers.product_price(product) for product in found.products]
     return json_response(serializers.page(items, found.next_cursor))
 '''
@@ -44,12 +45,10 @@ _SCHEMAS = """class ProductPrice(BaseModel):
     currency: Currency
 
 
-class PricePage(BaseModel):
-    items: list[ProductPrice]
-    next_cursor: str | None
+class PricePage(Page[ProductPrice]): ...
 
 
-class UserPage(BaseModel):
+class UserPage(Page[User]): ...
 """
 
 _SERIALIZER = """def product_price(message: Product) -> Json:
@@ -89,7 +88,7 @@ ROUTE = Recipe(
             ("    orders,\n    products,\n", "    orders,\n    prices,\n    products,\n"),
             ("    orders.router,\n", "    orders.router,\n    prices.router,\n"),
         ],
-        "gateway/http/schemas.py": [("class UserPage(BaseModel):\n", _SCHEMAS)],
+        "gateway/http/schemas.py": [("class UserPage(Page[User]): ...\n", _SCHEMAS)],
         "gateway/http/serializers.py": [("def availability(message: Availability) -> Json:\n", _SERIALIZER)],
     },
     needed=["gateway/app.py", "docs/openapi.json"],

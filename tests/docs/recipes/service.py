@@ -229,7 +229,6 @@ async def run(settings: Settings | None = None) -> AsyncIterator[Running]:
         identity_provider(settings.users_address, spans, tls=settings.tls("reviews")) as provider,
         serve(
             (add_ReviewServiceServicer_to_server, ReviewApi(Reviews(SqlReviewStore(db)))),
-            names=["shop.reviews.v1.ReviewService"],
             policy=POLICY,
             verifier=provider.verifier,
             telemetry=spans,

@@ -118,8 +118,12 @@ async def _lost(place: Place, port: int, headers: Headers, key: str, stored: Cal
             way.stalled = True
 
         placing = asyncio.create_task(place(way.port, headers, key, silence))
-        async with asyncio.timeout(_TIMEOUT):
-            await stored()
+        try:
+            async with asyncio.timeout(_TIMEOUT):
+                await stored()
+        except BaseException:
+            placing.cancel()
+            raise
         way.cut()
         try:
             await placing

@@ -15,6 +15,7 @@ from bench.compare.adapters.port import Link
 from bench.compare.bench import Bench
 from bench.compare.experiments.shop.reads import port_of, sign_in
 from bench.compare.measure.proxies import Proxy, proxy
+from bench.compare.measure.together import together
 from bench.compare.measure.workers import Worker, worker
 from bench.shop import RunningShop
 
@@ -33,6 +34,11 @@ class ShopWay:
     way: str
     process: str
     options: tuple[str, ...] = ()
+
+    @property
+    def periodic(self) -> bool:
+        """Whether it asks again and again, whether or not anything has happened."""
+        return self.way == "polling" and "long" not in self.options
 
 
 SHOP_WAYS: tuple[ShopWay, ...] = (
@@ -58,23 +64,24 @@ async def run(bench: Bench) -> None:
         http = await stack.enter_async_context(
             httpx.AsyncClient(base_url=shop.url("gateway"), headers=headers, trust_env=False, timeout=_WITHIN)
         )
-        watching = await asyncio.gather(*(_begin(stack, shop, way, headers) for way in SHOP_WAYS))
+        watching = await together(_begin(stack, shop, way, headers) for way in SHOP_WAYS)
         opening = [each.counted() for each in watching]
         for number in range(bench.rounds):
             before = [each.counted() for each in watching]
             order = await _placed(http)
-            await asyncio.gather(*(each.watcher.call("follow", order=order) for each in watching))
+            await together(each.watcher.call("follow", order=order) for each in watching)
             last, within = _STEPS[-1], _WITHIN
-            seen = await asyncio.gather(
-                *(each.watcher.call("seen", order=order, status=last, within=within) for each in watching)
+            seen = await together(
+                each.watcher.call("seen", order=order, status=last, within=within) for each in watching
             )
             happened = await _happened(http, order)
             for each, known, bytes_before, opened in zip(watching, seen, before, opening, strict=True):
                 row = {"round": number, "bytes": each.counted() - bytes_before, "opening_bytes": opened}
                 late = {status: (known[status] - happened[status]) * 1e3 for status in _STEPS if status in known}
                 names = {"experiment": "E5", "level": "shop", "variant": each.way.name, "kind": "order"}
-                bench.folder.add(names | row | {"late_ms": late, "events": len(_STEPS), "seen": len(late)})
-        await asyncio.gather(*(each.watcher.call("stop") for each in watching))
+                phase = {"phase": "random"} if each.way.periodic else {}
+                bench.folder.add(names | row | phase | {"late_ms": late, "events": len(_STEPS), "seen": len(late)})
+        await together(each.watcher.call("stop") for each in watching)
 
 
 @dataclass(frozen=True, slots=True)

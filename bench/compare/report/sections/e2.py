@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from bench.compare.experiments.e2_rate import COMMON_RATE, RATE_TITLES, SHOP_COMMON_RATE
 from bench.compare.measure.folder import Row, rows_of
 from bench.compare.report.dots import Dots, draw_dots
-from bench.compare.report.figures import digits, group_title, measured, over_rounds, table, variants
+from bench.compare.report.figures import column, digits, group_title, measured, percentile, table_of, variants
 
 _BUSY = 0.8
 _RATES = {"bare": COMMON_RATE, "shop": SHOP_COMMON_RATE}
@@ -38,35 +37,45 @@ def _names(rows: Sequence[Row], level: str) -> list[str]:
 
 def _table(every: Sequence[Row], level: str, names: Sequence[str]) -> str:
     rows = rows_of(every, "E2", level=level, kind="rate")
-    body = []
-    for name in names:
-        common = rows_of(rows, "E2", variant=name, rate_name="common")
-        capacity = common[0]["capacity"]
-        cells = [_percentile(common, each) for each in ("p50_ms", "p90_ms", "p99_ms")]
-        (pooled,) = rows_of(every, "E2", level=level, kind="all rounds", variant=name, rate_name="common")
-        cells.append("failed" if pooled["p99.9_ms"] is None else digits(pooled["p99.9_ms"]))
-        own = [
-            _percentile(rows_of(rows, "E2", variant=name, rate_name=share), "p99_ms") for share in ("20%", "50%", "80%")
-        ]
-        everything = rows_of(rows, "E2", variant=name)
-        lost = sum(row["failed"] for row in everything)
-        busy = max(row["client_cpu_share"] for row in everything)
-        note = f"{busy:.0%}" + (" (its client is the bottleneck)" if busy > _BUSY else "")
-        body.append([RATE_TITLES[name], "-" if capacity is None else digits(capacity), *cells, *own, lost, note])
-    head = ["ms from the intended start", "capacity, calls/s", f"p50 at {_RATES[level]:g}/s", "p90", "p99"]
-    head.append("p99.9 of all rounds")
-    tail = ["p99 at 20 % of its own", "at 50 %", "at 80 %", "failed", "most CPU of its client, of one core"]
-    return table([*head, *tail], body)
+    common = [rows_of(rows, "E2", variant=name, rate_name="common") for name in names]
+    pooled = [rows_of(every, "E2", level=level, kind="all rounds", variant=name, rate_name="common") for name in names]
+    columns = [["ms from the intended start", *(RATE_TITLES[name] for name in names)]]
+    columns.append(["capacity, calls/s", *(_capacity(own[0]) for own in common)])
+    columns += [
+        column(f"p50 at {_RATES[level]:g}/s", "p50", [_percentile(own, "p50") for own in common]),
+        *(column(each, each, [_percentile(own, each) for own in common]) for each in ("p90", "p99")),
+        column("p99.9, all rounds", "p99.9", [_percentile(own, "p99.9") for own in pooled]),
+    ]
+    for share in ("20%", "50%", "80%"):
+        own = [_percentile(rows_of(rows, "E2", variant=name, rate_name=share), "p99") for name in names]
+        columns.append(column(f"p99 at {share[:-1]} % of its own", "p99", own))
+    everything = [rows_of(rows, "E2", variant=name) for name in names]
+    columns.append(["failed", *(str(sum(row["failed"] for row in own)) for own in everything)])
+    columns.append(["most CPU of its client, of one core", *map(client_cpu, everything)])
+    return table_of(columns)
 
 
-def _percentile(rows: Sequence[Row], name: str) -> str:
-    """The median over rounds; a percentile that failures reach has no value."""
-    if not rows:
+def _capacity(row: Row) -> str:
+    return "-" if row["capacity"] is None else digits(row["capacity"])
+
+
+def client_cpu(rows: Sequence[Row]) -> str:
+    """The most of its core that a client used in a round; "-" for runs that do not say how long their rounds took."""
+    if any("elapsed_s" not in row for row in rows):
         return "-"
-    values = [math.inf if row[name] is None else row[name] for row in rows]
-    if math.inf in values:
-        return "failed"
-    return str(measured(values))
+    busy = max(row["client_cpu_share"] for row in rows)
+    return f"{busy:.0%}" + (" (its client is the bottleneck)" if busy > _BUSY else "")
+
+
+def _percentile(rows: Sequence[Row], name: str) -> tuple[str, str]:
+    """What the cell says, and the median over rounds; a percentile that failures reach has no value."""
+    if not rows:
+        return "", "-"
+    found = [percentile(row, name, row["n"]) for row in rows]
+    values = [value for _, value in found if value is not None]
+    if len(values) < len(found):
+        return found[0][0], "failed"
+    return found[0][0], str(measured(values)) if len(values) > 1 else digits(values[0])
 
 
 def pictures(rows: Sequence[Row]) -> dict[str, str]:
@@ -78,11 +87,14 @@ def pictures(rows: Sequence[Row]) -> dict[str, str]:
 
 
 def _picture(rows: Sequence[Row], level: str) -> str:
-    lines = []
+    lines, what = [], "p99"
     for name in _names(rows, level):
         common = rows_of(rows, "E2", level=level, kind="rate", variant=name, rate_name="common")
-        if all(row["p99_ms"] is not None for row in common):
+        found = [percentile(row, "p99", row["n"]) for row in common]
+        values = [value for _, value in found if value is not None]
+        what = found[0][0]
+        if len(values) == len(found):
             group = str(common[0].get("group", ""))
-            lines.append(Dots(RATE_TITLES[name].partition(" (a ")[0], over_rounds(common, "p99_ms"), group))
-    title = f"p99 at {_RATES[level]:g} calls a second, {level}, from the intended start, ms"
+            lines.append(Dots(RATE_TITLES[name].partition(" (a ")[0], measured(values), group))
+    title = f"{what} at {_RATES[level]:g} calls a second, {level}, from the intended start, ms"
     return draw_dots(title, lines, "ms")

@@ -11,7 +11,7 @@ from bench.compare.experiments.e5_news import NEWS_TITLES
 from bench.compare.experiments.shop.news import SHOP_NEWS_TITLES, SHOP_WAYS
 from bench.compare.measure.folder import Row, rows_of
 from bench.compare.report.dots import Dots, draw_dots
-from bench.compare.report.figures import digits, measured, table, variants
+from bench.compare.report.figures import column, digits, measured, percentile, rounded, table, table_of, variants
 from bench.compare.report.svg import Picture
 
 # Events an hour, and what that is called.
@@ -24,6 +24,12 @@ _PINGED = {"websocket", "subscription"}
 # Those that send request after request; long polling sends one for each answer.
 _POLLS = {"poll-0.1", "poll-1", "conditional-1", "poll-10", "long-poll"}
 _LONG_POLLS_PER_HOUR = 3600 / 25
+# Rounds that an interval needs.
+_INTERVAL = 5
+_LOCKED = (
+    "In this run each polling client began with the order, so its polls have the order's own rhythm: how late they are "
+    "is true of that one phase, not of a client that polls all the time."
+)
 _LEFT, _TOP, _WIDTH, _HEIGHT = 80, 64, 860, 460
 
 
@@ -31,28 +37,29 @@ def tables(rows: Sequence[Row]) -> dict[str, str]:
     names = variants(rows, "E5", kind="one")
     if not names:
         return {}
-    body = []
-    for name in names:
-        own = rows_of(rows, "E5", kind="one", variant=name)[0]
-        hours = [digits(hourly(rows, name, each)) for each, _ in EVENT_RATES]
-        missed = f"{own['seen']} of {own['events']}"
-        body.append([NEWS_TITLES[name], *(_ms(own[each]) for each in ("p50_ms", "p99_ms")), missed, *hours])
-    head = ["one watcher", "news is late by, ms (p50)", "p99", "seen"]
-    one = table([*head, *(f"bytes an hour at {each}" for _, each in EVENT_RATES)], body)
-    crowd = [
-        [
-            NEWS_TITLES[str(row["variant"])],
-            f"{row['watchers']:,}",
-            digits(row["memory_bytes"] / 1024),
-            digits(row["cpu_ms"] * 1000),
-            _ms(row["p50_ms"]),
-            _ms(row["p99_ms"]),
-            f"{row['seen']:,} of {row['watchers'] * row['events']:,}",
-        ]
-        for row in rows_of(rows, "E5", kind="crowd")
+    own = [rows_of(rows, "E5", kind="one", variant=name)[0] for name in names]
+    hours = [
+        [f"bytes an hour at {said}", *(rounded(hourly(rows, name, events)) for name in names)]
+        for events, said in EVENT_RATES
     ]
-    head = ["many watchers", "watchers", "server memory each, KiB", "server CPU an event and watcher, µs"]
-    found = {"e5": one, "e5-crowd": table([*head, "news late by, ms (p50)", "p99", "seen"], crowd)}
+    one = [
+        ["one watcher", *(NEWS_TITLES[name] for name in names)],
+        column("news is late by, ms (p50)", "p50", _late_by(own, "p50")),
+        column("p99", "p99", _late_by(own, "p99")),
+        ["seen", *(f"{row['seen']} of {row['events']}" for row in own)],
+        *hours,
+    ]
+    own = rows_of(rows, "E5", kind="crowd")
+    crowd = [
+        ["many watchers", *(NEWS_TITLES[str(row["variant"])] for row in own)],
+        ["watchers", *(f"{row['watchers']:,}" for row in own)],
+        ["server memory each, KiB", *(digits(row["memory_bytes"] / 1024) for row in own)],
+        ["server CPU an event and watcher, µs", *(digits(row["cpu_ms"] * 1000) for row in own)],
+        column("news late by, ms (p50)", "p50", _late_by(own, "p50")),
+        column("p99", "p99", _late_by(own, "p99")),
+        ["seen", *(f"{row['seen']:,} of {row['watchers'] * row['events']:,}" for row in own)],
+    ]
+    found = {name: table_of(columns) for name, columns in (("e5", one), ("e5-crowd", crowd))}
     return found | ({"e5-shop": _shop(rows)} if variants(rows, "E5", level="shop") else {})
 
 
@@ -64,7 +71,11 @@ def _shop(rows: Sequence[Row]) -> str:
         moved = measured([float(row["bytes"]) for row in own])
         body.append([SHOP_NEWS_TITLES[name], *late, seen, digits(own[0]["opening_bytes"]), moved])
     head = ["late by, ms: confirmed", "paid", "shipped", "seen", "bytes to connect", "bytes an order"]
-    return table(["one customer, one order a round", *head], body)
+    found = table(["one customer, one order a round", *head], body)
+    locked = [
+        way for way in SHOP_WAYS if way.periodic and any("phase" not in row for row in of_the_shop(rows)[way.name])
+    ]
+    return found + (f"\n{_LOCKED}\n" if locked else "")
 
 
 def of_the_shop(rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -73,12 +84,17 @@ def of_the_shop(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def _late(rows: Sequence[Row], status: str) -> str:
+    """The median of the rounds that saw it, and of how many that is where it is not all; few have no interval."""
     values = [row["late_ms"][status] for row in rows if status in row["late_ms"]]
-    return str(measured(values)) if values else "never seen"
+    if not values:
+        return "never seen"
+    found = str(measured(values)) if len(values) >= _INTERVAL else digits(measured(values).median)
+    return found if len(values) == len(rows) else f"{found}, {len(values)} of {len(rows)}"
 
 
-def _ms(value: float | None) -> str:
-    return "failed" if value is None else digits(value)
+def _late_by(rows: Sequence[Row], name: str) -> list[tuple[str, str]]:
+    found = [percentile(row, name, row["seen"]) for row in rows]
+    return [(what, "failed" if value is None else digits(value)) for what, value in found]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +112,14 @@ class Cost:
 def cost(rows: Sequence[Row], name: str) -> Cost:
     """From what was measured of polls and of events.
 
-    A poll costs what idle polls cost (10 s polls: as those of 1 s), an event what the window with events cost more.
+    A poll costs what one without news costs, an event what it adds to one (10 s polls: as those of 1 s). Older runs
+    have both by windows of time, and so has what is pushed, where nothing moves but events.
     """
     own = rows_of(rows, "E5", kind="one", variant=name)[0]
     polls = own if own["every_s"] <= 1 else rows_of(rows, "E5", kind="one", variant="poll-1")[0]
     idle = polls["idle_bytes_per_s"] * (polls["every_s"] / own["every_s"] if own["every_s"] else 1)
+    if "poll_bytes" in polls:
+        return Cost(polls["poll_bytes"] * 3600 / own["every_s"], polls["event_bytes"], 0.0)
     event = max(0.0, polls["window_bytes"] - polls["idle_bytes_per_s"] * polls["window_s"]) / polls["events"]
     if name == "long-poll":
         return Cost(0.0, event, _LONG_POLLS_PER_HOUR)
@@ -153,7 +172,7 @@ def _plane(rows: Sequence[Row], names: Sequence[str]) -> str:
     delays = {name: _delay(rows, name) for name in names}
     title = "News: what a watcher costs, and how late the news is"
     said = "; ".join(
-        f"{NEWS_TITLES[name]}: late by {digits(delays[name])} ms, {digits(each[1])} bytes an hour"
+        f"{NEWS_TITLES[name]}: late by {digits(delays[name])} ms, {rounded(each[1])} bytes an hour"
         for name, each in points.items()
     )
     picture = Picture(_WIDTH, _HEIGHT, title, f"Dots at one event a minute. {said}.")
@@ -199,4 +218,4 @@ def _plane(rows: Sequence[Row], names: Sequence[str]) -> str:
 
 
 def _delay(rows: Sequence[Row], name: str) -> float:
-    return float(rows_of(rows, "E5", kind="one", variant=name)[0]["p50_ms"] or 0.0)
+    return float(rows_of(rows, "E5", kind="one", variant=name)[0].get("p50_ms") or 0.0)

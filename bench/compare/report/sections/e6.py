@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from bench.compare.experiments.e6_bulk import TRANSFERS, Transfer
+from bench.compare.experiments.e6_bulk import CANCELLED_PARTS, TRANSFERS, Transfer
 from bench.compare.experiments.shop.bulk import SHOP_TRANSFERS, ShopTransfer
 from bench.compare.measure.folder import Row, rows_of
 from bench.compare.report.dots import Dots, draw_dots
@@ -33,8 +33,8 @@ def _table(rows: Sequence[Row], level: str, group: str) -> str:
     for transfer in (each for each in _LEVELS[level] if each.group == group):
         own = rows_of(rows, "E6", variant=transfer.name)
         cpu = [_of(own, lambda row: row["cpu_server"] * 1e3), _of(own, lambda row: row["cpu_client"] * 1e3)]
-        peak = [_peak(own, f"peak_{side}") for side in ("server", "client")]
-        stopped = [_of(own, lambda row: row["stopped_ms"])] if stops else []
+        peak = [_peak(own, f"growth_{side}") for side in ("server", "client")]
+        stopped = [_stopped(own)] if stops else []
         body.append([transfer.title, _rate(own), *cpu, *peak, transfer.resumable, *stopped])
     amount = rows_of(rows, "E6", level=level, group=group)[0]["amount"]
     size = f"{amount:,} rows" if group == "rows" else f"{amount >> 20} MiB"
@@ -56,9 +56,19 @@ def _of(rows: Sequence[Row], value: Callable[[Row], float]) -> Measured:
 
 
 def _peak(rows: Sequence[Row], name: str) -> Measured | str:
-    if any(row[name] is None for row in rows):
+    """MiB; "-" where there is no peak that counts from the transfer on: not on Linux, or a row of an older run."""
+    if any(name not in row for row in rows):
         return "-"
     return _of(rows, lambda row: row[name] / (1 << 20))
+
+
+def _stopped(rows: Sequence[Row]) -> Measured | str:
+    """Milliseconds; "-" for runs that do not say how much was sent: a sender that runs out of content stops, too."""
+    if any("cancelled_sent" not in row for row in rows):
+        return "-"
+    if any(row["cancelled_sent"] >= CANCELLED_PARTS * row["amount"] for row in rows):
+        return "not before all was sent"
+    return _of(rows, lambda row: row["stopped_ms"])
 
 
 def _rate(rows: Sequence[Row]) -> Measured:

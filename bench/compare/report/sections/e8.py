@@ -5,15 +5,17 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 
-from bench.compare.experiments.e8_failure import CALLER_TIMEOUT, FAULTS, SHOP_READS
+from bench.compare.experiments.e8_failure import ANSWER_BYTES, CALLER_TIMEOUT, FAULTS, SHOP_READS
 from bench.compare.experiments.shop.lost_answers import WAYS
 from bench.compare.measure.folder import Row, rows_of
 from bench.compare.report.figures import digits, table, variants
 from bench.compare.variants import TITLES
 
+# Runs that do not say how many bytes had arrived cut before the first one.
+_CUT_BEFORE = "cut before the answer's first byte"
 _HEADS = {
     "stopped": "server stopped: ms until known",
-    "cut": "cut inside the answer",
+    "cut": f"cut after {ANSWER_BYTES} bytes of the answer",
     "silent": f"silent (caller waits {CALLER_TIMEOUT:g} s)",
 }
 
@@ -50,7 +52,9 @@ def _table(rows: Sequence[Row], names: Sequence[str], titles: Mapping[str, str])
     ]
     body.append(["**what the client knows**", *FAULTS.values()])
     body.append(["**may it repeat?**", *["a read, or a write with an idempotency key"] * 3])
-    return table(["", *_HEADS.values()], body)
+    inside = all("answer_bytes" in row for name in names for row in rows_of(rows, "E8", variant=name, kind="cut"))
+    heads = _HEADS if inside else {**_HEADS, "cut": _CUT_BEFORE}
+    return table(["", *heads.values()], body)
 
 
 def _cell(rows: Sequence[Row]) -> str:

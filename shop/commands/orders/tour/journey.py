@@ -11,9 +11,9 @@ import httpx
 
 from shop import sign_in
 from shop.commands.orders.tour.verdict import Hop, Itinerary, Journey, Trip
-from shop.commands.orders.trace import finished
+from shop.commands.orders.trace import FLYING, finished
 from shop.errors import Refused
-from shop.gateway_client import Gateway
+from shop.gateway_client import Gateway, object_of
 from shop.notifier_client import Live, LostError, live
 from shop.urls import trust, url_of
 
@@ -35,12 +35,15 @@ def travel(env: Mapping[str, str], itinerary: Itinerary, *, on_hop: Callable[[Ho
     """
     with Gateway(url_of("gateway", env), trust=trust(env)) as gateway:
         token = gateway.sign_in(sign_in.CUSTOMER, sign_in.password_of(sign_in.CUSTOMER))
-        with live(url_of("notifier", env), token, trust=trust(env)) as connection:
-            connection.subscribe(["order.*"])
-            order_id, order_trace = _place(gateway, itinerary)
-            if on_hop is not None:
-                _show_hops(url_of("console", env), order_trace, on_hop)
-            events = _follow(connection, order_id, itinerary.end)
+        try:
+            with live(url_of("notifier", env), token, trust=trust(env)) as connection:
+                connection.subscribe(["order.*"])
+                order_id, order_trace = _place(gateway, itinerary)
+                if on_hop is not None:
+                    _show_hops(url_of("console", env), order_trace, on_hop)
+                events = _follow(connection, order_id, itinerary.end)
+        except LostError as lost:
+            raise Refused(f"the notifier closed the WebSocket: {lost}") from lost
         answered = gateway.call("POST", "/graphql", json={"query": QUERY})
     with httpx.Client(base_url=url_of("console", env), timeout=5, trust_env=False) as console:
         order_hops = _hops(console, order_trace, itinerary.complete)
@@ -51,7 +54,7 @@ def travel(env: Mapping[str, str], itinerary: Itinerary, *, on_hop: Callable[[Ho
         events,
         Trip(f"order {order_id}", order_trace, order_hops),
         Trip("GraphQL query", graphql_trace, graphql_hops),
-        answered.json(),
+        object_of(answered),
     )
 
 
@@ -59,7 +62,7 @@ def _place(gateway: Gateway, itinerary: Itinerary) -> tuple[str, str]:
     """Place the order; returns its id and its trace's."""
     items = [{"product_id": product_id, "quantity": quantity} for product_id, quantity in itinerary.items]
     response = gateway.call("POST", "/v1/orders", json={"items": items}, headers={"Idempotency-Key": uuid.uuid4().hex})
-    return str(response.json()["id"]), _trace_id(response)
+    return str(object_of(response, "id")["id"]), _trace_id(response)
 
 
 def _trace_id(response: httpx.Response) -> str:
@@ -77,8 +80,9 @@ def _show_hops(console_url: str, trace_id: str, on_hop: Callable[[Hop], None]) -
         while not _read_trace(console, trace_id)["hops"] and time.monotonic() < deadline:
             time.sleep(_POLL)
         try:
-            for hop in finished(console, trace_id):
-                if hop["to"] != "broker":  # until its consumer is known
+            for hop in finished(console, trace_id, news_timeout=ORDER_TIMEOUT):
+                # Those without an end are a problem of the journey; "broker": until its consumer is known.
+                if hop["state"] != FLYING and hop["to"] != "broker":
                     on_hop(hop)
         except httpx.TransportError as error:
             raise Refused(f"the console at {console_url} does not answer any more ({error})") from error
@@ -87,14 +91,11 @@ def _show_hops(console_url: str, trace_id: str, on_hop: Callable[[Hop], None]) -
 def _follow(connection: Live, order_id: str, end: str) -> list[str]:
     """The order's events as they come, until its end or until the timeout."""
     events: list[str] = []
-    try:
-        for frame in connection.frames(ORDER_TIMEOUT):
-            if frame.get("subject") == order_id:
-                events.append(str(frame["type"]))
-                if frame["type"] == end:
-                    break
-    except LostError as lost:
-        raise Refused(f"the notifier closed the WebSocket: {lost}") from lost
+    for frame in connection.frames(ORDER_TIMEOUT):
+        if frame.get("subject") == order_id:
+            events.append(str(frame["type"]))
+            if frame["type"] == end:
+                break
     return events
 
 
@@ -108,9 +109,13 @@ def _hops(console: httpx.Client, trace_id: str, complete: Callable[[Sequence[Hop
         now = time.monotonic()
         if trace["span_count"] != spans:
             hops, spans, news_at = trace["hops"], trace["span_count"], now
-        if now - began > TRACE_TIMEOUT or (complete(hops) and now - news_at > QUIET):
+        if now - began > TRACE_TIMEOUT or (complete(hops) and not _under_way(hops) and now - news_at > QUIET):
             return hops
         time.sleep(_POLL)
+
+
+def _under_way(hops: Sequence[Hop]) -> bool:
+    return any(hop["state"] == FLYING for hop in hops)
 
 
 def _read_trace(console: httpx.Client, trace_id: str) -> dict[str, Any]:
@@ -119,8 +124,8 @@ def _read_trace(console: httpx.Client, trace_id: str) -> dict[str, Any]:
     except httpx.TransportError as error:
         raise Refused(f"the console at {console.base_url} does not answer ({error}); is the shop up?") from error
     if response.status_code == httpx.codes.NOT_FOUND:
+        object_of(response)
         return {"span_count": 0, "hops": []}  # none of it has been exported yet
     if not response.is_success:
         raise Refused(f"the console answered {response.status_code}: {response.text[:200]}")
-    found: dict[str, Any] = response.json()
-    return found
+    return object_of(response, "span_count", "hops")

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from shop.commands.orders.trace import FLYING, without_end
+
 # Of a webhook that came before the step that it reports on was stored, as on a busy machine: it is tried again.
 _EARLY = frozenset({"ORDER_NOT_CONFIRMED", "ORDER_NOT_SHIPPED"})
 # A hop as in the console's `GET /api/traces/{id}/hops`.
@@ -91,6 +93,8 @@ class Itinerary:
                 for number, hop in enumerate(trip.hops, 1)
                 if hop["error"] and not self._allowed(hop)
             ]
+            if endless := sum(hop.get("state") == FLYING for hop in trip.hops):
+                found.append(f"{trip.title}: {without_end(endless)}")
         return found
 
     def _allowed(self, hop: Hop) -> bool:

@@ -6,7 +6,6 @@ import sys
 from base64 import b64decode
 from collections.abc import Iterable, Iterator
 
-from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -14,14 +13,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1 import trace_pb2
 
-from chassis.errors import ShopError, invalid
 from chassis.observability.capture.capture import RECEIVED, SENT
 from chassis.observability.capture.messages import KEPT_BYTES
 from console.domain import AttributeValue, Captured, Kind, Span
 
 TRACE_ID_BYTES = 16
 SPAN_ID_BYTES = 8
-_NO_TRACE, _NO_SPAN = bytes(TRACE_ID_BYTES), bytes(SPAN_ID_BYTES)
 UNNAMED_SERVICE = "unknown_service"
 # Characters of an attribute's name.
 _MAX_NAME = 256
@@ -34,27 +31,14 @@ _KINDS = {
 }
 
 
-def malformed() -> ShopError:
-    return invalid("the body is not an ExportTraceServiceRequest in protobuf")
-
-
-def decode(body: bytes) -> tuple[list[Span], int]:
-    """The spans of a serialized export request, as `spans_of` has them.
-
-    Raises INVALID_INPUT when the body is no such request.
-    """
-    try:
-        return spans_of(ExportTraceServiceRequest.FromString(body))
-    except DecodeError as error:
-        raise malformed() from error
-
-
 def spans_of(request: ExportTraceServiceRequest) -> tuple[list[Span], int]:
     """The spans of an export request, and how many of it had to be left out for want of valid ids."""
     spans: list[Span] = []
     invalid_spans = 0
     for service, message in _messages(request):
-        if _identified(message):
+        # Ids of the right length that are not all zero (W3C Trace Context, section 3.2.2).
+        ids = (message.trace_id, TRACE_ID_BYTES), (message.span_id, SPAN_ID_BYTES)
+        if all(len(each) == size and any(each) for each, size in ids):
             spans.append(_span(service, message))
         else:
             invalid_spans += 1
@@ -78,16 +62,6 @@ def _messages(request: ExportTraceServiceRequest) -> Iterator[tuple[str, trace_p
         for of_scope in of_resource.scope_spans:
             for message in of_scope.spans:
                 yield sys.intern(service), message
-
-
-def _identified(message: trace_pb2.Span) -> bool:
-    """Ids of the right length that are not all zero (W3C Trace Context, section 3.2.2)."""
-    return (
-        len(message.trace_id) == TRACE_ID_BYTES
-        and len(message.span_id) == SPAN_ID_BYTES
-        and message.trace_id != _NO_TRACE
-        and message.span_id != _NO_SPAN
-    )
 
 
 def _span(service: str, message: trace_pb2.Span) -> Span:
@@ -135,14 +109,9 @@ def attributes_of(pairs: Iterable[KeyValue]) -> dict[str, AttributeValue]:
 
 def _value(value: AnyValue) -> AttributeValue:
     match value.WhichOneof("value"):
-        case "string_value":
-            return value.string_value
-        case "bool_value":
-            return value.bool_value
-        case "int_value":
-            return value.int_value
-        case "double_value":
-            return value.double_value
+        case "string_value" | "bool_value" | "int_value" | "double_value" as kind:
+            plain: AttributeValue = getattr(value, kind)
+            return plain
         case "array_value":
             return [_value(each) for each in value.array_value.values]
         case "kvlist_value":
