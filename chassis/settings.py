@@ -86,6 +86,13 @@ class _EnvironmentAndFiles(EnvSettingsSource):
         return {name.lower(): value for name, value in with_files(os.environ).items()}
 
 
+# Numbers of settings. No time at all is waited for without a pause, and one without an end for ever.
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+AtLeastOne = Annotated[int, Field(ge=1)]
+ZeroOrMore = Annotated[int, Field(ge=0)]
+
+
 class ProcessSettings(BaseSettings):
     """Settings of every process. A process adds its own fields; `orders_port` is read from `SHOP_ORDERS_PORT`."""
 

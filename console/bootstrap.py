@@ -15,7 +15,7 @@ from chassis.http.server import serve_http
 from chassis.observability.capture.http import httpx_hooks
 from chassis.observability.tracing import Telemetry
 from chassis.process import Running
-from chassis.settings import ProcessSettings
+from chassis.settings import AtLeastOne, ProcessSettings
 from console.grpc_api import OtlpApi, register
 from console.http_api import ConsoleApi, Development
 from console.play.events import EventCalls
@@ -59,13 +59,13 @@ class Settings(ProcessSettings):
     # Control socket of the lab's links, to show what crossed them; empty without a lab (`shop up --lab` sets it).
     link_proxy_socket: str = ""
     # The largest export, in bytes.
-    console_max_body: int = 4 << 20
+    console_max_body: AtLeastOne = 4 << 20
     # The most traces that are kept in memory; the oldest go first.
-    console_max_traces: int = 1_000
+    console_max_traces: AtLeastOne = 1_000
     # The most spans that are kept in memory; the oldest traces go first.
-    console_max_spans: int = 30_000
+    console_max_spans: AtLeastOne = 30_000
     # The most bytes of spans that are kept in memory; the oldest traces go first.
-    console_max_bytes: int = 64 << 20
+    console_max_bytes: AtLeastOne = 64 << 20
 
 
 @asynccontextmanager
@@ -127,7 +127,8 @@ async def _playing(settings: Settings, store: TraceStore) -> AsyncIterator[Play]
         "erp_password": settings.legacy_soap_password,
     }
     listener = Listener(f"{settings.notifier_url.replace('http', 'ws', 1)}/notifications", trust)
-    hooks, tls = httpx_hooks(telemetry), settings.tls("console")
+    # Not the hook for responses, which would read all of each: their calls keep what they read.
+    hooks, tls = {"request": httpx_hooks(telemetry).get("request", [])}, settings.tls("console")
     async with (
         httpx.AsyncClient(trust_env=False, verify=trust or True, event_hooks=hooks) as http,
         connect(settings.catalog_address, tls=tls) as catalog,

@@ -156,6 +156,8 @@ class Trace:
     spans: dict[str, Span] = field(default_factory=dict)
     started_ns: int = 0
     ended_ns: int = 0
+    # The newest moment that its spans tell of: later than `ended_ns` where one has begun since, and has not ended.
+    newest_ns: int = 0
     order_id: str = ""
     # Grows with each change.
     version: int = 0
@@ -172,6 +174,7 @@ class Trace:
             return
         self.started_ns = min(self.started_ns or span.started_ns, span.started_ns)
         self.ended_ns = max(self.ended_ns, span.ended_ns)
+        self.newest_ns = max(self.newest_ns, span.started_ns, span.ended_ns)
         self.order_id = self.order_id or span.order_id
         self.spans[span.span_id] = span
         self.version += 1

@@ -15,7 +15,7 @@ from chassis.http.server import serve_http
 from chassis.observability.tracing import Telemetry
 from chassis.process import Running
 from chassis.service import service
-from chassis.settings import ProcessSettings
+from chassis.settings import AtLeastOne, Positive, ProcessSettings, ZeroOrMore
 from gateway.app import Policies, create_app
 from gateway.clients.event_feed import follow_log
 from gateway.clients.graphql_websocket import LARGEST_MESSAGE
@@ -62,15 +62,15 @@ class Settings(ProcessSettings):
     # development it is what the request says.
     public_url: str = ""
     # Seconds for a request and everything done for it.
-    request_budget: float = 2.0
+    request_budget: Positive = 2.0
     # Seconds for a file's whole way up or down.
-    transfer_budget: float = 300.0
+    transfer_budget: Positive = 300.0
     # Seconds that an upload may pause before it is given up.
-    upload_patience: float = 30
+    upload_patience: Positive = 30
     # The largest JSON body of a request, in bytes.
-    max_json_bytes: int = 256 << 10
+    max_json_bytes: AtLeastOne = 256 << 10
     # The largest file that may be uploaded, in bytes.
-    max_file_bytes: int = 100 << 20
+    max_file_bytes: AtLeastOne = 100 << 20
     # Requests of an address: "AMOUNT/PERIOD" or "AMOUNT/COUNT PERIODs", such as "100/10 seconds".
     client_rate_limit: RateLimit = "60000/minute"
     # Requests of a user, in the form of SHOP_CLIENT_RATE_LIMIT.
@@ -82,7 +82,7 @@ class Settings(ProcessSettings):
     # redis://… (or rediss:) where several gateways share the counts; empty for this one's memory.
     rate_limit_url: str = ""
     # Bytes for public answers of the catalogue; 0 for no cache.
-    edge_cache_bytes: int = 32 << 20
+    edge_cache_bytes: ZeroOrMore = 32 << 20
     # Comma-separated networks ("10.0.0.0/8") of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.
     trusted_proxies: Networks = ""
     # Comma-separated origins ("https://example.com, http://localhost:*") whose pages may read our answers and open

@@ -16,7 +16,7 @@ from chassis.http.middleware import HttpBoundary
 from chassis.http.server import serve_http
 from chassis.process import Running
 from chassis.service import service
-from chassis.settings import ProcessSettings
+from chassis.settings import AtLeastOne, Positive, ProcessSettings
 from graphql_server.app import MAX_BODY_BYTES, GraphqlView, by_path
 from graphql_server.document_cache import DocumentChecks, Documents, Verdicts, trusted_documents
 from graphql_server.limits import Limits, Prices, introspection_sizes
@@ -29,29 +29,29 @@ class Settings(ProcessSettings):
     gateway_url: str = "http://127.0.0.1:8000"
     notifier_url: str = "http://127.0.0.1:8001"
     # Seconds for a whole query: less than the gateway gives, so that a partial answer still arrives.
-    graphql_budget: float = 1.8
+    graphql_budget: Positive = 1.8
     # The most tokens (names, numbers, signs) in a query.
-    graphql_max_tokens: int = 1_000
+    graphql_max_tokens: AtLeastOne = 1_000
     # The most levels of a query.
-    graphql_max_depth: int = 8
+    graphql_max_depth: AtLeastOne = 8
     # The most aliases in a query.
-    graphql_max_aliases: int = 15
+    graphql_max_aliases: AtLeastOne = 15
     # The most that a query may cost: about one for each field that can be answered.
-    graphql_max_cost: int = 5_000
+    graphql_max_cost: AtLeastOne = 5_000
     # A JSON file {SHA-256: document}: then these documents are executed, and no others.
     graphql_trusted_documents: Path | None = None
     # The most WebSockets at once.
-    graphql_max_sockets: int = 1_000
+    graphql_max_sockets: AtLeastOne = 1_000
     # The most WebSockets at once of one client: an address, or an IPv6 network.
-    graphql_max_sockets_of_client: int = 200
+    graphql_max_sockets_of_client: AtLeastOne = 200
     # The most operations at once on one WebSocket.
-    graphql_max_operations: int = 20
+    graphql_max_operations: AtLeastOne = 20
     # Messages a second that a WebSocket may send.
-    graphql_socket_rate: float = 50.0
+    graphql_socket_rate: Positive = 50.0
     # Seconds in which a WebSocket client has to send connection_init.
-    graphql_init_timeout: float = 5.0
+    graphql_init_timeout: Positive = 5.0
     # Seconds for which a WebSocket client may take nothing of what is sent, before it is closed.
-    graphql_send_timeout: float = 10.0
+    graphql_send_timeout: Positive = 10.0
 
     def limits(self) -> Limits:
         return Limits(

@@ -21,7 +21,7 @@ from waitress.wasyncore import close_all, dispatcher
 
 from legacy_soap.erp import Erp
 from legacy_soap.http.server import Server
-from legacy_soap.http.wsgi import MAX_BYTES, NO_FAULTS, Faults, FrontDoor
+from legacy_soap.http.wsgi import MAX_BYTES, NO_FAULTS, WSDL_ADDRESS, Faults, FrontDoor
 from legacy_soap.logs import log_to_stdout
 from legacy_soap.seed import DEMO_STOCK
 from legacy_soap.sessions import Sessions
@@ -98,7 +98,7 @@ def running(settings: Settings, *, around: Callable[[WSGIApplication], WSGIAppli
     sessions = Sessions(settings.user, settings.password, settings.session_seconds)
     stock = DEMO_STOCK if settings.stock is None else settings.stock
     with closing(Erp(settings.data_dir / "legacy_soap.sqlite", stock)) as erp:
-        front = FrontDoor(soap_application(erp, sessions), settings.faults)
+        front = FrontDoor(soap_application(erp, sessions, WSDL_ADDRESS), settings.faults)
         # A socket of our own: waitress would open one for each address that a name has, and start its threads first.
         family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
         listener = socket.create_server((settings.host, settings.port), family=family)

@@ -323,7 +323,10 @@ def _give_code(ctx: Any) -> None:
         ctx.out_error = _fault("Client", Refusal("ERR-090", f"MESSAGE REFUSED: {reason[:200]}"))
 
 
-def soap_application(erp: Erp, sessions: Sessions) -> WSGIApplication:
-    """The ERP as a WSGI application: SOAP on POST, the WSDL on `?wsdl`."""
-    application: WSGIApplication = WsgiApplication(SalesApplication(erp, sessions))
-    return application
+def soap_application(erp: Erp, sessions: Sessions, address: str) -> WSGIApplication:
+    """The ERP as a WSGI application: SOAP on POST, the WSDL on `?wsdl`, which names `address` as the service's."""
+    application = WsgiApplication(SalesApplication(erp, sessions))
+    # Spyne makes the WSDL once: left to the first request, it would name the host that this one asked for, for good.
+    application.doc.wsdl11.build_interface_document(address)
+    served: WSGIApplication = application
+    return served

@@ -12,7 +12,7 @@ from chassis.http.middleware import HttpBoundary
 from chassis.http.server import serve_http
 from chassis.process import Running
 from chassis.service import service
-from chassis.settings import ProcessSettings
+from chassis.settings import Positive, ProcessSettings
 from mcp_server.app import application
 from mcp_server.caller import Shop, by_request
 from mcp_server.resources import Subscriptions
@@ -27,7 +27,7 @@ class Settings(ProcessSettings):
     gateway_url: str = "http://127.0.0.1:8000"
     notifier_url: str = "http://127.0.0.1:8001"
     # Seconds for one call of the gateway, which gives most of them less; an audit takes longest.
-    mcp_budget: float = 65.0
+    mcp_budget: Positive = 65.0
 
 
 @asynccontextmanager

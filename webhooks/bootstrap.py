@@ -16,7 +16,7 @@ from chassis.http.middleware import HttpBoundary
 from chassis.http.server import serve_http
 from chassis.process import Running
 from chassis.service import service
-from chassis.settings import Delays, ProcessSettings
+from chassis.settings import Delays, NotNegative, Positive, ProcessSettings
 from chassis.webpages.start_page import StartPage
 from webhooks.incoming.domain import PROVIDERS
 from webhooks.incoming.http_api import SINGULAR_HEADERS, application
@@ -49,18 +49,18 @@ class WorkerSettings(ProcessSettings):
     # than the one before. An empty list: no retry.
     webhooks_delivery_delays: Delays = (5, 300, 1_800, 7_200, 18_000, 36_000, 36_000)
     # Seconds that an endpoint has for its answer.
-    webhooks_delivery_timeout: float = 15.0
+    webhooks_delivery_timeout: Positive = 15.0
     # Seconds after which an endpoint that only fails is disabled.
-    webhooks_disable_after: float = 5 * 86_400.0
+    webhooks_disable_after: Positive = 5 * 86_400.0
     # The longest that an endpoint is left alone for its Retry-After, in seconds.
-    webhooks_longest_pause: float = 3_600.0
+    webhooks_longest_pause: Positive = 3_600.0
     # Seconds for which a replaced secret signs beside its successor.
-    webhooks_secret_grace: float = 86_400.0
+    webhooks_secret_grace: NotNegative = 86_400.0
     # Seconds that what is over stays, to be replayed or sent again: received webhooks once they are processed, outgoing
     # ones once they are delivered or given up.
-    webhooks_keep: float = 30 * 86_400.0
+    webhooks_keep: NotNegative = 30 * 86_400.0
     # Seconds between two looks for what has become older than SHOP_WEBHOOKS_KEEP.
-    webhooks_forget_every: float = 3_600.0
+    webhooks_forget_every: Positive = 3_600.0
 
 
 @asynccontextmanager

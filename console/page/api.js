@@ -24,9 +24,14 @@ export const breaking = () => request("/api/break?part=progress");
 export const breakIt = (content) => request("/api/break", json(content));
 export const topology = (until) => request(`/api/topology?minutes_ago=${until}`);
 
-// Watch a trace while it grows. Returns what ends it.
-export function watch(id, { hop, state, gone, settled, evicted }) {
+// Watch a trace while it grows; `reset`: the connection was lost, and all that is there comes again. Returns what ends it.
+export function watch(id, { reset, hop, state, gone, settled, evicted }) {
   const source = new EventSource(`/api/traces/${encodeURIComponent(id)}/events`);
+  let opened = false;
+  source.addEventListener("open", () => {
+    if (opened) reset();
+    opened = true;
+  });
   source.addEventListener("hop", (event) => hop(JSON.parse(event.data)));
   source.addEventListener("state", (event) => state(JSON.parse(event.data)));
   source.addEventListener("gone", (event) => gone(JSON.parse(event.data)));

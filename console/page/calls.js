@@ -1,5 +1,5 @@
 // What can be played. A card makes one call or several, one after the other. `fresh` names a header that gets a new key
-// each time; what stands in double braces is filled in by the console, just before the call is made.
+// each time, the same for all calls of a card; what stands in double braces is filled in by the console, just before the call is made.
 
 const JSON_TYPE = { "content-type": "application/json" };
 const SOAP_TYPE = { "content-type": "text/xml; charset=utf-8" };
@@ -67,8 +67,6 @@ export const CALLS = [
     calls: ["first", "again"].map((label) => ({
       ...order('{"items": [{"product_id": "20", "quantity": 1}]}'),
       label,
-      fresh: undefined,
-      headers: { ...JSON_TYPE, "idempotency-key": `console-${Date.now()}` },
     })),
   },
   {

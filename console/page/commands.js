@@ -14,7 +14,7 @@ const token = (account) => `TOKEN=$(shop token ${account}@shop.test)`;
 
 // Placeholders become shell variables; these stand outside the single quotes.
 const VARIABLES = { order_id: "ORDER", payment_id: "PAYMENT", erp_session: "SESSION", uuid: "RANDOM", now: "NOW", stripe_signature: "SIGNATURE" };
-const filled = (text) => quoted(text).replace(/\{\{(\w+)\}\}/g, (_, name) => `'"$${VARIABLES[name]}"'`);
+const filled = (text) => quoted(text).replace(/\{\{(\w+)\}\}/g, (whole, name) => (Object.hasOwn(VARIABLES, name) ? `'"$${VARIABLES[name]}"'` : whole));
 
 export function command(content) {
   const lines = [];
@@ -30,7 +30,7 @@ export function command(content) {
 
 function http(content) {
   const signed = Object.values(content.headers ?? {}).some((value) => value.includes("{{stripe_signature}}"));
-  const parts = [`curl -i http://localhost:${PORTS[content.target]}${content.path}`];
+  const parts = [`curl -i ${filled(`http://localhost:${PORTS[content.target]}${content.path}`)}`];
   if (!["GET", "POST"].includes(content.method) || (content.method === "POST" && !content.body)) parts.push(`-X ${content.method}`);
   if (content.account) parts.push('-H "Authorization: Bearer $TOKEN"');
   for (const [name, value] of Object.entries(content.headers ?? {})) parts.push(`-H ${filled(`${name}: ${value}`)}`);
@@ -48,14 +48,14 @@ function http(content) {
 function grpc(content) {
   const parts = ["buf curl --http2-prior-knowledge --protocol grpc"];
   if (content.account) parts.push('-H "authorization: Bearer $TOKEN"');
-  parts.push(`-d ${quoted(content.body)}`, `http://localhost:50052${content.path}`);
+  parts.push(`-d ${filled(content.body)}`, quoted(`http://localhost:50052${content.path}`));
   return parts.join(" \\\n  ");
 }
 
 const websocket = (content) =>
-  `(echo ${quoted(content.body)}; sleep 10) | websockets "ws://localhost:8001${content.path}?token=$TOKEN"`;
+  `(echo ${quoted(content.body)}; sleep 10) | websockets ${quoted(`ws://localhost:8001${content.path}${content.path.includes("?") ? "&" : "?"}token=`)}"$TOKEN"`;
 
-const sse = (content) => `curl -N 'http://localhost:8001${content.path}' -H "Authorization: Bearer $TOKEN"`;
+const sse = (content) => `curl -N ${quoted(`http://localhost:8001${content.path}`)} -H "Authorization: Bearer $TOKEN"`;
 
 const event = (content) =>
   `curl http://localhost:8003/api/play -H 'content-type: application/json' \\\n  -d ${quoted(JSON.stringify({ protocol: "event", target: "broker", method: "POST", path: content.path }))}`;

@@ -5,9 +5,9 @@ import { wire } from "/page/crossed.js";
 import { bytes, h, ms } from "/page/dom.js";
 import { NOTES, protocolOf } from "/page/protocols.js";
 
-const TABS = { meaning: "Meaning", wire: "Wire", cost: "Cost", code: "Code", logs: "Logs" };
+export const TABS = { meaning: "Meaning", wire: "Wire", cost: "Cost", code: "Code", logs: "Logs" };
 
-export function show(place, hop, hops, { id, tab, choose, close }) {
+export function show(place, hop, hops, { id, tab, settled, choose, close }) {
   const focused = place.contains(document.activeElement) ? document.activeElement.dataset.tab : null;
   place.hidden = false;
   place.replaceChildren(
@@ -38,7 +38,7 @@ export function show(place, hop, hops, { id, tab, choose, close }) {
         ),
       ),
     ),
-    h("div", { role: "tabpanel", id: "hop-panel", "aria-labelledby": `tab-${tab}`, tabindex: "0" }, PANELS[tab](hop, hops, id)),
+    h("div", { role: "tabpanel", id: "hop-panel", "aria-labelledby": `tab-${tab}`, tabindex: "0" }, PANELS[tab](hop, hops, id, settled)),
   );
   if (focused) place.querySelector(`[data-tab="${tab}"]`)?.focus();
 }
@@ -82,14 +82,14 @@ function decoded(title, content) {
 }
 
 function cost(hop, hops) {
-  const inside = hops.filter((each) => each.parent === hop.id);
-  const below = inside.reduce((sum, each) => sum + (each.kind === "call" ? each.duration_ms : 0), 0);
+  const inside = hops.filter((each) => each.parent === hop.id && each.kind === "call");
+  const below = covered(hop, inside);
   const rows = [
     ["Sent", bytes(hop.bytes_sent)],
     ["Received", bytes(hop.bytes_received)],
     ["In all", ms(hop.duration_ms)],
     hop.waiting_ms === null ? null : ["Waited in the queue", ms(hop.waiting_ms)],
-    ["In calls from here", `${ms(below)} in ${inside.length} ${inside.length === 1 ? "hop" : "hops"}`],
+    ["In calls from here", `${ms(below)} in ${inside.length} ${inside.length === 1 ? "call" : "calls"}`],
     ["Own work and the way", ms(Math.max(0, hop.duration_ms - below))],
     ...layers("Sent", hop.wire?.sent),
     ...layers("Received", hop.wire?.received),
@@ -100,6 +100,18 @@ function cost(hop, hops) {
     h("caption", {}, "Bytes by layer, time by part"),
     h("tbody", {}, rows.filter(Boolean).map(([name, value]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, value)))),
   );
+}
+
+// Milliseconds of a hop in which at least one of some calls was under way: calls may run at the same time, or outlast it.
+function covered(hop, calls) {
+  const end = hop.offset_ms + hop.duration_ms;
+  let [until, sum] = [hop.offset_ms, 0];
+  for (const each of [...calls].sort((a, b) => a.offset_ms - b.offset_ms)) {
+    const upto = Math.min(end, each.offset_ms + each.duration_ms);
+    sum += Math.max(0, upto - Math.max(until, each.offset_ms));
+    until = Math.max(until, upto);
+  }
+  return sum;
 }
 
 const layers = (title, message) =>
@@ -115,22 +127,35 @@ function code(hop) {
   return found.some(Boolean) ? found : h("p", {}, "Neither side says where its code is: it is not ours, or it sends no code attributes.");
 }
 
+// The answer about the hop that is shown: a redraw that changes nothing of it does not ask again, and meanwhile the former
+// one stays.
+let asked = { about: "", at: "", answer: null, former: null };
+
 // The lines that were written in the work of this hop, in causal order.
-function logs(hop, hops, id) {
-  const place = h("div", {}, h("p", { class: "quiet" }, "Asking for the lines …"));
-  api.lines(id).then(
-    (lines) => {
-      const own = lines.filter((line) => line.hop === hop.id);
-      place.replaceChildren(
-        own.length
-          ? h("pre", { tabindex: "0", "aria-label": "Log lines of this hop" }, own.map(written).join("\n"))
-          : h("p", {}, `No line was written in the work of this hop; the whole trace has ${lines.length}.`),
-        h("p", { class: "quiet" }, "All of them, in causal order: ", h("code", {}, `shop logs --trace ${id}`)),
-      );
-    },
+function logs(hop, hops, id, settled) {
+  const about = `${id} ${hop.id}`;
+  const at = `${hop.state} ${hops.length} ${settled}`;
+  if (asked.about !== about || asked.at !== at) {
+    const former = asked.about === about ? asked.former : null;
+    const mine = (asked = { about, at, answer: api.lines(id), former });
+    mine.answer.then((lines) => (mine.former = lines), () => (mine.at = ""));
+  }
+  const place = h("div", {}, asked.former ? lines(asked.former, hop, id) : h("p", { class: "quiet" }, "Asking for the lines …"));
+  asked.answer.then(
+    (found) => place.replaceChildren(...lines(found, hop, id)),
     (error) => place.replaceChildren(h("p", { class: "bad" }, error.message)),
   );
   return place;
+}
+
+function lines(found, hop, id) {
+  const own = found.filter((line) => line.hop === hop.id);
+  return [
+    own.length
+      ? h("pre", { tabindex: "0", "aria-label": "Log lines of this hop" }, own.map(written).join("\n"))
+      : h("p", {}, `No line was written in the work of this hop; the whole trace has ${found.length}.`),
+    h("p", { class: "quiet" }, "All of them, in causal order: ", h("code", {}, `shop logs --trace ${id}`)),
+  ];
 }
 
 const written = (line) =>

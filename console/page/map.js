@@ -17,9 +17,14 @@ export function start() {
   return refresh;
 }
 
+// How often the map was asked for: an answer that comes after that of a later question is not shown.
+let asked = 0;
+
 async function refresh() {
+  const mine = ++asked;
   try {
     const found = await api.topology($("#map-until").value);
+    if (mine !== asked) return;
     $("#topology").replaceChildren(picture(found), table(found.arrows), found.queues.length ? waiting(found.queues) : "");
     const busy = found.arrows.filter((arrow) => arrow.count);
     const failed = busy.reduce((sum, arrow) => sum + arrow.failed, 0);
@@ -27,7 +32,7 @@ async function refresh() {
       ? `${busy.reduce((sum, arrow) => sum + arrow.count, 0)} hops over ${busy.length} arrows in one minute, ${failed} of them failed.`
       : "Nothing in this minute. Place an order, and look again.";
   } catch (error) {
-    $("#map-summary").textContent = error.message;
+    if (mine === asked) $("#map-summary").textContent = error.message;
   }
 }
 

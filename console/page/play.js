@@ -47,7 +47,8 @@ function form(card, call, changed) {
   const body = call.body === undefined ? null : h("textarea", { rows: String(Math.max(2, Math.min(10, call.body.split("\n").length))), spellcheck: "false", "aria-label": `Body of: ${name}` });
   if (body) body.value = call.body;
   const path = h("input", { value: call.path, spellcheck: "false", "aria-label": `Path of: ${name}` });
-  function make(answers = []) {
+  // `key` is for all calls that are made by one press.
+  function make(key, answers = []) {
     const tag = call.tagged && answers[0]?.headers.find(([header]) => header === "etag")?.[1];
     return {
       protocol: call.protocol ?? "http",
@@ -55,7 +56,7 @@ function form(card, call, changed) {
       method: call.method,
       path: path.value,
       account: call.account === "demo" ? account : call.account,
-      headers: { ...call.headers, ...(call.fresh ? { [call.fresh]: crypto.randomUUID() } : {}), ...(tag ? { "if-none-match": tag } : {}) },
+      headers: { ...call.headers, ...(call.fresh ? { [call.fresh]: key } : {}), ...(tag ? { "if-none-match": tag } : {}) },
       body: body?.value ?? "",
     };
   }
@@ -65,7 +66,10 @@ function form(card, call, changed) {
   return { call, element, make };
 }
 
-const commands = (forms) => [...new Set(forms.map((each) => command(each.make())))].join("\n\n");
+function commands(forms) {
+  const key = crypto.randomUUID();
+  return [...new Set(forms.map((each) => command(each.make(key))))].join("\n\n");
+}
 
 async function make(card, forms) {
   const place = $("#answer");
@@ -73,7 +77,8 @@ async function make(card, forms) {
   place.replaceChildren(h("p", {}, `${card.title} …`));
   try {
     const answers = [];
-    for (const each of forms) answers.push(await api.call(each.make(answers)));
+    const key = crypto.randomUUID();
+    for (const each of forms) answers.push(await api.call(each.make(key, answers)));
     place.replaceChildren(
       h("h3", {}, card.title),
       answers.length > 1 ? summary(card, answers) : "",

@@ -1,7 +1,7 @@
 // The Order view: follows one trace while it grows.
 
 import * as api from "/page/api.js";
-import { show } from "/page/detail.js";
+import { show, TABS } from "/page/detail.js";
 import { draw, reveal } from "/page/diagram.js";
 import { $, copy, h, ms, s, save, toast } from "/page/dom.js";
 import * as exports from "/page/exports.js";
@@ -34,7 +34,8 @@ export function start() {
   $("#diagram").addEventListener("keydown", rows);
   const parameters = new URLSearchParams(location.search);
   view.selected = unseen = parameters.get("hop");
-  view.tab = parameters.get("tab") ?? "meaning";
+  const tab = parameters.get("tab");
+  view.tab = Object.hasOwn(TABS, tab) ? tab : "meaning";
   if (parameters.get("trace")) open(parameters.get("trace"), { keep: true });
   recent();
 }
@@ -74,6 +75,11 @@ export function open(id, { keep = false } = {}) {
   remember();
   delete $("#order").dataset.settled;
   stop = api.watch(id, {
+    // The server begins anew, and no longer knows which hops it has taken back meanwhile.
+    reset() {
+      view.hops.clear();
+      soon();
+    },
     hop(hop) {
       view.hops.set(hop.id, hop);
       view.settled = false;
@@ -90,7 +96,9 @@ export function open(id, { keep = false } = {}) {
     async settled() {
       view.settled = true;
       $("#order").dataset.settled = "true";
-      view.summary = await api.trace(id).catch(() => null);
+      const summary = await api.trace(id).catch(() => null);
+      if (view.id !== id) return;
+      view.summary = summary;
       soon();
       recent();
     },
@@ -117,7 +125,7 @@ function redraw() {
   }
   const laid = found.length ? draw($("#diagram"), found, { ...view, select }) : null;
   const hop = view.hops.get(view.selected);
-  if (hop) show($("#hop"), hop, found, { id: view.id, tab: view.tab, choose, close });
+  if (hop) show($("#hop"), hop, found, { id: view.id, tab: view.tab, settled: view.settled, choose, close });
   else $("#hop").hidden = true;
   // Once the panel is there: it takes a part of the diagram's width.
   if (hop && unseen === hop.id) {

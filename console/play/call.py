@@ -17,6 +17,11 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD")
 ACCOUNTS = {"demo": ("demo@shop.test", "demo"), "admin": ("admin@shop.test", "admin")}
 _REFUSED = "the call cannot be made"
 _PLACEHOLDER = re.compile(r"\{\{(\w{1,64})\}\}")
+# RFC 9110, sections 5.1 and 5.5, without what only old software sends.
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[ -~]*")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_MAX_PATH = 8 << 10
 _EVENT_TYPE = re.compile(r"[a-z_]{1,40}(\.[a-z_]{1,40}){1,3}")
 
 
@@ -52,6 +57,7 @@ class Call:
             "method": call.method not in METHODS and f"must be one of {', '.join(METHODS)}",
             "account": call.account not in ("", *ACCOUNTS) and f"must be empty or one of {', '.join(ACCOUNTS)}",
             "path": not _fits(call) and _path_of(call.protocol),
+            "headers": not _can_be_sent(call.headers) and "must have tokens as names and printable ASCII as values",
         }
         if any(wrong.values()):
             raise invalid(_REFUSED, **{name: str(reason) for name, reason in wrong.items() if reason})
@@ -93,11 +99,20 @@ class Answer:
 def _fits(call: Call) -> bool:
     if call.protocol == "event":
         return _EVENT_TYPE.fullmatch(call.path) is not None
+    if len(call.path.encode()) > _MAX_PATH or _CONTROL.search(call.path):
+        return False
     return call.path.startswith("/") and not call.path.startswith("//")
 
 
 def _path_of(protocol: str) -> str:
-    return "must be an event's type, such as order.placed" if protocol == "event" else "must begin with one /"
+    if protocol == "event":
+        return "must be an event's type, such as order.placed"
+    return f"must begin with one /, and have at most {_MAX_PATH} bytes and no control characters"
+
+
+def _can_be_sent(headers: Mapping[str, str]) -> bool:
+    names = all(_HEADER_NAME.fullmatch(name) for name in headers)
+    return names and all(_HEADER_VALUE.fullmatch(value) for value in headers.values())
 
 
 def _texts(sent: Mapping[str, Any]) -> dict[str, Any]:

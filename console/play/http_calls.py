@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
+import orjson
 
 from chassis.errors import invalid, unavailable
+from chassis.observability.capture.http import keep_response
 from chassis.observability.tracing import SpanKind, Telemetry, current_traceparent
 from console.play.call import MAX_ANSWER, Answer
 from console.wire import soap
+from console.wire.parts import writable
 
+# Seconds for a call as a whole. Of its answer's bytes, the most that are kept, and the most that are read and counted.
 TIMEOUT = 10.0
+_MAX_KEPT = 1 << 20
+_MAX_READ = 8 << 20
 # Their system must not get our trace headers: it has no use for them.
 _FOREIGN = ("legacy_soap",)
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """An answer: the first of its body's bytes as `content`, and how many there were of them, as far as was counted."""
+
+    status: int
+    reason: str
+    headers: httpx.Headers
+    content: bytes
+    size: int
+
+    def json(self) -> Any:
+        """Raises `ValueError` where the content is no JSON."""
+        return orjson.loads(self.content)
 
 
 class HttpCalls:
@@ -48,29 +71,48 @@ class HttpCalls:
             response = await self.send(method, base + path, headers=sent, content=body)
             took = (time.perf_counter() - began) * 1_000
             content = response.content
-            span.set_attribute("http.response.status_code", response.status_code)
+            span.set_attribute("http.response.status_code", response.status)
             span.set_attribute("shop.bytes.sent", len(body))
-            span.set_attribute("shop.bytes.received", len(content))
+            span.set_attribute("shop.bytes.received", response.size)
+            if self._telemetry.capture is not None:
+                keep_response(span, response.status, response.headers.raw, content)
         return Answer(
-            response.status_code,
-            response.reason_phrase,
+            response.status,
+            response.reason,
             list(response.headers.items()),
             content[:MAX_ANSWER].decode("utf-8", "replace"),
             len(body),
-            len(content),
+            response.size,
             took,
-            decoded=soap.decoded(content) if soap.is_envelope(content) else None,
-            failed=response.status_code >= 400,
+            decoded=writable(soap.decoded(content), content) if soap.is_envelope(content) else None,
+            failed=response.status >= 400,
         )
 
-    async def send(self, method: str, url: str, **content: Any) -> httpx.Response:
+    async def send(self, method: str, url: str, **content: Any) -> Received:
         """A request without a span of its own. Raises as `make` does."""
         try:
-            return await self._http.request(method, url, timeout=TIMEOUT, **content)
-        except httpx.TransportError as error:
+            # httpx's own bounds are for each step: an answer that comes byte by byte would never be too late.
+            async with (
+                asyncio.timeout(TIMEOUT),
+                self._http.stream(method, url, timeout=TIMEOUT, **content) as response,
+            ):
+                kept, size = await _bounded(response)
+                return Received(response.status_code, response.reason_phrase, response.headers, kept, size)
+        except (httpx.TransportError, httpx.DecodingError, TimeoutError) as error:
             raise unavailable(httpx.URL(url).host) from error
         except httpx.InvalidURL as error:
             raise invalid("the call cannot be made", path=str(error)) from error
+
+
+async def _bounded(response: httpx.Response) -> tuple[bytes, int]:
+    """The beginning of a body, and its size as far as it is counted."""
+    kept, size = bytearray(), 0
+    async for piece in response.aiter_bytes():
+        size += len(piece)
+        kept += piece[: _MAX_KEPT - len(kept)]
+        if size > _MAX_READ:
+            break
+    return bytes(kept), size
 
 
 def protocol_of(target: str, path: str) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
+from xml.sax.saxutils import escape  # nosec B406 # it writes, and parses nothing
 
 import httpx
 
@@ -24,7 +25,7 @@ from chassis.observability.tracing import SpanKind, Telemetry, current_trace_id
 from console.play.call import ACCOUNTS, Answer, Call, filled
 from console.play.events import EventCalls
 from console.play.grpc_calls import GrpcCalls
-from console.play.http_calls import HttpCalls
+from console.play.http_calls import HttpCalls, Received
 from console.play.listener import Listener
 from console.play.log_reading import LogReading
 from console.play.streams import StreamCalls
@@ -34,13 +35,18 @@ _LOGIN = """<soap:Envelope xmlns:soap="http://schemas.xmlsoap.org/soap/envelope/
 <erp:User>%s</erp:User><erp:Password>%s</erp:Password></erp:Login></soap:Body></soap:Envelope>"""
 _SESSION = re.compile(r"<(?:\w{1,64}:)?SessionId>([0-9A-Fa-f]{1,128})<")
 ERP_NAMESPACE = "urn:erp:sales:2004"
+# Seconds before its end from which on a token is no longer used.
+_TOKEN_MARGIN = 30.0
+# A token that is refused, by HTTP, WebSocket and gRPC.
+_TOKEN_REFUSED = (401, 4401, "UNAUTHENTICATED", "INVALID_TOKEN")
 
 
 @dataclass(frozen=True, slots=True)
 class Play:
     """`secrets` are what the prepared calls need: "stripe" signs webhooks, "erp_user" and "erp_password" sign in.
 
-    `tokens` are those of the accounts that have been signed in.
+    `tokens` are those of the accounts that have been signed in, with the moment of `clock` (seconds) from which on
+    another one is needed.
     """
 
     telemetry: Telemetry
@@ -51,7 +57,8 @@ class Play:
     listener: Listener
     reading: LogReading
     secrets: Mapping[str, str] = field(repr=False)
-    tokens: dict[str, str] = field(default_factory=dict, repr=False)
+    clock: Callable[[], float] = time.monotonic
+    tokens: dict[str, tuple[str, float]] = field(default_factory=dict, repr=False)
 
     async def make(self, call: Call) -> dict[str, Any]:
         """The answer, with the id of its trace. Raises INVALID_INPUT, or UPSTREAM_UNAVAILABLE without one."""
@@ -65,7 +72,7 @@ class Play:
             if "erp_session" in call.placeholders():
                 values["erp_session"] = await self._erp_session()
             answer = await self._made(call, token, values)
-            if answer.status == 401 and call.account:
+            if answer.status in _TOKEN_REFUSED and call.account:
                 self.tokens.pop(call.account, None)  # another shop than the one that it was signed in at
             return answer.json(current_trace_id())
 
@@ -125,12 +132,18 @@ class Play:
         raise ShopError("NO_PAYMENT", message, Kind.PRECONDITION)
 
     async def _read(self, path: str) -> list[dict[str, Any]]:
-        headers = {"authorization": f"Bearer {await self._token('demo')}"}
-        response = await self.http.send("GET", self.http.base("gateway") + path, headers=headers)
-        if response.status_code != 200:
-            message = f"GET {path} was answered {response.status_code}"
+        response = await self._read_once(path)
+        if response.status == 401:
+            self.tokens.pop("demo", None)
+            response = await self._read_once(path)
+        if response.status != 200:
+            message = f"GET {path} was answered {response.status}"
             raise ShopError("UPSTREAM_UNAVAILABLE", message, Kind.UNAVAILABLE)
         return list(response.json()["items"])
+
+    async def _read_once(self, path: str) -> Received:
+        headers = {"authorization": f"Bearer {await self._token('demo')}"}
+        return await self.http.send("GET", self.http.base("gateway") + path, headers=headers)
 
     def _stripe_signature(self, body: bytes) -> str:
         """`t=…,v1=…` over the time and the body, as https://docs.stripe.com/webhooks#verify-manually has it."""
@@ -143,7 +156,7 @@ class Play:
         user = self._secret("erp_user", "SHOP_LEGACY_SOAP_USER")
         password = self._secret("erp_password", "SHOP_LEGACY_SOAP_PASSWORD")
         headers = {"content-type": "text/xml; charset=utf-8", "soapaction": '"Login"'}
-        body = (_LOGIN % (ERP_NAMESPACE, user, password)).encode()
+        body = (_LOGIN % (ERP_NAMESPACE, escape(user), escape(password))).encode()
         answer = await self.http.make("legacy_soap", "POST", "/", headers, body)
         found = _SESSION.search(answer.body)
         if found is None:
@@ -156,7 +169,8 @@ class Play:
         return found
 
     async def _token(self, account: str) -> str:
-        if account not in self.tokens:
+        token, until = self.tokens.get(account, ("", 0.0))
+        if not token or self.clock() >= until:
             username, password = ACCOUNTS[account]
             response = await self.http.send(
                 "POST",
@@ -164,11 +178,13 @@ class Play:
                 headers={"content-type": "application/x-www-form-urlencoded"},
                 content=str(httpx.QueryParams({"username": username, "password": password})).encode(),
             )
-            if response.status_code != 200:
-                message = f"signing in as {account} was answered {response.status_code}: are the demo accounts there?"
+            if response.status != 200:
+                message = f"signing in as {account} was answered {response.status}: are the demo accounts there?"
                 raise ShopError("SIGN_IN_FAILED", message, Kind.PRECONDITION)
-            self.tokens[account] = response.json()["access_token"]
-        return self.tokens[account]
+            issued = response.json()
+            token = issued["access_token"]
+            self.tokens[account] = token, self.clock() + issued["expires_in"] - _TOKEN_MARGIN
+        return token
 
 
 def _name(call: Call) -> str:

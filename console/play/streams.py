@@ -13,10 +13,10 @@ from typing import Any
 import httpx
 import orjson
 from websockets.asyncio.client import connect
-from websockets.exceptions import WebSocketException
+from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.frames import Frame, Opcode
 
-from chassis.errors import unavailable
+from chassis.errors import invalid, unavailable
 from chassis.observability.capture import capture
 from chassis.observability.capture.messages import Form, Message
 from chassis.observability.tracing import Span, SpanKind, Telemetry
@@ -25,6 +25,8 @@ from console.play.call import Answer
 # Seconds for all that one subscription shows, and the most that it shows.
 _LISTEN = 8.0
 _MAX_FRAMES = 20
+# The close code of a token that is refused.
+_UNAUTHENTICATED = 4401
 _LAST = frozenset({"order.shipped", "order.rejected", "order.cancelled"})
 
 Read = Callable[[], Awaitable[str]]
@@ -52,6 +54,10 @@ class StreamCalls:
                     await socket.send(body)
                     _sent(span, body)
                     frames, size = await _received(partial(socket.recv, True), trigger, began)
+            except ConnectionClosed as error:
+                if error.rcvd is None or error.rcvd.code != _UNAUTHENTICATED:
+                    raise unavailable("notifier") from error
+                return Answer(error.rcvd.code, error.rcvd.reason, [], "", len(body.encode()), 0, 0, failed=True)
             except (OSError, WebSocketException) as error:
                 raise unavailable("notifier") from error
             span.set_attribute("shop.bytes.sent", len(body.encode()))
@@ -75,6 +81,8 @@ class StreamCalls:
                             response.status_code, response.reason_phrase, [], text, 0, len(text), 0, failed=True
                         )
                     frames, size = await _received(partial(anext, _blocks(response)), trigger, began)
+            except httpx.InvalidURL as error:
+                raise invalid("the call cannot be made", path=str(error)) from error
             except (httpx.TransportError, StopAsyncIteration) as error:
                 raise unavailable("notifier") from error
             span.set_attribute("shop.bytes.received", size)

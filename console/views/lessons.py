@@ -33,6 +33,8 @@ class Lessons:
         self._env = {**os.environ, **settings, "SHOP_OTLP_URL": ""}
         self._command = command
         self._reading = asyncio.Lock()
+        # From the look at whether a check is running to the start of one.
+        self._starting = asyncio.Lock()
         # Lesson -> the check that was started from here; it may not have noted yet that it runs.
         self._checks: dict[int, asyncio.Task[int]] = {}
 
@@ -54,6 +56,10 @@ class Lessons:
 
         Raises NOT_FOUND for a lesson that was not started, OVERLOADED while it is being checked.
         """
+        async with self._starting:
+            await self._check(number)
+
+    async def _check(self, number: int) -> None:
         lesson = next((each for each in (await self.all())["items"] if each["number"] == number), None)
         if lesson is None or not lesson["started"]:
             raise ShopError("NOT_FOUND", f"lesson {number} was not started: shop lesson start {number}", Kind.NOT_FOUND)

@@ -52,7 +52,8 @@ class LinkTap:
             tapped = await self._call("GET", f"/taps/{quote(leg.link, safe='')}")
             watching = watching and tapped["watching"]
             by, frames = _of(tapped["frames"], leg, trace, hop)
-            matched = by if frames else matched
+            # What was found by time alone is a guess, and one makes the whole a guess.
+            matched = by if frames and by == "time" else matched
             shown += frames
         shown.sort(key=lambda each: each["offset_ms"])
         links = [leg.link for leg in found]

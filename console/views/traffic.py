@@ -64,8 +64,8 @@ class TrafficHistory:
         """Traffic over each arrow in the minute before a moment (Unix seconds)."""
         found: dict[Arrow, Traffic] = defaultdict(Traffic)
         for trace in self._store.newest():
-            # A trace that began later, or ended long before, has nothing of this minute.
-            if trace.started_ns > moment * NS_PER_S or trace.ended_ns < (moment - WINDOW) * NS_PER_S:
+            # A trace that began later, or was over long before, has nothing of this minute.
+            if trace.started_ns > moment * NS_PER_S or trace.newest_ns < (moment - WINDOW) * NS_PER_S:
                 continue
             for crossing in self._of(trace):
                 if moment - WINDOW < crossing.at <= moment:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
+
+import orjson
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,19 @@ class Reader:
         if self.at < len(self.content):
             self.parts.append(Part(name, self.at, len(self.content), meaning))
             self.at = len(self.content)
+
+
+def writable(meaning: Any, content: bytes) -> Any:
+    """The meaning, or the content as text where no JSON could be written of it.
+
+    Whoever sends a message decides what it means, and orjson reads more than it writes: it writes 254 levels, and no
+    half of a surrogate pair.
+    """
+    try:
+        orjson.dumps([[[[[[[[meaning]]]]]]]])  # with room for the levels that an answer has around it
+    except TypeError:
+        return content.decode(errors="replace")
+    return meaning
 
 
 def lines(content: bytes) -> Iterator[tuple[int, int, bytes]]:

@@ -10,7 +10,7 @@ from google.protobuf.descriptor import Descriptor
 from chassis.observability.capture.messages import Form
 from console.domain import Captured
 from console.wire import amqp, http, kafka, protobuf, smtp, sqlite_row, websocket
-from console.wire.parts import CutOffError, Part, Reader
+from console.wire.parts import CutOffError, Part, Reader, writable
 
 _READINGS: dict[str, Callable[[bytes], tuple[list[Part], Any]]] = {
     Form.AMQP: amqp.read,
@@ -24,6 +24,11 @@ _READINGS: dict[str, Callable[[bytes], tuple[list[Part], Any]]] = {
 
 def read(message: Captured, schema: Descriptor | None) -> tuple[list[Part], Any]:
     """The parts, which cover all bytes in order, and what they mean as JSON; `schema` is for protobuf."""
+    parts, meaning = _read(message, schema)
+    return parts, writable(meaning, message.content)
+
+
+def _read(message: Captured, schema: Descriptor | None) -> tuple[list[Part], Any]:
     content = message.content
     if (reading := _READINGS.get(message.form)) is not None:
         return reading(content)

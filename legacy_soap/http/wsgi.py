@@ -23,6 +23,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from io import BytesIO
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+from wsgiref.util import application_uri
 from xml.sax.saxutils import escape  # nosec B406 # it writes, and parses nothing
 
 from legacy_soap.http.parser import PROBES, problem
@@ -33,6 +34,8 @@ log = logging.getLogger(__name__)
 MAX_BYTES = 256 * 1024
 MAX_DELAY_MS = 60_000
 MAX_SECONDS = 3_600
+# The service's address in the WSDL as Spyne makes it; each request gets the one that it came to in its place.
+WSDL_ADDRESS = "http://erp.invalid/"
 # The operation that another contract has another name for.
 _RENAMED = (b"CreateSalesOrder", b"PostSalesOrder")
 
@@ -102,6 +105,16 @@ class FrontDoor:
         self._closing.set()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] != "HEAD":
+            return self._respond(environ, start_response)
+        # A HEAD is a GET whose answer has no content (RFC 9110, section 9.3.2). The server would send what is returned,
+        # and the client would read it as the next answer.
+        content = self._respond({**environ, "REQUEST_METHOD": "GET"}, start_response)
+        if (close := getattr(content, "close", None)) is not None:
+            close()
+        return []
+
+    def _respond(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         try:
             return self._answer(environ, start_response)
         except Exception:
@@ -161,11 +174,12 @@ class FrontDoor:
             return _soap_fault(start_response, "Client", "ERR-090", "MESSAGE REFUSED")
 
     def _wsdl(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if not self._faults.contract_changed:
-            return self._soap(environ, start_response)
-        self._met += 1
-        # Its length changes with it.
-        content = b"".join(self._soap(environ, lambda *_: lambda _: None)).replace(*_RENAMED)
+        content = b"".join(self._soap(environ, lambda *_: lambda _: None))
+        address = escape(application_uri(environ), {'"': "&quot;"})
+        content = content.replace(WSDL_ADDRESS.encode(), address.encode())
+        if self._faults.contract_changed:
+            self._met += 1
+            content = content.replace(*_RENAMED)
         start_response("200 OK", [("Content-Type", "text/xml; charset=utf-8"), ("Content-Length", str(len(content)))])
         return [content]
 
@@ -225,11 +239,11 @@ def _start(accept: str, start_response: StartResponse) -> Iterable[bytes]:
 
 
 def _health(method: str, start_response: StartResponse) -> Iterable[bytes]:
-    if method not in ("GET", "HEAD"):
+    if method != "GET":  # or HEAD, which is answered like it
         return _problem(start_response, "405 Method Not Allowed", "health can only be read", ("Allow", "GET, HEAD"))
     content = b'{"status":"ok"}'
     start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(content)))])
-    return [content] if method == "GET" else []
+    return [content]
 
 
 def _soap_fault(start_response: StartResponse, side: str, code: str, text: str) -> Iterable[bytes]:

@@ -13,7 +13,7 @@ from chassis.http.server import serve_http
 from chassis.observability.capture.http import aiohttp_middlewares
 from chassis.observability.telemetry import telemetry
 from chassis.process import Running
-from chassis.settings import ProcessSettings
+from chassis.settings import NotNegative, ProcessSettings
 from chassis.webpages.start_page import StartPage
 from partners.payment_provider.http_api import ABOUT, EXAMPLE, LINKS, PaymentApi, application
 from partners.payment_provider.ledger import open_ledger
@@ -24,7 +24,7 @@ from partners.payment_provider.webhook_sender import WebhookSender
 class Settings(ProcessSettings):
     payment_port: int = 8021
     # Seconds from the request for a payment until the money is collected.
-    payment_delay: float = 1.0
+    payment_delay: NotNegative = 1.0
     webhooks_url: str = "http://127.0.0.1:8002"
     # The first of several, comma-separated, signs.
     webhook_secret_stripe: str = ""

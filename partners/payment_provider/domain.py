@@ -11,6 +11,8 @@ from chassis.currency import is_currency
 MAX_AMOUNT = 99_999_999
 _MAX_DIGITS = 12
 MAX_ORDER_ID = 255
+# The amount of a refund that names none. An empty one, or JSON's null, is no amount and does not stand for all.
+ALL_LEFT = object()
 # Like Stripe's test cards, but by the amount's last two digits, which a workshop can choose at the till.
 DECLINED = 2
 FAILS_LATER = 3
@@ -76,10 +78,13 @@ def check_request(amount: object, currency: object, order_id: object) -> tuple[i
 
 
 def check_refund(payment_intent: object, amount: object) -> tuple[str, int | None]:
-    """A refund's payment and amount; None for all that is left. Raises `Refused`, naming the parameter."""
+    """A refund's payment and amount; None for all that is left, which `ALL_LEFT` asks for.
+
+    Raises `Refused`, naming the parameter.
+    """
     if not (isinstance(payment_intent, str) and payment_intent):
         raise invalid_parameter("payment_intent", "the id of a payment")
-    if amount is None:
+    if amount is ALL_LEFT:
         return payment_intent, None
     text = str(amount)
     if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS and 0 < int(text) <= MAX_AMOUNT):

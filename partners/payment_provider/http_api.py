@@ -82,7 +82,7 @@ class PaymentApi:
 
     async def refund(self, request: Request) -> Response:
         parameters = await _parameters(request)
-        refund = domain.check_refund(parameters.get("payment_intent"), parameters.get("amount"))
+        refund = domain.check_refund(parameters.get("payment_intent"), parameters.get("amount", domain.ALL_LEFT))
         answer = await self._ledger.refund(
             request.headers.get("idempotency-key", ""), _fingerprint(parameters), *refund
         )
@@ -161,7 +161,7 @@ async def _refusal(_: Request, error: Exception) -> Response:
 
 def _limit(request: Request) -> int:
     limit = request.query_params.get("limit", str(_MAX_PAGE))
-    if not (limit.isascii() and limit.isdigit() and 0 < int(limit[:6]) <= _MAX_PAGE):
+    if not (limit.isascii() and limit.isdigit() and len(limit) <= len(str(_MAX_PAGE)) and 0 < int(limit) <= _MAX_PAGE):
         raise domain.invalid_parameter("limit", f"a whole number from 1 to {_MAX_PAGE}")
     return int(limit)
 
@@ -172,7 +172,11 @@ def _listed(found: list[dict[str, Any]], limit: int) -> Response:
 
 
 def _fingerprint(parameters: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()
+    try:
+        text = json.dumps(parameters, sort_keys=True)
+    except RecursionError as error:  # orjson reads deeper than this writes
+        raise domain.invalid_parameter("body", "a JSON object that is nested less deeply") from error
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 async def _parameters(request: Request) -> Mapping[str, Any]:
@@ -195,7 +199,7 @@ async def _parameters(request: Request) -> Mapping[str, Any]:
 
 def _form(text: str) -> Mapping[str, Any]:
     parameters: dict[str, Any] = {}
-    for name, value in parse_qsl(text):
+    for name, value in parse_qsl(text, keep_blank_values=True):
         group, bracket, member = name.partition("[")
         if bracket:
             inner = parameters.setdefault(group, {})

@@ -169,11 +169,8 @@ class Ledger:
 
     def _transaction(self, step: Callable[[sqlite3.Connection], Result]) -> Result:
         if self._connection is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(self._path, isolation_level=None)
-            self._connection.row_factory = sqlite3.Row
-            self._connection.executescript(SCHEMA)
-            upgrade(self._connection)
+            # Only once its tables are there: after an error the next step sets it up again.
+            self._connection = self._opened()
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             result = step(self._connection)
@@ -184,6 +181,18 @@ class Ledger:
             # errors, such as a full disk, have ended it already.
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
+
+    def _opened(self) -> sqlite3.Connection:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(self._path, isolation_level=None)
+        try:
+            connection.row_factory = sqlite3.Row
+            connection.executescript(SCHEMA)
+            upgrade(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def close(self) -> None:
         """Wait for the step under way and close the file."""

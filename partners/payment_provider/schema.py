@@ -40,8 +40,15 @@ KEPT = {
 
 
 def upgrade(db: sqlite3.Connection) -> None:
-    """Add what a file from before there were refunds does not have."""
+    """Add what a file from before there were refunds does not have, whole or not at all."""
     columns = {row["name"] for row in db.execute("PRAGMA table_info(intents)")}
-    if "refunded" not in columns:
+    if "refunded" in columns:
+        return
+    db.execute("BEGIN IMMEDIATE")
+    try:
         db.execute("ALTER TABLE intents ADD COLUMN refunded INTEGER NOT NULL DEFAULT 0")
         db.execute("UPDATE intents SET refunded = amount WHERE status = 'refunded'")
+        db.execute("COMMIT")
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from chassis.http.middleware import Identified
 from chassis.http.server import serve_http
 from chassis.observability.telemetry import telemetry
-from chassis.settings import ProcessSettings
+from chassis.settings import AtLeastOne, ProcessSettings
 from chassis.webpages.start_page import StartPage
 from partners.smtp_sink.http_view import ABOUT, LINKS, application
 from partners.smtp_sink.mailbox import Mailbox
@@ -21,7 +21,7 @@ class Settings(ProcessSettings):
     smtp_port: int = 8025
     mail_port: int = 8026
     # How many mails to keep; beyond that the oldest go.
-    mail_keep: int = 10_000
+    mail_keep: AtLeastOne = 10_000
 
 
 @dataclass(frozen=True, slots=True)

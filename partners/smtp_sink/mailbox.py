@@ -87,6 +87,10 @@ class Mailbox:
         name = self._path(mail.message_id).name
         async with self._adding.setdefault(name, asyncio.Lock()):
             await self._add(content, mail)
+        # Not within: deleting waits for the names of others, each of which may be waiting to delete.
+        if len(self._mails) > self._keep:
+            async with self._deleting:
+                await self._forget(list(self._mails)[: max(0, len(self._mails) - self._keep)])
 
     async def _add(self, content: bytes, mail: Received) -> None:
         path, recipients = self._path(mail.message_id), mail.recipients
@@ -99,21 +103,20 @@ class Mailbox:
             content = await self.content(mail.message_id) or content
         await asyncio.to_thread(_write, path, sealed(content, recipients))
         self._mails[path.name] = (path.stat().st_mtime_ns, mail)
-        if len(self._mails) > self._keep:
-            async with self._deleting:
-                await self._forget(list(self._mails)[: max(0, len(self._mails) - self._keep)])
 
     async def _forget(self, oldest: Sequence[str]) -> None:
         """Delete mails, once it is on the disk that they are: a missing mail is never taken for one that never came."""
+        if not oldest:
+            return
+        forgotten, until = self._forgotten + len(oldest), self._mails[oldest[-1]][1].received_at
+        notes = {"forgotten": forgotten, "until": until.isoformat()}
+        await asyncio.to_thread(_write, self._notes, json.dumps(notes).encode())
+        self._forgotten, self._forgotten_until = forgotten, until
         for name in oldest:
-            _, mail = self._mails.pop(name)
-            self._forgotten += 1
-            self._forgotten_until = mail.received_at
-        if oldest and self._forgotten_until:
-            notes = {"forgotten": self._forgotten, "until": self._forgotten_until.isoformat()}
-            await asyncio.to_thread(_write, self._notes, json.dumps(notes).encode())
-        for name in oldest:
-            (self._folder / name).unlink(missing_ok=True)
+            # What is being written under this name is written before, and goes with it, or after, and stays.
+            async with self._adding.setdefault(name, asyncio.Lock()):
+                self._mails.pop(name, None)
+                (self._folder / name).unlink(missing_ok=True)
 
     def extent(self) -> Extent:
         """Counts of mails that are kept and that were deleted."""

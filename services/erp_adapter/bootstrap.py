@@ -12,7 +12,7 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 
 from chassis.process import Running
 from chassis.service import Service, service
-from chassis.settings import ProcessSettings
+from chassis.settings import Positive, ProcessSettings
 from protos.shop.erp.v1.erp_pb2_grpc import add_ErpServiceServicer_to_server
 from services.erp_adapter.demo import demo_stock
 from services.erp_adapter.grpc_api import POLICY, ErpApi
@@ -36,9 +36,9 @@ class Settings(ProcessSettings):
     legacy_soap_user: str = "SHOP"
     legacy_soap_password: str = DEMO_PASSWORD
     # Seconds for one call to the ERP, login included.
-    legacy_soap_timeout: float = 5.0
+    legacy_soap_timeout: Positive = 5.0
     # Seconds between two looks at the ERP's WSDL for a change of contract.
-    legacy_soap_contract_check: float = 30.0
+    legacy_soap_contract_check: Positive = 30.0
 
 
 @asynccontextmanager

@@ -9,20 +9,20 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import BigInteger, Column, Date, Integer, MetaData, Table, Text, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis import wall_clock
-from chassis.currency import from_minor
+from chassis.currency import from_minor, to_minor
 from chassis.database.database import Database, insert_missing
 from chassis.errors import Kind, ShopError, invalid, not_found
 from chassis.retention import MIGRATED, Kept, Retention
 from services.erp_adapter import domain
 
-CREDIT_LIMIT = Decimal(10_000)
+# In minor units of whatever currency, which is how the legacy system counts it.
+CREDIT_LIMIT = 1_000_000
 
 metadata = MetaData()
 articles = Table(
@@ -89,7 +89,8 @@ class ModernErp:
         async with self._database.transaction() as connection:
             known = await self._locked(connection, order.order_id)
             if known is None:
-                if sum(item.quantity * item.unit_price for item in order.items) > CREDIT_LIMIT:
+                prices = [item.quantity * to_minor(item.unit_price, order.currency) for item in order.items]
+                if sum(prices) > CREDIT_LIMIT:
                     raise _refused("CREDIT_LIMIT_EXCEEDED", "the order is over the credit limit")
                 await self._create_articles(connection, {item.product_id: 0 for item in order.items})
                 row = {"order_id": order.order_id, "state": domain.OrderState.OPEN.value, "content": content}

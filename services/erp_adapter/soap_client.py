@@ -14,7 +14,7 @@ import aiohttp
 from chassis.errors import timed_out, unavailable
 from chassis.observability.capture.http import aiohttp_middlewares, keep_aiohttp_response
 from chassis.observability.tracing import NOTE, Span, SpanKind, Telemetry, current_span, current_traceparent, note
-from chassis.resilience.deadlines import CircuitBreaker, time_left
+from chassis.resilience.deadlines import FAIR_CHANCE, CircuitBreaker, time_left
 from services.erp_adapter.translation import SESSION_ENDED, ErpFault, session_id
 from services.erp_adapter.wsdl import Wsdl
 
@@ -64,17 +64,20 @@ class SoapClient:
         `ErpFault` for what the ERP refuses, `ValueError` for an answer that cannot be used, UPSTREAM_UNAVAILABLE or
         DEADLINE_EXCEEDED for none, ERP_CONTRACT_CHANGED where it would not be understood.
         """
+        left = time_left()
+        if left == 0:
+            raise timed_out(ERP)
         if not self._breaker.allows_call():
             with self._span(operation) as span:
                 span.set_attribute(NOTE, "breaker_open")
                 raise unavailable(ERP, retry_after=self._breaker.retry_after())
-        left = time_left()
         hurried = left is not None and left < self._budget
         try:
             async with asyncio.timeout(left if hurried else self._budget):
                 result = await self._call_in_session(operation, body)
         except TimeoutError:
-            self._breaker.failed()
+            if left is None or left >= min(FAIR_CHANCE, self._budget):
+                self._breaker.failed()
             raise (timed_out(ERP) if hurried else unavailable(ERP)) from None
         except aiohttp.ClientError as error:
             self._breaker.failed()

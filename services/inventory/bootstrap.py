@@ -10,7 +10,7 @@ from pathlib import Path
 from chassis.broker.outbox import Outbox
 from chassis.process import Running
 from chassis.service import service
-from chassis.settings import ProcessSettings
+from chassis.settings import Positive, ProcessSettings
 from protos.shop.erp.v1.erp_pb2_grpc import ErpServiceStub
 from protos.shop.inventory.v1.inventory_pb2_grpc import add_InventoryServiceServicer_to_server
 from services.inventory.clients import GrpcErp
@@ -31,7 +31,7 @@ class Settings(ProcessSettings):
     erp_adapter_address: str = "127.0.0.1:50056"
     # Seconds for which an order that is not confirmed may hold what it has reserved. Each try of the saga renews it, so
     # it should be longer than the longest pause between two (`retry_delays`), or another order can get the stock.
-    reservation_ttl: float = 900.0
+    reservation_ttl: Positive = 900.0
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from chassis.broker.port import Broker
 from chassis.http.origin_check import Origins, allowed_origins
 from chassis.process import Running
 from chassis.service import service
-from chassis.settings import ProcessSettings
+from chassis.settings import AtLeastOne, Positive, ProcessSettings, ZeroOrMore
 from chassis.webpages.start_page import StartPage
 from protos.shop.orders.v1.orders_pb2_grpc import OrderServiceStub
 from services.notifier.auth import Authenticator
@@ -31,21 +31,21 @@ class Settings(ProcessSettings):
     # notifier's own host. Not set: any port of localhost, in development only.
     allowed_origins: Origins = None
     # The most clients at once.
-    notifier_max_clients: int = 10_000
+    notifier_max_clients: ZeroOrMore = 10_000
     # The most connections beside them that are no clients yet.
-    notifier_max_idle: int = 1_000
+    notifier_max_idle: ZeroOrMore = 1_000
     # Bytes that may wait for one client before it is closed as too slow.
-    notifier_backlog: int = 256 << 10
+    notifier_backlog: AtLeastOne = 256 << 10
     # Seconds for which a client may take nothing of what waits for it, before it is closed as too slow.
-    notifier_send_timeout: float = 10.0
+    notifier_send_timeout: Positive = 10.0
     # Frames a second that a client may send.
-    notifier_rate: float = 20.0
+    notifier_rate: Positive = 20.0
     # Frames that a client may send at once.
-    notifier_burst: float = 50.0
+    notifier_burst: Positive = 50.0
     # Seconds between pings; a client without an answer after half of that is gone.
-    notifier_heartbeat: float = 20.0
+    notifier_heartbeat: Positive = 20.0
     # Seconds that a connection may be open without a request.
-    notifier_patience: float = 15.0
+    notifier_patience: Positive = 15.0
     # Serves `/echo`, for tests of the protocol.
     notifier_echo: bool = False
 

@@ -13,7 +13,7 @@ from chassis.broker.port import Broker
 from chassis.database.database import Database
 from chassis.process import Running
 from chassis.service import Service, service
-from chassis.settings import ProcessSettings
+from chassis.settings import NotNegative, Positive, ProcessSettings
 from protos.shop.catalog.v1.catalog_pb2_grpc import CatalogServiceStub
 from protos.shop.erp.v1.erp_pb2_grpc import ErpServiceStub
 from protos.shop.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
@@ -37,7 +37,7 @@ class Settings(ProcessSettings):
     orders_port: int = 50053
     catalog_address: str = "127.0.0.1:50052"
     # Seconds that orders may wait for their first step before further ones are refused with 503; 0: never.
-    max_backlog_age: float = 0.0
+    max_backlog_age: NotNegative = 0.0
 
 
 class WorkerSettings(ProcessSettings):
@@ -45,7 +45,7 @@ class WorkerSettings(ProcessSettings):
     erp_adapter_address: str = "127.0.0.1:50056"
     payment_url: str = "http://127.0.0.1:8021"
     # Seconds for which an order may be pending before its customer is told that it is delayed.
-    order_delayed_after: float = 60.0
+    order_delayed_after: Positive = 60.0
 
 
 @asynccontextmanager

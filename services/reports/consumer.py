@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Protocol
 
 from google.protobuf.json_format import Parse, ParseError
@@ -16,6 +16,10 @@ from protos.shop.events.v1.events_pb2 import OrderLine, OrderPlaced
 from services.reports.domain import Ended, Fact, Line, Paid, Placed
 
 log = logging.getLogger(__name__)
+
+# Minor units of one order: more than fifty lines of a thousand of the dearest product come to, and so little that the
+# sums of many orders are still numbers of 64 bits, as databases and JSON have them.
+_MAX_AMOUNT = 10**15
 
 
 class Effects(Protocol):
@@ -47,8 +51,12 @@ def _facts(batch: Batch) -> Iterator[Fact]:
 def fact_of(event: Event) -> Fact | None:
     """The fact about sales in an event; None for none. Raises `ValueError` for one that breaks its contract.
 
+    So does one that could not be stored: its whole batch would be tried again for ever.
+
     An event's subject is the order's id, and its time the moment when it happened: only what was ordered is read.
     """
+    if "\0" in event.subject:
+        raise ValueError("the order's id has a NUL")
     match event.type:
         case "order.placed":
             return _placed(event)
@@ -64,8 +72,13 @@ def _placed(event: Event) -> Placed:
     try:
         payload = Parse(event.data, OrderPlaced(), ignore_unknown_fields=True)
         lines = [_line(line, payload.currency) for line in payload.items]
-    except (ParseError, InvalidOperation) as error:
+    except (ParseError, ArithmeticError) as error:
         raise ValueError(str(error)) from error
+    if sum(abs(line.amount) for line in lines) > _MAX_AMOUNT:
+        raise ValueError(f"the order's amount is over {_MAX_AMOUNT} minor units")
+    texts = [payload.user_id, payload.currency, *(text for line in lines for text in (line.product_id, line.name))]
+    if any("\0" in text for text in texts):
+        raise ValueError("a text has a NUL, which PostgreSQL cannot store")
     return Placed(event.subject, payload.user_id, payload.currency, lines)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from chassis.auth.identity import TokenVerifier
 from chassis.process import Running
 from chassis.service import service
-from chassis.settings import ProcessSettings
+from chassis.settings import AtLeastOne, Positive, ProcessSettings
 from protos.shop.orders.v1.orders_pb2_grpc import OrderServiceStub
 from protos.shop.storage.v1.storage_pb2_grpc import add_StorageServiceServicer_to_server
 from protos.shop.users.v1.users_pb2_grpc import UserServiceStub
@@ -30,9 +30,9 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 class Settings(ProcessSettings):
     storage_port: int = 50055
     orders_address: str = "127.0.0.1:50053"
-    max_file_bytes: int = 100 << 20
+    max_file_bytes: AtLeastOne = 100 << 20
     # Seconds that an upload may pause before it is given up.
-    upload_patience: float = 30
+    upload_patience: Positive = 30
 
 
 @asynccontextmanager

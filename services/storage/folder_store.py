@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import logging
 import os
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
@@ -31,9 +32,12 @@ log = logging.getLogger(__name__)
 BLOCK = 2 << 20
 
 
-# What the operating system says when there is no room: of the disk, of a quota, of a limit on files.
 # Between two tries to get the lock of all contents.
 _LOOK_SECONDS = 0.01
+# The names of the folders of contents, and of a content.
+_CONTENTS, _CONTENT = re.compile(r"[0-9a-f]{2}"), re.compile(r"[0-9a-f]{64}")
+_MOST_NAMED = 10
+# What the operating system says when there is no room: of the disk, of a quota, of a limit on files.
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _Params = ParamSpec("_Params")
 _Result = TypeVar("_Result")
@@ -59,6 +63,8 @@ class FolderStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._incoming = folder / "incoming"
+        # What the sweep before has found there that is no content.
+        self._foreign: set[str] = set()
 
     async def prepare(self) -> None:
         """Make the folder, and sweep out what a process that died had not finished."""
@@ -81,27 +87,43 @@ class FolderStore:
 
     async def sweep(self, kept: Callable[[Sequence[str]], Awaitable[set[str]]]) -> int:
         swept = 0
+        foreign: list[str] = []
         loop = asyncio.get_running_loop()
         # A thread of its own: the shared ones may all be taken by uploads that wait for the lock held here.
         with ThreadPoolExecutor(1, "sweep") as thread:
-            for folder in await loop.run_in_executor(thread, self._subfolders):
+            folders, strangers = await loop.run_in_executor(thread, self._subfolders)
+            foreign += strangers
+            for folder in folders:
                 # One of 256 at a time, so that a request that keeps a content does not wait for long.
                 lock = os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC)
                 try:
                     # No thread waits for it: it could not be left while an upload needs this loop to end.
                     while not locked(lock):  # noqa: ASYNC110 - a file lock raises no event
                         await asyncio.sleep(_LOOK_SECONDS)
-                    names = await loop.run_in_executor(thread, os.listdir, folder)
+                    names, others = await loop.run_in_executor(
+                        thread, _sorted_out, folder, _CONTENT, os.DirEntry.is_file
+                    )
+                    foreign += (f"{folder.name}/{name}" for name in others)
                     unknown = set(names) - await kept(names) if names else set()
                     for name in unknown:
                         await loop.run_in_executor(thread, (folder / name).unlink)
                     swept += len(unknown)
                 finally:
                     os.close(lock)
+        self._tell_of(foreign)
         return swept
 
-    def _subfolders(self) -> list[Path]:
-        return [path for path in self._folder.iterdir() if path != self._incoming and path.is_dir()]
+    def _subfolders(self) -> tuple[list[Path], list[str]]:
+        """The folders of contents, and the names of what else is there."""
+        ours, others = _sorted_out(self._folder, _CONTENTS, os.DirEntry.is_dir)
+        return [self._folder / name for name in ours], [name for name in others if name != self._incoming.name]
+
+    def _tell_of(self, foreign: Sequence[str]) -> None:
+        """Log what is not ours, each once: it is left where it is."""
+        if new := sorted(set(foreign) - self._foreign):
+            shown = ", ".join(new[:_MOST_NAMED])
+            log.warning("storage: not swept, since it is no content", extra={"paths": shown, "count": len(new)})
+        self._foreign = set(foreign)
 
     @asynccontextmanager
     async def receiving(self) -> AsyncIterator[FolderArrival]:
@@ -234,6 +256,18 @@ class FolderArrival:
 
 def _path(folder: Path, sha256: str) -> Path:
     return folder / sha256[:2] / sha256
+
+
+def _sorted_out(
+    folder: Path, form: re.Pattern[str], kind: Callable[[os.DirEntry[str]], bool]
+) -> tuple[list[str], list[str]]:
+    """The names in a folder that have this form and are of this kind, and the others."""
+    ours: list[str] = []
+    others: list[str] = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            (ours if form.fullmatch(entry.name) and kind(entry) else others).append(entry.name)
+    return ours, others
 
 
 def _read(path: Path, start: int, buffer: memoryview) -> int:

@@ -14,7 +14,7 @@ from chassis.auth.identity import TokenVerifier
 from chassis.background import forever
 from chassis.process import Running
 from chassis.service import service
-from chassis.settings import ProcessSettings
+from chassis.settings import AtLeastOne, NotNegative, ProcessSettings
 from protos.shop.users.v1.users_pb2_grpc import add_UserServiceServicer_to_server
 from services.users.authorization import Authorization
 from services.users.demo import DEMO_USERS
@@ -36,9 +36,9 @@ _LOOK_SECONDS = 10.0
 class Settings(ProcessSettings):
     users_port: int = 50051
     # Seconds until a token expires.
-    token_lifetime: int = 900
+    token_lifetime: AtLeastOne = 900
     # Seconds after which tokens are signed with a new key.
-    signing_key_max_age: float = 30 * 86_400.0
+    signing_key_max_age: NotNegative = 30 * 86_400.0
     # Name of a process -> the secret it shows for a token of its own.
     service_secrets: dict[str, str] = Field(default_factory=dict)
 

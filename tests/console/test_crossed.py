@@ -10,7 +10,9 @@ import httpx
 import pytest
 from playwright.async_api import Browser, Page, expect
 
+from console.domain import Trace
 from console.hops import Hop
+from console.views import link_tap
 from console.wire.link_frames import Leg, chosen, legs
 from tests.console.test_break_view import lab
 from tests.console.test_lessons_view import console, opened
@@ -78,6 +80,36 @@ def test_frames_are_found_by_the_trace_and_where_there_is_none_by_the_time() -> 
     foreign = frame(101.2, "c", mine.replace(TRACE, "f" * 32))
     early, within = frame(99.0, ""), frame(101.2, "")
     assert chosen([early, within, foreign], hop("mailer", "smtp_sink", "SMTP"), TRACE, 100.0) == ("time", [within])
+
+
+@pytest.mark.parametrize(
+    ("found", "matched"),
+    [
+        (("trace", "time"), "time"),
+        (("time", "trace"), "time"),
+        (("trace", "trace"), "trace"),
+        (("trace", ""), "trace"),
+        (("", ""), "trace"),
+    ],
+)
+async def test_one_leg_that_was_found_by_time_makes_the_whole_a_guess(
+    monkeypatch: pytest.MonkeyPatch, found: tuple[str, str], matched: str
+) -> None:
+    """Whichever of a message's two links it is; a leg without frames says nothing."""
+
+    class FakeTap(link_tap.LinkTap):
+        async def _call(self, method: str, path: str) -> dict[str, Any]:
+            return {"links": LINKS, "watching": True, "frames": []}
+
+    by_link = dict(zip(("orders->broker", "mailer->broker"), found, strict=True))
+
+    def of(_frames: Any, leg: Leg, _trace: Trace, _hop: Hop) -> tuple[str, list[dict[str, Any]]]:
+        by = by_link[leg.link]
+        return by or "time", [{"offset_ms": 1.0}] if by else []
+
+    monkeypatch.setattr(link_tap, "_of", of)
+    answer = await FakeTap("socket").frames(Trace(TRACE), hop("orders", "mailer", "AMQP"))
+    assert answer["matched"] == matched
 
 
 async def test_without_a_lab_the_reason_is_given(tmp_path: Path) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,45 @@ async def test_what_cannot_be_checked_is_refused(tmp_path: Path, url: str) -> No
             assert (await http.post(f"{url}/api/lessons/{number}/check", json={})).status_code == 404
         assert (await http.post(f"{url}/api/lessons/1/check", json={})).json()["code"] == "OVERLOADED"
         assert (await http.post(f"{url}/api/lessons/1/check")).json()["code"] == "INVALID_INPUT"
+
+
+COMMAND = """
+import json, pathlib, sys, time
+folder, *asked = sys.argv[1:]
+if asked[0] == "list":
+    print(json.dumps({"items": [{"number": 1, "started": True, "checking": False}]}))
+else:
+    with (pathlib.Path(folder) / "checks").open("a") as file:
+        file.write("checked ")
+    while not (pathlib.Path(folder) / "done").exists():
+        time.sleep(0.01)
+"""
+
+
+async def test_a_lesson_has_one_check_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several presses at once, one starts a check and the others are refused, however long it takes to start."""
+    start = asyncio.create_subprocess_exec
+    looks, others_have_looked = 0, asyncio.Event()
+
+    async def slowly(*command: str, **about: Any) -> asyncio.subprocess.Process:
+        nonlocal looks
+        looks += "list" in command
+        if looks == 3:  # one look at a time: the second is over
+            others_have_looked.set()
+        if "check" in command:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    await others_have_looked.wait()
+        return await start(*command, **about)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", slowly)
+    lessons = Lessons({}, (sys.executable, "-c", COMMAND, str(tmp_path)))
+    answers = await asyncio.gather(*(lessons.check(1) for _ in range(4)), return_exceptions=True)
+    refused = [each.code for each in answers if isinstance(each, ShopError)]
+    (tmp_path / "done").touch()
+    await lessons._checks[1]
+    assert refused == ["OVERLOADED"] * 3
+    assert (tmp_path / "checks").read_text() == "checked "
 
 
 async def test_without_lessons(tmp_path: Path) -> None:

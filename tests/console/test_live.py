@@ -139,10 +139,17 @@ async def test_a_trace_can_be_taken_elsewhere(console: httpx.AsyncClient) -> Non
         {"target": "gateway", "method": "CONNECT", "path": "/"},
         {"target": "gateway", "method": "GET", "path": "/", "account": "root"},
         {"target": "gateway", "method": "GET"},
+        {"target": "gateway", "method": "GET", "path": "/", "headers": {"x-name": "Zoë"}},
+        {"target": "gateway", "method": "GET", "path": "/", "headers": {"x-name": "a\nb: c"}},
+        {"target": "gateway", "method": "GET", "path": "/", "headers": {"x name": "a"}},
+        {"target": "gateway", "method": "GET", "path": "/a\tb"},
+        {"target": "gateway", "method": "GET", "path": "/" + "x" * 8_192},
+        {"target": "notifier", "method": "GET", "path": "/notifications/stream?topics=a\tb", "protocol": "sse"},
+        {"target": "notifier", "method": "GET", "path": "/" + "x" * 70_000, "protocol": "sse"},
     ],
 )
-async def test_only_the_shop_can_be_called(console: httpx.AsyncClient, call: dict[str, str]) -> None:
-    """The page's calls go to the shop's own processes, and to nothing else."""
+async def test_only_the_shop_can_be_called(console: httpx.AsyncClient, call: dict[str, Any]) -> None:
+    """The page's calls go to the shop's own processes, and to nothing else; what HTTP cannot say is refused."""
     assert (await console.post("/api/play", json=call)).status_code == 422
     assert (await console.post("/api/play", content=json.dumps(call))).status_code == 422
 

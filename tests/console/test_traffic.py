@@ -35,6 +35,17 @@ def test_a_minute_is_counted_by_arrow() -> None:
     assert [each["count"] for each in topology(history, 2, now=BEGAN + 59 + 120)["arrows"] if each["count"]] == [6]
 
 
+def test_a_call_that_hangs_is_counted() -> None:
+    """The map shows a call from its beginning, and not only once it has ended."""
+    store = TraceStore(Bounds())
+    history = TrafficHistory(store)
+    facts = {"shop.protocol": "gRPC", "shop.peer": "orders"}
+    store.add([span("a" * 16, Kind.CLIENT, service="gateway", at=5_000, under_way=True, attributes=facts)])
+    assert {arrow: each.count for arrow, each in history.until(BEGAN + 30).items()} == {
+        ("gateway", "gRPC", "orders"): 1
+    }
+
+
 def test_traces_that_made_room_are_still_counted() -> None:
     """The slider shows fifteen minutes, however few traces are kept; what is older than that is let go."""
     store = TraceStore(Bounds(traces=2))

@@ -211,6 +211,23 @@ def test_the_reply_of_a_server_is_read_too() -> None:
     assert meaning[-1] == "550 no such user"
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        Message(Form.HTTP_REQUEST, b"\r\n\r\n" + b"[" * 300 + b"]" * 300, 604, "application/json"),
+        Message(Form.WEBSOCKET, b"\x81\x7e\x02\x58" + b"[" * 300 + b"]" * 300, 604),
+        Message(Form.HTTP_RESPONSE, b"\r\n\r\n" + b"<a>" * 250 + b"</a>" * 250, 1_754, "text/xml"),
+        Message(Form.SMTP, b"DATA\r\nContent-Type: text/plain; charset=utf-7\r\n\r\n+2AA-\r\n.\r\n", 59),
+    ],
+    ids=["deep JSON", "a deep frame", "deep XML", "half a surrogate pair"],
+)
+def test_what_no_json_can_say_is_shown_as_text(message: Message) -> None:
+    """A message that means more than JSON can be written of is shown as its text, with room for an answer around it."""
+    _, meaning = _read(message)
+    assert orjson.dumps({"hops": [{"decoded": {"sent": meaning}}]})
+    assert isinstance(meaning, str)
+
+
 @given(
     st.sampled_from([*Form, "unknown"]), st.binary(max_size=200), st.sampled_from(["", "application/json", "text/xml"])
 )

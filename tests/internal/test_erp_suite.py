@@ -125,12 +125,14 @@ async def test_an_order_id_stands_for_one_order(erp: Erp, other: NewSalesOrder) 
     assert await on_hand(erp, "42", "7") == {"42": 98, "7": 3}
 
 
-async def test_credit_limit(erp: Erp) -> None:
-    """An order of exactly 10,000.00 is taken, one of a cent more is refused and leaves nothing."""
-    await erp.register(order("limit", ("42", 100, "100.00")))
-    assert (
-        await code_of(erp.register(order("over", ("42", 100, "100.00"), ("7", 1, "0.01")))) == "CREDIT_LIMIT_EXCEEDED"
-    )
+@pytest.mark.parametrize(
+    ("currency", "hundredth", "least"), [("EUR", "100.00", "0.01"), ("JPY", "10000", "1"), ("KWD", "10.000", "0.001")]
+)
+async def test_credit_limit(erp: Erp, currency: str, hundredth: str, least: str) -> None:
+    """An order of a million minor units, such as 10,000.00, is taken, one of one more is refused and leaves nothing."""
+    await erp.register(order("limit", ("42", 100, hundredth), currency=currency))
+    over = order("over", ("42", 100, hundredth), ("7", 1, least), currency=currency)
+    assert await code_of(erp.register(over)) == "CREDIT_LIMIT_EXCEEDED"
     assert [each.order_id for each in (await erp.sales_orders("", 10))[0]] == ["limit"]
 
 

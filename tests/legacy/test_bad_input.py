@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import socket
 import time
 import urllib.request
 
@@ -55,6 +56,30 @@ def test_what_is_not_soap_gets_a_4xx(erp: Running) -> None:
     announced.endheaders()
     assert announced.getresponse().status == 413
     announced.close()
+
+
+@pytest.mark.parametrize("path", ["/", "/?wsdl", "/elsewhere", "/_faults", "/healthz"])
+def test_the_answer_to_head_has_no_content(erp: Running, path: str) -> None:
+    """HEAD is answered as GET is, without content, so that what follows on the connection is the next answer."""
+    status, _, content = http_call(erp.port, "GET", path)
+    following = b"GET /healthz HTTP/1.1\r\nHost: erp\r\nConnection: close\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", erp.port), timeout=20) as connection:
+        connection.sendall(f"HEAD {path} HTTP/1.1\r\nHost: 127.0.0.1:{erp.port}\r\n\r\n".encode() + following)
+        with connection.makefile("rb") as received:
+            head, _, rest = received.read().partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert b"\r\nContent-Length: %d\r\n" % len(content) in head
+    assert rest.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_the_wsdl_names_the_address_that_was_asked(erp: Running) -> None:
+    """Each client is sent to the host under which it has reached the ERP, whoever asked first."""
+    for host in ("erp.example:8020", "other.example", "a&b"):
+        connection = http.client.HTTPConnection("127.0.0.1", erp.port, timeout=20)
+        connection.request("GET", "/?wsdl", headers={"Host": host})
+        wsdl = connection.getresponse().read().decode()
+        assert f'<wsdlsoap11:address location="http://{host.replace("&", "&amp;")}/"/>' in wsdl
+        connection.close()
 
 
 def test_only_utf8_without_a_doctype_reaches_the_parser() -> None:

@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from chassis.errors import ShopError
 from chassis.grpc.client import Client, connect
 from chassis.observability.tracing import Telemetry
+from chassis.resilience.deadlines import deadline_in
 from legacy_soap.bootstrap import Running, running
 from legacy_soap.bootstrap import Settings as TheirSettings
 from protos.shop.erp.v1 import erp_pb2 as pb
@@ -246,6 +247,22 @@ async def test_a_slow_erp_costs_no_more_than_the_timeout(erp: Running) -> None:
     async with adapter(erp.port) as shop:
         hurried = await shop.refused("GetStockLevels", pb.GetStockLevelsRequest(product_ids=["42"]), within=0.2)
         assert hurried.code == "DEADLINE_EXCEEDED"
+
+
+async def test_callers_in_a_hurry_do_not_close_the_erp_to_others(erp: Running) -> None:
+    """What had hardly any time, or none, does not count against an ERP that has not answered it."""
+    login = Login("SHOP", "shop")
+    async with soap_client(f"http://127.0.0.1:{erp.port}/", Telemetry("test"), login, budget=20) as client:
+        ours = SoapErp(client)
+        await asyncio.to_thread(switch_faults, erp.port, delay_ms=500)
+        for seconds in [0.01] * 10 + [0.0] * 10:
+            with deadline_in(seconds), pytest.raises(ShopError) as caught:
+                await ours.shipment("order-1")
+            assert caught.value.code == "DEADLINE_EXCEEDED"
+        await asyncio.to_thread(switch_faults, erp.port)
+        with pytest.raises(ShopError) as caught:
+            await ours.shipment("order-1")
+        assert caught.value.code == "NOT_FOUND"
 
 
 async def test_bad_days_of_the_erp_have_codes(shop: Shop, erp: Running) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import threading
 from collections.abc import Mapping
 from email.message import EmailMessage
@@ -14,6 +15,7 @@ import httpx
 import pytest
 
 from partners.smtp_sink import bootstrap
+from partners.smtp_sink import mailbox as mailbox_module
 from partners.smtp_sink.mailbox import Mailbox, Received
 from partners.smtp_sink.smtp_server import MAX_MAIL
 
@@ -164,6 +166,52 @@ async def test_what_was_deleted_is_said_and_remembered(tmp_path: Path) -> None:
     extent = Mailbox.open(tmp_path, keep=2).extent()
     assert (extent.keeps, extent.kept, extent.forgotten) == (2, 2, 2)
     assert extent.forgotten_until == second.received_at
+
+
+async def test_a_mail_that_comes_again_while_it_is_deleted_is_there_or_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever was answered for lies in the folder or is among those that were deleted."""
+    mailbox = Mailbox.open(tmp_path, keep=1)
+    deleting, may_go_on = threading.Event(), threading.Event()
+    write = mailbox_module._write
+
+    def slowly(path: Path, content: bytes) -> None:
+        if path.suffix == ".json":
+            deleting.set()
+            assert may_go_on.wait(20)
+        write(path, content)
+
+    monkeypatch.setattr(mailbox_module, "_write", slowly)
+    first, second = a_mail("m1").as_bytes(), a_mail("m2").as_bytes()
+    await mailbox.add(first, RECIPIENTS)
+    following = asyncio.create_task(mailbox.add(second, RECIPIENTS))
+    assert await asyncio.to_thread(deleting.wait, 20)
+    again = asyncio.create_task(mailbox.add(first, RECIPIENTS))
+    await asyncio.wait({again}, timeout=0.2)
+    may_go_on.set()
+    await asyncio.gather(following, again)
+    assert len(mails_in(tmp_path)) == mailbox.extent().kept == 1
+
+
+async def test_what_could_not_be_noted_is_not_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a full disk a mail stays that should go, and is not counted before it goes."""
+    mailbox = Mailbox.open(tmp_path, keep=1)
+    write = mailbox_module._write
+
+    def full(path: Path, content: bytes) -> None:
+        if path.suffix == ".json":
+            raise OSError(errno.ENOSPC, "no space left on device")
+        write(path, content)
+
+    await mailbox.add(a_mail("m1").as_bytes(), RECIPIENTS)
+    with monkeypatch.context() as patched:
+        patched.setattr(mailbox_module, "_write", full)
+        with pytest.raises(OSError, match="no space"):
+            await mailbox.add(a_mail("m2").as_bytes(), RECIPIENTS)
+    assert (mailbox.extent().kept, mailbox.extent().forgotten, len(mails_in(tmp_path))) == (2, 0, 2)
+    await mailbox.add(a_mail("m3").as_bytes(), RECIPIENTS)
+    assert (mailbox.extent().kept, mailbox.extent().forgotten, len(mails_in(tmp_path))) == (1, 2, 1)
 
 
 async def test_a_recipient_that_is_noted_while_the_folder_is_read_stays(

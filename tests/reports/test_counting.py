@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from itertools import islice
 
+import orjson
 import pytest
 
 from tests.reports.conftest import Copy, Log, said
@@ -96,11 +98,16 @@ async def test_copies_share_the_log_and_take_over_from_one_another(log: Log) -> 
 async def test_an_event_that_breaks_its_contract_holds_nothing_up(log: Log) -> None:
     """It is logged and passed over; its order is named as one whose content is unknown once it is paid."""
     copy = await log.copy()
-    broken = life(Order())
-    placed, *rest = broken
-    broken[0] = type(placed)(placed.id, placed.type, placed.source, placed.subject, placed.time, b'{"items": 5}')
+    placed, *rest = life(Order())
+    line = {"product_id": "42", "name": "Product 42", "quantity": 2}
+    contents = (
+        b'{"items": 5}',
+        *(orjson.dumps({"items": [{**line, "unit_price": price}]}) for price in ("9e999999", "1e20")),
+        orjson.dumps({"items": [{**line, "name": "\0", "unit_price": "1.00"}]}),
+    )
+    broken = [replace(placed, id=f"broken-{number}", data=data) for number, data in enumerate(contents)]
     good = Order("7")
-    await log.append([broken[0], *rest, *life(good)])
+    await log.append([*broken, *rest, *life(good)])
     await counted(copy, [good])
     assert (await copy.sales()).unknown_orders == 1
 

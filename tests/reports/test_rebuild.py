@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
+from chassis import wall_clock
 from chassis.broker import connect
 from chassis.broker.retention import Retention
 from services.reports.sql_store import tables
@@ -93,6 +94,24 @@ async def test_a_rebuild_may_be_the_first_request(database_url: str, tmp_path: P
         assert groups[0] == "sales-1"
         assert await generations.groups() == ["sales-1", "sales-2"]
         assert not (await generations.newest()).complete
+    await broker.close()
+
+
+async def test_a_rebuild_ends_after_the_log_has_moved(database_url: str, tmp_path: Path) -> None:
+    """What was read of another kind of log before is not waited for: this one will never have it."""
+    broker = await connect(f"embedded:{tmp_path / 'broker.sqlite'}", SHOP_TOPOLOGY)
+    async with opened("reports", url_of("reports", database_url, tmp_path)) as db:
+        generations = Generations(db, broker.log, asyncio.Event())
+        await generations.groups()
+        await broker.log.append([an_event()])
+        await generations.start()
+        row = {"first_at": None, "last_at": None, "gap_at": None, "owner": "", "leased_until": wall_clock.now()}
+        places = [("sales-1", 0, "former", 500), ("sales-2", 0, broker.log.system, 1)]
+        names = ("consumer_group", "partition", "log", "read")
+        rows = [{**row, **dict(zip(names, place, strict=True))} for place in places]
+        await db.write(lambda connection: connection.execute(insert(tables.group[0]), rows))
+        assert await generations.groups() == ["sales-2"]
+        assert (await generations.newest()).complete
     await broker.close()
 
 

@@ -280,6 +280,33 @@ async def test_unrecorded_contents_are_swept(start: Start, settings: Settings, c
         assert await caller("123").download(file.id) == [b"known"]
 
 
+async def test_a_sweep_leaves_what_is_not_its_own(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A folder or file that is no content stays, is told of once, and keeps no content from being swept."""
+    store = FolderStore(tmp_path)
+    await store.prepare()
+    digest = hashlib.sha256(b"unknown").hexdigest()
+    swept = tmp_path / digest[:2] / digest
+    directory = tmp_path / digest[:2] / ("0" * 64)
+    strangers = [
+        tmp_path / "photos" / "mine.jpg",
+        tmp_path / digest[:2] / "notes.txt",
+        directory / "inside",
+        tmp_path / "ab" / f"{digest}.orig",
+    ]
+    for path in (swept, *strangers):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"unknown")
+
+    async def kept(_: Sequence[str]) -> set[str]:
+        return set()
+
+    assert [await store.sweep(kept), await store.sweep(kept)] == [1, 0]
+    assert not swept.exists()
+    assert all(path.exists() for path in strangers)
+    told = [record for record in caplog.records if "not swept" in record.message]
+    assert [vars(record)["count"] for record in told] == [4]
+
+
 async def test_a_sweep_waits_for_what_is_being_made_known(tmp_path: Path) -> None:
     """A content that was kept a moment ago, here or by another process, is not swept before it can be known."""
     ours, theirs = FolderStore(tmp_path), FolderStore(tmp_path)

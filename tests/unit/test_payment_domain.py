@@ -42,7 +42,7 @@ def test_amounts_that_are_taken(amount: object) -> None:
     assert domain.check_refund("pi_1", amount) == ("pi_1", int(str(amount)))
 
 
-@pytest.mark.parametrize("amount", [0, -1, 1.5, "", "x", "²", "٣", 100_000_000, "0" * 13, "0000000000001", True])
+@pytest.mark.parametrize("amount", [0, -1, 1.5, None, "", "x", "²", "٣", 100_000_000, "0" * 13, "0000000000001", True])
 def test_amounts_that_are_refused(amount: object) -> None:
     """None, less, parts, no digits of ASCII, too much, or too many digits."""
     for ask in (lambda: domain.check_request(amount, "eur", "o1"), lambda: domain.check_refund("pi_1", amount)):
@@ -71,7 +71,7 @@ def test_an_order_id_has_at_most_255_characters() -> None:
 
 def test_a_refund_names_its_payment() -> None:
     """And means all that is left where it names no amount."""
-    assert domain.check_refund("pi_1", None) == ("pi_1", None)
+    assert domain.check_refund("pi_1", domain.ALL_LEFT) == ("pi_1", None)
     for wrong in ("", None, 7):
         with pytest.raises(Refused) as refused:
             domain.check_refund(wrong, 1)

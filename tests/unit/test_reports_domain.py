@@ -71,12 +71,30 @@ def test_the_others_say_nothing_of_sales(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "facts", [{"items": 5}, {"items": [{"unit_price": "much"}]}, {"items": [{"unit_price": "0.001", "quantity": 1}]}]
+    "facts",
+    [
+        {"items": 5},
+        {"items": [{"unit_price": "much"}]},
+        {"items": [{"unit_price": "0.001", "quantity": 1}]},
+        {"items": [{"unit_price": "9e999999", "quantity": 2}]},
+        {"items": [{"unit_price": "1e20", "quantity": 1}]},
+        {"items": [{"unit_price": "6e12", "quantity": 1}] * 2},
+        {"items": [{"name": "\0", "unit_price": "1.00", "quantity": 1}]},
+        {"items": [{"product_id": "4\0", "unit_price": "1.00", "quantity": 1}]},
+        {"items": [], "user_id": "\0"},
+    ],
 )
 def test_an_order_that_breaks_its_contract_is_none(facts: dict[str, object]) -> None:
     """It is distinguished from one without sales."""
     with pytest.raises(ValueError, match=r"."):
-        fact_of(event("placed", "o4", NOW, currency="EUR", **facts))
+        fact_of(event("placed", "o4", NOW, **{"currency": "EUR", **facts}))
+
+
+@pytest.mark.parametrize("kind", ["placed", "paid", "cancelled"])
+def test_an_order_id_that_no_database_takes_breaks_the_contract(kind: str) -> None:
+    """Whatever the event is."""
+    with pytest.raises(ValueError, match="NUL"):
+        fact_of(event(kind, "o\0", NOW))
 
 
 def test_the_days_of_a_report() -> None:

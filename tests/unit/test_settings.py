@@ -12,10 +12,22 @@ from pydantic_settings import SettingsError
 from chassis.errors import wrong_setting
 from chassis.settings import ProcessSettings
 from console.bootstrap import Settings as ConsoleSettings
+from gateway.bootstrap import Settings as GatewaySettings
+from graphql_server.bootstrap import Settings as GraphqlSettings
+from mcp_server.bootstrap import Settings as McpSettings
+from partners.payment_provider.bootstrap import Settings as PaymentSettings
+from partners.smtp_sink.bootstrap import Settings as SmtpSinkSettings
+from services.catalog.bootstrap import Settings as CatalogSettings
+from services.erp_adapter.bootstrap import Settings as ErpAdapterSettings
+from services.inventory.bootstrap import Settings as InventorySettings
 from services.mailer.bootstrap import Settings as MailerSettings
+from services.notifier.bootstrap import Settings as NotifierSettings
 from services.orders.bootstrap import Settings
+from services.orders.bootstrap import WorkerSettings as OrderWorkerSettings
 from services.reports.bootstrap import Settings as ReportsSettings
+from services.storage.bootstrap import Settings as StorageSettings
 from services.users.bootstrap import Settings as UsersSettings
+from webhooks.bootstrap import Settings as WebhooksSettings
 from webhooks.bootstrap import WorkerSettings
 
 
@@ -75,6 +87,61 @@ def test_a_lease_that_makes_no_sense_is_refused(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("SHOP_REPORTS_LEASE", lease)
     with pytest.raises(ValidationError, match="reports_lease"):
         ReportsSettings()
+
+
+SETTINGS = (
+    CatalogSettings,
+    ConsoleSettings,
+    ErpAdapterSettings,
+    GatewaySettings,
+    GraphqlSettings,
+    InventorySettings,
+    MailerSettings,
+    McpSettings,
+    NotifierSettings,
+    OrderWorkerSettings,
+    PaymentSettings,
+    ReportsSettings,
+    Settings,
+    SmtpSinkSettings,
+    StorageSettings,
+    UsersSettings,
+    WebhooksSettings,
+    WorkerSettings,
+)
+NUMBERS = [
+    (settings, name)
+    for settings in SETTINGS
+    for name, field in settings.model_fields.items()
+    if field.annotation in (int, float) and not name.endswith("_port")
+]
+
+
+@pytest.mark.parametrize(("settings", "name"), NUMBERS, ids=[f"{each.__module__}-{name}" for each, name in NUMBERS])
+def test_a_number_below_zero_or_without_end_is_refused(settings: type[ProcessSettings], name: str) -> None:
+    """A time, a rate or a number of things is positive and finite, whatever else it may be."""
+    for wrong in ("-1", "inf", "nan"):
+        with pytest.raises(ValidationError, match=name):
+            settings.model_validate({name: wrong})
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        (ErpAdapterSettings, "legacy_soap_contract_check"),
+        (ErpAdapterSettings, "legacy_soap_timeout"),
+        (StorageSettings, "max_file_bytes"),
+        (StorageSettings, "upload_patience"),
+        (SmtpSinkSettings, "mail_keep"),
+        (ConsoleSettings, "console_max_traces"),
+        (WorkerSettings, "webhooks_forget_every"),
+        (GatewaySettings, "request_budget"),
+    ],
+)
+def test_a_number_of_which_none_makes_no_sense_is_not_zero(settings: type[ProcessSettings], name: str) -> None:
+    """A look every 0 seconds would be a loop without a pause, and a limit of 0 would let nothing through."""
+    with pytest.raises(ValidationError, match=name):
+        settings.model_validate({name: "0"})
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -20,6 +21,8 @@ from starlette.routing import Route
 
 from chassis.http.server import serve_http
 from partners.payment_provider.bootstrap import Settings, run
+from partners.payment_provider.ledger import open_ledger
+from partners.payment_provider.schema import upgrade
 from tests.shop import free_ports
 from tests.waiting import eventually
 from tests.webhooks.conftest import SECRETS, Start
@@ -286,6 +289,21 @@ async def test_a_repeated_refund_gives_back_once(provider: Provider, webhooks: F
         assert (await client.get(f"{PATH}/{intent}")).json()["amount_refunded"] == 100
 
 
+@pytest.mark.parametrize("content", [{"data": {"amount": ""}}, {"json": {"amount": None}}, {"json": {"amount": ""}}])
+async def test_an_empty_amount_gives_nothing_back(
+    provider: Provider, webhooks: FakeWebhooks, content: dict[str, dict[str, Any]]
+) -> None:
+    """Only a request without any amount asks for all that is left: an empty one is refused."""
+    async with provider() as client:
+        intent = (await pay(client)).json()["id"]
+        await eventually(lambda: webhooks.events)
+        ((encoding, parameters),) = content.items()
+        asked: dict[str, Any] = {encoding: {"payment_intent": intent, **parameters}}
+        refused = await client.post("/v1/refunds", **asked)
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "amount")
+        assert await status_of(client, intent) == "succeeded"
+
+
 async def test_what_was_not_collected_is_not_given_back(provider: Provider) -> None:
     """A payment that is processing has nothing to give back, and one that is unknown even less."""
     async with provider(delay=NEVER) as client:
@@ -349,6 +367,53 @@ async def test_the_books_can_be_read(provider: Provider) -> None:
         assert ([intent["id"] for intent in first["data"]], first["has_more"]) == (ids[:2], True)
         rest = (await client.get(PATH, params={"limit": 2, "starting_after": ids[1]})).json()
         assert ([intent["id"] for intent in rest["data"]], rest["has_more"]) == (ids[2:], False)
+
+
+@pytest.mark.parametrize("limit", ["0", "1001", "0000019999", "99999999999", "-1", "x", "²"])
+async def test_a_page_has_at_most_a_thousand_rows(provider: Provider, limit: str) -> None:
+    """Any other limit is refused, however it is written."""
+    async with provider() as client:
+        refused = await client.get(PATH, params={"limit": limit})
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "limit")
+        assert (await client.get(PATH, params={"limit": "1000"})).status_code == 200
+
+
+async def test_a_body_that_is_nested_too_deeply_is_refused(provider: Provider) -> None:
+    """It is the client's mistake, and is answered as one."""
+    deep = b'{"amount": 100, "currency": "eur", "x": %b}' % (b"[" * 1_020 + b"]" * 1_020)
+    async with provider() as client:
+        refused = await client.post(PATH, content=deep, headers={"content-type": "application/json"})
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "body")
+
+
+async def test_books_that_could_not_be_opened_are_opened_by_the_next_request(tmp_path: Path) -> None:
+    """Setting the file up is tried again after an error, and makes the tables then."""
+    file = tmp_path / "ledger.sqlite"
+    file.write_bytes(b"no database" * 100)
+    async with open_ledger(file) as ledger:
+        with pytest.raises(sqlite3.DatabaseError):
+            await ledger.page(None, "", 1)
+        file.unlink()
+        assert await ledger.page(None, "", 1) == []
+
+
+def test_an_old_file_is_upgraded_whole_or_not_at_all() -> None:
+    """A payment that was given back is so after an upgrade that failed half-way and was made again."""
+    db = sqlite3.connect(":memory:", isolation_level=None)
+    db.row_factory = sqlite3.Row
+    db.execute("CREATE TABLE intents (id TEXT PRIMARY KEY, amount INTEGER, status TEXT)")
+    db.execute("INSERT INTO intents VALUES ('pi_1', 4900, 'refunded')")
+    db.set_authorizer(
+        lambda action, table, *_: (
+            sqlite3.SQLITE_DENY if (action, table) == (sqlite3.SQLITE_UPDATE, "intents") else sqlite3.SQLITE_OK
+        )
+    )
+    with pytest.raises(sqlite3.DatabaseError):
+        upgrade(db)
+    db.set_authorizer(None)
+    upgrade(db)
+    assert db.execute("SELECT refunded FROM intents").fetchone()["refunded"] == 4_900
+    db.close()
 
 
 @pytest.mark.parametrize("path", [PATH, "/v1/refunds", "/v1/events"])

@@ -120,7 +120,9 @@ class Generations:
             _enter(connection, served.id, State.CLOSING)
             after_commit(connection, self._changed.set)
         now = _read(connection, building)
-        if all(seen <= now.get(place, 0) for place, seen in _read(connection, served.id).items()):
+        # Of another kind of log, which was read before this one, nothing more can be read.
+        former = {place: seen for place, seen in _read(connection, served.id).items() if place[0] == self._log.system}
+        if all(seen <= now.get(place, 0) for place, seen in former.items()):
             self._replace(connection, served.id, building)
 
     def _replace(self, connection: Connection, served: int, building: int) -> None:
