@@ -14,7 +14,7 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
@@ -30,7 +30,9 @@ from chassis.database.group_commit import GroupCommit
 from chassis.database.transactions import Direct, Work, direct
 from chassis.errors import ShopError, StoreUnavailable
 from chassis.observability.statement_count import OnStatements, count_statements
-from chassis.pagination import Place
+
+if TYPE_CHECKING:
+    from chassis.pagination import Place
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)

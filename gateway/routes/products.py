@@ -172,8 +172,8 @@ async def _product(request: Request, product_id: str) -> pb.Product:
 
 async def _availability(request: Request, product_ids: list[str]) -> list[Availability]:
     """Of those that exist, in the order of the ids."""
-    asked = CheckAvailabilityRequest(product_ids=product_ids, live=True)
-    stock = await upstreams(request).inventory.CheckAvailability(asked)
+    wanted = CheckAvailabilityRequest(product_ids=product_ids, live=True)
+    stock = await upstreams(request).inventory.CheckAvailability(wanted)
     found = {each.product_id: each for each in stock.items}
     missing = [each for each in product_ids if each not in found]
     if missing:

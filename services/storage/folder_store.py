@@ -110,7 +110,7 @@ class FolderStore:
                     swept += len(unknown)
                 finally:
                     os.close(lock)
-        self._tell_of(foreign)
+        self._report(foreign)
         return swept
 
     def _subfolders(self) -> tuple[list[Path], list[str]]:
@@ -118,7 +118,7 @@ class FolderStore:
         ours, others = _sorted_out(self._folder, _CONTENTS, os.DirEntry.is_dir)
         return [self._folder / name for name in ours], [name for name in others if name != self._incoming.name]
 
-    def _tell_of(self, foreign: Sequence[str]) -> None:
+    def _report(self, foreign: Sequence[str]) -> None:
         """Log what is not ours, each once: it is left where it is."""
         if new := sorted(set(foreign) - self._foreign):
             shown = ", ".join(new[:_MOST_NAMED])

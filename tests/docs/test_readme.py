@@ -55,7 +55,6 @@ NOT_RUN = {
     "make up": "makes an environment; the `shop up` that it then calls is what all tests here talk to",
     "make tour": "makes an environment; the `shop tour` that it then calls is run",
     "make test": "is what runs this",
-    "make test-long": "takes as long again, and .ci/run runs it",
     "docker compose up": "needs a container engine; `make compose-test` runs it",
     "docker compose run": "likewise",
     "make down": "likewise",

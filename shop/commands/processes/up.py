@@ -61,7 +61,11 @@ def up(
         around, chosen = routed(chosen, around), (LINK_PROXY, *chosen)
     log_format = env.get("SHOP_LOG_FORMAT", "")
     logs.configure("shop", log_format=log_format, level=env.get("SHOP_LOG_LEVEL", "info"))
-    log.info("starting", extra={"processes": len(chosen), "data_dir": str(around.data_dir)})
+
+    def prepare() -> None:
+        log.info("starting", extra={"processes": len(chosen), "data_dir": str(around.data_dir)})
+        if forking:
+            preload(chosen)
 
     def welcome() -> None:
         seconds = time.monotonic() - began
@@ -80,7 +84,7 @@ def up(
     if forking:
         first = partial(migrations.migrate, chosen, around.shared) if migrations.wanted(around.shared) else None
         forked = Supervisor(children, around.data_dir, on_ready=welcome, settings=shared)
-        return forked.run(partial(preload, chosen), first)
+        return forked.run(prepare, first)
     execute = Supervisor(
         children,
         around.data_dir,
@@ -88,7 +92,7 @@ def up(
         settings=shared,
         command=lambda spec: (*run_command, spec.name),
     )
-    return execute.run()
+    return execute.run(prepare)
 
 
 def run(name: str, *, table: Sequence[ProcessSpec] = TABLE, env: Mapping[str, str] | None = None) -> None:
