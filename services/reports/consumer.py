@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 # Minor units of one order: more than fifty lines of a thousand of the dearest product come to, and so little that the
 # sums of many orders are still numbers of 64 bits, as databases and JSON have them.
 _MAX_AMOUNT = 10**15
+# Characters of what figures are kept by: of much more, an index of PostgreSQL takes no row.
+_MAX_KEY = 255
 
 
 class Effects(Protocol):
@@ -51,12 +53,12 @@ def _facts(batch: Batch) -> Iterator[Fact]:
 def fact_of(event: Event) -> Fact | None:
     """The fact about sales in an event; None for none. Raises `ValueError` for one that breaks its contract.
 
-    So does one that could not be stored: its whole batch would be tried again for ever.
+    Also for one that no database could store, since its whole batch would be tried again for ever.
 
     An event's subject is the order's id, and its time the moment when it happened: only what was ordered is read.
     """
-    if "\0" in event.subject:
-        raise ValueError("the order's id has a NUL")
+    if "\0" in event.subject or len(event.subject) > _MAX_KEY:
+        raise ValueError(f"the order's id has a NUL, or more than {_MAX_KEY} characters")
     match event.type:
         case "order.placed":
             return _placed(event)
@@ -76,9 +78,11 @@ def _placed(event: Event) -> Placed:
         raise ValueError(str(error)) from error
     if sum(abs(line.amount) for line in lines) > _MAX_AMOUNT:
         raise ValueError(f"the order's amount is over {_MAX_AMOUNT} minor units")
-    texts = [payload.user_id, payload.currency, *(text for line in lines for text in (line.product_id, line.name))]
-    if any("\0" in text for text in texts):
+    keys = [payload.user_id, payload.currency, *(line.product_id for line in lines)]
+    if any("\0" in text for text in (*keys, *(line.name for line in lines))):
         raise ValueError("a text has a NUL, which PostgreSQL cannot store")
+    if any(len(key) > _MAX_KEY for key in keys):
+        raise ValueError(f"an id has more than {_MAX_KEY} characters")
     return Placed(event.subject, payload.user_id, payload.currency, lines)
 
 
