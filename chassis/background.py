@@ -135,7 +135,7 @@ async def forever(
 
 
 async def in_batches(step: Callable[[], Awaitable[int]], *, size: int, pause: float = 0.05) -> int:
-    """Run `step` until it has found fewer than `size`, with a pause of so many seconds after each; the sum it found.
+    """Run `step` until it finds fewer than `size`, with so many seconds after each; returns the sum of what they found.
 
     For deletions in small transactions: others that write meanwhile wait for one batch at most.
     """
@@ -143,9 +143,9 @@ async def in_batches(step: Callable[[], Awaitable[int]], *, size: int, pause: fl
     while True:
         found = await step()
         total += found
+        await asyncio.sleep(pause)  # after the last one, too: the next table's batches follow it
         if found < size:
             return total
-        await asyncio.sleep(pause)
 
 
 def _raise_if_cancelled() -> None:

@@ -86,7 +86,7 @@ class _EnvironmentAndFiles(EnvSettingsSource):
         return {name.lower(): value for name, value in with_files(os.environ).items()}
 
 
-# Numbers of settings. No time at all is waited for without a pause, and one without an end for ever.
+# Numbers of settings. A wait of 0 s would be a loop without a pause, and an infinite one would never end.
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 AtLeastOne = Annotated[int, Field(ge=1)]

@@ -212,7 +212,9 @@ class Database:
 
     @asynccontextmanager
     async def try_lock(self, name: str, *, wait: bool = False) -> AsyncIterator[bool]:
-        """Named lock over all processes on this database; yields False when another process holds it: not with `wait`.
+        """Named lock over all processes on this database; yields False when another process holds it.
+
+        With `wait` it waits for the release instead.
 
         Released when the holder dies, however it dies. When the database is lost, the block is cancelled: raises
         `StoreUnavailable`.

@@ -19,7 +19,7 @@ from chassis.errors import ShopError
 
 WRITES = "shop_writes"  # the execution option of a connection whose transaction will write
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
-# Seconds, as for each statement's own connection: a server whose packets are dropped answers never.
+# Seconds for opening a connection: from a server whose packets are dropped, no answer arrives.
 _CONNECT_TIMEOUT = 5
 # How soon PostgreSQL ends the session of a process that has vanished without a word, or stands still within a
 # transaction, and so frees what it had locked. Where a machine has lost its power it would take two hours.

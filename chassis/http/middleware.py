@@ -52,7 +52,7 @@ class HttpBoundary:
     ) -> None:
         """`protocol_of` names the protocol that a path speaks; `budget` is a request's deadline in seconds.
 
-        Requests for `_QUIET` paths are answered with ids, but neither recorded nor logged nor measured.
+        Requests for /healthz, /readyz and /metrics are answered with ids, but neither recorded nor logged nor measured.
         """
         self._app = app if telemetry.capture is None else CapturedApplication(app)
         self._telemetry = telemetry

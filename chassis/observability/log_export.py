@@ -16,7 +16,8 @@ from chassis.observability.span_export import OtlpExport
 from chassis.observability.spans import RecordedSpan
 from chassis.observability.tracing import current_span
 
-# Seconds for which lines are gathered, and lines that wait while the collector is away; of more, the oldest are lost.
+# Seconds for which lines are gathered, and lines that wait while the collector is away; of more, or
+# where they exceed the bytes that `OtlpExport` holds, the oldest are lost.
 _GATHER = 0.2
 _MAX_WAITING = 2_000
 _MAX_TEXT = 4_096

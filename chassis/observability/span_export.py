@@ -91,7 +91,7 @@ class OtlpExport:
             self._something.set()
 
     def wake(self) -> None:
-        """There is something in `begun`."""
+        """Send what `begun` has."""
         self._something.set()
 
     def close(self) -> None:

@@ -63,7 +63,7 @@ class SoapErp:
     async def _call_creating(
         self, product_ids: Sequence[str], operation: str, request: Mapping[str, Any], read: Callable[[Any], T]
     ) -> T:
-        """The same, once more if it was refused because the ERP lacks a product: then these products are created.
+        """Call an operation; where the ERP refuses it for an unknown product, create these and call it once more.
 
         Our catalogue decides what is sold; the ERP gets a new product with its first order or receipt.
         """

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Annotated
 
 from aiohttp.typedefs import Handler
+from pydantic import Field
 
 from chassis.broker.port import Broker
 from chassis.http.origin_check import Origins, allowed_origins
@@ -41,7 +43,7 @@ class Settings(ProcessSettings):
     # Frames a second that a client may send.
     notifier_rate: Positive = 20.0
     # Frames that a client may send at once.
-    notifier_burst: Positive = 50.0
+    notifier_burst: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 50.0
     # Seconds between pings; a client without an answer after half of that is gone.
     notifier_heartbeat: Positive = 20.0
     # Seconds that a connection may be open without a request.

@@ -63,7 +63,7 @@ class FolderStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._incoming = folder / "incoming"
-        # What the sweep before has found there that is no content.
+        # Names that the previous sweep left alone, so that each is logged once.
         self._foreign: set[str] = set()
 
     async def prepare(self) -> None:
@@ -110,7 +110,7 @@ class FolderStore:
                     swept += len(unknown)
                 finally:
                     os.close(lock)
-        self._report(foreign)
+        self._log_foreign(foreign)
         return swept
 
     def _subfolders(self) -> tuple[list[Path], list[str]]:
@@ -118,7 +118,7 @@ class FolderStore:
         ours, others = _sorted_out(self._folder, _CONTENTS, os.DirEntry.is_dir)
         return [self._folder / name for name in ours], [name for name in others if name != self._incoming.name]
 
-    def _report(self, foreign: Sequence[str]) -> None:
+    def _log_foreign(self, foreign: Sequence[str]) -> None:
         """Log what is not ours, each once: it is left where it is."""
         if new := sorted(set(foreign) - self._foreign):
             shown = ", ".join(new[:_MOST_NAMED])

@@ -33,7 +33,7 @@ def old_event() -> Event:
     return replace(an_event(), time=datetime.now(UTC) - LONG_AGO)
 
 
-async def test_metrics_of_a_queue_that_is_not_worked_off(broker: Broker) -> None:
+async def test_metrics_of_a_queue_that_is_not_consumed(broker: Broker) -> None:
     """While a consumer holds an event, its age is shown on either broker, and gone once it is handled."""
     metrics, go_on = Metrics(), asyncio.Event()
     gauges = QueueGauges(metrics, broker)

@@ -361,6 +361,20 @@ class TestExclusively:
             async with second.try_lock("relay") as theirs:
                 assert theirs
 
+    async def test_a_step_is_left_out_while_another_runs_it(self, url: str, db: Database) -> None:
+        """It runs again once the other one has ended."""
+        ran = []
+
+        async def step() -> None:
+            ran.append(1)
+
+        async with opened("orders", url) as second:
+            async with db.try_lock("retention"):
+                await second.if_alone("retention", step)
+            assert ran == []
+            await second.if_alone("retention", step)
+            assert ran == [1]
+
     async def test_it_is_free_after_a_cancellation(self, url: str, db: Database) -> None:
         """A holder that is cancelled releases the lock."""
         held = asyncio.Event()

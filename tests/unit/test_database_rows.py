@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -42,7 +43,7 @@ def test_an_item_has_the_row_s_values_but_for_those_that_are_given() -> None:
     assert item_of(Parcel, row, tags=("fragile",)) == Parcel("a", 3, ("fragile",))
 
 
-def test_a_field_without_a_column_is_told() -> None:
+def test_a_field_without_a_column_is_an_error() -> None:
     """An item is never made with a default in place of a column that is missing."""
     with pytest.raises(AttributeError, match="weight"):
         item_of(Parcel, SimpleNamespace(id="a", tags=""))
@@ -55,4 +56,6 @@ async def test_batches_go_on_until_one_is_not_full() -> None:
     async def step() -> int:
         return next(found)
 
-    assert (await in_batches(step, size=2, pause=0), next(found)) == (5, 2)
+    began = time.monotonic()
+    assert (await in_batches(step, size=2, pause=0.02), next(found)) == (5, 2)
+    assert time.monotonic() - began >= 0.06  # a pause after each

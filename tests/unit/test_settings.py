@@ -144,6 +144,12 @@ def test_a_number_of_which_none_makes_no_sense_is_not_zero(settings: type[Proces
         settings.model_validate({name: "0"})
 
 
+def test_a_burst_of_less_than_a_frame_is_refused() -> None:
+    """No client could ever send one."""
+    with pytest.raises(ValidationError, match="notifier_burst"):
+        NotifierSettings.model_validate({"notifier_burst": "0.5"})
+
+
 @pytest.mark.parametrize(
     ("env", "demo_data", "wanted"),
     [
