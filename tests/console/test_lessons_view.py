@@ -116,6 +116,7 @@ else:
 async def test_a_lesson_has_one_check_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of several presses at once, one starts a check and the others are refused, however long it takes to start."""
     start = asyncio.create_subprocess_exec
+    view = Lessons({}, (sys.executable, "-c", COMMAND, str(tmp_path)))
     looks = 0
 
     async def slowly(*command: str, **about: Any) -> asyncio.subprocess.Process:
@@ -123,15 +124,14 @@ async def test_a_lesson_has_one_check_at_a_time(tmp_path: Path, monkeypatch: pyt
         looks += "list" in command
         if "check" in command:
             # The others wait for their turn; or one of them has looked already, as the third begins to (one at a time).
-            await eventually(lambda: looks >= 3 or len(lessons._starting._waiters or ()) == 3)
+            await eventually(lambda: looks >= 3 or len(view._starting._waiters or ()) == 3)
         return await start(*command, **about)
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", slowly)
-    lessons = Lessons({}, (sys.executable, "-c", COMMAND, str(tmp_path)))
-    answers = await asyncio.gather(*(lessons.check(1) for _ in range(4)), return_exceptions=True)
+    answers = await asyncio.gather(*(view.check(1) for _ in range(4)), return_exceptions=True)
     refused = [each.code for each in answers if isinstance(each, ShopError)]
     (tmp_path / "done").touch()
-    await lessons._checks[1]
+    await view._checks[1]
     assert refused == ["OVERLOADED"] * 3
     assert (tmp_path / "checks").read_text() == "checked "
 
