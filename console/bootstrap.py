@@ -96,6 +96,9 @@ async def run(settings: Settings | None = None) -> AsyncIterator[Running]:
                 port=settings.console_port,
             )
         )
+        if development.breaking is not None:
+            # Before the server drains, which may take half of the time that the supervisor gives.
+            stack.callback(development.breaking.end)
         yield Running(port)
 
 

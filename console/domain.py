@@ -156,7 +156,7 @@ class Trace:
     spans: dict[str, Span] = field(default_factory=dict)
     started_ns: int = 0
     ended_ns: int = 0
-    # The newest moment that its spans tell of: later than `ended_ns` where one has begun since, and has not ended.
+    # The newest moment in its spans: later than `ended_ns` where one has begun since, and has not ended.
     newest_ns: int = 0
     order_id: str = ""
     # Grows with each change.

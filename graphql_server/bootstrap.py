@@ -16,7 +16,7 @@ from chassis.http.middleware import HttpBoundary
 from chassis.http.server import serve_http
 from chassis.process import Running
 from chassis.service import service
-from chassis.settings import AtLeastOne, Positive, ProcessSettings
+from chassis.settings import AtLeastOne, Positive, ProcessSettings, ZeroOrMore
 from graphql_server.app import MAX_BODY_BYTES, GraphqlView, by_path
 from graphql_server.document_cache import DocumentChecks, Documents, Verdicts, trusted_documents
 from graphql_server.limits import Limits, Prices, introspection_sizes
@@ -35,7 +35,7 @@ class Settings(ProcessSettings):
     # The most levels of a query.
     graphql_max_depth: AtLeastOne = 8
     # The most aliases in a query.
-    graphql_max_aliases: AtLeastOne = 15
+    graphql_max_aliases: ZeroOrMore = 15
     # The most that a query may cost: about one for each field that can be answered.
     graphql_max_cost: AtLeastOne = 5_000
     # A JSON file {SHA-256: document}: then these documents are executed, and no others.

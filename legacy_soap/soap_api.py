@@ -326,7 +326,7 @@ def _give_code(ctx: Any) -> None:
 def soap_application(erp: Erp, sessions: Sessions, address: str) -> WSGIApplication:
     """The ERP as a WSGI application: SOAP on POST, the WSDL on `?wsdl`, which names `address` as the service's."""
     application = WsgiApplication(SalesApplication(erp, sessions))
-    # Spyne makes the WSDL once: left to the first request, it would name the host that this one asked for, for good.
+    # Spyne makes the WSDL once: left to the first request, it would name the host in that request, for good.
     application.doc.wsdl11.build_interface_document(address)
     served: WSGIApplication = application
     return served

@@ -24,7 +24,7 @@ export const breaking = () => request("/api/break?part=progress");
 export const breakIt = (content) => request("/api/break", json(content));
 export const topology = (until) => request(`/api/topology?minutes_ago=${until}`);
 
-// Watch a trace while it grows; `reset`: the connection was lost, and all that is there comes again. Returns what ends it.
+// Watch a trace while it grows; `reset`: the connection was lost, and all hops are sent again. Returns what ends it.
 export function watch(id, { reset, hop, state, gone, settled, evicted }) {
   const source = new EventSource(`/api/traces/${encodeURIComponent(id)}/events`);
   let opened = false;

@@ -8,6 +8,11 @@ import { NOTES, protocolOf } from "/page/protocols.js";
 export const TABS = { meaning: "Meaning", wire: "Wire", cost: "Cost", code: "Code", logs: "Logs" };
 
 export function show(place, hop, hops, { id, tab, settled, choose, close }) {
+  const chosen = (name) => {
+    // A line may arrive after the hop has settled: choosing the tab requests the lines again.
+    asked.at = "";
+    choose(name);
+  };
   const focused = place.contains(document.activeElement) ? document.activeElement.dataset.tab : null;
   place.hidden = false;
   place.replaceChildren(
@@ -31,8 +36,8 @@ export function show(place, hop, hops, { id, tab, settled, choose, close }) {
             "aria-selected": String(name === tab),
             "aria-controls": "hop-panel",
             tabindex: name === tab ? "0" : "-1",
-            onclick: () => choose(name),
-            onkeydown: (event) => arrowKeys(event, tab, choose),
+            onclick: () => chosen(name),
+            onkeydown: (event) => arrowKeys(event, tab, chosen),
           },
           title,
         ),
@@ -127,8 +132,8 @@ function code(hop) {
   return found.some(Boolean) ? found : h("p", {}, "Neither side says where its code is: it is not ours, or it sends no code attributes.");
 }
 
-// The answer about the hop that is shown: a redraw that changes nothing of it does not ask again, and meanwhile the former
-// one stays.
+// The answer about the hop that is shown: a redraw that changes nothing of it is no new request, and the former answer stays
+// until the next one is there.
 let asked = { about: "", at: "", answer: null, former: null };
 
 // The lines that were written in the work of this hop, in causal order.

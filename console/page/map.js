@@ -17,7 +17,7 @@ export function start() {
   return refresh;
 }
 
-// How often the map was asked for: an answer that comes after that of a later question is not shown.
+// Number of requests for the map: an answer older than the newest request is dropped.
 let asked = 0;
 
 async function refresh() {

@@ -74,13 +74,16 @@ export function open(id, { keep = false } = {}) {
   if (!keep) Object.assign(view, { selected: null, tab: "meaning" });
   remember();
   delete $("#order").dataset.settled;
+  let reconnected = false;
   stop = api.watch(id, {
-    // The server begins anew, and no longer knows which hops it has taken back meanwhile.
+    // The server sends all hops again, and has no record of those it has withdrawn. Until it does, what is shown stays:
+    // after a restart the console has none of this trace.
     reset() {
-      view.hops.clear();
-      soon();
+      reconnected = true;
     },
     hop(hop) {
+      if (reconnected) view.hops.clear();
+      reconnected = false;
       view.hops.set(hop.id, hop);
       view.settled = false;
       soon();

@@ -75,7 +75,8 @@ class HttpCalls:
             span.set_attribute("shop.bytes.sent", len(body))
             span.set_attribute("shop.bytes.received", response.size)
             if self._telemetry.capture is not None:
-                keep_response(span, response.status, response.headers.raw, content)
+                unkept = response.size - len(content)
+                keep_response(span, response.status, response.headers.raw, content, unread=unkept)
         return Answer(
             response.status,
             response.reason,

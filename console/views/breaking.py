@@ -26,7 +26,7 @@ from console.views.shop_command import shop_command
 _COMMAND = (sys.executable, "-m", "shop", "fault")
 _LIST_TIMEOUT = 30.0
 _RUN_TIMEOUT = 400.0
-# Within which the command undoes what it has broken.
+# Within which a command that took too long undoes what it has broken.
 _UNDO_TIMEOUT = 30.0
 _MAX_WORDS = 200
 _MAX_SECONDS = 30.0
@@ -77,10 +77,16 @@ class Breaking:
         self._do, self._result, self._error = do, None, ""
         self._running = asyncio.create_task(self._break(do, seconds))
 
-    async def close(self) -> None:
-        """End what is being broken; the command undoes it."""
-        if self._running is not None:
+    def end(self) -> None:
+        """Begin to end what is being broken; the command undoes it."""
+        # Once: a second cancellation would kill the command while it undoes.
+        if self._running is not None and not self._running.cancelling():
             self._running.cancel()
+
+    async def close(self) -> None:
+        """End what is being broken, and wait until it has ended."""
+        self.end()
+        if self._running is not None:
             await asyncio.gather(self._running, return_exceptions=True)
 
     async def _break(self, do: str, seconds: float) -> None:

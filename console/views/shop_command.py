@@ -9,6 +9,8 @@ from contextlib import suppress
 from chassis.errors import Kind, ShopError
 
 _MAX_REASON = 500
+# Seconds that a command gets to undo its work when this process ends: the supervisor gives it 10 (GRACE).
+_ENDING_GRACE = 7.0
 
 
 async def shop_command(
@@ -16,7 +18,8 @@ async def shop_command(
 ) -> tuple[bytes, str, int]:
     """What the command prints, why it failed by its own words (the last 500 characters), and its exit code.
 
-    A command that is not waited for any longer is killed, `grace` seconds after SIGTERM where it has something to undo.
+    A command that is not waited for any longer is killed, `grace` seconds after SIGTERM where it has something to undo,
+    and 7 at the most where the caller is cancelled, as at the end of this process.
     Raises DEADLINE_EXCEEDED with the text `late` after `timeout` seconds, OSError for a command that cannot be started.
     """
     pipe = asyncio.subprocess.PIPE
@@ -26,6 +29,9 @@ async def shop_command(
             out, err = await child.communicate()
     except TimeoutError as error:
         raise ShopError("DEADLINE_EXCEEDED", late, Kind.TIMEOUT) from error
+    except asyncio.CancelledError:
+        grace = min(grace, _ENDING_GRACE)
+        raise
     finally:
         if child.returncode is None:
             await _end(child, grace)

@@ -71,7 +71,7 @@ class Reader:
 def writable(meaning: Any, content: bytes) -> Any:
     """The meaning, or the content as text where no JSON could be written of it.
 
-    Whoever sends a message decides what it means, and orjson reads more than it writes: it writes 254 levels, and no
+    A message's sender decides what it means, and orjson reads more than it writes: it writes 254 levels, and no
     half of a surrogate pair.
     """
     try:

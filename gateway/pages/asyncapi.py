@@ -38,7 +38,7 @@ def _only_in_development(request: Request) -> None:
 @router.get("/asyncapi")
 async def asyncapi(request: Request) -> Response:
     _only_in_development(request)
-    return own_page("asyncapi.html", _POLICY)
+    return own_page("asyncapi.html", _POLICY, vary="Accept")
 
 
 @router.get("/asyncapi.json")

@@ -35,7 +35,7 @@ def is_browser(request: Request) -> bool:
 
 def graphiql(console_port: int) -> Response:
     """The page; `console_port` is where it leads for an answer's X-ray."""
-    return own_page("graphiql.html", _POLICY, console_port=str(console_port))
+    return own_page("graphiql.html", _POLICY, vary="Accept", console_port=str(console_port))
 
 
 @router.get("/graphql/assets/{name}")

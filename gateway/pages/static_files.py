@@ -47,12 +47,17 @@ def policy(styles: str, *, forms: str = "'none'") -> str:
     )
 
 
-def own_page(name: str, policy: str, **values: str) -> Response:
-    """One of our pages with its Content-Security-Policy; `{name}` in it becomes a value."""
+def own_page(name: str, policy: str, *, vary: str = "", **values: str) -> Response:
+    """One of our pages with its Content-Security-Policy; `{name}` in it becomes a value.
+
+    `vary` names the request's header by which the address answers with the page or with something else.
+    """
     text = _read(_OWN / name).decode()
     for key, value in values.items():
         text = text.replace(f"{{{key}}}", value)
-    headers = {"content-security-policy": policy, "cache-control": "no-cache", "vary": "Accept"}
+    headers = {"content-security-policy": policy, "cache-control": "no-cache"}
+    if vary:
+        headers["vary"] = vary
     return Response(text, 200, headers, "text/html")
 
 

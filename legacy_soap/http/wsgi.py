@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 MAX_BYTES = 256 * 1024
 MAX_DELAY_MS = 60_000
 MAX_SECONDS = 3_600
-# The service's address in the WSDL as Spyne makes it; each request gets the one that it came to in its place.
+# The service's address in the WSDL as Spyne makes it; each request gets the address it was sent to in its place.
 WSDL_ADDRESS = "http://erp.invalid/"
 # The operation that another contract has another name for.
 _RENAMED = (b"CreateSalesOrder", b"PostSalesOrder")
@@ -126,7 +126,7 @@ class FrontDoor:
         if path == "/_faults":
             return self._switch(environ, start_response)
         if (method, path) == ("OPTIONS", "*"):
-            start_response("204 No Content", [("Allow", "GET, POST, OPTIONS")])
+            start_response("204 No Content", [("Allow", "GET, HEAD, POST, OPTIONS")])
             return []
         if path in PROBES:
             return _health(method, start_response)
@@ -145,7 +145,7 @@ class FrontDoor:
             return self._wsdl(environ, start_response)
         if method == "GET" and not query:
             return _start(environ.get("HTTP_ACCEPT", ""), start_response)
-        return _problem(start_response, "405 Method Not Allowed", "use POST", ("Allow", "GET, POST"))
+        return _problem(start_response, "405 Method Not Allowed", "use POST", ("Allow", "GET, HEAD, POST"))
 
     def _call(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() != "text/xml":

@@ -78,7 +78,7 @@ def check_request(amount: object, currency: object, order_id: object) -> tuple[i
 
 
 def check_refund(payment_intent: object, amount: object) -> tuple[str, int | None]:
-    """A refund's payment and amount; None for all that is left, which `ALL_LEFT` asks for.
+    """A refund's payment and amount; None for all that is left, given as `ALL_LEFT`.
 
     Raises `Refused`, naming the parameter.
     """

@@ -14,10 +14,12 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
-from console.views import breaking
+from console import bootstrap
+from console.views import shop_command
 from console.views.breaking import Breaking
 from shop.fault.faults.ground import Ground
 from shop.fault.scenarios.own_shop import own_shop
+from shop.supervisor.supervisor import GRACE
 from tests.console.test_lessons_view import console, opened
 from tests.pages.accessibility import violations
 from tests.waiting import eventually
@@ -27,7 +29,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 FAULT = {"do": "kill orders", "seconds": 1}
 # Milliseconds for a load of seconds, what it leaves to be done, and reading all books, on a busy machine.
 VERDICT_WITHIN = 180_000
-# A `shop fault` that says that it runs, and does as it likes when it is told to end.
+# A `shop fault` that reports that it runs, and does not end at SIGTERM as expected.
 STUBBORN = """
 import pathlib, signal, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -117,11 +119,33 @@ async def _broken_by(code: str, marker: Path) -> Breaking:
 
 async def test_a_command_that_does_not_end_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The console ends although what it has started ignores SIGTERM."""
-    monkeypatch.setattr(breaking, "_UNDO_TIMEOUT", 0.1)
+    monkeypatch.setattr(shop_command, "_ENDING_GRACE", 0.1)
     stubborn = await _broken_by(STUBBORN, tmp_path / "begun")
     async with asyncio.timeout(20):
         await stubborn.close()
     assert stubborn.progress()["running"] == ""
+
+
+async def test_what_is_broken_is_ended_before_the_server_drains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page that watches a trace takes nothing of the command's time, which is less than the supervisor's."""
+    marker = tmp_path / "begun"
+    command = (sys.executable, "-c", TALKATIVE, str(marker))
+    monkeypatch.setattr(bootstrap, "Breaking", lambda shop: Breaking(shop, command))
+    async with AsyncExitStack() as stack, httpx.AsyncClient(timeout=60) as http:
+        url = await stack.enter_async_context(console(tmp_path))
+        async with http.stream("GET", f"{url}/api/traces/{'01' * 16}/events") as events:
+            watching = asyncio.create_task(events.aread())
+            assert (await http.post(f"{url}/api/break", json=FAULT)).status_code == 202
+            await eventually(marker.exists)
+            ending = asyncio.create_task(stack.aclose())
+            await eventually((tmp_path / "begun.undone").exists)
+            assert not watching.done()  # the server waits for it
+            watching.cancel()
+            await asyncio.wait({watching})
+    await ending
+    assert shop_command._ENDING_GRACE < GRACE - 2
 
 
 async def test_a_command_that_is_ended_is_read_meanwhile(tmp_path: Path) -> None:
@@ -133,7 +157,7 @@ async def test_a_command_that_is_ended_is_read_meanwhile(tmp_path: Path) -> None
 
 
 async def test_a_command_that_cannot_be_started_is_the_error() -> None:
-    """The page is told why there is no verdict."""
+    """The page shows why there is no verdict."""
     missing = Breaking({}, ("/nowhere/shop",))
     missing.start("kill orders", 1)
 

@@ -97,7 +97,7 @@ async def test_one_leg_that_was_found_by_time_makes_the_whole_a_guess(
 ) -> None:
     """Whichever of a message's two links it is; a leg without frames says nothing."""
 
-    class FakeTap(link_tap.LinkTap):
+    class StubTap(link_tap.LinkTap):
         async def _call(self, method: str, path: str) -> dict[str, Any]:
             return {"links": LINKS, "watching": True, "frames": []}
 
@@ -108,7 +108,7 @@ async def test_one_leg_that_was_found_by_time_makes_the_whole_a_guess(
         return by or "time", [{"offset_ms": 1.0}] if by else []
 
     monkeypatch.setattr(link_tap, "_of", of)
-    answer = await FakeTap("socket").frames(Trace(TRACE), hop("orders", "mailer", "AMQP"))
+    answer = await StubTap("socket").frames(Trace(TRACE), hop("orders", "mailer", "AMQP"))
     assert answer["matched"] == matched
 
 

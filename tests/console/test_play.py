@@ -15,8 +15,10 @@ from chassis.observability.tracing import Telemetry
 from console.play import http_calls
 from console.play.call import MAX_ANSWER, Call
 from console.play.http_calls import HttpCalls
+from console.play.own_spans import client_telemetry
 from console.play.player import Play
 from console.play.streams import StreamCalls
+from console.store import Bounds, TraceStore
 
 GATEWAY, ERP = "http://gateway.test", "http://erp.test"
 PRODUCTS = Call("gateway", "GET", "/v1/products", account="demo")
@@ -119,6 +121,20 @@ async def test_an_answer_without_an_end_is_cut_off() -> None:
     http = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(200, stream=body)))
     answer = await HttpCalls(http, {"gateway": GATEWAY}, Telemetry("test")).make("gateway", "GET", "/", {}, b"")
     assert (len(answer.body), answer.size > 8 << 20, body.closed) == (MAX_ANSWER, True, True)
+
+
+async def test_an_answer_that_is_kept_in_part_has_its_size() -> None:
+    """The hop's captured response has as many bytes as came, though its content is only their beginning."""
+    store, size = TraceStore(Bounds(1, 1, 1 << 20)), http_calls._MAX_KEPT * 2
+    telemetry = client_telemetry(store)
+    http = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(200, content=b"x" * size)))
+    await HttpCalls(http, {"gateway": GATEWAY}, telemetry).make("gateway", "GET", "/", {}, b"")
+    (trace,) = store.newest()
+    (span,) = trace.spans.values()
+    telemetry.close()
+    assert span.received is not None
+    content = span.received.content.partition(b"\r\n\r\n")
+    assert span.received.size == len(b"".join(content[:2])) + size
 
 
 async def test_an_answer_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,11 @@ async def test_browsers_get_the_headers(shop: Shop, path: str) -> None:
     assert "server" not in headers
 
 
+async def test_docs_are_the_same_for_every_accept(shop: Shop) -> None:
+    """What a page does not depend on is no reason for a cache to keep it twice."""
+    assert "accept" not in (await shop.client.get("/docs")).headers.get("vary", "").lower().split(", ")
+
+
 async def test_a_file_keeps_its_own_policy(shop: Shop) -> None:
     """What an answer says for itself is not said twice."""
     shop.storage.hold("f", b"x")

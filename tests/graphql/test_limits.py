@@ -113,6 +113,17 @@ async def test_depth(settings: Settings, gateway: FakeGateway) -> None:
         assert "errors" not in await client.ask("{ me { orders { id } } }")
 
 
+async def test_no_aliases_at_all(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit of 0 refuses the first alias."""
+    monkeypatch.setenv("SHOP_GRAPHQL_MAX_ALIASES", "0")
+    strict = settings.model_copy(update={"graphql_max_aliases": Settings().graphql_max_aliases})
+    async with run(strict) as running, aiohttp.ClientSession() as session:
+        client = Client(session, f"http://127.0.0.1:{running.port}/graphql")
+        answer = await client.ask("{ mine: me { id } }")
+        assert answer["errors"][0]["extensions"]["code"] == "TOO_MANY_ALIASES"
+        assert "errors" not in await client.ask("{ me { id } }")
+
+
 async def test_a_rejection_has_the_cost_and_the_limit(client: Client) -> None:
     """The refusal of a query that costs too much has its cost and the limit."""
     answer = await client.ask("{ products(limit: 100) { " + "availability { available } " * 5 + "} }")

@@ -58,6 +58,17 @@ def test_what_is_not_soap_gets_a_4xx(erp: Running) -> None:
     announced.close()
 
 
+def test_a_refused_method_is_told_those_that_there_are(erp: Running) -> None:
+    """HEAD is one of them: it is answered as GET is."""
+    connection = http.client.HTTPConnection("127.0.0.1", erp.port, timeout=20)
+    for method, path, allowed in (("PUT", "/", "GET, HEAD, POST"), ("OPTIONS", "*", "GET, HEAD, POST, OPTIONS")):
+        connection.request(method, path)
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.getheader("Allow") == allowed
+    connection.close()
+
+
 @pytest.mark.parametrize("path", ["/", "/?wsdl", "/elsewhere", "/_faults", "/healthz"])
 def test_the_answer_to_head_has_no_content(erp: Running, path: str) -> None:
     """HEAD is answered as GET is, without content, so that what follows on the connection is the next answer."""
@@ -73,7 +84,7 @@ def test_the_answer_to_head_has_no_content(erp: Running, path: str) -> None:
 
 
 def test_the_wsdl_names_the_address_that_was_asked(erp: Running) -> None:
-    """Each client is sent to the host under which it has reached the ERP, whoever asked first."""
+    """Each client is sent to the host under which it has reached the ERP, whichever client was first."""
     for host in ("erp.example:8020", "other.example", "a&b"):
         connection = http.client.HTTPConnection("127.0.0.1", erp.port, timeout=20)
         connection.request("GET", "/?wsdl", headers={"Host": host})

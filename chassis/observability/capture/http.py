@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -118,9 +119,12 @@ def keep_request(span: Span, method: str, target: str, headers: Sequence[tuple[b
     capture.sent(span, request_message(method, target, "1.1", headers, body))
 
 
-def keep_response(span: Span, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
-    """Keep the response to it."""
-    capture.received(span, response_message(status, _reason(status), "1.1", headers, body))
+def keep_response(
+    span: Span, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes, *, unread: int = 0
+) -> None:
+    """Keep the response to it; `unread` bytes of its body follow those that are given."""
+    message = response_message(status, _reason(status), "1.1", headers, body)
+    capture.received(span, replace(message, size=message.size + unread))
 
 
 def _reason(status: int) -> str:
