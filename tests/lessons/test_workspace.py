@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from shop.lessons.lesson import lesson
 from shop.lessons.workspace import Progress, Workspace
 
 ENDLESS = "import time\n\ntime.sleep(300)\n"
+TIME = 1_000_000_000  # seconds since the epoch: long ago
 
 
 @pytest.fixture
@@ -42,6 +44,18 @@ def test_a_look_leaves_the_students_index_alone(workspace: Workspace) -> None:
     assert workspace.fingerprint() == workspace.fingerprint()
     assert (workspace.tree / ".git" / "index").read_bytes() == index
     assert git(workspace.tree, "status", "--porcelain").splitlines() == [" M old.py", "?? new.py"]
+
+
+def test_a_change_within_the_second_of_the_index_is_seen(workspace: Workspace) -> None:
+    """Of the same length, too: only its content differs then, and git looks at that by the index's own time."""
+    file, index = workspace.tree / "old.py", workspace.tree / ".git" / "index"
+    git(workspace.tree, "config", "core.trustCtime", "false")  # a test can set the other times alone
+    os.utime(file, (TIME, TIME))
+    git(workspace.tree, "add", "--all")
+    file.write_text("old = 2\n")
+    for each in (file, index):
+        os.utime(each, (TIME, TIME))
+    assert workspace.changed_files() == ["old.py"]
 
 
 @pytest.fixture
