@@ -59,7 +59,8 @@ def test_a_process_ends_at_the_end_of_its_input(
     """So it closes what it has; one that goes on is terminated."""
     monkeypatch.setattr(roles, "_END_TIMEOUT", 10.0 if left else 0.1)
     file = tmp_path / "closed"
-    does = f"import pathlib, sys, time; print(1, flush=True); sys.stdin.read(); {last or 0}; pathlib.Path({str(file)!r}).touch()"
+    waits = f"import sys, time; print(1, flush=True); sys.stdin.read(); {last or 0}"
+    does = f"{waits}; open({str(file)!r}, 'w')"
     with role("timeit", "-n1", "-r1", does) as started:
         started.receive()
     assert (started.process.returncode, file.exists()) == (code, left)
