@@ -88,7 +88,7 @@ async def test_an_event_that_is_no_json_is_shown_and_those_after_it(broker: Brok
         (b'{"number": 123456789012345678901234567890}', {"number": 123456789012345678901234567890}),
         (b'"\\ud800"', "\ud800"),
     ],
-    ids=["no JSON", "a number beyond 64 bits", "half a character"],
+    ids=["no JSON", "a number beyond 64 bits", "a lone surrogate"],
 )
 async def test_an_event_is_published_again_and_shown_whatever_it_holds(
     broker: Broker, tmp_path: Path, data: bytes, shown: object
