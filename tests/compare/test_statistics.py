@@ -43,7 +43,7 @@ def test_percentiles_of_a_known_distribution() -> None:
         (1_000, {"p50", "p90", "p99", "p99.9", "max"}),
     ],
 )
-def test_a_percentile_of_too_few_calls_is_not_told(count: int, known: set[str]) -> None:
+def test_a_percentile_of_too_few_calls_is_left_out(count: int, known: set[str]) -> None:
     """p99 begins with 100 calls and p99.9 with 1,000: of fewer it would be their maximum."""
     assert set(percentiles([each / 1000 for each in range(1, count + 1)])) == known
 

@@ -42,7 +42,7 @@ def test_an_item_has_the_row_s_values_but_for_those_that_are_given() -> None:
     assert item_of(Parcel, row, tags=("fragile",)) == Parcel("a", 3, ("fragile",))
 
 
-def test_a_field_without_a_column_is_told() -> None:
+def test_a_field_without_a_column_is_an_error() -> None:
     """An item is never made with a default in place of a column that is missing."""
     with pytest.raises(AttributeError, match="weight"):
         item_of(Parcel, SimpleNamespace(id="a", tags=""))
