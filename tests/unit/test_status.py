@@ -175,6 +175,11 @@ def test_the_shop_of_another_user_is_said_to_be(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(Path, "read_text", refuse)
     with pytest.raises(Refused, match="is another user's"):
         state.read(tmp_path)
+    assert state.ports_of_running(tmp_path) == {}  # none runs, whoever's was the last
+    held = lock.hold(tmp_path)
+    with pytest.raises(Refused, match="is another user's"):
+        state.ports_of_running(tmp_path)
+    os.close(held)
 
 
 def test_a_new_shop_does_not_have_the_pids_of_one_before(tmp_path: Path) -> None:
