@@ -63,6 +63,8 @@ class Contender:
     processes: Sequence[Process]
     expected: str = "200"
     runs: list[dict[str, Any]] = field(default_factory=list)
+    # All that were made, those of the round that warms up included.
+    requests: int = 0
 
     def median(self, figure: str) -> float:
         return float(statistics.median(run[figure] for run in self.runs))
@@ -108,6 +110,7 @@ class Load:
         result: dict[str, Any] = json.loads(self._role.receive())
         if set(result["statuses"]) != {contender.expected}:
             raise RuntimeError(f"{contender.name} answered {result['statuses']}")
+        contender.requests += result["requests"]
         spent = [process.cpu() - then for process, then in zip(contender.processes, before, strict=True)]
         each = [seconds / result["requests"] * 1e6 for seconds in spent]
         return {**result, "cpu_us": sum(each), "cpu_us_each": each}

@@ -63,7 +63,7 @@ class Shop:
 
     def check_delivered(self, contender: Contender) -> None:
         """Wait until the client has an event of each order. Raises `RuntimeError` when they do not come."""
-        self.ordered += sum(run["requests"] for run in contender.runs)
+        self.ordered += contender.requests
         until = time.monotonic() + _DELIVERED_WITHIN
         while (received := self._received()) < self.ordered:
             if time.monotonic() > until:

@@ -80,6 +80,8 @@ class Result:
     events: dict[str, float] = field(default_factory=dict)
     hops: dict[str, int] = field(default_factory=dict)
     floor_ms: dict[str, float] = field(default_factory=dict)
+    # Whether PostgreSQL's part is in all of it.
+    floor_counted: bool = True
 
     @property
     def floor(self) -> float:
@@ -101,8 +103,8 @@ class Result:
 
     @property
     def sessions_counted(self) -> bool:
-        """Whether PostgreSQL's part is in the processor time."""
-        return self.engine != engines.SERVERS or "postgresql" in self.cpu_ms["open loop"]
+        """Whether PostgreSQL's part is in the processor time, and in the floor."""
+        return self.engine != engines.SERVERS or (self.floor_counted and "postgresql" in self.cpu_ms["open loop"])
 
     def bars(self) -> list[tuple[str, float, float, bool | None]]:
         """What, the figure, its bar, whether it is held; None where that cannot be judged."""
@@ -202,7 +204,7 @@ async def measure(shop: RunningShop, engine: Engine, arguments: argparse.Namespa
         result.kinds_ms = _kinds_ms(samples, shop.pids(), cpu_ms["open loop"])
         await _count(measured, result, short)
     with tempfile.TemporaryDirectory(prefix="bench-floor-") as folder:
-        result.floor_ms = await floor_ms(engine, Path(folder))
+        result.floor_ms, result.floor_counted = await floor_ms(engine, Path(folder))
     return result
 
 

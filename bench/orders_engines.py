@@ -81,9 +81,9 @@ class Engine:
     async def _sessions(self, databases: str) -> dict[int, float] | None:
         rows = await self._ask("SELECT pid FROM pg_stat_activity WHERE starts_with(datname, $1)", databases)
         pids = [int(row["pid"]) for row in rows]
-        if not all(_is_session(pid, self.prefix) for pid in pids):
-            return None
-        return {pid: _cpu(pid) for pid in pids}
+        ours = [pid for pid in pids if _is_session(pid, self.prefix)]
+        # Of several, one may have ended since; where none is to be seen, they are another machine's.
+        return {pid: _cpu(pid) for pid in ours} if ours or not pids else None
 
     async def counts(self) -> Counts | None:
         """None on the embedded default."""

@@ -42,17 +42,22 @@ _SOAP = (
 Do = Callable[[], Awaitable[object]]
 
 
-async def floor_ms(engine: Engine, folder: Path) -> dict[str, float]:
-    """Milliseconds of processor time of one exchange of each kind, at both ends and on the servers in between."""
+async def floor_ms(engine: Engine, folder: Path) -> tuple[dict[str, float], bool]:
+    """Milliseconds of processor time of one exchange of each kind, at both ends and on the servers in between.
+
+    And whether PostgreSQL's part is in all of them.
+    """
     async with AsyncExitStack() as stack:
         other_end, line = await stack.enter_async_context(started_role("bench.orders_floor"))
         kinds = await _bare(stack, engine, json.loads(line), folder)
-        return {name: await milliseconds(do, other_end.pid, engine) for name, do in kinds.items()}
+        found = {name: await milliseconds(do, other_end.pid, engine) for name, do in kinds.items()}
+        return {name: ms for name, (ms, _) in found.items()}, all(counted for _, counted in found.values())
 
 
-async def milliseconds(do: Do, other_end: int, engine: Engine) -> float:
+async def milliseconds(do: Do, other_end: int, engine: Engine) -> tuple[float, bool]:
     """Milliseconds of processor time of doing something once, at both ends and in our sessions at PostgreSQL.
 
+    And whether these were counted, where there is a PostgreSQL.
     A look at the sessions costs this process more than some exchanges do: both are outside of what is counted.
     """
     await do()  # the first one connects
@@ -61,8 +66,8 @@ async def milliseconds(do: Do, other_end: int, engine: Engine) -> float:
     await asyncio.gather(*(_repeated(do, _ROUNDS // _CONCURRENCY) for _ in range(_CONCURRENCY)))
     spent = _spent(other_end) - spent
     # The broker is left out, as others may use it.
-    sessions = (await engine.spent(QUEUE)).since(servers).get("postgresql", 0.0)
-    return (spent + sessions) * 1000 / _ROUNDS
+    sessions = (await engine.spent(QUEUE)).since(servers).get("postgresql")
+    return (spent + (sessions or 0.0)) * 1000 / _ROUNDS, sessions is not None
 
 
 async def _repeated(do: Do, times: int) -> None:

@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -124,7 +124,7 @@ def clean_environment(**more: str) -> dict[str, str]:
 
 @contextmanager
 def _killed_late(process: subprocess.Popen[str]) -> Iterator[None]:
-    """Kill a process that is still starting after a minute: whoever waits for its line then reads the end."""
+    """Kill a process that is still starting after a minute: the reader of its first line then gets end of file."""
     timer = threading.Timer(START_TIMEOUT, process.kill)
     timer.daemon = True
     timer.start()
@@ -141,13 +141,19 @@ def _not_started(name: str, process: subprocess.Popen[str], output: Path | None)
 
 
 def end(process: subprocess.Popen[str]) -> None:
-    """Terminate a process; kill it when it has not ended after ten seconds."""
-    process.terminate()
-    try:
-        process.communicate(timeout=_END_TIMEOUT)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
+    """Close a process's input, at whose end it closes what it has; terminate it after ten seconds, then kill it.
+
+    One that does not read its input from us is terminated at once.
+    """
+    steps = [process.terminate, process.kill]
+    if process.stdin is None:
+        steps.pop(0)()
+    for step in steps:
+        with suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=_END_TIMEOUT)
+            return
+        step()
+    process.communicate()
 
 
 async def say_until_closed(*words: object) -> None:

@@ -73,7 +73,7 @@ class Crowd:
         self.accepted: dict[str, float] = {}
         self.received: list[tuple[str, Counter[str], set[str]]] = []
         # Order id -> the listeners that had its news before it was known to be accepted, and when.
-        self._heard_early: dict[str, list[tuple[str, float]]] = {}
+        self._early_news: dict[str, list[tuple[str, float]]] = {}
         self._http: aiohttp.ClientSession | None = None
         self._account = f"{uuid.uuid4().hex[:12]}@soak.test", uuid.uuid4().hex
         self._listening: list[asyncio.Task[None]] = []
@@ -139,16 +139,16 @@ class Crowd:
         self.tallies = {name: Tally() for name in self.tallies}
 
     def accept(self, order_id: str, due: float) -> None:
-        """An order was accepted that was due then; what was heard of it before is counted now."""
+        """An order was accepted that was due then; news of it that arrived before is counted now."""
         self.accepted[order_id] = due
-        for name, at in self._heard_early.pop(order_id, []):
+        for name, at in self._early_news.pop(order_id, []):
             self.tallies[name].took(max(0.0, at - due))
 
-    def hear(self, name: str, order_id: str, at: float) -> None:
+    def received_news(self, name: str, order_id: str, at: float) -> None:
         """A listener has news of an order, which may come before the order's own answer."""
         due = self.accepted.get(order_id)
         if due is None:
-            self._heard_early.setdefault(order_id, []).append((name, at))
+            self._early_news.setdefault(order_id, []).append((name, at))
         else:
             self.tallies[name].took(at - due)
 
@@ -238,7 +238,7 @@ class Crowd:
         follow: Callable[[str, Callable[[str, bytes], None]], Awaitable[None]],
         received: tuple[str, Counter[str], set[str]],
     ) -> None:
-        """Hear of this customer's orders, and resume where the connection broke."""
+        """Receive news of this customer's orders, and resume where the connection broke."""
         name, events, orders = received
         after = "0"
 
@@ -249,7 +249,7 @@ class Crowd:
             event = json.loads(data)
             if event.get("type") == "order.placed":
                 orders.add(event["subject"])
-                self.hear(name, event["subject"], time.monotonic())
+                self.received_news(name, event["subject"], time.monotonic())
 
         while True:
             with suppress(aiohttp.ClientError, TimeoutError, ConnectionError, ValueError):

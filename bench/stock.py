@@ -1,4 +1,4 @@
-"""Who a load is, and plenty of stock, so that it is shipped and not rejected: counted in by inventory, as an admin."""
+"""The account of a load, and plenty of stock, which inventory counts in for an admin: no order is rejected for it."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
 """`make bench-webhooks`: what keeping a webhook durably costs, on SQLite and on PostgreSQL (TEST_POSTGRES_URL).
 
 The floor is the same process without a store: it verifies, parses and answers. Both record one trace in ten. They run
-in turn, for a second at a time, loaded by another process over 32 connections, each of which asks again when it is
-answered: so a pause of the server is in the latency of 32 requests, and not of all that would have come in it. Bars: at
-least 60 % of the floor's requests a second, and 99 % of the answers within 15 ms. Exit code 1 when one is missed. `with
-worker` is SQLite while the other process relays and processes what comes in, on the same cores: it has no bar.
+in turn, for a second at a time, loaded by another process over 32 connections, each of which sends its next request
+after the answer: so a pause of the server is in the latency of 32 requests, and not of all that would have come in it.
+Bars: at least 60 % of the floor's requests a second, and 99 % of the answers within 15 ms. Exit code 1 when one is
+missed. `with worker` is SQLite while the other process relays and processes what comes in, on the same cores: it has no
+bar.
 """
 
 from __future__ import annotations

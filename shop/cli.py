@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -234,7 +235,12 @@ def _elsewhere() -> str:
 
 
 def _as_started() -> None:
-    """Take over how the shop in this data directory was started, where this process's own environment does not say."""
-    if not _WITH_A_SHOP_OF_THEIR_OWN.intersection(sys.argv[1:2]):
+    """Take over how the shop in this data directory was started, where this process's own environment does not say.
+
+    Of another user's shop nothing is taken over: a command that needs its state reads that itself, and refuses.
+    """
+    if _WITH_A_SHOP_OF_THEIR_OWN.intersection(sys.argv[1:2]):
+        return
+    with suppress(Refused):
         running = state.settings_of_running(Path(os.environ.get("SHOP_DATA_DIR") or ".shop"))
         os.environ.update({name: value for name, value in running.items() if name not in os.environ})

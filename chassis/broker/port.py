@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -27,6 +28,9 @@ from chassis.observability.capture.messages import Message
 
 if TYPE_CHECKING:
     from chassis.broker.event_log import EventLog
+
+# A queue's dead letters, the oldest, among which one is looked for by its id: RabbitMQ shows them only by taking them.
+MAX_SEARCHED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +163,16 @@ class Broker(Protocol):
         """The oldest dead letters of a work queue; they stay where they are."""
 
     async def replay_dead_letter(self, queue: str, event_id: str) -> bool:
-        """Put a dead letter back into its queue as a first attempt; False when there is none with this id."""
+        """Put a dead letter back into its queue as a first attempt.
 
-    async def drop_dead_letter(self, queue: str, event_id: str) -> bool:
-        """Forget a dead letter; False when there is none with this id."""
+        False when none has this id: on RabbitMQ, among the `MAX_SEARCHED` oldest.
+        """
+
+    async def drop_dead_letters(self, queue: str, event_ids: AbstractSet[str]) -> set[str]:
+        """Forget a dead letter of each id, in one search; the ids that were found.
+
+        On RabbitMQ they are looked for among the `MAX_SEARCHED` oldest.
+        """
 
     async def depths(self) -> list[QueueDepth]:
         """Depth of each work queue."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager
 
 from chassis.broker.event_log import EventLog
@@ -46,8 +47,8 @@ class BrokerWithLog:
     async def replay_dead_letter(self, queue: str, event_id: str) -> bool:
         return await self._queues.replay_dead_letter(queue, event_id)
 
-    async def drop_dead_letter(self, queue: str, event_id: str) -> bool:
-        return await self._queues.drop_dead_letter(queue, event_id)
+    async def drop_dead_letters(self, queue: str, event_ids: AbstractSet[str]) -> set[str]:
+        return await self._queues.drop_dead_letters(queue, event_ids)
 
     async def depths(self) -> list[QueueDepth]:
         return await self._queues.depths()

@@ -40,10 +40,12 @@ class Board:
         try:
             name, number = str(content["name"]).strip(), int(content["lesson"])
             verdict, checks = Verdict[str(content["verdict"])], int(content["checks"])
-        except (KeyError, TypeError, OverflowError) as error:
+        except (KeyError, TypeError) as error:
             raise ValueError(f"{error} is missing or unknown") from error
+        except (OverflowError, ValueError) as error:
+            raise ValueError("lesson and checks must be whole numbers") from error
         if not _is_text(name):
-            raise ValueError("name must be Unicode text, without halves of characters")
+            raise ValueError("name must be Unicode text without lone surrogates")
         if not 0 < len(name) <= MAX_NAME or number not in self._lessons or not 0 <= checks < 10_000:
             raise ValueError(f"name must have 1 to {MAX_NAME} characters, and the lesson must be one that there is")
         with self._lock:
@@ -163,7 +165,7 @@ def _message(body: bytes) -> Any:
 
 
 def _is_text(name: str) -> bool:
-    """Whether it can be sent: half of a surrogate pair, which JSON can hold, cannot."""
+    """Whether it can be sent: a lone surrogate, which JSON can hold, cannot."""
     try:
         name.encode()
     except UnicodeEncodeError:

@@ -294,7 +294,8 @@ def _predict(workspace: Workspace, guess: str) -> None:
 def _checked(workspace: Workspace) -> Result:
     """Make a check, and keep what it says; while it is made, that is kept, too. Raises `Refused`.
 
-    A check that comes to no result changes nothing of what is known by the ones before.
+    A check that comes to no result leaves `kept` and the number of checks as they are; a refusal replaces the last
+    verdict by its reason.
     """
     from shop.errors import Refused
     from shop.lessons import checking

@@ -75,18 +75,21 @@ def ports_of_running(data_dir: Path) -> dict[str, int]:
 
     A process that is being restarted counts: its port is kept for it.
     """
-    content = _content(data_dir)
-    if not _is_current(data_dir, content):
-        return {}
-    return {
-        setting: port for process in content.get("processes", []) for setting, port in process.get("ports", {}).items()
-    }
+    processes = _current(data_dir).get("processes", [])
+    return {setting: port for process in processes for setting, port in process.get("ports", {}).items()}
 
 
 def settings_of_running(data_dir: Path) -> dict[str, str]:
     """`SHARED_SETTINGS` of the shop that runs in this data directory; empty where none runs."""
+    return dict(_current(data_dir).get("settings", {}))
+
+
+def _current(data_dir: Path) -> dict[str, Any]:
+    """What the supervisor that runs now has written; another user's that is over refuses nothing: it is not read."""
+    if not lock.is_held(data_dir):
+        return {}
     content = _content(data_dir)
-    return dict(content.get("settings", {})) if _is_current(data_dir, content) else {}
+    return content if _is_current(data_dir, content) else {}
 
 
 def _is_current(data_dir: Path, content: Mapping[str, Any]) -> bool:

@@ -84,7 +84,7 @@ async def test_dead_letter_waits_for_a_person_until_it_is_dropped(quiet: Quiet) 
         assert f"shop dead-letters replay {event.id} --queue order-mail" in as_text(report)
         # Every other queue that is bound to the event has it, too.
         for queue in ("order-mail", "webhook-delivery"):
-            await broker.drop_dead_letter(queue, event.id)
+            await broker.drop_dead_letters(queue, {event.id})
     finally:
         await broker.close()
     await settles(quiet)

@@ -70,7 +70,7 @@ def test_every_pair_side_by_side_is_equal() -> None:
 
 
 def test_the_shops_time_to_the_effect_names_the_wait_in_it() -> None:
-    """Of the time until an order is shipped, the payment stand-in's delay is told beside it, as its setting says."""
+    """Of the time until an order is shipped, the payment stand-in's delay stands beside it, as its setting says."""
     delay = f"{PaymentSettings.model_fields['payment_delay'].default * 1e3:,.0f}"
     (row,) = [line for line in blocks(KEPT)["e7"].splitlines() if line.startswith("| shop:")]
     assert f", of it {delay} the payment stand-in's delay |" in row

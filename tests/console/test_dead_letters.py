@@ -19,6 +19,7 @@ from chassis.observability.tracing import Telemetry
 from chassis.settings import TOPOLOGY
 from console.play.events import EventCalls
 from shop.commands.messages import dead_letters
+from shop.errors import Refused
 from shop.fault.faults.ground import Ground
 from shop.fault.faults.poison import Poison
 from tests.console.test_journey import command
@@ -87,7 +88,7 @@ async def test_an_event_that_is_no_json_is_shown_and_those_after_it(broker: Brok
         (b'{"number": 123456789012345678901234567890}', {"number": 123456789012345678901234567890}),
         (b'"\\ud800"', "\ud800"),
     ],
-    ids=["no JSON", "a number beyond 64 bits", "half a character"],
+    ids=["no JSON", "a number beyond 64 bits", "a lone surrogate"],
 )
 async def test_an_event_is_published_again_and_shown_whatever_it_holds(
     broker: Broker, tmp_path: Path, data: bytes, shown: object
@@ -112,15 +113,26 @@ async def test_a_list_that_is_cut_off_says_so(broker: Broker, env: dict[str, str
         assert (code, json.loads(out)["more"]) == (0, more)
 
 
-async def test_what_is_beyond_one_reading_is_found_and_replayed(
-    broker: Broker, env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("words", "wanted"), [("show", -1), ("replay", None), ("drop", None)])
+async def test_a_search_that_ends_at_its_bound_names_it(
+    words: str, wanted: int | None, broker: Broker, env: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`show` and `replay --all` read on; what dies while `replay --all` is at work stays."""
-    monkeypatch.setattr(dead_letters, "_AT_MOST", 2)
-    identifiers = [await bury(broker) for _ in range(5)]
+    """The refusal says in which queue older ones were in the way."""
+    monkeypatch.setattr(dead_letters, "MAX_SEARCHED", 2)
+    identifiers = [await bury(broker) for _ in range(3)]
     monkeypatch.setenv("SHOP_DATA_DIR", env["SHOP_DATA_DIR"])
-    shown = await asyncio.to_thread(CliRunner().invoke, dead_letters.app, ["show", identifiers[-1]])
-    assert (shown.exit_code, json.loads(shown.output)["id"]) == (0, identifiers[-1])
+    identifier = "another" if wanted is None else identifiers[wanted]
+    refused = await asyncio.to_thread(CliRunner().invoke, dead_letters.app, [words, identifier])
+    assert refused.exit_code == 1
+    assert f"no dead letter has the id {identifier} among the 2 oldest of {QUEUE}: replay or drop" in refused.output
+    assert [letter.id for letter in await broker.dead_letters(QUEUE)] == identifiers
+
+
+async def test_what_is_beyond_one_reading_is_replayed(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`replay --all` reads on; what dies while it is at work stays."""
+    monkeypatch.setattr(dead_letters, "MAX_SEARCHED", 2)
+    for _ in range(5):
+        await bury(broker)
     late = ""
     replay = broker.replay_dead_letter
 
@@ -157,6 +169,19 @@ async def test_poison_is_dropped_however_many_letters_are_older(
     said = await asyncio.to_thread(poison.end)
     monkeypatch.undo()
     assert said == f"3 of 3 became dead letters of {QUEUE}; 3 dropped in all queues"
+    assert [letter.id for letter in await broker.dead_letters(QUEUE)] == [older]
+
+
+async def test_poison_that_could_not_be_found_is_refused(
+    broker: Broker, env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it is published: behind so many dead letters it would stay in the queue."""
+    older = await bury(broker)
+    monkeypatch.setattr("shop.fault.faults.poison.MAX_SEARCHED", 3)
+    poison = Poison(Ground({}, Path(env["SHOP_DATA_DIR"]), cast("Any", NoLinks())), [QUEUE])
+    with pytest.raises(Refused, match=f"behind 3 dead letters of {QUEUE}"):
+        await asyncio.to_thread(poison.begin)
+    assert await broker.queued(QUEUE) == []
     assert [letter.id for letter in await broker.dead_letters(QUEUE)] == [older]
 
 

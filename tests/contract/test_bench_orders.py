@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -35,7 +36,7 @@ class StubbedServers(Engine):
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
-        return [answer]
+        return answer if isinstance(answer, list) else [answer]
 
 
 def stubbed(*answers: Any) -> StubbedServers:
@@ -59,7 +60,8 @@ async def test_the_floor_of_an_exchange_is_without_the_look_at_the_servers() -> 
     async def nothing() -> None:
         pass
 
-    assert await orders_floor.milliseconds(nothing, os.getpid(), stubbed({"pid": 1}, {"pid": 1})) < 0.2
+    ms, counted = await orders_floor.milliseconds(nothing, os.getpid(), stubbed({"pid": 1}, {"pid": 1}))
+    assert (ms < 0.2, counted) == (True, False)
 
 
 async def test_a_process_that_is_no_session_of_ours_is_not_counted() -> None:
@@ -67,6 +69,14 @@ async def test_a_process_that_is_no_session_of_ours_is_not_counted() -> None:
     spent = await stubbed({"pid": os.getpid()}).spent()
     assert spent.sessions is None
     assert "postgresql" not in spent.since(Spent())
+
+
+async def test_a_session_that_ends_while_it_is_looked_at_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are visible, so all are; a database that has no session has used nothing."""
+    monkeypatch.setattr(orders_engines, "_is_session", lambda pid, _: pid == os.getpid())
+    spent = await stubbed([{"pid": os.getpid()}, {"pid": 1}]).spent()
+    assert list(spent.sessions or {}) == [os.getpid()]
+    assert (await stubbed([]).spent()).sessions == {}
 
 
 def test_each_process_is_compared_with_itself() -> None:
@@ -83,7 +93,9 @@ def test_a_ratio_without_postgresqls_part_is_not_judged(capsys: pytest.CaptureFi
     shown = capsys.readouterr().out
     assert "PostgreSQL: NOT COUNTED: its processes are not visible here" in shown
     assert "bar 2: NOT JUDGED" in shown
-    assert measured(SERVERS, gateway=15.0, postgresql=4.0).bars()[1][-1] is True
+    whole = measured(SERVERS, gateway=15.0, postgresql=4.0)
+    assert whole.bars()[1][-1] is True
+    assert replace(whole, floor_counted=False).bars()[1][-1] is None
 
 
 def test_refused_orders_miss_the_bars_of_those_that_wait() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -49,6 +50,20 @@ def test_a_process_is_not_waited_for_longer_than_it_may_take(monkeypatch: pytest
         serving([sys.executable, "-c", silent[-1]], {}),
     ):
         pass
+
+
+@pytest.mark.parametrize(("last", "code", "left"), [("", 0, True), ("time.sleep(600)", -signal.SIGTERM, False)])
+def test_a_process_ends_at_the_end_of_its_input(
+    last: str, code: int, left: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So it closes what it has; one that goes on is terminated."""
+    monkeypatch.setattr(roles, "_END_TIMEOUT", 10.0 if left else 0.1)
+    file = tmp_path / "closed"
+    waits = f"import sys, time; print(1, flush=True); sys.stdin.read(); {last or 0}"
+    does = f"{waits}; open({str(file)!r}, 'w')"
+    with role("timeit", "-n1", "-r1", does) as started:
+        started.receive()
+    assert (started.process.returncode, file.exists()) == (code, left)
 
 
 async def test_a_process_inherits_none_of_the_users_settings(monkeypatch: pytest.MonkeyPatch) -> None:

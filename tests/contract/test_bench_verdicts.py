@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from bench import edge_recording, start
 from bench.console_soak import judged
-from bench.edge import Contender
+from bench.edge import Comparison, Contender, Load, compare
 
 
 def started(pss: float | None) -> dict[str, Any]:
@@ -65,6 +66,22 @@ def test_events_that_do_not_reach_their_client_end_the_benchmark(monkeypatch: py
 
     listener: Any = Listener()
     shop = edge_recording.Shop({}, {}, listener)
-    shop.check_delivered(Contender("an order", {}, [], runs=[{"requests": 3}]))
+    shop.check_delivered(Contender("an order", {}, [], requests=3))
     with pytest.raises(RuntimeError, match="an order: 4 events of 5 orders were delivered"):
-        shop.check_delivered(Contender("an order", {}, [], runs=[{"requests": 2}]))
+        shop.check_delivered(Contender("an order", {}, [], requests=2))
+
+
+def test_the_requests_that_warm_up_are_counted() -> None:
+    """Their events are delivered as all others: without them as many could be lost."""
+
+    class Loading:
+        def send(self, _: str) -> None:
+            """A stub."""
+
+        def receive(self) -> str:
+            return '{"requests": 4, "statuses": {"202": 4}}'
+
+    bench: Any = SimpleNamespace(load=Load(cast("Any", Loading())))
+    ours, floor = Contender("ours", {}, [], "202"), Contender("floor", {}, [], "202")
+    compare(bench, Comparison("an order", ours, floor, {}), rounds=2, seconds=0)
+    assert [(len(each.runs), each.requests) for each in (ours, floor)] == [(2, 12), (2, 12)]

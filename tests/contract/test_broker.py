@@ -394,9 +394,17 @@ class TestDeadLetters:
         """A dropped dead letter is gone; the others stay."""
         events = [an_event() for _ in range(2)]
         await self.bury(broker, events)
-        assert await broker.drop_dead_letter("processing", events[0].id)
-        assert not await broker.drop_dead_letter("processing", events[0].id)
+        assert await broker.drop_dead_letters("processing", {events[0].id}) == {events[0].id}
+        assert await broker.drop_dead_letters("processing", {events[0].id}) == set()
         assert [letter.id for letter in await broker.dead_letters("processing")] == [events[1].id]
+
+    async def test_several_are_dropped_at_once(self, broker: Broker) -> None:
+        """Those that were there are named; the others stay."""
+        events = [an_event() for _ in range(4)]
+        await self.bury(broker, events)
+        gone = {events[0].id, events[2].id}
+        assert await broker.drop_dead_letters("processing", gone | {"another"}) == gone
+        assert {letter.id for letter in await broker.dead_letters("processing")} == {events[1].id, events[3].id}
 
 
 class TestLog:
@@ -467,7 +475,7 @@ class TestMessageThatIsNoEvent:
         assert letter.event.data == b"\xff not JSON"
         assert letter.event.extensions["their"] == "header"
         assert "InvalidEvent" in letter.reason
-        assert await broker.drop_dead_letter("processing", letter.id)
+        assert await broker.drop_dead_letters("processing", {letter.id}) == {letter.id}
 
 
 @pytest.mark.rabbitmq

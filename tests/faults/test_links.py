@@ -334,7 +334,7 @@ async def test_a_fault_ends_on_every_link_whatever_one_of_them_meets() -> None:
 
 
 async def test_a_link_that_waits_for_its_port_stays_closed_for_a_new_fault(lab: Lab) -> None:
-    """Who refuses connections again has them refused, also once the port is free; its own end opens it."""
+    """A new refuse fault keeps the link closed, also once the port is free; its own end opens it."""
     fault = lab.set("refuse")
     taken = await asyncio.start_server(lab.echo.serve, "127.0.0.1", lab.port)
     with pytest.raises(OSError, match="not listening yet"):

@@ -42,15 +42,15 @@ def test_an_operation_that_failed_is_charged_the_longest_time() -> None:
 def test_news_that_overtakes_its_orders_answer_is_counted() -> None:
     """From when the order was due, as all other news."""
     crowd = Crowd("http://gateway", "http://notifier", "http://webhooks", "secret", seed=1)
-    crowd.hear("websocket", "a", at=4.25)
+    crowd.received_news("websocket", "a", at=4.25)
     assert not crowd.tallies["websocket"].done
     crowd.accept("a", due=4.0)
-    crowd.hear("sse", "a", at=4.5)
+    crowd.received_news("sse", "a", at=4.5)
     found = [round(crowd.tallies[name].latencies.get_max_value() / 1e6, 2) for name in ("websocket", "sse")]
     assert found == [0.25, 0.5]
 
 
-def test_a_listener_has_missed_what_it_has_not_heard_of() -> None:
+def test_a_listener_has_missed_what_it_has_not_received() -> None:
     """And has received twice what came twice under one id."""
     crowd = Crowd("http://gateway", "http://notifier", "http://webhooks", "secret", seed=1)
     crowd.accepted = {"a": 1.0, "b": 2.0}

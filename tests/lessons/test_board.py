@@ -67,8 +67,8 @@ def test_who_joins_is_shown(url: str, tmp_path: Path) -> None:
         "no JSON",
         "no such lesson",
         "too much",
-        "half a character",
-        "a verdict of half a character",
+        "a lone surrogate",
+        "a verdict of a lone surrogate",
         "a lesson without end",
         "no number of checks",
         "nested",
@@ -78,6 +78,24 @@ def test_what_is_no_progress_is_refused(url: str, content: bytes) -> None:
     """Anything but a message of a check is answered 400, and changes nothing."""
     assert httpx.post(f"{url}/progress", content=content, trust_env=False).status_code == 400
     assert "<td" not in page(url)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'{"name": "x", "lesson": 1e999, "verdict": "KEPT", "checks": 1}', "lesson and checks must be whole numbers"),
+        (b'{"name": "x", "lesson": 1, "verdict": "KEPT", "checks": NaN}', "lesson and checks must be whole numbers"),
+        (b'{"name": "x", "lesson": "one", "verdict": "KEPT", "checks": 1}', "lesson and checks must be whole numbers"),
+        (b'{"name": "x", "lesson": 1, "verdict": "KEPT"}', "'checks' is missing or unknown"),
+        (
+            rb'{"name": "\ud800", "lesson": 1, "verdict": "KEPT", "checks": 1}',
+            "name must be Unicode text without lone surrogates",
+        ),
+    ],
+)
+def test_what_is_wrong_with_progress_is_said(url: str, content: bytes, said: str) -> None:
+    """The answer names the field, and what it must be."""
+    assert httpx.post(f"{url}/progress", content=content, trust_env=False).text == said
 
 
 @pytest.mark.parametrize("size", ["9" * 5_000, "-1", "1.5", "\u00b2", ""])

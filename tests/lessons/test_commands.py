@@ -14,9 +14,9 @@ from typing import NoReturn
 import pytest
 
 from shop.errors import Refused
-from shop.lessons.git import ensure_repository, git
+from shop.lessons.git import git
 from shop.lessons.lesson import ROOT, lesson
-from shop.lessons.workspace import Workspace, current, last_started, note_started
+from shop.lessons.workspace import Workspace, current
 from tests.lessons.test_patches import clone
 
 pytestmark = [
@@ -148,26 +148,3 @@ def test_a_start_that_was_killed_is_begun_anew(copy: Workspace, tree: Path, left
         current(1, {"SHOP_DATA_DIR": str(tree / ".shop")})
     copy.create()
     assert (copy.exists, copy.diff()) == (True, "")
-
-
-def test_a_repository_without_a_commit_gets_its_first(tmp_path: Path) -> None:
-    """One that was interrupted before is as none; of one that has a commit nothing is changed."""
-    (tmp_path / "file").write_text("")
-    git(tmp_path, "init", "--quiet")
-    assert not ensure_repository(tmp_path)
-    first = git(tmp_path, "rev-parse", "HEAD")
-    (tmp_path / "file").write_text("changed")
-    assert ensure_repository(tmp_path)
-    assert git(tmp_path, "rev-parse", "HEAD") == first
-
-
-def test_a_note_of_the_last_lesson_that_is_empty_is_none(tmp_path: Path) -> None:
-    """A program that was killed, or a full disk, may have left such a one: then no lesson was started last."""
-    env = {"SHOP_DATA_DIR": str(tmp_path)}
-    (tmp_path / "lessons").mkdir()
-    (tmp_path / "lessons" / "current").write_text("")
-    assert last_started(env) is None
-    with pytest.raises(Refused, match="no lesson has been started"):
-        current(None, env)
-    note_started(2, env)
-    assert last_started(env) == 2

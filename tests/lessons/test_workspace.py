@@ -1,7 +1,8 @@
-"""A lesson's workspace: what a look at it leaves alone, and programs that do not end."""
+"""A lesson's workspace and its repository: what a look leaves alone, and programs that do not end."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +11,12 @@ import pytest
 from shop.errors import Refused
 from shop.lessons import checking, commands, shop_process
 from shop.lessons.checking import Verdict
-from shop.lessons.git import git
+from shop.lessons.git import ensure_repository, git
 from shop.lessons.lesson import lesson
-from shop.lessons.workspace import Progress, Workspace
+from shop.lessons.workspace import Progress, Workspace, current, last_started, note_started
 
 ENDLESS = "import time\n\ntime.sleep(300)\n"
+TIME = 1_000_000_000  # seconds since the epoch: long ago
 
 
 @pytest.fixture
@@ -42,6 +44,18 @@ def test_a_look_leaves_the_students_index_alone(workspace: Workspace) -> None:
     assert workspace.fingerprint() == workspace.fingerprint()
     assert (workspace.tree / ".git" / "index").read_bytes() == index
     assert git(workspace.tree, "status", "--porcelain").splitlines() == [" M old.py", "?? new.py"]
+
+
+def test_a_change_within_the_second_of_the_index_is_seen(workspace: Workspace) -> None:
+    """Of the same length, too: only its content differs then, and git looks at that by the index's own time."""
+    file, index = workspace.tree / "old.py", workspace.tree / ".git" / "index"
+    git(workspace.tree, "config", "core.trustCtime", "false")  # a test can set the other times alone
+    os.utime(file, (TIME, TIME))
+    git(workspace.tree, "add", "--all")
+    file.write_text("old = 2\n")
+    for each in (file, index):
+        os.utime(each, (TIME, TIME))
+    assert workspace.changed_files() == ["old.py"]
 
 
 @pytest.fixture
@@ -100,3 +114,26 @@ def test_a_check_that_is_interrupted_takes_nothing_back(workspace: Workspace, mo
     with pytest.raises(Refused):
         commands._checked(workspace)
     assert workspace.progress() == replace(before, verdict="", said="the check failed itself")
+
+
+def test_a_repository_without_a_commit_gets_its_first(tmp_path: Path) -> None:
+    """One that was interrupted before is as none; of one that has a commit nothing is changed."""
+    (tmp_path / "file").write_text("")
+    git(tmp_path, "init", "--quiet")
+    assert not ensure_repository(tmp_path)
+    first = git(tmp_path, "rev-parse", "HEAD")
+    (tmp_path / "file").write_text("changed")
+    assert ensure_repository(tmp_path)
+    assert git(tmp_path, "rev-parse", "HEAD") == first
+
+
+def test_a_note_of_the_last_lesson_that_is_empty_is_none(tmp_path: Path) -> None:
+    """A program that was killed, or a full disk, may have left such a one: then no lesson was started last."""
+    env = {"SHOP_DATA_DIR": str(tmp_path)}
+    (tmp_path / "lessons").mkdir()
+    (tmp_path / "lessons" / "current").write_text("")
+    assert last_started(env) is None
+    with pytest.raises(Refused, match="no lesson has been started"):
+        current(None, env)
+    note_started(2, env)
+    assert last_started(env) == 2

@@ -15,7 +15,11 @@ import pytest
 from tests.system.test_ended_commands import marked, runs
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.timeout(120),
+    pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="not run: needs Linux's /proc"),
+]
 
 
 @pytest.mark.parametrize(("module", "children"), [("bench.start", 3), ("bench.realtime", 1), ("bench.graphql", 1)])
@@ -40,7 +44,7 @@ async def test_nothing_is_left_of_a_benchmark_that_is_terminated(module: str, ch
         bench.send_signal(signal.SIGTERM)
         await asyncio.wait_for(bench.wait(), 45)
         assert bench.returncode == 128 + signal.SIGTERM
-        # One that was just being started finds out by the end of its input.
+        # One that was just being started ends at the end of its input.
         await eventually(lambda: not others())
         assert folders() == []
     finally:

@@ -8,15 +8,16 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from typer.testing import CliRunner
 
-from shop.cli import COMMANDS, app
+from shop.cli import COMMANDS, app, main
 from shop.commands.processes import ending
 from shop.errors import Refused
 from shop.process_table import TABLE
-from shop.supervisor import keyring, lock
+from shop.supervisor import keyring, lock, state
 
 NAMES = [name for commands in COMMANDS.values() for name in commands]
 
@@ -135,6 +136,30 @@ def test_command_names_the_setting_that_it_cannot_use(tmp_path: Path, command: s
     )
     assert (done.returncode, setting in done.stderr) == (2, True), done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"), [(["--help"], 0, ""), (["certs", "--help"], 0, ""), (["status"], 2, "is another user's")]
+)
+def test_another_users_shop_refuses_only_what_needs_its_state(
+    words: list[str],
+    code: int,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Help and what is done without a shop work beside it, such as after one `sudo shop up`."""
+
+    def refuse(*_: object) -> NoReturn:
+        raise Refused("the shop is another user's")
+
+    monkeypatch.setattr(state, "_content", refuse)
+    monkeypatch.setenv("SHOP_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["shop", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert (ended.value.code, said in capsys.readouterr().err) == (code, True)
 
 
 @pytest.mark.parametrize("left", ["", "{", "[]", '{"services": []}', '{"webhooks": {"STRIPE": 5}}'])

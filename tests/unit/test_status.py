@@ -7,7 +7,6 @@ import json
 import os
 import socket
 import stat
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -176,6 +175,11 @@ def test_the_shop_of_another_user_is_said_to_be(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(Path, "read_text", refuse)
     with pytest.raises(Refused, match="is another user's"):
         state.read(tmp_path)
+    assert state.ports_of_running(tmp_path) == {}  # none runs, whoever's was the last
+    held = lock.hold(tmp_path)
+    with pytest.raises(Refused, match="is another user's"):
+        state.ports_of_running(tmp_path)
+    os.close(held)
 
 
 def test_a_new_shop_does_not_have_the_pids_of_one_before(tmp_path: Path) -> None:
@@ -188,16 +192,21 @@ def test_a_new_shop_does_not_have_the_pids_of_one_before(tmp_path: Path) -> None
     os.close(held)
 
 
-def test_a_look_does_not_keep_a_shop_from_starting(tmp_path: Path) -> None:
+def at_its_next_wait(does: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What happens while a start waits for the lock, instead of the time that passes."""
+    monkeypatch.setattr("shop.supervisor.lock.time.sleep", lambda _: does())
+
+
+def test_a_look_does_not_keep_a_shop_from_starting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A command that looks whether a shop runs has the lock for an instant; a start waits for that."""
     os.close(lock.hold(tmp_path))
     looking = os.open(tmp_path / "up.lock", os.O_RDONLY)
     fcntl.flock(looking, fcntl.LOCK_SH)
-    threading.Timer(0.05, os.close, [looking]).start()
+    at_its_next_wait(lambda: os.close(looking), monkeypatch)
     os.close(lock.hold(tmp_path))
 
 
-def test_a_start_does_not_lock_a_file_that_a_reset_has_deleted(tmp_path: Path) -> None:
+def test_a_start_does_not_lock_a_file_that_a_reset_has_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A start that waited for `shop reset` locks the directory's new file, which the next command finds locked."""
     held = lock.hold(tmp_path)
 
@@ -205,7 +214,7 @@ def test_a_start_does_not_lock_a_file_that_a_reset_has_deleted(tmp_path: Path) -
         (tmp_path / "up.lock").unlink()
         os.close(held)
 
-    threading.Timer(0.05, reset).start()
+    at_its_next_wait(reset, monkeypatch)
     started = lock.hold(tmp_path)
     assert lock.is_held(tmp_path)
     os.close(started)

@@ -67,7 +67,7 @@ class Replays:
 
     async def _drop_dead_letter(self, event_id: str) -> None:
         try:
-            await self._broker.drop_dead_letter(self._queue, event_id)
+            await self._broker.drop_dead_letters(self._queue, {event_id})
         except BrokerUnavailable as error:
             # Left where it is, it does no harm: put back into the queue, it finds the webhook processed.
             log.warning("dead letter not removed", extra={"event": event_id, "reason": str(error)})

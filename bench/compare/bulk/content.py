@@ -40,8 +40,8 @@ def pieces(size: int, offset: int = 0) -> Iterator[bytes]:
 async def sending(size: int, offset: int = 0) -> AsyncIterator[bytes]:
     """The same, noting what has been sent.
 
-    Each piece gives the loop a turn: a library that no longer waits for a client who has gone could not notice it, and
-    would be given all there is.
+    Each piece gives the loop a turn: a library that no longer waits for a client that has disconnected could not notice
+    it, and would be given all there is.
     """
     for piece in pieces(size, offset):
         SENT.add(len(piece))

@@ -8,6 +8,7 @@ import json
 import logging
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -103,9 +104,9 @@ class EmbeddedBroker:
         replay = partial(store.replay, queue=queue, event_id=event_id)
         return await self._writer.write(replay, durable=True, news=frozenset([queue]))
 
-    async def drop_dead_letter(self, queue: str, event_id: str) -> bool:
+    async def drop_dead_letters(self, queue: str, event_ids: AbstractSet[str]) -> set[str]:
         self._check(queue)
-        return await self._writer.write(partial(store.drop, queue=queue, event_id=event_id), durable=True)
+        return await self._writer.write(partial(store.drop, queue=queue, event_ids=event_ids), durable=True)
 
     async def depths(self) -> list[QueueDepth]:
         return await self._writer.read(partial(store.depths, queues=self._topology.queues))

@@ -319,11 +319,15 @@ def replay(connection: sqlite3.Connection, queue: str, event_id: str) -> bool:
         "INSERT INTO queued (queue, position, attributes, data)"
         " SELECT queue, position, attributes, data FROM dead WHERE queue = ? AND position = ?",
         queue, position,
-    ) and drop(connection, queue, event_id)  # fmt: skip
+    ) and _drop(connection, queue, event_id)  # fmt: skip
 
 
-def drop(connection: sqlite3.Connection, queue: str, event_id: str) -> bool:
-    """Forget a dead letter; False when there is none."""
+def drop(connection: sqlite3.Connection, queue: str, event_ids: Iterable[str]) -> set[str]:
+    """Forget a dead letter of each id; the ids that were found."""
+    return {each for each in event_ids if _drop(connection, queue, each)}
+
+
+def _drop(connection: sqlite3.Connection, queue: str, event_id: str) -> bool:
     position = _oldest_dead(connection, queue, event_id)
     return _touched(connection, "DELETE FROM dead WHERE queue = ? AND position = ?", queue, position)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from functools import partial
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -87,10 +88,10 @@ class RabbitBroker:
         return await self._dead_letters.list(queue, limit)
 
     async def replay_dead_letter(self, queue: str, event_id: str) -> bool:
-        return await self._dead_letters.take_out(queue, event_id, replay=True)
+        return bool(await self._dead_letters.take_out(queue, {event_id}, replay=True))
 
-    async def drop_dead_letter(self, queue: str, event_id: str) -> bool:
-        return await self._dead_letters.take_out(queue, event_id, replay=False)
+    async def drop_dead_letters(self, queue: str, event_ids: AbstractSet[str]) -> set[str]:
+        return await self._dead_letters.take_out(queue, event_ids, replay=False)
 
     async def depths(self) -> list[QueueDepth]:
         async with self._inbound.channel() as channel:

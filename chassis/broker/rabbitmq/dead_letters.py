@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from aio_pika.abc import AbstractIncomingMessage
 
 from chassis.broker import cloudevents
-from chassis.broker.port import DeadLetter, Event
+from chassis.broker.port import MAX_SEARCHED, DeadLetter, Event
 from chassis.broker.rabbitmq.connection import Outgoing, Publisher, ReopeningConnection
 from chassis.broker.rabbitmq.queues import ATTEMPT, DEAD_ID, DIED_AT, NOT_BEFORE, REASON, WAITS, attempt_of
 from chassis.broker.rabbitmq.topology import Names
 
-# How many are looked at, at most, to find one.
-MAX_TAKEN = 10_000
 _ADDED = {ATTEMPT, NOT_BEFORE, WAITS, REASON, DIED_AT, DEAD_ID}
 
 
@@ -35,17 +34,24 @@ class DeadLetterQueues:
             found = [_dead_letter(queue, message) async for message in messages]
         return sorted(found, key=lambda letter: letter.died_at)
 
-    async def take_out(self, queue: str, event_id: str, *, replay: bool) -> bool:
-        """Forget one, or put it back into its work queue, as it was before its first attempt."""
-        async with self._taking(queue, MAX_TAKEN) as messages:
+    async def take_out(self, queue: str, event_ids: AbstractSet[str], *, replay: bool) -> set[str]:
+        """Forget one of each id, or put it back into its work queue, as it was before its first attempt.
+
+        Returns the ids that were found.
+        """
+        found: set[str] = set()
+        async with self._taking(queue, MAX_SEARCHED) as messages:
             async for message in messages:
-                if message.headers.get(DEAD_ID) == event_id:
+                id_ = str(message.headers.get(DEAD_ID, ""))
+                if id_ in event_ids - found:
                     if replay:
                         headers = {name: value for name, value in message.headers.items() if name not in _ADDED}
                         await self._publisher.publish([Outgoing("", self._names.queue(queue), headers, message.body)])
                     await message.ack()
-                    return True
-        return False
+                    found.add(id_)
+                    if found == event_ids:
+                        break
+        return found
 
     @asynccontextmanager
     async def _taking(self, queue: str, limit: int) -> AsyncIterator[AsyncIterator[AbstractIncomingMessage]]:

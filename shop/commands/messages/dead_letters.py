@@ -7,11 +7,13 @@ import json as jsonlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from chassis.broker.port import MAX_SEARCHED
 from shop.commands.showing import moment
 from shop.errors import Refused, nearest
 
@@ -29,7 +31,6 @@ app = typer.Typer(
 _Queue = Annotated[str, typer.Option(metavar="QUEUE", help="Only this work queue's.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Id = Annotated[str, typer.Argument(metavar="ID", help="The event's id, as `list` prints it.")]
-_AT_MOST = 10_000
 _HEADINGS = f"{'id':<32}  {'died':<20}  queue, event and what it is about"
 
 
@@ -37,7 +38,7 @@ _HEADINGS = f"{'id':<32}  {'died':<20}  queue, event and what it is about"
 def list_(
     *,
     queue: _Queue = "",
-    limit: Annotated[int, typer.Option(min=1, max=_AT_MOST, help="Of each queue, the oldest.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=MAX_SEARCHED, help="Of each queue, the oldest.")] = 100,
     json: _Json = False,
 ) -> None:
     """List dead letters, the oldest of each queue first; where a queue has more than --limit, it says so.
@@ -62,12 +63,13 @@ def list_(
 def show(identifier: _Id, *, queue: _Queue = "") -> None:
     """Show a dead letter with its whole event, as JSON.
 
-    Exit code 0: shown. 1: there is none with this id. 2: no such queue, or the broker cannot be reached.
+    Exit code 0: shown. 1: none has this id among the 10,000 oldest of a queue. 2: no such queue, or the broker
+    cannot be reached.
     """
     found = _with_broker(lambda broker: _with_id(broker, queue, identifier))
     for letter in found:
         typer.echo(jsonlib.dumps(_as_json(letter), indent=2))
-    _end(bool(found), identifier)
+    _end(bool(found), queue, identifier)
 
 
 @app.command()
@@ -81,8 +83,8 @@ def replay(
 ) -> None:
     """Put a dead letter back into its queue, as a first attempt; or all dead letters of a queue.
 
-    Exit code 0: it is back; with --all, each one that was there. 1: there is none with this id. 2: no such queue,
-    both or neither of an id and --all, or the broker cannot be reached.
+    Exit code 0: it is back; with --all, each one that was there. 1: none has this id among the 10,000 oldest of a
+    queue. 2: no such queue, both or neither of an id and --all, or the broker cannot be reached.
     """
     if bool(identifier) is everything or (everything and not queue):
         raise Refused("give the id of one dead letter, or --queue QUEUE --all")
@@ -93,25 +95,35 @@ def replay(
     done = _with_broker(lambda broker: _settle(queue, identifier, broker.replay_dead_letter))
     for name in done:
         typer.echo(f"{identifier} is back in {name}")
-    _end(bool(done), identifier)
+    _end(bool(done), queue, identifier)
 
 
 @app.command()
 def drop(identifier: _Id, *, queue: _Queue = "") -> None:
     """Forget a dead letter for good.
 
-    Exit code 0: it is gone. 1: there is none with this id. 2: no such queue, or the broker cannot be reached.
+    Exit code 0: it is gone. 1: none has this id among the 10,000 oldest of a queue. 2: no such queue, or the broker
+    cannot be reached.
     """
-    done = _with_broker(lambda broker: _settle(queue, identifier, broker.drop_dead_letter))
+    done = _with_broker(lambda broker: _settle(queue, identifier, partial(_drop, broker)))
     for name in done:
         typer.echo(f"{identifier} is gone from {name}")
-    _end(bool(done), identifier)
+    _end(bool(done), queue, identifier)
 
 
-def _end(found: bool, identifier: str) -> None:  # it is the whole question
-    if not found:
-        typer.echo(f"no dead letter has the id {identifier}", err=True)
-        raise typer.Exit(1)
+def _end(found: bool, queue: str, identifier: str) -> None:  # it is the whole question
+    if found:
+        return
+    cut_off = _with_broker(lambda broker: _cut_off(broker, queue))
+    among = f" among the {MAX_SEARCHED:,} oldest of {', '.join(cut_off)}: replay or drop some of these first"
+    typer.echo(f"no dead letter has the id {identifier}{among if cut_off else ''}", err=True)
+    raise typer.Exit(1)
+
+
+async def _cut_off(broker: Broker, queue: str) -> list[str]:
+    """The queues that have more dead letters than were looked at."""
+    wanted = _queues(queue)
+    return [each.queue for each in await broker.depths() if each.queue in wanted and each.dead > MAX_SEARCHED]
 
 
 def _with_broker(call: Callable[[Broker], Awaitable[T]]) -> T:
@@ -179,10 +191,7 @@ async def _letters(broker: Broker, queue: str, limit: int) -> tuple[list[DeadLet
 async def _with_id(broker: Broker, queue: str, identifier: str) -> list[DeadLetter]:
     found: list[DeadLetter] = []
     for name in _queues(queue):
-        limit, read = _AT_MOST, await broker.dead_letters(name, limit=_AT_MOST)
-        while len(read) == limit and all(letter.id != identifier for letter in read):
-            limit *= 10
-            read = await broker.dead_letters(name, limit=limit)
+        read = await broker.dead_letters(name, limit=MAX_SEARCHED)
         found += [letter for letter in read if letter.id == identifier]
     return found
 
@@ -193,17 +202,21 @@ async def _replay_all(broker: Broker, queue: str) -> int:
     began = datetime.now(UTC)
     replayed: set[str] = set()
     count = 0
-    letters = await broker.dead_letters(queue, limit=_AT_MOST)
+    letters = await broker.dead_letters(queue, limit=MAX_SEARCHED)
     while letters:
         count += sum([await broker.replay_dead_letter(queue, letter.id) for letter in letters])
         replayed |= {letter.id for letter in letters}
         # By their ids, too: the consumers' clocks may be behind ours.
         letters = [
             letter
-            for letter in await broker.dead_letters(queue, limit=_AT_MOST)
+            for letter in await broker.dead_letters(queue, limit=MAX_SEARCHED)
             if letter.died_at <= began and letter.id not in replayed
         ]
     return count
+
+
+async def _drop(broker: Broker, queue: str, identifier: str) -> bool:
+    return bool(await broker.drop_dead_letters(queue, {identifier}))
 
 
 async def _settle(queue: str, identifier: str, settle: Callable[[str, str], Awaitable[bool]]) -> list[str]:

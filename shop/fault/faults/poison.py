@@ -8,7 +8,8 @@ import uuid
 from datetime import UTC, datetime
 
 from chassis.broker import connect
-from chassis.broker.port import Broker, BrokerUnavailable, Event, Topology
+from chassis.broker.port import MAX_SEARCHED, Broker, BrokerUnavailable, Event, Topology
+from chassis.broker.topics import matches
 from chassis.settings import TOPOLOGY, ProcessSettings
 from shop.errors import Refused
 from shop.fault.faults.ground import Ground
@@ -46,6 +47,12 @@ class Poison:
         events = [Event(one, kind, "/poison", f"poison-{one[:8]}", now, b'{"poison": tru') for one in self._ids]
 
         async def publish(broker: Broker) -> None:
+            full = [each.queue for each in await broker.depths() if each.dead + _COUNT > MAX_SEARCHED]
+            if cause := [name for name in full if any(matches(each, kind) for each in self._topology.queues[name])]:
+                raise Refused(
+                    f"poison would not be found behind {MAX_SEARCHED:,} dead letters of {', '.join(cause)}: "
+                    "replay or drop some of these first"
+                )
             await broker.publish(events)
 
         self._with_broker(publish)
@@ -60,15 +67,14 @@ class Poison:
         return self._met
 
     async def _cleared(self, broker: Broker) -> str:
-        # Each by its id: a listing may end before those that died last.
         deadline = time.monotonic() + _DEAD_WITHIN
         left = set(self._ids)
         while left and time.monotonic() < deadline:
-            left -= {one for one in left if await broker.drop_dead_letter(self._queue, one)}
+            left -= await broker.drop_dead_letters(self._queue, left)
             await asyncio.sleep(_POLL)
         self._met = dropped = _COUNT - len(left)
         for queue in self._topology.queues:
-            dropped += sum([await broker.drop_dead_letter(queue, one) for one in self._ids])
+            dropped += len(await broker.drop_dead_letters(queue, self._ids))
         return f"{self._met} of {_COUNT} became dead letters of {self._queue}; {dropped} dropped in all queues"
 
     def _with_broker(self, call: object) -> str:

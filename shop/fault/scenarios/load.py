@@ -286,7 +286,7 @@ class Customer:
             await self._look()
 
     async def _look(self) -> None:
-        """Ask for those that were not asked for the longest, as many as one request may name."""
+        """Request the status of the orders whose last look is the oldest, as many as one request may name."""
         open_ = {id_: order for order in self.seen.accepted if order.settled is None for id_ in order.ids}
         ids = sorted(open_, key=lambda id_: self._last_look.get(id_, 0))[:_IDS_AT_ONCE]
         if not ids:
