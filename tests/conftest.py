@@ -113,8 +113,8 @@ def _missing() -> dict[str, str]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """TEST_WORKERS, or four, since most tests wait; two beside PostgreSQL, which lacks connections for more shops."""
-    return int(os.environ.get("TEST_WORKERS") or (2 if _listens(POSTGRES_URL) else 4))
+    """TEST_WORKERS, or five, since most tests wait; two beside PostgreSQL, which lacks connections for more shops."""
+    return int(os.environ.get("TEST_WORKERS") or (2 if _listens(POSTGRES_URL) else 5))
 
 
 def pytest_configure(config: pytest.Config) -> None:

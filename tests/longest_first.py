@@ -2,7 +2,7 @@
 
 Each worker begins with its share of the tests, in order, and when it has none left it takes some from the end of
 another's. `tests/longest.toml` has the seconds of the modules that take five and more;
-`TEST_DURATIONS=tests/longest.toml make test` measures them anew.
+`TEST_DURATIONS=tests/longest.toml make test test-long` measures them anew.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pytest
 
 TABLE = Path(__file__).parent / "longest.toml"
 LONG = 5.0
-HEADER = "# Written by: TEST_DURATIONS=tests/longest.toml make test"
+HEADER = "# Written by: TEST_DURATIONS=tests/longest.toml make test test-long"
 
 
 class Located(Protocol):
