@@ -22,6 +22,7 @@ from base64 import b64encode
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from playwright.async_api import CDPSession, async_playwright
 
 from bench.roles import clean_environment, end, free_port
 from chassis.observability.capture.capture import RECEIVED, SENT
-from shop.started_shop import unwound_by_signals
+from shop.started_shop import running, unwound_by_signals
 
 RESULTS = Path(__file__).parent / "results"
 SPANS_OF_TRACE = 50
@@ -94,8 +95,8 @@ async def _console() -> AsyncIterator[tuple[psutil.Process, httpx.AsyncClient]]:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     env = clean_environment(SHOP_CONSOLE_PORT=str(port), SHOP_CONSOLE_OTLP_PORT="0", SHOP_LOG_LEVEL="warning")
-    process = subprocess.Popen([sys.executable, "-m", "console"], env=env, text=True)  # noqa: ASYNC220 - before anything runs
-    try:
+    start = partial(subprocess.Popen, [sys.executable, "-m", "console"], env=env, text=True)
+    with running(start, end) as process:
         async with httpx.AsyncClient(base_url=url, timeout=10, trust_env=False) as http:
             deadline = time.monotonic() + START_TIMEOUT
             while not await _is_up(http):
@@ -103,8 +104,6 @@ async def _console() -> AsyncIterator[tuple[psutil.Process, httpx.AsyncClient]]:
                     raise RuntimeError("the console did not start")
                 await asyncio.sleep(0.1)
             yield psutil.Process(process.pid), http
-    finally:
-        end(process)
 
 
 async def _is_up(http: httpx.AsyncClient) -> bool:

@@ -21,6 +21,7 @@ from bench.events_roles import TOPOLOGY
 from bench.roles import free_port, listens
 from chassis.broker.port import Topology
 from chassis.settings import TOPOLOGY as SHOP
+from shop.started_shop import running
 
 RABBITMQ_URL = os.environ.get("TEST_RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672/")
 KAFKA_URL = os.environ.get("KAFKA_URL", "").removeprefix("kafka://")
@@ -77,17 +78,22 @@ def kafka(names: list[str]) -> Iterator[Server]:
         return
     address = f"127.0.0.1:{free_port()}"
     silent = subprocess.DEVNULL
-    process = subprocess.Popen(tansu_command(address, address), stdout=silent, stderr=silent)
-    try:
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(tansu_command(address, address), stdout=silent, stderr=silent)
+
+    with running(start, _killed) as process:
         until = time.monotonic() + _START_SECONDS
         while not listens(f"kafka://{address}"):
             if time.monotonic() > until or process.poll() is not None:
                 raise RuntimeError("Tansu did not start")
             time.sleep(0.02)
         yield Server("tansu", address)
-    finally:
-        process.kill()
-        process.wait()
+
+
+def _killed(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
 
 
 def tansu_command(listening: str, advertised: str) -> list[str]:

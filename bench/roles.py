@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import psutil
 
+from shop.started_shop import running
 from shop.supervisor.ports import any_free
 
 # Where a server listens whose URL names no port.
@@ -61,19 +62,20 @@ class Role:
 @contextmanager
 def role(module: str, *arguments: str, errors: Path | None = None, **environment: str) -> Iterator[Role]:
     """`python -m MODULE ARGUMENTS…` with a clean environment and these variables, ended with the block."""
-    with (errors or Path(os.devnull)).open("w") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
-            env=clean_environment(**environment),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=file if errors else None,
-            text=True,
-        )
-    try:
+
+    def start() -> subprocess.Popen[str]:
+        with (errors or Path(os.devnull)).open("w") as file:
+            return subprocess.Popen(
+                [sys.executable, "-m", module, *arguments],
+                env=clean_environment(**environment),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=file if errors else None,
+                text=True,
+            )
+
+    with running(start, end) as process:
         yield Role(process, " ".join([module, *arguments[:1]]), errors)
-    finally:
-        end(process)
 
 
 @asynccontextmanager
@@ -93,28 +95,33 @@ def serving(
     `RuntimeError` when the line does not come in a minute.
     """
     ready, write = os.pipe()
-    with (output or Path(os.devnull)).open("w") as file:
-        written = file if output else None
-        process = subprocess.Popen(
-            command,
-            env=clean_environment(**settings, SHOP_READY_FD=str(write)),
-            pass_fds=(write,),
-            stdin=subprocess.PIPE,
-            stdout=written,
-            stderr=written,
-            text=True,
-        )
-    os.close(write)
-    try:
+
+    def start() -> subprocess.Popen[str]:
+        with (output or Path(os.devnull)).open("w") as file:
+            written = file if output else None
+            process = subprocess.Popen(
+                command,
+                env=clean_environment(**settings, SHOP_READY_FD=str(write)),
+                pass_fds=(write,),
+                stdin=subprocess.PIPE,
+                stdout=written,
+                stderr=written,
+                text=True,
+            )
+        os.close(write)
+        return process
+
+    def killed(process: subprocess.Popen[str]) -> None:
+        os.close(ready)
+        process.kill()
+        process.communicate()
+
+    with running(start, killed) as process:
         with _killed_late(process):
             started = os.read(ready, 1) == b"\n"
         if not started:
             raise _not_started(" ".join(command)[:200], process, output)
         yield process
-    finally:
-        os.close(ready)
-        process.kill()
-        process.communicate()
 
 
 def clean_environment(**more: str) -> dict[str, str]:

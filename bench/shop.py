@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench.roles import clean_environment
 from shop.process_table import TABLE
+from shop.started_shop import running
 from shop.supervisor import state
 from shop.supervisor.state import ProcessState, State
 from shop.urls import url_of
@@ -56,12 +57,13 @@ class RunningShop:
         """One more process of this shop, with settings of its own, by `shop run`; yields it at once."""
         own = {setting: str(port) for setting, port in self.ports().items()} | settings
         command = [sys.executable, "-m", "shop", "run", process]
-        with log.open("wb") as output:
-            running = subprocess.Popen(command, env={**self.env, **own}, stdout=output, stderr=subprocess.STDOUT)
-        try:
-            yield running
-        finally:
-            _end(running)
+
+        def start() -> subprocess.Popen[bytes]:
+            with log.open("wb") as output:
+                return subprocess.Popen(command, env={**self.env, **own}, stdout=output, stderr=subprocess.STDOUT)
+
+        with running(start, _end) as started:
+            yield started
 
 
 @contextmanager
@@ -75,16 +77,16 @@ def fresh_shop(**settings: str) -> Iterator[RunningShop]:
         own = {**any_port, "SHOP_DATA_DIR": folder, "SHOP_LOG_LEVEL": "warning", **settings}
         env = clean_environment(**own)
         log = Path(folder) / "bench.log"
-        with log.open("wb") as output:
-            began = time.perf_counter()
-            supervisor = subprocess.Popen(
-                [sys.executable, "-m", "shop", "up"], env=env, stdout=output, stderr=subprocess.STDOUT
-            )
-        try:
+        up = [sys.executable, "-m", "shop", "up"]
+
+        def start() -> subprocess.Popen[bytes]:
+            with log.open("wb") as output:
+                return subprocess.Popen(up, env=env, stdout=output, stderr=subprocess.STDOUT)
+
+        began = time.perf_counter()
+        with running(start, _end) as supervisor:
             _wait(supervisor, env, log)
             yield RunningShop(env, supervisor.pid, time.perf_counter() - began)
-        finally:
-            _end(supervisor)
 
 
 def _wait(supervisor: subprocess.Popen[bytes], env: dict[str, str], log: Path) -> None:

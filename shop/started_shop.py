@@ -6,13 +6,20 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any, TypeVar
 
 from shop.supervisor import state
 from shop.supervisor.state import State
+
+Process = TypeVar("Process", bound=subprocess.Popen[Any])
+
+# How many processes are just being started, and the signals that have arrived meanwhile: see `running`.
+_starting = 0
+_arrived: list[int] = []
 
 
 def all_ready(folder: Path) -> bool:
@@ -32,6 +39,33 @@ def stop(process: subprocess.Popen[bytes], *, within: float) -> None:
 
 
 @contextmanager
+def running(start: Callable[[], Process], end: Callable[[Process], object]) -> Iterator[Process]:
+    """A process from its start until the end of the block, however that is left.
+
+    A signal that would unwind this program while the process is being started does so as soon as it can be ended.
+    """
+    global _starting  # noqa: PLW0603 # signals are the whole program's
+    _starting += 1
+    try:
+        process = start()
+    except BaseException:
+        _started()
+        raise
+    try:
+        _started()
+        yield process
+    finally:
+        end(process)
+
+
+def _started() -> None:
+    global _starting  # noqa: PLW0603
+    _starting -= 1
+    if not _starting and _arrived:
+        signal.raise_signal(_arrived.pop())
+
+
+@contextmanager
 def unwound_by_signals() -> Iterator[None]:
     """Let SIGTERM and SIGHUP unwind this program as Ctrl-C does, so that what it has started ends with it.
 
@@ -39,6 +73,9 @@ def unwound_by_signals() -> Iterator[None]:
     """
 
     def unwind(number: int, _frame: FrameType | None) -> None:
+        if _starting:
+            _arrived[:] = [number]
+            return
         for each in before:
             signal.signal(each, signal.SIG_IGN)  # a second one must not interrupt the end
         sys.exit(128 + number)

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from shop.started_shop import running
+
 # Seconds between two looks at whether it is over, and until a command that does not end by itself is killed.
 _LOOK, _END_TIMEOUT = 0.2, 10.0
 _POLL = 0.05
@@ -27,17 +29,21 @@ def run_shell(
     Once `over` is true, and where this program is unwound, the command is ended with the processes below it; where
     Ctrl-C has reached it, too (`interrupted`), it first has time to end by itself.
     """
-    process = subprocess.Popen(command, shell=True, env=env)  # noqa: S602  # nosec B602 # the user's own
-    try:
-        while process.poll() is None and not over():
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(_LOOK)
-    finally:
+
+    def end(process: subprocess.Popen[bytes]) -> None:
         if process.poll() is None and interrupted():
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_END_TIMEOUT)
         if process.poll() is None:
             _end(process)
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(command, shell=True, env=env)  # noqa: S602  # nosec B602 # the user's own
+
+    with running(start, end) as process:
+        while process.poll() is None and not over():
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_LOOK)
     return process.returncode if process.returncode >= 0 else 128 - process.returncode
 
 

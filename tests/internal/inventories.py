@@ -50,7 +50,8 @@ class FakeErp:
 class Inventory:
     """A running inventory, called as this subject and role."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, channel: grpc.aio.Channel, address: str) -> None:
+        self.address = address
         self.stub: InventoryServiceAsyncStub = InventoryServiceStub(channel)
 
     async def call(self, method: str, request: Any, *, subject: str = "order_worker", role: str = "service") -> Any:
@@ -99,7 +100,8 @@ def starter(data_dir: Path, database_url: str, erp: FakeErp) -> Start:
                 otlp_url="",
                 **{"demo_data": True, **settings},
             )
-            async with connect(f"127.0.0.1:{port}") as channel, run(own, erp=erp):
-                yield Inventory(channel)
+            address = f"127.0.0.1:{port}"
+            async with connect(address) as channel, run(own, erp=erp):
+                yield Inventory(channel, address)
 
     return started

@@ -8,11 +8,12 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from shop.errors import Refused
 from shop.process_table import TABLE
-from shop.started_shop import all_ready, stop, unwound_by_signals
+from shop.started_shop import all_ready, running, stop, unwound_by_signals
 
 _START_TIMEOUT = 120.0
 _STOP_TIMEOUT = 30.0
@@ -46,21 +47,22 @@ def own_shop(env: Mapping[str, str], log: Path | None = None, tree: Path | None 
         kept = {name: value for name, value in env.items() if name not in addresses}
         own = {**_QUICKER, **kept, **ports, "SHOP_DATA_DIR": folder}
         log = log or Path(folder) / "up.log"
-        with log.open("wb") as output:
-            supervisor = subprocess.Popen(  # nosec B603 # our own arguments
-                [sys.executable, "-m", "shop", "up", "--lab"],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=own,
-                cwd=tree,
-                start_new_session=True,
-            )
-        try:
+
+        def start() -> subprocess.Popen[bytes]:
+            with log.open("wb") as output:
+                return subprocess.Popen(  # nosec B603 # our own arguments
+                    [sys.executable, "-m", "shop", "up", "--lab"],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env=own,
+                    cwd=tree,
+                    start_new_session=True,
+                )
+
+        with running(start, partial(stop, within=_STOP_TIMEOUT)) as supervisor:
             _wait(supervisor, Path(folder), log)
             yield {name: value for name, value in own.items() if name not in ports}
-        finally:
-            stop(supervisor, within=_STOP_TIMEOUT)
 
 
 def _wait(supervisor: subprocess.Popen[bytes], folder: Path, log: Path) -> None:

@@ -7,12 +7,13 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
 
 from shop.errors import Refused
-from shop.started_shop import all_ready, stop, unwound_by_signals
+from shop.started_shop import all_ready, running, stop, unwound_by_signals
 from shop.urls import data_dir, elsewhere, trust, url_of
 
 START_TIMEOUT = 60.0
@@ -56,20 +57,20 @@ def _own_shop(env: Mapping[str, str]) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "tour.log"
     sys.stderr.write(f"no shop runs at {url_of('gateway', env)}: starting one (its log: {log})\n")
-    with unwound_by_signals():
+
+    def start() -> subprocess.Popen[bytes]:
         with log.open("wb") as output:
-            supervisor = subprocess.Popen(  # nosec B603 # our own arguments
+            return subprocess.Popen(  # nosec B603 # our own arguments
                 [sys.executable, "-m", "shop", "up"],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={"SHOP_LOG_FORMAT": "text", **env},  # what a person reads when it does not start
             )
-        try:
-            _wait(supervisor, env, folder, log)
-            yield
-        finally:
-            stop(supervisor, within=STOP_TIMEOUT)
+
+    with unwound_by_signals(), running(start, partial(stop, within=STOP_TIMEOUT)) as supervisor:
+        _wait(supervisor, env, folder, log)
+        yield
 
 
 def _wait(supervisor: subprocess.Popen[bytes], env: Mapping[str, str], folder: Path, log: Path) -> None:
