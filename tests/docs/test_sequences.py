@@ -61,3 +61,20 @@ def test_the_order_of_arrival_makes_no_difference() -> None:
     for start in range(len(ORDER)):
         assert diagram([[*ORDER[start:], *ORDER[:start]]]) == drawn
     assert diagram([ORDER[::-1]]) == drawn
+
+
+@pytest.mark.parametrize("publisher", ["orders", "order_worker"])
+def test_a_message_comes_from_the_process_that_wrote_its_event(publisher: str) -> None:
+    """Either process of one outbox may publish it, whichever comes first."""
+    trace = [
+        hop(1, None, "webhook_worker", "orders", "x.v1.Orders/MarkPaid"),
+        hop(2, 1, publisher, "order_worker", "order.paid", "order-fulfilment"),
+        hop(2, 1, publisher, "mailer", "order.paid", "order-mail"),
+        hop(3, 2, publisher, "mailer", "order.shipped", "order-mail"),
+    ]
+    arrows = [line.strip() for line in diagram([trace]).splitlines() if "-)" in line]
+    assert arrows == [
+        "orders-)order_worker: order-fulfilment: order.paid",
+        "orders-)mailer: order-mail: order.paid",
+        "order_worker-)mailer: order-mail: order.shipped",
+    ]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 _ID = re.compile(r"\b[0-9a-f]{32}\b")
 # What happens in the first order of a process only, what no queue takes, and what depends on the connected clients.
 _LEFT_OUT = ("SOAP Login", "GetJwks", "GetUsers", "IssueServiceToken")
 _NOT_SHOWN = {"broker", "notifier"}
+# They have one outbox: either publishes what the other has written.
+_SHARING = {"orders", "order_worker"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ def diagram(traces: Sequence[Sequence[Hop]]) -> str:
 
 def in_order(trace: Sequence[Hop]) -> Iterator[Hop]:
     """Each arrow once: calls as they follow each other, then what was set off, in the order of its setting off."""
-    shown = [hop for hop in trace if not _left_out(hop)]
+    shown = [_from_its_writer(hop, trace) for hop in trace if not _left_out(hop)]
     ids = {hop.id for hop in shown}
     waiting = deque(_sorted([hop for hop in shown if hop.parent not in ids]))
     seen: dict[tuple[str, str, str], set[tuple[str, str, str]]] = {}
@@ -99,6 +101,14 @@ def _episode(hop: Hop, trace: Sequence[Hop], waiting: deque[Hop], seen: set[tupl
             waiting.append(each)
         else:
             yield from _episode(each, trace, waiting, seen)
+
+
+def _from_its_writer(hop: Hop, trace: Sequence[Hop]) -> Hop:
+    """A message as one of the process that wrote its event, whichever of those with one outbox has published it."""
+    writers = {other.target for other in trace if other.id == hop.parent}
+    if hop.queue and hop.origin in _SHARING - writers:
+        return next((replace(hop, origin=writer) for writer in _SHARING & writers), hop)
+    return hop
 
 
 def _sorted(hops: list[Hop]) -> list[Hop]:
