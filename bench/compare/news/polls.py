@@ -20,12 +20,13 @@ def costs(connections: Iterable[Recorded]) -> tuple[float, float] | None:
     """
     # A watcher's first poll has no condition to send yet: it is like no other.
     polls = [poll for each in connections for poll in _polls(bytes(each.up), bytes(each.down))][1:]
-    idle, told = [size for size, events in polls if not events], [poll for poll in polls if poll[1]]
-    if not idle or not told:
+    empty = [size for size, events in polls if not events]
+    with_events = [(size, events) for size, events in polls if events]
+    if not empty or not with_events:
         return None
     # Positions grow by a digit now and then: the most common size.
-    poll = statistics.mode(idle)
-    return float(poll), sum(size - poll for size, _ in told) / sum(events for _, events in told)
+    poll = statistics.mode(empty)
+    return float(poll), sum(size - poll for size, _ in with_events) / sum(events for _, events in with_events)
 
 
 def _polls(up: bytes, down: bytes) -> Iterator[tuple[int, int]]:
