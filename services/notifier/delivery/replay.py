@@ -20,7 +20,7 @@ _RECENT_BYTES = 8 << 20
 _BATCH_SIZE = 200
 _BATCH_BYTES = 128 << 10
 # Clients far behind are read for one by one, since each such read may be a channel at the broker.
-_READERS = 16
+READERS = 16
 _TIMEOUT = 10.0
 _PAUSE = 0.5
 
@@ -33,7 +33,7 @@ class History:
         self._event_log = event_log
         self._recent = Recent(events=_RECENT_EVENTS, size=_RECENT_BYTES)
         self._repeats = Repeats(_RECENT_EVENTS)
-        self._places = asyncio.Semaphore(_READERS)
+        self._places = asyncio.Semaphore(READERS)
         self._loading = asyncio.Lock()
         self._turns = asyncio.Lock()
 

@@ -17,9 +17,11 @@ from shop.gateway_client import Gateway, object_of
 from shop.notifier_client import Live, LostError, live
 from shop.urls import trust, url_of
 
-# Seconds: for the order to reach its end, for its trace to be complete, and without news before we believe that it is.
+# Seconds: for the order to reach its end, for its trace to be complete, for an answer of the console, and without news
+# before we believe that the trace is complete.
 ORDER_TIMEOUT = 20.0
 TRACE_TIMEOUT = 10.0
+CONSOLE_TIMEOUT = 15.0
 QUIET = 1.0
 # The console sends a keep-alive every 15 s.
 FEED_TIMEOUT = 40.0
@@ -45,7 +47,7 @@ def travel(env: Mapping[str, str], itinerary: Itinerary, *, on_hop: Callable[[Ho
         except LostError as lost:
             raise Refused(f"the notifier closed the WebSocket: {lost}") from lost
         answered = gateway.call("POST", "/graphql", json={"query": QUERY})
-    with httpx.Client(base_url=url_of("console", env), timeout=5, trust_env=False) as console:
+    with httpx.Client(base_url=url_of("console", env), timeout=CONSOLE_TIMEOUT, trust_env=False) as console:
         order_hops = _hops(console, order_trace, itinerary.complete)
         graphql_trace = _trace_id(answered)
         graphql_hops = _hops(console, graphql_trace, bool)
