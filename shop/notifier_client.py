@@ -14,7 +14,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from shop.errors import Refused
 
-# Long enough for a machine that a fault scenario or a test suite keeps busy; a connection that is refused shows at once.
+# Enough for a machine that a fault or a test suite keeps busy; a connection that is refused shows at once.
 _TIMEOUT = 15.0
 _CLOSED_BY_TOKEN = 4401
 
