@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from chassis.broker.port import Broker, BrokerUnavailable, Delivery, Event
+from chassis.broker.port import Broker, BrokerUnavailable, Deliveries, Delivery, Event
 from chassis.errors import Kind, ShopError
 from chassis.observability.capture import capture
 from chassis.observability.capture.places import handler_place
@@ -61,6 +61,14 @@ def is_temporary(error: Exception) -> bool:
     if isinstance(error, ShopError):
         return error.kind in _TEMPORARY_KINDS or error.code in _TEMPORARY_CODES
     return isinstance(error, (NotYet, BrokerUnavailable, ConnectionError, TimeoutError))
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Backlog that a consumer holds: when its oldest event happened, and how many wait for a retry uncounted."""
+
+    oldest: datetime | None
+    delayed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,20 +119,20 @@ async def consuming(
     concurrency: int = 16,
     handler_timeout: float = 60.0,
     drain_timeout: float = 10.0,
-) -> AsyncIterator[Callable[[], datetime | None]]:
+) -> AsyncIterator[Callable[[], Held]]:
     """Handle a queue's deliveries in the background until the context is left. Times are in seconds.
 
-    Yields a function that returns when the oldest event that is held now happened.
+    Yields a function that returns what is held now.
 
     At most `concurrency` deliveries are held at a time. Leaving the context stops receiving, gives running handlers
     `drain_timeout` to finish, and lets the broker deliver the rest to another consumer.
     """
     async with broker.deliveries(queue, prefetch=concurrency) as deliveries:
-        consumer = _Consumer(queue, handler, broker.system, telemetry, retry_delays, handler_timeout)
-        receiving = asyncio.create_task(consumer.receive(deliveries), name=f"receive {queue}")
+        consumer = _Consumer(queue, deliveries, handler, broker.system, telemetry, retry_delays, handler_timeout)
+        receiving = asyncio.create_task(consumer.receive(), name=f"receive {queue}")
         receiving.add_done_callback(_report)
         try:
-            yield consumer.oldest
+            yield consumer.held
         finally:
             receiving.cancel()
             await consumer.drain(drain_timeout)
@@ -133,6 +141,7 @@ async def consuming(
 @dataclass(eq=False)
 class _Consumer:
     _queue: str
+    _deliveries: Deliveries
     _handler: Handler
     _system: str
     _telemetry: Telemetry
@@ -146,9 +155,9 @@ class _Consumer:
         self._captured = self._telemetry.capture is not None
         self._place = handler_place(self._handler) if self._captured else {}
 
-    async def receive(self, deliveries: AsyncIterator[Delivery]) -> None:
+    async def receive(self) -> None:
         """Put each delivery into its subject's lane; a lane has a task while it is not empty."""
-        async for delivery in deliveries:
+        async for delivery in self._deliveries:
             subject = delivery.event.subject
             if subject in self._lanes:
                 self._lanes[subject].append(delivery)
@@ -159,9 +168,11 @@ class _Consumer:
             task.add_done_callback(self._running.discard)
             task.add_done_callback(_report)
 
-    def oldest(self) -> datetime | None:
-        """Time of the oldest event that is held; None while none is."""
-        return min((delivery.event.time for lane in self._lanes.values() for delivery in lane), default=None)
+    def held(self) -> Held:
+        """Backlog that is held now, with what waits for its next attempt."""
+        delayed = self._deliveries.delayed()
+        running = [delivery.event.time for lane in self._lanes.values() for delivery in lane]
+        return Held(min([*running, *delayed], default=None), len(delayed))
 
     async def drain(self, within: float) -> None:
         """Let running handlers finish, start no other, and cancel what takes longer than `within` seconds."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -23,6 +23,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from chassis import wall_clock
 from chassis.errors import BrokerUnavailable as BrokerUnavailable  # noqa: PLC0414 - what this port raises
 from chassis.observability.capture.messages import Message
 
@@ -96,6 +97,17 @@ class Delivery(Protocol):
         """Move it to the dead-letter queue, where it waits for a person."""
 
 
+class Deliveries(Protocol):
+    """What one consumer receives from a work queue."""
+
+    def __aiter__(self) -> Deliveries: ...
+
+    async def __anext__(self) -> Delivery: ...
+
+    def delayed(self) -> Sequence[datetime]:
+        """When the events happened that wait here for their next attempt, unless `Broker.depths` counts them."""
+
+
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
     """An event that could not be handled. `id` is the event's id."""
@@ -125,9 +137,9 @@ class QueuedEvent:
 class QueueDepth:
     """Depth of a queue: deliveries that are `ready` now, `delayed` for a retry, `dead` for good.
 
-    What a consumer holds unsettled counts as ready on the embedded broker and not at all on RabbitMQ. `oldest` is when
-    the oldest event that is not settled happened, and `consumers` how many take from the queue; None where nothing
-    waits, or the broker has no such figure.
+    What a consumer holds unsettled counts as ready on the embedded broker and not at all on RabbitMQ, nor do the
+    delayed ones that it keeps (`Deliveries.delayed`). `oldest` is when the oldest event that is not settled happened,
+    and `consumers` how many take from the queue; None where nothing waits, or the broker has no such figure.
     """
 
     queue: str
@@ -136,6 +148,10 @@ class QueueDepth:
     dead: int
     oldest: datetime | None = field(default=None, compare=False)
     consumers: int | None = field(default=None, compare=False)
+
+    def age(self) -> float | None:
+        """Seconds since the oldest event happened."""
+        return None if self.oldest is None else max(0.0, wall_clock.seconds() - self.oldest.timestamp())
 
 
 class Broker(Protocol):
@@ -152,7 +168,7 @@ class Broker(Protocol):
         Raises `BrokerUnavailable`; then any of them may be published or not, in either.
         """
 
-    def deliveries(self, queue: str, *, prefetch: int = 16) -> AbstractAsyncContextManager[AsyncIterator[Delivery]]:
+    def deliveries(self, queue: str, *, prefetch: int = 16) -> AbstractAsyncContextManager[Deliveries]:
         """Compete for a queue's deliveries, holding at most `prefetch` unsettled ones.
 
         Leaving the context stops receiving; what is then still unsettled is delivered again, to any consumer.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 
 from chassis import wall_clock
 from chassis.background import forever
+from chassis.broker.consumer import Held
 from chassis.broker.port import Broker
 from chassis.observability.metrics import Metrics
 
@@ -17,18 +17,18 @@ class QueueGauges:
     """`queue_messages` by queue and state (ready, delayed, dead), and `queue_consumers` by queue, to be summed.
 
     `queue_oldest_seconds` is the age of the oldest event: of all where the broker has this figure (the embedded one),
-    else of those that are held here, which are a queue's first ones while it is consumed.
+    else of those that are held here or wait here for a retry, which are a queue's first ones while it is consumed.
     """
 
     def __init__(self, metrics: Metrics, broker: Broker) -> None:
         self._broker = broker
-        self._queues: dict[str, Callable[[], datetime | None]] = {}
+        self._queues: dict[str, Callable[[], Held]] = {}
         self._messages = metrics.gauge("queue_messages", "Events in a queue, by what they wait for", "queue", "state")
         self._oldest = metrics.gauge("queue_oldest_seconds", "Age of the oldest event in a queue", "queue")
         self._consumers = metrics.gauge("queue_consumers", "Consumers of a queue in this process", "queue")
 
-    def consumes(self, queue: str, held: Callable[[], datetime | None]) -> None:
-        """This process consumes the queue from now on. `held`: when the oldest event happened that it holds."""
+    def consumes(self, queue: str, held: Callable[[], Held]) -> None:
+        """This process consumes the queue from now on, and holds what `held` returns."""
         self._queues[queue] = held
         self._consumers.labels(queue).set(1)
 
@@ -41,8 +41,10 @@ class QueueGauges:
             return
         for depth in await self._broker.depths():
             if depth.queue in self._queues:
-                for state, number in (("ready", depth.ready), ("delayed", depth.delayed), ("dead", depth.dead)):
+                held = self._queues[depth.queue]()
+                delayed = depth.delayed + held.delayed
+                for state, number in (("ready", depth.ready), ("delayed", delayed), ("dead", depth.dead)):
                     self._messages.labels(depth.queue, state).set(number)
-                known = [at for at in (depth.oldest, self._queues[depth.queue]()) if at is not None]
+                known = [at for at in (depth.oldest, held.oldest) if at is not None]
                 age = (wall_clock.now() - min(known)).total_seconds() if known else 0.0
                 self._oldest.labels(depth.queue).set(max(0.0, age))

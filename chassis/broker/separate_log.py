@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager
 
 from chassis.broker.event_log import EventLog
-from chassis.broker.port import Broker, DeadLetter, Delivery, Event, QueueDepth, QueuedEvent
+from chassis.broker.port import Broker, DeadLetter, Deliveries, Event, QueueDepth, QueuedEvent
 
 # Far more than an outbox relay publishes at once. A caller may give up, so that there has to be a bound.
 _REMEMBERED = 10_000
@@ -38,7 +38,7 @@ class BrokerWithLog:
         for each in self._both:
             each.forget(events)
 
-    def deliveries(self, queue: str, *, prefetch: int = 16) -> AbstractAsyncContextManager[AsyncIterator[Delivery]]:
+    def deliveries(self, queue: str, *, prefetch: int = 16) -> AbstractAsyncContextManager[Deliveries]:
         return self._queues.deliveries(queue, prefetch=prefetch)
 
     async def dead_letters(self, queue: str, *, limit: int = 100) -> list[DeadLetter]:

@@ -68,14 +68,17 @@ function edge(arrow) {
   );
 }
 
+// How long the oldest event of a queue has waited; RabbitMQ does not have this figure.
+const age = ({ ready, delayed, oldest_seconds: oldest }) => (oldest !== null ? ms(oldest * 1000) : ready + delayed ? "unknown" : "");
+
 // What waits in a queue now, and what has been given up.
-const queue = ({ name, at: [x, y], ready, delayed, dead, consumers }) =>
+const queue = ({ name, at: [x, y], ready, delayed, dead, consumers, oldest_seconds: oldest }) =>
   s(
     "text",
     { x, y: y + 4, "text-anchor": "middle", class: dead ? "label dead" : "label" },
     `${name} ${ready + delayed}${dead ? ` +${dead} dead` : ""}`,
     consumers === null || consumers > 0 ? null : " no consumer",
-    s("title", {}, `${name}: ${ready} ready, ${delayed} wait for a retry, ${dead} dead-lettered, consumers: ${consumers ?? "unknown"}`),
+    s("title", {}, `${name}: ${ready} ready, ${delayed} wait for a retry, ${dead} dead-lettered, ${oldest === null ? "" : `the oldest has waited ${ms(oldest * 1000)}, `}consumers: ${consumers ?? "unknown"}`),
   );
 
 // `unread`: entries of the event log that a process has not read yet.
@@ -115,6 +118,6 @@ const waiting = (queues) =>
     "table",
     {},
     h("caption", {}, "What waits in each queue now"),
-    h("thead", {}, h("tr", {}, ["Queue", "Consumers", "Ready", "Waits for a retry", "Dead-lettered"].map((title) => h("th", { scope: "col" }, title)))),
-    h("tbody", {}, queues.map((each) => h("tr", {}, [each.name, each.consumers ?? "unknown", each.ready, each.delayed, each.dead].map((value) => h("td", {}, String(value)))))),
+    h("thead", {}, h("tr", {}, ["Queue", "Consumers", "Ready", "Oldest", "Waits for a retry", "Dead-lettered"].map((title) => h("th", { scope: "col" }, title)))),
+    h("tbody", {}, queues.map((each) => h("tr", {}, [each.name, each.consumers ?? "unknown", each.ready, age(each), each.delayed, each.dead].map((value) => h("td", {}, String(value)))))),
   );

@@ -43,8 +43,9 @@ def topology(
 
     `rate` is hops a second, `p50_ms` and `p95_ms` how long they took (for the broker's arrows: how long they waited).
     `breaker_open` says that the last of these calls was not made. Arrows that the picture does not have come without
-    points. `depths` are the queues' as they are now; a broker without a queue's consumers leaves null. `unread` entries
-    of the event log have not been read by reports now; null where that is not known.
+    points. `depths` are the queues' as they are now: `oldest_seconds` and `consumers` are null where nothing waits or
+    the broker has no such figure (RabbitMQ has no age). `unread` entries of the event log have not been read by reports
+    now; null where that is not known.
     """
     until = (time.time() if now is None else now) - 60 * min(max(0, minutes_ago), _MAX_MINUTES)
     traffic = history.until(until)
@@ -59,6 +60,7 @@ def topology(
             "ready": depth.ready,
             "delayed": depth.delayed,
             "dead": depth.dead,
+            "oldest_seconds": depth.age(),
             "consumers": depth.consumers,
         }
         for name, at in drawn["queues"].items()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 from chassis.broker.port import QueueDepth
 from console.domain import Kind
 from console.store import Bounds, TraceStore
@@ -80,9 +82,13 @@ def test_an_open_breaker_is_marked() -> None:
     store.add([span("c" * 16, Kind.CLIENT, service="gateway", at=2_000, trace_id=f"{2:032x}", attributes=facts)])
 
     def marked() -> list[bool]:
-        depths = [QueueDepth("order-mail", ready=2, delayed=1, dead=3)]
+        oldest = datetime.now(UTC) - timedelta(seconds=90)
+        depths = [QueueDepth("order-mail", 2, 1, 3, oldest), QueueDepth("order-invoice", 1, 0, 0)]
         found = topology(history, 0, now=BEGAN + 30, depths=depths)
-        assert [(each["name"], each["ready"], each["dead"]) for each in found["queues"]] == [("order-mail", 2, 3)]
+        mail, invoice = sorted(found["queues"], key=lambda each: str(each["name"]), reverse=True)
+        assert (mail["name"], mail["ready"], mail["dead"]) == ("order-mail", 2, 3)
+        assert 90 <= mail["oldest_seconds"] < 90 + 60
+        assert invoice["oldest_seconds"] is None
         assert found["unread"] == {"reports": None}
         return [each["breaker_open"] for each in found["arrows"] if each["count"]]
 

@@ -48,8 +48,8 @@ async def test_metrics_of_a_queue_that_is_not_consumed(broker: Broker) -> None:
 
     age = 'queue_oldest_seconds{queue="processing"}'
     dead = 'queue_messages{queue="processing",state="dead"}'
-    async with consuming(broker, "processing", handle, telemetry=Telemetry("test"), concurrency=1) as oldest:
-        gauges.consumes("processing", oldest)
+    async with consuming(broker, "processing", handle, telemetry=Telemetry("test"), concurrency=1) as held:
+        gauges.consumes("processing", held)
         assert await shown(age) == 0
         await broker.publish([old_event()])
 
@@ -63,6 +63,30 @@ async def test_metrics_of_a_queue_that_is_not_consumed(broker: Broker) -> None:
             return await shown(age) == 0 == await shown(dead)
 
         await eventually(gone)
+
+
+async def test_metrics_of_an_event_that_waits_for_a_retry(broker: Broker) -> None:
+    """An event that a consumer keeps for its next attempt is counted as delayed, and its age is shown."""
+    metrics = Metrics()
+    gauges = QueueGauges(metrics, broker)
+
+    async def fail(_: Event) -> None:
+        raise ConnectionError("away")
+
+    async with consuming(
+        broker, "processing", fail, telemetry=Telemetry("test"), retry_delays=[3600], concurrency=1
+    ) as held:
+        gauges.consumes("processing", held)
+        await broker.publish([old_event()])
+
+        async def shown() -> bool:
+            await gauges._look()
+            page = metrics.exposition()[1].decode()
+            assert 'queue_messages{queue="processing",state="delayed"} 1.0' in page
+            (age,) = re.findall(r'^queue_oldest_seconds{queue="processing"} (\S+)$', page, re.MULTILINE)
+            return float(age) >= LONG_AGO.total_seconds()
+
+        await eventually(shown)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from tests.waiting import eventually
 ALERTS = FOLDER / "alerts.yml"
 # Those that show their metrics where they serve.
 _OWN = {"gateway": "SHOP_GATEWAY_URL", "notifier": "SHOP_NOTIFIER_URL"}
-_COMPARISON = re.compile(r" (?:>|==) [0-9.]+$")
+_COMPARISON = re.compile(r" (?:>|==) [0-9.]+(?= or |$)")
 
 
 def rules() -> list[dict[str, Any]]:

@@ -143,7 +143,27 @@ async def test_a_process_without_a_target_is_down(tmp_path: Path) -> None:
         }
         for name in sorted(names)
     ]
-    file = tmp_path / "process_down.yml"
+    await _as_expected(tmp_path, cases)
+
+
+@needs_prometheus
+async def test_a_queue_whose_consumer_hangs_is_a_backlog(tmp_path: Path) -> None:
+    """Such a consumer shows nothing: RabbitMQ's count is enough. The event log and dead letters do not count."""
+    (notes,) = (rule["annotations"] for rule in rules() if rule["alert"] == "QueueBacklog")
+    messages = {"order-mail": 101, "order-mail.retry": 9, "order-mail.dead": 500, "event-log": 500, "order-invoice": 99}
+    name = f"{OF_RABBITMQ}detailed_queue_messages"
+    series = [{"series": f'{name}{{queue="{queue}"}}', "values": f"{count}x60"} for queue, count in messages.items()]
+    firing = {
+        "exp_labels": {"severity": "warning", "queue": "order-mail"},
+        "exp_annotations": {**notes, "summary": "101 events wait in order-mail"},
+    }
+    expected = {"eval_time": "3m", "alertname": "QueueBacklog", "exp_alerts": [firing]}
+    await _as_expected(tmp_path, [{"interval": "5s", "input_series": series, "alert_rule_test": [expected]}])
+
+
+async def _as_expected(tmp_path: Path, cases: list[dict[str, Any]]) -> None:
+    """Prometheus's own tool finds that the alerts fire as the cases have it."""
+    file = tmp_path / "cases.yml"
     file.write_text(yaml.safe_dump({"rule_files": [str(ALERTS)], "evaluation_interval": "5s", "tests": cases}))
     process = await asyncio.create_subprocess_exec(
         "promtool", "test", "rules", str(file), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT

@@ -20,7 +20,7 @@ from chassis.broker.embedded import peers, store
 from chassis.broker.embedded.event_log import EmbeddedLog, LogSubscription
 from chassis.broker.embedded.subscriptions import QueueSubscription
 from chassis.broker.embedded.writer import Writer
-from chassis.broker.port import BrokerUnavailable, DeadLetter, Delivery, Event, QueueDepth, QueuedEvent, Topology
+from chassis.broker.port import BrokerUnavailable, DeadLetter, Deliveries, Event, QueueDepth, QueuedEvent, Topology
 from chassis.broker.retention import Retention
 from chassis.broker.topics import matches
 from chassis.observability.capture import capture
@@ -87,7 +87,7 @@ class EmbeddedBroker:
         return found
 
     @asynccontextmanager
-    async def deliveries(self, queue: str, *, prefetch: int = 16) -> AsyncIterator[AsyncIterator[Delivery]]:
+    async def deliveries(self, queue: str, *, prefetch: int = 16) -> AsyncIterator[Deliveries]:
         self._check(queue)
         holder = f"{self._listen().name}/{next(self._numbers)}"
         subscription = QueueSubscription(self._writer, queue, holder, prefetch)

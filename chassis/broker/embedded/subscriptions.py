@@ -6,7 +6,8 @@ import asyncio
 import json
 import logging
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import partial
 
 from chassis import wall_clock
@@ -55,6 +56,10 @@ class QueueSubscription:
         if delivery is None:
             raise StopAsyncIteration
         return delivery
+
+    def delayed(self) -> Sequence[datetime]:
+        """Nothing: the depth of the queue counts all."""
+        return ()
 
     def start(self) -> None:
         """Claim deliveries from here on."""

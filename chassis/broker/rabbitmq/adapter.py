@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from aio_pika.abc import AbstractChannel
 
 from chassis.broker import cloudevents
-from chassis.broker.port import BrokerUnavailable, DeadLetter, Delivery, Event, QueueDepth, QueuedEvent, Topology
+from chassis.broker.port import BrokerUnavailable, DeadLetter, Deliveries, Event, QueueDepth, QueuedEvent, Topology
 from chassis.broker.rabbitmq import event_log
 from chassis.broker.rabbitmq.connection import Outgoing, Prepare, Publisher, ReopeningConnection
 from chassis.broker.rabbitmq.dead_letters import DeadLetterQueues
@@ -78,7 +78,7 @@ class RabbitBroker:
         return any(matches(pattern, type_) for patterns in self._names.topology.queues.values() for pattern in patterns)
 
     @asynccontextmanager
-    async def deliveries(self, queue: str, *, prefetch: int = 16) -> AsyncIterator[AsyncIterator[Delivery]]:
+    async def deliveries(self, queue: str, *, prefetch: int = 16) -> AsyncIterator[Deliveries]:
         subscription = QueueSubscription(self._inbound, self._publisher, self._names, queue, prefetch)
         async with self._subscribed(subscription):
             subscription.start()

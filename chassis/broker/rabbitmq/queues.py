@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from datetime import datetime
 from typing import cast
 from uuid import uuid4
 from weakref import WeakSet
@@ -61,6 +62,7 @@ class QueueSubscription:
         self._arrived: asyncio.Queue[HeldDelivery | None] = asyncio.Queue()
         self._receiver: asyncio.Task[None] | None = None
         self._moving: set[asyncio.Task[None]] = set()
+        self._delayed: dict[asyncio.Task[None], datetime] = {}
         self._left: WeakSet[UnderlayChannel] = WeakSet()
         self._deleted = False  # one of the queues, while the connection lives
 
@@ -72,6 +74,9 @@ class QueueSubscription:
             if self._holds(delivery.message):  # what a lost connection brought will come again
                 return delivery
         raise StopAsyncIteration
+
+    def delayed(self) -> Sequence[datetime]:
+        return tuple(self._delayed.values())
 
     def start(self) -> None:
         """Receive from here on."""
@@ -160,7 +165,9 @@ class QueueSubscription:
         await self.dead_letter(message, f"unparseable-{uuid4()}", reason)
 
     async def _on_delayed(self, message: AbstractIncomingMessage) -> None:
-        self._start(self._move_when_due(message))
+        task = self._start(self._move_when_due(message))
+        with suppress(cloudevents.InvalidEvent):  # one that a person put there is moved, and then a dead letter
+            self._delayed[task] = cloudevents.event(message.headers, message.body).time
 
     async def _move_when_due(self, message: AbstractIncomingMessage) -> None:
         wait = _left_to_wait(message)
@@ -170,13 +177,15 @@ class QueueSubscription:
         else:
             await self._move(message, self._retry, _until(wait - MAX_HOLD))
 
-    def _start(self, moving: Coroutine[None, None, None]) -> None:
+    def _start(self, moving: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(moving)
         self._moving.add(task)
         task.add_done_callback(self._moved)
+        return task
 
     def _moved(self, task: asyncio.Task[None]) -> None:
         self._moving.discard(task)
+        self._delayed.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.warning("message of %s not moved, so it will be redelivered: %s", self._queue, error)
 

@@ -6,7 +6,6 @@ import asyncio
 import json
 import textwrap
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from shutil import get_terminal_size
 
 import httpx
@@ -30,10 +29,9 @@ def queues(env: Mapping[str, str], *, as_json: bool) -> str:
     """The report: a line for each queue. Raises `Refused` where the broker or its metrics cannot be reached."""
     depths = asyncio.run(_depths())
     held = asyncio.run(_held(env.get("SHOP_BROKER_METRICS_URL", ""), depths))
-    now = datetime.now(UTC)
     if as_json:
         return json.dumps({"items": [_as_json(depth, held.get(depth.queue)) for depth in depths]}, indent=2)
-    rows = [_HEADINGS, *(_row(depth, held.get(depth.queue), now) for depth in depths)]
+    rows = [_HEADINGS, *(_row(depth, held.get(depth.queue)) for depth in depths)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
     lines = [
         "  ".join(
@@ -65,8 +63,8 @@ async def _held(metrics_url: str, depths: list[QueueDepth]) -> Mapping[str, int]
     return {queue: max(0, count - waiting[queue]) for queue, count in counted.items()}
 
 
-def _row(depth: QueueDepth, held: int | None, now: datetime) -> tuple[str, ...]:
-    age = "-" if depth.oldest is None else f"{max(0.0, (now - depth.oldest).total_seconds()):.1f} s"
+def _row(depth: QueueDepth, held: int | None) -> tuple[str, ...]:
+    age = "-" if (seconds := depth.age()) is None else f"{seconds:.1f} s"
     consumers = "-" if depth.consumers is None else str(depth.consumers)
     kept = "-" if held is None else str(held)
     return depth.queue, str(depth.ready), str(depth.delayed), kept, str(depth.dead), consumers, age

@@ -7,7 +7,6 @@ import dataclasses
 import json
 import os
 import socket
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,9 +95,9 @@ def _unread(env: Mapping[str, str], checked: Sequence[ProcessState]) -> list[dic
 
 
 def _backlog(depth: QueueDepth) -> dict[str, Any]:
-    age = None if depth.oldest is None else round(max(0.0, time.time() - depth.oldest.timestamp()), 1)
     counts = {"ready": depth.ready, "delayed": depth.delayed, "dead": depth.dead}
-    return {"queue": depth.queue, **counts, "oldest_seconds": age}
+    age = depth.age()
+    return {"queue": depth.queue, **counts, "oldest_seconds": None if age is None else round(age, 1)}
 
 
 def _waits(queue: Mapping[str, Any]) -> bool:
@@ -107,7 +106,11 @@ def _waits(queue: Mapping[str, Any]) -> bool:
 
 def _words(queue: Mapping[str, Any]) -> str:
     """As `order-processing: 12 ready, 1 delayed, 0 dead, the oldest for 3.4 s`."""
-    oldest = "" if queue["oldest_seconds"] is None else f", the oldest for {queue['oldest_seconds']:.1f} s"
+    oldest = ""
+    if queue["oldest_seconds"] is not None:
+        oldest = f", the oldest for {queue['oldest_seconds']:.1f} s"
+    elif queue["ready"] or queue["delayed"]:
+        oldest = ", for how long RabbitMQ does not report"
     return f"{queue['queue']}: {queue['ready']} ready, {queue['delayed']} delayed, {queue['dead']} dead{oldest}"
 
 
