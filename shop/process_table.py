@@ -96,6 +96,7 @@ TABLE: tuple[ProcessSpec, ...] = (
         "processes what was received; delivers outgoing webhooks",
         (Port("SHOP_WEBHOOKS_GRPC_PORT", 50057, ("SHOP_WEBHOOKS_ADDRESS",)),),
         late=(
+            "webhooks.incoming.batching_store",
             "webhooks.incoming.clients",
             "webhooks.incoming.consumer",
             "webhooks.incoming.grpc_api",

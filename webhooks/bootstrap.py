@@ -119,11 +119,12 @@ async def run_worker(settings: WorkerSettings | None = None, *, shop: Shop | Non
         add_WebhookEndpointServiceServicer_to_server,
     )
     from webhooks.incoming import consumer, grpc_api
+    from webhooks.incoming.batching_store import BatchingWebhookStore
     from webhooks.incoming.clients import GrpcShop
     from webhooks.incoming.records import Records
     from webhooks.incoming.relay import Relay
     from webhooks.incoming.replays import Replays
-    from webhooks.incoming.sql_store import SqlWebhookStore, inbox
+    from webhooks.incoming.sql_store import inbox
     from webhooks.incoming.use_cases import Processing
     from webhooks.outgoing import bootstrap as outgoing
     from webhooks.outgoing import grpc_api as endpoints_api
@@ -133,7 +134,7 @@ async def run_worker(settings: WorkerSettings | None = None, *, shop: Shop | Non
     async with service("webhook_worker", settings) as s:
         db = await s.database("webhooks", MIGRATIONS)
         broker = await s.broker()
-        store = SqlWebhookStore(db)
+        store = BatchingWebhookStore(db)
         # Both upstreams recognize a repeat, so gRPC may retry.
         shop = shop or GrpcShop(
             *await s.client(
