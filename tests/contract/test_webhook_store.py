@@ -13,9 +13,9 @@ from sqlalchemy import insert
 from chassis.database.database import Database, database
 from tests.contract.databases import url_of
 from webhooks.bootstrap import MIGRATIONS
-from webhooks.incoming.batching_store import BatchingWebhookStore
 from webhooks.incoming.domain import Outcome, Status
 from webhooks.incoming.sql_store import SqlWebhookStore, webhooks
+from webhooks.incoming.sql_store.batching import BatchingWebhookStore
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MANY = 300
