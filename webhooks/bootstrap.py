@@ -119,15 +119,16 @@ async def run_worker(settings: WorkerSettings | None = None, *, shop: Shop | Non
         add_WebhookEndpointServiceServicer_to_server,
     )
     from webhooks.incoming import consumer, grpc_api
-    from webhooks.incoming.batching_store import BatchingWebhookStore
     from webhooks.incoming.clients import GrpcShop
     from webhooks.incoming.records import Records
     from webhooks.incoming.relay import Relay
     from webhooks.incoming.replays import Replays
     from webhooks.incoming.sql_store import inbox
+    from webhooks.incoming.sql_store.batching import BatchingWebhookStore
     from webhooks.incoming.use_cases import Processing
     from webhooks.outgoing import bootstrap as outgoing
     from webhooks.outgoing import grpc_api as endpoints_api
+    from webhooks.outgoing.domain import Persistence
     from webhooks.retention import Retention
 
     settings = settings or WorkerSettings()
@@ -154,7 +155,22 @@ async def run_worker(settings: WorkerSettings | None = None, *, shop: Shop | Non
             channel_user_id=settings.channel_user_id,
         )
         received = consumer.WebhookConsumer(Processing(store, shop))
-        outbound = await s.enter(outgoing.assembled(settings, db, inbox, s.telemetry))
+        persistence = Persistence(
+            settings.webhooks_delivery_delays,
+            disable_after=timedelta(seconds=settings.webhooks_disable_after),
+            longest_pause=settings.webhooks_longest_pause,
+        )
+        outbound = await s.enter(
+            outgoing.assembled(
+                db,
+                inbox,
+                s.telemetry,
+                persistence,
+                timeout=settings.webhooks_delivery_timeout,
+                grace=timedelta(seconds=settings.webhooks_secret_grace),
+                allow_private=settings.webhooks_allow_private,
+            )
+        )
         sent = outbound.deliveries
         keep, every = timedelta(seconds=settings.webhooks_keep), timedelta(seconds=settings.webhooks_forget_every)
         retention = Retention(db, store.forget, sent.forget, sent.forget_events, keep=keep, every=every)
