@@ -17,11 +17,12 @@ test: setup-dev ## the shop's promises, as far as they can be tried here; REQUIR
 test-long: setup-dev ## the other tests: what documents, recipes, lessons and experiments show is run, memory is filled to its bounds
 	@$(BIN)/pytest -n auto -m long $(ARGS)
 
-check: setup-dev ## style, types, import contracts, protos, known vulnerabilities
+check: setup-dev ## style, types, import contracts, layout, protos, known vulnerabilities
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
+	$(BIN)/pytest -q -n0 tests/internal/test_layout.py
 	$(BIN)/python -m protos check
 	$(BIN)/python -m tools.openapi_check
 	$(BIN)/python -m tools.asyncapi_check

@@ -20,7 +20,8 @@ from chassis.observability.tracing import Telemetry
 from chassis.settings import TOPOLOGY
 from services.inventory.bootstrap import MIGRATIONS
 from services.inventory.domain import Line
-from services.inventory.sql_store import SqlStockStore, outbox
+from services.inventory.sql_store import outbox
+from services.inventory.sql_store.batching import BatchingStockStore
 
 POSTGRES_URL = "postgresql://postgres@127.0.0.1:5432"
 PRODUCTS = [str(number) for number in range(24)]
@@ -51,7 +52,7 @@ def _lines(number: int) -> list[Line]:
 async def _reserving(folder: Path, db: Database) -> AsyncIterator[Do]:
     """Ours: the store as inventory has it, with its outbox; nothing relays, as that is another process's time."""
     broker = await connect_broker(f"embedded:{folder / 'broker.sqlite'}", Topology.load(TOPOLOGY))
-    store = SqlStockStore(db, Outbox(outbox, db, broker, Telemetry("bench")))
+    store = BatchingStockStore(db, Outbox(outbox, db, broker, Telemetry("bench")))
     await store.add_missing(dict.fromkeys(PRODUCTS, PLENTY))
 
     async def reserve(number: int) -> None:

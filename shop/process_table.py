@@ -101,7 +101,7 @@ TABLE: tuple[ProcessSpec, ...] = (
             "webhooks.incoming.grpc_api",
             "webhooks.incoming.relay",
             "webhooks.incoming.replays",
-            "webhooks.incoming.sql_store",
+            "webhooks.incoming.sql_store.batching",
             "webhooks.outgoing.bootstrap",
             "webhooks.outgoing.grpc_api",
             "webhooks.retention",

@@ -123,17 +123,19 @@ async def run_worker(settings: WorkerSettings | None = None, *, shop: Shop | Non
     from webhooks.incoming.records import Records
     from webhooks.incoming.relay import Relay
     from webhooks.incoming.replays import Replays
-    from webhooks.incoming.sql_store import SqlWebhookStore, inbox
+    from webhooks.incoming.sql_store import inbox
+    from webhooks.incoming.sql_store.batching import BatchingWebhookStore
     from webhooks.incoming.use_cases import Processing
     from webhooks.outgoing import bootstrap as outgoing
     from webhooks.outgoing import grpc_api as endpoints_api
+    from webhooks.outgoing.domain import Persistence
     from webhooks.retention import Retention
 
     settings = settings or WorkerSettings()
     async with service("webhook_worker", settings) as s:
         db = await s.database("webhooks", MIGRATIONS)
         broker = await s.broker()
-        store = SqlWebhookStore(db)
+        store = BatchingWebhookStore(db)
         # Both upstreams recognize a repeat, so gRPC may retry.
         shop = shop or GrpcShop(
             *await s.client(
@@ -153,7 +155,22 @@ async def run_worker(settings: WorkerSettings | None = None, *, shop: Shop | Non
             channel_user_id=settings.channel_user_id,
         )
         received = consumer.WebhookConsumer(Processing(store, shop))
-        outbound = await s.enter(outgoing.assembled(settings, db, inbox, s.telemetry))
+        persistence = Persistence(
+            settings.webhooks_delivery_delays,
+            disable_after=timedelta(seconds=settings.webhooks_disable_after),
+            longest_pause=settings.webhooks_longest_pause,
+        )
+        outbound = await s.enter(
+            outgoing.assembled(
+                db,
+                inbox,
+                s.telemetry,
+                persistence,
+                timeout=settings.webhooks_delivery_timeout,
+                grace=timedelta(seconds=settings.webhooks_secret_grace),
+                allow_private=settings.webhooks_allow_private,
+            )
+        )
         sent = outbound.deliveries
         keep, every = timedelta(seconds=settings.webhooks_keep), timedelta(seconds=settings.webhooks_forget_every)
         retention = Retention(db, store.forget, sent.forget, sent.forget_events, keep=keep, every=every)

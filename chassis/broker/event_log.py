@@ -17,7 +17,7 @@ from contextlib import AbstractAsyncContextManager
 from itertools import zip_longest
 from typing import NamedTuple, Protocol
 
-from chassis.broker.port import Event
+from chassis.broker.event import Event
 
 # A position goes with every event to every client, and comes back in a header: so its text is bounded.
 MAX_POSITION_LENGTH = 2_048

@@ -13,7 +13,6 @@ The event log is a port of its own (`event_log.py`): the broker's own log, or an
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -21,42 +20,16 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Protocol
 
 from chassis import wall_clock
+from chassis.broker.event import Event as Event  # noqa: PLC0414 - what this port carries
+from chassis.broker.event_log import EventLog
 from chassis.errors import BrokerUnavailable as BrokerUnavailable  # noqa: PLC0414 - what this port raises
 from chassis.observability.capture.messages import Message
 
-if TYPE_CHECKING:
-    from chassis.broker.event_log import EventLog
-
 # A queue's dead letters, the oldest, among which one is looked for by its id: RabbitMQ shows them only by taking them.
 MAX_SEARCHED = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened, in a CloudEvents 1.0 envelope.
-
-    `type` is the routing key (`order.placed`), `subject` the aggregate's id, `id` the idempotency key for
-    consumers, `data` UTF-8 JSON. `extensions` are CloudEvents extension attributes: lower-case names, string
-    values; the shop uses `traceparent` (W3C Trace Context), `userid` (whom it concerns) and `sequence`.
-    """
-
-    id: str
-    type: str
-    source: str
-    subject: str
-    time: datetime
-    data: bytes
-    extensions: Mapping[str, str] = field(default_factory=dict)
-
-    def shown(self) -> Any:
-        """The data for a reader: as JSON, or as text where it is none, or is nested too deeply."""
-        try:
-            return json.loads(self.data)
-        except (ValueError, RecursionError):
-            return self.data.decode(errors="replace")
 
 
 @dataclass(frozen=True, slots=True)

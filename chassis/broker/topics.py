@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 
+# Bounded, because clients invent patterns.
+@lru_cache(maxsize=4096)
 def matches(pattern: str, routing_key: str) -> bool:
     """Whether a binding's pattern takes a routing key."""
     return _matches(pattern.split("."), routing_key.split("."))

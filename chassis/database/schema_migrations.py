@@ -8,17 +8,26 @@ before theirs working (docs/adr/0019).
 from __future__ import annotations
 
 import asyncio
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from sqlalchemy import Connection, inspect, text
-
-if TYPE_CHECKING:
-    from chassis.database.database import Database
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 # Seconds to wait for `shop migrate`, and between two looks.
 _TIMEOUT = 60.0
 _LOOK = 0.5
+
+
+class Database(Protocol):
+    """What a migration needs of a database."""
+
+    engine: AsyncEngine
+
+    def lock(self, name: str) -> AbstractAsyncContextManager[bool]: ...
+
+    def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]: ...
 
 
 class SchemaBehind(RuntimeError):

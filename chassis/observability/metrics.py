@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 
+from opentelemetry.trace import Span
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.gc_collector import GCCollector
 
-from chassis.observability.tracing import Span, current_span
+from chassis.observability.spans import current_span
 from chassis.resilience.deadlines import CircuitBreaker
 
 # Seconds; from what a cache answers in to the budget of a request.

@@ -9,15 +9,23 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace import INVALID_SPAN, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.util.types import Attributes, AttributeValue
 
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _UNSET = Status()
+# Not OpenTelemetry's own context: that copies a dictionary for each span, and no other library reads it here.
+CURRENT: ContextVar[Span] = ContextVar("span", default=INVALID_SPAN)
+
+
+def current_span() -> Span:
+    """The span that we are in; an invalid one outside any."""
+    return CURRENT.get()
 
 
 def new_trace_id() -> int:

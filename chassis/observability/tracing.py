@@ -12,7 +12,6 @@ import re
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from opentelemetry import trace
@@ -23,7 +22,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.util.types import AttributeValue
 
-from chassis.observability.spans import RecordedSpan, new_span_id, new_trace_id
+from chassis.observability.spans import CURRENT, RecordedSpan, current_span, new_span_id, new_trace_id
 
 if TYPE_CHECKING:
     from chassis.observability.capture.capture import Capture
@@ -39,9 +38,6 @@ _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _NOT_SAMPLED = TraceFlags(TraceFlags.DEFAULT)
 NOTE = "shop.note"
 _OUTGOING = (SpanKind.CLIENT, SpanKind.PRODUCER)
-
-# Not OpenTelemetry's own context: that copies a dictionary for each span, and no other library reads it here.
-_current: ContextVar[Span] = ContextVar("span", default=trace.INVALID_SPAN)
 
 
 class Telemetry:
@@ -121,7 +117,7 @@ class Telemetry:
                 return _Unsampled(parent), trace.INVALID_SPAN_CONTEXT
             origin = span_context_of(parent)
         else:
-            span = _current.get()
+            span = CURRENT.get()
             if isinstance(span, _Unsampled):
                 return span, trace.INVALID_SPAN_CONTEXT
             origin = span.get_span_context()
@@ -162,14 +158,14 @@ class _Unrecorded:
 
     def __init__(self, span: Span, *, current: bool) -> None:
         self.span = span
-        self._token = _current.set(span) if current else None
+        self._token = CURRENT.set(span) if current else None
 
     def __enter__(self) -> Span:
         return self.span
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if self._token is not None:
-            _current.reset(self._token)
+            CURRENT.reset(self._token)
 
 
 class _Recorded(_Unrecorded):
@@ -201,19 +197,14 @@ class _Measured:
         self._opened.__exit__(kind, error, traceback)
 
 
-def current_span() -> Span:
-    """The span that we are in; an invalid one outside any."""
-    return _current.get()
-
-
 def note(what: str) -> None:
     """Say of the current span that something happened which its status does not show, such as "idempotent_replay"."""
-    _current.get().set_attribute(NOTE, what)
+    CURRENT.get().set_attribute(NOTE, what)
 
 
 def current_traceparent(span: Span | None = None) -> str:
     """The current span (or the given one) as a W3C traceparent header; empty outside any span."""
-    span = _current.get() if span is None else span
+    span = CURRENT.get() if span is None else span
     if isinstance(span, _Unsampled):
         return span.traceparent
     context = span.get_span_context()

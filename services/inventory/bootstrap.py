@@ -18,7 +18,8 @@ from services.inventory.demo import demo_stock
 from services.inventory.erp_sync import Bookkeeping
 from services.inventory.grpc_api import POLICY, InventoryApi
 from services.inventory.ports import Erp
-from services.inventory.sql_store import SqlStockStore, outbox
+from services.inventory.sql_store import outbox
+from services.inventory.sql_store.batching import BatchingStockStore
 from services.inventory.use_cases import Inventory
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -41,7 +42,7 @@ async def run(settings: Settings | None = None, *, erp: Erp | None = None) -> As
     async with service("inventory", settings) as s:
         db = await s.database("inventory", MIGRATIONS)
         out = Outbox(outbox, db, await s.broker(), s.telemetry, gather=_GATHER_STOCK)
-        store = SqlStockStore(db, out)
+        store = BatchingStockStore(db, out)
         erp = erp or GrpcErp(
             *await s.client(
                 "erp_adapter",

@@ -17,7 +17,7 @@ from chassis.settings import AtLeastOne, Positive, ProcessSettings, ZeroOrMore
 from chassis.webpages.start_page import StartPage
 from protos.shop.orders.v1.orders_pb2_grpc import OrderServiceStub
 from services.notifier.auth import Authenticator
-from services.notifier.clients import BrokerChatLog, GrpcOrders
+from services.notifier.clients import BrokerChatLog, CachedOrders, GrpcOrders
 from services.notifier.delivery.hub import Hub
 from services.notifier.http_api import ABOUT, EXAMPLE, LINKS, application, serving
 from services.notifier.metrics import Metrics
@@ -82,7 +82,9 @@ async def run(settings: Settings | None = None, *, broker: Broker | None = None)
         limits = Limits(
             settings.notifier_backlog, settings.notifier_rate, settings.notifier_burst, settings.notifier_heartbeat
         )
-        websocket = WebSocketApi(hub, authenticator, orders, BrokerChatLog(broker, spans), spans, metrics, limits)
+        websocket = WebSocketApi(
+            hub, authenticator, CachedOrders(orders), BrokerChatLog(broker, spans), spans, metrics, limits
+        )
         event_stream = EventStreamApi(hub, authenticator, backlog=limits.backlog, heartbeat=limits.heartbeat)
         healthy = broker.healthy
 

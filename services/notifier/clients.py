@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from google.protobuf.json_format import MessageToJson
 
 from chassis import wall_clock
+from chassis.auth.identity import Principal, current_principal
 from chassis.broker.port import Broker, BrokerUnavailable, Event
 from chassis.broker.publishing import publishing
 from chassis.errors import unavailable
@@ -16,9 +17,12 @@ from chassis.grpc.client import Client
 from chassis.observability.tracing import Telemetry
 from protos.shop.events.v1.events_pb2 import ChatPosted
 from protos.shop.orders.v1.orders_pb2 import GetOrderRequest
+from services.notifier.ports import Orders
 
 if TYPE_CHECKING:
     from protos.shop.orders.v1.orders_pb2_grpc import OrderServiceAsyncStub
+
+_MAX_OWNERS = 10_000
 
 
 class GrpcOrders:
@@ -29,6 +33,24 @@ class GrpcOrders:
     async def owner(self, order_id: str) -> str:
         response = await self._client.call(self._stub.GetOrder, GetOrderRequest(id=order_id))
         return response.order.user_id
+
+
+class CachedOrders:
+    """Reads the owner of an order once for each token: an order does not change hands."""
+
+    def __init__(self, orders: Orders) -> None:
+        self._orders = orders
+        self._owners: dict[tuple[Principal, str], str] = {}
+
+    async def owner(self, order_id: str) -> str:
+        key = (current_principal(), order_id)
+        owner = self._owners.get(key)
+        if owner is None:
+            owner = await self._orders.owner(order_id)
+            if len(self._owners) >= _MAX_OWNERS:
+                del self._owners[next(iter(self._owners))]
+            self._owners[key] = owner
+        return owner
 
 
 class BrokerChatLog:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
 
 from chassis.auth.identity import Principal
 from chassis.broker.event_log import Position
 from chassis.broker.port import Event
-from chassis.broker.topics import matches as topic_matches
+from chassis.broker.topics import matches
 from chassis.errors import Kind, ShopError
 
 # Close codes: RFC 6455, 7.4.1 and the IANA registry; 4000-4999 are for applications, 4401 is our 401.
@@ -29,10 +28,6 @@ _TOPIC = re.compile(r"(?:[a-z0-9_-]{1,32}|\*|#)(?:\.(?:[a-z0-9_-]{1,32}|\*|#)){0
 _MAX_TEXT = 2_000
 # All but tab and line breaks: a terminal that shows a chat would obey them.
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-
-# Bounded, because clients invent patterns.
-matches = lru_cache(maxsize=4096)(topic_matches)
-"""Whether a topic pattern (AMQP's: `*` is one word, `#` any number of them) takes an event type."""
 
 _EVERYTHING = "everything"
 

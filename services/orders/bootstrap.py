@@ -22,7 +22,7 @@ from services.orders.admission.placement import Admission
 from services.orders.clients import GrpcCatalog, GrpcErp, GrpcInventory
 from services.orders.demo import demo_orders
 from services.orders.grpc_api import POLICY, OrderApi
-from services.orders.order_watch import LogChanges
+from services.orders.order_watch import LogOrderWatch
 from services.orders.payments.provider import HttpPayments, provider_session
 from services.orders.place_order import OrderPlacement
 from services.orders.ports import Catalog, Erp, Inventory, Payments
@@ -67,10 +67,10 @@ async def run(settings: Settings | None = None, *, catalog: Catalog | None = Non
         placement = OrderPlacement(store, catalog)
         if settings.max_backlog_age > 0:
             placement = Admission(placement, store, db, max_age=timedelta(seconds=settings.max_backlog_age))
-        changes = LogChanges(broker.log)
-        await s.background(out.relay(), changes.follow())
+        order_watch = LogOrderWatch(broker.log)
+        await s.background(out.relay(), order_watch.follow())
         port = await s.serve(
-            (add_OrderServiceServicer_to_server, OrderApi(placement, Orders(store, changes))),
+            (add_OrderServiceServicer_to_server, OrderApi(placement, Orders(store, order_watch))),
             policy=POLICY,
             port=settings.orders_port,
             endless=["WatchOrder"],

@@ -20,7 +20,7 @@ _AT_LEAST_EVERY = 2.0
 _PAUSE = 1.0
 
 
-class LogChanges:
+class LogOrderWatch:
     def __init__(self, event_log: EventLog) -> None:
         self._event_log = event_log
         self._watchers: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
@@ -47,7 +47,7 @@ class LogChanges:
         for watcher in self._watchers.get(order_id, ()):
             watcher.set()
 
-    async def of(self, order_id: str) -> AsyncIterator[None]:
+    async def watch(self, order_id: str) -> AsyncIterator[None]:
         """Yields at once, then whenever the order may have changed, and every two seconds in case the log is away."""
         changed = asyncio.Event()
         self._watchers[order_id].add(changed)

@@ -65,8 +65,8 @@ class OrderStore(Protocol):
         """Orders with all that is known of them, oldest first."""
 
 
-class Changes(Protocol):
-    def of(self, order_id: str) -> AsyncIterator[None]:
+class OrderWatch(Protocol):
+    def watch(self, order_id: str) -> AsyncIterator[None]:
         """Yields whenever the order may have changed."""
 
 

@@ -10,15 +10,15 @@ from chassis.errors import not_found
 from chassis.pagination import Place
 from services.orders import domain
 from services.orders.domain import Order
-from services.orders.ports import Changes, HistoryEntry, OrderStore, Record
+from services.orders.ports import HistoryEntry, OrderStore, OrderWatch, Record
 
 _FINAL_EVENTS = ("order.rejected", "order.cancelled", "order.delivered")
 
 
 class Orders:
-    def __init__(self, store: OrderStore, changes: Changes) -> None:
+    def __init__(self, store: OrderStore, order_watch: OrderWatch) -> None:
         self._store = store
-        self._changes = changes
+        self._order_watch = order_watch
 
     async def get(self, order_id: str, caller: Principal) -> Order:
         """Raises NOT_FOUND, also for another customer's order: its existence is not disclosed."""
@@ -63,7 +63,7 @@ class Orders:
         """
         await self.get(order_id, caller)
         ended = False
-        async for _ in self._changes.of(order_id):
+        async for _ in self._order_watch.watch(order_id):
             for entry in await self._store.history(order_id):
                 if entry.sequence > after:
                     after = entry.sequence

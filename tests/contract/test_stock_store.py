@@ -1,4 +1,4 @@
-"""The stock store's promises, on every database."""
+"""The stock store's promises, of both its adapters, on every database."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from chassis.errors import ShopError
 from services.inventory.domain import Adjustment, Line, Reservation, State, Stock
 from services.inventory.ports import Erp
 from services.inventory.sql_store import SqlStockStore, outbox
+from services.inventory.sql_store.batching import BatchingStockStore
 from services.inventory.use_cases import Inventory
 from tests.contract.databases import opened, unrelayed, url_of
 
@@ -37,10 +38,11 @@ async def db(url: str) -> AsyncIterator[Database]:
         yield found
 
 
-@pytest.fixture
-async def store(db: Database) -> SqlStockStore:
+@pytest.fixture(params=[SqlStockStore, BatchingStockStore])
+async def store(request: pytest.FixtureRequest, db: Database) -> SqlStockStore:
     """Fifty pieces of 42, three of 7."""
-    found = SqlStockStore(db, unrelayed(outbox, db))
+    adapter: type[SqlStockStore] = request.param
+    found = adapter(db, unrelayed(outbox, db))
     await found.add_missing({"42": 50, "7": 3})
     return found
 
@@ -67,7 +69,7 @@ def codes(outcomes: Sequence[object]) -> Counter[str]:
 async def test_last_fifty_pieces_go_to_fifty_of_two_hundred(url: str, store: SqlStockStore) -> None:
     """Two hundred orders over two connections to the database want the last fifty pieces at once: fifty get one."""
     async with opened("inventory", url) as second:
-        stores = [store, SqlStockStore(second, unrelayed(outbox, second))]
+        stores = [store, type(store)(second, unrelayed(outbox, second))]
         outcomes = await asyncio.gather(
             *(stores[number % 2].reserve(f"o{number}", ONE) for number in range(200)), return_exceptions=True
         )

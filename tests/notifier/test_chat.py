@@ -3,7 +3,10 @@ administrators."""
 
 from __future__ import annotations
 
+import pytest
+
 from chassis.broker.event_log import START
+from services.notifier import clients
 from tests.notifier.conftest import Stage, token
 
 
@@ -48,13 +51,34 @@ async def test_stranger_may_not_chat(stage: Stage) -> None:
     assert await stage.broker.log.last_position() == START
 
 
-async def test_orders_is_asked_once_per_room_and_connection(stage: Stage) -> None:
-    """A room's order is read on behalf of the client, and once."""
-    async with stage.notifier() as copy, copy.client() as client:
-        for text in ("one", "two", "three"):
-            await client.send(action="chat", room="o1", text=text)
-            assert (await client.receive())["type"] == "posted"
-    assert stage.orders.asked == ["123"]
+async def test_orders_is_asked_once_per_room_and_token(stage: Stage) -> None:
+    """A room's order is read on behalf of each client, and once, however many connections the client has."""
+    customers, admins = token(), token("1", "admin")
+    async with stage.notifier() as copy:
+        for each in (customers, customers, admins):
+            async with copy.client(each) as client:
+                for text in ("one", "two", "three"):
+                    await client.send(action="chat", room="o1", text=text)
+                    assert (await client.receive())["type"] == "posted"
+    assert stage.orders.asked == ["123", "1"]
+
+
+async def test_owners_are_kept_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the bound, the owner that was read first is read again."""
+    asked: list[str] = []
+
+    class Asked:
+        """A stub of orders that records the calls it gets."""
+
+        async def owner(self, order_id: str) -> str:
+            asked.append(order_id)
+            return "123"
+
+    monkeypatch.setattr(clients, "_MAX_OWNERS", 2)
+    orders = clients.CachedOrders(Asked())
+    for order_id in ("o1", "o2", "o2", "o3", "o2", "o1"):
+        assert await orders.owner(order_id) == "123"
+    assert asked == ["o1", "o2", "o3", "o1"]
 
 
 async def test_chat_without_orders_is_refused_honestly(stage: Stage) -> None:

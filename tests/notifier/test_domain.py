@@ -11,27 +11,9 @@ from chassis.broker.event_log import Position
 from chassis.broker.port import Event
 from chassis.errors import Kind, ShopError
 from chassis.http.origin_check import origin_allowed
-from services.notifier.domain import TokenBucket, channel_of, check_text, check_topics, matches, may_see, wanted
+from services.notifier.domain import TokenBucket, channel_of, check_text, check_topics, may_see, wanted
 from services.notifier.transports.frames import Frame
 from services.notifier.transports.protocol import Chat, Ping, Subscribe, Unsubscribe, parse
-
-
-@pytest.mark.parametrize(
-    ("pattern", "event_type", "expected"),
-    [
-        ("order.*", "order.paid", True),
-        ("order.*", "order", False),
-        ("order.*", "order.paid.late", False),
-        ("order.#", "order", True),
-        ("order.#", "order.paid.late", True),
-        ("#", "stock.changed", True),
-        ("*.paid", "order.paid", True),
-        ("order.paid", "order.paid2", False),
-    ],
-)
-def test_topics_match_as_in_amqp(pattern: str, event_type: str, expected: bool) -> None:
-    """`*` stands for exactly one word, `#` for any number of them."""
-    assert matches(pattern, event_type) is expected
 
 
 def test_topic_counts_from_where_it_was_subscribed() -> None:

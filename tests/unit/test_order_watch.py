@@ -11,7 +11,7 @@ import pytest
 
 from chassis.background import background
 from chassis.broker.event_log import EventLog, LogEntry, Position
-from services.orders.order_watch import LogChanges
+from services.orders.order_watch import LogOrderWatch
 from tests.contract.events import an_event
 from tests.waiting import eventually
 
@@ -58,17 +58,17 @@ async def _next(changes: AsyncIterator[None]) -> None:
 
 async def test_log_is_read_only_while_an_order_is_watched(log: FakeLog) -> None:
     """Nothing is read before the first watcher, nor after the last one has gone and the next event has come."""
-    watch = LogChanges(cast("EventLog", log))
+    watch = LogOrderWatch(cast("EventLog", log))
     async with background(watch.follow()):
         await asyncio.sleep(0)
         assert log.readers == []
-        changes = watch.of(ORDER)
+        changes = watch.watch(ORDER)
         await _next(changes)
         await eventually(lambda: log.readers)
         await changes.aclose()  # type: ignore[attr-defined]  # it is a generator
         log.append("another")
         await eventually(lambda: not log.readers)
-        again = watch.of(ORDER)
+        again = watch.watch(ORDER)
         await _next(again)
         await eventually(lambda: log.readers)
     assert log.opened == 2
@@ -76,8 +76,8 @@ async def test_log_is_read_only_while_an_order_is_watched(log: FakeLog) -> None:
 
 async def test_watcher_looks_again_once_the_log_is_read(log: FakeLog) -> None:
     """What changed between a watcher's first look and the opening of the log is in no event that is read."""
-    watch = LogChanges(cast("EventLog", log))
-    changes = watch.of(ORDER)
+    watch = LogOrderWatch(cast("EventLog", log))
+    changes = watch.watch(ORDER)
     await _next(changes)
     async with background(watch.follow()):
         await _next(changes)
@@ -86,8 +86,8 @@ async def test_watcher_looks_again_once_the_log_is_read(log: FakeLog) -> None:
 
 async def test_watcher_is_woken_by_its_order_only(log: FakeLog) -> None:
     """An event about another order wakes nobody; one about this order wakes its watcher."""
-    watch = LogChanges(cast("EventLog", log))
-    changes = watch.of(ORDER)
+    watch = LogOrderWatch(cast("EventLog", log))
+    changes = watch.watch(ORDER)
     async with background(watch.follow()):
         await _next(changes)
         await eventually(lambda: log.readers)

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from sqlalchemy import Table
 
@@ -22,9 +21,6 @@ from webhooks.outgoing.sender import http_sender
 from webhooks.outgoing.sql_store import SqlDeliveryStore, SqlEndpointStore
 from webhooks.outgoing.use_cases import Endpoints
 
-if TYPE_CHECKING:
-    from webhooks.bootstrap import WorkerSettings
-
 __all__ = ["QUEUE", "Outgoing", "assembled"]
 
 
@@ -38,10 +34,19 @@ class Outgoing:
 
 @asynccontextmanager
 async def assembled(
-    settings: WorkerSettings, db: Database, inbox: Table, telemetry: Telemetry
+    db: Database,
+    inbox: Table,
+    telemetry: Telemetry,
+    persistence: Persistence,
+    *,
+    timeout: float,
+    grace: timedelta,
+    allow_private: bool,
 ) -> AsyncIterator[Outgoing]:
-    """Outgoing webhooks on a database, ready to run."""
-    allow_private = settings.webhooks_allow_private
+    """Outgoing webhooks on a database, ready to run.
+
+    `timeout`: seconds that an endpoint has for its answer; `grace`: how long a replaced secret still signs.
+    """
 
     def permitted(address: str) -> bool:
         return allow_private or is_public(address)
@@ -51,14 +56,8 @@ async def assembled(
     async def check(host: str, port: int) -> None:
         await check_target(host, port, permitted, names.look_up)
 
-    persistence = Persistence(
-        settings.webhooks_delivery_delays,
-        disable_after=timedelta(seconds=settings.webhooks_disable_after),
-        longest_pause=settings.webhooks_longest_pause,
-    )
-    grace = timedelta(seconds=settings.webhooks_secret_grace)
     deliveries = SqlDeliveryStore(db, inbox)
-    async with http_sender(permitted, telemetry, timeout=settings.webhooks_delivery_timeout) as sender:
+    async with http_sender(permitted, telemetry, timeout=timeout) as sender:
         dispatcher = Dispatcher(deliveries, sender, db, persistence)
         endpoints = Endpoints(
             SqlEndpointStore(db), deliveries, check, dispatcher.wake, allow_plain=allow_private, grace=grace

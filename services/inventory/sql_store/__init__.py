@@ -15,10 +15,7 @@ from sqlalchemy import BigInteger, Connection, bindparam, select, tuple_, update
 from chassis import wall_clock
 from chassis.broker.outbox import Outbox
 from chassis.broker.port import Event
-from chassis.database.batching import Batcher
 from chassis.database.database import Database, insert_missing, item_of, row_of
-from chassis.errors import ShopError
-from chassis.observability.tracing import current_traceparent
 from services.inventory.domain import (
     Adjustment,
     Line,
@@ -26,11 +23,11 @@ from services.inventory.domain import (
     State,
     Stock,
     not_held,
+    order_closed,
     out_of_stock,
     reference_reused,
     reservation_expired,
 )
-from services.inventory.sql_store.reserving import Wanted, reserve_all
 from services.inventory.sql_store.rows import read_reservation, reservation_row, stock_changed
 from services.inventory.sql_store.tables import HELD, UNBOOKED, adjustments, outbox, reservations, stock
 
@@ -45,6 +42,9 @@ def _move(**changes: Any) -> Any:
 
 
 _quantity = bindparam("quantity", type_=BigInteger)
+_RESERVE = _move(available=stock.c.available - _quantity, reserved=stock.c.reserved + _quantity).where(
+    stock.c.available >= _quantity
+)
 _RELEASE = _move(available=stock.c.available + _quantity, reserved=stock.c.reserved - _quantity)
 _SHIP = _move(reserved=stock.c.reserved - _quantity, shipped=stock.c.shipped + _quantity)
 _ADJUST = _move(
@@ -68,21 +68,29 @@ class SqlStockStore:
     def __init__(self, database: Database, events: Outbox) -> None:
         self._database = database
         self._events = events
-        self._reserving = Batcher(self._reserve_all)
 
     async def stock(self, product_ids: Sequence[str]) -> dict[str, Stock]:
         rows = await self._database.rows(_STOCK_OF, {"products": list(product_ids)})
         return {row.product_id: item_of(Stock, row) for row in rows}
 
     async def reserve(self, order_id: str, lines: Sequence[Line], expires_at: datetime | None = None) -> None:
-        await self._reserving.submit(Wanted(order_id, lines, expires_at, current_traceparent()))
+        row = reservation_row(order_id, State.HELD, lines, expires_at)
 
-    async def _reserve_all(self, wanted: Sequence[Wanted]) -> Sequence[ShopError | None]:
+        def reserving(connection: Connection) -> None:
+            added = connection.execute(insert_missing(connection, reservations), row)
+            known = None if added.rowcount == 1 else _locked(connection, order_id)
+            if known is None or known.expired:
+                refused = self._move_all(connection, _RESERVE, lines)
+                if refused:
+                    raise out_of_stock(refused)
+            elif known.state is State.RELEASED:
+                raise order_closed(order_id)
+            if known is not None and (known.expired or known.renewed_by(expires_at)):
+                connection.execute(_CHANGE_STATE, {**row, "order": order_id})
+
         # Not durable: until Confirm or Release, whose durable commit includes all before it, the saga repeats the
         # reservation.
-        return await self._database.write(
-            lambda connection: reserve_all(connection, self._events, wanted), durable=False
-        )
+        await self._database.write(reserving, durable=False)
 
     async def confirm(self, order_id: str) -> None:
         def confirming(connection: Connection) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from chassis.broker.port import Event
-from services.notifier.domain import channels_of, matches
+from chassis.broker.topics import matches
+from services.notifier.domain import channels_of
 from services.notifier.ports import Outlet
 from services.notifier.transports.frames import Encoding
 

@@ -67,7 +67,7 @@ from chassis.observability.tracing import Telemetry
 from chassis.settings import TOPOLOGY
 from services.orders import domain
 from services.orders.events import MESSAGES
-from services.orders.ports import Changes
+from services.orders.ports import OrderWatch
 from services.orders.sql_store import SqlOrderStore, outbox
 from services.orders.use_cases import Orders
 from tests.contract.databases import opened, url_of
@@ -83,7 +83,7 @@ async def test_customer_of_an_expired_order_gets_one_mail(post: Post, tmp_path: 
         store = SqlOrderStore(db, told)
         order = await placed(store, an_order("123"))
         await store.change(order.id, lambda confirmed: domain.confirm(confirmed, "pi_1"))
-        orders = Orders(store, cast("Changes", None))
+        orders = Orders(store, cast("OrderWatch", None))
         for _ in range(2):
             await orders.expire(order.id)
         entry = (await store.history(order.id))[-1]

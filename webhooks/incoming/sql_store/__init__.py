@@ -12,14 +12,12 @@ import sqlalchemy as sa
 
 from chassis import wall_clock
 from chassis.broker.inbox import inbox_table
-from chassis.database.batching import Batcher
 from chassis.database.database import Database, UtcTime, item_of, newest
 from chassis.pagination import Place
 from chassis.retention import MIGRATED, Deleted, Retention
 from webhooks.incoming.domain import Outcome, Page, Replay, Selection, Status, Webhook
 
 _MAX_ERROR = 500
-_MARKED_TOGETHER = 128
 # A payment provider's webhook is a hundredth of this; a page of larger ones would not fit into an answer.
 _MAX_RECORDED_BODY = 64 << 10
 
@@ -65,7 +63,7 @@ RETENTION: Retention = {
 _ONE = sa.select(webhooks).where(webhooks.c.id == sa.bindparam("at"))
 # Without what may be a megabyte each.
 _SUMMARY = [column for column in webhooks.c if column.name not in ("body", "headers")]
-_MARK_PROCESSED = (
+MARK_PROCESSED = (
     sa.update(webhooks)
     .where(webhooks.c.id == sa.bindparam("at"), webhooks.c.status != Status.PROCESSED)
     .values(status=Status.PROCESSED, outcome=sa.bindparam("outcome"), error="", attempts=webhooks.c.attempts + 1)
@@ -82,20 +80,13 @@ _MARK_PUBLISHED = (
 class SqlWebhookStore:
     def __init__(self, database: Database) -> None:
         self._database = database
-        # Batched: a flood's processing would otherwise keep the intake waiting for the write lock.
-        self._marking = Batcher(self._mark_together, most=_MARKED_TOGETHER)
 
     async def get(self, webhook_id: str) -> Webhook | None:
         row = await self._database.row(_ONE, {"at": webhook_id})
         return replace(_summary(row), body=row.body, headers=json.loads(row.headers)) if row else None
 
     async def mark_processed(self, webhook_id: str, outcome: Outcome) -> None:
-        await self._marking.submit((webhook_id, outcome))
-
-    async def _mark_together(self, group: Sequence[tuple[str, Outcome]]) -> list[None]:
-        done = [{"at": webhook_id, "outcome": outcome} for webhook_id, outcome in group]
-        await self._database.execute(_MARK_PROCESSED, done)
-        return [None] * len(group)
+        await self._database.execute(MARK_PROCESSED, [{"at": webhook_id, "outcome": outcome}])
 
     async def mark_failed(self, webhook_id: str, error: str) -> None:
         failed = {"status": Status.FAILED, "error": error[:_MAX_ERROR], "attempts": webhooks.c.attempts + 1}

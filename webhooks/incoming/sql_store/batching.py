@@ -1,0 +1,30 @@
+"""Webhooks that are processed at the same time are marked in one transaction.
+
+An adapter of `WebhookStore` beside `SqlWebhookStore`, which does all the rest; both are held to the same contract
+suite. One by one, a flood's processing would keep the intake waiting for SQLite's write lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chassis.database.batching import Batcher
+from chassis.database.database import Database
+from webhooks.incoming.domain import Outcome
+from webhooks.incoming.sql_store import MARK_PROCESSED, SqlWebhookStore
+
+_MAX_MARKED = 128
+
+
+class BatchingWebhookStore(SqlWebhookStore):
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._batcher = Batcher(self._mark_together, most=_MAX_MARKED)
+
+    async def mark_processed(self, webhook_id: str, outcome: Outcome) -> None:
+        await self._batcher.submit((webhook_id, outcome))
+
+    async def _mark_together(self, processed: Sequence[tuple[str, Outcome]]) -> list[None]:
+        rows = [{"at": webhook_id, "outcome": outcome} for webhook_id, outcome in processed]
+        await self._database.execute(MARK_PROCESSED, rows)
+        return [None] * len(processed)
