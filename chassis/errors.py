@@ -1,6 +1,6 @@
-"""Errors with a stable code and a kind. Each edge has one table that renders kinds in its protocol.
+"""Errors with a stable code and a kind, and the status that each has over HTTP and over gRPC.
 
-`wrong_setting` describes an error that a setting has caused, for whoever starts the process.
+`wrong_setting` describes an error that a setting has caused, for the person who starts the process.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
+from typing import NamedTuple
 
 
 class Kind(Enum):
@@ -25,6 +26,45 @@ class Kind(Enum):
     UNAVAILABLE = "unavailable"
     TIMEOUT = "timeout"
     INTERNAL = "internal"
+
+
+class Outcome(NamedTuple):
+    """An HTTP status (RFC 9110), and a gRPC status code by its name, so that this module imports no gRPC."""
+
+    http: int
+    grpc: str
+
+
+OUTCOMES: Mapping[Kind, Outcome] = {
+    Kind.INVALID: Outcome(422, "INVALID_ARGUMENT"),
+    Kind.UNAUTHENTICATED: Outcome(401, "UNAUTHENTICATED"),
+    Kind.FORBIDDEN: Outcome(403, "PERMISSION_DENIED"),
+    Kind.NOT_FOUND: Outcome(404, "NOT_FOUND"),
+    Kind.CONFLICT: Outcome(409, "ALREADY_EXISTS"),
+    Kind.PRECONDITION: Outcome(409, "FAILED_PRECONDITION"),
+    Kind.EXHAUSTED: Outcome(429, "RESOURCE_EXHAUSTED"),
+    Kind.UNAVAILABLE: Outcome(503, "UNAVAILABLE"),
+    Kind.TIMEOUT: Outcome(504, "DEADLINE_EXCEEDED"),
+    Kind.INTERNAL: Outcome(500, "INTERNAL"),
+}
+# Codes that have a more exact HTTP status than their kind.
+HTTP_STATUSES: Mapping[str, int] = {
+    "INCOMPLETE_BODY": 400,
+    "MALFORMED_SIGNATURE": 400,
+    "MALFORMED_WEBHOOK": 400,
+    "METHOD_NOT_ALLOWED": 405,
+    "BODY_TOO_SLOW": 408,
+    "UPLOAD_STALLED": 408,
+    "VERSION_MISMATCH": 412,
+    "BODY_TOO_LARGE": 413,
+    "FILE_TOO_LARGE": 413,
+    "UNSUPPORTED_MEDIA_TYPE": 415,
+    "RANGE_NOT_SATISFIABLE": 416,
+    "IDEMPOTENCY_KEY_REUSED": 422,
+    # The server is full, not this client too fast: no 429.
+    "OVERLOADED": 503,
+    "INSUFFICIENT_STORAGE": 507,
+}
 
 
 class ShopError(Exception):

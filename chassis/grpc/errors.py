@@ -1,4 +1,4 @@
-"""The table between our errors and gRPC statuses (with `google.rpc` details).
+"""Errors over gRPC: a status with `google.rpc` details.
 
 The details travel as google.rpc.Status in the trailing metadata, as described in Google AIP-193.
 """
@@ -12,23 +12,12 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2
 
-from chassis.errors import Kind, ShopError, timed_out, unavailable
+from chassis.errors import OUTCOMES, Kind, ShopError, timed_out, unavailable
 
 DOMAIN = "shop.test"
 STATUS_DETAILS = "grpc-status-details-bin"
 
-STATUS_OF = {
-    Kind.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
-    Kind.UNAUTHENTICATED: grpc.StatusCode.UNAUTHENTICATED,
-    Kind.FORBIDDEN: grpc.StatusCode.PERMISSION_DENIED,
-    Kind.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
-    Kind.CONFLICT: grpc.StatusCode.ALREADY_EXISTS,
-    Kind.PRECONDITION: grpc.StatusCode.FAILED_PRECONDITION,
-    Kind.EXHAUSTED: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    Kind.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
-    Kind.TIMEOUT: grpc.StatusCode.DEADLINE_EXCEEDED,
-    Kind.INTERNAL: grpc.StatusCode.INTERNAL,
-}
+STATUS_OF = {kind: grpc.StatusCode[outcome.grpc] for kind, outcome in OUTCOMES.items()}
 KIND_OF = {status: kind for kind, status in STATUS_OF.items()}
 
 
