@@ -10,43 +10,27 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
-from typing import NamedTuple
 
 
 class Kind(Enum):
-    """The kinds of errors that every edge translates into its protocol."""
+    """A kind of error: its HTTP status (RFC 9110), and its gRPC status by name, so that gRPC is not imported here."""
 
-    INVALID = "invalid"
-    UNAUTHENTICATED = "unauthenticated"
-    FORBIDDEN = "forbidden"
-    NOT_FOUND = "not_found"
-    CONFLICT = "conflict"
-    PRECONDITION = "precondition"
-    EXHAUSTED = "exhausted"
-    UNAVAILABLE = "unavailable"
-    TIMEOUT = "timeout"
-    INTERNAL = "internal"
+    INVALID = (422, "INVALID_ARGUMENT")
+    UNAUTHENTICATED = (401, "UNAUTHENTICATED")
+    FORBIDDEN = (403, "PERMISSION_DENIED")
+    NOT_FOUND = (404, "NOT_FOUND")
+    CONFLICT = (409, "ALREADY_EXISTS")
+    PRECONDITION = (409, "FAILED_PRECONDITION")
+    EXHAUSTED = (429, "RESOURCE_EXHAUSTED")
+    UNAVAILABLE = (503, "UNAVAILABLE")
+    TIMEOUT = (504, "DEADLINE_EXCEEDED")
+    INTERNAL = (500, "INTERNAL")
 
-
-class Outcome(NamedTuple):
-    """An HTTP status (RFC 9110), and a gRPC status code by its name, so that this module imports no gRPC."""
-
-    http: int
-    grpc: str
+    def __init__(self, http_status: int, grpc_status: str) -> None:
+        self.http_status = http_status
+        self.grpc_status = grpc_status
 
 
-OUTCOMES: Mapping[Kind, Outcome] = {
-    Kind.INVALID: Outcome(422, "INVALID_ARGUMENT"),
-    Kind.UNAUTHENTICATED: Outcome(401, "UNAUTHENTICATED"),
-    Kind.FORBIDDEN: Outcome(403, "PERMISSION_DENIED"),
-    Kind.NOT_FOUND: Outcome(404, "NOT_FOUND"),
-    Kind.CONFLICT: Outcome(409, "ALREADY_EXISTS"),
-    Kind.PRECONDITION: Outcome(409, "FAILED_PRECONDITION"),
-    Kind.EXHAUSTED: Outcome(429, "RESOURCE_EXHAUSTED"),
-    Kind.UNAVAILABLE: Outcome(503, "UNAVAILABLE"),
-    Kind.TIMEOUT: Outcome(504, "DEADLINE_EXCEEDED"),
-    Kind.INTERNAL: Outcome(500, "INTERNAL"),
-}
 # Codes that have a more exact HTTP status than their kind.
 HTTP_STATUSES: Mapping[str, int] = {
     "INCOMPLETE_BODY": 400,

@@ -12,12 +12,12 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2
 
-from chassis.errors import OUTCOMES, Kind, ShopError, timed_out, unavailable
+from chassis.errors import Kind, ShopError, timed_out, unavailable
 
 DOMAIN = "shop.test"
 STATUS_DETAILS = "grpc-status-details-bin"
 
-STATUS_OF = {kind: grpc.StatusCode[outcome.grpc] for kind, outcome in OUTCOMES.items()}
+STATUS_OF = {kind: grpc.StatusCode[kind.grpc_status] for kind in Kind}
 KIND_OF = {status: kind for kind, status in STATUS_OF.items()}
 
 

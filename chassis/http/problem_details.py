@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from chassis.errors import HTTP_STATUSES, OUTCOMES, ShopError
+from chassis.errors import HTTP_STATUSES, ShopError
 from chassis.observability.tracing import current_trace_id
 
 PROBLEM = "application/problem+json"
@@ -26,7 +26,7 @@ def problem(error: ShopError, *, status: int | None = None, trace_id: str = "") 
 
     `status` overrides that of `chassis.errors`; `trace_id` is for what is answered outside any span.
     """
-    status = status or HTTP_STATUSES.get(error.code) or OUTCOMES[error.kind].http
+    status = status or HTTP_STATUSES.get(error.code) or error.kind.http_status
     body: dict[str, Any] = {
         "type": f"https://shop.test/problems/{error.code.lower().replace('_', '-')}",
         "title": phrase(status),
