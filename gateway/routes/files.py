@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing
 from typing import Annotated, Any
 
@@ -14,6 +13,7 @@ from starlette.responses import Response
 
 from chassis.errors import Kind, ShopError, invalid
 from chassis.http.header_fields import elements
+from chassis.resilience.message_timeout import MessageTimeout
 from gateway.clients.services import upstreams
 from gateway.errors import answer
 from gateway.http import serializers
@@ -71,7 +71,11 @@ async def upload_file(
     if content_type.lower().startswith("multipart/"):
         raise _envelope(content_type)
     header = UploadHeader(content_type=content_type, sha256=expected_sha256(repr_digest), public=public)
-    async with aclosing(_content(request, longest_pause=request.app.state.upload_patience)) as content:
+    async with (
+        MessageTimeout(request.app.state.upload_patience) as timeout,
+        aclosing(request.stream()) as body,
+        aclosing(timeout.each(body)) as content,
+    ):
         file = await upstreams(request).storage.upload(header, content)
     headers = {"location": f"/v1/files/{file.id}", "cache-control": "no-store"}
     return json_response(serializers.file(file), 201, headers)
@@ -166,21 +170,6 @@ def _headers(file: FileInfo) -> dict[str, str]:
         "repr-digest": f"sha-256=:{base64.b64encode(bytes.fromhex(file.sha256)).decode()}:",
         "content-security-policy": "default-src 'none'; sandbox",
     }
-
-
-async def _content(request: Request, *, longest_pause: float) -> AsyncGenerator[bytes, None]:
-    """The request's body. `longest_pause` of the client, in seconds."""
-    async with aclosing(request.stream()) as arriving:
-        while (received := await _next(arriving, longest_pause)) is not None:
-            yield received
-
-
-async def _next(arriving: AsyncIterator[bytes], longest_pause: float) -> bytes | None:
-    try:
-        async with asyncio.timeout(longest_pause):
-            return await anext(arriving, None)
-    except TimeoutError as error:
-        raise ShopError("UPLOAD_STALLED", f"no data received for {longest_pause:g} s", Kind.TIMEOUT) from error
 
 
 def expected_sha256(repr_digest: str | None) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from chassis.auth.identity import anyone, current_principal, signed_in
 from chassis.errors import invalid
 from chassis.grpc.chunks import Chunks
-from chassis.grpc.message_timeout import MessageTimeout
+from chassis.resilience.message_timeout import MessageTimeout
 from protos.shop.storage.v1 import storage_pb2 as pb
 from protos.shop.storage.v1.storage_pb2_grpc import StorageServiceServicer
 from services.storage.domain import MAX_PIECE, StoredFile, UploadRequest

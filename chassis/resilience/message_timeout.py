@@ -1,4 +1,4 @@
-"""A limit on the pauses of a stream of messages."""
+"""A limit on the pauses of an upload."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _Message = TypeVar("_Message")
 
 
 class MessageTimeout:
-    """Ends a block with UPLOAD_STALLED when one message takes longer than so many seconds.
+    """Ends a block with UPLOAD_STALLED when one message of an upload takes longer than so many seconds.
 
     One timer is set for all of them: one for each would cost more than all else that is done for a message.
     """
@@ -36,7 +36,7 @@ class MessageTimeout:
         try:
             await self._limit.__aexit__(kind, raised, trace)
         except TimeoutError as error:
-            raise ShopError("UPLOAD_STALLED", f"no data received for {self._seconds} s", Kind.TIMEOUT) from error
+            raise ShopError("UPLOAD_STALLED", f"no data received for {self._seconds:g} s", Kind.TIMEOUT) from error
 
     async def each(self, messages: AsyncIterator[_Message]) -> AsyncGenerator[_Message, None]:
         """The messages; what is done between them may take its time."""
