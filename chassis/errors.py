@@ -1,6 +1,6 @@
-"""Errors with a stable code and a kind. Each edge has one table that renders kinds in its protocol.
+"""Errors with a stable code and a kind, and the status that each has over HTTP and over gRPC.
 
-`wrong_setting` describes an error that a setting has caused, for whoever starts the process.
+`wrong_setting` describes an error that a setting has caused, for the person who starts the process.
 """
 
 from __future__ import annotations
@@ -13,18 +13,42 @@ from enum import Enum
 
 
 class Kind(Enum):
-    """The kinds of errors that every edge translates into its protocol."""
+    """A kind of error: its HTTP status (RFC 9110), and its gRPC status by name, so that gRPC is not imported here."""
 
-    INVALID = "invalid"
-    UNAUTHENTICATED = "unauthenticated"
-    FORBIDDEN = "forbidden"
-    NOT_FOUND = "not_found"
-    CONFLICT = "conflict"
-    PRECONDITION = "precondition"
-    EXHAUSTED = "exhausted"
-    UNAVAILABLE = "unavailable"
-    TIMEOUT = "timeout"
-    INTERNAL = "internal"
+    INVALID = (422, "INVALID_ARGUMENT")
+    UNAUTHENTICATED = (401, "UNAUTHENTICATED")
+    FORBIDDEN = (403, "PERMISSION_DENIED")
+    NOT_FOUND = (404, "NOT_FOUND")
+    CONFLICT = (409, "ALREADY_EXISTS")
+    PRECONDITION = (409, "FAILED_PRECONDITION")
+    EXHAUSTED = (429, "RESOURCE_EXHAUSTED")
+    UNAVAILABLE = (503, "UNAVAILABLE")
+    TIMEOUT = (504, "DEADLINE_EXCEEDED")
+    INTERNAL = (500, "INTERNAL")
+
+    def __init__(self, http_status: int, grpc_status: str) -> None:
+        self.http_status = http_status
+        self.grpc_status = grpc_status
+
+
+# Codes that have a more exact HTTP status than their kind.
+HTTP_STATUSES: Mapping[str, int] = {
+    "INCOMPLETE_BODY": 400,
+    "MALFORMED_SIGNATURE": 400,
+    "MALFORMED_WEBHOOK": 400,
+    "METHOD_NOT_ALLOWED": 405,
+    "BODY_TOO_SLOW": 408,
+    "UPLOAD_STALLED": 408,
+    "VERSION_MISMATCH": 412,
+    "BODY_TOO_LARGE": 413,
+    "FILE_TOO_LARGE": 413,
+    "UNSUPPORTED_MEDIA_TYPE": 415,
+    "RANGE_NOT_SATISFIABLE": 416,
+    "IDEMPOTENCY_KEY_REUSED": 422,
+    # The server is full, not this client too fast: no 429.
+    "OVERLOADED": 503,
+    "INSUFFICIENT_STORAGE": 507,
+}
 
 
 class ShopError(Exception):

@@ -1,4 +1,4 @@
-"""The one table of the edge: every error becomes problem+json (RFC 9457) here."""
+"""Errors of the gateway: problem+json (RFC 9457) that reveals nothing internal."""
 
 from __future__ import annotations
 
@@ -18,21 +18,6 @@ from chassis.observability.tracing import current_trace_id
 
 log = logging.getLogger(__name__)
 
-# What a kind alone does not say: code -> status.
-_STATUS_OF: Mapping[str, int] = {
-    "METHOD_NOT_ALLOWED": 405,
-    "UPLOAD_STALLED": 408,
-    "VERSION_MISMATCH": 412,
-    "BODY_TOO_LARGE": 413,
-    "FILE_TOO_LARGE": 413,
-    "UNSUPPORTED_MEDIA_TYPE": 415,
-    "RANGE_NOT_SATISFIABLE": 416,
-    # An upstream is full: no fault of this client's, so it is no 429.
-    "OVERLOADED": 503,
-    "INSUFFICIENT_STORAGE": 507,
-    "IDEMPOTENCY_KEY_REUSED": 422,
-}
-
 
 def answer(error: ShopError) -> Response:
     """The response to an error. An internal error is logged, and the client gets no more than the trace's id."""
@@ -42,7 +27,7 @@ def answer(error: ShopError) -> Response:
     elif error.kind is Kind.INTERNAL:
         log.error("internal error: %s; trace %s", error, current_trace_id())
         error = ShopError("INTERNAL", "internal error", Kind.INTERNAL)
-    status, headers, body = problem(error, status=_STATUS_OF.get(error.code))
+    status, headers, body = problem(error)
     if error.code == "UNSUPPORTED_MEDIA_TYPE":
         # What would be taken: "accept" and "accept-encoding".
         headers |= {name.replace("_", "-"): value for name, value in error.details.items()}

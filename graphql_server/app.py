@@ -195,7 +195,7 @@ def by_path(view: GraphqlView) -> Application:
             await Response(b'{"status":"ok"}', media_type=_JSON)(scope, receive, send)
         else:
             error = ShopError("METHOD_NOT_ALLOWED", "health can only be read", Kind.INVALID)
-            await send_problem(send, error, status=405, headers={"allow": "GET, HEAD"})
+            await send_problem(send, error, headers={"allow": "GET, HEAD"})
 
     return application
 

@@ -1,4 +1,4 @@
-"""The one table of this edge: every error gets `extensions.code` and `extensions.trace_id`, and reveals no secrets."""
+"""Errors in GraphQL responses: each has `extensions.code` and `extensions.trace_id`, and reveals no secrets."""
 
 from __future__ import annotations
 

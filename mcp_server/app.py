@@ -51,7 +51,7 @@ async def application(server: MCPServer[Any], verifier: TokenVerifier) -> AsyncI
         elif path == PATH and scope["method"] != "POST":
             # No session is kept that could be listened to (GET) or ended (DELETE).
             error = ShopError("METHOD_NOT_ALLOWED", "use POST", Kind.INVALID)
-            await send_problem(send, error, status=405, headers={"allow": "POST"})
+            await send_problem(send, error, headers={"allow": "POST"})
         elif path != PATH:
             await send_problem(send, ShopError("NOT_FOUND", f"the only resource here is {PATH}", Kind.NOT_FOUND))
         else:

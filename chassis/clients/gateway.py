@@ -35,18 +35,11 @@ _ACCEPTED = {"Accept": "application/json", "Accept-Encoding": "identity"}
 _TOKEN_REFRESH_INTERVAL = 5.0
 IDENTIFIER = re.compile(r"[A-Za-z0-9._~-]{1,64}")
 
-_KIND_OF = {
+# Of two kinds with one status, the first.
+_KIND_OF = {kind.http_status: kind for kind in reversed(Kind)} | {
     400: Kind.INVALID,
-    401: Kind.UNAUTHENTICATED,
-    403: Kind.FORBIDDEN,
-    404: Kind.NOT_FOUND,
-    409: Kind.CONFLICT,
     412: Kind.PRECONDITION,
-    422: Kind.INVALID,
-    429: Kind.EXHAUSTED,
     502: Kind.UNAVAILABLE,
-    503: Kind.UNAVAILABLE,
-    504: Kind.TIMEOUT,
 }
 
 

@@ -1,4 +1,4 @@
-"""The table between our errors and gRPC statuses (with `google.rpc` details).
+"""Errors over gRPC: a status with `google.rpc` details.
 
 The details travel as google.rpc.Status in the trailing metadata, as described in Google AIP-193.
 """
@@ -17,18 +17,7 @@ from chassis.errors import Kind, ShopError, timed_out, unavailable
 DOMAIN = "shop.test"
 STATUS_DETAILS = "grpc-status-details-bin"
 
-STATUS_OF = {
-    Kind.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
-    Kind.UNAUTHENTICATED: grpc.StatusCode.UNAUTHENTICATED,
-    Kind.FORBIDDEN: grpc.StatusCode.PERMISSION_DENIED,
-    Kind.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
-    Kind.CONFLICT: grpc.StatusCode.ALREADY_EXISTS,
-    Kind.PRECONDITION: grpc.StatusCode.FAILED_PRECONDITION,
-    Kind.EXHAUSTED: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    Kind.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
-    Kind.TIMEOUT: grpc.StatusCode.DEADLINE_EXCEEDED,
-    Kind.INTERNAL: grpc.StatusCode.INTERNAL,
-}
+STATUS_OF = {kind: grpc.StatusCode[kind.grpc_status] for kind in Kind}
 KIND_OF = {status: kind for kind, status in STATUS_OF.items()}
 
 

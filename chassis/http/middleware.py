@@ -128,11 +128,9 @@ class Identified:
             await _Exchange(scope, receive, send).answered_by(self._app)
 
 
-async def send_problem(
-    send: Send, error: ShopError, *, status: int | None = None, headers: Mapping[str, str] | None = None
-) -> None:
+async def send_problem(send: Send, error: ShopError, *, headers: Mapping[str, str] | None = None) -> None:
     """Answer with an error as problem+json; `headers` come on top of its own."""
-    status, own, body = problem(error, status=status)
+    status, own, body = problem(error)
     own |= {"content-length": str(len(body)), **(headers or {})}
     raw_headers = [(name.encode(), value.encode()) for name, value in own.items()]
     await send({"type": "http.response.start", "status": status, "headers": raw_headers})

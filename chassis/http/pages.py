@@ -25,7 +25,7 @@ def pages(pages_by_path: Mapping[str, Make]) -> Application:
             await send_problem(send, ShopError("NOT_FOUND", f"here is only {found}", Kind.NOT_FOUND))
         elif scope["method"] not in _METHODS:
             error = ShopError("METHOD_NOT_ALLOWED", "this page can only be read", Kind.INVALID)
-            await send_problem(send, error, status=405, headers={"allow": ", ".join(_METHODS)})
+            await send_problem(send, error, headers={"allow": ", ".join(_METHODS)})
         else:
             status, media_type, body = await page(_accept(scope))
             headers = [(b"content-type", media_type.encode()), (b"content-length", str(len(body)).encode())]

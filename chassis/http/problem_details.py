@@ -1,4 +1,4 @@
-"""Errors over HTTP: RFC 9457 problem+json, from one table."""
+"""Errors over HTTP: RFC 9457 problem+json."""
 
 from __future__ import annotations
 
@@ -7,24 +7,11 @@ from typing import Any
 
 import orjson
 
-from chassis.errors import Kind, ShopError
+from chassis.errors import HTTP_STATUSES, ShopError
 from chassis.observability.tracing import current_trace_id
 
 PROBLEM = "application/problem+json"
 
-# The one table of HTTP's side (RFC 9110).
-STATUS_OF = {
-    Kind.INVALID: 422,
-    Kind.UNAUTHENTICATED: 401,
-    Kind.FORBIDDEN: 403,
-    Kind.NOT_FOUND: 404,
-    Kind.CONFLICT: 409,
-    Kind.PRECONDITION: 409,
-    Kind.EXHAUSTED: 429,
-    Kind.UNAVAILABLE: 503,
-    Kind.TIMEOUT: 504,
-    Kind.INTERNAL: 500,
-}
 # Where Python 3.11 has an older one than RFC 9110.
 _PHRASES = {413: "Content Too Large", 414: "URI Too Long", 416: "Range Not Satisfiable", 422: "Unprocessable Content"}
 
@@ -37,9 +24,9 @@ def phrase(status: int) -> str:
 def problem(error: ShopError, *, status: int | None = None, trace_id: str = "") -> tuple[int, dict[str, str], bytes]:
     """An error as RFC 9457 problem+json: status, headers, body.
 
-    `status` overrides the table's; `trace_id` is for what is answered outside any span.
+    `status` overrides that of `chassis.errors`; `trace_id` is for what is answered outside any span.
     """
-    status = status or STATUS_OF[error.kind]
+    status = status or HTTP_STATUSES.get(error.code) or error.kind.http_status
     body: dict[str, Any] = {
         "type": f"https://shop.test/problems/{error.code.lower().replace('_', '-')}",
         "title": phrase(status),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,12 +13,11 @@ from starlette.requests import Request
 from chassis.grpc.client import CallObserver, Client, calls
 from chassis.observability.tracing import Telemetry
 from gateway.clients.http_upstream import HttpUpstream
+from gateway.clients.storage import StorageClient
 from protos.shop.catalog.v1.catalog_pb2_grpc import CatalogServiceStub
 from protos.shop.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from protos.shop.orders.v1.orders_pb2_grpc import OrderServiceStub
 from protos.shop.reports.v1.reports_pb2_grpc import ReportServiceStub
-from protos.shop.storage.v1 import storage_pb2
-from protos.shop.storage.v1.storage_pb2_grpc import StorageServiceStub
 from protos.shop.users.v1.users_pb2_grpc import UserServiceStub
 from protos.shop.webhooks.v1.webhooks_pb2_grpc import WebhookEndpointServiceStub
 
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
     from protos.shop.inventory.v1.inventory_pb2_grpc import InventoryServiceAsyncStub
     from protos.shop.orders.v1.orders_pb2_grpc import OrderServiceAsyncStub
     from protos.shop.reports.v1.reports_pb2_grpc import ReportServiceAsyncStub
-    from protos.shop.storage.v1.storage_pb2_grpc import StorageServiceAsyncStub
     from protos.shop.users.v1.users_pb2_grpc import UserServiceAsyncStub
     from protos.shop.webhooks.v1.webhooks_pb2_grpc import WebhookEndpointServiceAsyncStub
 
@@ -50,48 +47,6 @@ IDEMPOTENT = {
 }
 # Without these the shop still sells, so the edge is ready without them.
 _OPTIONAL = frozenset({"webhooks", "reports"})
-
-
-# The largest piece of a file that the contract allows, and how a message with one begins.
-PIECE = 256 << 10
-_FULL = storage_pb2.Chunk(data=bytes(PIECE)).SerializeToString()[:-PIECE]
-# A piece of a file in the parts that it arrived in.
-Parts = Sequence[bytes | memoryview]
-
-
-class StorageClient:
-    def __init__(self, channel: grpc.aio.Channel, client: Client, *, transfer_budget: float) -> None:
-        """`transfer_budget`: seconds for a whole upload or download."""
-        self._stub: StorageServiceAsyncStub = StorageServiceStub(channel)
-        self._client = client
-        self._transfer_budget = transfer_budget
-
-    async def stat(self, file_id: str) -> storage_pb2.FileInfo:
-        return (await self._client.call(self._stub.StatFile, storage_pb2.StatFileRequest(id=file_id))).file
-
-    async def upload(self, header: storage_pb2.UploadHeader, pieces: AsyncIterator[Parts]) -> storage_pb2.FileInfo:
-        """Store a file; no piece may have more than `PIECE` bytes, and most should have as many."""
-        async with aclosing(_messages(header, pieces)) as messages:
-            response = await self._client.upload(self._stub.UploadFile, messages, timeout=self._transfer_budget)
-        return response.file
-
-    async def download(self, file_id: str, offset: int, length: int) -> AsyncGenerator[bytes, None]:
-        """The bytes from an offset on; all the rest for a length of 0."""
-        request = storage_pb2.FileRequest(id=file_id, offset=offset, length=length)
-        chunks = self._client.stream(self._stub.DownloadFile, request, timeout=self._transfer_budget)
-        async with aclosing(chunks):
-            async for chunk in chunks:
-                yield chunk.data
-
-
-async def _messages(header: storage_pb2.UploadHeader, pieces: AsyncIterator[Parts]) -> AsyncGenerator[bytes, None]:
-    yield storage_pb2.Chunk(header=header).SerializeToString()
-    async for parts in pieces:
-        if sum(map(len, parts)) == PIECE:
-            # Each byte is copied once; protobuf does it three times.
-            yield b"".join((_FULL, *parts))
-        else:
-            yield storage_pb2.Chunk(data=b"".join(parts)).SerializeToString()
 
 
 @dataclass(frozen=True, slots=True)

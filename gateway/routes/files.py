@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing
 from typing import Annotated, Any
 
@@ -14,7 +13,8 @@ from starlette.responses import Response
 
 from chassis.errors import Kind, ShopError, invalid
 from chassis.http.header_fields import elements
-from gateway.clients.services import PIECE, Parts, upstreams
+from chassis.resilience.message_timeout import MessageTimeout
+from gateway.clients.services import upstreams
 from gateway.errors import answer
 from gateway.http import serializers
 from gateway.http.etags import none_match
@@ -29,8 +29,6 @@ from protos.shop.storage.v1.storage_pb2 import FileInfo, UploadHeader
 
 router = APIRouter(tags=["files"], generate_unique_id_function=operation_id)
 
-# A client may send byte by byte, and what is known of a part takes more memory than a byte.
-_MAX_PARTS = 64
 # The answer's Accept; any other type but multipart is taken as well.
 _TAKEN = "application/octet-stream, */*;q=0.9, multipart/*;q=0"
 _BINARY = {"schema": {"type": "string", "format": "binary"}, "example": "test"}
@@ -73,8 +71,12 @@ async def upload_file(
     if content_type.lower().startswith("multipart/"):
         raise _envelope(content_type)
     header = UploadHeader(content_type=content_type, sha256=expected_sha256(repr_digest), public=public)
-    async with aclosing(_pieces(request, longest_pause=request.app.state.upload_patience)) as pieces:
-        file = await upstreams(request).storage.upload(header, pieces)
+    async with (
+        MessageTimeout(request.app.state.upload_patience) as timeout,
+        aclosing(request.stream()) as body,
+        aclosing(timeout.each(body)) as content,
+    ):
+        file = await upstreams(request).storage.upload(header, content)
     headers = {"location": f"/v1/files/{file.id}", "cache-control": "no-store"}
     return json_response(serializers.file(file), 201, headers)
 
@@ -168,37 +170,6 @@ def _headers(file: FileInfo) -> dict[str, str]:
         "repr-digest": f"sha-256=:{base64.b64encode(bytes.fromhex(file.sha256)).decode()}:",
         "content-security-policy": "default-src 'none'; sandbox",
     }
-
-
-async def _pieces(request: Request, *, longest_pause: float) -> AsyncGenerator[Parts, None]:
-    """The request's body in pieces of 256 KiB, pulled from the client only as fast as the upstream takes them.
-
-    `longest_pause` of the client, in seconds.
-    """
-    parts: list[bytes | memoryview] = []
-    missing = PIECE
-    async with aclosing(request.stream()) as arriving:
-        while (received := await _next(arriving, longest_pause)) is not None:
-            rest = memoryview(received)
-            while len(rest) >= missing:
-                yield [*parts, rest[:missing]]
-                rest = rest[missing:]
-                parts, missing = [], PIECE
-            if rest:
-                parts.append(rest)
-                missing -= len(rest)
-            if len(parts) > _MAX_PARTS:
-                parts = [b"".join(parts)]
-    if parts:
-        yield parts
-
-
-async def _next(arriving: AsyncIterator[bytes], longest_pause: float) -> bytes | None:
-    try:
-        async with asyncio.timeout(longest_pause):
-            return await anext(arriving, None)
-    except TimeoutError as error:
-        raise ShopError("UPLOAD_STALLED", f"no data received for {longest_pause:g} s", Kind.TIMEOUT) from error
 
 
 def expected_sha256(repr_digest: str | None) -> str:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 from dataclasses import fields
+from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
-import orjson
+from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 
+from chassis.grpc.timestamps import timestamp
 from protos.shop.events.v1 import events_pb2
+from protos.shop.events.v1.events_pb2 import OrderLine
 from services.orders.domain import Order, OrderEvent
 
 log = logging.getLogger(__name__)
@@ -21,15 +25,9 @@ MESSAGES: dict[str, type[Message]] = {
 
 
 def payload(order: Order, happened: OrderEvent) -> bytes:
-    """The event's data: its message by protobuf's JSON mapping, which leaves out what is empty.
-
-    Written as it is: by way of the message it takes 170 us, a tenth of placing an order. A test reads every event that
-    an order's life can have into its message.
-    """
-    facts = {"order_id": order.id, "user_id": order.user_id}
-    facts |= {field.name: getattr(happened, field.name) for field in fields(happened)}  # type: ignore[arg-type]
-    present = {name: value for name, value in facts.items() if value != ""}
-    return orjson.dumps(present, default=_decimal, option=orjson.OPT_UTC_Z)
+    """The event's data: its message, by protobuf's JSON mapping."""
+    message = MESSAGES[happened.type](order_id=order.id, user_id=order.user_id, **_fields(happened))
+    return MessageToJson(message, preserving_proto_field_name=True, indent=None, ensure_ascii=False).encode()
 
 
 def log_event(order: Order, happened: OrderEvent) -> None:
@@ -39,7 +37,18 @@ def log_event(order: Order, happened: OrderEvent) -> None:
     log.info("order %s", name, extra={key: value for key, value in facts.items() if value})
 
 
-def _decimal(value: object) -> str:
-    if isinstance(value, Decimal):
-        return str(value)
-    raise TypeError(f"an event cannot hold a {type(value).__name__}")
+def _fields(part: Any) -> dict[str, Any]:
+    return {field.name: _value(getattr(part, field.name)) for field in fields(part)}
+
+
+def _value(fact: Any) -> Any:
+    """A fact as a field of a message takes it."""
+    match fact:
+        case Decimal():
+            return str(fact)
+        case datetime():
+            return timestamp(fact)
+        case [*items]:
+            return [OrderLine(**_fields(item)) for item in items]
+        case _:
+            return fact

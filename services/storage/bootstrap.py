@@ -17,7 +17,7 @@ from protos.shop.users.v1.users_pb2_grpc import UserServiceStub
 from services.storage.clients import GrpcPaidOrders
 from services.storage.consumer import QUEUE, InvoiceConsumer
 from services.storage.demo import OWNER, PICTURE, demo_pictures
-from services.storage.folder_store import FolderStore
+from services.storage.folder_store.buffered import BufferedFolderStore
 from services.storage.garbage_collection import sweep
 from services.storage.grpc_api import DESERIALIZERS, POLICY, StorageApi
 from services.storage.ports import PaidOrders
@@ -41,7 +41,7 @@ async def run(
 ) -> AsyncIterator[Running]:
     """Serve shop.storage.v1, and write the invoices of paid orders, until the block ends."""
     settings = settings or Settings()
-    contents = FolderStore(settings.data_dir / "files")
+    contents = BufferedFolderStore(settings.data_dir / "files")
     await contents.prepare()
     async with service("storage", settings) as s:
         files = SqlFileStore(await s.database("storage", MIGRATIONS))

@@ -169,7 +169,7 @@ async def test_event_and_state_are_one_transaction(store: SqlOrderStore) -> None
     """An event that cannot be written undoes the change that it belongs to."""
     order = await placed(store, an_order())
     unspeakable = domain.OrderPaid(object())  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="not JSON serializable"):
+    with pytest.raises(TypeError):
         await store.change(order.id, lambda current: (replace(current, version=2), unspeakable))
     found = await store.get(order.id)
     assert found is not None

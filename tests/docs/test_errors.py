@@ -7,13 +7,10 @@ import re
 from functools import cache
 from pathlib import Path
 
-from chassis.errors import Kind
-from chassis.http.problem_details import STATUS_OF
+from chassis.errors import HTTP_STATUSES, Kind
 from chassis.webpages.error_codes import error_codes
-from gateway import errors
 from tests.gateway.conftest import StartShop, exported, spans, start_shop  # noqa: F401  # fixtures
 from tools.docs import error_codes as tool
-from webhooks.incoming import http_api
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("chassis", "gateway", "graphql_server", "services", "webhooks", "console", "partners")
@@ -29,7 +26,9 @@ WSGI = {
     "REQUEST_METHOD",
     "SERVER_PROTOCOL",
 }
-OTHERS = {"CONTENT_TYPE_LATEST", "TCP_USER_TIMEOUT", *WSGI}
+# gRPC's statuses that are no codes of ours.
+GRPC = {"ALREADY_EXISTS", "FAILED_PRECONDITION", "INVALID_ARGUMENT", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED"}
+OTHERS = {"CONTENT_TYPE_LATEST", "TCP_USER_TIMEOUT", *WSGI, *GRPC}
 CODES = {each.code: each for each in error_codes().values()}
 
 
@@ -57,15 +56,14 @@ def test_no_code_is_missing_and_none_is_left_over() -> None:
 
 
 def test_each_has_the_status_of_the_tables() -> None:
-    """A code's status is that of its kind, unless an edge's table says otherwise."""
-    override = {**errors._STATUS_OF, **http_api._STATUS_OF}
+    """A code's status is that of its kind, unless it has its own."""
     _, kinds = found()
     raised = dict(kinds)
     assert len(raised) > 40
     for code, kind in raised.items():
         status = CODES[code].status
-        if status.isdigit() and code not in ("UPSTREAM_RESOURCE_EXHAUSTED", "METHOD_NOT_ALLOWED"):
-            assert status == str(override.get(code, STATUS_OF[kind])), code
+        if status.isdigit() and code != "UPSTREAM_RESOURCE_EXHAUSTED":
+            assert status == str(HTTP_STATUSES.get(code, kind.http_status)), code
 
 
 def test_graphql_codes_have_two_statuses() -> None:

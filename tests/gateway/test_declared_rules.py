@@ -5,18 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-import httpx
 import pytest
-from fastapi import APIRouter, Depends, FastAPI, Response
+from fastapi import APIRouter
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from starlette.routing import Route
 
 from chassis.auth.identity import ANONYMOUS, Principal, Rule, admin, anyone, signed_in
-from chassis.errors import ShopError
 from gateway.app import create_api
-from gateway.http.json_route import JsonRoute
-from gateway.middleware.auth import ADMIN as ADMIN_ONLY
 from gateway.middleware.auth import PUBLIC, Requires, public
 from tests.gateway.fakes import Shop
 
@@ -67,25 +63,6 @@ def test_a_route_without_a_declaration_is_found() -> None:
         assert isinstance(route, APIRoute)
         with pytest.raises(AssertionError, match="has to declare"):
             declared(route)
-
-
-async def test_what_stands_beside_public_is_enforced() -> None:
-    """A route of JSON does not call PUBLIC, which lets everyone in, but all else that it declares, in any order."""
-    router, called = APIRouter(route_class=JsonRoute), []
-
-    async def other() -> None:
-        called.append("other")
-
-    @router.get("/thing", dependencies=[PUBLIC, Depends(other), ADMIN_ONLY, PUBLIC])
-    async def thing() -> Response:
-        return Response()
-
-    app = FastAPI()
-    app.router.routes.extend(router.routes)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
-        with pytest.raises(ShopError, match="token"):
-            await client.get("/thing")
-    assert called == ["other"]
 
 
 def test_the_rules_are_the_surface_s() -> None:

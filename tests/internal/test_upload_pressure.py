@@ -7,15 +7,12 @@ import os
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlsplit
-
-from starlette.requests import Request
 
 from chassis.errors import Kind, ShopError
 from chassis.observability.tracing import Telemetry
-from gateway.clients.services import PIECE
-from gateway.routes.files import _pieces
+from gateway.clients.storage import PIECE, pieces_of
 from tests.gateway.fakes import Behaviour, running_shop
 from tests.internal.standstill import standstill
 
@@ -68,21 +65,16 @@ async def test_an_upload_that_is_not_taken_holds_up_its_client(tmp_path: Path) -
             writer.close()
 
 
-class Trickle:
-    """A stub of a request: a body in many small parts."""
-
-    def __init__(self, body: bytes, part: int) -> None:
-        self._parts = [body[start : start + part] for start in range(0, len(body), part)]
-
-    async def stream(self) -> AsyncGenerator[bytes, None]:
-        for part in self._parts:
-            yield part
+async def trickle(body: bytes, part: int) -> AsyncGenerator[bytes, None]:
+    """A body in many small parts."""
+    for start in range(0, len(body), part):
+        yield body[start : start + part]
 
 
 async def test_small_parts_are_not_kept_one_by_one() -> None:
     """A body in small parts makes full pieces of few parts each: what is known of a part takes more than its bytes."""
     body = os.urandom(2 * PIECE + 1)
-    pieces = [parts async for parts in _pieces(cast("Request", Trickle(body, 100)), longest_pause=10)]
+    pieces = [parts async for parts in pieces_of(trickle(body, 100))]
     assert b"".join(part for parts in pieces for part in parts) == body
     assert [sum(map(len, parts)) for parts in pieces] == [PIECE, PIECE, 1]
     assert max(map(len, pieces)) < 100

@@ -19,7 +19,7 @@ def names(folder: Path) -> set[str]:
 
 
 async def test_every_folder_is_durable_before_anything_is_put_into_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All folders of contents are there, and on the disk, before the first upload; none of them makes another."""
     synced: list[set[str]] = []
@@ -31,7 +31,6 @@ async def test_every_folder_is_durable_before_anything_is_put_into_it(
         fsync(folder)
 
     monkeypatch.setattr(folder_store, "_fsync_folder", noting)
-    store = FolderStore(tmp_path)
     await store.prepare()
     folders = names(tmp_path)
     assert len(folders) == 1 + 256
@@ -43,9 +42,8 @@ async def test_every_folder_is_durable_before_anything_is_put_into_it(
     assert names(tmp_path) == folders
 
 
-async def test_a_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
+async def test_a_folder_that_was_removed_is_made_again(store: FolderStore, tmp_path: Path) -> None:
     """An operator who tidies up empty folders costs no upload."""
-    store = FolderStore(tmp_path)
     await store.prepare()
     for name in names(tmp_path) - {"incoming"}:
         (tmp_path / name).rmdir()
@@ -56,9 +54,10 @@ async def test_a_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
     assert b"".join([piece async for piece in store.read(content, 0, content.size)]) == b"content"
 
 
-async def test_a_full_disk_keeps_storage_from_no_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_disk_keeps_storage_from_no_start(
+    store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What was stored by a version that made folders when they were needed can be read, though none can be made."""
-    store = FolderStore(tmp_path)
     await store.prepare()
     async with store.receiving() as arrival:
         await arrival.write(b"content")
@@ -79,7 +78,7 @@ async def test_a_full_disk_keeps_storage_from_no_start(tmp_path: Path, monkeypat
 
 @pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, "INSUFFICIENT_STORAGE"), (errno.EIO, "STORE_UNAVAILABLE")])
 async def test_a_disk_that_does_not_take_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: str
+    store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: str
 ) -> None:
     """A full or failing disk has its own error, with when to come back, and leaves nothing behind."""
 
@@ -87,7 +86,6 @@ async def test_a_disk_that_does_not_take_it(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(ArrivingFile, "write", refuse)
-    store = FolderStore(tmp_path)
     await store.prepare()
     with pytest.raises(ShopError) as refused:
         async with store.receiving() as arrival:

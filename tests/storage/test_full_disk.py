@@ -10,6 +10,7 @@ import pytest
 
 from chassis.errors import ShopError
 from services.storage.folder_store import FolderStore
+from services.storage.folder_store.buffered import BufferedFolderStore
 from tests.small_disk import Filler, small_disk
 
 MOUNTED_BYTES = 1 << 20
@@ -33,10 +34,13 @@ def files_of(folder: Path) -> list[Path]:
     return [Path(parent) / name for parent, _, names in os.walk(folder) for name in names]
 
 
-async def test_uploads_are_refused_while_the_disk_is_full_and_taken_again_afterwards(disk: Path) -> None:
+@pytest.mark.parametrize("adapter", [FolderStore, BufferedFolderStore])
+async def test_uploads_are_refused_while_the_disk_is_full_and_taken_again_afterwards(
+    disk: Path, adapter: type[FolderStore]
+) -> None:
     """An upload that does not fit is INSUFFICIENT_STORAGE, leaves nothing behind, and works once there is room."""
     folder = disk / "files"
-    store = FolderStore(folder)
+    store = adapter(folder)
     await store.prepare()
     filler = Filler(disk / "filler")
     filler.grow()

@@ -20,7 +20,8 @@ from chassis.errors import ShopError
 from protos.shop.storage.v1 import storage_pb2 as pb
 from services.storage.bootstrap import Settings
 from services.storage.domain import DOWNLOAD_PIECE, MAX_PIECE
-from services.storage.folder_store import BLOCK, FolderStore
+from services.storage.folder_store import FolderStore
+from services.storage.folder_store.buffered import BLOCK
 from tests.storage.conftest import LIMIT, As, Start
 from tests.waiting import eventually
 
@@ -211,7 +212,7 @@ async def test_restart(start: Start) -> None:
         assert await caller("123").download(file.id) == [b"kept"]
 
 
-async def test_what_is_kept_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_kept_is_on_the_disk(store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bytes are synchronized before the rename that keeps them, and the folder's entries before the answer."""
     done: list[str] = []
     fsync, replace = os.fsync, Path.replace
@@ -224,7 +225,6 @@ async def test_what_is_kept_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.M
         done.append("rename")
         return replace(path, target)
 
-    store = FolderStore(tmp_path)
     await store.prepare()
     monkeypatch.setattr(os, "fsync", noted_fsync)
     monkeypatch.setattr(Path, "replace", noted_replace)
@@ -236,9 +236,8 @@ async def test_what_is_kept_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.M
             done.clear()
 
 
-async def test_pieces_of_any_size_over_many_blocks(tmp_path: Path) -> None:
+async def test_pieces_of_any_size_over_many_blocks(store: FolderStore, tmp_path: Path) -> None:
     """However a content is cut, what is kept is its bytes in their order."""
-    store = FolderStore(tmp_path)
     await store.prepare()
     whole = os.urandom(3 * BLOCK + 1)
     for size in (BLOCK // 8, 100_003, BLOCK + 1):
@@ -251,9 +250,8 @@ async def test_pieces_of_any_size_over_many_blocks(tmp_path: Path) -> None:
         assert await collected(store.read(content, 0, content.size)) == whole
 
 
-async def test_left_over_uploads_are_swept(tmp_path: Path) -> None:
+async def test_left_over_uploads_are_swept(store: FolderStore, tmp_path: Path) -> None:
     """What a dead process had not finished is removed at the next start, what a living one receives is not."""
-    store = FolderStore(tmp_path)
     await store.prepare()
     (tmp_path / "incoming/dead").write_bytes(b"half")
     with (tmp_path / "incoming/alive").open("wb") as alive:
@@ -280,9 +278,10 @@ async def test_unrecorded_contents_are_swept(start: Start, settings: Settings, c
         assert await caller("123").download(file.id) == [b"known"]
 
 
-async def test_a_sweep_leaves_what_is_not_its_own(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_sweep_leaves_what_is_not_its_own(
+    store: FolderStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """A folder or file that is no content stays, is told of once, and keeps no content from being swept."""
-    store = FolderStore(tmp_path)
     await store.prepare()
     digest = hashlib.sha256(b"unknown").hexdigest()
     swept = tmp_path / digest[:2] / digest
@@ -307,9 +306,9 @@ async def test_a_sweep_leaves_what_is_not_its_own(tmp_path: Path, caplog: pytest
     assert [vars(record)["count"] for record in told] == [4]
 
 
-async def test_a_sweep_waits_for_what_is_being_made_known(tmp_path: Path) -> None:
+async def test_a_sweep_waits_for_what_is_being_made_known(store: FolderStore, tmp_path: Path) -> None:
     """A content that was kept a moment ago, here or by another process, is not swept before it can be known."""
-    ours, theirs = FolderStore(tmp_path), FolderStore(tmp_path)
+    ours, theirs = store, FolderStore(tmp_path)
     await ours.prepare()
     known: set[str] = set()
 
@@ -331,9 +330,8 @@ async def test_a_sweep_waits_for_what_is_being_made_known(tmp_path: Path) -> Non
     assert await theirs.sweep(kept) == 1
 
 
-async def test_a_sweep_that_waits_can_be_ended(tmp_path: Path) -> None:
+async def test_a_sweep_that_waits_can_be_ended(store: FolderStore, tmp_path: Path) -> None:
     """At once, since what it waits for may need the same event loop, and it leaves no lock behind."""
-    store = FolderStore(tmp_path)
     await store.prepare()
 
     async def kept(digests: Sequence[str]) -> set[str]:

@@ -20,15 +20,6 @@ from webhooks.incoming.use_cases import Receiving
 
 _BODY_SECONDS = 10.0
 
-# What differs from `chassis.http.problem_details.STATUS_OF`: these requests are malformed, not merely rejected.
-_STATUS_OF = {
-    "MALFORMED_SIGNATURE": 400,
-    "MALFORMED_WEBHOOK": 400,
-    "INCOMPLETE_BODY": 400,
-    "BODY_TOO_SLOW": 408,
-    "BODY_TOO_LARGE": 413,
-}
-
 # Headers of one value: of two, the sender and we could each mean another. `Stripe-Signature` is a list, and its lines
 # are one list.
 SINGULAR_HEADERS = frozenset(
@@ -109,7 +100,7 @@ def _too_large() -> ShopError:
 
 
 def _refusal(error: ShopError) -> Response:
-    status, headers, content = problem(error, status=_STATUS_OF.get(error.code))
+    status, headers, content = problem(error)
     if error.kind is Kind.UNAUTHENTICATED:
         headers["www-authenticate"] = 'HMAC realm="webhooks"'
     # The unread rest of the body would be parsed as the next request.

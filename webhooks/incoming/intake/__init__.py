@@ -1,6 +1,7 @@
 """The intake: one durable insert for each group of webhooks that are waiting, on SQLite or PostgreSQL.
 
-Not by SQLAlchemy: its 0.6 ms for a statement would be most of what a request takes.
+Not by SQLAlchemy: its 0.6 ms for a statement would be most of what a request takes. The bars of `make bench-webhooks`:
+60 % of the rate without an intake, and a p99 under 15 ms.
 """
 
 from __future__ import annotations

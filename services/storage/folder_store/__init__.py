@@ -18,7 +18,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from functools import partial, wraps
-from io import BytesIO
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -26,11 +25,6 @@ from services.storage.domain import DOWNLOAD_PIECE, Content, no_room, not_writab
 from services.storage.partial_upload import ArrivingFile, locked
 
 log = logging.getLogger(__name__)
-
-# What is hashed and written at once. Handing over to a thread costs, so not less; an upload holds two in memory, so not
-# more.
-BLOCK = 2 << 20
-
 
 # Between two tries to get the lock of all contents.
 _LOOK_SECONDS = 0.01
@@ -43,7 +37,7 @@ _Params = ParamSpec("_Params")
 _Result = TypeVar("_Result")
 
 
-def _disk_errors_translated(
+def disk_errors_translated(
     work: Callable[_Params, Coroutine[None, None, _Result]],
 ) -> Callable[_Params, Coroutine[None, None, _Result]]:
     """Make an error of the disk one that a client may see: INSUFFICIENT_STORAGE or STORE_UNAVAILABLE."""
@@ -127,36 +121,33 @@ class FolderStore:
 
     @asynccontextmanager
     async def receiving(self) -> AsyncIterator[FolderArrival]:
-        arrival = FolderArrival(self._incoming, self._folder)
+        arrival = self._arrival()
         try:
             yield arrival
         finally:
             # Shielded: a caller who gives up twice would leave the file behind.
             await asyncio.shield(arrival.discard())
 
+    def _arrival(self) -> FolderArrival:
+        return FolderArrival(self._incoming, self._folder)
+
     async def read(self, content: Content, start: int, length: int) -> AsyncGenerator[bytes, None]:
         path = _path(self._folder, content.sha256)
         end = start + length
-        # Not memory of the thread's: what threads allocate lies scattered over as many heaps as there are threads.
-        buffer = memoryview(bytearray(min(DOWNLOAD_PIECE, length)))
         while start < end:
             # Opened anew for each piece (20 us): however long a reader pauses, it holds no file.
-            count = await asyncio.to_thread(_read, path, start, buffer[: end - start])
-            start += count
-            yield bytes(buffer[:count])
+            piece = await asyncio.to_thread(_read, path, start, min(DOWNLOAD_PIECE, end - start))
+            start += len(piece)
+            yield piece
 
 
 class FolderArrival:
-    """A content on its way in: a thread hashes and writes one block while the next one arrives.
-
-    The same two blocks take turns: what new memory costs is more than copying what arrives into memory that is there.
-    """
+    """A content on its way in: a thread hashes and writes each piece."""
 
     def __init__(self, incoming: Path, folder: Path) -> None:
         self._incoming = incoming
         self._folder = folder
         self._size = 0
-        self._block, self._other = BytesIO(), BytesIO()
         self._digest = hashlib.sha256()
         self._content: Content | None = None
         self._file: ArrivingFile | None = None
@@ -168,25 +159,21 @@ class FolderArrival:
     def size(self) -> int:
         return self._size
 
-    @_disk_errors_translated
+    @disk_errors_translated
     async def write(self, piece: bytes | memoryview) -> None:
         self._size += len(piece)
-        self._block.write(piece)
-        if self._block.tell() >= BLOCK:
-            await self._hand_over(self._write)
+        await self._in_thread(partial(self._write, memoryview(piece)))
 
-    @_disk_errors_translated
+    @disk_errors_translated
     async def content(self) -> Content:
         if self._content is None:
-            await self._hand_over(self._write_rest)
-            await self._turn()
+            await self._in_thread(self._finish)
             self._content = Content(self._digest.hexdigest(), self._size)
         return self._content
 
-    @_disk_errors_translated
+    @disk_errors_translated
     async def keep(self) -> None:
-        self._begin(partial(self._keep, await self.content()))
-        await self._turn()
+        await self._in_thread(partial(self._keep, await self.content()))
 
     async def discard(self) -> None:
         """Close the file, and remove it unless it was kept; from now on a sweep may."""
@@ -197,13 +184,11 @@ class FolderArrival:
         else:
             await asyncio.to_thread(self._discard)
 
-    async def _hand_over(self, work: Callable[[BytesIO], None]) -> None:
-        """Begin to work on what has arrived, once that is done for what had arrived before."""
+    async def _in_thread(self, work: Callable[[], None]) -> None:
+        """Do this work once what was begun before has ended."""
         await self._turn()
-        full = self._block
-        self._block, self._other = self._other, full
-        self._block.seek(0)
-        self._begin(partial(work, full))
+        self._begin(work)
+        await self._turn()
 
     def _begin(self, work: Callable[[], None]) -> None:
         self._under_way = asyncio.get_running_loop().run_in_executor(None, work)
@@ -214,14 +199,11 @@ class FolderArrival:
             # Shielded: what a thread has begun, it ends; a discard has to come after it.
             await asyncio.shield(self._under_way)
 
-    def _write(self, block: BytesIO) -> None:
-        # Behind its position are the bytes of a block before it.
-        with block.getbuffer() as memory, memory[: block.tell()] as arrived:
-            self._digest.update(arrived)
-            self._opened().write(arrived)
+    def _write(self, piece: memoryview) -> None:
+        self._digest.update(piece)
+        self._opened().write(piece)
 
-    def _write_rest(self, block: BytesIO) -> None:
-        self._write(block)
+    def _finish(self) -> None:
         self._opened().finish()
 
     def _keep(self, content: Content) -> None:
@@ -270,14 +252,14 @@ def _sorted_out(
     return ours, others
 
 
-def _read(path: Path, start: int, buffer: memoryview) -> int:
-    """Fill the buffer from the file; how many bytes were read. Raises `EOFError` for none."""
+def _read(path: Path, start: int, size: int) -> bytes:
+    """At most `size` bytes of the file. Raises `EOFError` for none."""
     with path.open("rb", buffering=0) as file:
-        count = os.preadv(file.fileno(), [buffer], start)
-    if not count:
+        piece = os.pread(file.fileno(), size, start)
+    if not piece:
         message = f"{path} ends before byte {start}"
         raise EOFError(message)
-    return count
+    return piece
 
 
 def _fsync_folder(folder: Path) -> None:

@@ -1,0 +1,74 @@
+"""The storage service's client: files are streamed both ways."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+import grpc.aio
+
+from chassis.grpc.chunks import Chunks
+from chassis.grpc.client import Client
+from protos.shop.storage.v1 import storage_pb2
+from protos.shop.storage.v1.storage_pb2_grpc import StorageServiceStub
+
+if TYPE_CHECKING:
+    from protos.shop.storage.v1.storage_pb2_grpc import StorageServiceAsyncStub
+
+# The largest piece of a file that the contract allows.
+PIECE = 256 << 10
+_CHUNKS = Chunks(storage_pb2.Chunk, PIECE)
+# A client may send byte by byte, and what is known of a part takes more memory than a byte.
+_MAX_PARTS = 64
+
+
+class StorageClient:
+    def __init__(self, channel: grpc.aio.Channel, client: Client, *, transfer_budget: float) -> None:
+        """`transfer_budget`: seconds for a whole upload or download."""
+        self._stub: StorageServiceAsyncStub = StorageServiceStub(channel)
+        self._client = client
+        self._transfer_budget = transfer_budget
+
+    async def stat(self, file_id: str) -> storage_pb2.FileInfo:
+        return (await self._client.call(self._stub.StatFile, storage_pb2.StatFileRequest(id=file_id))).file
+
+    async def upload(self, header: storage_pb2.UploadHeader, content: AsyncIterator[bytes]) -> storage_pb2.FileInfo:
+        """Store a file, whose content is read only as fast as the upstream takes it."""
+        async with aclosing(_messages(header, content)) as messages:
+            response = await self._client.upload(self._stub.UploadFile, messages, timeout=self._transfer_budget)
+        return response.file
+
+    async def download(self, file_id: str, offset: int, length: int) -> AsyncGenerator[bytes, None]:
+        """The bytes from an offset on; all the rest for a length of 0."""
+        request = storage_pb2.FileRequest(id=file_id, offset=offset, length=length)
+        chunks = self._client.stream(self._stub.DownloadFile, request, timeout=self._transfer_budget)
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                yield chunk.data
+
+
+async def _messages(header: storage_pb2.UploadHeader, content: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    yield storage_pb2.Chunk(header=header).SerializeToString()
+    async with aclosing(pieces_of(content)) as pieces:
+        async for parts in pieces:
+            yield _CHUNKS.write(parts)
+
+
+async def pieces_of(content: AsyncIterator[bytes]) -> AsyncGenerator[Sequence[bytes | memoryview], None]:
+    """The content in pieces of 256 KiB, each in the parts that it arrived in."""
+    parts: list[bytes | memoryview] = []
+    missing = PIECE
+    async for received in content:
+        rest = memoryview(received)
+        while len(rest) >= missing:
+            yield [*parts, rest[:missing]]
+            rest = rest[missing:]
+            parts, missing = [], PIECE
+        if rest:
+            parts.append(rest)
+            missing -= len(rest)
+        if len(parts) > _MAX_PARTS:
+            parts = [b"".join(parts)]
+    if parts:
+        yield parts
