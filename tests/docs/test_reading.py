@@ -61,7 +61,7 @@ def test_it_can_be_read_in_an_afternoon() -> None:
     assert lines <= 1_500
     for stated in (
         re.search(r"twelve files, about ([\d,]+) lines", README),
-        re.search(r"^About ([\d,]+) lines", GUIDE, re.M),
+        re.search(r"^About ([\d,]+) lines", GUIDE, re.MULTILINE),
     ):
         assert stated is not None
         assert number(stated[1]) == pytest.approx(lines, rel=0.03)
