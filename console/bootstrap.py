@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx
 
-from chassis.auth.identity import anyone
 from chassis.grpc.client import connect
 from chassis.grpc.server import serve
 from chassis.http.middleware import Identified
@@ -16,7 +15,7 @@ from chassis.observability.capture.http import httpx_hooks
 from chassis.observability.tracing import Telemetry
 from chassis.process import Running
 from chassis.settings import AtLeastOne, ProcessSettings
-from console.grpc_api import OtlpApi, register
+from console.grpc_api import POLICY, OtlpApi, register
 from console.http_api import ConsoleApi, Development
 from console.play.events import EventCalls
 from console.play.grpc_calls import GrpcCalls
@@ -76,12 +75,13 @@ async def run(settings: Settings | None = None) -> AsyncIterator[Running]:
     store = TraceStore(bounds)
     otlp = serve(
         (register, OtlpApi(store)),
-        policy={"Export": anyone},
+        policy=POLICY,
         verifier=None,
         # Its spans go nowhere, as those of HTTP do: each export received would be another span to export.
         telemetry=Telemetry("console", sample_ratio=0),
         host=settings.host,
         port=settings.console_otlp_port,
+        reflection=settings.env == "development",
     )
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(otlp)

@@ -11,10 +11,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
+from chassis.auth.identity import anyone
 from console.otlp.spans import accepted, spans_of
 from console.store import TraceStore
 
 NAME: str = DESCRIPTOR.services_by_name["TraceService"].full_name
+POLICY = {"Export": anyone}
 
 
 class OtlpApi:

@@ -86,7 +86,8 @@ def run(copy: Path, commands: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["bash", "-ec", commands.replace(".venv/bin/", f"{BIN}/")],
         cwd=copy,
-        env={**inherited, "PYTHONPATH": str(copy)},
+        # A check that fails once has failed.
+        env={**inherited, "PYTHONPATH": str(copy), "PYTEST_ADDOPTS": "-x"},
         capture_output=True,
         text=True,
         timeout=_SECONDS,

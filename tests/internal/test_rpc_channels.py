@@ -21,6 +21,7 @@ from chassis.errors import ShopError
 from chassis.grpc.client import Client, connect
 from chassis.grpc.server import MAX_STREAMS
 from chassis.observability.tracing import Telemetry
+from console import bootstrap as console
 from gateway.clients.services import IDEMPOTENT
 from protos.shop.catalog.v1 import catalog_pb2
 from protos.shop.catalog.v1.catalog_pb2_grpc import CatalogServiceStub
@@ -286,6 +287,16 @@ async def test_reflection_is_off_in_production(tmp_path: Path, env: str) -> None
             assert cast("grpc.Call", caught.value).code() is grpc.StatusCode.UNIMPLEMENTED
         else:
             assert {"shop.users.v1.UserService", "grpc.health.v1.Health"} <= await described_services(port)
+
+
+async def test_the_console_s_reflection_is_off_in_production(tmp_path: Path) -> None:
+    """The server that takes spans is no exception."""
+    page, otlp = free_ports(2)
+    settings = console.Settings(env="production", data_dir=tmp_path, console_port=page, console_otlp_port=otlp)
+    async with console.run(settings):
+        with pytest.raises(grpc.RpcError) as caught:
+            await described_services(otlp)
+        assert cast("grpc.Call", caught.value).code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 @asynccontextmanager

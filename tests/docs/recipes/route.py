@@ -79,6 +79,8 @@ async def test_prices_need_a_token(shop: Shop) -> None:
     assert (await shop.client.get("/v1/prices")).status_code == 401
 '''
 
+_FIRST_ROW = "            GET /v1/orders                               POST /v1/orders\n"
+
 ROUTE = Recipe(
     heading="Add a route",
     names={"resource": "prices"},
@@ -90,6 +92,7 @@ ROUTE = Recipe(
         ],
         "gateway/http/schemas.py": [("class UserPage(Page[User]): ...\n", _SCHEMAS)],
         "gateway/http/serializers.py": [("def availability(message: Availability) -> Json:\n", _SERIALIZER)],
+        "tests/system/test_every_route.py": [(_FIRST_ROW, f"            GET /v1/prices\n{_FIRST_ROW}")],
     },
-    needed=["gateway/app.py", "docs/openapi.json"],
+    needed=["gateway/app.py", "docs/openapi.json", "tests/system/test_every_route.py"],
 )

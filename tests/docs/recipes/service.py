@@ -261,5 +261,10 @@ SERVICE = Recipe(
         "deploy/kubernetes/overlays/dev/secrets/reviews.env": "SHOP_DATABASE_PASSWORD=development-only\n",
     },
     changed=CHANGED,
-    needed=[],
+    needed=[
+        "pyproject.toml",
+        "shop/process_table.py",
+        "tests/services/test_enforced_policies.py",
+        "deploy/compose/provision.py",
+    ],
 )

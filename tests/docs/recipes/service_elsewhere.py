@@ -161,6 +161,15 @@ CHANGED: Mapping[str, Sequence[tuple[str, str]]] = {
             '    "reviews": {"WriteReview": SIGNED_IN, "ListReviews": EVERYBODY},\n    "storage": {"Upload',
         ),
     ],
+    "tests/services/test_enforced_policies.py": [
+        (
+            '    ("opentelemetry.',
+            (
+                '    ("protos.shop.reviews.v1.reviews_pb2", "SHOP_REVIEWS_ADDRESS", "services.reviews.grpc_api"),\n'
+                '    ("opentelemetry.'
+            ),
+        ),
+    ],
     "docker-compose.yml": [
         ("  inventory:\n    <<: *shop\n", _COMPOSE),
         (
