@@ -105,7 +105,7 @@ def _addresses(table: Sequence[ProcessSpec], assigned: Mapping[str, int], host: 
 def _secrets(table: Sequence[ProcessSpec], env: Mapping[str, str], data_dir: Path, *, starting: bool) -> dict[str, str]:
     given = {name: env[name] for name in _SECRET_SETTINGS if env.get(name)}
     if env.get("SHOP_ENV") == "production" or env.get("SHOP_KEYRING") == "off":
-        return given  # Nothing is made up there: a process that misses a secret says so and does not start.
+        return given  # Nothing is made up there: a process that misses a secret logs it and does not start.
     if not (starting or (data_dir / keyring.FILE).exists()):
         return given
     ring = keyring.load(data_dir, table)

@@ -65,7 +65,7 @@ def _configured(env: Mapping[str, str], name: str) -> str:
 
 def _queues(env: Mapping[str, str], data_dir: Path) -> list[dict[str, Any]] | None:
     """The backlog of each work queue; None where no broker is named or there, or it does not answer."""
-    # Imported here, as below: what only says whether processes are there needs no broker.
+    # Imported here, as below: what only shows whether processes are there needs no broker.
     from chassis.broker import connect
     from chassis.broker.port import BrokerUnavailable, Topology
     from chassis.settings import TOPOLOGY

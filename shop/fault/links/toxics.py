@@ -143,7 +143,7 @@ def _number(text: str) -> float:
     """Seconds, bytes or a plain number."""
     found = _NUMBER.fullmatch(text)
     if not found:
-        raise ValueError(f"{text} is no amount; write such as 50ms, 2s, 9, 10kb/s or 0.5")
+        raise ValueError(f"{text} is not an amount: write one such as 50ms, 2s, 9, 10kb/s or 0.5")
     return float(found[1]) * _UNITS[(found[2] or "").lower()]
 
 
