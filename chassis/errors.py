@@ -1,6 +1,6 @@
 """Errors with a stable code and a kind. Each edge has one table that renders kinds in its protocol.
 
-`wrong_setting` describes an error that a setting has caused, for whoever starts the process.
+`wrong_setting` describes an error that a setting has caused, for the person who starts the process.
 """
 
 from __future__ import annotations

@@ -18,11 +18,11 @@ class Conversations:
         self._principal = principal
         self._orders = orders
         self._chat_log = chat_log
-        # Room -> owner. Asked once per connection: an order does not change hands.
+        # Room -> owner. Looked up once per connection: an order does not change hands.
         self._owners: dict[str, str] = {}
 
     async def post(self, room: str, text: str) -> None:
-        """Say something in a room. Raises NOT_FOUND when it is none of the client's, or UPSTREAM_UNAVAILABLE."""
+        """Post a text in a room. Raises NOT_FOUND when it is none of the client's, or UPSTREAM_UNAVAILABLE."""
         owner = self._owners.get(room) or await self._enter(room)
         await self._chat_log.post(order_id=room, owner=owner, author=self._principal.subject, text=text)
 

@@ -68,7 +68,7 @@ def survey(table: Sequence[ProcessSpec], env: Mapping[str, str], *, starting: bo
 def running(table: Sequence[ProcessSpec], env: Mapping[str, str]) -> Surroundings:
     """The shop that commands beside it read: what `env` sets, then the ports of the one that runs, then the defaults.
 
-    A port of 0 ("any free one") says nothing of where a shop listens, and counts as unset. Raises `Refused` as `survey`
+    A port of 0 ("any free one") does not show where a shop listens, and counts as unset. Raises `Refused` as `survey`
     does.
     """
     settings = {port.setting for spec in table for port in spec.ports}

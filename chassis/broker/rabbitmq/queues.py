@@ -178,7 +178,7 @@ class QueueSubscription:
     def _moved(self, task: asyncio.Task[None]) -> None:
         self._moving.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.warning("message of %s not moved, so it will be redelivered: %s", self._queue, error)
+            logger.warning("%s: message not moved, so it will be redelivered: %s", self._queue, error)
 
     async def _move(self, message: AbstractIncomingMessage, queue: str, headers: Mapping[str, FieldValue]) -> None:
         """Put a message with changed headers into another queue, and only then take it out of its own."""

@@ -30,7 +30,7 @@ _BROKER_TIMEOUT = 3.0
 def status(env: Mapping[str, str], *, as_json: bool) -> tuple[str, bool]:
     """The report, and whether every process is ready, alive and accepts connections on its ports.
 
-    Two RabbitMQ clusters behind the broker's name (SHOP_BROKER_METRICS_URL) are said, and are not healthy.
+    Two RabbitMQ clusters behind the broker's name (SHOP_BROKER_METRICS_URL) are reported, and are not healthy.
     """
     data_dir = Path(env.get("SHOP_DATA_DIR") or ".shop")
     found = state.read(data_dir)

@@ -111,7 +111,7 @@ class Toxic:
 def parse(words: Iterable[str]) -> tuple[Toxic, ...]:
     """The toxics of `delay=50ms jitter=20ms direction=answer probability=0.5 seed=7`, in the order given.
 
-    Raises `ValueError` saying what to write instead.
+    Raises `ValueError` with what to write instead.
     """
     amounts: dict[Kind, float] = {}
     options: dict[str, str] = {}
