@@ -46,13 +46,13 @@ async def ended(task: asyncio.Task[Any], *, name: str, patience: float) -> None:
     """Cancel a task and wait until it has ended.
 
     A library may lose a cancellation: one that waits for a task of its own which takes the cancellation in its place,
-    for instance. So a task that goes on for `patience` seconds is cancelled once more, and the log says so.
+    for instance. So a task that goes on for `patience` seconds is cancelled once more, and that is logged.
     """
     while not task.done():
         task.cancel()
         await asyncio.wait({task}, timeout=patience)
         if not task.done():
-            log.warning("%s goes on after its cancellation: cancelled again", name)
+            log.warning("%s did not end when it was cancelled: cancelled again", name)
 
 
 class Backoff:
@@ -75,7 +75,7 @@ class Backoff:
         cause = type(error).__name__
         expected = isinstance(error, _EXPECTED)
         if expected and time.monotonic() < self._may_be_starting_until:
-            log.debug("%s waits for another process to start", self._name, extra={"reason": str(error)})
+            log.debug("%s waits for another process", self._name, extra={"reason": str(error)})
         elif cause != self._cause:
             self._cause = cause
             facts = {"reason": f"{cause}: {error}".removesuffix(": ")[:_MAX_REASON]}
@@ -109,7 +109,7 @@ async def forever(
     earlier when `on` is set (a step that looks at what `on` announces clears it first). After one that has failed it
     comes after a pause that grows up to `longest_pause` seconds, and that nothing shortens. `first` is what is waited
     before the first step; `starting` is `Backoff`'s. A step may run for long; one that did for `longest_pause` seconds
-    had worked, unless it says so itself, by a `backoff` of its own. A cancellation that a step has swallowed ends the
+    had worked, unless it reports it, by a `backoff` of its own. A cancellation that a step has swallowed ends the
     loop after that step.
     """
     loop = asyncio.get_running_loop()

@@ -56,7 +56,7 @@ def to_minor(amount: Decimal, code: str) -> int:
             minor = amount.scaleb(places)
             if minor == minor.to_integral_value():
                 return int(minor)
-    raise ValueError(f"{amount} {code} has more than {places} decimal places, or is no amount")
+    raise ValueError(f"{amount} {code} has more than {places} decimal places, or is not an amount")
 
 
 def from_minor(minor: int, code: str) -> Decimal:

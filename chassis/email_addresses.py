@@ -13,7 +13,7 @@ def canonical_email(text: str) -> str:
     """The one form of an address: `ada@xn--mller-kva.de` for `Ada@MÜLLER.de`.
 
     Lower case and NFC before the @ (RFC 6532, section 3.1), after it the domain's ASCII form (RFC 5891, section 4.4).
-    Raises `ValueError`, saying why, for what no mail can reach; whether the domain exists is not checked.
+    Raises `ValueError`, with the reason, for what no mail can reach; whether the domain exists is not checked.
     """
     text = text.strip()
     if len(text) > MAX_LENGTH:

@@ -59,5 +59,5 @@ def _could_be_ours(value: object) -> bool:
 def page_size(wanted: int, *, most: int) -> int:
     """Page size: `wanted`, 20 for 0. Raises INVALID_INPUT when it is out of bounds."""
     if not 0 <= wanted <= most:
-        raise invalid("the page size is out of bounds", page_size=f"must be 1 to {most}")
+        raise invalid(f"page size must be 1 to {most}", page_size=f"must be 1 to {most}")
     return wanted or _DEFAULT_SIZE

@@ -68,7 +68,7 @@ def with_files(environ: Mapping[str, str]) -> dict[str, str]:
             continue
         setting = variable.removesuffix(_FILE)
         if environ.get(setting):
-            raise ValueError(f"{setting} and {variable} are both set: which one holds?")
+            raise ValueError(f"{setting} and {variable} are both set: set only one of them")
         del found[variable]
         try:
             found[setting] = Path(path).read_text("utf-8").removesuffix("\n")
@@ -100,7 +100,7 @@ class ProcessSettings(BaseSettings):
 
     # development: demo data, reflection and captured messages are on; production: they are off, and no secret is made.
     env: Literal["development", "production"] = "development"
-    # The interface to listen on: loopback, unless a container or a person says otherwise.
+    # The interface to listen on: loopback, unless a container or a person chooses another.
     host: str = "127.0.0.1"
     # Where state lives: databases, files, secrets.
     data_dir: Path = Path(".shop")
@@ -130,7 +130,7 @@ class ProcessSettings(BaseSettings):
     database_password: str = ""
     # Whether a process brings its database's schema up to date itself; if not, it waits for `shop migrate`.
     migrate: bool = True
-    # A folder of certificates (see chassis/auth/tls.py): then gRPC is mutual TLS, and the edge speaks HTTPS and WSS.
+    # A folder of certificates (see chassis/auth/tls.py): then gRPC is mutual TLS, and the edge serves HTTPS and WSS.
     tls_dir: Path | None = None
     users_address: str = "127.0.0.1:50051"
     # What this process shows to `users` to get a token of its own; empty when it needs none.

@@ -31,7 +31,7 @@ class Kind(StrEnum):
 class Captured:
     """A message that crossed a boundary: its beginning, without secrets, and its `size` in all.
 
-    `form` says how the bytes are to be read (`chassis.observability.capture.messages`).
+    `form` is how the bytes are to be read (`chassis.observability.capture.messages`).
     """
 
     form: str
@@ -53,7 +53,7 @@ class CodePlace:
 class Span:
     """A piece of work in one process. Ids are lower-case hexadecimal, times nanoseconds since 1970.
 
-    `parent_id` is empty for a root; `ended_ns` is 0 while it is under way; `error` says why it failed and is empty when
+    `parent_id` is empty for a root; `ended_ns` is 0 while it is under way; `error` is why it failed and is empty when
     it did not; `links` are the ids of spans that it has to do with otherwise.
     """
 

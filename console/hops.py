@@ -51,7 +51,7 @@ class Hop:
 
     `id` names it within its trace: the calling span, and for an event the taking one too, since several take it; until
     then the event's hop to the broker has the publishing span's alone. `parent` is the hop in whose work this one
-    began, and `links` are those that it has to do with otherwise; `note` is what else is to be said of it.
+    began, and `links` are those that it has to do with otherwise; `note` is what else is known of it.
 
     `sent` and `received` are what `origin` kept, or `target` where `origin` has no span; `taken` and `answered` are
     the same as `target` kept them, where both sides captured it.

@@ -107,7 +107,7 @@ class ConsoleApi:
         """
         limit = request.query_params.get("limit", str(DEFAULT_LIMIT))
         if not (_LIMIT.fullmatch(limit) and int(limit) <= MAX_LIMIT):
-            raise invalid("the query cannot be understood", limit=f"must be a number from 1 to {MAX_LIMIT}")
+            raise invalid("invalid query parameter", limit=f"must be a number from 1 to {MAX_LIMIT}")
         found = self._store.newest(int(limit), order_id=request.query_params.get("order_id", ""))
         if html.accepts_html(request.headers.get("accept", "")):
             return Response(traces_page(found), headers=html.HEADERS, media_type=html.MEDIA_TYPE)
@@ -161,7 +161,7 @@ class ConsoleApi:
         """The processes and what went over each arrow in a minute, `minutes_ago` (0-15)."""
         minutes = request.query_params.get("minutes_ago", "0")
         if not _MINUTES.fullmatch(minutes):
-            raise invalid("the query cannot be understood", minutes_ago="must be a number from 0 to 15")
+            raise invalid("invalid query parameter", minutes_ago="must be a number from 0 to 15")
         play = self._development.play
         if play is None or minutes != "0":
             return json_response(topology(self._traffic, int(minutes)))

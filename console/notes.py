@@ -1,6 +1,6 @@
 """Notes on a hop, beyond its span's status: refused, retried, answered from an earlier result, requeued. Pure.
 
-What the code says itself ("shop.note") comes first; the rest follows from what the spans hold.
+The code's own note ("shop.note") comes first; the rest follows from what the spans hold.
 """
 
 from __future__ import annotations

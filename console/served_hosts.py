@@ -30,7 +30,7 @@ def _names(text: object) -> object:
     names = tuple(each.strip().lower() for each in text.split(",") if each.strip())
     for each in names:
         if not _NAME.fullmatch(each):
-            raise ValueError(f"{each!r} is no name of a host: write names as shop.example.com, separated by commas")
+            raise ValueError(f"{each!r} is not a host name: write names as shop.example.com, separated by commas")
     return names
 
 

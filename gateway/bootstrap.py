@@ -59,7 +59,7 @@ class Settings(ProcessSettings):
     # Where an order's X-ray is read for administrators; empty where there is no console.
     console_url: str = ""
     # This gateway's public address ("https://shop.example.com"), for documents that name it. In
-    # development it is what the request says.
+    # development it is the request's own.
     public_url: str = ""
     # Seconds for a request and everything done for it.
     request_budget: Positive = 2.0

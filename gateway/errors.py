@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 def answer(error: ShopError) -> Response:
     """The response to an error. An internal error is logged, and the client gets no more than the trace's id."""
     if error.code == "UPSTREAM_RESOURCE_EXHAUSTED":
-        # Said by gRPC itself: the upstream is full. That is no fault of this client's, so it is no 429.
-        error = ShopError("UPSTREAM_UNAVAILABLE", "an upstream is busy", Kind.UNAVAILABLE, retry_after=1.0)
+        # From gRPC itself: the upstream is full. That is no fault of this client's, so it is no 429.
+        error = ShopError("UPSTREAM_UNAVAILABLE", "an upstream is overloaded", Kind.UNAVAILABLE, retry_after=1.0)
     elif error.kind is Kind.INTERNAL:
         log.error("internal error: %s; trace %s", error, current_trace_id())
         error = ShopError("INTERNAL", "internal error", Kind.INTERNAL)
@@ -37,7 +37,7 @@ def answer(error: ShopError) -> Response:
 
 
 def body_too_large(limit: int) -> ShopError:
-    return ShopError("BODY_TOO_LARGE", f"a body may have at most {limit} bytes here", Kind.INVALID)
+    return ShopError("BODY_TOO_LARGE", f"body must have at most {limit} bytes", Kind.INVALID)
 
 
 async def _shop_error(_: Request, error: ShopError) -> Response:

@@ -102,7 +102,7 @@ def _complete(operation: Json, shapes: Json) -> None:
         if int(status) in _MEANING:
             responses[status] = {"$ref": f"#/components/responses/{_MEANING[int(status)][0]}"}
             continue
-        # What can be not modified has a tag by which to ask for that.
+        # Only an answer that can be "not modified" has a tag.
         known = [*(["ETag"] if "304" in responses else []), *(["Location"] if status == "201" else [])]
         if known:
             response["headers"] = {**with_headers(*known)["headers"], **response.get("headers", {})}

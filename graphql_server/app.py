@@ -194,7 +194,7 @@ def by_path(view: GraphqlView) -> Application:
         elif scope["method"] in ("GET", "HEAD"):
             await Response(b'{"status":"ok"}', media_type=_JSON)(scope, receive, send)
         else:
-            error = ShopError("METHOD_NOT_ALLOWED", "health can only be read", Kind.INVALID)
+            error = ShopError("METHOD_NOT_ALLOWED", "use GET or HEAD", Kind.INVALID)
             await send_problem(send, error, headers={"allow": "GET, HEAD"})
 
     return application

@@ -89,14 +89,14 @@ class DocumentChecks(ValidationCache):
 
     def _measure(self, document: DocumentNode, verdict: Verdict) -> Measure:
         # The name that came with the request. Where none did, the context's `operation_name` is the first operation's;
-        # but which of several is meant is the client's to say (GraphQL, 6.1).
+        # but the client must name one of several (GraphQL, 6.1).
         name = self.execution_context._provided_operation_name  # noqa: SLF001
         known = verdict.measures.get(name)
         if known is not None:
             return known
         operation = get_operation_ast(document, name)
         if operation is None:
-            message = "the document has several operations: say by operationName which to execute"
+            message = "the document has several operations: name one of them in operationName"
             raise GraphQLError(message, extensions={"code": BAD_INPUT})
         known = Scale(document, self._prices, self.execution_context.variables or {}).measure(operation.selection_set)
         if not operation.variable_definitions:

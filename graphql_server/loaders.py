@@ -18,7 +18,7 @@ BATCH_SIZE = 100
 
 # A JSON object of the REST API.
 Row = dict[str, Any]
-# By key: what was found, or the exception that says why it was not; a key that is missing stands for nothing.
+# By key: what was found, or the exception with the reason; a key that is missing stands for nothing.
 Found = Mapping[str, Any]
 Fetch = Callable[[list[str]], Awaitable[Found]]
 

@@ -1,6 +1,6 @@
 """Lists in Relay's form (Cursor Connections Specification): every row with a cursor of its own.
 
-The REST API says only where a page ends (`next_cursor`). So a cursor of ours says where its page began and which of
+The REST API shows only where a page ends (`next_cursor`). So a cursor of ours holds where its page began and which of
 the page's rows it stands for: `(start, id, trail)`. What comes after it is that page again, from that row on. The row
 is found by its id and not by its place, for rows are inserted: the newest orders come first, so a moment later the
 first page holds other rows, and the row is further down, or on a later page. Rows are deleted, too: then what comes

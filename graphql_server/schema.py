@@ -3,7 +3,7 @@
 What crosses a boundary may be null: when one service is away, its part of the answer is missing, with an error that
 names the path, and the rest is there.
 
-Values are the rows of the REST API as they came; a type says which of a row's values are shown (see `row_executor`).
+Values are the rows of the REST API as they came; a type lists which of a row's values are shown (see `row_executor`).
 As a program, this module writes the schema in GraphQL's own language, which `docs/schema.graphql` has to be.
 """
 

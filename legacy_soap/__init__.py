@@ -30,7 +30,7 @@ Faults carry `<ErpError><Code/><Text/><Item/></ErpError>` in their detail:
 | ERR-051 | the order has been cancelled (also before it had arrived)       | its `CustRef`    |
 | ERR-052 | the order has been shipped                                      | its `CustRef`    |
 | ERR-053 | the reference is in use for something else                     | its `CustRef`    |
-| ERR-090 | the message is not what the WSDL says                           |                  |
+| ERR-090 | the message is not that of the WSDL                             |                  |
 | ERR-900 | maintenance window                                              |                  |
 | ERR-999 | internal error                                                  |                  |
 """

@@ -22,10 +22,10 @@ def log_to_stdout(log_format: str) -> None:
         handler.setFormatter(_JsonLines())
         # Python's own would be text, on standard error: where containers run, that is the same stream.
         sys.excepthook = lambda kind, error, trace: logging.getLogger("legacy_soap").critical(
-            "the process ends: %s", error, exc_info=(kind, error, trace)
+            "process ended by an error: %s", error, exc_info=(kind, error, trace)
         )
         threading.excepthook = lambda ended: logging.getLogger("legacy_soap").critical(
-            "a thread ends: %s", ended.exc_value, exc_info=ended.exc_value
+            "thread ended by an error: %s", ended.exc_value, exc_info=ended.exc_value
         )
         sys.unraisablehook = lambda failed: logging.getLogger("legacy_soap").error(
             "ignored error: %s", failed.exc_value, exc_info=failed.exc_value

@@ -9,7 +9,7 @@ from datetime import date
 from legacy_soap.documents import ACTIVE, SHIPPED, UNKNOWN, Line, Order, OrderRecord, Receipt, Refusal, Stock
 from legacy_soap.formats import article_number, document_number
 
-# One entry for each version of the schema; `user_version` says how many of them a file has seen.
+# One entry for each version of the schema; `user_version` is the number of them that a file has seen.
 VERSIONS = (
     """
 CREATE TABLE article (

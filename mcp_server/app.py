@@ -115,7 +115,7 @@ def _has_no_id_that_is_one(body: bytes) -> bool:
     try:
         message = json.loads(body)
     except (ValueError, RecursionError):
-        return False  # the SDK says what is wrong
+        return False  # the SDK's text names what is wrong
     if not isinstance(message, dict) or "method" not in message or "id" not in message:
         return False
     return isinstance(message["id"], bool) or not isinstance(message["id"], (int, str))

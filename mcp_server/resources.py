@@ -125,5 +125,5 @@ def _known(wanted: SubscriptionFilter) -> list[str]:
     """The resources of a filter that can change. Lists of tools and prompts never do: they are not acknowledged."""
     uris = [str(uri) for uri in wanted.resource_subscriptions or ()]
     if len(uris) > _MAX_URIS:
-        raise MCPError(INVALID_REQUEST, f"at most {_MAX_URIS} resources can be listened to at once")
+        raise MCPError(INVALID_REQUEST, f"subscription must have at most {_MAX_URIS} resources")
     return [uri for uri in uris if uri.startswith(tuple(_SCHEMES.values()))]

@@ -87,7 +87,7 @@ async def place_order(
 ) -> Order:
     """Order products for the user. It costs money: a client that can asks the user first; any other needs `confirm`.
 
-    The answer comes at once, with the status pending; order_status tells how it goes on.
+    The answer comes at once, with the status pending; order_status has what follows.
     """
     if not answer.confirm:
         raise ToolError(

@@ -71,7 +71,7 @@ COMMANDS = {
 }
 
 
-# These start a shop of their own, as its own settings say.
+# These start a shop of their own, with its own settings.
 _WITH_A_SHOP_OF_THEIR_OWN = {"up", "lesson", "compare"}
 
 _NOT_WRITABLE = (
@@ -156,7 +156,7 @@ def _escaped(text: str) -> str:
 
 app = typer.Typer(
     cls=ImportedCommands,
-    help="Starts the Polyglot Shop and looks into it.",
+    help="Start and inspect the Polyglot Shop.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -179,7 +179,7 @@ def main() -> None:
     except OSError as error:
         if error.errno is not None and error.errno not in _NOT_WRITABLE:
             raise
-        # An error without a number is one of ours, such as a missing certificate, and its text says what to do.
+        # An error without a number is one of ours, such as a missing certificate, and its text describes what to do.
         why = error if error.errno is None else f"cannot write {error.filename or 'a file'}: {error.strerror}"
         sys.stderr.write(f"shop: {why}\n")
         sys.exit(REFUSED)

@@ -11,7 +11,7 @@ import httpx
 from shop.errors import Refused
 
 _TIMEOUT = 10.0
-# Seconds, where the answer does not say (RFC 6749, section 5.1).
+# Seconds, where the answer has none (RFC 6749, section 5.1).
 _LIFETIME = 300.0
 
 

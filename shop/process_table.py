@@ -47,7 +47,7 @@ class ProcessSpec:
     """One process.
 
     `entry` is `module:attribute`: a `bootstrap.run` for `chassis.process.main`, or, where `plain`, a function that
-    takes nothing and returns when the process is done. `identity` says whether it has a secret of its own to sign in
+    takes nothing and returns when the process is done. `identity` is whether it has a secret of its own to sign in
     with at `users`; `schemes` are the webhook secrets that it is given; `late` names modules that it imports only when
     it runs, and that the supervisor imports for it.
     """

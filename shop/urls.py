@@ -18,7 +18,7 @@ from shop.supervisor.ports import reachable
 def url_of(process: str, env: Mapping[str, str]) -> str:
     """The URL of a process's port, without a slash at its end: of several ports, the first that has a URL.
 
-    What the environment says comes first (`SHOP_GATEWAY_URL`, then `SHOP_GATEWAY_PORT`), then what runs in the data
+    What the environment has comes first (`SHOP_GATEWAY_URL`, then `SHOP_GATEWAY_PORT`), then what runs in the data
     directory, then the default.
     """
     ports = next(spec.ports for spec in TABLE if spec.name == process)

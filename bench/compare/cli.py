@@ -12,7 +12,7 @@ from bench.compare import command
 
 def compare(
     experiments: Annotated[
-        list[str] | None, typer.Argument(metavar="[E1..E9|all]", help="Which experiments; all unless said.")
+        list[str] | None, typer.Argument(metavar="[E1..E9|all]", help="Experiments to run [default: all].")
     ] = None,
     *,
     quick: Annotated[

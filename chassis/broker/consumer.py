@@ -183,7 +183,7 @@ class _Consumer:
         for task in late:
             task.cancel()
         if late:
-            logger.warning("%d handlers of %s did not finish within %.1f s", len(late), self._queue, within)
+            logger.warning("%s: %d handlers did not finish within %.1f s", self._queue, len(late), within)
             await asyncio.gather(*late, return_exceptions=True)
 
     async def _run_lane(self, subject: str) -> None:

@@ -5,7 +5,7 @@ Three adapters keep these promises, and one suite (`tests/contract/test_event_lo
 
 * `append` returns once every event is durable. An event may be there twice when its writer died or tried again.
 * All events about one subject are in one partition, in the order in which they were appended.
-* A position says how far each partition was read. It is good for every reader of the log, in any process.
+* A position is how far each partition was read. It is good for every reader of the log, in any process.
 * What retention has passed is never skipped in silence: the reader gets `PositionExpired`.
 """
 
@@ -49,7 +49,7 @@ class Position(NamedTuple):
         """The position with this text. Raises `InvalidPosition`."""
         found = _POSITION.fullmatch(text) if len(text) <= MAX_POSITION_LENGTH else None
         if found is None:
-            raise InvalidPosition("not a position of an event log")
+            raise InvalidPosition("invalid position of an event log")
         log, offsets = found[1], tuple(int(number) for number in found[2].split("."))
         return cls(offsets if log or offsets != (0,) else (), log)
 

@@ -27,7 +27,7 @@ def release(session: Connection, name: str) -> None:
     try:
         session.execute(_UNLOCK, {"name": name})
     except (SQLAlchemyError, OSError):
-        # The lock ends with the session, and nothing else may be heard of it: least of all in place of the
+        # The lock ends with the session, and no other error may be raised: least of all in place of the
         # cancellation that has led here.
         session.invalidate()
 

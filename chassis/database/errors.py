@@ -73,7 +73,7 @@ def is_temporary(error: BaseException) -> bool:
 def refusal_of(error: BaseException) -> ShopError | None:
     """What is wrong with a value of the caller's that PostgreSQL cannot store; None for all other errors."""
     if getattr(error, "sqlstate", "") == _CHARACTER_NOT_IN_REPERTOIRE:
-        return invalid("a text holds a character that cannot be stored: U+0000")
+        return invalid("text must not have the character U+0000")
     return None
 
 
@@ -82,6 +82,6 @@ def _is_temporary_sqlstate(sqlstate: str | None) -> bool:
 
 
 def _is_temporary_sqlite(error: sqlite3.Error) -> bool:
-    # An extended code has the primary one in its lower byte. What Python's module says by itself has none.
+    # An extended code has the primary one in its lower byte. The errors of Python's module itself have none.
     code: int | None = getattr(error, "sqlite_errorcode", None)
     return code is not None and code & 0xFF in _SQLITE_CODES

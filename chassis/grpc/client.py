@@ -27,7 +27,7 @@ Stub = TypeVar("Stub")
 
 # An option of every channel: the shop's own services are never behind a proxy that the environment names for the web.
 DIRECT: tuple[str, str | int] = ("grpc.enable_http_proxy", 0)
-# What says that the upstream has not answered, as opposed to having refused.
+# These mean that the upstream has not answered, as opposed to having refused.
 _UNANSWERED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
@@ -180,7 +180,7 @@ class Client:
         code = error.code()
         if self._captured:
             rpc.keep_status_received(span, error)
-        # With details, the upstream itself has spoken: it may lack an upstream of its own, but it is there.
+        # With details, the answer is the upstream's own: it may lack an upstream of its own, but it is there.
         if code not in _UNANSWERED or has_details(error):
             self._breaker.succeeded()
         elif code is not grpc.StatusCode.DEADLINE_EXCEEDED or budget >= FAIR_CHANCE:

@@ -23,7 +23,7 @@ class Unreadable:
 
     def refusal(self) -> ShopError:
         """INVALID_INPUT."""
-        return invalid(f"the request is no message of its type: {self.reason}")
+        return invalid(f"the request is not a message of its type: {self.reason}")
 
 
 def reading(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:

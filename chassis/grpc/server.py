@@ -172,10 +172,10 @@ class Boundary:
     async def _admit(self, facts: _Facts, context: grpc.aio.ServicerContext[Any, Any], authorization: str) -> None:
         """Let the call in, as its caller and with its deadline: both hold to the end of its task, which is its own."""
         if self._running > _MAX_CALLS:
-            raise ShopError("OVERLOADED", "too many calls at once", Kind.EXHAUSTED, retry_after=1.0)
+            raise ShopError("OVERLOADED", "too many calls: try again later", Kind.EXHAUSTED, retry_after=1.0)
         left = context.time_remaining()
         if left is not None and left <= 0:
-            raise ShopError("DEADLINE_EXCEEDED", "no time left to start", Kind.TIMEOUT, retry_after=1.0)
+            raise ShopError("DEADLINE_EXCEEDED", "deadline ended before the call", Kind.TIMEOUT, retry_after=1.0)
         token = bearer(authorization)
         principal = await self._verifier.verify(token) if token and self._verifier is not None else ANONYMOUS
         if facts.rule is None:
@@ -275,7 +275,7 @@ async def serve(
     something beside this process decides whether it can take work; `endless` names streams that end only with their
     clients; `deserializers` has methods whose requests are not just what protobuf reads; `observer` gets each call,
     instead of the process's own metrics. With `tls`, only callers that show a certificate are served. At the end
-    health says NOT_SERVING first, then endless streams get UNAVAILABLE, and other calls in flight 5 s to finish.
+    health is NOT_SERVING first, then endless streams get UNAVAILABLE, and other calls in flight 5 s to finish.
     """
     boundary = Boundary(policy, verifier, telemetry, endless=endless, deserializers=deserializers, observer=observer)
     server = grpc.aio.server(

@@ -28,7 +28,7 @@ def origins(text: object) -> object:
     found = tuple(each.strip() for each in text.split(",") if each.strip())
     for each in found:
         if each != ANY and not _is_origin(each):
-            raise ValueError(f"{each!r} is no origin: write origins as https://example.com, separated by commas")
+            raise ValueError(f"{each!r} is not an origin: write origins as https://example.com, separated by commas")
     return found
 
 

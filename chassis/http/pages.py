@@ -22,9 +22,9 @@ def pages(pages_by_path: Mapping[str, Make]) -> Application:
         page = pages_by_path.get(scope["path"])
         if page is None:
             found = ", ".join(pages_by_path)
-            await send_problem(send, ShopError("NOT_FOUND", f"here is only {found}", Kind.NOT_FOUND))
+            await send_problem(send, ShopError("NOT_FOUND", f"the only resource here is {found}", Kind.NOT_FOUND))
         elif scope["method"] not in _METHODS:
-            error = ShopError("METHOD_NOT_ALLOWED", "this page can only be read", Kind.INVALID)
+            error = ShopError("METHOD_NOT_ALLOWED", "use GET or HEAD", Kind.INVALID)
             await send_problem(send, error, headers={"allow": ", ".join(_METHODS)})
         else:
             status, media_type, body = await page(_accept(scope))

@@ -49,10 +49,10 @@ class Refusal:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-NOT_HTTP = Refusal(400, "MALFORMED_REQUEST", "this is not HTTP/1.1 (RFC 9112)")
-HEAD_TOO_LARGE = Refusal(431, "HEAD_TOO_LARGE", f"request line and header may have at most {MAX_HEAD_BYTES} bytes")
-TARGET_TOO_LONG = Refusal(414, "URI_TOO_LONG", f"the request target may have at most {MAX_TARGET_BYTES} bytes")
-HEAD_TOO_SLOW = Refusal(408, "HEAD_TOO_SLOW", "request line and header took too long; send them at once, and try again")
+NOT_HTTP = Refusal(400, "MALFORMED_REQUEST", "the request must be HTTP/1.1 (RFC 9112)")
+HEAD_TOO_LARGE = Refusal(431, "HEAD_TOO_LARGE", f"request line and header must have at most {MAX_HEAD_BYTES} bytes")
+TARGET_TOO_LONG = Refusal(414, "URI_TOO_LONG", f"request target must have at most {MAX_TARGET_BYTES} bytes")
+HEAD_TOO_SLOW = Refusal(408, "HEAD_TOO_SLOW", "request line and header took too long; send them without a pause")
 # The answer to `OPTIONS *`, the server as a whole (RFC 9110, section 9.3.7); each path has its own.
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
@@ -65,19 +65,19 @@ def refusal(
     `singular` names the fields that may come once. RFC 9110, sections 5.3 and 7.2; RFC 9112, sections 3 and 6.1.
     """
     if version not in ("1.0", "1.1"):
-        return Refusal(505, "VERSION_NOT_SUPPORTED", "HTTP/1.0 and HTTP/1.1 are spoken here")
+        return Refusal(505, "VERSION_NOT_SUPPORTED", "the version must be HTTP/1.0 or HTTP/1.1")
     if method == "CONNECT":
-        return Refusal(501, "METHOD_NOT_IMPLEMENTED", "this server is no proxy: CONNECT is not served")
+        return Refusal(501, "METHOD_NOT_IMPLEMENTED", "CONNECT is not supported: this server is not a proxy")
     if len(target) > MAX_TARGET_BYTES:
         return TARGET_TOO_LONG
     if target == b"*" and method != "OPTIONS":
-        return Refusal(400, "MALFORMED_REQUEST", "only OPTIONS has the target * (RFC 9112, section 3.2.4)")
+        return Refusal(400, "MALFORMED_REQUEST", "the target * is only for OPTIONS (RFC 9112, section 3.2.4)")
     values: dict[bytes, bytes] = {}
     for name, value in headers:
         if name not in values:
             values[name] = value
         elif name in singular:
-            message = f"the header {name.decode('latin-1')} must come once, not in several lines"
+            message = f"the header {name.decode('latin-1')} must be sent once, not in several lines"
             return Refusal(400, "REPEATED_HEADER", message)
         elif name == b"transfer-encoding":
             values[name] += b", " + value
@@ -114,7 +114,7 @@ def _is_websocket_key(key: bytes) -> bool:
 
 def _host_refusal(host: bytes | None, version: str) -> Refusal | None:
     if host is None and version == "1.1":
-        return Refusal(400, "HOST_MISSING", "a request in HTTP/1.1 needs one Host")
+        return Refusal(400, "HOST_MISSING", "an HTTP/1.1 request must have one Host")
     if host is not None and not _HOST.fullmatch(host):
         return Refusal(400, "HOST_MALFORMED", "Host must be a name or an address, with or without a port")
     return None
@@ -125,7 +125,7 @@ def _coding_refusal(coding: bytes | None, version: str) -> Refusal | None:
         return None
     codings = [each.strip().lower() for each in coding.split(b",")]
     if version == "1.1" and codings[-1] == b"chunked" and codings.count(b"chunked") == 1:
-        return Refusal(501, "TRANSFER_CODING_NOT_IMPLEMENTED", "chunked is the one transfer coding that is understood")
+        return Refusal(501, "TRANSFER_CODING_NOT_IMPLEMENTED", "the transfer coding must be chunked")
     return Refusal(400, "MALFORMED_REQUEST", "Transfer-Encoding must end with chunked, once, in HTTP/1.1")
 
 
@@ -133,7 +133,7 @@ def _expectation_refusal(expected: bytes | None, version: str) -> Refusal | None
     """RFC 9110, section 10.1.1: `100-continue` is all that can be expected, and of HTTP/1.1 alone."""
     if expected is None or version == "1.0" or expected.strip().lower() in (b"", b"100-continue"):
         return None
-    return Refusal(417, "EXPECTATION_FAILED", "Expect may be 100-continue, and nothing else")
+    return Refusal(417, "EXPECTATION_FAILED", "Expect must be 100-continue")
 
 
 def combined(headers: list[Header]) -> list[Header]:

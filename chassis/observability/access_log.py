@@ -81,4 +81,4 @@ def _write(lines: str) -> None:
         sys.stdout.flush()
     except OSError as error:
         # A disk that is full, or a reader that is gone: no request fails for want of its line.
-        logging.getLogger(__name__).warning("access lines could not be written", extra={"reason": str(error)})
+        logging.getLogger(__name__).warning("access log: lines could not be written", extra={"reason": str(error)})

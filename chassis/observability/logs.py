@@ -37,7 +37,7 @@ def configure(process: str, *, log_format: str, level: str = "") -> None:
         sys.excepthook = _log_uncaught
         threading.excepthook = _log_thread
         sys.unraisablehook = _log_unraisable
-    # They log at INFO what our own lines say already.
+    # They log at INFO what our own lines have already.
     for chatty in (
         "httpx",
         "httpcore",
@@ -70,7 +70,7 @@ def is_text(log_format: str) -> bool:
 
 
 def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    logging.getLogger(__name__).critical("the process ends: %s", error, exc_info=(kind, error, trace))
+    logging.getLogger(__name__).critical("process ended by an error: %s", error, exc_info=(kind, error, trace))
 
 
 def _log_thread(ended: threading.ExceptHookArgs) -> None:
@@ -79,7 +79,7 @@ def _log_thread(ended: threading.ExceptHookArgs) -> None:
     name = ended.thread.name if ended.thread else "?"
     cause = ended.exc_value or ended.exc_type()
     facts = (ended.exc_type, cause, ended.exc_traceback)
-    logging.getLogger(__name__).critical("thread %s ends: %s", name, cause, exc_info=facts)
+    logging.getLogger(__name__).critical("thread %s ended by an error: %s", name, cause, exc_info=facts)
 
 
 def _log_unraisable(failed: sys.UnraisableHookArgs) -> None:

@@ -18,7 +18,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 EXPORT_BYTES = 1 << 20
 # Answers after which one may try again (OTLP/HTTP, "Retryable Response Codes").
 COME_BACK = frozenset({429, 502, 503, 504})
-# SpanFlags of trace.proto: what is said of the parent's whereabouts.
+# SpanFlags of trace.proto: where the parent is.
 _KNOWN, _REMOTE = 0x100, 0x200
 
 # Protocol Buffers' wire format (protobuf.dev/programming-guides/encoding): a field is its number and type, then its
@@ -47,7 +47,7 @@ def encoded(span: ReadableSpan) -> bytes:
     """A span as OTLP has it (opentelemetry/proto/trace/v1/trace.proto, `Span`); one under way has no end. No links."""
     context, parent, status = span.get_span_context(), span.parent, span.status
     assert context is not None  # noqa: S101  # the SDK's spans have one
-    # At once: of one that is under way, another thread may say more meanwhile.
+    # At once: of one that is under way, another thread may add more meanwhile.
     attributes = list((span.attributes or {}).items())
     parts = [
         _field(1, context.trace_id.to_bytes(16, "big")),

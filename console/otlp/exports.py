@@ -78,7 +78,7 @@ def _unzipped(body: bytes, limit: int) -> bytes:
 
 
 def _too_large(limit: int) -> ExportRefusedError:
-    return ExportRefusedError(413, _RESOURCE_EXHAUSTED, f"an export has at most {limit} bytes")
+    return ExportRefusedError(413, _RESOURCE_EXHAUSTED, f"export must have at most {limit} bytes")
 
 
 def _invalid(why: str) -> ExportRefusedError:

@@ -121,7 +121,7 @@ def _texts(sent: Mapping[str, Any]) -> dict[str, Any]:
     headers = known.get("headers", {})
     texts = [value for name, value in known.items() if name != "headers"]
     if not isinstance(headers, dict) or not all(isinstance(each, str) for each in (*texts, *headers.values())):
-        raise invalid(_REFUSED, headers="must be an object of texts, and everything else a text")
+        raise invalid(_REFUSED, headers="must be an object of strings; all other members must be strings")
     missing = {name: "is required" for name in ("target", "method", "path") if name not in known}
     if missing:
         raise invalid(_REFUSED, **missing)

@@ -64,7 +64,7 @@ class EventCalls:
             async with asyncio.timeout(_TIMEOUT), self._connected() as broker:
                 return await broker.depths()
         except (BrokerUnavailable, TimeoutError) as error:
-            log.warning("depths of the queues are not known", extra={"reason": repr(error)})
+            log.warning("console: queue depths unknown", extra={"reason": repr(error)})
             return []
 
     @asynccontextmanager

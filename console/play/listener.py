@@ -58,6 +58,6 @@ class Listener:
                             await socket.recv()
                             subscribed.set()
         except (OSError, WebSocketException) as error:
-            log.warning("notifier cannot be listened to", extra={"reason": str(error) or type(error).__name__})
+            log.warning("console: notifier unavailable", extra={"reason": str(error) or type(error).__name__})
         finally:
             subscribed.set()

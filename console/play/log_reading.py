@@ -37,6 +37,6 @@ class LogReading:
                 answer = await self._reports.GetProgress(GetProgressRequest())
                 self._unread = sum(each.unread for each in answer.partitions)
             except ShopError as error:
-                log.warning("how far the event log was read is not known", extra={"reason": str(error)})
+                log.warning("console: log lag unknown, reports unavailable", extra={"reason": str(error)})
                 self._unread = None
         return self._unread

@@ -160,7 +160,7 @@ class Play:
         answer = await self.http.make("legacy_soap", "POST", "/", headers, body)
         found = _SESSION.search(answer.body)
         if found is None:
-            raise ShopError("ERP_LOGIN_FAILED", f"the ERP has not signed us in: {answer.body[:200]}", Kind.PRECONDITION)
+            raise ShopError("ERP_LOGIN_FAILED", f"the ERP refused the login: {answer.body[:200]}", Kind.PRECONDITION)
         return found[1]
 
     def _secret(self, name: str, setting: str) -> str:

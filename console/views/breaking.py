@@ -73,7 +73,7 @@ class Breaking:
     def start(self, do: str, seconds: float) -> None:
         """Run a load with this fault beside it. Raises OVERLOADED while another one runs."""
         if self._running is not None and not self._running.done():
-            raise ShopError("OVERLOADED", "something is being broken already", Kind.UNAVAILABLE, retry_after=2.0)
+            raise ShopError("OVERLOADED", "another fault is at work already", Kind.UNAVAILABLE, retry_after=2.0)
         self._do, self._result, self._error = do, None, ""
         self._running = asyncio.create_task(self._break(do, seconds))
 
@@ -110,7 +110,7 @@ class Breaking:
         try:
             self._result = orjson.loads(out)
         except orjson.JSONDecodeError:
-            self._error = reason or "there is no verdict"
+            self._error = reason or "the fault's process ended without a verdict"
 
     async def _run(self, *arguments: str, timeout: float) -> tuple[bytes, str, int]:
         command = (*self._command, *arguments)
@@ -148,7 +148,7 @@ def _wanted(body: bytes) -> tuple[str, float]:
         raise invalid("the body must be JSON, of at most 4 KiB") from error
     do, seconds = (content.get("do"), content.get("seconds", 4)) if isinstance(content, dict) else (None, 4)
     if not (isinstance(do, str) and 0 < len(do) <= _MAX_WORDS and do.isprintable()):
-        raise invalid("the fault cannot be understood", do=f"must be the words of a fault, at most {_MAX_WORDS}")
+        raise invalid("invalid fault", do=f"must be a fault of at most {_MAX_WORDS}")
     if isinstance(seconds, bool) or not (isinstance(seconds, int | float) and 0 < seconds <= _MAX_SECONDS):
-        raise invalid("the fault cannot be understood", seconds=f"must be a number up to {_MAX_SECONDS:g}")
+        raise invalid("invalid fault", seconds=f"must be a number up to {_MAX_SECONDS:g}")
     return do, float(seconds)

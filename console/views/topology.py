@@ -42,7 +42,7 @@ def topology(
     """The picture with, for each arrow, what went over it in the minute that ended `minutes_ago` minutes ago.
 
     `rate` is hops a second, `p50_ms` and `p95_ms` how long they took (for the broker's arrows: how long they waited).
-    `breaker_open` says that the last of these calls was not made. Arrows that the picture does not have come without
+    `breaker_open` means that the last of these calls was not made. Arrows that the picture does not have come without
     points. `depths` are the queues' as they are now: `oldest_seconds` and `consumers` are null where nothing waits or
     the broker has no such figure (RabbitMQ has no age). `unread` entries of the event log have not been read by reports
     now; null where that is not known.

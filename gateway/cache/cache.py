@@ -1,7 +1,7 @@
 """The edge's shared cache (RFC 9111) of the catalogue's public reads.
 
 It does what our own `Cache-Control` allows any shared cache, and what only we can: it drops a product when the
-catalogue's event says that it has changed. Each answer says in `Cache-Status` (RFC 9211) where it comes from.
+catalogue's event shows that it has changed. Each answer shows in `Cache-Status` (RFC 9211) where it comes from.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class EdgeCache:
             status = f"gateway;hit;ttl={stored.lifetime - stored.age(time.monotonic()):.0f}"
             await _send_stored(stored, status + (";collapsed" if waited else ""), request, scope, send)
         elif wanted.only_stored:
-            error = ShopError("NOT_STORED", "nothing that is stored may answer this", Kind.TIMEOUT)
+            error = ShopError("NOT_STORED", "no stored response: leave out only-if-cached", Kind.TIMEOUT)
             await answer(error)(scope, receive, send)
         else:
             await self._forward(_Read(uri, topic, wanted, stored, selecting), scope, receive, send)

@@ -27,7 +27,7 @@ _TO_SERVER = (b"authorization", b"x-request-id")
 # As much as a query may have.
 LARGEST_MESSAGE = 256 << 10
 _CONNECT_SECONDS = 5.0
-# Longer than the server's own timeout for a client that reads nothing, so that it is the one to say why.
+# Longer than the server's own timeout for a client that reads nothing, so that the server gives the reason.
 _SEND_SECONDS = 20.0
 _HEARTBEAT = 20.0
 

@@ -63,7 +63,7 @@ def versions_wanted(if_match: str | None, product_id: str) -> list[int] | None:
     # Up to 18 digits: what fits into the contract's int64.
     versions = [int(ending) for ending in endings if re.fullmatch(r"[0-9]{1,18}", ending)]
     if not versions:
-        raise ShopError("VERSION_MISMATCH", "If-Match names no version of this product", Kind.PRECONDITION)
+        raise ShopError("VERSION_MISMATCH", "If-Match must be an ETag of this product", Kind.PRECONDITION)
     return versions
 
 

@@ -40,7 +40,7 @@ REPLAYED = {
     "schema": {"type": "string", "enum": ["true"]},
 }
 
-# Said to clients; checked by `id_list`, whose answer says what is wrong.
+# Documented for clients; checked by `id_list`, whose answer names what is wrong.
 _ID_LIST = {"pattern": r"^[A-Za-z0-9._~-]{1,64}(,[A-Za-z0-9._~-]{1,64}){0,99}$"}
 
 
@@ -53,7 +53,7 @@ def id_list(field: str, text: str) -> list[str]:
     """Comma-separated ids, 1 to 100, each once. Raises INVALID_INPUT that names the field."""
     ids = list(dict.fromkeys(text.split(",")))
     if len(ids) > _MAX_IDS:
-        raise invalid(f"at most {_MAX_IDS} ids at once", **{field: f"must be at most {_MAX_IDS}"})
+        raise invalid(f"request must have at most {_MAX_IDS} ids", **{field: f"must be at most {_MAX_IDS}"})
     if not all(_IDENTIFIER.fullmatch(each) for each in ids):
         raise invalid("invalid ids", **{field: "must be ids, separated by commas"})
     return ids

@@ -35,7 +35,7 @@ class IfMatch:
                 etag = dict(message.get("headers", ())).get(b"etag", b"").decode("latin-1")
                 if etag and not strongly_matches(if_match, etag):
                     refused = True
-                    error = ShopError("VERSION_MISMATCH", f"If-Match does not name {etag}", Kind.PRECONDITION)
+                    error = ShopError("VERSION_MISMATCH", f"If-Match must be {etag}", Kind.PRECONDITION)
                     await answer(error)(scope, receive, send)
             if not refused:
                 await send(message)

@@ -32,4 +32,4 @@ def wanted_bytes(range_header: str | None, size: int) -> tuple[int, int] | None:
 
 
 def _not_satisfiable(size: int) -> ShopError:
-    return ShopError("RANGE_NOT_SATISFIABLE", f"the file has {size} bytes", Kind.INVALID, size=str(size))
+    return ShopError("RANGE_NOT_SATISFIABLE", f"range must begin before byte {size}", Kind.INVALID, size=str(size))

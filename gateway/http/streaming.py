@@ -58,7 +58,7 @@ class EventStream(Streamed):
         except ClientDisconnect:
             return
         except ShopError as error:
-            log.warning("a stream broke off", extra={"reason": str(error)})
+            log.warning("event stream aborted: upstream failed", extra={"reason": str(error)})
         await send({"type": "http.response.body", "body": b""})
 
     async def _pass_on(self, send: Send) -> None:

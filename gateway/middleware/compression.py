@@ -100,7 +100,7 @@ class _Exchange:
         if head["status"] == 304:
             tag = headers.get(b"etag", b"")
             own = _tag_of(tag, self._coding)
-            # Said of the variant that the client has.
+            # About the variant that the client has.
             if self._coding and own in self._if_none_match:
                 headers[b"etag"] = own
                 head["headers"] = list(headers.items())

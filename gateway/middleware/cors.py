@@ -54,7 +54,7 @@ class _Cors(CORSMiddleware):
             await super().simple_response(scope, receive, send, request_headers)
             return
 
-        # No page's request: all that CORS has to say is that another one might get another answer.
+        # No page's request: CORS adds only that another one might get another answer.
         await self.app(scope, receive, adding([(b"vary", b"Origin")], send))
 
 

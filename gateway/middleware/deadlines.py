@@ -13,7 +13,7 @@ from chassis.resilience.deadlines import begin_deadline
 from gateway.errors import answer
 from gateway.middleware.internal_calls import seconds_left
 
-# Seconds after its deadline when a request is broken off, whatever it waits for: an answer that says why should be
+# Seconds after its deadline when a request is broken off, whatever it waits for: an answer with the reason should be
 # there by then, but a client that takes no answer must not hold what the request holds.
 _GRACE = 1.0
 _LOOK_SECONDS = 0.25

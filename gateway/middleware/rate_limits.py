@@ -100,5 +100,5 @@ class RateLimits:
 
 
 def _too_many(quota: Quota, reset: int) -> ShopError:
-    message = f"more than {quota.item} for this {quota.name}"
+    message = f"too many requests: at most {quota.item} for this {quota.name}"
     return ShopError("RATE_LIMITED", message, Kind.EXHAUSTED, retry_after=reset)

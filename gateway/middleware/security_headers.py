@@ -7,7 +7,7 @@ from chassis.http.middleware import Application, Message, Receive, Scope, Send
 Header = tuple[bytes, bytes]
 
 _ALWAYS: tuple[Header, ...] = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
-# Nothing of an API's answer may run or be framed. A page says for itself what it needs; framed it may not be either.
+# Nothing of an API's answer may run or be framed. A page declares what it needs; framed it may not be either.
 _POLICY: Header = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 _PAGES_POLICY: Header = (b"content-security-policy", b"frame-ancestors 'none'")
 # Two years, as https://hstspreload.org requires.

@@ -34,10 +34,10 @@ class Parameters:
         """Raises invalid_request for one that is too long, not ASCII, or there twice."""
         found = [value for value in self.values.getlist(name) if value]
         if len(found) > 1:
-            raise OAuthError("invalid_request", f"{name} may be there once")
+            raise OAuthError("invalid_request", f"{name} must be sent only once")
         value = found[0] if found else ""
         if len(value) > MAX_FIELD or not (value.isascii() and value.isprintable()):
-            raise OAuthError("invalid_request", f"{name} may have {MAX_FIELD} visible characters")
+            raise OAuthError("invalid_request", f"{name} must have at most {MAX_FIELD} visible ASCII characters")
         return value
 
     def required(self, name: str) -> str:
@@ -50,7 +50,7 @@ class Parameters:
         """Raise invalid_target for a token that is wanted elsewhere (RFC 8707); none is wanted for the MCP server."""
         for resource in self.values.getlist("resource"):
             if _canonical(resource) != _canonical(ours):
-                raise OAuthError("invalid_target", f"the only resource here is {ours}")
+                raise OAuthError("invalid_target", f"resource must be {ours}")
 
 
 def check_is_form(content_type: str) -> None:
@@ -62,7 +62,7 @@ def check_is_form(content_type: str) -> None:
 def check_authorization_request(parameters: Parameters, resource: str) -> None:
     """Raise what a client that is known is answered at its redirect URI."""
     if parameters.required("response_type") != "code":
-        raise OAuthError("unsupported_response_type", "the only response type is code")
+        raise OAuthError("unsupported_response_type", "response_type must be code")
     # Without it, it would be "plain" (RFC 7636, section 4.3).
     if parameters.required("code_challenge") and parameters.one("code_challenge_method") != "S256":
         raise OAuthError("invalid_request", "PKCE is required, with code_challenge_method S256")

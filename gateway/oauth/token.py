@@ -51,7 +51,7 @@ async def redeem(request: Request) -> Response:
 
 async def _token(request: Request, given: Parameters) -> Response:
     if given.required("grant_type") != _GRANT:
-        raise OAuthError("unsupported_grant_type", f"the only grant type is {_GRANT}")
+        raise OAuthError("unsupported_grant_type", f"grant_type must be {_GRANT}")
     given.check_resource(base_url(request.scope, request.app.state.public_url) + PATH)
     code = RedeemCodeRequest(
         code=given.required("code"),
@@ -79,9 +79,9 @@ async def register(request: Request) -> Response:
     try:
         wanted = ClientMetadata.model_validate(json_text.parsed(await request.body()))
     except (ValidationError, ValueError, RecursionError) as error:
-        raise OAuthError("invalid_client_metadata", "redirect_uris and client_name are needed, as JSON") from error
+        raise OAuthError("invalid_client_metadata", "send JSON with redirect_uris and client_name") from error
     if _GRANT not in wanted.grant_types or "code" not in wanted.response_types:
-        raise OAuthError("invalid_client_metadata", f"the only grant is {_GRANT}, with response type code")
+        raise OAuthError("invalid_client_metadata", f"grant_types must have {_GRANT}, response_types code")
     with in_oauths_words(INVALID_INPUT="invalid_redirect_uri"), fields_named(name="client_name"):
         registration = RegisterClientRequest(name=wanted.client_name, redirect_uris=wanted.redirect_uris)
         client = (await while_connected(request, upstreams(request).users.RegisterClient(registration))).client

@@ -32,7 +32,7 @@ _KEY_SET: Json = {
     "example": {"keys": [_KEY]},
 }
 
-# Seconds an upstream has to say that it is serving.
+# Seconds an upstream has to answer that it is serving.
 _TIMEOUT = 1.0
 
 

@@ -35,7 +35,7 @@ async def audit(request: Request) -> Response:
 async def _from_console(request: Request, method: str, path: str, query: str = "") -> Response:
     console = upstreams(request).http.console
     if console is None:
-        raise ShopError("NOT_FOUND", "this shop has no console that keeps traces", Kind.NOT_FOUND)
+        raise ShopError("NOT_FOUND", "traces are not available: the gateway has no console", Kind.NOT_FOUND)
     async with AsyncExitStack() as source:
         answer = await source.enter_async_context(console.request(method, path, query, {}))
         passed_on = {name: answer.headers[name] for name in _TO_CLIENT if name in answer.headers}

@@ -69,10 +69,10 @@ class SocketHandler(BaseGraphQLTransportWSHandler[SocketContext, None]):
         began = time.perf_counter()
         open_ones, client = self._services.open, self.context.client
         if open_ones.total() >= self._limits.connections:
-            await self.websocket.close(TRY_AGAIN_LATER, "this copy is full")
+            await self.websocket.close(TRY_AGAIN_LATER, "too many connections to this copy: connect again")
             return
         if client and open_ones[client] >= self._limits.connections_of_client:
-            await self.websocket.close(TRY_AGAIN_LATER, "this client has too many connections open")
+            await self.websocket.close(TRY_AGAIN_LATER, "too many connections of this client: close one first")
             return
         open_ones[client] += 1
         try:
@@ -124,7 +124,7 @@ class SocketHandler(BaseGraphQLTransportWSHandler[SocketContext, None]):
     def _payload(self, message: SubscribeMessage) -> SubscribeMessagePayload:
         """The payload with the text of the document that it means. Raises `RequestRefused`."""
         if len(self.operations) >= self._limits.operations:
-            at_most = f"a connection may have at most {self._limits.operations} operations at once"
+            at_most = f"connection must have at most {self._limits.operations} operations at once"
             raise RequestRefused("TOO_MANY_OPERATIONS", at_most)
         found = self.context.documents.requested(message["payload"])
         return {"query": found.query or "", "variables": found.variables, "operationName": found.operation_name}

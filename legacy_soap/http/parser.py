@@ -50,21 +50,21 @@ class StrictParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no 
         line, *fields = header_plus.split(b"\r\n")
         version = _VERSION.search(line)
         if version is not None and version[1] != b"1":
-            self._refuse(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.0 and HTTP/1.1 are spoken here")
+            self._refuse(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "the version must be HTTP/1.0 or HTTP/1.1")
         if line.startswith(b"CONNECT "):
-            self._refuse(HTTPStatus.NOT_IMPLEMENTED, "CONNECT is for proxies, and this is none")
+            self._refuse(HTTPStatus.NOT_IMPLEMENTED, "CONNECT is not supported: this server is not a proxy")
         if b" * " in line and not line.startswith(b"OPTIONS "):
-            self._refuse(HTTPStatus.BAD_REQUEST, "only OPTIONS has the target * (RFC 9112, section 3.2.4)")
+            self._refuse(HTTPStatus.BAD_REQUEST, "the target * is only for OPTIONS (RFC 9112, section 3.2.4)")
         if any(field[:1] in (b" ", b"\t") for field in fields):
             self._refuse(HTTPStatus.BAD_REQUEST, "a header field must be one line (RFC 9112, section 5.2)")
         names = [field.partition(b":")[0].lower() for field in fields]
         for name in _SINGULAR:
             if names.count(name) > 1:
-                self._refuse(HTTPStatus.BAD_REQUEST, f"the header {name.decode()} must come once")
+                self._refuse(HTTPStatus.BAD_REQUEST, f"the header {name.decode()} must be sent once")
         values = {name: field.partition(b":")[2].strip() for name, field in zip(names, fields, strict=True)}
         self._check_host_and_expectation(values, before_1_1=version is None or version[2] == b"0")
         if b"transfer-encoding" in names and (b"content-length" in names or version is None or version[2] == b"0"):
-            self._refuse(HTTPStatus.BAD_REQUEST, "Transfer-Encoding must come without Content-Length, in HTTP/1.1")
+            self._refuse(HTTPStatus.BAD_REQUEST, "Transfer-Encoding must be sent without Content-Length, in HTTP/1.1")
         super().parse_header(header_plus)
         if not (self.chunked or self.content_length):
             # waitress would go on waiting for a body that never comes (RFC 9110, section 10.1.1: the wish is ignored).
@@ -75,11 +75,11 @@ class StrictParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no 
 
     def _check_host_and_expectation(self, values: Mapping[bytes, bytes], *, before_1_1: bool) -> None:
         if b"host" not in values and not before_1_1:
-            self._refuse(HTTPStatus.BAD_REQUEST, "a request in HTTP/1.1 needs one Host")
+            self._refuse(HTTPStatus.BAD_REQUEST, "an HTTP/1.1 request must have one Host")
         if not _HOST.fullmatch(values.get(b"host", b"")):
             self._refuse(HTTPStatus.BAD_REQUEST, "Host must be a name or an address, with or without a port")
         if values.get(b"expect", b"").lower() not in (b"", b"100-continue") and not before_1_1:
-            self._refuse(HTTPStatus.EXPECTATION_FAILED, "Expect may be 100-continue, and nothing else")
+            self._refuse(HTTPStatus.EXPECTATION_FAILED, "Expect must be 100-continue")
 
     def _refuse(self, status: HTTPStatus, message: str) -> None:
         self._status = status

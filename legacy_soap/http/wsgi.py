@@ -240,7 +240,7 @@ def _start(accept: str, start_response: StartResponse) -> Iterable[bytes]:
 
 def _health(method: str, start_response: StartResponse) -> Iterable[bytes]:
     if method != "GET":  # or HEAD, which is answered like it
-        return _problem(start_response, "405 Method Not Allowed", "health can only be read", ("Allow", "GET, HEAD"))
+        return _problem(start_response, "405 Method Not Allowed", "use GET or HEAD", ("Allow", "GET, HEAD"))
     content = b'{"status":"ok"}'
     start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(content)))])
     return [content]

@@ -159,7 +159,7 @@ class Mailbox:
         return self._folder / "forgotten.json"
 
     def _path(self, message_id: str) -> Path:
-        # Hashed: an id is whatever a sender says, and a file name must not be.
+        # Hashed: an id is chosen by a sender, and a file name must not be.
         return self._folder / f"{hashlib.sha256(message_id.encode()).hexdigest()[:32]}.eml"
 
 

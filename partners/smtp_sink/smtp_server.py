@@ -36,9 +36,9 @@ class Receiver:
         try:
             await self._mailbox.add(content, envelope.rcpt_tos)
         except OSError as error:
-            log.warning("mail not stored", extra={"reason": str(error)})
+            log.warning("smtp sink: mail not stored", extra={"reason": str(error)})
             return "451 Requested action aborted: cannot write to the disk"
-        log.debug("mail received", extra={"to": ", ".join(envelope.rcpt_tos), "bytes": len(content)})
+        log.debug("smtp sink: mail received", extra={"to": ", ".join(envelope.rcpt_tos), "bytes": len(content)})
         return "250 OK"
 
 

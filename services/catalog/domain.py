@@ -58,7 +58,7 @@ def quote(basket: Sequence[tuple[str, int]], products: Mapping[str, Product]) ->
         raise invalid("the basket cannot be priced", **problems)
     currencies = {products[product_id].currency for product_id, _ in basket}
     if len(currencies) > 1:
-        raise invalid("one order has one currency", items=f"mixes {', '.join(sorted(currencies))}")
+        raise invalid("all items must have one currency", items=f"mixes {', '.join(sorted(currencies))}")
     items = [
         QuotedItem(product_id, products[product_id].name, quantity, products[product_id].price)
         for product_id, quantity in basket

@@ -26,7 +26,7 @@ class Catalog:
     async def products(self, ids: Sequence[str]) -> list[Product]:
         """In the order of `ids`; unknown ones are left out."""
         if len(ids) > MAX_IDS:
-            raise invalid(f"at most {MAX_IDS} ids at once", ids=f"must be at most {MAX_IDS}")
+            raise invalid(f"request must have at most {MAX_IDS} ids", ids=f"must be at most {MAX_IDS}")
         found = await self._store.by_ids(ids)
         return [found[product_id] for product_id in dict.fromkeys(ids) if product_id in found]
 
@@ -42,7 +42,7 @@ class Catalog:
         reserved for later by the order's own processing.
         """
         if not 1 <= len(basket) <= MAX_IDS:
-            raise invalid("a basket has items", items=f"must be 1 to {MAX_IDS} items")
+            raise invalid(f"basket must have 1 to {MAX_IDS} items", items=f"must be 1 to {MAX_IDS} items")
         ids = list(dict.fromkeys(product_id for product_id, _ in basket))
         quoted = quote(basket, await self._store.by_ids(ids))
         try:

@@ -45,7 +45,7 @@ class Settings(ProcessSettings):
 async def run(settings: Settings | None = None, *, erp: Erp | None = None) -> AsyncIterator[Running]:
     """Serve shop.erp.v1 until the block ends; the legacy ERP need not be there yet.
 
-    Health says NOT_SERVING while the legacy ERP's contract is not the expected one.
+    Health is NOT_SERVING while the legacy ERP's contract is not the expected one.
     """
     settings = settings or Settings()
     async with service("erp_adapter", settings) as s:

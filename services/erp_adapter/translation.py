@@ -16,7 +16,7 @@
 | position in the list of orders    | `AfterNo`, an order number of ten digits; the start is all zeros            |
 | an error with a stable code       | `ERR-…`; see `ERRORS`                                                       |
 
-What cannot be said in their format raises INVALID_INPUT before anything is sent. An answer that breaks their
+What cannot be written in their format raises INVALID_INPUT before anything is sent. An answer that breaks their
 format raises `ValueError`.
 """
 

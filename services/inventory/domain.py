@@ -115,7 +115,7 @@ def reservation_expired(order_id: str) -> ShopError:
 
 
 def reference_reused(adjustment_id: str) -> ShopError:
-    return ShopError("REFERENCE_REUSED", f"the id {adjustment_id} stands for another adjustment", Kind.PRECONDITION)
+    return ShopError("REFERENCE_REUSED", f"the id {adjustment_id} is used for another adjustment", Kind.PRECONDITION)
 
 
 def not_held(order_id: str, state: State) -> ShopError:

@@ -39,7 +39,7 @@ class Bookkeeping:
         The ERP books each id once, so a process that dies between its answer and our note does no harm, nor do two
         copies of inventory that send the same one.
         """
-        await forever(self._book, name="ERP bookkeeping", every=_POLL_SECONDS)
+        await forever(self._book, name="ERP sync and reservation expiry", every=_POLL_SECONDS)
 
     async def _book(self) -> float:
         if self._at_the_last and time.monotonic() >= self._from_the_first_at:
@@ -62,7 +62,7 @@ class Bookkeeping:
 
     async def _expire(self) -> None:
         while expired := await self._inventory.expire():
-            log.info("reservations expired", extra={"count": expired})
+            log.info("inventory: reservations expired", extra={"count": expired})
 
     async def _book_all(self, adjustments: list[Adjustment]) -> tuple[int, int]:
         """Book a few at a time, until the ERP does not answer. Returns how many it answered, and how many it booked."""

@@ -17,7 +17,7 @@ from services.inventory.use_cases import Inventory
 
 _MAX_PAGE = 1_000
 
-# What is wrong with a report itself, however often it is sent. Any other error says nothing about the report: the
+# What is wrong with a report itself, however often it is sent. Any other error is not about the report: the
 # scanner keeps it and sends it again.
 _REFUSALS = frozenset({Kind.INVALID, Kind.NOT_FOUND, Kind.CONFLICT, Kind.PRECONDITION})
 

@@ -37,7 +37,7 @@ class Inventory:
     async def availability(self, product_ids: Sequence[str], *, live: bool) -> list[Availability]:
         """In the order of the ids; unknown products are left out. `live` queries the ERP too."""
         if len(product_ids) > MAX_IDS:
-            raise invalid(f"at most {MAX_IDS} ids at once", product_ids=f"must be at most {MAX_IDS}")
+            raise invalid(f"request must have at most {MAX_IDS} ids", product_ids=f"must be at most {MAX_IDS}")
         stock = await self._store.stock(product_ids)
         now = self._clock()
         if not live:
@@ -120,7 +120,7 @@ class Inventory:
             await self._store.note_erp_levels(news, now)
         except StoreUnavailable as error:
             # A read does not need it: the last figures that were noted stay, with their time.
-            log.warning("ERP levels not noted: %s", error)
+            log.warning("ERP sync: stock levels not recorded: %s", error)
 
 
 def _merged(lines: Sequence[Line]) -> list[Line]:

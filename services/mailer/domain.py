@@ -38,7 +38,7 @@ class Mail:
     written_at: datetime
 
 
-# Kind -> subject and what there is to say.
+# Kind -> subject and text.
 _WORDS = {
     "confirmed": (
         "Your order {order_id} is confirmed",

@@ -192,7 +192,7 @@ def _address(recipient: Customer) -> Address:
         local_part, _, domain = canonical_email(recipient.email).rpartition("@")
         return Address(recipient.name, local_part, domain)
     except (ValueError, MessageError) as error:
-        raise _refused(f"{recipient.email!r} is no mail address") from error
+        raise _refused(f"{recipient.email!r} is not a mail address") from error
 
 
 def _translated(error: Exception) -> ShopError:

@@ -54,14 +54,14 @@ def check_topics(topics: Sequence[str]) -> tuple[str, ...]:
         raise ShopError("INVALID_TOPIC", f"subscribe to 1 to {MAX_TOPICS} topics", Kind.INVALID)
     for topic in unique:
         if not _TOPIC.fullmatch(topic):
-            raise ShopError("INVALID_TOPIC", f"{topic[:64]!r} is no topic pattern such as order.*", Kind.INVALID)
+            raise ShopError("INVALID_TOPIC", f"{topic[:64]!r} is not a topic such as order.*", Kind.INVALID)
     return unique
 
 
 def check_total(topics: Iterable[str]) -> None:
     """Raises INVALID_TOPIC where a client would have more topics than one may."""
     if len(set(topics)) > MAX_CLIENT_TOPICS:
-        message = f"a client has at most {MAX_CLIENT_TOPICS} topics; unsubscribe from some first"
+        message = f"client must have at most {MAX_CLIENT_TOPICS} topics: unsubscribe from some first"
         raise ShopError("INVALID_TOPIC", message, Kind.INVALID)
 
 
@@ -69,9 +69,9 @@ def check_text(text: str) -> str:
     """A chat text without surrounding space. Raises INVALID_TEXT."""
     stripped = text.strip()
     if not 1 <= len(stripped) <= _MAX_TEXT:
-        raise ShopError("INVALID_TEXT", f"a text has 1 to {_MAX_TEXT} characters", Kind.INVALID)
+        raise ShopError("INVALID_TEXT", f"text must have 1 to {_MAX_TEXT} characters", Kind.INVALID)
     if _CONTROL_CHARACTER.search(text):
-        message = "a text may have no control characters but tab and line breaks: leave them out"
+        message = "text must have no control characters except tab and line breaks"
         raise ShopError("INVALID_TEXT", message, Kind.INVALID)
     return stripped
 

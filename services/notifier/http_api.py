@@ -45,7 +45,7 @@ def application(
 ) -> web.Application:
     """A start page, `/healthz`, `/readyz`, `/metrics`, and a path for each kind of connection.
 
-    Pages of the allowed origins may use these. `trouble` says why the process cannot serve, and nothing while it can.
+    Pages of the allowed origins may use these. `trouble` returns why the process cannot serve, or nothing while it can.
     """
 
     def guarded(handler: Handler) -> Handler:
@@ -116,11 +116,11 @@ async def serving(
 
     A connection on which no request has come, or none has been completed, is cut after `timeout` seconds;
     one whose peer has acknowledged nothing for `unanswered` seconds is given up (RFC 5482), which is how the silent
-    death of a client that never says anything, as on an event stream, is found.
+    death of a client that never sends anything, as on an event stream, is found.
     Of more than `max_connections` idle ones are closed, those of the address with the most first.
     At the end no new one is taken, `drain` sends the open ones a close, and they get a few seconds for it.
     """
-    # Cancelling handlers is how an event stream learns that its client has gone.
+    # Cancelling handlers ends an event stream whose client has gone.
     runner = StrictRunner(
         app,
         access_log=None,

@@ -37,9 +37,9 @@ log = logging.getLogger(__name__)
 _WEBSOCKET_WITH_BODY = Refusal(
     400, "MALFORMED_REQUEST", "a request to open a WebSocket has no body (RFC 6455, section 4.1)"
 )
-# aiohttp's parser takes 128 header lines, and says it with these words alone.
+# aiohttp's parser takes 128 header lines, and refuses more with these words alone.
 _TOO_MANY_HEADERS = "Too many headers received"
-_TOO_MANY_LINES = replace(HEAD_TOO_LARGE, message="a request may have at most 128 header lines")
+_TOO_MANY_LINES = replace(HEAD_TOO_LARGE, message="request must have at most 128 header lines")
 # Answered however much work there is.
 _PROBES = frozenset({"/healthz", "/readyz"})
 _OVERLOADED = ShopError(
@@ -205,7 +205,7 @@ class _Connection(web.RequestHandler):
         if isinstance(exc, HttpProcessingError):
             return refused_response(NOT_HTTP)
         if isinstance(exc, ConnectionError):
-            # The client has gone before its answer: no fault of ours, and nothing to tell anybody.
+            # The client has gone before its answer: no fault of ours, and no answer is needed.
             log.debug("client disconnected", extra={"reason": str(exc)})
         else:
             super().handle_error(request, status, exc, message)

@@ -18,7 +18,7 @@ class Conversations:
         self._chat_log = chat_log
 
     async def post(self, room: str, text: str) -> None:
-        """Say something in a room. Raises NOT_FOUND when it is none of the client's, or UPSTREAM_UNAVAILABLE."""
+        """Post a text in a room. Raises NOT_FOUND when it is none of the client's, or UPSTREAM_UNAVAILABLE."""
         owner = await self._orders.owner(room)
         # Orders has checked it; zero trust checks it again.
         if not (self._principal.is_admin or self._principal.subject == owner):

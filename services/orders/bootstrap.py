@@ -44,7 +44,7 @@ class WorkerSettings(ProcessSettings):
     inventory_address: str = "127.0.0.1:50054"
     erp_adapter_address: str = "127.0.0.1:50056"
     payment_url: str = "http://127.0.0.1:8021"
-    # Seconds for which an order may be pending before its customer is told that it is delayed.
+    # Seconds for which an order may be pending before its customer is informed that it is delayed.
     order_delayed_after: Positive = 60.0
 
 

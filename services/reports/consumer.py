@@ -44,7 +44,7 @@ def _facts(batch: Batch) -> Iterator[Fact]:
             fact = fact_of(event)
         except ValueError as error:
             # No retry would make it readable, and what follows must not wait for it.
-            log.error("not an %s, so it is not counted", event.type, extra={"event": event.id, "reason": str(error)})  # noqa: TRY400
+            log.error("sales report: invalid %s skipped", event.type, extra={"event": event.id, "reason": str(error)})  # noqa: TRY400
             continue
         if fact is not None:
             yield fact

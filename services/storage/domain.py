@@ -73,7 +73,7 @@ def byte_range(size: int, offset: int, length: int) -> tuple[int, int]:
     the last byte.
     """
     if offset < 0 or length < 0:
-        raise invalid("a range cannot be negative", **{"offset" if offset < 0 else "length": "must not be negative"})
+        raise invalid("range must not be negative", **{"offset" if offset < 0 else "length": "must not be negative"})
     if offset and offset >= size:
         message = f"the file has {size} bytes; there is none at {offset}"
         raise ShopError("RANGE_NOT_SATISFIABLE", message, Kind.INVALID, size=str(size))
@@ -82,7 +82,7 @@ def byte_range(size: int, offset: int, length: int) -> tuple[int, int]:
 
 
 def too_large(limit: int) -> ShopError:
-    return ShopError("FILE_TOO_LARGE", f"a file may have at most {limit} bytes", Kind.INVALID, limit=str(limit))
+    return ShopError("FILE_TOO_LARGE", f"file must have at most {limit} bytes", Kind.INVALID, limit=str(limit))
 
 
 def no_room() -> ShopError:

@@ -19,6 +19,6 @@ async def sweep(storage: Storage) -> None:
     async def step() -> None:
         swept = await storage.sweep()
         if swept:
-            log.info("unreferenced contents deleted", extra={"count": swept})
+            log.info("storage: unreferenced contents deleted", extra={"count": swept})
 
     await forever(step, name="content sweep", every=_EVERY_SECONDS, longest_pause=_MAX_PAUSE)

@@ -48,6 +48,6 @@ def email_taken(email: str) -> ShopError:
     return ShopError("EMAIL_TAKEN", f"{email} is registered already", Kind.CONFLICT)
 
 
-def wrong_credentials() -> ShopError:
+def wrong_credentials(pair: str = "email or password") -> ShopError:
     """One answer for an unknown name and a wrong secret: it does not reveal which names exist."""
-    return ShopError("WRONG_CREDENTIALS", "the name and the secret do not match", Kind.UNAUTHENTICATED)
+    return ShopError("WRONG_CREDENTIALS", f"wrong {pair}", Kind.UNAUTHENTICATED)

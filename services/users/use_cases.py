@@ -48,7 +48,7 @@ class Users:
         """A token for a process and its secret. Raises WRONG_CREDENTIALS."""
         expected = self._service_secrets.get(service, "")
         if not expected or not hmac.compare_digest(expected.encode(), secret.encode()):
-            raise wrong_credentials()
+            raise wrong_credentials("service name or secret")
         return self._signer.sign(service, "service")
 
     def jwks(self) -> str:
@@ -71,6 +71,6 @@ class Users:
     async def users(self, ids: Sequence[str], caller: Principal) -> list[User]:
         """Those of the users that the caller may see: themselves; all of them for an admin or a process."""
         if len(ids) > MAX_IDS:
-            raise invalid(f"at most {MAX_IDS} ids at once", ids=f"must be at most {MAX_IDS}")
+            raise invalid(f"request must have at most {MAX_IDS} ids", ids=f"must be at most {MAX_IDS}")
         sees_all = caller.is_admin or caller.is_service()
         return await self._store.by_ids([user_id for user_id in ids if sees_all or user_id == caller.subject])

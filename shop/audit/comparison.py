@@ -125,7 +125,7 @@ def of_sales_order(order: Order, traces: Traces, around: Circumstances) -> Itera
     for sale in traces.sales_orders:
         if wanted and sale.state not in wanted:
             yield different(f"the ERP's sales order is {sale.state}, the order is {order.status}")
-        # One that was cancelled before it was registered says no more than that.
+        # One that was cancelled before it was registered has no more than that.
         if sale.state != "cancelled" or sale.items or sale.customer_id or sale.currency:
             yield from _of_sale(order, sale)
         recorded = [str(event.data.get("shipment_number", "")) for event in order.history if event.type == SHIPPED]
@@ -181,7 +181,7 @@ def of_refunds_due(order: Order, traces: Traces, around: Circumstances) -> Itera
 def of_refunds(traces: Traces, around: Circumstances) -> Iterator[Finding]:
     """Refunds that were made: those of the order's payments, in their currency, which come to what these say.
 
-    Of a provider that could not be read to its end some payments or refunds may be missing: `of_payments` says so.
+    Of a provider that could not be read to its end some payments or refunds may be missing: `of_payments` reports it.
     """
     if "payments" in around.unread:
         return

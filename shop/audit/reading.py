@@ -75,7 +75,7 @@ class Library:
     sales_report: SalesReport | None = None
     unread: dict[str, str] = field(default_factory=dict)
     queues: dict[str, Queue] = field(default_factory=dict)
-    # What to say of two clusters behind the broker's name; empty where there are not two.
+    # The finding about two clusters behind the broker's name; empty where there are not two.
     split: str = ""
     demo_orders: set[str] = field(default_factory=set)
     mails_forgotten: int = 0

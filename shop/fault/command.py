@@ -29,7 +29,10 @@ _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Words = Annotated[list[str], typer.Argument(help="What to break, and how.")]
 _For = Annotated[float, typer.Option("--for", min=0.1, max=3600, help="Seconds until it is undone.")]
 _While = Annotated[
-    str, typer.Option("--while", metavar="COMMAND", help="Run it while this is broken, then undo; instead of --for.")
+    str,
+    typer.Option(
+        "--while", metavar="COMMAND", help="Run it while the fault is at work, then undo the fault; instead of --for."
+    ),
 ]
 # Seconds for which a link is watched at a time while a command runs.
 _WATCH = 600.0
@@ -38,7 +41,7 @@ _NOT_IN_PRODUCTION = "faults are refused where SHOP_ENV=production: try them on 
 
 @app.command("list")
 def list_(*, json: _Json = False) -> None:
-    """List the faults that there are, the scenarios of the suite, and what is broken just now.
+    """List the known faults, the scenarios of the suite, and the faults at work now.
 
     Exit code 0: listed.
     """
@@ -115,9 +118,9 @@ def replay(file: Path, *, json: _Json = False) -> None:
 
 @app.command()
 def stop() -> None:
-    """End every fault that is at work in this shop; each undoes what it has done.
+    """End every fault at work in this shop, and undo its effects.
 
-    Exit code 0: nothing is broken any more. 1: one has not ended in time.
+    Exit code 0: all ended. 1: one has not ended in time.
     """
     from shop.fault.at_work import stop_all
     from shop.urls import data_dir
@@ -141,7 +144,7 @@ def watch(
 ) -> None:
     """Watch a link for a while, and print the frames that crossed it: heads without secrets, bodies counted.
 
-    Exit code 0: printed, be it none. 2: there is no such link, or no lab.
+    Exit code 0: printed (maybe none). 2: there is no such link, or no lab.
     """
     from shop.fault.links.client import Links
     from shop.started_shop import unwound_by_signals
@@ -206,7 +209,7 @@ def _single(words: list[str], seconds: float, command: str) -> None:
                 typer.echo(f"for {seconds:g} s; Ctrl-C ends it")
                 time_left.wait(seconds)
         finally:
-            # First undone, and then said: the output may be closed.
+            # First undone, and then printed: the output may be closed.
             undone = fault.end()
         typer.echo(f"undone: {undone}")
     met = fault.met()
@@ -227,16 +230,16 @@ def _add(name: str, summary: str, usage: str) -> None:
     app.command(name)(fault)
 
 
-_add("kill", "End processes at once; they are started again", "kill PROCESS… [signal=15]")
-_add("freeze", "Stop processes where they are", "freeze PROCESS…")
+_add("kill", "Kill processes; the supervisor restarts them", "kill PROCESS… [signal=15]")
+_add("freeze", "Pause processes: alive, connected and silent", "freeze PROCESS…")
 _add(
     "link",
-    "Break one arrow",
+    "Break one link between two processes",
     "link A:B delay=50ms | jitter=20ms | rate=10kb/s | cut=9 | reset | black-hole | half-open | refuse | alarm",
 )
-_add("broker", "Take the broker away", "broker down | slow | silent | alarm")
-_add("database", "Take databases away", "database down | slow | silent | full [SERVICE]")
-_add("erp", "Let the ERP misbehave", "erp delay=500ms | maintenance | html | contract-changed")
+_add("broker", "Make the broker unavailable or slow", "broker down | slow | silent | alarm")
+_add("database", "Make databases unavailable or slow", "database down | slow | silent | full [SERVICE]")
+_add("erp", "Make the ERP misbehave", "erp delay=500ms | maintenance | html | contract-changed")
 _add("partner", "Send webhooks with a fault", "partner duplicate | late | forged | out-of-order | slow | flood")
 _add("clock", "Set the clock of processes, or of all", "clock [PROCESS…] ahead=1h | behind=10min")
 _add("poison", "Publish what no consumer can read", "poison QUEUE")

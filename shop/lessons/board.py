@@ -115,7 +115,7 @@ def join(home: Path, url: str, name: str) -> None:
     if not _is_url(url):
         raise Refused(f"{url!r} is not a board's URL: write it as the board shows it, such as http://10.0.0.5:8090")
     if not 0 < len(name.strip()) <= MAX_NAME:
-        raise Refused(f"a name has 1 to {MAX_NAME} characters")
+        raise Refused(f"name must have 1 to {MAX_NAME} characters")
     if not _is_text(name):
         raise Refused(f"{name!r} is not text in this terminal's encoding: the board cannot show it")
     home.mkdir(parents=True, exist_ok=True)

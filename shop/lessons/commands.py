@@ -53,7 +53,7 @@ def list_lessons(
 def start(
     number: _Number,
     *,
-    guess: Annotated[str, typer.Option(metavar="a|b|c", help="Your prediction; else you are asked for it.")] = "",
+    guess: Annotated[str, typer.Option(metavar="a|b|c", help="Your prediction [default: a prompt].")] = "",
 ) -> None:
     """Start a lesson, or go on with it: its page, a copy of the code with one thing broken, and a shop that runs it.
 
@@ -71,15 +71,15 @@ def start(
 
 @app.command()
 def see(number: _Current = None) -> None:
-    """Make the fault visible: what this lesson's page says to look at.
+    """Make the fault visible, as this lesson's page describes.
 
-    It looks at the shop as it runs; what you have changed since is in it after the next check.
+    It uses the running shop; your changes since its start are in it after the next check.
     Exit code 0: shown. 1: the lesson's shop does not answer.
     """
     from shop.lessons import checking, shop_process
 
     workspace = _current(number)
-    # What is under lessons/ (a client, say) is not the shop's.
+    # What is under lessons/ (such as a client) is not the shop's.
     changed = [name for name in workspace.changed_files() if not name.startswith("lessons/")]
     if changed and not shop_process.runs(workspace):
         typer.echo("(The lesson's shop does not run your latest change: `shop lesson check` starts it anew.)", err=True)
@@ -90,7 +90,7 @@ def see(number: _Current = None) -> None:
 def check(number: _Current = None) -> None:
     """Judge your code: the shop is restarted if it has changed, and the lesson's check looks at it from outside.
 
-    Exit code 0: the promise is kept. 1: it is broken, and the first line says how. 2: void: the check's fault has met
+    Exit code 0: the promise is kept. 1: it is broken, and the first line shows how. 2: void: the check's fault has met
     nothing, so that there is nothing to judge.
     """
     workspace = _current(number)
@@ -207,7 +207,7 @@ def board(
     port: Annotated[int, typer.Option(help="Where to listen.")] = 8090,
     host: Annotated[str, typer.Option(help="0.0.0.0 shows it to the room.")] = "127.0.0.1",
 ) -> None:
-    """Show on one page how far those are who have joined; until Ctrl-C, and nothing of it is stored.
+    """Show the progress of all who have joined on one page, until Ctrl-C; it is not stored.
 
     Exit code 0: stopped on request. 2: the port is taken.
     """
@@ -225,9 +225,9 @@ def board(
 
 @app.command()
 def join(url: str, name: str) -> None:
-    """Be on the room's board: each check from now on tells it the lesson, the verdict and this name, nothing else.
+    """Join the room's board: each check from now on sends it the lesson, the verdict and this name, nothing else.
 
-    Exit code 0: noted. 2: it is no URL, or no name.
+    Exit code 0: joined. 2: invalid URL or name.
     """
     from shop.lessons.board import join as note
     from shop.lessons.workspace import home
@@ -238,9 +238,9 @@ def join(url: str, name: str) -> None:
 
 @app.command()
 def leave() -> None:
-    """Tell the room's board nothing any more.
+    """Leave the room's board.
 
-    Exit code 0: forgotten.
+    Exit code 0: left.
     """
     from shop.lessons.board import leave as forget
     from shop.lessons.workspace import home

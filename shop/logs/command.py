@@ -28,17 +28,17 @@ def logs(
     *,
     same_order: Annotated[str, typer.Option("--order", metavar="ID", help="The same, as an option.")] = "",
     trace: Annotated[str, typer.Option(metavar="ID", help="The trace whose lines are printed.")] = "",
-    follow: Annotated[bool, typer.Option("--follow", help="Go on with the lines that come, until Ctrl-C.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Follow new lines, until Ctrl-C.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print each line as JSON.")] = False,
 ) -> None:
-    """Print the log lines of one order from all processes, in causal order: what was caused stands after its cause.
+    """Print the log lines of one order from all processes, in causal order: each effect after its cause.
 
     The console keeps them in development, for the newest traces of this run of the shop.
-    Exit code 0: printed, be it none. 2: not exactly one order or trace is given, the console does not answer, or it has
+    Exit code 0: printed (maybe none). 2: not exactly one order or trace is given, the console does not answer, or has
     no trace of the order.
     """
     if len([each for each in (order, same_order, trace) if each]) != 1:
-        raise Refused("which lines? usage: shop logs ORDER, or --trace ID")
+        raise Refused("give an order or --trace ID")
     order = order or same_order
     path = f"/api/orders/{quote(order, safe='')}/logs" if order else f"/api/traces/{quote(trace, safe='')}/logs"
     out = typer.get_text_stream("stdout")
@@ -48,9 +48,7 @@ def logs(
             any_line = True
             show(line, out, json=json)
         if not any_line:
-            typer.echo(
-                "no log lines of it are kept; SHOP_LOG_LEVEL says from which level on they are written", err=True
-            )
+            typer.echo("no log lines of it are kept; SHOP_LOG_LEVEL is the lowest level that is written", err=True)
     except KeyboardInterrupt:
         return
 

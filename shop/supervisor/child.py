@@ -23,7 +23,7 @@ from shop.supervisor import signals
 
 log = logging.getLogger(__name__)
 
-# The settings that name two inherited pipes: one to say "ready" on, one that ends when the supervisor does.
+# The settings that name two inherited pipes: one to report "ready" on, one that ends when the supervisor does.
 READY = "SHOP_READY_FD"
 LIFELINE = "SHOP_LIFELINE_FD"
 # The setting by which a fault lab sets the process's clock.

@@ -68,7 +68,7 @@ def survey(table: Sequence[ProcessSpec], env: Mapping[str, str], *, starting: bo
 def running(table: Sequence[ProcessSpec], env: Mapping[str, str]) -> Surroundings:
     """The shop that commands beside it read: what `env` sets, then the ports of the one that runs, then the defaults.
 
-    A port of 0 ("any free one") says nothing of where a shop listens, and counts as unset. Raises `Refused` as `survey`
+    A port of 0 ("any free one") does not show where a shop listens, and counts as unset. Raises `Refused` as `survey`
     does.
     """
     settings = {port.setting for spec in table for port in spec.ports}
@@ -105,7 +105,7 @@ def _addresses(table: Sequence[ProcessSpec], assigned: Mapping[str, int], host: 
 def _secrets(table: Sequence[ProcessSpec], env: Mapping[str, str], data_dir: Path, *, starting: bool) -> dict[str, str]:
     given = {name: env[name] for name in _SECRET_SETTINGS if env.get(name)}
     if env.get("SHOP_ENV") == "production" or env.get("SHOP_KEYRING") == "off":
-        return given  # Nothing is made up there: a process that misses a secret says so and does not start.
+        return given  # Nothing is made up there: a process that misses a secret logs it and does not start.
     if not (starting or (data_dir / keyring.FILE).exists()):
         return given
     ring = keyring.load(data_dir, table)

@@ -11,7 +11,7 @@ from shop.process_table import ProcessSpec
 def migrate(specs: Sequence[ProcessSpec], env: Mapping[str, str]) -> None:
     """Migrate the databases of these processes. It is for a fork (`Supervisor.run`), and changes its environment.
 
-    A service that migrates its own database (what has not worked here it tries itself, and says why it cannot) keeps
+    A service that migrates its own database (what has not worked here it tries itself, and logs why it cannot) keeps
     for good the 5 MB of memory that this takes.
     """
     # Imported in the fork only, where it is free: the supervisor has what it needs already, from its children.

@@ -62,7 +62,7 @@ def preload(specs: Iterable[ProcessSpec]) -> None:
 def _read_settings() -> None:
     """Read the settings once for all processes, which read them again.
 
-    That asks abstract classes what is one of them. The first time each goes through all its subclasses, which are all
+    That checks instances of abstract classes. The first time each goes through all its subclasses, which are all
     over the memory, and remembers what it found: 2 MB of copied pages in each process that did so itself.
     """
     with suppress(ValueError):  # a process reports itself what it cannot read

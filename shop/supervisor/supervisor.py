@@ -218,7 +218,7 @@ class Supervisor:
         if self._stopping:
             each.state = State.STOPPED
         elif os.WIFEXITED(status) and os.WEXITSTATUS(status) == REFUSED and not each.restarts:
-            log.critical("%s cannot run with its settings (its own line says which): the shop stops", each.spec.name)
+            log.critical("%s has invalid settings (see its line above): the shop stops", each.spec.name)
             self._refused = True
             self._stop()
         else:

@@ -429,7 +429,7 @@ def test_a_client_that_leaves_before_its_answer_is_no_error() -> None:
     [
         (["dealy=50ms"], "unknown toxic dealy"),
         (["delay"], "such as delay=50ms"),
-        (["delay=fast"], "write such as 50ms"),
+        (["delay=fast"], "write one such as 50ms"),
         (["reset=5"], "write only reset"),
         ([], "name what to do"),
         (["rate=0"], "black-hole"),

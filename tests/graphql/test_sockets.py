@@ -327,7 +327,7 @@ async def test_bounds(start_server: StartServer) -> None:
         message = await client.receive()
         assert (message["id"], message["payload"][0]["extensions"]["code"]) == ("3", "TOO_MANY_OPERATIONS")
         async with server.connected() as other:
-            assert await other.closed() == (1013, "this copy is full")
+            assert await other.closed() == (1013, "too many connections to this copy: connect again")
         await client.socket.send("x" * 300_000)
         assert (await client.closed())[0] == 1009
     await eventually(lambda: not server.notifier.sockets)
@@ -403,7 +403,7 @@ async def test_one_client_cannot_take_all_sockets(start_server: StartServer) -> 
         await one.init()
         await two.init()
         async with server.connected(headers=first) as refused:
-            assert await refused.closed() == (1013, "this client has too many connections open")
+            assert await refused.closed() == (1013, "too many connections of this client: close one first")
         async with server.connected(headers=other) as client:
             await client.init()
         await two.socket.close()

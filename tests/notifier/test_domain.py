@@ -33,7 +33,7 @@ def test_topics_are_bounded(topics: list[str]) -> None:
         check_topics(topics)
     assert (refusal.value.code, refusal.value.kind) == ("INVALID_TOPIC", Kind.INVALID)
     wrong = topics[0][:64] if len(topics) == 1 else ""
-    words = f"{wrong!r} is no topic pattern such as order.*" if wrong else "subscribe to 1 to 32 topics"
+    words = f"{wrong!r} is not a topic such as order.*" if wrong else "subscribe to 1 to 32 topics"
     assert refusal.value.message == words
 
 
@@ -47,7 +47,7 @@ def test_a_long_topic_is_shown_by_its_beginning() -> None:
     """64 characters of it."""
     with pytest.raises(ShopError) as refusal:
         check_topics(["x" * 65])
-    assert refusal.value.message == f"'{'x' * 64}' is no topic pattern such as order.*"
+    assert refusal.value.message == f"'{'x' * 64}' is not a topic such as order.*"
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_texts_that_are_refused(text: str) -> None:
     with pytest.raises(ShopError) as refusal:
         check_text(text)
     assert (refusal.value.code, refusal.value.kind) == ("INVALID_TEXT", Kind.INVALID)
-    assert refusal.value.message == "a text has 1 to 2000 characters"
+    assert refusal.value.message == "text must have 1 to 2000 characters"
 
 
 @pytest.mark.parametrize("text", ["\x1b[2J", "a\x00b", "\x7f", "\x9b2J", "a\x0bb"])

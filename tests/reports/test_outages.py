@@ -264,7 +264,7 @@ async def test_a_reader_that_stands_still_is_begun_anew(
         async with background(group.follow(groups, effect)):
             await eventually(stored.is_set)
         assert log.reading == 0
-    assert "a reader of the event log hangs or has ended: it is begun anew" in caplog.messages
+    assert "consumer group reader hangs or has ended: restarted" in caplog.messages
 
 
 @ON_POSTGRESQL

@@ -53,7 +53,7 @@ async def test_email_is_the_same_in_any_case(users_service: Service) -> None:
 async def test_wrong_credentials_are_one_answer(users_service: Service, email: str, password: str) -> None:
     """An unknown email and a wrong password are refused in the same words."""
     refusal = await users_service.as_().refusal("IssueToken", pb.IssueTokenRequest(email=email, password=password))
-    assert (refusal.code, refusal.message) == ("WRONG_CREDENTIALS", "the name and the secret do not match")
+    assert (refusal.code, refusal.message) == ("WRONG_CREDENTIALS", "wrong email or password")
 
 
 @pytest.mark.parametrize(

@@ -302,7 +302,7 @@ async def test_a_sweep_leaves_what_is_not_its_own(
     assert [await store.sweep(kept), await store.sweep(kept)] == [1, 0]
     assert not swept.exists()
     assert all(path.exists() for path in strangers)
-    told = [record for record in caplog.records if "not swept" in record.message]
+    told = [record for record in caplog.records if "unknown paths" in record.message]
     assert [vars(record)["count"] for record in told] == [4]
 
 

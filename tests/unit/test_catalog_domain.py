@@ -151,7 +151,7 @@ def test_quote_has_one_currency() -> None:
     """A basket that mixes currencies has no total."""
     with pytest.raises(ShopError) as refusal:
         quote([("usd", 1), ("42", 1)], {**PRODUCTS, "usd": replace(KEYBOARD, id="usd", currency="USD")})
-    assert refusal.value.message == "one order has one currency"
+    assert refusal.value.message == "all items must have one currency"
     assert refusal.value.fields == {"items": "mixes EUR, USD"}
 
 
@@ -167,7 +167,7 @@ async def test_quote_of_a_senseless_basket(basket: list[tuple[str, int]]) -> Non
     [
         unavailable("inventory"),
         timed_out("inventory"),
-        ShopError("OVERLOADED", "too many calls at once", Kind.EXHAUSTED),
+        ShopError("OVERLOADED", "too many calls: try again later", Kind.EXHAUSTED),
     ],
 )
 async def test_quote_without_inventory(failure: ShopError) -> None:

@@ -18,7 +18,7 @@ COUNTED_AT = datetime(2026, 3, 1, tzinfo=UTC)
 PASSING = [
     unavailable("ERP"),
     timed_out("ERP"),
-    ShopError("OVERLOADED", "too many calls at once", Kind.EXHAUSTED),
+    ShopError("OVERLOADED", "too many calls: try again later", Kind.EXHAUSTED),
     ShopError("UNAUTHENTICATED", "the token has expired", Kind.UNAUTHENTICATED),
     ShopError("SERVICE_NOT_RECOGNISED", "users does not recognise inventory", Kind.INTERNAL),
 ]

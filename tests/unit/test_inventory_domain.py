@@ -34,7 +34,7 @@ NOW = THEN + timedelta(hours=1)
 TTL = timedelta(minutes=15)
 STOCK = Stock("42", received=100, available=60, reserved=30, shipped=10, erp_on_hand=90, erp_as_of=THEN)
 
-OVERLOADED = ShopError("OVERLOADED", "too many calls at once", Kind.EXHAUSTED)
+OVERLOADED = ShopError("OVERLOADED", "too many calls: try again later", Kind.EXHAUSTED)
 
 
 class FakeStore:
@@ -109,7 +109,7 @@ def test_last_known_figure_is_marked_stale() -> None:
         (lambda: out_of_stock(["42", "7"]), "OUT_OF_STOCK", "not enough of 42, 7 in stock", {"product_ids": "42,7"}),
         (lambda: order_closed("o1"), "ORDER_CLOSED", "order o1 can reserve nothing more", {}),
         (lambda: reservation_expired("o1"), "RESERVATION_EXPIRED", "the reservation of order o1 has expired", {}),
-        (lambda: reference_reused("a1"), "REFERENCE_REUSED", "the id a1 stands for another adjustment", {}),
+        (lambda: reference_reused("a1"), "REFERENCE_REUSED", "the id a1 is used for another adjustment", {}),
         (
             lambda: not_held("o1", State.SHIPPED),
             "RESERVATION_NOT_HELD",
@@ -165,7 +165,7 @@ async def test_news_that_cannot_be_kept_costs_no_answer(caplog: pytest.LogCaptur
     asked = Inventory(store, FakeErp({"42": 70}), reservation_ttl=TTL, clock=lambda: NOW)
     (found,) = await asked.availability(["42"], live=True)
     assert (found.available, found.stale) == (40, False)
-    assert "ERP levels not noted: STORE_UNAVAILABLE" in caplog.text
+    assert "ERP sync: stock levels not recorded: STORE_UNAVAILABLE" in caplog.text
 
 
 async def test_unknown_products_are_left_out_in_the_order_asked_for() -> None:

@@ -93,10 +93,10 @@ def test_strange_facts_do_not_lose_the_line() -> None:
     warned, thread, finalizer, failed = (json.loads(line) for line in ended.stdout.splitlines())
     assert (warned["process"], warned["level"]) == ("orders", "warning")
     assert "beware" in warned["message"]
-    assert (thread["level"], thread["message"]) == ("critical", "thread worker ends: nothing there")
+    assert (thread["level"], thread["message"]) == ("critical", "thread worker ended by an error: nothing there")
     assert thread["exception"].endswith("LookupError: nothing there")
     assert finalizer["exception"].endswith("KeyError: 'late'")
-    assert (failed["level"], failed["message"]) == ("critical", "the process ends: no such thing")
+    assert (failed["level"], failed["message"]) == ("critical", "process ended by an error: no such thing")
     assert failed["exception"].endswith("ValueError: no such thing")
 
 

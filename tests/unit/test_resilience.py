@@ -238,4 +238,4 @@ class TestForever:
         await asyncio.sleep(0)
         await ended(task, name="test task", patience=0.01)
         assert (task.done(), lost) == (True, 2)
-        assert caplog.messages == ["test task goes on after its cancellation: cancelled again"]
+        assert caplog.messages == ["test task did not end when it was cancelled: cancelled again"]

@@ -127,7 +127,7 @@ def test_negative_ranges_are_refused(offset: int, length: int, field: str) -> No
     """The number that is wrong is named."""
     with pytest.raises(ShopError) as refusal:
         byte_range(10, offset, length)
-    assert told(refusal.value) == ("INVALID_INPUT", "a range cannot be negative", Kind.INVALID, None)
+    assert told(refusal.value) == ("INVALID_INPUT", "range must not be negative", Kind.INVALID, None)
     assert refusal.value.fields == {field: "must not be negative"}
 
 
@@ -144,7 +144,7 @@ def test_a_range_behind_the_last_byte_is_refused(size: int, offset: int) -> None
 def test_a_file_that_is_too_large_names_the_limit() -> None:
     """In words and for programs."""
     error = too_large(5)
-    assert told(error) == ("FILE_TOO_LARGE", "a file may have at most 5 bytes", Kind.INVALID, None)
+    assert told(error) == ("FILE_TOO_LARGE", "file must have at most 5 bytes", Kind.INVALID, None)
     assert error.details == {"limit": "5"}
 
 

@@ -78,5 +78,5 @@ def test_a_taken_address_is_a_conflict_that_names_it() -> None:
 def test_wrong_credentials_do_not_say_which_half_was_wrong() -> None:
     """One answer for an unknown name and for a wrong password."""
     error = wrong_credentials()
-    assert (error.code, error.message) == ("WRONG_CREDENTIALS", "the name and the secret do not match")
+    assert (error.code, error.message) == ("WRONG_CREDENTIALS", "wrong email or password")
     assert error.kind is Kind.UNAUTHENTICATED

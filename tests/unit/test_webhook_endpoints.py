@@ -189,7 +189,7 @@ def test_only_so_many_replaced_secrets_sign_at_a_time() -> None:
     with pytest.raises(ShopError) as refusal:
         domain.rotated(four, NOW, timedelta(hours=1))
     assert (refusal.value.code, refusal.value.kind) == ("TOO_MANY_SECRETS", Kind.PRECONDITION)
-    assert refusal.value.message == "an endpoint signs with at most 4 replaced secrets at a time"
+    assert refusal.value.message == "endpoint must have at most 4 replaced secrets: wait until one expires"
 
 
 def test_event_types_are_taken_once_each() -> None:
@@ -269,7 +269,7 @@ def test_where_plain_http_is_taken_the_refusal_says_so() -> None:
 @pytest.mark.parametrize(
     ("make", "code", "kind", "message"),
     [
-        (domain.too_many, "TOO_MANY_ENDPOINTS", Kind.PRECONDITION, "an owner has at most 20 endpoints"),
+        (domain.too_many, "TOO_MANY_ENDPOINTS", Kind.PRECONDITION, "owner must have at most 20 endpoints"),
         (
             lambda: domain.rotated_meanwhile(ENDPOINT),
             "ROTATED_MEANWHILE",

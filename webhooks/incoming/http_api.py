@@ -96,7 +96,7 @@ async def _body(request: Request) -> bytes:
 
 
 def _too_large() -> ShopError:
-    return ShopError("BODY_TOO_LARGE", f"a webhook has at most {MAX_BODY} bytes", Kind.INVALID)
+    return ShopError("BODY_TOO_LARGE", f"webhook must have at most {MAX_BODY} bytes", Kind.INVALID)
 
 
 def _refusal(error: ShopError) -> Response:

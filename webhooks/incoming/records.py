@@ -64,7 +64,7 @@ def payment_news(webhook: Webhook) -> PaymentNews | None:
     try:
         payload = parse(webhook.body)
     except ShopError:
-        return None  # it cannot be processed either, and its failure says why
+        return None  # it cannot be processed either, and its failure has the reason
     data = payload.get("data")
     intent = data.get("object") if isinstance(data, dict) else None
     if not isinstance(intent, dict):

@@ -41,7 +41,7 @@ class Replays:
     async def replay(self, ids: Sequence[str], caller: Principal, reason: str) -> list[Webhook]:
         """Have these processed again, processed or not. Raises INVALID_INPUT, or NOT_FOUND for the first unknown."""
         if not 0 < len(ids) <= MAX_REPLAYS:
-            raise invalid(f"1 to {MAX_REPLAYS} webhooks can be replayed at once", ids=f"must be 1 to {MAX_REPLAYS}")
+            raise invalid(f"replay must have 1 to {MAX_REPLAYS} webhooks", ids=f"must be 1 to {MAX_REPLAYS}")
         if len(reason) > _MAX_REASON or "\0" in reason:
             raise invalid("invalid reason", reason=f"must be a text of at most {_MAX_REASON} characters")
         for webhook_id in ids:

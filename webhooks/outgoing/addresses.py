@@ -68,7 +68,7 @@ def guarded_socket(permitted: Callable[[str], bool]) -> Callable[[AddressInfo], 
     def make(info: AddressInfo) -> socket.socket:
         family, kind, protocol, _, address = info
         if not permitted(str(address[0])):
-            raise RefusedAddress(errno.EACCES, "it leads to an address that is not called")
+            raise RefusedAddress(errno.EACCES, "the address must be on the public Internet")
         made = socket.socket(family, kind, protocol)
         made.setblocking(False)
         return made

@@ -26,7 +26,7 @@ MAX_DESCRIPTION = 200
 # Each is one more signature in a header, until its time is up.
 MAX_OLD_SECRETS = 4
 _GONE = 410
-# The answers that may say when to come back (RFC 9110, section 10.2.3; RFC 6585, section 4).
+# The answers that may have a time to retry at (RFC 9110, section 10.2.3; RFC 6585, section 4).
 _LATER = (429, 503)
 _EVENT_TYPE = re.compile(r"order\.(\*|placed|delayed|confirmed|rejected|paid|shipped|delivered|cancelled|refund_due)")
 _SECRET_BYTES = 32
@@ -216,7 +216,7 @@ def rotated(endpoint: Endpoint, now: datetime, grace: timedelta) -> Endpoint:
     """With a new secret, and the one that it had beside it for a while. Raises TOO_MANY_SECRETS."""
     still_signing = [old for old in endpoint.old_secrets if now < old.until]
     if len(still_signing) >= MAX_OLD_SECRETS:
-        message = f"an endpoint signs with at most {MAX_OLD_SECRETS} replaced secrets at a time"
+        message = f"endpoint must have at most {MAX_OLD_SECRETS} replaced secrets: wait until one expires"
         raise ShopError("TOO_MANY_SECRETS", message, Kind.PRECONDITION)
     replaced = OldSecret(endpoint.secret, now + grace)
     return replace(endpoint, secret=new_secret(), old_secrets=[replaced, *still_signing])
@@ -257,7 +257,7 @@ def target_of(url: str, *, allow_plain: bool) -> tuple[str, int]:
 
 
 def too_many() -> ShopError:
-    return ShopError("TOO_MANY_ENDPOINTS", f"an owner has at most {MAX_ENDPOINTS} endpoints", Kind.PRECONDITION)
+    return ShopError("TOO_MANY_ENDPOINTS", f"owner must have at most {MAX_ENDPOINTS} endpoints", Kind.PRECONDITION)
 
 
 def rotated_meanwhile(endpoint: Endpoint) -> ShopError:

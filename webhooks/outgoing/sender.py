@@ -42,7 +42,7 @@ class HttpSender:
             error = (str(failure) or type(failure).__name__)[:_MAX_ERROR]
         except Exception as failure:
             # An attempt that was made counts, whatever is wrong with its answer: else it would be made for ever.
-            log.exception("webhook delivery: the answer cannot be read", extra={"endpoint": endpoint.id})
+            log.exception("webhook delivery: answer unreadable", extra={"endpoint": endpoint.id})
             error = type(failure).__name__
         took = round((time.perf_counter() - began) * 1000)
         return Attempt(delivery.attempts + 1, at, took, status, error, response, later)

@@ -185,7 +185,7 @@ class EmbeddedBroker:
                 seen = version
                 self._wake()
 
-        await forever(look, name="watch over the broker's sessions", every=WATCH_INTERVAL)
+        await forever(look, name="broker session watch", every=WATCH_INTERVAL)
 
 
 def _release_orphans(connection: sqlite3.Connection, folder: Path) -> None:

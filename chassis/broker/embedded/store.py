@@ -22,7 +22,7 @@ from chassis.retention import Deleted, Kept
 from chassis.retention import Retention as TableRetention
 
 PRUNE_BATCH_SIZE = 1_000
-# Of the file, as `PRAGMA user_version` says it.
+# Of the file, in `PRAGMA user_version`.
 _VERSION = 1
 
 SCHEMA = """

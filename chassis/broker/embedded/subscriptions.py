@@ -79,7 +79,7 @@ class QueueSubscription:
             # After a claim that is still on its way: the writer keeps the order.
             await self._writer.write(partial(store.release, holder=self._holder), news=self._news)
         except BrokerUnavailable as error:
-            logger.warning("deliveries of %s are returned when this process ends: %s", self._queue, error)
+            logger.warning("%s: deliveries not released, so they return when this process ends: %s", self._queue, error)
 
     async def settle(self, held: store.Held, settlement: Settlement, *, news: bool = False) -> None:
         """Carry out a delivery's end. Raises `BrokerUnavailable` when it is not held any more, or stays unsettled."""

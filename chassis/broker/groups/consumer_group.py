@@ -120,13 +120,13 @@ class ConsumerGroup:
     ) -> None:
         """Read this copy's share of the groups, until cancelled.
 
-        `groups` says which there are now, `effect` does what a batch is for in a transaction that calls `commit`.
+        `groups` returns those of now, `effect` does what a batch is for in a transaction that calls `commit`.
         Setting `changed` calls `groups` at once.
         """
 
         async def balance() -> None:
             self.changed.clear()
-            # Whatever hangs in there, the log says so, and it is begun anew.
+            # Whatever hangs in there is logged and restarted.
             async with asyncio.timeout(_HANGING_SECONDS):
                 names = await groups()
                 shares = await self._balanced(names)
@@ -223,11 +223,11 @@ class ConsumerGroup:
             if reading.partitions == wanted and not hangs:
                 return
             if hangs:
-                log.error("a reader of the event log hangs or has ended: it is begun anew", extra={"group": group})
+                log.error("consumer group reader hangs or has ended: restarted", extra={"group": group})
             await self._end(group, reading)
         if not wanted:
             return
-        log.info("reading partitions of the event log", extra={"group": group, "partitions": sorted(wanted)})
+        log.info("consumer group: partitions changed", extra={"group": group, "partitions": sorted(wanted)})
         reading = self._readings[group] = _Reading(wanted)
         reading.task = asyncio.create_task(self._reader(group, reading, effect))
 
@@ -236,7 +236,7 @@ class ConsumerGroup:
         if reading.task is not None:
             await ended(reading.task, name=f"consumer group {group}", patience=self._lease.total_seconds())
             if not reading.task.cancelled() and (error := reading.task.exception()) is not None:
-                log.error("a reader of the event log has failed", extra={"group": group}, exc_info=error)
+                log.error("consumer group reader failed", extra={"group": group}, exc_info=error)
         self._readings.pop(group, None)
 
     async def _reader(self, group: str, reading: _Reading, effect: Callable[[Batch], Awaitable[None]]) -> None:
@@ -262,7 +262,7 @@ class ConsumerGroup:
                         if not entries.trouble:
                             backoff.worked()
             except LeaseLost as lost:
-                log.info("a partition was taken over by another copy", extra={"partition": str(lost)})
+                log.info("consumer group: partition taken over by another copy", extra={"partition": str(lost)})
                 self.changed.set()
             except PositionExpired as expired:
                 await self._begin_again(group, wanted if expired.partition is None else [expired.partition], expired)
@@ -271,7 +271,7 @@ class ConsumerGroup:
 
     async def _begin_again(self, group: str, partitions: Iterable[int], why: PositionExpired) -> None:
         """Read all that is left of these partitions, and remember that something is missing before it."""
-        log.warning("the event log has lost what was not read yet", extra={"group": group, "reason": str(why)})
+        log.warning("consumer group: unread events deleted by retention", extra={"group": group, "reason": str(why)})
         marks = [{"of": group, "at": partition, "now": wall_clock.now()} for partition in sorted(partitions)]
         await self._database.write(lambda connection: connection.execute(self._mark_gap, marks))
 

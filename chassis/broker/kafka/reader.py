@@ -249,7 +249,7 @@ class LogSubscription:
         with suppress(BrokerUnavailable):
             count = await self._topic.partitions()
             if count > len(self._next):
-                logger.info("event log has more partitions", extra={"partitions": count})
+                logger.info("event log: partitions were added", extra={"partitions": count})
                 # From their beginning: whatever they hold came after what was read.
                 self._assign([*self._next, *[0] * (count - len(self._next))])
 
@@ -295,7 +295,7 @@ async def _attaching() -> AsyncIterator[None]:
 def _merged(batches: Sequence[Sequence[ConsumerRecord[bytes, bytes]]]) -> Iterable[ConsumerRecord[bytes, bytes]]:
     """All records, beside one another as they were appended; each partition's stay in their order.
 
-    A record counts as no older than the one before it in its partition, whatever the writers' clocks said.
+    A record counts as no older than the one before it in its partition, whatever the writers' clocks showed.
     """
     if len(batches) == 1:
         return batches[0]

@@ -32,7 +32,7 @@ def delivered(message: AbstractIncomingMessage) -> Message:
 
 
 def _frames(method: Any, properties: commands.Basic.Properties, body: bytes) -> Message:
-    # On channel 1: each connection of ours has few, and which one it was is nothing to learn from.
+    # On channel 1: each connection of ours has few, and which one it was does not matter.
     head = frame.marshal(method, 1)
     content = frame.marshal(ContentHeader(0, len(body), _masked_properties(properties)), 1)
     body_frame = frame.marshal(ContentBody(masked(body)), 1)

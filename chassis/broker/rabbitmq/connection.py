@@ -161,7 +161,7 @@ async def _publish(channel: Channel, outgoing: Outgoing) -> None:
     if isinstance(traceparent, str) and (span := capture.open_span(traceparent)) is not None:
         kept = captured.published(outgoing.exchange, outgoing.routing_key, message.properties, message.body)
         capture.sent(span, kept)
-    # aio-pika's own would wait until each message has left before the next one is written; the confirmation says more.
+    # aio-pika's own would wait until each message has left before the next one is written; the confirmation shows more.
     await channel.basic_publish(
         message.body,
         exchange=outgoing.exchange,

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 READ_AHEAD = 256
 ACK_EVERY = READ_AHEAD // 4
 ENTRY_TIMEOUT = 2.0
-# A stream does not say where it ends. What was confirmed before the request arrives at once, but for a busy server.
+# A stream does not show where it ends. What was confirmed before the request arrives at once, but for a busy server.
 EMPTY_TIMEOUT = 1.0
 QUIET = 0.05
 
@@ -85,12 +85,12 @@ class Reader:
         queue = await self._channel.get_queue(log, ensure=False)
         self._channel.close_callbacks.add(self._on_close)
         underlay = await self._channel.get_underlay_channel()
-        # RabbitMQ cancels a consumer whose stream was deleted, or whose replica of it went down, and says no more.
+        # RabbitMQ cancels a consumer whose stream was deleted, or whose replica of it went down, without any reason.
         underlay.on_consumer_cancel_callbacks.add(self._on_close)
         await self._channel.set_qos(READ_AHEAD)
         tag = await queue.consume(self._on_message, arguments={"x-stream-offset": offset})
         # RabbitMQ answers before it attaches to the stream. It takes a channel's requests one by one, so the answer
-        # to another one says that it is attached: what is published from now on comes after `next`.
+        # to another one confirms that it is attached: what is published from now on comes after `next`.
         await self._channel.set_qos(READ_AHEAD)
         return tag
 

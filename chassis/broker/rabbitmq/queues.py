@@ -187,7 +187,7 @@ class QueueSubscription:
         self._moving.discard(task)
         self._delayed.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.warning("message of %s not moved, so it will be redelivered: %s", self._queue, error)
+            logger.warning("%s: message not moved, so it will be redelivered: %s", self._queue, error)
 
     async def _move(self, message: AbstractIncomingMessage, queue: str, headers: Mapping[str, FieldValue]) -> None:
         """Put a message with changed headers into another queue, and only then take it out of its own."""

@@ -14,7 +14,7 @@ from chassis.broker.port import BrokerUnavailable, Topology
 from chassis.broker.retention import Retention
 
 # From RabbitMQ 4.0 on, a quorum queue drops what was delivered 20 times, and what counts as a delivery differs from
-# version to version. We count attempts ourselves and drop nothing; a limit out of reach says so to all of them.
+# version to version. We count attempts ourselves and drop nothing; a limit out of reach means the same for all of them.
 _QUORUM: FieldTable = {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000_000}
 
 

@@ -31,7 +31,7 @@ class Commands:
         self._conversations = conversations
         self._telemetry = telemetry
         self._metrics = metrics
-        # A list, since an empty deque takes ten times its memory, and most clients have nothing to say.
+        # A list, since an empty deque takes ten times its memory, and most clients send nothing.
         self._pending: list[Command] = []
         self._worker: asyncio.Task[None] | None = None
 

@@ -12,7 +12,7 @@ from chassis.errors import Kind, ShopError
 from services.notifier.domain import check_text, check_topics
 
 MAX_FRAME = 64 << 10
-# Of no log: nothing can be said to have come after it.
+# Of no log: no event is after it.
 UNKNOWN_POSITION = Position((0,), log="unknown")
 _MAX_ROOM = 128
 

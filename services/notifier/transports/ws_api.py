@@ -38,7 +38,7 @@ _CLOSE_SECONDS = 5.0
 async def answer_close(socket: web.WebSocketResponse) -> None:
     """Answer the close frame that has ended a socket's messages; does nothing when the connection is over already.
 
-    1006 says that there was no close frame, so it cannot come in one (RFC 6455, 7.4.1); the library lets it pass.
+    1006 means that there was no close frame, so it cannot come in one (RFC 6455, 7.4.1); the library lets it pass.
     """
     code = domain.PROTOCOL_ERROR if socket.close_code == domain.ABNORMAL_CLOSURE else domain.NORMAL_CLOSURE
     await socket.close(code=code, drain=False)

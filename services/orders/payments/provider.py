@@ -123,7 +123,7 @@ class HttpPayments:
             found = _read(answer, read)
         except (ValueError, KeyError, TypeError) as error:
             self._breaker.failed()
-            log.warning("payment provider: no usable answer", extra={"status": answer.status, "answer": answer.text})
+            log.warning("payment provider: unusable answer", extra={"status": answer.status, "answer": answer.text})
             raise unavailable(_PROVIDER) from error
         except ShopError:
             self._breaker.succeeded()
@@ -197,7 +197,7 @@ def _of_payment(order: Order, refusal: _Refusal) -> ShopError:
         return ShopError("PAYMENT_DECLINED", "the payment was declined", Kind.PRECONDITION)
     if refusal.answer.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY):
         # The same request will be refused for ever: the order cannot be paid.
-        log.error("payment refused", extra={"order_id": order.id, "answer": refusal.answer.text})
+        log.error("payment provider: payment refused", extra={"order_id": order.id, "answer": refusal.answer.text})
         return ShopError("PAYMENT_REFUSED", "the payment provider refused the payment", Kind.PRECONDITION)
     return refusal
 

@@ -133,7 +133,7 @@ class Generations:
         if rows := [{"day": day} for day in newest]:
             connection.execute(insert_missing(connection, changed_days), rows)
         after_commit(connection, self._changed.set)
-        log.info("a rebuild is complete: its figures are served", extra={"generation": building})
+        log.info("sales report: rebuild complete, its figures are served", extra={"generation": building})
 
     async def sweep(self) -> None:
         """Delete retired generations, and orders that were settled long ago, while the process lives."""

@@ -31,7 +31,7 @@ _LOOK_SECONDS = 0.01
 # The names of the folders of contents, and of a content.
 _CONTENTS, _CONTENT = re.compile(r"[0-9a-f]{2}"), re.compile(r"[0-9a-f]{64}")
 _MOST_NAMED = 10
-# What the operating system says when there is no room: of the disk, of a quota, of a limit on files.
+# The operating system's errors when there is no room: of the disk, of a quota, of a limit on files.
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _Params = ParamSpec("_Params")
 _Result = TypeVar("_Result")
@@ -73,7 +73,7 @@ class FolderStore:
             _fsync_folder(self._folder)
         except OSError as error:
             # On a full disk, what is there can be read; the rest is made when it is needed.
-            log.warning("storage: folders could not be made", extra={"reason": str(error)})
+            log.warning("storage: folders could not be created", extra={"reason": str(error)})
         for path in self._incoming.iterdir():
             with suppress(FileNotFoundError), path.open("rb") as file:
                 if locked(file.fileno()):  # else it is arriving at another process right now
@@ -116,7 +116,7 @@ class FolderStore:
         """Log what is not ours, each once: it is left where it is."""
         if new := sorted(set(foreign) - self._foreign):
             shown = ", ".join(new[:_MOST_NAMED])
-            log.warning("storage: not swept, since it is no content", extra={"paths": shown, "count": len(new)})
+            log.warning("storage: unknown paths, not deleted", extra={"paths": shown, "count": len(new)})
         self._foreign = set(foreign)
 
     @asynccontextmanager

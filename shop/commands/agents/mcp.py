@@ -13,7 +13,7 @@ from shop.gateway_client import Gateway
 from shop.sign_in import CUSTOMER, password_of
 from shop.urls import trust, url_of
 
-# Seconds. An access token lives 15 minutes unless SHOP_TOKEN_LIFETIME says otherwise.
+# Seconds. An access token lives 15 minutes unless SHOP_TOKEN_LIFETIME is set.
 _MAX_INTERVAL = 300.0
 
 

@@ -13,7 +13,7 @@ import typer
 def doctor(*, json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Check this machine: ports and who holds them, Python, umask, open files, Docker, memory, clock, disk.
 
-    Each finding says how to mend it. Exit code 0: the shop can start here. 1: something is in its way.
+    Each finding has its remedy. Exit code 0: the shop can start here. 1: something is in its way.
     """
     from shop.commands.doctor.checks import examine
 

@@ -9,7 +9,7 @@ import typer
 
 
 def queues(*, json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Show what waits in each work queue: ready, delayed for a retry, dead; how old the oldest is, and who consumes.
+    """Show the messages of each work queue: ready, delayed for a retry, dead; the age of the oldest, and the consumers.
 
     Exit code 0: shown. 2: the broker, or its metrics (SHOP_BROKER_METRICS_URL), cannot be reached.
     """

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 app = typer.Typer(
-    help="Look at dead letters, put them back into their queues, or drop them.",
+    help="Show, replay or delete dead letters.",
     no_args_is_help=True,
     add_completion=False,
 )
 
-_Queue = Annotated[str, typer.Option(metavar="QUEUE", help="Only this work queue's.")]
+_Queue = Annotated[str, typer.Option(metavar="QUEUE", help="Show dead letters of this work queue only.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Id = Annotated[str, typer.Argument(metavar="ID", help="The event's id, as `list` prints it.")]
 _HEADINGS = f"{'id':<32}  {'died':<20}  queue, event and what it is about"
@@ -38,12 +38,14 @@ _HEADINGS = f"{'id':<32}  {'died':<20}  queue, event and what it is about"
 def list_(
     *,
     queue: _Queue = "",
-    limit: Annotated[int, typer.Option(min=1, max=MAX_SEARCHED, help="Of each queue, the oldest.")] = 100,
+    limit: Annotated[
+        int, typer.Option(min=1, max=MAX_SEARCHED, help="Show at most this many of each queue, oldest first.")
+    ] = 100,
     json: _Json = False,
 ) -> None:
-    """List dead letters, the oldest of each queue first; where a queue has more than --limit, it says so.
+    """List dead letters, the oldest of each queue first; a note shows which queues have more than --limit.
 
-    Exit code 0: listed, be it none. 2: no such queue, or the broker cannot be reached.
+    Exit code 0: listed (maybe none). 2: no such queue, or the broker cannot be reached.
     """
     letters, cut_off = _with_broker(lambda broker: _letters(broker, queue, limit))
     if json:
@@ -100,7 +102,7 @@ def replay(
 
 @app.command()
 def drop(identifier: _Id, *, queue: _Queue = "") -> None:
-    """Forget a dead letter for good.
+    """Delete a dead letter.
 
     Exit code 0: it is gone. 1: none has this id among the 10,000 oldest of a queue. 2: no such queue, or the broker
     cannot be reached.

@@ -42,7 +42,7 @@ _PAUSES = (0.1, 0.5, 1.0, 2.0, 5.0)
 def tail(
     *,
     topic: _Topics = None,
-    after: Annotated[str, typer.Option(metavar="POSITION", help="Begin with what came after this position.")] = "",
+    after: Annotated[str, typer.Option(metavar="POSITION", help="Begin after this position.")] = "",
     email: Annotated[str, typer.Option(help="Account to connect as. Admins see all events.")] = "admin@shop.test",
     count: _Count = 0,
     json: _Json = False,
@@ -57,7 +57,7 @@ def tail(
     from shop.notifier_client import ForgottenError
 
     if after and not after.isdecimal():
-        raise Refused(f'invalid position "{after}". Use a number that an event came with; 0: with the oldest')
+        raise Refused(f'invalid position "{after}". Use the position of an event; 0 is before the oldest')
     _head(as_json=json)
     try:
         for frame in islice(_following(topic or [_EVERYTHING], after, email), count or None):
@@ -69,17 +69,17 @@ def tail(
 
 @app.command()
 def say(
-    order: Annotated[str, typer.Argument(metavar="ORDER", help="The order whose room it is.")],
+    order: Annotated[str, typer.Argument(metavar="ORDER", help="The order of the room.")],
     text: Annotated[str, typer.Argument(help="The message.")],
     *,
     email: Annotated[str, typer.Option(help="Account that posts it: the order's customer, or an admin.")] = CUSTOMER,
     json: _Json = False,
 ) -> None:
-    """Say something in an order's room, and print the event that everybody in the room gets.
+    """Send a message to an order's room, and print the event that all clients in the room get.
 
     The message and the event go over one WebSocket. Others see it with `shop events tail --topic 'chat.*'`.
     The password comes from SHOP_PASSWORD, a demo account, or a prompt.
-    Exit code 0: said. 2: the gateway or the notifier does not answer, or refuses.
+    Exit code 0: sent. 2: the gateway or the notifier does not answer, or refuses.
     """
     from shop import sign_in
     from shop.notifier_client import LostError, live

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-app = typer.Typer(help="Show what was sold, or have it added up again from the event log.", no_args_is_help=True)
+app = typer.Typer(help="Show sales, or rebuild them from the event log.", no_args_is_help=True)
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Email = Annotated[
-    str, typer.Option(help="The admin to act as; the password is SHOP_PASSWORD's, a demo account's, or asked for.")
+    str, typer.Option(help="The admin to act as; the password is SHOP_PASSWORD's, a demo account's, or prompted for.")
 ]
 _ADMIN = "admin@shop.test"
 _TIMEOUT = 10.0
@@ -50,15 +50,15 @@ class By(StrEnum):
 @app.command()
 def sales(
     *,
-    by: Annotated[By, typer.Option(help="What a row adds up the orders of.")] = By.DAY,
+    by: Annotated[By, typer.Option(help="Group the rows by day, product or customer.")] = By.DAY,
     first: Annotated[str, typer.Option("--from", metavar="DAY", help="The first day, such as 2026-01-31 (UTC).")] = "",
     last: Annotated[str, typer.Option("--to", metavar="DAY", help="The last day; today by default.")] = "",
     json: _Json = False,
     email: _Email = _ADMIN,
 ) -> None:
-    """Show what was sold: the last 30 days, unless days are named.
+    """Show sales, by default of the last 30 days.
 
-    Exit code 0: shown, be it nothing. 2: these are no days, not signed in as an admin, or reports does not answer.
+    Exit code 0: shown (maybe nothing). 2: invalid days, not signed in as an admin, or reports does not answer.
     """
     report = _call(email, lambda stub, client: _pages(stub, client, by, first, last))
     if json:
@@ -84,7 +84,7 @@ def rebuild(
     json: _Json = False,
     email: _Email = _ADMIN,
 ) -> None:
-    """Add all sales up again from the beginning of the event log.
+    """Rebuild all sales from the beginning of the event log.
 
     The present figures are served until the new ones are complete. One that is under way is waited for.
     Exit code 0: complete, or with --no-wait under way. 2: not signed in as an admin, or reports does not answer.

@@ -11,7 +11,9 @@ import typer
 
 def tour(
     *,
-    reject: Annotated[bool, typer.Option("--reject", help="Order more than there is, and see it undone.")] = False,
+    reject: Annotated[
+        bool, typer.Option("--reject", help="Order more than the stock, and show the compensation.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Place one real order and print its journey, hop by hop, from its trace; a shop is started if none runs.
@@ -30,7 +32,7 @@ def order(
     *,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Tell one order's story: status, history, stock, ERP, payment, webhooks, mails, and the audit's verdict.
+    """Show one order's history: status, events, stock, ERP, payment, webhooks, mails, and the audit's verdict.
 
     Exit code 0: printed. 1: there is no such order. 2: the records cannot be read.
     """
@@ -44,7 +46,7 @@ def order(
 
 
 def trace(order: Annotated[str, typer.Argument(help="The order's id, or a trace's.")]) -> None:
-    """Print the hops of one order as they come, until it has settled.
+    """Print the hops of one order as they happen, until it has settled.
 
     Exit code 0: every hop went well. 1: one failed or has no end. 2: the console does not answer, or has no trace of
     the order.
@@ -57,7 +59,7 @@ def trace(order: Annotated[str, typer.Argument(help="The order's id, or a trace'
 def audit(
     *,
     wait: Annotated[
-        float, typer.Option(help="Seconds to wait for orders in flight to end, and for the books to agree.")
+        float, typer.Option(help="Seconds to wait until orders in flight have ended and the books agree.")
     ] = 0.0,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

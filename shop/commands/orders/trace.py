@@ -15,7 +15,7 @@ from shop.errors import Refused
 from shop.gateway_client import object_of, problem
 from shop.urls import url_of
 
-# Seconds without a word from the console; it says that it is still there every 15.
+# Seconds without data from the console; it sends a sign of life every 15.
 _TIMEOUT = 40.0
 # Seconds without news of a trace after which its hops under way have no end, as where their process was killed. A
 # message that a consumer has delayed comes again within 132 s.

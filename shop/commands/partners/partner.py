@@ -50,7 +50,7 @@ def send(
     event: Annotated[
         str, typer.Option(metavar="TYPE", help="Event type to send [default: one that the shop handles].")
     ] = "",
-    fault: Annotated[Fault | None, typer.Option(help="What goes wrong on the way.")] = None,
+    fault: Annotated[Fault | None, typer.Option(help="The fault to inject.")] = None,
     count: Annotated[
         int,
         typer.Option(
@@ -110,9 +110,9 @@ def _words(text: str) -> str:
 def pay(
     order: Annotated[str, typer.Argument(metavar="ORDER", help="The order's id.")],
     *,
-    fail: Annotated[bool, typer.Option("--fail", help="Let the payment fail instead.")] = False,
+    fail: Annotated[bool, typer.Option("--fail", help="Make the payment fail instead.")] = False,
 ) -> None:
-    """Have the payment provider collect an order's payment now, or fail to, and tell the shop.
+    """Have the payment provider collect an order's payment now, or fail to, and send the shop its webhook.
 
     Exit code 0: done. 1: the provider has no payment for the order, or refuses. 2: the provider does not answer.
     """

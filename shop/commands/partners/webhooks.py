@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-app = typer.Typer(
-    help="Look at the webhooks that partners have sent, or have them processed again.", no_args_is_help=True
-)
+app = typer.Typer(help="Show or replay the webhooks that partners have sent.", no_args_is_help=True)
 
 _Provider = Annotated[
     str, typer.Option(metavar="NAME", help="Only of this provider: stripe, github, shopify, standard.")
@@ -39,7 +37,7 @@ _Failed = Annotated[bool, typer.Option("--failed", help="Only those whose proces
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Id = Annotated[str, typer.Argument(metavar="ID", help="A webhook's id, as `list` prints it.")]
 _Email = Annotated[
-    str, typer.Option(help="The admin to act as; the password is SHOP_PASSWORD's, a demo account's, or asked for.")
+    str, typer.Option(help="The admin to act as; the password is SHOP_PASSWORD's, a demo account's, or prompted for.")
 ]
 
 _ADMIN = "admin@shop.test"
@@ -62,7 +60,7 @@ def list_(
 ) -> None:
     """List webhooks, newest first.
 
-    Exit code 0: listed, be it none. 2: not signed in as an admin, or webhook_worker does not answer.
+    Exit code 0: listed (maybe none). 2: not signed in as an admin, or webhook_worker does not answer.
     """
     chosen = _selection(provider, since, until, failed=failed)
     found = _call(email, lambda stub, client: _pages(stub, client, chosen, limit))
@@ -76,7 +74,7 @@ def list_(
 
 @app.command()
 def show(identifier: _Id, *, json: _Json = False, email: _Email = _ADMIN) -> None:
-    """Show a webhook as it came: headers and body, what became of it, and who has had it replayed.
+    """Show a webhook as received: headers and body, its processing, and who has replayed it.
 
     Exit code 0: shown. 1: there is none with this id. 2: not signed in as an admin, or webhook_worker does not answer.
     """
@@ -113,9 +111,9 @@ def replay(
 ) -> None:
     """Replay webhooks, by id or by filter.
 
-    What has been processed already is processed again, too, unless you say --failed; the services recognize a repeat.
-    Exit code 0: they are on their way. 1: there is none with this id, or none was selected. 2: nothing says what to
-    replay, not signed in as an admin, or webhook_worker does not answer.
+    Processed webhooks are processed again, too, except with --failed; the services recognize a repeat.
+    Exit code 0: queued. 1: there is none with this id, or none was selected. 2: neither ids nor a
+    filter, not signed in as an admin, or webhook_worker does not answer.
     """
     from protos.shop.webhooks.v1.webhooks_pb2 import ReplayWebhooksRequest
 

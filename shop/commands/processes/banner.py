@@ -9,7 +9,7 @@ from typing import Any
 from chassis.settings import ProcessSettings
 from shop.commands.processes.certs import AUTHORITY
 
-# Process, what it offers, the setting that says where, and the path there.
+# Process, what it offers, the setting with its address, and the path there.
 _OFFERS = (
     ("console", "console", "SHOP_CONSOLE_URL", "/"),
     ("gateway", "REST", "SHOP_GATEWAY_URL", "/docs"),

@@ -26,7 +26,9 @@ def up(
     without: _Without = None,
     *,
     tls: Annotated[bool, typer.Option("--tls", help="HTTPS, WSS, and mutual TLS between services.")] = False,
-    lab: Annotated[bool, typer.Option("--lab", help="Lead every connection through links that can be broken.")] = False,
+    lab: Annotated[
+        bool, typer.Option("--lab", help="Route every connection through a proxy that can break it.")
+    ] = False,
 ) -> None:
     """Start every process and keep it running until Ctrl-C or SIGTERM.
 
@@ -80,9 +82,9 @@ def status(*, json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 
 
 def healthy(process: Annotated[str, typer.Argument(help="Its name, as `shop status` lists it.")]) -> None:
-    """Ask a process on this machine whether it can take work: by gRPC's health protocol, or its `/readyz`.
+    """Check whether a process on this machine can take work: by gRPC's health protocol, or its `/readyz`.
 
-    Exit code 0: it can. 1: it cannot, or does not answer. 2: no such process, or its port's setting is none.
+    Exit code 0: it can. 1: it cannot, or does not answer. 2: no such process, or its port's setting is invalid.
     """
     from shop.commands.processes.healthy import healthy as ask
 
@@ -96,7 +98,7 @@ def migrate(
 ) -> None:
     """Bring the databases of services up to date (SHOP_DATABASE_URL), and end. Safe to repeat.
 
-    Where processes do not do that themselves (SHOP_MIGRATE=false), this comes before them.
+    Where processes do not do that themselves (SHOP_MIGRATE=false), run this before they start.
     Exit code 0: all are up to date. 1: one could not be brought there. 2: no such service.
     """
     from shop.commands.processes.migrate import migrate_command

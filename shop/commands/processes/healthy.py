@@ -37,7 +37,7 @@ _SERVING = b"\x08\x01"
 def healthy(name: str, env: Mapping[str, str]) -> bool:
     """Whether the process reports that it is ready. Raises `Refused` for an unknown name, and a port that is none."""
     (spec,) = select(TABLE, only=[name])
-    # Where there are several (of the mail sink one speaks SMTP, of the console one gRPC), the one that has a URL.
+    # Where there are several (one of the mail sink's serves SMTP, one of the console's gRPC), the one that has a URL.
     with_url = [port for port in spec.ports if any(name.endswith("_URL") for name in port.addresses)]
     port = [_HEALTH_PORT, *spec.ports, *with_url][-1]
     number = _number(port, env)
@@ -64,7 +64,7 @@ def _number(port: Port, env: Mapping[str, str]) -> int:
     text = env.get(port.setting) or "0"
     if not (text.isascii() and text.isdigit() and int(text) <= _HIGHEST):
         raise Refused(f"{port.setting}={text} is not a port (1 to {_HIGHEST})")
-    # 0 ("any free one") says nothing of where the process listens.
+    # 0 ("any free one") does not show where the process listens.
     return int(text) or _running(env).get(port.setting, port.default)
 
 

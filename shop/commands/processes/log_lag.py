@@ -13,7 +13,7 @@ _TIMEOUT = 3.0
 
 def progress(env: Mapping[str, str]) -> list[dict[str, int]] | None:
     """The entries of each partition that were read, and those that were not; None where reports does not answer."""
-    # Imported here: what only says whether processes are there needs none of it.
+    # Imported here: what only shows whether processes are there needs none of it.
     from chassis.errors import ShopError
 
     try:

@@ -29,7 +29,7 @@ _BROKER_TIMEOUT = 3.0
 def status(env: Mapping[str, str], *, as_json: bool) -> tuple[str, bool]:
     """The report, and whether every process is ready, alive and accepts connections on its ports.
 
-    Two RabbitMQ clusters behind the broker's name (SHOP_BROKER_METRICS_URL) are said, and are not healthy.
+    Two RabbitMQ clusters behind the broker's name (SHOP_BROKER_METRICS_URL) are reported, and are not healthy.
     """
     data_dir = Path(env.get("SHOP_DATA_DIR") or ".shop")
     found = state.read(data_dir)
@@ -64,7 +64,7 @@ def _configured(env: Mapping[str, str], name: str) -> str:
 
 def _queues(env: Mapping[str, str], data_dir: Path) -> list[dict[str, Any]] | None:
     """The backlog of each work queue; None where no broker is named or there, or it does not answer."""
-    # Imported here, as below: what only says whether processes are there needs no broker.
+    # Imported here, as below: what only shows whether processes are there needs no broker.
     from chassis.broker import connect
     from chassis.broker.port import BrokerUnavailable, Topology
     from chassis.settings import TOPOLOGY

@@ -91,5 +91,5 @@ def _seconds(amount: str) -> float:
     parts = _AMOUNT.fullmatch(amount)
     seconds = float(parts[1]) * _UNITS[parts[2]] if parts else 0.0
     if not 0 < seconds <= _MAX_ERROR:
-        raise Refused(f"{amount or '(nothing)'} is no such time: {_USAGE}")
+        raise Refused(f"{amount or '(nothing)'} is not a time of this form: {_USAGE}")
     return seconds

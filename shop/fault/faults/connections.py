@@ -99,7 +99,7 @@ def link(ground: Ground, words: Sequence[str]) -> LinkFault:
         raise Refused("name a link, such as 'gateway->orders' or gateway:orders, and what to do to it")
     name = words[0] if "->" in words[0] else words[0].replace(":", "->", 1)
     if "->" not in name:
-        raise Refused(f"{words[0]} is no link; write 'gateway->orders' (in quotes) or gateway:orders")
+        raise Refused(f"{words[0]} is not a link: write 'gateway->orders' (in quotes) or gateway:orders")
     try:
         toxics = parse(words[1:])
     except ValueError as error:
@@ -120,7 +120,7 @@ def server(ground: Ground, kind: str, words: Sequence[str]) -> Fault:
     if ground.env.get(setting, "").startswith(scheme):
         return LinkFault(ground, text, [f"{service or '*'}->{kind}"], parse(manners[how]))
     if how == "alarm":
-        raise Refused("an alarm is one of RabbitMQ's; the embedded broker has none: try `database full orders`")
+        raise Refused("alarm needs RabbitMQ, and this shop has the embedded broker: try `database full orders`")
     if kind == "broker":
         return FileLock(ground, text, [ground.data_dir / "broker.sqlite"], slow=how == "slow")
     if not service:

@@ -51,7 +51,7 @@ def full(ground: Ground, service: str) -> Fault:
 class FullFile:
     """No file can be made longer by the processes that have the service's SQLite file open: RLIMIT_FSIZE is 0.
 
-    The kernel refuses each write with EFBIG, where a full disk says ENOSPC; SQLite fails the statement for both, and
+    The kernel refuses each write with EFBIG, where a full disk gives ENOSPC; SQLite fails the statement for both, and
     undoes its transaction. What such a process writes elsewhere (its embedded broker's file, its log) fails, too.
     """
 

@@ -15,11 +15,11 @@ from shop.fault.faults.processes import Freeze, Kill
 
 # Word -> how it is written, and what it does.
 KINDS: Mapping[str, tuple[str, str]] = {
-    "kill": ("kill PROCESS… [signal=15]", "ends processes at once; they are started again"),
-    "freeze": ("freeze PROCESS…", "stops processes where they are: alive, connected and silent"),
+    "kill": ("kill PROCESS… [signal=15]", "kills processes; the supervisor restarts them"),
+    "freeze": ("freeze PROCESS…", "pauses processes: alive, connected and silent"),
     "link": (
         "link A:B delay=50ms|jitter=…|rate=…|cut=N|reset|black-hole|half-open|refuse|alarm [direction=answer]",
-        "one arrow",
+        "breaks one link between two processes",
     ),
     "broker": (
         "broker down|slow|silent|alarm",

@@ -47,7 +47,7 @@ class ErpFault:
         if amount:
             self._faults["delay_ms"] = _milliseconds(amount)
         self._url = f"{ground.env['SHOP_LEGACY_SOAP_URL'].rstrip('/')}/_faults"
-        # None until the ERP has said how many.
+        # None until the ERP has answered how many.
         self._met: int | None = None
         self._ended = False
         self._guard: Guard | None = None
@@ -152,7 +152,7 @@ class PartnerFault:
 
 def _count(number: str) -> int:
     if not (number.isascii() and number.isdigit() and len(number) < 6 and 0 < int(number) <= _MAX_COUNT):
-        raise Refused(f"count={number}: from 1 to {_MAX_COUNT}")
+        raise Refused(f"count={number} must be 1 to {_MAX_COUNT}")
     return int(number)
 
 
@@ -161,7 +161,7 @@ def _milliseconds(amount: str) -> int:
     try:
         found = int(float(number) * unit)
     except (ValueError, OverflowError) as error:
-        raise Refused(f"delay={amount} is no time; write such as delay=800ms or delay=2s") from error
+        raise Refused(f"delay={amount} is not a time: write one such as delay=800ms or delay=2s") from error
     if not 0 < found <= 60_000:
-        raise Refused(f"delay={amount}: the ERP can be late by up to 60s")
+        raise Refused(f"delay={amount} must be at most 60s")
     return found

@@ -27,7 +27,7 @@ class Poison:
     def __init__(self, ground: Ground, words: list[str]) -> None:
         self._topology = Topology.load(TOPOLOGY)
         if len(words) != 1 or words[0] not in self._topology.queues:
-            raise Refused(f"poison needs a queue: {', '.join(self._topology.queues)}")
+            raise Refused(f"poison must have a queue: {', '.join(self._topology.queues)}")
         (self._queue,) = words
         self.words = f"poison {self._queue}"
         settings = ProcessSettings(

@@ -49,7 +49,7 @@ class Kill(OfProcesses):
         super().__init__(ground, names)
         number = options.pop("signal", "9")
         if number not in _SIGNALS:
-            raise Refused(f"signal={number}: 9 kills, 15 terminates")
+            raise Refused(f"signal={number} must be 9 (kill) or 15 (terminate)")
         self._signal = _SIGNALS[number]
         self.words = f"kill {' '.join(names)}" + ("" if number == "9" else f" signal={number}")
         self._seen = 0

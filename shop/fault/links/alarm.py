@@ -1,7 +1,7 @@
 """RabbitMQ's alarm for want of memory or disk, as its clients see it, made in the middle of their connections.
 
 The server's disk and memory are not ours to fill, and others use it. Under an alarm RabbitMQ goes on with a connection
-until that publishes: then it says `Connection.Blocked`, reads nothing more of it, and says `Connection.Unblocked` when
+until that publishes: then it sends `Connection.Blocked`, reads no more of it, and sends `Connection.Unblocked` when
 the alarm is over. Connections that only consume notice nothing. (https://www.rabbitmq.com/docs/alarms)
 """
 

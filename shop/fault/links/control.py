@@ -102,7 +102,7 @@ async def _set(request: web.Request) -> web.Response:
     except json.JSONDecodeError as error:
         raise ValueError(f"the body is not JSON: {error}") from error
     if not isinstance(content, dict) or content.keys() != {"links", "toxics", "seconds"}:
-        raise ValueError("a fault has links, toxics and seconds")
+        raise ValueError("fault must have links, toxics and seconds")
     toxics = [Toxic.from_dict(each) for each in content["toxics"]]
     fault = request.app[_PROXY].set(list(map(str, content["links"])), toxics, float(content["seconds"]))
     return web.json_response(_as_dict(request.app[_PROXY].get(fault.id)), status=201)

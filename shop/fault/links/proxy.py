@@ -275,7 +275,7 @@ class Proxy:
             raise ValueError(f"{_MAX_FAULTS} faults are at work; end one, such as {running[0]}")
         wrong = [name for name in names if self.links[name].spec.protocol != "AMQP"]
         if wrong and any(toxic.kind is Kind.ALARM for toxic in toxics):
-            raise ValueError(f"alarm is one of RabbitMQ's: {wrong[0]} does not lead there")
+            raise ValueError(f"alarm must be on a link to RabbitMQ, and {wrong[0]} is not")
         fault = Fault(uuid.uuid4().hex[:8], tuple(names), tuple(toxics))
         for name in names:
             self.links[name].apply(fault.id, toxics)
@@ -317,8 +317,8 @@ class Proxy:
         try:
             await self.end(fault.id)
         except OSError as error:
-            log.warning("link does not listen yet", extra={"fault": fault.id, "reason": error.strerror})
-        log.info("fault on links ended", extra={"fault": fault.id, "met": sum(fault.met.values())})
+            log.warning("fault lab: link does not listen yet", extra={"fault": fault.id, "reason": error.strerror})
+        log.info("fault lab: fault on links ended", extra={"fault": fault.id, "met": sum(fault.met.values())})
 
     async def drained(self, seconds: float) -> None:
         """Wait until no connection is open, for at most so many seconds: ending processes need their links."""

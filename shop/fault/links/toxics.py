@@ -111,7 +111,7 @@ class Toxic:
 def parse(words: Iterable[str]) -> tuple[Toxic, ...]:
     """The toxics of `delay=50ms jitter=20ms direction=answer probability=0.5 seed=7`, in the order given.
 
-    Raises `ValueError` saying what to write instead.
+    Raises `ValueError` with what to write instead.
     """
     amounts: dict[Kind, float] = {}
     options: dict[str, str] = {}
@@ -143,7 +143,7 @@ def _number(text: str) -> float:
     """Seconds, bytes or a plain number."""
     found = _NUMBER.fullmatch(text)
     if not found:
-        raise ValueError(f"{text} is no amount; write such as 50ms, 2s, 9, 10kb/s or 0.5")
+        raise ValueError(f"{text} is not an amount: write one such as 50ms, 2s, 9, 10kb/s or 0.5")
     return float(found[1]) * _UNITS[(found[2] or "").lower()]
 
 

@@ -127,7 +127,7 @@ class Customer:
         self._gateway = ground.env["SHOP_GATEWAY_URL"]
         self._notifier = ground.env["SHOP_NOTIFIER_URL"]
         self._http: aiohttp.ClientSession | None = None
-        # Of each open order, when its status was asked for last, in looks.
+        # Of each open order, when its status was read last, in looks.
         self._last_look: dict[str, int] = {}
         self._looks = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -227,7 +227,7 @@ class Customer:
                 return
             if status not in _AGAIN or not self._load.keys:
                 return
-            # As a client should: when `Retry-After` says, and more and more rarely.
+            # As a client should: after `Retry-After`, and more and more rarely.
             wait = float(answered.get("Retry-After", 0)) if answered.get("Retry-After", "").isdigit() else 0.0
             await asyncio.sleep(wait + draw.uniform(0.1, min(_MAX_PAUSE, 0.4 * 2**placed.tries)))
 

@@ -171,7 +171,7 @@ def suite(folder: Path | None = None) -> dict[str, Scenario]:
         for name, table in tomllib.loads(file.read_text("utf-8")).items():
             for scenario in _expanded(name, table):
                 if scenario.name in found:
-                    raise Refused(f"{file.name}: there are two scenarios {scenario.name}")
+                    raise Refused(f"{file.name}: the scenario {scenario.name} is defined twice")
                 found[scenario.name] = scenario
     return found
 

@@ -143,7 +143,7 @@ def _record(connection: Connection, sent: Delivery, attempt: Attempt, decide: De
 def _shorten_waits(connection: Connection, now: datetime, waits: Sequence[timedelta], pause: timedelta) -> None:
     paused = update(endpoints).where(endpoints.c.paused_until > now + pause).values(paused_until=now + pause)
     connection.execute(paused)
-    # Of an endpoint that pauses, nothing is sent before the pause is over, and its deliveries say so.
+    # Of an endpoint that pauses, nothing is sent before the pause is over, and its deliveries show it.
     pausing = select(endpoints.c.id).where(endpoints.c.paused_until > now)
     for retries, wait in enumerate(waits):
         later = (deliveries.c.next_attempt_at > now + wait) & (deliveries.c.retries == retries)
