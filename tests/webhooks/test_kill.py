@@ -78,6 +78,8 @@ def environment(port: int, upstream: int, backends: Mapping[str, str]) -> dict[s
         "SHOP_WEBHOOKS_GRPC_PORT": "0",
         "SHOP_ORDERS_ADDRESS": f"127.0.0.1:{upstream}",
         "SHOP_USERS_ADDRESS": f"127.0.0.1:{upstream}",
+        # A call that is made again because it took too long would count as one that a kill repeats.
+        "SHOP_CALL_TIMEOUT": "15",
     }
 
 
