@@ -18,6 +18,7 @@ from gateway.clients.services import PIECE
 from gateway.routes.files import _pieces
 from tests.gateway.fakes import Behaviour, running_shop
 from tests.internal.standstill import standstill
+from tests.waiting import eventually
 
 PART = 64 << 10
 # The buffers of three connections' ends, ours and the system's; far less than the largest file.
@@ -58,8 +59,8 @@ async def test_an_upload_that_is_not_taken_holds_up_its_client(tmp_path: Path) -
 
         sending = asyncio.create_task(send_without_end())
         try:
+            await eventually(lambda: hesitant.requests)
             stopped = await standstill(lambda: sent)
-            assert hesitant.requests, "storage was not asked at all"
             assert not sending.done(), "the client was refused, not held up"
             assert stopped < MAX_ON_ITS_WAY
         finally:
