@@ -136,10 +136,10 @@ async def test_fresh_order(server: Server) -> None:
     assert "X-Shop-Service" not in server.gateway.calls[-1].headers
 
 
-async def test_partial_update(server: Server) -> None:
+async def test_partial_update(start_server: StartServer) -> None:
     """An update whose order cannot be read still comes, with an error that names the path."""
-    server.gateway.slow.add("/v1/orders")
-    async with server.connected() as client:
+    async with start_server(graphql_budget=1.8) as server, server.connected() as client:
+        server.gateway.slow.add("/v1/orders")
         await subscribed(server, client, "subscription { orderUpdates { status order { id } } }")
         await server.notifier.say("order.paid", "123-0")
         payload = (await client.receive())["payload"]

@@ -164,8 +164,10 @@ async def test_too_many_frames_are_refused(stage: Stage) -> None:
         await eventually(served)
 
 
-async def test_stopped_reader_is_closed_1013_and_delays_no_other(stage: Stage) -> None:
+async def test_stopped_reader_is_closed_1013_and_delays_no_other(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that stops reading is closed 1013 while every other client gets every event."""
+    # It reads the close frame only after all events.
+    monkeypatch.setattr("services.notifier.transports.ws_api._CLOSE_SECONDS", 60.0)
     many = 400
     async with (
         stage.notifier(notifier_backlog=64 << 10) as copy,
@@ -197,6 +199,7 @@ async def test_client_that_takes_nothing_is_closed_by_time_too(stage: Stage, mon
         begin_close(outlet, code, reason)
 
     monkeypatch.setattr(WebSocketOutlet, "_begin_close", noted)
+    monkeypatch.setattr("services.notifier.transports.ws_api._CLOSE_SECONDS", 60.0)
     async with (
         stage.notifier(notifier_backlog=1 << 30, notifier_send_timeout=0.5) as copy,
         copy.client(max_queue=1, ping_interval=None) as stopped,
