@@ -92,8 +92,9 @@ class Service:
         from chassis.grpc.identity_provider import identity_provider
 
         if self._identity is None:
-            address = self._settings.users_address
-            self._identity = await self.enter(identity_provider(address, self.telemetry, tls=self.tls))
+            address, timeout = self._settings.users_address, self._settings.call_timeout
+            opened = identity_provider(address, self.telemetry, tls=self.tls, timeout=timeout)
+            self._identity = await self.enter(opened)
         return self._identity
 
     async def token(self) -> ServiceToken:
@@ -123,7 +124,7 @@ class Service:
 
         token = await self.token() if as_itself else forward_caller
         opened = stub(await self.channel(address, idempotent=idempotent))
-        return opened, Client(peer, self.telemetry, token=token)
+        return opened, Client(peer, self.telemetry, token=token, timeout=self._settings.call_timeout)
 
     async def background(self, *work: Coroutine[Any, Any, None]) -> None:
         """Work that runs until the service ends."""

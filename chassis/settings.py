@@ -133,6 +133,8 @@ class ProcessSettings(BaseSettings):
     # A folder of certificates (see chassis/auth/tls.py): then gRPC is mutual TLS, and the edge serves HTTPS and WSS.
     tls_dir: Path | None = None
     users_address: str = "127.0.0.1:50051"
+    # Seconds for a call of another service, where the caller's deadline leaves as many.
+    call_timeout: Positive = 2.0
     # What this process shows to `users` to get a token of its own; empty when it needs none.
     service_secret: str = ""
     # Products, users and orders to explore, loaded on first start; by default only in development.

@@ -152,7 +152,8 @@ async def run(
             name: await s.channel(address, idempotent=IDEMPOTENT[name])
             for name, address in settings.addresses().items()
         }
-        upstreams = connected(channels, servers, s.telemetry, transfer_budget, metrics.process)
+        timeout = settings.call_timeout
+        upstreams = connected(channels, servers, s.telemetry, timeout, transfer_budget, metrics.process)
         counts = await s.enter(rate_limit_storage(settings.rate_limit_url))
         edge = create_app(
             upstreams,

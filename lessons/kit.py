@@ -130,7 +130,7 @@ class Shop:
             found[:] = answer.json()["hops"] if answer.is_success else []
             return bool(enough(found))
 
-        await eventually(ask, within=5)
+        await eventually(ask, within=LIMIT / 3)
         return found
 
 

@@ -77,6 +77,7 @@ def surroundings(data_dir: Path, env: Mapping[str, str] | None = None) -> Surrou
         # A noisy machine is not what these tests are about.
         "SHOP_REQUEST_BUDGET": "60",
         "SHOP_GRAPHQL_BUDGET": "50",
+        "SHOP_CALL_TIMEOUT": "15",
         "SHOP_RETRY_DELAYS": "[0.1, 0.3, 1, 2, 5]",
         # Tests sign in more often than people.
         "SHOP_SIGN_IN_RATE_LIMIT": "10000/minute",

@@ -54,8 +54,9 @@ class IdentityProvider:
 
 @asynccontextmanager
 async def identity_provider(
-    users_address: str, telemetry: Telemetry, *, tls: Tls | None = None
+    users_address: str, telemetry: Telemetry, *, tls: Tls | None = None, timeout: float = 2.0
 ) -> AsyncIterator[IdentityProvider]:
     """The identity provider at an address; it is not called before it is needed."""
     async with connect(users_address, idempotent=["shop.users.v1.UserService"], tls=tls) as channel:
-        yield IdentityProvider(UserServiceStub(channel), Client("users", telemetry, token=no_token))
+        client = Client("users", telemetry, token=no_token, timeout=timeout)
+        yield IdentityProvider(UserServiceStub(channel), client)

@@ -22,7 +22,7 @@ from console.play.call import Answer
 
 log = logging.getLogger(__name__)
 
-_TIMEOUT = 5.0
+_TIMEOUT = 15.0
 _DEPTHS_EVERY = 4.0
 # How far back the newest event of a type is looked for.
 _LOOK_BACK = 500

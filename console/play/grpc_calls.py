@@ -17,7 +17,7 @@ from chassis.observability.tracing import Telemetry
 from console.play.call import Answer
 from console.wire.protobuf import methods
 
-_TIMEOUT = 5.0
+_TIMEOUT = 15.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 # Seconds that a connection stays after the last order of its account.
 _KEEP = 60.0
-_TIMEOUT = 5.0
+_TIMEOUT = 15.0
 
 
 class Listener:

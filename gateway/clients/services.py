@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import grpc.aio
@@ -87,19 +88,24 @@ def connected(
     channels: Mapping[str, grpc.aio.Channel],
     http: HttpServers,
     telemetry: Telemetry,
+    timeout: float,
     transfer_budget: float,
     observer: CallObserver,
 ) -> Upstreams:
-    """The upstreams behind these channels, by name; `transfer_budget` is seconds for a file's whole way."""
-    clients = {name: Client(name, telemetry, observer=observer) for name in channels}
+    """The upstreams behind these channels, by name.
+
+    Seconds: `timeout` for a call, `transfer_budget` for a file's whole way.
+    """
+    client = partial(Client, telemetry=telemetry, timeout=timeout)
+    clients = {name: client(name, observer=observer) for name in channels}
     return Upstreams(
         calls(UserServiceStub(channels["users"]), clients["users"]),
-        calls(UserServiceStub(channels["users"]), Client("users", telemetry, observer=observer)),
+        calls(UserServiceStub(channels["users"]), client("users", observer=observer)),
         calls(CatalogServiceStub(channels["catalog"]), clients["catalog"]),
         calls(OrderServiceStub(channels["orders"]), clients["orders"]),
         calls(InventoryServiceStub(channels["inventory"]), clients["inventory"]),
         StorageClient(channels["storage"], clients["storage"], transfer_budget=transfer_budget),
-        calls(WebhookEndpointServiceStub(channels["webhooks"]), Client("webhook_worker", telemetry)),
+        calls(WebhookEndpointServiceStub(channels["webhooks"]), client("webhook_worker")),
         calls(ReportServiceStub(channels["reports"]), clients["reports"]),
         http,
         {name: HealthStub(channel) for name, channel in channels.items() if name not in _OPTIONAL},

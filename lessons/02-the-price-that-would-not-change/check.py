@@ -7,10 +7,10 @@ import time
 import httpx
 
 from lessons import kit
-from lessons.kit import FAULT, Broken, Shop, Void
+from lessons.kit import FAULT, LIMIT, Broken, Shop, Void
 
 # Seconds until an event has to have come to every gateway.
-SOON = 2.0
+SOON = LIMIT / 7.5
 READS, PAUSE, MAX_ASKED = 100, 0.045, 2
 _prices = itertools.count(int(time.time()) % 1_000_000)
 

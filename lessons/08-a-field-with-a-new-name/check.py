@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from lessons import kit
-from lessons.kit import FAULT, Broken, Shop, Void
+from lessons.kit import FAULT, LIMIT, Broken, Shop, Void
 from lessons.label_printer import printed
 
 Read = Callable[[Shop, str], Awaitable[Any]]
-SOON = 3.0
+SOON = LIMIT / 5
 _prices = itertools.count(int(time.time()) % 100_000 + 100)
 
 OLD_APP = "An old client, on sale until March,"

@@ -11,7 +11,7 @@ from shop.errors import Refused
 
 FILE = "up.lock"
 # Seconds that another command may have the lock, which looks whether a shop runs.
-_TIMEOUT = 0.3
+_TIMEOUT = 2.0
 _POLL = 0.02
 
 

@@ -21,7 +21,7 @@ async def quiet(shop: Shop) -> Quiet:
         order_id = str((await shop.place(item)).json()["id"])
         if cancel:
             await eventually(lambda: _cancelled(shop, order_id), within=30)
-        await eventually(lambda: _is(shop, order_id, status), within=20)
+        await eventually(lambda: _is(shop, order_id, status), within=60)
         return order_id
 
     shipped = await ends(("42", 2), "shipped")
@@ -29,7 +29,7 @@ async def quiet(shop: Shop) -> Quiet:
     cancelled = await ends(("1", 1), "cancelled", cancel=True)
     with environment(shop.around.shared):
         settings = Settings()
-    report = await audit_running_shop(settings, wait=20)
+    report = await audit_running_shop(settings, wait=60)
     assert report.at_rest, as_text(report)
     payments = await shop.http.get(f"{shop.address('SHOP_PAYMENT_URL')}/v1/payment_intents?order_id={shipped}")
     return Quiet(shop, settings, shipped, rejected, cancelled, payments.json()["data"][0]["id"])

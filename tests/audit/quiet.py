@@ -101,5 +101,5 @@ def mails_of(quiet: Quiet) -> list[Path]:
 
 async def settles(quiet: Quiet) -> None:
     """Nothing is wrong any more."""
-    report = await audit_running_shop(quiet.settings, wait=10)
+    report = await audit_running_shop(quiet.settings, wait=60)
     assert report.at_rest, as_text(report)

@@ -68,7 +68,7 @@ async def answering(nodes: Mapping[str, tuple[str, str]], patch: pytest.MonkeyPa
 
 async def test_nodes_of_two_clusters_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """By their clusters' permanent ids: the names are the same."""
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         async with answering(ONE, monkeypatch) as url:
             assert len(await endpoints(url)) == 2
             assert await split(http, url) == ""
@@ -79,7 +79,7 @@ async def test_nodes_of_two_clusters_are_told_apart(monkeypatch: pytest.MonkeyPa
 async def test_node_that_says_nothing_of_itself_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """What cannot be known is not taken for one cluster."""
     monkeypatch.setattr("tests.audit.test_broker_split.IDENTITY", "# nothing\n")
-    async with httpx.AsyncClient() as http, answering(ONE, monkeypatch) as url:
+    async with httpx.AsyncClient(timeout=60) as http, answering(ONE, monkeypatch) as url:
         with pytest.raises(ValueError, match="does not name its cluster"):
             await split(http, url)
         with pytest.raises(httpx.HTTPError):

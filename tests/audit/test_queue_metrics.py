@@ -42,13 +42,13 @@ async def endpoint() -> AsyncIterator[str]:
 async def test_ready_held_and_delayed_messages_are_counted(endpoint: str) -> None:
     """A queue's count is its own and its retries', ready or held; one of which a part is unknown is left out."""
     queues = ["order-mail", "order-processing", "order-fulfilment"]
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         found = await unsettled(http, endpoint, "amqp://u:p@broker/shop?topology=declared&prefix=t.", queues)
     assert found == {"order-mail": 7}
 
 
 async def test_node_that_does_not_answer_is_an_error() -> None:
     """A count that is missing is never taken for zero."""
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         with pytest.raises(httpx.HTTPError):
             await unsettled(http, "http://127.0.0.1:9", "amqp://u:p@broker/shop", ["order-mail"])

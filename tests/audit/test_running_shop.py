@@ -63,7 +63,7 @@ async def test_event_that_was_not_published_is_in_flight(quiet: Quiet) -> None:
         return seen[-1].at_rest
 
     async with altered(quiet.shop, place, values(published_at=None)):
-        await eventually(published, within=20)
+        await eventually(published, within=60)
     assert [as_text(report) for report in seen if report.exit_code] == []
     await settles(quiet)
 
@@ -75,7 +75,7 @@ async def test_dead_letter_waits_for_a_person_until_it_is_dropped(quiet: Quiet) 
     event = Event(other(None), "order.confirmed", "/orders", quiet.shipped, datetime.now(UTC), b"no JSON")
     try:
         await broker.publish([event])
-        letters = await eventually(lambda: broker.dead_letters("order-mail"), within=20)
+        letters = await eventually(lambda: broker.dead_letters("order-mail"), within=60)
         assert [letter.id for letter in letters] == [event.id]
         report = await quiet.look()
         assert report.exit_code == 1

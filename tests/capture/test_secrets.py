@@ -138,7 +138,7 @@ async def test_no_secret_leaves_a_process(
         assert {service for service, _, _ in collector.captured()} >= {"legacy_soap", "smtp_sink"}
         return bool(seen & {Form.AMQP, Form.SQLITE_ROW})
 
-    await eventually(everywhere, within=20)
+    await eventually(everywhere, within=60)
     texts = [content for _, _, content in collector.captured()] + collector.bodies
     texts += [caplog.text.encode(), "".join(capfd.readouterr()).encode()]
     assert b"order.shipped" in b"".join(texts)
@@ -183,7 +183,7 @@ async def _order(shop: Shop, token: str) -> None:
             async for line in events.content:
                 if b"order.placed" in line:
                     break
-        async with websockets.connect(socket_url) as socket:
+        async with websockets.connect(socket_url, open_timeout=60) as socket:
             await socket.send(json.dumps({"action": "subscribe", "topics": ["#"]}))
             room = await _place(shop, token)
             text = {"action": "chat", "room": room, "text": f"my card is {CARD}, token={PASSWORD}"}

@@ -31,14 +31,14 @@ SVG = "{http://www.w3.org/2000/svg}"
 MARK = "COMPARE_TEST_RUN"
 
 
-def compare(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def compare(folder: Path, *arguments: str, timeout: float = 400) -> subprocess.CompletedProcess[str]:
     """Run the command as a user does; whatever it starts inherits a mark by which it is found."""
     return subprocess.run(
         [sys.executable, "-m", "shop", "compare", *arguments, "--quick", "--out", str(folder)],
         env={**os.environ, MARK: str(folder), "SHOP_BROKER_URL": ""},
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=timeout,
         check=False,
     )
 
@@ -74,7 +74,7 @@ def test_a_quick_run_without_the_shop(tmp_path: Path) -> None:
 def test_a_quick_run_of_everything(tmp_path: Path) -> None:
     """Each experiment is carried out to its end on both levels, with rows of the right shape, and so are the lies."""
     folder = tmp_path / "run"
-    done = compare(folder, "all", "--make-it-lie")
+    done = compare(folder, "all", "--make-it-lie", timeout=850)
     assert done.returncode == 0, done.stderr
     found = rows(folder)
     for experiment, check in CHECKS.items():

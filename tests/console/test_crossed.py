@@ -119,7 +119,10 @@ async def test_without_a_lab_the_reason_is_given(tmp_path: Path) -> None:
         assert (await http.post(f"{url}/api/links/watch", content=b"{}")).status_code == 422
         answer = await http.post(f"{url}/api/links/watch", json={})
         assert (answer.status_code, "shop up --lab" in answer.json()["detail"]) == (404, True)
-    async with console(tmp_path, link_proxy_socket=str(tmp_path / "gone.sock")) as url, httpx.AsyncClient() as http:
+    async with (
+        console(tmp_path, link_proxy_socket=str(tmp_path / "gone.sock")) as url,
+        httpx.AsyncClient(timeout=60) as http,
+    ):
         answer = await http.post(f"{url}/api/links/watch", json={})
         assert (answer.status_code, "link proxy" in answer.json()["detail"]) == (503, True)
     async with console(tmp_path, env="production") as url, httpx.AsyncClient(timeout=60) as http:

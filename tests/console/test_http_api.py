@@ -27,7 +27,10 @@ MAX_BODY = 20_000
 async def console() -> AsyncIterator[httpx.AsyncClient]:
     """A console on a free port."""
     settings = Settings(console_port=0, console_otlp_port=0, console_max_body=MAX_BODY)
-    async with run(settings) as running, httpx.AsyncClient(base_url=f"http://127.0.0.1:{running.port}") as client:
+    async with (
+        run(settings) as running,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{running.port}", timeout=60) as client,
+    ):
         yield client
 
 

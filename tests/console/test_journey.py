@@ -16,7 +16,8 @@ from shop.supervisor import state
 from shop.supervisor.state import State
 from tests.shop import Shop, shop_in_one_loop, surroundings
 
-LONGEST = 90
+pytestmark = pytest.mark.timeout(300)
+LONGEST = 180
 
 
 @pytest.fixture

@@ -141,7 +141,7 @@ async def test_without_lessons(tmp_path: Path) -> None:
     failing = (sys.executable, "-c", "import sys; sys.exit('shop: there are no lessons here')")
     with pytest.raises(ShopError, match="NOT_FOUND: there are no lessons here"):
         await Lessons({}, failing).all()
-    async with console(tmp_path, env="production") as url, httpx.AsyncClient(trust_env=False) as http:
+    async with console(tmp_path, env="production") as url, httpx.AsyncClient(trust_env=False, timeout=60) as http:
         assert (await http.get(f"{url}/api/lessons")).status_code == 403
 
 

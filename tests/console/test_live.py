@@ -23,7 +23,10 @@ SERVER, CLIENT = 2, 3
 @pytest.fixture
 async def console() -> AsyncIterator[httpx.AsyncClient]:
     settings = Settings(console_port=0, console_otlp_port=0, console_max_traces=2)
-    async with run(settings) as running, httpx.AsyncClient(base_url=f"http://127.0.0.1:{running.port}") as client:
+    async with (
+        run(settings) as running,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{running.port}", timeout=60) as client,
+    ):
         yield client
 
 
@@ -53,7 +56,7 @@ async def export(
 
 @asynccontextmanager
 async def watched(console: httpx.AsyncClient) -> AsyncIterator[AsyncIterator[tuple[str, dict[str, Any]]]]:
-    async with console.stream("GET", f"/api/traces/{TRACE}/events", timeout=20) as response:
+    async with console.stream("GET", f"/api/traces/{TRACE}/events", timeout=60) as response:
         assert response.headers["content-type"].startswith("text/event-stream")
         yield _events(response)
 
@@ -71,7 +74,7 @@ async def test_a_trace_can_be_watched_before_it_begins(console: httpx.AsyncClien
     """Waiting for a trace to come holds up no other request; its hops come as they begin, land and
     settle."""
     async with watched(console) as events:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             for _ in range(3):
                 assert (await console.get("/healthz")).status_code == 200
         await export(console, "gateway", 2, CLIENT, ends=False)
@@ -157,7 +160,10 @@ async def test_only_the_shop_can_be_called(console: httpx.AsyncClient, call: dic
 async def test_in_production_the_page_only_shows() -> None:
     """No call is signed in as demo where customers are real."""
     settings = Settings(console_port=0, console_otlp_port=0, env="production")
-    async with run(settings) as running, httpx.AsyncClient(base_url=f"http://127.0.0.1:{running.port}") as client:
+    async with (
+        run(settings) as running,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{running.port}", timeout=60) as client,
+    ):
         answer = await client.post("/api/play", json={"target": "gateway", "method": "GET", "path": "/v1/products"})
         assert (answer.status_code, answer.json()["code"]) == (403, "FORBIDDEN")
         page = await client.get("/")

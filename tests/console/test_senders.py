@@ -34,7 +34,10 @@ def otlp_port() -> int:
 async def console(otlp_port: int) -> AsyncIterator[httpx.AsyncClient]:
     """A console that also takes OTLP over gRPC."""
     settings = Settings(console_port=0, console_otlp_port=otlp_port)
-    async with run(settings) as running, httpx.AsyncClient(base_url=f"http://127.0.0.1:{running.port}") as client:
+    async with (
+        run(settings) as running,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{running.port}", timeout=60) as client,
+    ):
         yield client
 
 
@@ -51,7 +54,7 @@ async def test_spans_come_over_grpc(console: httpx.AsyncClient, otlp_port: int) 
     message.start_time_unix_nano, message.end_time_unix_nano = 1_000_000, 3_500_000
     spans.add(name="without ids")
     async with grpc.aio.insecure_channel(f"127.0.0.1:{otlp_port}") as channel:
-        response = await TraceServiceStub(channel).Export(request, timeout=5)  # type: ignore[no-untyped-call]
+        response = await TraceServiceStub(channel).Export(request, timeout=30)  # type: ignore[no-untyped-call]
     assert response.partial_success.rejected_spans == 1
     assert [hop["operation"] for hop in await _hops(console, "01" * 16)] == ["ping"]
 

@@ -45,7 +45,10 @@ def test_names_of_web_pages_are_refused(host: str) -> None:
 
 async def test_no_route_answers_under_a_page_s_own_name(tmp_path: Path) -> None:
     """Neither the page nor what breaks the shop: DNS rebinding leads nowhere."""
-    async with console(tmp_path) as url, httpx.AsyncClient(base_url=url, headers={"Host": "evil.example"}) as http:
+    async with (
+        console(tmp_path) as url,
+        httpx.AsyncClient(base_url=url, headers={"Host": "evil.example"}, timeout=60) as http,
+    ):
         for answer in (
             await http.get("/"),
             await http.get("/api/traces"),

@@ -33,7 +33,7 @@ async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
 
 async def hops_of(shop: Shop, trace_id: str) -> list[dict[str, Any]]:
     """The hops of a trace that the console has by now."""
-    async with httpx.AsyncClient(base_url=shop.address("SHOP_CONSOLE_URL")) as console:
+    async with httpx.AsyncClient(base_url=shop.address("SHOP_CONSOLE_URL"), timeout=60) as console:
         found: list[dict[str, Any]] = (await console.get(f"/api/traces/{trace_id}")).json().get("hops", [])
         return found
 
@@ -264,4 +264,4 @@ async def test_a_retry_is_a_hop_of_its_own(tmp_path: Path) -> None:
             ]
             return found
 
-        await eventually(attempts, within=20)
+        await eventually(attempts, within=60)

@@ -138,14 +138,14 @@ class TestTransactions:
         await inside.wait()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        async with asyncio.timeout(5), db.transaction() as connection:
+        async with asyncio.timeout(20), db.transaction() as connection:
             assert await connection.scalar(text("SELECT version_num FROM alembic_version")) != "never"
 
     async def test_readers_do_not_wait_for_the_writer(self, db: Database) -> None:
         """Reading goes on during a transaction, and sees the state before it."""
         async with db.transaction() as connection:
             await connection.execute(text("DELETE FROM alembic_version"))
-            async with asyncio.timeout(2), db.reading() as reader:
+            async with asyncio.timeout(20), db.reading() as reader:
                 assert await reader.scalar(text("SELECT count(*) FROM alembic_version")) == 1
 
 
@@ -187,7 +187,7 @@ class TestShortWork:
         """A read does not wait for a transaction, and sees the state before it."""
         async with db.transaction() as connection:
             await connection.execute(text("DELETE FROM alembic_version"))
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(20):
                 assert await db.read(_revision)
 
     async def test_writes_take_turns(self, db: Database) -> None:
@@ -236,7 +236,7 @@ class TestShortWork:
         await started.wait()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await db.write(_count_up)
         assert await db.read(_revision) in ("1", "2")
 
@@ -259,7 +259,7 @@ class TestCancelled:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        async with asyncio.timeout(4), db.transaction() as connection:
+        async with asyncio.timeout(20), db.transaction() as connection:
             await connection.run_sync(_count_up)
         async with db.try_lock("relay") as held:
             assert held
@@ -399,7 +399,7 @@ class TestExclusively:
             detour = url.set(host="127.0.0.1", port=network.port).render_as_string(hide_password=False)
             async with opened("orders", detour) as db:
                 with pytest.raises(StoreUnavailable):
-                    async with asyncio.timeout(5), db.try_lock("relay"):
+                    async with asyncio.timeout(20), db.try_lock("relay"):
                         network.cut()
                         await asyncio.Event().wait()
                 held = asyncio.Event()

@@ -297,5 +297,5 @@ class TestRetention:
 
 async def test_health_is_told(log: EventLog) -> None:
     """A log that can be reached is healthy."""
-    assert await log.healthy()
+    assert await eventually(log.healthy)
     assert await log.partitions() >= 1

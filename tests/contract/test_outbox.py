@@ -102,7 +102,7 @@ class TestPublishing:
         out = outbox_of(db, real)
         event = an_event()
         try:
-            async with background(out.relay()), asyncio.timeout(10):
+            async with background(out.relay()), asyncio.timeout(30):
                 await commit(db, out, event)
                 async with real.log.tail(START) as entries:
                     found = (await anext(entries)).event
@@ -186,7 +186,7 @@ class TestFailures:
         await commit(db, outbox_of(db, real), event := an_event())
         async with relaying(url, broker_url, "hang") as hanging:
             assert await said(hanging) == ["relaying", "hanging"]
-            async with background(outbox_of(db, real).relay()), asyncio.timeout(10), real.log.tail(START) as entries:
+            async with background(outbox_of(db, real).relay()), asyncio.timeout(30), real.log.tail(START) as entries:
                 hanging.kill()
                 assert (await anext(entries)).event.id == event.id
         await real.close()
@@ -216,7 +216,7 @@ class TestFailures:
         for _ in range(turns):
             await asyncio.sleep(0)
         relay.cancel()
-        done, _ = await asyncio.wait([relay], timeout=5)
+        done, _ = await asyncio.wait([relay], timeout=20)
         assert relay in done
 
     async def test_one_subjects_trouble_is_its_own(self, db: Database, broker: RecordingBroker) -> None:
@@ -285,7 +285,7 @@ class TestTwoRelays:
                 await commit(db, outbox_of(db, real), *events[begin : begin + 5])
             await all_marked(db)
         found: list[Event] = []
-        async with asyncio.timeout(10), real.log.tail(START) as entries:
+        async with asyncio.timeout(30), real.log.tail(START) as entries:
             while len(found) < len(events):
                 found.append((await anext(entries)).event)
         await real.close()

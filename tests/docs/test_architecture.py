@@ -116,7 +116,7 @@ async def live_through_everything(shop: Shop) -> None:
     assert (await shop.http.get("/v1/reports/sales", headers=headers)).status_code == 200
     with environment(shop.around.shared):
         settings = Settings()
-    await audit_running_shop(settings, wait=10)
+    await audit_running_shop(settings, wait=60)
     with environment(shop.around.shared):
         await asyncio.to_thread(webhooks.list_)
         await asyncio.to_thread(reports.sales)
@@ -129,7 +129,7 @@ async def ends(shop: Shop, item: tuple[str, int], status: str) -> str:
     async def ended() -> bool:
         return await shop.status(order_id) == status
 
-    await eventually(ended, within=20)
+    await eventually(ended, within=60)
     return order_id
 
 
@@ -153,7 +153,7 @@ async def following(shop: Shop) -> AsyncIterator[None]:
     async with aiohttp.ClientSession() as session, session.get(url, headers=await shop.bearer()) as stream:
         assert stream.status == 200
         yield
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not (await stream.content.readline()).startswith(b"data:"):
                 pass
 
@@ -164,11 +164,13 @@ async def subscribed(shop: Shop) -> AsyncIterator[None]:
     url = shop.around.shared["SHOP_GATEWAY_URL"].replace("http", "ws") + "/graphql"
     query = {"query": "subscription { orderUpdates { status } }"}
     protocol = websockets.Subprotocol("graphql-transport-ws")
-    async with websockets.connect(url, subprotocols=[protocol], additional_headers=await shop.bearer()) as socket:
+    async with websockets.connect(
+        url, subprotocols=[protocol], additional_headers=await shop.bearer(), open_timeout=60
+    ) as socket:
         await socket.send(json.dumps({"type": "connection_init"}))
         await socket.send(json.dumps({"type": "subscribe", "id": "1", "payload": query}))
         yield
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while json.loads(await socket.recv())["type"] != "next":
                 pass
 
@@ -177,10 +179,10 @@ async def subscribed(shop: Shop) -> AsyncIterator[None]:
 async def talking(shop: Shop) -> AsyncIterator[websockets.ClientConnection]:
     """Meanwhile, be on the WebSocket, and in the end see the order's chat there."""
     url = shop.address("SHOP_NOTIFIER_URL").replace("http", "ws") + "/notifications"
-    async with websockets.connect(url, additional_headers=await shop.bearer()) as socket:
+    async with websockets.connect(url, additional_headers=await shop.bearer(), open_timeout=60) as socket:
         await socket.send(json.dumps({"action": "subscribe", "topics": ["order.*", "chat.*"]}))
         yield socket
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while json.loads(await socket.recv())["type"] != "chat.posted":
                 pass
 
@@ -251,7 +253,7 @@ async def test_who_talks_to_whom_is_what_the_picture_shows(shop: Shop) -> None:
         assert observed(await all_spans(shop), identity=False) == edges("", "operations")
         return True
 
-    await eventually(agree, within=20)
+    await eventually(agree, within=60)
 
 
 @with_the_shop
@@ -262,7 +264,7 @@ async def test_every_process_gets_keys_and_tokens_from_users(shop: Shop) -> None
         assert observed(await all_spans(shop), identity=True) == edges("identity")
         return True
 
-    await eventually(agree, within=20)
+    await eventually(agree, within=60)
 
 
 @with_the_shop
@@ -274,7 +276,7 @@ async def test_every_process_exports_to_the_console(shop: Shop) -> None:
         assert {(service, "console", "OTLP") for service in services} == edges("telemetry")
         return True
 
-    await eventually(agree, within=20)
+    await eventually(agree, within=60)
 
 
 @with_the_shop
@@ -296,7 +298,7 @@ async def test_queues_and_events_are_those_of_the_arrows(shop: Shop) -> None:
         assert patterns == published
         return True
 
-    await eventually(agree, within=20)
+    await eventually(agree, within=60)
 
 
 @with_the_shop

@@ -123,7 +123,7 @@ async def test_each_command_prints_what_it_promises(tmp_path: Path) -> None:
     gate = asyncio.Semaphore(AT_ONCE)
     data_dir = tmp_path / "data"
     data_dir.mkdir()
-    async with real_shop(data_dir, {"SHOP_REQUEST_BUDGET": "6"}, lab=True) as shop:
+    async with real_shop(data_dir, {"SHOP_REQUEST_BUDGET": "6", "SHOP_CALL_TIMEOUT": "2"}, lab=True) as shop:
         terminal = Terminal(shop, tmp_path / "bin")
 
         async def run(command: str) -> None:

@@ -207,7 +207,7 @@ async def test_order_is_accepted_and_soon_shipped(terminal: Terminal) -> None:
         (newest,) = json.loads(await terminal.run(block(LIST)))["items"]
         return bool(newest["status"] == "shipped")
 
-    await eventually(shipped, within=10)
+    await eventually(shipped, within=60)
     assert await terminal.shop.status(order["id"]) == "shipped"
 
 
@@ -287,7 +287,7 @@ async def test_pages_are_there(terminal: Terminal) -> None:
     """Each address that the README links to answers."""
     pages = re.findall(r"<(http://localhost:[^>]+)>", README)
     assert pages
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         for page in pages:
             response = await client.get(translated(page, terminal.shop), headers={"Accept": "text/html"})
             assert response.status_code == 200, page
@@ -312,7 +312,7 @@ async def test_two_settings_switch_to_rabbitmq_and_postgresql(tmp_path: Path) ->
             async def shipped() -> bool:
                 return await shop.status(order_id) == "shipped"
 
-            await eventually(shipped, within=20)
+            await eventually(shipped, within=60)
             state = {name for name in os.listdir(tmp_path) if name.endswith(".sqlite")}  # noqa: PTH208 - see ASYNC240
             assert state == {"payment_provider.sqlite", "legacy_soap.sqlite"}, "only what is not ours"
 
@@ -344,7 +344,7 @@ async def up(commands: str, data_dir: Path, *, secure: bool = False) -> AsyncIte
         )
     bash = await asyncio.create_subprocess_exec("bash", "-c", commands, env=around.shared)
     try:
-        async with httpx.AsyncClient(base_url=around.shared.get("SHOP_GATEWAY_URL", ""), timeout=10) as http:
+        async with httpx.AsyncClient(base_url=around.shared.get("SHOP_GATEWAY_URL", ""), timeout=60) as http:
             shop = RealShop(around, http, supervisor=bash)
             await eventually(shop.all_ready, within=60)
             yield shop

@@ -158,7 +158,7 @@ async def test_the_erp_misbehaves_for_as_long_as_was_asked(shop: Env) -> None:
     breaking = await begun(shop, "erp", "delay=1ms", "--for", "3600")
 
     async def switched() -> int:
-        async with httpx.AsyncClient() as http:
+        async with httpx.AsyncClient(timeout=60) as http:
             return int((await http.get(Ground.of(shop).env["SHOP_LEGACY_SOAP_URL"] + "/_faults")).json()["seconds"])
 
     assert await eventually(switched, within=60) == 3600
@@ -273,7 +273,7 @@ async def test_no_fault_outlives_its_command(shop: Env, words: tuple[str, ...], 
 
     async def broken() -> bool:
         if words[0] == "erp":
-            async with httpx.AsyncClient() as http:
+            async with httpx.AsyncClient(timeout=60) as http:
                 found = await http.get(Ground.of(shop).env["SHOP_LEGACY_SOAP_URL"] + "/_faults")
                 return bool(found.json()[toxic])
         links = Ground.of(shop).links

@@ -9,6 +9,7 @@ import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from chassis.observability.tracing import Telemetry
+from chassis.resilience.deadlines import CircuitBreaker
 from tests.gateway.fakes import Shop, running_shop
 
 StartShop = Callable[..., AbstractAsyncContextManager[Shop]]
@@ -41,3 +42,10 @@ def start_shop(tmp_path: Path, spans: Telemetry) -> StartShop:
 async def shop(start_shop: StartShop) -> AsyncIterator[Shop]:
     async with start_shop() as running:
         yield running
+
+
+@pytest.fixture
+def breakers_stay_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A breaker that has opened lets no trial call through, however long a busy machine takes to make the next one."""
+    defaults = {**(CircuitBreaker.__init__.__kwdefaults__ or {}), "recovery": 60.0}
+    monkeypatch.setattr(CircuitBreaker.__init__, "__kwdefaults__", defaults)

@@ -317,13 +317,13 @@ async def running_shop(
     # Without the cache, which would hide from most tests what they look at; its own turn it on.
     quiet = {"otlp_url": "", "data_dir": folder, "edge_cache_bytes": 0}
     # A noisy machine is not what most tests are about.
-    patient = {"request_budget": 10.0}
+    patient = {"request_budget": 30.0, "call_timeout": 15.0}
     async with AsyncExitStack() as stack:
         start = stack.enter_async_context
         own = users.Settings(users_port=0, service_secrets=dict(service_secrets or {}), **quiet)  # type: ignore[arg-type]
         users_address = f"127.0.0.1:{(await start(users.run(own, passwords=passwords))).port}"
         users_stub: UserServiceAsyncStub = UserServiceStub(await start(grpc.aio.insecure_channel(users_address)))
-        provider = await start(identity_provider(users_address, Telemetry("fakes")))
+        provider = await start(identity_provider(users_address, Telemetry("fakes"), timeout=15))
 
         async def behind(register: Any, servicer: Any, policy: Policy) -> str:
             port = await start(
@@ -358,5 +358,5 @@ async def running_shop(
         }
         chosen = gateway.Settings(gateway_port=0, **{**quiet, **patient, **addresses, **settings})
         process = await start(gateway.run(chosen, spans=spans))
-        client = await start(httpx.AsyncClient(base_url=f"http://127.0.0.1:{process.port}", timeout=15))
+        client = await start(httpx.AsyncClient(base_url=f"http://127.0.0.1:{process.port}", timeout=60))
         yield Shop(chosen, users_stub, client, *fakes)

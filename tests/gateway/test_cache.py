@@ -273,11 +273,12 @@ async def test_event(shop: Shop, broker: Broker) -> None:
 
 async def test_change_during_a_fetch(shop: Shop) -> None:
     """A response requested before a change is not stored after it."""
+    admin = await shop.admin()
     held = shop.catalog.behaviour.held = asyncio.Event()
     reading = asyncio.create_task(shop.client.get("/v1/products/42"))
     await eventually(lambda: asked(shop))
     shop.catalog.behaviour.held = None
-    changing = await shop.client.patch("/v1/products/42", json={"price": "1.00"}, headers=await shop.admin())
+    changing = await shop.client.patch("/v1/products/42", json={"price": "1.00"}, headers=admin)
     assert changing.status_code == 200
     held.set()
     old = await reading

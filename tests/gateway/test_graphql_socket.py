@@ -49,7 +49,7 @@ async def behind() -> AsyncIterator[tuple[FakeServer, str]]:
 @asynccontextmanager
 async def connected(shop: Shop, path: str = "/graphql", **headers: str) -> AsyncIterator[ClientConnection]:
     url = str(shop.client.base_url).replace("http", "ws", 1).rstrip("/") + path
-    async with websockets.connect(url, subprotocols=[PROTOCOL], additional_headers=headers) as socket:
+    async with websockets.connect(url, subprotocols=[PROTOCOL], additional_headers=headers, open_timeout=60) as socket:
         yield socket
 
 

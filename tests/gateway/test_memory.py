@@ -38,7 +38,7 @@ async def process(folder: Path, **settings: str) -> AsyncIterator[tuple[str, psu
     )
     try:
         url = f"http://127.0.0.1:{port}"
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=60) as client:
             await eventually(lambda: _alive(client, url), within=30)
         yield url, psutil.Process(child.pid)
     finally:

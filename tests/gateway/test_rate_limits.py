@@ -109,18 +109,23 @@ async def test_redis_away(start_shop: StartShop, caplog: pytest.LogCaptureFixtur
     assert sum("counted in memory" in record.message for record in caplog.records) == 1
 
 
+@pytest.mark.usefixtures("breakers_stay_open")
 async def test_redis_silent(start_shop: StartShop) -> None:
     """A Redis that accepts and does not answer costs a few requests a tenth of a second, and the others nothing."""
+    waited = 0
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal waited
+        waited += 1
         await reader.read()
         writer.close()
 
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    async with start_shop(rate_limit_url=f"redis://127.0.0.1:{port}") as shop, asyncio.timeout(5):
+    async with start_shop(rate_limit_url=f"redis://127.0.0.1:{port}") as shop, asyncio.timeout(30):
         for _ in range(30):
             assert (await shop.client.get("/v1/products/42")).status_code == 200
+        assert 1 <= waited <= 3
     server.close()
 
 

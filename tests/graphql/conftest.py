@@ -206,7 +206,8 @@ async def gateway() -> AsyncIterator[FakeGateway]:
 
 @pytest.fixture
 def settings(gateway: FakeGateway, tmp_path: Path) -> Settings:
-    return Settings(gateway_url=gateway.url, graphql_port=0, otlp_url="", data_dir=tmp_path)
+    # A noisy machine is not what these tests are about.
+    return Settings(gateway_url=gateway.url, graphql_port=0, otlp_url="", data_dir=tmp_path, graphql_budget=30)
 
 
 @pytest.fixture

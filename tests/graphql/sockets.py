@@ -14,7 +14,7 @@ from aiohttp import WSMsgType, web
 
 from tests.graphql.conftest import TIME
 
-TIMEOUT = 10.0
+TIMEOUT = 60.0
 
 
 @dataclass
@@ -117,5 +117,6 @@ async def connected(
         url.replace("http", "ws", 1),
         subprotocols=[websockets.Subprotocol(subprotocol)] if subprotocol else None,
         additional_headers=dict(headers or {}),
+        open_timeout=60,
     ) as socket:
         yield SocketClient(socket)

@@ -284,7 +284,7 @@ async def test_own_identity(settings: Settings, gateway: FakeGateway) -> None:
                 await client.ask("{ me { id } }")
                 return gateway.calls[-1].headers.get("X-Shop-Service", "")
 
-            token = await eventually(shown, within=20)
+            token = await eventually(shown, within=60)
     assert jwt.decode(token.removeprefix("Bearer "), options={"verify_signature": False})["sub"] == "graphql_server"
     assert gateway.calls[-1].headers["Authorization"] == "Bearer ada"
 

@@ -136,10 +136,10 @@ async def test_fresh_order(server: Server) -> None:
     assert "X-Shop-Service" not in server.gateway.calls[-1].headers
 
 
-async def test_partial_update(server: Server) -> None:
+async def test_partial_update(start_server: StartServer) -> None:
     """An update whose order cannot be read still comes, with an error that names the path."""
-    server.gateway.slow.add("/v1/orders")
-    async with server.connected() as client:
+    async with start_server(graphql_budget=1.8) as server, server.connected() as client:
+        server.gateway.slow.add("/v1/orders")
         await subscribed(server, client, "subscription { orderUpdates { status order { id } } }")
         await server.notifier.say("order.paid", "123-0")
         payload = (await client.receive())["payload"]
@@ -271,22 +271,21 @@ async def test_invalid_messages(server: Server, message: str | bytes) -> None:
     assert reason.startswith("Invalid message")
 
 
-async def test_order_of_messages(start_server: StartServer) -> None:
+async def test_order_of_messages(server: Server, start_server: StartServer) -> None:
     """Subscribing first is 4401, initialising twice 4429, not at all 4408, and an id in use 4409."""
-    async with start_server(graphql_init_timeout=0.2) as server:
-        async with server.connected() as client:
-            await client.subscribe("1", "{ me { id } }")
-            assert await client.closed() == (4401, "Unauthorized")
-        async with server.connected() as client:
-            await client.init()
-            await client.send(type="connection_init")
-            assert await client.closed() == (4429, "Too many initialisation requests")
-        async with server.connected() as client:
-            assert await client.closed() == (4408, "Connection initialisation timeout")
-        async with server.connected() as client:
-            await subscribed(server, client)
-            await client.subscribe("1", UPDATES)
-            assert await client.closed() == (4409, "Subscriber for 1 already exists")
+    async with server.connected() as client:
+        await client.subscribe("1", "{ me { id } }")
+        assert await client.closed() == (4401, "Unauthorized")
+    async with server.connected() as client:
+        await client.init()
+        await client.send(type="connection_init")
+        assert await client.closed() == (4429, "Too many initialisation requests")
+    async with server.connected() as client:
+        await subscribed(server, client)
+        await client.subscribe("1", UPDATES)
+        assert await client.closed() == (4409, "Subscriber for 1 already exists")
+    async with start_server(graphql_init_timeout=0.2) as hasty, hasty.connected() as client:
+        assert await client.closed() == (4408, "Connection initialisation timeout")
 
 
 async def test_bad_tokens(server: Server) -> None:
@@ -300,7 +299,7 @@ async def test_bad_tokens(server: Server) -> None:
 
 async def test_expiring_token(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection ends with its token."""
-    monkeypatch.setattr(SIGNER, "_lifetime", 4)
+    monkeypatch.setattr(SIGNER, "_lifetime", 15)
     async with server.connected() as client:
         await client.init(token())
         assert await client.closed() == (4403, "Forbidden: the token has expired")
@@ -345,7 +344,7 @@ async def test_pace(start_server: StartServer) -> None:
 
 async def test_a_notifier_that_freezes(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """A subscription whose notifier no longer answers pings goes on over another connection, where it was."""
-    monkeypatch.setattr("chassis.clients.notifier._HEARTBEAT", 0.2)
+    monkeypatch.setattr("chassis.clients.notifier._HEARTBEAT", 1.0)
     server.notifier.frozen = True
     async with server.connected() as client:
         await subscribed(server, client)

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 
 async def standstill(progress: Callable[[], int], *, since: int = 0) -> int:
-    """Wait until a figure is no longer what it was, and then has not moved for half a second; return it."""
+    """Wait until a figure is no longer what it was, and then has not moved for two seconds; return it."""
     last, quiet = since, 0
-    async with asyncio.timeout(30):
-        while quiet < 10:
+    async with asyncio.timeout(60):
+        while quiet < 40:
             await asyncio.sleep(0.05)
             quiet = quiet + 1 if last != since and progress() == last else 0
             last = progress()

@@ -205,14 +205,14 @@ async def test_last_fifty_pieces_go_to_fifty_of_two_hundred(start: Start) -> Non
 
 async def test_an_unconfirmed_reservation_expires(start: Start) -> None:
     """What an order holds for too long is given back by itself; it cannot be confirmed then, but reserved anew."""
-    async with start(reservation_ttl=5.0) as inventory:
+    async with start(reservation_ttl=15.0) as inventory:
         await inventory.reserve("o1", quantity=3)
         assert (await inventory.reservation("o1")).HasField("expires_at")
 
         async def given_back() -> bool:
             return await inventory.figures() == (100, 0, 0)
 
-        await eventually(given_back)
+        await eventually(given_back, within=60)
         assert (await inventory.reservation("o1")).state == "released"
         assert await refused(inventory.call("Confirm", pb.ConfirmRequest(order_id="o1"))) == "RESERVATION_EXPIRED"
         assert await refused(inventory.call("Ship", pb.ShipRequest(order_id="o1"))) == "RESERVATION_NOT_HELD"
@@ -226,7 +226,7 @@ async def test_an_unconfirmed_reservation_expires(start: Start) -> None:
 
 async def test_a_confirmed_reservation_stays(start: Start) -> None:
     """Once confirmed, a reservation outlives its time, can be shipped, and can still be released."""
-    async with start(reservation_ttl=5.0) as inventory:
+    async with start(reservation_ttl=15.0) as inventory:
         for order_id in ("kept", "shipped", "released", "forgotten"):
             await inventory.reserve(order_id)
         for order_id in ("kept", "kept", "shipped", "released"):
@@ -237,7 +237,7 @@ async def test_a_confirmed_reservation_stays(start: Start) -> None:
         async def forgotten_is_back() -> bool:
             return await inventory.figures() == (98, 1, 1)
 
-        await eventually(forgotten_is_back)
+        await eventually(forgotten_is_back, within=60)
         await inventory.call("Confirm", pb.ConfirmRequest(order_id="shipped"))
         await inventory.reserve("kept")
         assert not (await inventory.reservation("kept")).HasField("expires_at")

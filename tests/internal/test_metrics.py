@@ -47,7 +47,7 @@ async def inventory(data_dir: Path, metrics_port: int) -> AsyncIterator[int]:
 
 async def count(port: int, metric: str, **labels: str) -> float:
     """How many calls the histogram has seen that have these labels."""
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         answer = await http.get(f"http://127.0.0.1:{port}/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=")
     lines = re.findall(rf"^{metric}_count{{(.*)}} (.*)$", answer.text, re.MULTILINE)
@@ -75,7 +75,7 @@ async def test_both_ends_count_each_call(tmp_path: Path) -> None:
         for at, metric in ((theirs, "rpc_server_call_duration_seconds"), (ours, "rpc_client_call_duration_seconds")):
             assert await count(at, metric, method=ASKED, code="OK") == 3
             assert await count(at, metric, method=RESERVED, code="PERMISSION_DENIED") == 1
-        async with httpx.AsyncClient() as http:
+        async with httpx.AsyncClient(timeout=60) as http:
             assert (
                 'circuit_breaker_open{peer="inventory"} 0.0'
                 in (await http.get(f"http://127.0.0.1:{ours}/metrics")).text

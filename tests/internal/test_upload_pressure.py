@@ -15,6 +15,7 @@ from chassis.observability.tracing import Telemetry
 from gateway.clients.storage import PIECE, pieces_of
 from tests.gateway.fakes import Behaviour, running_shop
 from tests.internal.standstill import standstill
+from tests.waiting import eventually
 
 PART = 64 << 10
 # The buffers of three connections' ends, ours and the system's; far less than the largest file.
@@ -55,8 +56,8 @@ async def test_an_upload_that_is_not_taken_holds_up_its_client(tmp_path: Path) -
 
         sending = asyncio.create_task(send_without_end())
         try:
+            await eventually(lambda: hesitant.requests)
             stopped = await standstill(lambda: sent)
-            assert hesitant.requests, "storage was not asked at all"
             assert not sending.done(), "the client was refused, not held up"
             assert stopped < MAX_ON_ITS_WAY
         finally:

@@ -12,7 +12,7 @@ from aiohttp import WSMsgType, web
 from chassis.websocket_client import ReadOnDemand, connector
 from tests.waiting import eventually
 
-HEARTBEAT = 0.1
+HEARTBEAT = 0.4
 MESSAGES = 50
 
 

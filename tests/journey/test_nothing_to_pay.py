@@ -23,11 +23,11 @@ async def test_order_of_nothing_ships(tmp_path: Path) -> None:
         async def shipped() -> bool:
             return await shop.status(order) == "shipped"
 
-        await eventually(shipped, within=20)
+        await eventually(shipped, within=60)
         payments = await shop.http.get(f"{shop.address('SHOP_PAYMENT_URL')}/v1/payment_intents")
         assert all(each["metadata"]["order_id"] != order for each in payments.json()["data"])
         with environment(shop.around.shared):
-            report = await audit_running_shop(Settings(), wait=20)
+            report = await audit_running_shop(Settings(), wait=60)
         assert (report.exit_code, report.orders[State.SETTLED]) == (0, 1), as_text(report)
 
 

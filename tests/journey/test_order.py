@@ -41,7 +41,7 @@ async def reaches(shop: Shop, order_id: str, status: str) -> None:
     async def there() -> bool:
         return await shop.status(order_id) == status
 
-    await eventually(there, within=20)
+    await eventually(there, within=60)
 
 
 async def shipped(shop: Shop, *items: tuple[str, int]) -> dict[str, Any]:
@@ -55,7 +55,7 @@ async def shipped(shop: Shop, *items: tuple[str, int]) -> dict[str, Any]:
 async def books_agree(shop: Shop) -> None:
     with environment(shop.around.shared):
         settings = Settings()
-    report = await audit_running_shop(settings, wait=20)
+    report = await audit_running_shop(settings, wait=60)
     assert report.differences == []
     assert list(report.in_flight) == []
 
@@ -115,7 +115,7 @@ async def test_graphql_answers_the_articles_query(shop: Shop) -> None:
 async def test_customers_websocket_sees_every_step(shop: Shop) -> None:
     """Every `order.*` event of an order reaches the customer's open WebSocket, in order."""
     url = shop.address("SHOP_NOTIFIER_URL").replace("http", "ws") + "/notifications"
-    async with websockets.connect(url, additional_headers=await shop.bearer()) as socket:
+    async with websockets.connect(url, additional_headers=await shop.bearer(), open_timeout=60) as socket:
         await socket.send(json.dumps({"action": "subscribe", "topics": ["order.*"]}))
         async with asyncio.timeout(20):
             frame = json.loads(await socket.recv())
@@ -151,7 +151,7 @@ async def test_one_trace_holds_the_whole_order(shop: Shop) -> None:
         assert len(shipped_mail) == 2
         return True
 
-    await eventually(whole, within=20)
+    await eventually(whole, within=60)
 
 
 async def test_order_beyond_the_stock_is_rejected_and_undone(shop: Shop) -> None:

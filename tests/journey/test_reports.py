@@ -46,7 +46,7 @@ async def sold(shop: Shop, count: int, *, before: dict[str, Any]) -> dict[str, A
 async def watching(shop: Shop, account: tuple[str, str] = ADMIN) -> AsyncIterator[websockets.ClientConnection]:
     """A WebSocket client that has subscribed to reports."""
     url = shop.address("SHOP_NOTIFIER_URL").replace("http", "ws", 1)
-    async with websockets.connect(f"{url}/notifications?token={await shop.token(*account)}") as socket:
+    async with websockets.connect(f"{url}/notifications?token={await shop.token(*account)}", open_timeout=60) as socket:
         await socket.send(json.dumps({"action": "subscribe", "topics": ["report.*"]}))
         assert json.loads(await socket.recv())["type"] == "subscribed"
         yield socket

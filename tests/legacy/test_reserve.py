@@ -30,7 +30,7 @@ class Busy:
 
     def __call__(self, _environ: Any, start_response: Any) -> list[bytes]:
         self.taken += 1
-        self.release.wait(8)
+        self.release.wait(60)
         start_response("200 OK", [("Content-Length", "0")])
         return []
 
@@ -52,7 +52,7 @@ def port(busy: Busy, settings: Settings) -> Iterator[int]:
 
 
 def connected(stack: ExitStack, port: int, content: bytes) -> socket.socket:
-    connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
+    connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
     connection.sendall(content)
     return connection
 
@@ -67,7 +67,7 @@ async def test_health_is_told_while_all_threads_and_connections_are_taken(
         await eventually(lambda: busy.taken == 2 and f"Task queue depth is {MOST - 2}" in caplog.text)
         for probe in ("/healthz", "/readyz"):
             assert http_call(port, "GET", probe)[0] == 200
-        refused = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        refused = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
         stack.callback(refused.close)
         refused.request("POST", "/", b"<a", {"Content-Type": "text/xml"})
         answer = refused.getresponse()

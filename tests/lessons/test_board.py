@@ -32,7 +32,7 @@ def url() -> Iterator[str]:
 
 
 def page(url: str) -> str:
-    return httpx.get(url, trust_env=False).text
+    return httpx.get(url, trust_env=False, timeout=60).text
 
 
 def test_who_joins_is_shown(url: str, tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_who_joins_is_shown(url: str, tmp_path: Path) -> None:
 )
 def test_what_is_no_progress_is_refused(url: str, content: bytes) -> None:
     """Anything but a message of a check is answered 400, and changes nothing."""
-    assert httpx.post(f"{url}/progress", content=content, trust_env=False).status_code == 400
+    assert httpx.post(f"{url}/progress", content=content, trust_env=False, timeout=60).status_code == 400
     assert "<td" not in page(url)
 
 
@@ -95,7 +95,7 @@ def test_what_is_no_progress_is_refused(url: str, content: bytes) -> None:
 )
 def test_what_is_wrong_with_progress_is_said(url: str, content: bytes, said: str) -> None:
     """The answer names the field, and what it must be."""
-    assert httpx.post(f"{url}/progress", content=content, trust_env=False).text == said
+    assert httpx.post(f"{url}/progress", content=content, trust_env=False, timeout=60).text == said
 
 
 @pytest.mark.parametrize("size", ["9" * 5_000, "-1", "1.5", "\u00b2", ""])
@@ -111,7 +111,7 @@ def test_a_size_that_is_none_is_refused(url: str, size: str) -> None:
 def test_the_board_names_no_version(url: str) -> None:
     """Its `Server` header holds neither Python's version nor a library's."""
     for path in ("/", "/nowhere"):
-        assert httpx.get(url + path, trust_env=False).headers["server"] == "board"
+        assert httpx.get(url + path, trust_env=False, timeout=60).headers["server"] == "board"
 
 
 def test_names_are_bounded() -> None:

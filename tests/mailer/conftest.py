@@ -75,6 +75,7 @@ class Post:
                 "users_address": f"127.0.0.1:{self.users_port}",
                 "smtp_address": f"127.0.0.1:{self.sink.smtp_port}",
                 "service_secret": SECRET,
+                "call_timeout": 15.0,  # of a busy machine, too
                 "retry_delays": (0.1, 0.1, 0.2, 0.5, 1.0),
                 **changes,
             }
@@ -108,7 +109,7 @@ async def surroundings(tmp_path: Path, database_url: str) -> AsyncIterator[Post]
     settings = smtp_sink.Settings(data_dir=tmp_path, smtp_port=0, mail_port=0)
     async with (
         smtp_sink.run(settings) as sink,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{sink.mail_port}") as http,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{sink.mail_port}", timeout=60) as http,
     ):
         yield Post(tmp_path, broker_url, broker, free_ports(1)[0], sink, http, database_url)
     await broker.close()

@@ -52,7 +52,7 @@ async def send(sink: bootstrap.Listening, message: EmailMessage) -> None:
 
 
 async def listed(sink: bootstrap.Listening, query: str = "") -> list[dict[str, Any]]:
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         found: list[dict[str, Any]] = (await http.get(f"http://127.0.0.1:{sink.mail_port}/mails{query}")).json()
         return found
 
@@ -72,7 +72,7 @@ async def test_mails_are_listed_newest_first(tmp_path: Path) -> None:
 
 async def test_the_extent_is_shown(tmp_path: Path) -> None:
     """`GET /mailbox` says how many mails are kept, how many may be, and that none was deleted."""
-    async with bootstrap.run(settings(tmp_path)) as sink, httpx.AsyncClient() as http:
+    async with bootstrap.run(settings(tmp_path)) as sink, httpx.AsyncClient(timeout=60) as http:
         await send(sink, a_mail("<1@shop.test>"))
         shown = (await http.get(f"http://127.0.0.1:{sink.mail_port}/mailbox")).json()
     assert shown == {"keeps": 10_000, "kept": 1, "forgotten": 0, "forgotten_until": None}
@@ -97,7 +97,7 @@ async def test_repeat_is_taken_and_not_kept(tmp_path: Path) -> None:
         await send(sink, a_mail("<1@shop.test>", text="first"))
         await send(sink, a_mail("<1@shop.test>", text="second"))
         assert len(await listed(sink)) == 1
-        async with httpx.AsyncClient() as http:
+        async with httpx.AsyncClient(timeout=60) as http:
             raw = await http.get(f"http://127.0.0.1:{sink.mail_port}/mails/%3C1@shop.test%3E")
     assert "first" in raw.text
     assert raw.headers["content-type"].startswith("text/plain")
@@ -114,7 +114,7 @@ async def test_recipients_are_those_of_the_envelope(tmp_path: Path) -> None:
             await aiosmtplib.send(message, recipients=recipients, hostname="127.0.0.1", port=sink.smtp_port)
         (mail,) = await listed(sink)
         assert mail["recipients"] == everybody
-    async with bootstrap.run(settings(tmp_path)) as sink, httpx.AsyncClient() as http:
+    async with bootstrap.run(settings(tmp_path)) as sink, httpx.AsyncClient(timeout=60) as http:
         (mail,) = await listed(sink)
         raw = await http.get(f"http://127.0.0.1:{sink.mail_port}/mails/1@shop.test")
     assert mail["recipients"] == everybody
@@ -131,7 +131,7 @@ async def test_mail_of_before_recipients_were_kept_has_none(tmp_path: Path) -> N
 
 async def test_unknown_mail_is_not_found(tmp_path: Path) -> None:
     """An unknown Message-ID is 404, however it is spelled."""
-    async with bootstrap.run(settings(tmp_path)) as sink, httpx.AsyncClient() as http:
+    async with bootstrap.run(settings(tmp_path)) as sink, httpx.AsyncClient(timeout=60) as http:
         for message_id in ("nothing@shop.test", "..%2F..%2Fetc%2Fpasswd"):
             response = await http.get(f"http://127.0.0.1:{sink.mail_port}/mails/{message_id}")
             assert response.status_code == 404
@@ -263,7 +263,7 @@ async def test_the_list_shows_what_lies_in_the_folder(tmp_path: Path) -> None:
 async def test_mail_whose_subject_cannot_be_decoded_is_kept(tmp_path: Path, subject: str) -> None:
     """The words stay as they were sent; the mail is listed and shown, also under an id with slashes."""
     content = f"Subject: {subject}\r\nMessage-ID: <a/../b@x.test>\r\n".encode() + b"traceparent: \xff\r\n\r\nhi\r\n"
-    async with bootstrap.run(settings(tmp_path)) as sink, httpx.AsyncClient() as http:
+    async with bootstrap.run(settings(tmp_path)) as sink, httpx.AsyncClient(timeout=60) as http:
         client = aiosmtplib.SMTP(hostname="127.0.0.1", port=sink.smtp_port)
         async with client:
             await client.sendmail("a@b.test", ["c@d.test"], content)

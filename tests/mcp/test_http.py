@@ -52,7 +52,7 @@ async def test_a_stranger_learns_where_tokens_come_from(shop: Shop, token: str) 
 
 async def test_mcp_server_looks_at_tokens_itself(shop: Shop) -> None:
     """Who reaches mcp_server past the gateway is refused there, too."""
-    async with httpx.AsyncClient(base_url=shop.address("SHOP_MCP_URL")) as direct:
+    async with httpx.AsyncClient(base_url=shop.address("SHOP_MCP_URL"), timeout=60) as direct:
         for token in ({}, {"Authorization": "Bearer nonsense"}):
             refused = await direct.post("/mcp", json=call("tools/list"), headers={**HEADERS, **token})
             assert refused.status_code == 401

@@ -108,7 +108,7 @@ async def test_an_agents_token_opens_mcp_alone(shop: Shop) -> None:
     for method, path in (("GET", "/v1/orders"), ("POST", "/graphql"), ("POST", "/v1/files")):
         refused = await shop.http.request(method, path, headers=bearer)
         assert (refused.status_code, refused.json()["code"]) == (401, "INVALID_TOKEN"), path
-    async with httpx.AsyncClient(base_url=shop.address("SHOP_NOTIFIER_URL")) as notifier:
+    async with httpx.AsyncClient(base_url=shop.address("SHOP_NOTIFIER_URL"), timeout=60) as notifier:
         assert (await notifier.get("/notifications/stream?topics=order.*", headers=bearer)).status_code == 401
 
 

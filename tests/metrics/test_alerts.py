@@ -147,7 +147,9 @@ async def _stop_reading(url: str, log: EventLog, *, await_drops: Callable[[], Aw
     """A crowd of clients subscribes and reads no more; events are sent until the notifier has closed all of them."""
     async with AsyncExitStack() as stack:
         for _ in range(_CROWD):
-            client = await stack.enter_async_context(websockets.connect(url, max_queue=1, ping_interval=None))
+            client = await stack.enter_async_context(
+                websockets.connect(url, max_queue=1, ping_interval=None, open_timeout=60)
+            )
             stack.callback(client.transport.abort)
             await client.send('{"action": "subscribe", "topics": ["order.*"]}')
             await client.recv()

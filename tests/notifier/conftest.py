@@ -34,7 +34,8 @@ from tests.waiting import eventually
 
 TOPOLOGY = Topology.load(TOPOLOGY_FILE)
 KEY = new_signing_key()
-TIMEOUT = 10.0
+# Seconds for a message, or the end of a connection, to arrive.
+TIMEOUT = 60.0
 
 
 def token(subject: str = "123", role: str = "customer", *, lifetime: int = 900) -> str:
@@ -126,21 +127,21 @@ class Copy:
         return f"http://127.0.0.1:{self.port}/notifications/stream"
 
     async def is_ready(self) -> bool:
-        async with httpx.AsyncClient() as http:
+        async with httpx.AsyncClient(timeout=60) as http:
             return (await http.get(f"http://127.0.0.1:{self.port}/readyz")).status_code == 200
 
     @asynccontextmanager
     async def client(self, token_: str | None = None, **arguments: Any) -> AsyncIterator[Client]:
         headers = {"Authorization": f"Bearer {token_ or token()}"}
         # Unbounded: a client whose queue is full does not see the end of the connection, its own neither.
-        arguments = {"max_queue": None, **arguments}
+        arguments = {"max_queue": None, "open_timeout": 60, **arguments}
         async with websockets.connect(self.url, additional_headers=headers, **arguments) as socket:
             yield Client(socket)
 
 
 async def counted(copy: Copy, name: str, **labels: str) -> float:
     """A value of `/metrics`."""
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         response = await http.get(f"http://127.0.0.1:{copy.port}/metrics")
     assert response.headers["content-type"].startswith("text/plain")
     for family in text_string_to_metric_families(response.text):

@@ -17,7 +17,7 @@ from tests.waiting import eventually
 
 
 async def close_code(url: str, **arguments: object) -> tuple[int | None, str | None]:
-    async with websockets.connect(url, **arguments) as socket:  # type: ignore[arg-type]
+    async with websockets.connect(url, open_timeout=60, **arguments) as socket:  # type: ignore[arg-type]
         await socket.wait_closed()
         return socket.close_code, socket.close_reason
 
@@ -46,7 +46,7 @@ async def test_token_may_come_in_the_query_or_as_a_subprotocol(stage: Stage) -> 
 
 async def test_token_that_expires_while_connected_closes_4401(stage: Stage) -> None:
     """A connection outlives its token by no more than a moment."""
-    async with stage.notifier() as copy, copy.client(token(lifetime=5)) as client:
+    async with stage.notifier() as copy, copy.client(token(lifetime=15)) as client:
         await client.silence()
         assert await client.close_code() == 4401
 
@@ -68,7 +68,7 @@ async def test_a_pong_has_the_position_that_was_reached(stage: Stage) -> None:
 
 async def test_a_clock_that_is_set_back_prolongs_no_connection(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection ends with its token by the time that has passed, too, as the token itself does."""
-    async with stage.notifier() as copy, copy.client(token(lifetime=4)) as client:
+    async with stage.notifier() as copy, copy.client(token(lifetime=15)) as client:
         await client.silence()
         now = wall_clock.seconds
         monkeypatch.setattr(wall_clock, "seconds", lambda: now() - 3_600)
@@ -86,7 +86,7 @@ async def test_foreign_origin_is_refused(stage: Stage, path: str) -> None:
         "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
     }
     statuses = {}
-    async with stage.notifier(allowed_origins=("https://shop.example",)) as copy, httpx.AsyncClient() as http:
+    async with stage.notifier(allowed_origins=("https://shop.example",)) as copy, httpx.AsyncClient(timeout=60) as http:
         own = f"http://127.0.0.1:{copy.port}"
         for origin in ("https://evil.example", "null", "https://shop.example.evil", "https://shop.example", own):
             async with http.stream("GET", own + path, headers={**headers, "Origin": origin}) as response:
@@ -151,7 +151,7 @@ async def test_topics_of_a_client_are_bounded(stage: Stage) -> None:
 
 async def test_too_many_frames_are_refused(stage: Stage) -> None:
     """A client that sends more frames than allowed gets an error, and is served again when it slows down."""
-    async with stage.notifier(notifier_rate=0.5, notifier_burst=3.0) as copy, copy.client() as client:
+    async with stage.notifier(notifier_rate=0.2, notifier_burst=3.0) as copy, copy.client() as client:
         for _ in range(5):
             await client.send(action="ping")
         answers = [await client.receive() for _ in range(5)]
@@ -164,8 +164,10 @@ async def test_too_many_frames_are_refused(stage: Stage) -> None:
         await eventually(served)
 
 
-async def test_stopped_reader_is_closed_1013_and_delays_no_other(stage: Stage) -> None:
+async def test_stopped_reader_is_closed_1013_and_delays_no_other(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that stops reading is closed 1013 while every other client gets every event."""
+    # It reads the close frame only after all events.
+    monkeypatch.setattr("services.notifier.transports.ws_api._CLOSE_SECONDS", 60.0)
     many = 400
     async with (
         stage.notifier(notifier_backlog=64 << 10) as copy,
@@ -197,6 +199,7 @@ async def test_client_that_takes_nothing_is_closed_by_time_too(stage: Stage, mon
         begin_close(outlet, code, reason)
 
     monkeypatch.setattr(WebSocketOutlet, "_begin_close", noted)
+    monkeypatch.setattr("services.notifier.transports.ws_api._CLOSE_SECONDS", 60.0)
     async with (
         stage.notifier(notifier_backlog=1 << 30, notifier_send_timeout=0.5) as copy,
         copy.client(max_queue=1, ping_interval=None) as stopped,
@@ -220,7 +223,7 @@ async def test_dead_peer_is_found_by_its_missing_pong(stage: Stage) -> None:
             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
         )
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             assert await reader.read() == b"\x89\x00"  # one ping, then the end
         writer.close()
 
@@ -263,7 +266,10 @@ async def test_full_copy_says_so(stage: Stage) -> None:
 
 async def test_health(stage: Stage) -> None:
     """A copy is alive, and ready once it follows the log."""
-    async with stage.notifier() as copy, httpx.AsyncClient(base_url=f"http://127.0.0.1:{copy.port}") as http:
+    async with (
+        stage.notifier() as copy,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{copy.port}", timeout=60) as http,
+    ):
         assert (await http.get("/healthz")).json() == {"status": "alive"}
 
         async def ready() -> bool:

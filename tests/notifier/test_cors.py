@@ -17,7 +17,10 @@ def asks_first(method: str = "GET", headers: str = "authorization,last-event-id"
 @pytest.mark.parametrize("path", ["/notifications/stream", "/notifications"])
 async def test_preflight_is_answered(stage: Stage, path: str) -> None:
     """A page that will send a token in a header sends a preflight, without one, and is admitted."""
-    async with stage.notifier() as copy, httpx.AsyncClient(base_url=f"http://127.0.0.1:{copy.port}") as http:
+    async with (
+        stage.notifier() as copy,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{copy.port}", timeout=60) as http,
+    ):
         response = await http.options(path, headers=asks_first())
     assert response.status_code == 204
     assert response.headers["access-control-allow-origin"] == PAGE
@@ -40,7 +43,10 @@ async def test_preflight_is_answered(stage: Stage, path: str) -> None:
 async def test_page_can_read_what_is_refused(stage: Stage, path: str, authorization: str, status: int) -> None:
     """Every answer to a page that may connect says so, or the page's script cannot see why it was refused."""
     headers = {"Origin": PAGE, "Authorization": f"Bearer {token()}" if authorization == "good" else authorization}
-    async with stage.notifier() as copy, httpx.AsyncClient(base_url=f"http://127.0.0.1:{copy.port}") as http:
+    async with (
+        stage.notifier() as copy,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{copy.port}", timeout=60) as http,
+    ):
         response = await http.get(path, headers=headers)
         method_not_allowed = await http.post("/notifications/stream", headers=headers)
     assert response.status_code == status
@@ -52,7 +58,10 @@ async def test_page_can_read_what_is_refused(stage: Stage, path: str, authorizat
 
 async def test_the_start_page_varies_by_what_is_accepted_too(stage: Stage) -> None:
     """A cache learns of every field of a request that chooses an answer (RFC 9110, section 12.5.5)."""
-    async with stage.notifier() as copy, httpx.AsyncClient(base_url=f"http://127.0.0.1:{copy.port}") as http:
+    async with (
+        stage.notifier() as copy,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{copy.port}", timeout=60) as http,
+    ):
         response = await http.get("/", headers={"Accept": "text/html"})
     varies = {name.strip().lower() for name in response.headers["vary"].split(",")}
     assert varies >= {"accept", "origin"}
@@ -62,7 +71,7 @@ async def test_full_copy_tells_a_page_when_to_come_back(stage: Stage) -> None:
     """The 503 of a copy that is full can be read by a page, Retry-After included."""
     async with (
         stage.notifier(notifier_max_clients=0) as copy,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{copy.port}") as http,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{copy.port}", timeout=60) as http,
     ):
         response = await http.get("/notifications/stream", headers={"Origin": PAGE})
     assert response.status_code == 503
@@ -72,7 +81,10 @@ async def test_full_copy_tells_a_page_when_to_come_back(stage: Stage) -> None:
 @pytest.mark.parametrize("origin", ["https://evil.example", "null"])
 async def test_foreign_page_is_told_nothing(stage: Stage, origin: str) -> None:
     """A page that may not connect gets no permission to read anything, in a preflight neither."""
-    async with stage.notifier() as copy, httpx.AsyncClient(base_url=f"http://127.0.0.1:{copy.port}") as http:
+    async with (
+        stage.notifier() as copy,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{copy.port}", timeout=60) as http,
+    ):
         refused = await http.get("/notifications/stream", headers={"Origin": origin})
         preflight = await http.options("/notifications/stream", headers={**asks_first(), "Origin": origin})
     assert refused.status_code == 403

@@ -43,7 +43,7 @@ async def test_copy_that_cannot_read_the_log_is_not_ready_and_says_why(tmp_path:
         own_rabbitmq(TOPOLOGY) as url,
         staged(tmp_path, url) as stage,
         stage.notifier() as copy,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{copy.port}") as http,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{copy.port}", timeout=60) as http,
     ):
 
         async def status() -> int:
@@ -63,6 +63,6 @@ async def test_copy_that_cannot_read_the_log_is_not_ready_and_says_why(tmp_path:
         anew = await connect(url, TOPOLOGY)
         try:
             await anew.publish(numbered(6, 6))
-            await eventually(ready, within=20)
+            await eventually(ready, within=60)
         finally:
             await anew.close()

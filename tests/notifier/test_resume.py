@@ -88,6 +88,6 @@ async def test_five_hundred_clients_resume_at_once(any_stage: Stage) -> None:
         resuming = [group.create_task(resume(*pair)) for pair in zip(connected, firsts, strict=True)]
         for first, task in zip(firsts, resuming, strict=True):
             assert await task == list(range(first, missed + 1))
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 60
         assert memory.memory_info().rss - before < 60 << 20
         await asyncio.gather(*(context.__aexit__(None, None, None) for context in contexts))

@@ -58,7 +58,7 @@ async def streaming(copy: Copy, topics: str = "order.*", **headers: str) -> Asyn
         **{name.replace("_", "-"): value for name, value in headers.items()},
     }
     async with (
-        httpx.AsyncClient(timeout=10) as http,
+        httpx.AsyncClient(timeout=60) as http,
         http.stream("GET", copy.stream_url, params={"topics": topics}, headers=headers) as response,
     ):
         yield Stream(response)
@@ -127,7 +127,7 @@ async def test_foreign_last_event_id_is_answered_with_resync(stage: Stage, last_
 async def test_expired_token_and_stopping_end_the_stream(stage: Stage) -> None:
     """A stream ends properly when its token expires and when the copy is stopped, so that the client comes back."""
     async with stage.notifier() as copy:
-        async with streaming(copy, Authorization=f"Bearer {token(lifetime=5)}") as stream:
+        async with streaming(copy, Authorization=f"Bearer {token(lifetime=15)}") as stream:
             assert stream.response.status_code == 200
             assert await stream.position() == "0"
             with pytest.raises(StopAsyncIteration):

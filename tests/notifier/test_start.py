@@ -67,13 +67,14 @@ async def test_first_event_after_the_start_is_not_missed(any_stage: Stage, first
 
 
 @pytest.mark.parametrize("first", FIRST)
-async def test_client_waits_for_the_log(any_stage: Stage, first: Any) -> None:
+async def test_client_waits_for_the_log(any_stage: Stage, first: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """No client is answered before the log is read, and then gets all that happens after the answer."""
+    monkeypatch.setattr("services.notifier.delivery.hub._START_TIMEOUT", 60.0)
     unread = UnreadLog(any_stage.broker)
     async with any_stage.notifier(broker=unread) as copy, asyncio.TaskGroup() as group:
         await unread.asked.wait()
         task = group.create_task(first(any_stage, copy))
-        async with httpx.AsyncClient() as http:
+        async with httpx.AsyncClient(timeout=60) as http:
             for _ in range(5):
                 assert (await http.get(f"http://127.0.0.1:{copy.port}/readyz")).status_code == 503
         # None of its events is in the log: it has had no answer.
@@ -89,7 +90,7 @@ async def test_client_is_told_that_a_copy_is_not_ready(stage: Stage) -> None:
     nowhere.users_address, nowhere.orders_address = stage.users_address, stage.orders_address
 
     async def by_event_stream(copy: Copy) -> None:
-        async with httpx.AsyncClient(timeout=20) as http:
+        async with httpx.AsyncClient(timeout=60) as http:
             answer = await http.get(copy.stream_url, headers={"Authorization": f"Bearer {token()}"})
         assert (answer.status_code, answer.json()["code"]) == (503, "NOT_READY")
         assert answer.headers["content-type"] == "application/problem+json"

@@ -31,6 +31,8 @@ from services.users.tokens import JwtSigner, new_signing_key
 
 SIGNER = JwtSigner([new_signing_key()], lifetime=900)
 SPANS = Telemetry("test")
+# Settings of services whose tests are not about a busy machine.
+PATIENT = {"call_timeout": 15.0}
 
 
 class FakeUsers(users_pb2_grpc.UserServiceServicer):
@@ -114,7 +116,7 @@ class Caller:
     def __init__(self, stub: Any, subject: str, role: str) -> None:
         self._stub = stub
         self._token = SIGNER.sign(subject, role)[0] if role else ""
-        self._client = Client("service", SPANS, token=self._own_token, timeout=10.0)
+        self._client = Client("service", SPANS, token=self._own_token, timeout=60.0)
 
     async def _own_token(self) -> str:
         return self._token
@@ -127,7 +129,7 @@ class Caller:
         return await self._client.call(getattr(self._stub, method), request, timeout=timeout)
 
     def stream(self, method: str, request: Any) -> Any:
-        return self._client.stream(getattr(self._stub, method), request, timeout=20.0)
+        return self._client.stream(getattr(self._stub, method), request, timeout=60.0)
 
     async def refusal(self, method: str, request: Any, *, timeout: float | None = None) -> ShopError:
         """How a call is refused."""
@@ -173,7 +175,7 @@ async def users_address() -> AsyncIterator[str]:
 @pytest.fixture
 def common(tmp_path: Path, users_address: str) -> dict[str, Any]:
     """Settings that every service here has."""
-    return {"data_dir": tmp_path, "otlp_url": "", "demo_data": False, "users_address": users_address}
+    return {"data_dir": tmp_path, "otlp_url": "", "demo_data": False, "users_address": users_address} | PATIENT
 
 
 @pytest.fixture

@@ -88,7 +88,7 @@ def code_of(channel: grpc.Channel, method: MethodDescriptor, token: str) -> str:
     metadata = (("authorization", f"Bearer {token}"),) if token else ()
     request = iter([empty]) if method.client_streaming else empty
     try:
-        answer = call(request, metadata=metadata, timeout=5)
+        answer = call(request, metadata=metadata, timeout=30)
         if method.server_streaming:
             next(answer, None)
             answer.cancel()

@@ -105,7 +105,6 @@ def settings(tmp_path: Path, database_url: str) -> Settings:
         otlp_url="",
         demo_data=False,
         max_file_bytes=LIMIT,
-        upload_patience=0.3,
     )
 
 

@@ -125,20 +125,21 @@ async def test_vanishing_uploader(caller: As, contents: Contents) -> None:
     assert len(contents()) == 1
 
 
-async def test_stalled_uploader(caller: As, contents: Contents) -> None:
+async def test_stalled_uploader(start: Start, settings: Settings, contents: Contents) -> None:
     """An upload that pauses for too long is given up."""
-    customer = caller("123")
 
     async def stalled() -> Any:
         yield pb.Chunk(header=pb.UploadHeader())
         yield pb.Chunk(data=b"x")
         await asyncio.Event().wait()
 
-    call = customer.stub.UploadFile(stalled(), metadata=customer.metadata)
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    assert contents() == []
+    async with start(settings.model_copy(update={"upload_patience": 0.3})) as caller:
+        customer = caller("123")
+        call = customer.stub.UploadFile(stalled(), metadata=customer.metadata)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call
+        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert contents() == []
 
 
 async def test_vanishing_reader(caller: As, caplog: pytest.LogCaptureFixture) -> None:

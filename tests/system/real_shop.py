@@ -89,7 +89,7 @@ async def real_shop(
             folder = around.shared.get("SHOP_TLS_DIR")
             verify = client_context(Path(folder) / AUTHORITY) if folder else True
             gateway = around.shared["SHOP_GATEWAY_URL"]
-            async with httpx.AsyncClient(base_url=gateway, timeout=10, verify=verify) as http:
+            async with httpx.AsyncClient(base_url=gateway, timeout=60, verify=verify) as http:
                 shop = RealShop(around, http, supervisor=supervisor)
                 await eventually(shop.all_ready, within=60)
                 yield shop

@@ -20,7 +20,7 @@ from tests.waiting import eventually
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 # Seconds for the end of a command and of what it has started.
-WITHIN = 15
+WITHIN = 60
 signals = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 
 

@@ -20,7 +20,7 @@ from tests.small_disk import Filler, SmallDisk, small_disk
 from tests.system.real_shop import RealShop, real_shop
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 MOUNTED_BYTES = 48 << 20
 UPLOAD_BYTES = 300_000
@@ -97,7 +97,7 @@ async def while_full(filler: Filler, condition: Callable[[], bool]) -> None:
         filler.grow()
         return condition()
 
-    await eventually(holds, within=20)
+    await eventually(holds, within=60)
 
 
 async def test_full_disk_refuses_and_loses_nothing(disk: SmallDisk) -> None:
@@ -109,7 +109,7 @@ async def test_full_disk_refuses_and_loses_nothing(disk: SmallDisk) -> None:
             await while_full(filler, lambda: not REFUSED - customers.refused)
             accepted = len(customers.orders)
             filler.free()
-            await eventually(lambda: len(customers.orders) >= accepted + 5, within=20)
+            await eventually(lambda: len(customers.orders) >= accepted + 5, within=60)
         assert customers.wrong == []
         # No process had to be started again, and the supervisor can write its state.
         assert shop.all_ready()

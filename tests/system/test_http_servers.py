@@ -279,7 +279,7 @@ async def test_a_head_that_comes_too_slowly_is_told_so(
     ports: Ports, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """408 as a problem (RFC 9110, section 15.5.9), also of a second request; a connection without a byte just ends."""
-    monkeypatch.setattr("chassis.http.protocol._HEAD_TIMEOUT", 0.2)
+    monkeypatch.setattr("chassis.http.protocol._HEAD_TIMEOUT", 1.0)
     slow = b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: "
     refused = await answer(ports[server], slow)
     assert (refused.status, refused.problem()["code"]) == (408, "HEAD_TOO_SLOW")

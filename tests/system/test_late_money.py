@@ -7,6 +7,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from chassis.settings import environment
 from shop.audit import Settings
 from shop.audit.command import look
@@ -18,6 +20,7 @@ from tests.system.real_shop import real_shop
 from tests.waiting import eventually
 
 __all__ = ["engines"]
+pytestmark = pytest.mark.timeout(300)
 
 TYPES = ["order.placed", "order.rejected", "order.refund_due"]
 # Those through which the news and the refund go, in their order.
@@ -36,7 +39,7 @@ async def test_every_refund_survives_a_kill(tmp_path: Path, engines: dict[str, s
                 payments, _ = await books_of(shop, order_id)
                 return bool(payments[0]["status"] != "processing")
 
-            await eventually(collected, within=20)
+            await eventually(collected, within=60)
             await shop.is_back(process, shop.kill(process))
         for order_id, payment in late.items():
 
@@ -67,7 +70,7 @@ async def test_refund_that_waits_is_in_flight(tmp_path: Path, engines: dict[str,
             async def due() -> bool:
                 return await history(shop, order_id) == TYPES
 
-            await eventually(due, within=20)
+            await eventually(due, within=60)
             report = await look(settings)
         finally:
             os.kill(worker, signal.SIGCONT)

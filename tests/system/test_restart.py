@@ -20,7 +20,7 @@ async def test_a_second_start_finds_the_first_ones_orders(tmp_path: Path) -> Non
         async def shipped() -> bool:
             return await shop.status(order["id"]) == "shipped"
 
-        await eventually(shipped, within=20)
+        await eventually(shipped, within=60)
     async with real_shop(tmp_path) as shop:
         assert await shop.status(order["id"]) == "shipped"
         assert (await shop.place(("42", 1), key="the-key")).json() == order

@@ -40,7 +40,7 @@ async def shop_in_terminal(data_dir: Path, *, terminal: bool) -> AsyncIterator[t
     printed = bytearray()
     reader = asyncio.create_task(asyncio.to_thread(_read, reading, printed))
     try:
-        async with httpx.AsyncClient(base_url=around.shared["SHOP_GATEWAY_URL"], timeout=10) as http:
+        async with httpx.AsyncClient(base_url=around.shared["SHOP_GATEWAY_URL"], timeout=60) as http:
             await eventually(lambda: b"all processes are ready" in printed, within=90)
             yield Shop(around, http), printed
     finally:

@@ -17,8 +17,8 @@ from chassis.http.server import serve_http
 PAYLOAD = 125  # of a control frame, at most (RFC 6455, section 5.5)
 PINGS = 1 << 16
 BATCH = 256
-# Far less than the 8 MiB of their pongs.
-MOST_GROWTH = 2 << 20
+# Half of the 8 MiB of their pongs.
+MOST_GROWTH = 4 << 20
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="not run: needs /proc (Linux)")
 

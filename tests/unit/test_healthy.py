@@ -15,6 +15,12 @@ from shop.process_table import TABLE, Port
 from tests.shop import free_ports
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container's health check has 3 s, which a busy machine's test may take."""
+    monkeypatch.setattr("shop.commands.processes.healthy._TIMEOUT", 30.0)
+
+
 async def asked(name: str, setting: str, port: int) -> bool:
     return await asyncio.to_thread(healthy, name, {setting: str(port)})
 

@@ -38,12 +38,13 @@ class Collector:
 
     async def take(self, request: web.Request) -> web.Response:
         self.asked += 1
+        status = self.status
         message = ExportTraceServiceRequest.FromString(await request.read())
-        if self.status == 200:
+        if status == 200:
             (ours,) = message.resource_spans
             assert [each.value.string_value for each in ours.resource.attributes] == ["orders"]
             self.taken += [span.name for scope in ours.scope_spans for span in scope.spans]
-        return web.Response(status=self.status)
+        return web.Response(status=status)
 
     async def start(self) -> web.AppRunner:
         app = web.Application()
@@ -52,6 +53,12 @@ class Collector:
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", self.port).start()
         return runner
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine's collector may take longer than 2 s, after which spans are sent again."""
+    monkeypatch.setattr(span_export, "_TIMEOUT", 30.0)
 
 
 @pytest.fixture
@@ -139,7 +146,7 @@ async def test_refused(collector: Collector, status: int, again: bool) -> None:
     collector.status = status
     async with telemetry("orders", collector.url) as process:
         say(process, "first")
-        await eventually(lambda: collector.asked == 1)
+        await eventually(lambda: collector.asked >= 1)
         collector.status = 200
         say(process, "second")
         await eventually(lambda: "second" in collector.taken)

@@ -207,7 +207,7 @@ def test_the_banners_first_question_is_answered(tmp_path: Path) -> None:
         assert not any(word in shown for word in ("demo", "admin", "tour"))
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 def test_a_process_that_does_not_become_ready_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """`shop run --while` ends it, runs no command and says how long it has waited."""
     monkeypatch.setattr(run_while, "READY_WITHIN", 1.0)

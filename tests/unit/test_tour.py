@@ -108,6 +108,26 @@ def test_a_failed_hop_is_named() -> None:
     assert problems == ["order o-1: hop 10 failed (SOAP here -> there): ERP_DOWN: no answer"]
 
 
+@pytest.mark.parametrize("code", ["UPSTREAM_UNAVAILABLE", "DEADLINE_EXCEEDED"])
+def test_call_that_was_answered_later_is_no_problem(code: str) -> None:
+    """A hop that a busy machine did not answer in time may fail where a later one of the same operation went well."""
+    late = _hop("SOAP", operation="createOrder", error=f"{code}: legacy_soap took too long")
+    again = _hop("SOAP", operation="createOrder")
+    assert DELIVERED.problems(_journey([*_whole(), late, again])) == []
+    assert DELIVERED.problems(_journey([*_whole(), late, late, again])) == []
+    for hops in ([late], [again, late], [late, _hop("SOAP", operation="other")], [late, {**again, "to": "other"}]):
+        assert len(DELIVERED.problems(_journey([*_whole(), *hops]))) == 1
+    refused = {**late, "error": "ERP_DOWN: no"}
+    assert len(DELIVERED.problems(_journey([*_whole(), refused, again]))) == 1
+
+
+def test_quote_does_without_availability() -> None:
+    """That no availability came in time is no problem; any other error of that call is one."""
+    asked = _hop("gRPC", operation="shop.inventory.v1.InventoryService/CheckAvailability")
+    assert DELIVERED.problems(_journey([*_whole(), {**asked, "error": "DEADLINE_EXCEEDED: inventory"}])) == []
+    assert len(DELIVERED.problems(_journey([*_whole(), {**asked, "error": "INTERNAL: oops"}]))) == 1
+
+
 def test_hops_without_an_end_are_counted() -> None:
     """What no process has said the end of is a problem of the journey."""
     hops = [*_whole(), _hop("SOAP", state="flying"), _hop("gRPC", state="flying")]
@@ -315,7 +335,7 @@ async def _no_depths() -> list[Any]:
 @pytest.mark.parametrize("status", [200, 404])
 def test_another_program_on_the_consoles_port_has_no_hops(status: int) -> None:
     """Nor a stream of them; its answer is not taken for that of a trace which is not there yet."""
-    with another_program(status) as url, httpx.Client(base_url=url, trust_env=False) as console:
+    with another_program(status) as url, httpx.Client(base_url=url, trust_env=False, timeout=60) as console:
         refusal = rf"the program at {url} is not the shop's \(answered {status}, text/html\)"
         with pytest.raises(Refused, match=refusal):
             journey._read_trace(console, "t-1")

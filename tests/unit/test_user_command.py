@@ -31,7 +31,7 @@ async def test_what_the_command_has_started_is_killed_where_it_does_not_end(
             return True
 
     try:
-        await eventually(gone, within=5)
+        await eventually(gone, within=60)
     finally:
         if not gone():
             os.kill(pid, 9)

@@ -143,7 +143,7 @@ def start(tmp_path: Path) -> Start:
         async with (
             run(settings) as running,
             run_worker(worker, shop=shop),
-            httpx.AsyncClient(base_url=f"http://127.0.0.1:{running.port}", timeout=20) as http,
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{running.port}", timeout=60) as http,
         ):
             yield Receiver(settings, worker, shop, http)
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -142,12 +143,12 @@ class Outbound:
         async def token() -> str:
             return await self.token(email, password)
 
-        client = Client("webhook_worker", SPANS, token=token, timeout=5)
+        client = Client("webhook_worker", SPANS, token=token, timeout=30)
         return Api(WebhookEndpointServiceStub(channel), WebhookAdminServiceStub(channel), client)
 
     async def token(self, email: str, password: str) -> str:
         request = IssueTokenRequest(email=email, password=password)
-        client = Client("users", SPANS, token=no_token, timeout=5)
+        client = Client("users", SPANS, token=no_token, timeout=30)
         return str((await client.call(self.users.IssueToken, request)).access_token)
 
     async def customer(self) -> Api:
@@ -173,6 +174,8 @@ async def outbound(directory: Path, **chosen: Any) -> AsyncIterator[Outbound]:
     """A worker in this event loop, and the real users service to sign in at."""
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
+        # The product's is a part of the time that a client waits.
+        stack.enter_context(pytest.MonkeyPatch.context()).setattr("webhooks.outgoing.addresses._LOOKUP_SECONDS", 20.0)
         accounts = await enter(users.run(users.Settings(users_port=0, otlp_url="", data_dir=directory)))
         address = f"127.0.0.1:{accounts.port}"
         settings = worker_settings_for(directory, **{"users_address": address, **chosen})

@@ -42,7 +42,7 @@ async def rest(tmp_path: Path) -> AsyncIterator[Rest]:
         )
         async with (
             gateway.run(settings) as running,
-            httpx.AsyncClient(base_url=f"http://127.0.0.1:{running.port}") as http,
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{running.port}", timeout=60) as http,
         ):
             yield Rest(worker, theirs, http)
 

@@ -78,6 +78,8 @@ def environment(port: int, upstream: int, backends: Mapping[str, str]) -> dict[s
         "SHOP_WEBHOOKS_GRPC_PORT": "0",
         "SHOP_ORDERS_ADDRESS": f"127.0.0.1:{upstream}",
         "SHOP_USERS_ADDRESS": f"127.0.0.1:{upstream}",
+        # A call that is made again because it took too long would count as one that a kill repeats.
+        "SHOP_CALL_TIMEOUT": "15",
     }
 
 
@@ -157,7 +159,7 @@ async def test_what_was_accepted_survives_every_kill(
         while len(flood.accepted) < FLOOD:
             await flood.send()
         await eventually(lambda: flood.accepted <= orders.paid.keys(), within=60)
-        client = await stack.enter_async_context(httpx.AsyncClient())
+        client = await stack.enter_async_context(httpx.AsyncClient(timeout=60))
         settings, worker = settings_for(tmp_path, **backends), worker_settings_for(tmp_path, **backends)
         receiver = Receiver(settings, worker, FakeShop(), client)
         await eventually(lambda: _all_processed(receiver), within=30)
@@ -175,7 +177,7 @@ async def test_what_was_accepted_survives_every_kill(
 
 async def _reachable(url: str) -> None:
     async def ready() -> bool:
-        async with httpx.AsyncClient(base_url=url) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=60) as client:
             try:
                 return (await client.get("/readyz")).is_success
             except httpx.TransportError:

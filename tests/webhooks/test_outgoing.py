@@ -149,17 +149,18 @@ async def test_long_failure_disables_an_endpoint(tmp_path: Path, theirs: Partner
         assert "nothing but failures since" in await eventually(disabled)
 
 
-async def test_a_slow_endpoint_delays_no_other(ours: Outbound, theirs: Partner) -> None:
+async def test_a_slow_endpoint_delays_no_other(tmp_path: Path, theirs: Partner) -> None:
     """While one endpoint does not answer, another one's deliveries arrive, and few requests wait at the slow one."""
-    api = await ours.customer()
-    await api.register(f"{theirs.url}/slow")
-    await api.register(f"{theirs.url}/quick")
-    for number in range(20):
-        await ours.happens(order_id=str(number))
-    await eventually(lambda: len(theirs.of("/quick")) == 20)
-    assert len(theirs.of("/slow")) <= 4
-    theirs.open.set()
-    await eventually(lambda: len(theirs.of("/slow")) == 20)
+    async with outbound(tmp_path, webhooks_delivery_timeout=120) as ours:
+        api = await ours.customer()
+        await api.register(f"{theirs.url}/slow")
+        await api.register(f"{theirs.url}/quick")
+        for number in range(20):
+            await ours.happens(order_id=str(number))
+        await eventually(lambda: len(theirs.of("/quick")) == 20)
+        assert len(theirs.of("/slow")) <= 4
+        theirs.open.set()
+        await eventually(lambda: len(theirs.of("/slow")) == 20)
 
 
 async def test_an_endpoint_that_does_not_answer_in_time_has_failed(tmp_path: Path, theirs: Partner) -> None:
@@ -318,12 +319,12 @@ async def test_a_kill_amid_a_delivery_repeats_it_under_its_id(tmp_path: Path, th
     }
     async with real_process("webhooks", tmp_path, environment, "worker") as process:
         await ours_publishes(ours)
-        await eventually(lambda: theirs.requests, within=20)
+        await eventually(lambda: theirs.requests, within=60)
         process.kill()
         await process.wait()
     theirs.open.set()
     async with real_process("webhooks", tmp_path, environment, "worker"):
-        await eventually(lambda: len(theirs.requests) == 2, within=20)
+        await eventually(lambda: len(theirs.requests) == 2, within=60)
     first, second = theirs.requests
     assert first.id == second.id
     assert first.body == second.body

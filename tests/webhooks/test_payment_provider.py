@@ -80,7 +80,10 @@ def provider(tmp_path: Path, webhooks: FakeWebhooks) -> Provider:
         settings = Settings(
             **{**fixed, "payment_delay": delay, "webhooks_url": webhooks.url, "webhook_secret_stripe": SECRET, **chosen}
         )
-        async with run(settings) as running, httpx.AsyncClient(base_url=f"http://127.0.0.1:{running.port}") as client:
+        async with (
+            run(settings) as running,
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{running.port}", timeout=60) as client,
+        ):
             yield client
 
     return started
@@ -120,10 +123,10 @@ async def test_a_clock_that_is_set_back_delays_no_money(
         with monkeypatch.context() as ahead:
             ahead.setattr(time, "time", lambda: right() + 3_600)
             told = await pay(client, order_id="1")
-            await eventually(lambda: webhooks.requests == 2)
+            await eventually(lambda: webhooks.requests >= 2)
             collected = await pay(client, order_id="2")
         # The longest wait between two attempts is ten seconds, and there are some.
-        await eventually(lambda: len(webhooks.events) == 2, within=20)
+        await eventually(lambda: len(webhooks.events) == 2, within=60)
         ids = {event["data"]["object"]["id"] for event in webhooks.events}
         assert ids == {told.json()["id"], collected.json()["id"]}
 
@@ -212,7 +215,7 @@ async def test_a_kill_forgets_nothing(tmp_path: Path, webhooks: FakeWebhooks) ->
         "SHOP_WEBHOOK_SECRET_STRIPE": SECRET,
     }
     start = real_process
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
         async with start("partners.payment_provider", tmp_path, environment) as process:
             responses = await asyncio.gather(*(pay(client, order_id=str(number)) for number in range(30)))
             process.kill()

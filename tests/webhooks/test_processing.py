@@ -138,19 +138,20 @@ async def test_an_unknown_order_is_dead_at_once(receiver: Receiver) -> None:
     "failure",
     [unavailable("orders"), ShopError("WRONG_PAYMENT", "not yet", Kind.PRECONDITION), RuntimeError("a bug")],
 )
-async def test_a_failure_that_may_pass_is_retried(receiver: Receiver, failure: Exception) -> None:
+async def test_a_failure_that_may_pass_is_retried(start: Start, failure: Exception) -> None:
     """While the upstream does not take it, an event is tried again; once it does, the row forgets the error."""
-    receiver.shop.failure = failure  # type: ignore[assignment]  # any exception will do
-    await receiver.send(paid())
-    assert (await settled(receiver))["status"] == "failed"
-    receiver.shop.failure = None
+    async with start(retry_delays=[0.2] * 50) as receiver:
+        receiver.shop.failure = failure  # type: ignore[assignment]  # any exception will do
+        await receiver.send(paid())
+        assert (await settled(receiver))["status"] == "failed"
+        receiver.shop.failure = None
 
-    async def processed() -> bool:
-        (row,) = await receiver.rows()
-        return (row["status"], row["error"]) == ("processed", "") and row["attempts"] > 1
+        async def processed() -> bool:
+            (row,) = await receiver.rows()
+            return (row["status"], row["error"]) == ("processed", "") and row["attempts"] > 1
 
-    await eventually(processed)
-    assert receiver.shop.told == [("paid", "77", "pi_1")]
+        await eventually(processed)
+        assert receiver.shop.told == [("paid", "77", "pi_1")]
 
 
 async def test_a_failure_that_stays_ends_in_the_dead_letters(receiver: Receiver) -> None:

@@ -119,7 +119,7 @@ async def started(tmp_path: Path, backends: Mapping[str, str]) -> AsyncIterator[
             serve_http(Starlette(routes=[Route("/v1/auth/token", token, methods=["POST"])]), host="127.0.0.1", port=0)
         )
         receiver = await enter(run(settings_for(tmp_path, **backends)))
-        http = await enter(httpx.AsyncClient(base_url=f"http://127.0.0.1:{receiver.port}"))
+        http = await enter(httpx.AsyncClient(base_url=f"http://127.0.0.1:{receiver.port}", timeout=60))
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("SHOP_")},
             **{f"SHOP_{name.upper()}": url for name, url in backends.items()},

@@ -196,7 +196,7 @@ async def test_an_order_is_paid_by_hand(tmp_path: Any) -> None:
             output, _ = await process.communicate()
             return process.returncode or 0, output.decode()
 
-        async with httpx.AsyncClient(base_url=url) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=60) as client:
             body = {"amount": 100, "currency": "eur", "metadata": {"order_id": "77"}}
             intent = (await client.post("/v1/payment_intents", json=body)).json()["id"]
             assert await pay("77", "--fail") == (0, f"{intent}: failed\n")

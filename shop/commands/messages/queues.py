@@ -22,7 +22,7 @@ _NOTE = (
     "and counts no consumers. RabbitMQ has no age, and what consumers hold (in work or until a retry) only where "
     "SHOP_BROKER_METRICS_URL is set."
 )
-_TIMEOUT = 5.0
+_TIMEOUT = 15.0
 
 
 def queues(env: Mapping[str, str], *, as_json: bool) -> str:

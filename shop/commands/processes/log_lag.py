@@ -8,7 +8,7 @@ from typing import Any
 
 from shop.urls import url_of
 
-_TIMEOUT = 3.0
+_TIMEOUT = 10.0
 
 
 def progress(env: Mapping[str, str]) -> list[dict[str, int]] | None:

@@ -18,7 +18,7 @@ from shop.fault.faults.guard import Guard
 from shop.process_table import Scheme
 from shop.supervisor.environment import signing_secret
 
-_TIMEOUT = 5.0
+_TIMEOUT = 15.0
 # The ERP takes them back by itself after that, whatever happens to us.
 _MAX_SECONDS = 3_600
 _MET = "Faults-Met"

@@ -174,7 +174,7 @@ async def _dropped(console: str, traces: Sequence[str]) -> int | None:
     """Deliveries that an inbox has dropped as duplicates, by the traces; None where the console does not answer."""
     count = 0
     with suppress(httpx.HTTPError):
-        async with httpx.AsyncClient(base_url=console, timeout=5, trust_env=False) as http:
+        async with httpx.AsyncClient(base_url=console, timeout=15, trust_env=False) as http:
             for trace in traces:
                 answer = await http.get(f"/api/traces/{trace}")
                 count += answer.text.count('"duplicate_dropped"')

@@ -93,7 +93,7 @@ async def test_customer_of_an_expired_order_gets_one_mail(post: Post, tmp_path: 
             return [mail["kind"] for mail in await post.mails(order.id)].count("expired") == 1
 
         async with background(told.relay()):
-            await eventually(mailed, within=10)
+            await eventually(mailed, within=30)
 
 
 def test_an_expired_order_is_undone() -> None:

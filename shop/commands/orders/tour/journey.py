@@ -19,8 +19,8 @@ from shop.urls import trust, url_of
 
 # Seconds: for the order to reach its end, for its trace to be complete, for an answer of the console, and without news
 # before we believe that the trace is complete.
-ORDER_TIMEOUT = 20.0
-TRACE_TIMEOUT = 10.0
+ORDER_TIMEOUT = 60.0
+TRACE_TIMEOUT = 30.0
 CONSOLE_TIMEOUT = 15.0
 QUIET = 1.0
 # The console sends a keep-alive every 15 s.

@@ -10,6 +10,10 @@ from shop.commands.orders.trace import FLYING, without_end
 
 # Of a webhook that came before the step that it reports on was stored, as on a busy machine: it is tried again.
 _EARLY = frozenset({"ORDER_NOT_CONFIRMED", "ORDER_NOT_SHIPPED"})
+# Of a call that a busy machine did not answer in time.
+_UNANSWERED = frozenset({"UPSTREAM_UNAVAILABLE", "DEADLINE_EXCEEDED"})
+# A quote does without it.
+_OPTIONAL = "shop.inventory.v1.InventoryService/CheckAvailability"
 # A hop as in the console's `GET /api/traces/{id}/hops`.
 Hop = dict[str, Any]
 
@@ -91,15 +95,22 @@ class Itinerary:
             found += [
                 f"{trip.title}: hop {number} failed ({hop['protocol']} {hop['from']} -> {hop['to']}): {hop['error']}"
                 for number, hop in enumerate(trip.hops, 1)
-                if hop["error"] and not self._allowed(hop)
+                if hop["error"] and not self._allowed(hop, trip.hops[number:])
             ]
             if endless := sum(hop.get("state") == FLYING for hop in trip.hops):
                 found.append(f"{trip.title}: {without_end(endless)}")
         return found
 
-    def _allowed(self, hop: Hop) -> bool:
-        """An error's text begins with its stable code."""
-        return str(hop["error"]).partition(":")[0] in self.refusals | _EARLY
+    def _allowed(self, hop: Hop, later: Sequence[Hop]) -> bool:
+        """Whether it was expected, or a later attempt went well. An error's text begins with its stable code."""
+        code = str(hop["error"]).partition(":")[0]
+        if code not in _UNANSWERED:
+            return code in self.refusals | _EARLY
+        return hop["operation"] == _OPTIONAL or any(_same(hop, each) and not each["error"] for each in later)
+
+
+def _same(one: Hop, other: Hop) -> bool:
+    return all(one[key] == other[key] for key in ("protocol", "from", "to", "operation"))
 
 
 DELIVERED = Itinerary(
