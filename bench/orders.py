@@ -39,6 +39,8 @@ from bench.shop import RunningShop, fresh_shop
 from shop.started_shop import unwound_by_signals
 
 WARMING = 5.0
+# Until the ERP was sent the stock that is counted in before: that is no part of an idle shop.
+SETTLING = 5.0
 IDLE = 5.0
 SHARE = 0.7
 WAITING = 1_000
@@ -130,6 +132,7 @@ async def measure(shop: RunningShop, engine: Engine, arguments: argparse.Namespa
     """All runs on one engine."""
     async with load.customer_of(shop) as customer:
         measured = Measured(shop, engine, customer)
+        await asyncio.sleep(SETTLING)
         idle = await measured.idle_ms()
         await measured.run(WARMING, _open_loop(COUNTING_RATE))
         capacity = await measured.run(arguments.seconds, partial(load.closed, connections=arguments.connections))

@@ -97,7 +97,7 @@ class Result:
             newest, reads = self.waiting.stopped.figures["accepted_p99_ms"], self.waiting.reads_of_rest
             in_time = not self.waiting.refused and newest <= ACCEPTED_BAR_MS
             bars += [
-                ("the same while others wait", newest, ACCEPTED_BAR_MS, in_time),
+                ("accepted, others waiting, p99 ms", newest, ACCEPTED_BAR_MS, in_time),
                 ("reads then, p99 of that at rest", reads, READS_BAR, reads <= READS_BAR),
             ]
         return bars
@@ -155,8 +155,8 @@ def _show_processor_time(result: Result) -> None:
         f"  processor time of an order: {sum(opened.values()):.1f} ms, closed loop {result.capacity['cpu_ms']:.1f} ms"
     )
     idle = sum(result.idle_ms.values())
-    print(f"  an idle shop takes {_total(result.idle_ms)} ms a second:")
-    print(f"  {idle / result.rate:.1f} of the ms of an order at {result.rate:.1f}/s, which are not taken off")
+    print(f"  an idle shop, ms a second: {_total(result.idle_ms)}")
+    print(f"    at {result.rate:.1f}/s that is {idle / result.rate:.1f} ms of each order's, and not taken off them")
     if not result.sessions_counted:
         print(f"  {engines.NO_SESSIONS}")
     for name, ms in opened.items():

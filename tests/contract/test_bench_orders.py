@@ -165,8 +165,8 @@ def test_a_result_says_what_is_not_in_its_figures(capsys: pytest.CaptureFixture[
     result = replace(measured(SERVERS, gateway=15.0, postgresql=4.0), idle_ms={"gateway": 60.0, "orders": 30.0})
     orders_result.show(replace(result, rate=9.0, kinds_ms={"gateway": {"calls": 15.0}}, waiting=waiting()))
     shown = capsys.readouterr().out
-    assert "an idle shop takes 90.0 (gateway 60.0, orders 30.0) ms a second" in shown
-    assert "10.0 of the ms of an order at 9.0/s, which are not taken off" in shown
+    assert "an idle shop, ms a second: 90.0 (gateway 60.0, orders 30.0)" in shown
+    assert "at 9.0/s that is 10.0 ms of each order's, and not taken off them" in shown
     assert "RabbitMQ's own, of its queues and of the event log, are NOT COUNTED" in shown
     assert "the time of gRPC's own threads" in shown
     assert "order_worker stopped     1100 wait at its end; accepted 4.0, 100.0;" in shown
