@@ -69,9 +69,9 @@ class Run:
             "shipped_per_s": sum(each.shipped <= until for each in self.orders) / self.seconds,
             "until_all_shipped_per_s": len(self.orders) / (self.drained - self.began),
             "drained_s": self.drained - until,
-            **_percentiles("accepted", accepted),
-            **_percentiles("accepted_to_shipped", shipped),
-            **_percentiles("paid_to_shipped", paid),
+            **percentiles("accepted", accepted),
+            **percentiles("accepted_to_shipped", shipped),
+            **percentiles("paid_to_shipped", paid),
             "cpu_ms": sum(self.cpu.values()) * 1000 / len(self.orders),
         }
 
@@ -81,7 +81,8 @@ class Run:
         return dict(sorted(each.items(), key=lambda item: -item[1]))
 
 
-def _percentiles(name: str, values: list[float]) -> dict[str, float]:
+def percentiles(name: str, values: list[float]) -> dict[str, float]:
+    """p50 and p99 by name."""
     ordered = sorted(values)
     return {f"{name}_p{part}_ms": ordered[int(part / 100 * (len(ordered) - 1))] for part in (50, 99)}
 
@@ -101,6 +102,13 @@ class Customer:
             run.orders.append(Placed(intended, time.time(), str(json.loads(content)["id"])))
         else:
             run.refused[f"{response.status} {content[:80]!r}"] += 1
+
+    async def read(self, path: str, intended: float) -> float:
+        """Seconds from the intended start until the whole answer was there."""
+        async with self._http.get(path) as response:
+            response.raise_for_status()
+            await response.read()
+        return time.time() - intended
 
     async def history(self, order: Placed) -> bool:
         """Read an order's history; whether it has been shipped."""
@@ -136,6 +144,16 @@ async def closed(customer: Customer, run: Run, connections: int) -> None:
         while (now := time.time()) < until:
             await customer.place(run, now, number)
             number += connections
+
+    await asyncio.gather(*map(one, range(connections)))
+
+
+async def placed(customer: Customer, run: Run, orders: int, connections: int) -> None:
+    """So many orders; each connection places its next one when the last was accepted."""
+
+    async def one(first: int) -> None:
+        for number in range(first, orders, connections):
+            await customer.place(run, time.time(), number)
 
     await asyncio.gather(*map(one, range(connections)))
 

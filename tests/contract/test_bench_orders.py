@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import time
 from collections import Counter
 from dataclasses import replace
@@ -14,10 +15,13 @@ from typing import Any
 
 import asyncpg
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
-from bench import orders, orders_engines, orders_floor, stock
+from bench import orders, orders_engines, orders_floor, orders_result, orders_waiting, stock
 from bench.orders_engines import SERVERS, Engine, Spent
-from bench.orders_load import Placed, Run
+from bench.orders_load import Customer, Placed, Run
+from bench.orders_waiting import Stage, Waiting
 from tests.waiting import eventually
 
 
@@ -45,13 +49,51 @@ def stubbed(*answers: Any) -> StubbedServers:
     return engine
 
 
-def measured(name: str, *, refused: int = 0, **cpu_ms: float) -> orders.Result:
+def measured(name: str, *, refused: int = 0, **cpu_ms: float) -> orders_result.Result:
     """A result of one quick order on an engine."""
     run = Run(1.0, [Placed(0.0, 0.1, "a", 0.2, 0.3)], Counter({"503": refused}), drained=0.3)
     figures = run.figures()
-    return orders.Result(
-        name, figures, figures, None, 1.0, {"open loop": cpu_ms}, 0.0, hops={"publish": 1}, floor_ms={"publish": 10.0}
+    return orders_result.Result(
+        name, figures, figures, None, 1.0, {"open loop": cpu_ms}, {}, hops={"publish": 1}, floor_ms={"publish": 10.0}
     )
+
+
+class StubbedCustomer(Customer):
+    """Its orders have been shipped when it looks for them; `signals` are those that the worker was sent.
+
+    With `broken`, none can be placed while the worker is stopped.
+    """
+
+    def __init__(self, signals: list[int]) -> None:
+        self._signals = signals
+        self.placed_while = Counter[bool]()
+        self.read_paths: set[str] = set()
+        self.broken = False
+
+    @property
+    def _stopped(self) -> bool:
+        return self._signals[-1:] == [signal.SIGSTOP]
+
+    async def place(self, run: Run, intended: float, number: int) -> None:
+        if self.broken and self._stopped:
+            raise RuntimeError(number)
+        self.placed_while[self._stopped] += 1
+        run.orders.append(Placed(intended, time.time(), str(number)))
+
+    async def read(self, path: str, intended: float) -> float:
+        self.read_paths.add(path)
+        return 0.001
+
+    async def history(self, order: Placed) -> bool:
+        order.paid = order.shipped = order.accepted
+        return True
+
+
+def waiting(*, accepted: float = 100.0, order: float = 4.0, refused: int = 0) -> Waiting:
+    """What waiting orders have done to the newest ones, and to the read of an order."""
+    figures = {f"{name}_p{part}_ms": 4.0 for name in ("accepted", "product", "order") for part in (50, 99)}
+    changed = figures | {"accepted_p99_ms": accepted, "order_p99_ms": order}
+    return Waiting(100, refused, Stage(figures, 0), Stage(changed, 1_100), Stage(changed, 900))
 
 
 async def test_the_floor_of_an_exchange_is_without_the_look_at_the_servers() -> None:
@@ -89,7 +131,7 @@ def test_a_ratio_without_postgresqls_part_is_not_judged(capsys: pytest.CaptureFi
     """It is said, and neither held nor missed."""
     verdicts = [held for *_, held in measured(SERVERS, gateway=15.0).bars()]
     assert verdicts[1] is None
-    orders.show(measured(SERVERS, gateway=15.0))
+    orders_result.show(measured(SERVERS, gateway=15.0))
     shown = capsys.readouterr().out
     assert "PostgreSQL: NOT COUNTED: its processes are not visible here" in shown
     assert "bar 2: NOT JUDGED" in shown
@@ -104,10 +146,89 @@ def test_refused_orders_miss_the_bars_of_those_that_wait() -> None:
     assert [held for *_, held in measured("", refused=1, gateway=1.0).bars()[2:]] == [False, False]
 
 
+@pytest.mark.parametrize(
+    ("beside", "held"),
+    [
+        (waiting(), [True, True]),
+        (waiting(accepted=300.0), [False, True]),
+        (waiting(refused=1), [False, True]),
+        (waiting(order=7.0), [True, False]),
+    ],
+)
+def test_orders_that_wait_have_bars_of_their_own(beside: Waiting, held: list[bool]) -> None:
+    """The newest one is accepted in time, and the read that has grown most is at most half as slow again as at rest."""
+    assert [each for *_, each in replace(measured("", gateway=1.0), waiting=beside).bars()[4:]] == held
+
+
+def test_a_result_says_what_is_not_in_its_figures(capsys: pytest.CaptureFixture[str]) -> None:
+    """The idle shop by process, RabbitMQ's fsyncs, and gRPC's own threads."""
+    result = replace(measured(SERVERS, gateway=15.0, postgresql=4.0), idle_ms={"gateway": 60.0, "orders": 30.0})
+    orders_result.show(replace(result, rate=9.0, kinds_ms={"gateway": {"calls": 15.0}}, waiting=waiting()))
+    shown = capsys.readouterr().out
+    assert "an idle shop, ms a second: 90.0 (gateway 60.0, orders 30.0)" in shown
+    assert "at 9.0/s that is 10.0 ms of each order's, and not taken off them" in shown
+    assert "RabbitMQ's own, of its queues and of the event log, are NOT COUNTED" in shown
+    assert "the time of gRPC's own threads" in shown
+    assert "order_worker stopped     1100 wait at its end; accepted 4.0, 100.0;" in shown
+
+
+def test_a_shop_that_records_a_part_of_its_traces_has_a_higher_bar() -> None:
+    """It is sustained where orders came at that rate and none was left waiting."""
+    result = replace(measured("", gateway=1.0), shipped_bar=orders_result.SAMPLED_BAR_PER_S)
+    at_bar = result.steady | {"refused": 0, "drained_s": 1.0, "shipped_per_s": 58.0}
+    assert replace(result, at_bar=at_bar).bars()[0][1:] == (60.0, 60.0, True)
+    assert replace(result, at_bar=at_bar | {"drained_s": 9.0}).bars()[0][1:] == (58.0, 60.0, False)
+
+
+def test_a_floor_without_a_trace_is_not_judged(capsys: pytest.CaptureFixture[str]) -> None:
+    """With sampling, it may be that no order of the run was recorded: its other figures are there all the same."""
+    result = replace(measured("", gateway=1.0), hops={})
+    assert result.bars()[1][-1] is None
+    orders_result.show(result)
+    assert "floor NOT COUNTED: no order's trace was recorded" in capsys.readouterr().out
+
+
+async def test_hops_are_those_of_the_newest_order_that_was_recorded() -> None:
+    """Nine traces of ten are not there when one in ten is recorded."""
+
+    async def found(request: web.Request) -> web.Response:
+        order = request.query["order_id"]
+        items = [{"trace_id": order}] if order in {"a", "b"} else []
+        return web.json_response({"items": items})
+
+    async def trace(request: web.Request) -> web.Response:
+        return web.json_response({"spans": [{"of": request.match_info["trace_id"]}]})
+
+    app = web.Application()
+    app.add_routes([web.get("/api/traces", found), web.get("/api/traces/{trace_id}", trace)])
+    placed = [Placed(0.0, 0.1, name) for name in ("b", "a", "c")]
+    async with TestServer(app) as console:
+        url = str(console.make_url("/"))
+        assert await orders.newest_trace(url, placed) == [{"of": "a"}]
+        assert await orders.newest_trace(url, placed[2:]) == []
+
+
+async def test_orders_that_wait_wait_for_a_stopped_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes on afterwards, also when something fails; reads are of an order that was shipped."""
+    signals: list[int] = []
+    monkeypatch.setattr(orders_waiting, "READS_RATE", 1_000.0)
+    monkeypatch.setattr(orders_waiting, "ORDERS_RATE", 1_000.0)
+    monkeypatch.setattr(os, "kill", lambda _, number: signals.append(number))
+    customer = StubbedCustomer(signals)
+    found = await orders_waiting.measured(customer, 7, 20)
+    assert (found.newest, found.stopped.left, found.worked_off.left, found.refused) == (2, 22, 0, 0)
+    assert [customer.placed_while[number] for number in (False, True)] == [4, 22]
+    assert customer.read_paths == {"/v1/products/42", "/v1/orders/0"}
+    customer.broken = True
+    with pytest.raises(RuntimeError):
+        await orders_waiting.measured(customer, 7, 20)
+    assert signals == [signal.SIGSTOP, signal.SIGCONT] * 2
+
+
 def test_a_result_is_written_before_the_next_engine_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """So it is there when that one fails, and what it has missed is known."""
-    monkeypatch.setattr(orders, "RESULTS", tmp_path)
-    kept = orders.Kept()
+    monkeypatch.setattr(orders_result, "RESULTS", tmp_path)
+    kept = orders_result.Kept()
     for name in ("first", "second"):
         kept.add(measured(name, gateway=1.0))
         assert json.loads((tmp_path / "orders.json").read_text())["engines"][-1]["engine"] == name
