@@ -38,7 +38,7 @@ def now() -> datetime:
 
 
 def follow(file: Path) -> None:
-    """Be as wrong, from now on and in all of this process, as a lab says in this file (`LabClock`)."""
+    """Be as wrong, from now on and in all of this process, as a lab has written to this file (`LabClock`)."""
     global _error  # noqa: PLW0603 - a process has one clock
     _error = LabClock(file).error
 

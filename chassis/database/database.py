@@ -225,13 +225,13 @@ class Database:
             yield held
 
     def lock(self, name: str) -> AbstractAsyncContextManager[bool]:
-        """As `try_lock`, but wait until it is released."""
+        """Take the lock as `try_lock` does, but wait until it is released."""
         return self.try_lock(name, wait=True)
 
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """Tell what is the database's fault from what is ours. Raises `StoreUnavailable` for the former."""
+    """Separate the database's faults from ours. Raises `StoreUnavailable` for the former."""
     try:
         yield
     except Exception as error:

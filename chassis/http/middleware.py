@@ -131,7 +131,7 @@ class Identified:
 async def send_problem(
     send: Send, error: ShopError, *, status: int | None = None, headers: Mapping[str, str] | None = None
 ) -> None:
-    """Answer with an error as problem+json; `headers` come on top of its own."""
+    """Answer with an error as problem+json; `headers` are added to its own."""
     status, own, body = problem(error, status=status)
     own |= {"content-length": str(len(body)), **(headers or {})}
     raw_headers = [(name.encode(), value.encode()) for name, value in own.items()]
@@ -205,7 +205,7 @@ class _Exchange:
         await self._send(message)
 
     async def _fail(self) -> None:
-        """Answer 500 if nothing was answered yet, telling no more than the trace's id."""
+        """Answer 500 if nothing was answered yet, with no more detail than the trace's id."""
         if self.status:
             return  # the response has begun: all that is left is to break it off
         await send_problem(self.send, ShopError("INTERNAL", "internal error", Kind.INTERNAL))
