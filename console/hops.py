@@ -128,7 +128,7 @@ def _both(kind: HopKind, sender: Span, receiver: Span | None, tries: int = 1) ->
 
 
 class _Related(NamedTuple):
-    """What a hop has to do with others: its `Hop.parent` and `Hop.links`, and a note that goes before its own."""
+    """The relations of a hop to others: its `Hop.parent` and `Hop.links`, and a note that goes before its own."""
 
     parent: str | None
     links: tuple[str, ...]

@@ -49,7 +49,7 @@ _MINUTES = re.compile("[0-9]|1[0-5]")
 
 @dataclass(frozen=True, slots=True)
 class Development:
-    """What exists in development only; elsewhere all are None, and the page only shows.
+    """The parts that exist in development only; elsewhere all are None, and the page only shows.
 
     `play` makes the page's calls, `audits` judge all orders.
     """

@@ -65,5 +65,5 @@ class LineStore:
         return refused
 
     def of(self, trace_id: str) -> list[Line]:
-        """The lines of a trace, as they came."""
+        """The lines of a trace, in the order of their arrival."""
         return list(self._by_trace.get(trace_id, ()))
