@@ -45,7 +45,7 @@ async def decide(request: Request) -> Response:
 
 
 def _is_of_our_page(request: Request, base: str) -> bool:
-    """Whether a browser says that its form is of our own page, which no other site can make it say (CSRF).
+    """Whether the browser's headers show a form of our own page, which no other site can forge (CSRF).
 
     `Sec-Fetch-Site` is sent to HTTPS and this computer, `Origin` everywhere.
     """
