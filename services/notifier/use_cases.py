@@ -22,7 +22,7 @@ class Conversations:
         self._owners: dict[str, str] = {}
 
     async def post(self, room: str, text: str) -> None:
-        """Say something in a room. Raises NOT_FOUND when it is none of the client's, or UPSTREAM_UNAVAILABLE."""
+        """Post a text to a room. Raises NOT_FOUND when it is none of the client's, or UPSTREAM_UNAVAILABLE."""
         owner = self._owners.get(room) or await self._enter(room)
         await self._chat_log.post(order_id=room, owner=owner, author=self._principal.subject, text=text)
 

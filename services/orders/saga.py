@@ -34,7 +34,7 @@ class Saga:
         delayed_after: timedelta = timedelta(minutes=1),
         clock: Callable[[], datetime] = wall_clock.now,
     ) -> None:
-        """`delayed_after`: how long an order may be pending before the customer is told that it is delayed."""
+        """`delayed_after`: the time for which an order may be pending before the customer is notified of the delay."""
         self._store = store
         self._inventory = inventory
         self._erp = erp
