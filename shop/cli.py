@@ -131,7 +131,7 @@ def _absent(name: str) -> Callable[[], None]:
     """The command in place of one that is not installed."""
 
     def command() -> None:
-        """Not installed here: it needs the repository, and `make setup-dev` there."""
+        """A command that is not installed here: it needs the repository, and `make setup-dev` there."""
         raise Refused(f'"shop {name}" is not installed here: it needs the repository, and "make setup-dev" there')
 
     return command
@@ -235,7 +235,7 @@ def _elsewhere() -> str:
 
 
 def _as_started() -> None:
-    """Take over how the shop in this data directory was started, where this process's own environment does not say.
+    """Take over the settings of the running shop in this data directory, where this environment has none.
 
     Of another user's shop nothing is taken over: a command that needs its state reads that itself, and refuses.
     """

@@ -1,4 +1,4 @@
-"""The room's board: the progress of everyone who has joined, on one page, in memory, for as long as it runs."""
+"""The room's board: the progress of all who have joined, on one page, in memory, for as long as it runs."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def server(board: Board, host: str, port: int) -> ThreadingHTTPServer:
                 self._answer(204, "")
 
         def log_message(self, *_: object) -> None:
-            """Say nothing: names stay on the page."""
+            """Log nothing: names stay on the page."""
 
         def _answer(self, status: int, text: str, kind: str = "text/plain; charset=utf-8") -> None:
             content = text.encode()
@@ -157,7 +157,7 @@ def _size(text: str) -> int | None:
 
 
 def _message(body: bytes) -> Any:
-    """What a body says. Raises `ValueError` where it is no JSON."""
+    """The content of a body. Raises `ValueError` where it is no JSON."""
     try:
         return json.loads(body)
     except RecursionError:

@@ -71,7 +71,7 @@ def start(
 
 @app.command()
 def see(number: _Current = None) -> None:
-    """Make the fault visible: what this lesson's page says to look at.
+    """Make the fault visible: run what this lesson's page has you look at.
 
     It looks at the shop as it runs; what you have changed since is in it after the next check.
     Exit code 0: shown. 1: the lesson's shop does not answer.
@@ -225,7 +225,7 @@ def board(
 
 @app.command()
 def join(url: str, name: str) -> None:
-    """Be on the room's board: each check from now on tells it the lesson, the verdict and this name, nothing else.
+    """Join the room's board: each check from now on sends it the lesson, the verdict and this name, nothing else.
 
     Exit code 0: noted. 2: it is no URL, or no name.
     """
@@ -238,7 +238,7 @@ def join(url: str, name: str) -> None:
 
 @app.command()
 def leave() -> None:
-    """Tell the room's board nothing any more.
+    """Leave the room's board: checks send it nothing any more.
 
     Exit code 0: forgotten.
     """
@@ -281,7 +281,7 @@ def _page(text: str) -> None:
 
 
 def _predict(workspace: Workspace, guess: str) -> None:
-    """Keep the prediction, so that the explanation can come back to it."""
+    """Keep the prediction, so that the explanation can refer to it."""
     progress = workspace.progress()
     if not guess and not progress.guess and sys.stdin.isatty():
         guess = typer.prompt("Your prediction (a, b or c; Enter for none)", default="", show_default=False)
@@ -292,7 +292,7 @@ def _predict(workspace: Workspace, guess: str) -> None:
 
 
 def _checked(workspace: Workspace) -> Result:
-    """Make a check, and keep what it says; while it is made, that is kept, too. Raises `Refused`.
+    """Make a check, and keep its result; that it runs is kept, too, meanwhile. Raises `Refused`.
 
     A check that comes to no result leaves `kept` and the number of checks as they are; a refusal replaces the last
     verdict by its reason.

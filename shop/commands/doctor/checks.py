@@ -1,4 +1,4 @@
-"""The checks: each looks at one thing and says what it found, whether that is enough, and how to mend it."""
+"""The checks: each looks at one thing and reports its finding, its verdict, and the remedy."""
 
 from __future__ import annotations
 

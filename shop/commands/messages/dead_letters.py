@@ -41,7 +41,7 @@ def list_(
     limit: Annotated[int, typer.Option(min=1, max=MAX_SEARCHED, help="Of each queue, the oldest.")] = 100,
     json: _Json = False,
 ) -> None:
-    """List dead letters, the oldest of each queue first; where a queue has more than --limit, it says so.
+    """List dead letters, the oldest of each queue first; a queue with more than --limit is marked.
 
     Exit code 0: listed, be it none. 2: no such queue, or the broker cannot be reached.
     """

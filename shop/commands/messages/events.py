@@ -75,7 +75,7 @@ def say(
     email: Annotated[str, typer.Option(help="Account that posts it: the order's customer, or an admin.")] = CUSTOMER,
     json: _Json = False,
 ) -> None:
-    """Say something in an order's room, and print the event that everybody in the room gets.
+    """Post a message in an order's room, and print the event that its members get.
 
     The message and the event go over one WebSocket. Others see it with `shop events tail --topic 'chat.*'`.
     The password comes from SHOP_PASSWORD, a demo account, or a prompt.

@@ -30,7 +30,7 @@ def order(
     *,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Tell one order's story: status, history, stock, ERP, payment, webhooks, mails, and the audit's verdict.
+    """Show one order's history: status, stock, ERP, payment, webhooks, mails, and the audit's verdict.
 
     Exit code 0: printed. 1: there is no such order. 2: the records cannot be read.
     """
@@ -44,7 +44,7 @@ def order(
 
 
 def trace(order: Annotated[str, typer.Argument(help="The order's id, or a trace's.")]) -> None:
-    """Print the hops of one order as they come, until it has settled.
+    """Print the hops of one order as they happen, until it has settled.
 
     Exit code 0: every hop went well. 1: one failed or has no end. 2: the console does not answer, or has no trace of
     the order.

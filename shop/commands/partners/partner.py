@@ -29,7 +29,7 @@ class Provider(StrEnum):
 
 
 class Fault(StrEnum):
-    """As in `partners.senders`, which is not imported for every command's sake."""
+    """The faults of `partners.senders`, which is not imported for every command's sake."""
 
     DUPLICATE = "duplicate"
     LATE = "late"
@@ -112,7 +112,7 @@ def pay(
     *,
     fail: Annotated[bool, typer.Option("--fail", help="Let the payment fail instead.")] = False,
 ) -> None:
-    """Have the payment provider collect an order's payment now, or fail to, and tell the shop.
+    """Have the payment provider collect an order's payment now, or fail to, and notify the shop.
 
     Exit code 0: done. 1: the provider has no payment for the order, or refuses. 2: the provider does not answer.
     """

@@ -76,7 +76,7 @@ def list_(
 
 @app.command()
 def show(identifier: _Id, *, json: _Json = False, email: _Email = _ADMIN) -> None:
-    """Show a webhook as it came: headers and body, what became of it, and who has had it replayed.
+    """Show a webhook as received: headers and body, what became of it, and who has had it replayed.
 
     Exit code 0: shown. 1: there is none with this id. 2: not signed in as an admin, or webhook_worker does not answer.
     """

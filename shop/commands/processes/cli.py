@@ -80,7 +80,7 @@ def status(*, json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 
 
 def healthy(process: Annotated[str, typer.Argument(help="Its name, as `shop status` lists it.")]) -> None:
-    """Ask a process on this machine whether it can take work: by gRPC's health protocol, or its `/readyz`.
+    """Check whether a process on this machine is ready: by gRPC's health protocol, or its `/readyz`.
 
     Exit code 0: it can. 1: it cannot, or does not answer. 2: no such process, or its port's setting is none.
     """
