@@ -60,7 +60,7 @@ Loop = Callable[[load.Customer, load.Run], Awaitable[None]]
 
 @dataclass
 class Result:
-    """What one engine has shown. Processor times are milliseconds of an order."""
+    """The results of one engine. Processor times are milliseconds of an order."""
 
     engine: str
     capacity: dict[str, float]
@@ -89,12 +89,12 @@ class Result:
 
     @property
     def ours(self) -> float:
-        """Without the broker's server, which others may use: it is in neither side of the ratio."""
+        """Processor time without the broker's server, which others may use: it is in neither side of the ratio."""
         return sum(ms for name, ms in self.cpu_ms["open loop"].items() if not name.startswith("rabbitmq"))
 
     @property
     def sustained(self) -> float:
-        """The bar's rate, where orders came at it and none was left waiting; else what was shipped."""
+        """The bar's rate, if orders were placed at it and none was left waiting; else what was shipped."""
         run = self.at_bar
         if run is None:
             return self.capacity["until_all_shipped_per_s"]
@@ -107,7 +107,7 @@ class Result:
         return self.engine != engines.SERVERS or (self.floor_counted and "postgresql" in self.cpu_ms["open loop"])
 
     def bars(self) -> list[tuple[str, float, float, bool | None]]:
-        """What, the figure, its bar, whether it is held; None where that cannot be judged."""
+        """Name, figure, bar, and whether it is held; None where that cannot be judged."""
         ratio = self.ours / self.floor
         accepted, paid = self.steady["accepted_p99_ms"], self.steady["paid_to_shipped_p99_ms"]
         # Percentiles are of the orders that were accepted: those that were refused waited for ever.
@@ -152,7 +152,7 @@ class Measured:
         return sum(_since(before, await self.spent()).values()) * 1000 / IDLE
 
     async def hops(self, order_id: str, syncs: float) -> dict[str, int]:
-        """How many exchanges of each kind one order's trace shows, and its commits."""
+        """The exchanges of each kind that one order's trace shows, and its commits."""
         async with aiohttp.ClientSession(self.shop.url("console")) as http:
             async with http.get("/api/traces", params={"order_id": order_id}) as response:
                 trace_id = (await response.json())["items"][0]["trace_id"]
@@ -213,7 +213,7 @@ def _open_loop(rate: float) -> Loop:
 
 
 async def _count(measured: Measured, result: Result, seconds: float) -> None:
-    """What an order writes, and which hops its trace shows."""
+    """Count the writes of an order, and the hops that its trace shows."""
     engine, syncs = measured.engine, Counter[str]()
     before = await engine.counts()
     run = await measured.run(seconds, _open_loop(COUNTING_RATE), syncs_counted(measured.shop.pids(), syncs))
@@ -234,7 +234,7 @@ async def _count(measured: Measured, result: Result, seconds: float) -> None:
 
 
 def _each(before: Mapping[str, int], after: Mapping[str, int], orders: int) -> dict[str, float]:
-    """What was counted for an order, the largest first."""
+    """The counts divided by the number of orders, the largest first."""
     found = {name: (count - before.get(name, 0)) / orders for name, count in after.items()}
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
@@ -308,7 +308,7 @@ def show(result: Result) -> bool:
 
 @dataclass
 class Kept:
-    """The results so far, printed and written as they come: another engine's failure does not take them away."""
+    """The results so far, printed and written one by one: another engine's failure does not take them away."""
 
     results: list[Result] = field(default_factory=list)
     missed: bool = False

@@ -1,4 +1,4 @@
-"""What every adapter answers from: one product for single reads, and a table of 100 products of eight fields."""
+"""The content that every adapter answers from: one product for single reads, and a table of 100 of eight fields."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PLACES = 100
 
 @dataclass(slots=True)
 class Reads:
-    """How often the table was read in this process: a read of many rows at once is one read."""
+    """Number of reads of the table in this process: a read of many rows at once is one read."""
 
     count: int = 0
 

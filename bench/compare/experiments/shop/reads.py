@@ -17,7 +17,7 @@ from shop.sign_in import CUSTOMER, password_of
 
 @dataclass(frozen=True, slots=True)
 class ShopRead:
-    """Variants that do the same work. `identity`: whether the caller says who they are; `differs`: what else is not so.
+    """Variants that do the same work. `identity`: whether the caller is named; `differs`: other differences.
 
     `pids` are all processes that could have worked for an answer.
     """
