@@ -40,7 +40,7 @@ def new_signing_key() -> SigningKey:
 
 
 class JwtSigner:
-    """Signs with the newest key that all copies have fetched, and publishes every key: older tokens stay valid."""
+    """Signs with the newest key that was published long enough ago; publishes every key, so older tokens stay valid."""
 
     def __init__(self, keys: Sequence[SigningKey], *, lifetime: int) -> None:
         """`keys`, newest first; `lifetime` of a token in seconds."""
