@@ -32,7 +32,7 @@ def seconds() -> float:
 
 
 def now() -> datetime:
-    """This moment, in UTC."""
+    """The current time, in UTC."""
     moment = datetime.now(UTC)
     return moment if _error is None else moment + timedelta(seconds=_error())
 

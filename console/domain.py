@@ -213,7 +213,7 @@ def rfc3339(at_ns: int, timespec: str = "auto") -> str:
 
 
 def weight_of(value: AttributeValue) -> int:
-    """About how many bytes of memory an attribute's value takes."""
+    """Approximate bytes of memory that an attribute's value takes."""
     own = sys.getsizeof(value)
     match value:
         case list():

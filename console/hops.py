@@ -1,4 +1,4 @@
-"""From a trace's spans to its hops: each time something went from one process to another, as one line. Pure.
+"""Hops of a trace, from its spans: each time something went from one process to another, as one line. Pure.
 
 The two sides of a boundary have a span each; a hop is both together. Where one side sends no spans (a browser, a mail
 server elsewhere), the other side's are used alone.

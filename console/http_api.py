@@ -245,5 +245,5 @@ def span_json(span: Span, trace: Trace) -> dict[str, Any]:
 
 
 async def _healthy(_: Request) -> Response:
-    """It depends on no other process, so it is ready when it is alive."""
+    """Answer 200: the console depends on no other process, so it is ready when it is alive."""
     return json_response({"status": "ok"})

@@ -28,7 +28,7 @@ class QueueGauges:
         self._consumers = metrics.gauge("queue_consumers", "Consumers of a queue in this process", "queue")
 
     def consumes(self, queue: str, held: Callable[[], datetime | None]) -> None:
-        """This process consumes the queue from now on. `held`: when the oldest event happened that it holds."""
+        """Note that this process consumes the queue. `held`: when the oldest event happened that it holds."""
         self._queues[queue] = held
         self._consumers.labels(queue).set(1)
 

@@ -346,7 +346,7 @@ async def database(
 
 
 async def migrate(url: str, migrations: Path, *, create: bool = False) -> tuple[str, str]:
-    """Only bring a schema up to date; the revision that it was at, "" for none, and the one that it is at now."""
+    """Bring a schema up to date; return the revision that it was at, "" for none, and the one that it is at now."""
     async with _opened(url, create=create, pool_size=2) as opened:
         before = await schema_migrations.revision(opened)
         await schema_migrations.upgrade(opened, migrations)

@@ -133,7 +133,7 @@ class Statements:
         self._known: WeakKeyDictionary[Any, tuple[CacheKey, dict[Names, Prepared | None]]] = WeakKeyDictionary()
 
     def prepared(self, statement: Any, parameters: Parameters) -> tuple[Prepared, Held] | None:
-        """None for what SQLAlchemy has to run: text, and what needs more than its SQL and its parameters."""
+        """A prepared statement; None for what SQLAlchemy has to run: text, or more than SQL with its parameters."""
         if not isinstance(statement, (SelectBase, UpdateBase)):
             return None
         known = self._known.get(statement)

@@ -32,7 +32,7 @@ class Line:
 
     @property
     def bytes(self) -> int:
-        """About how much memory it takes."""
+        """Approximate bytes of memory that it takes."""
         texts = (self.service, self.level, self.message, *self.attributes.values())
         return _LINE_BYTES + sum(map(weight_of, texts))
 

@@ -113,6 +113,6 @@ async def _allowed(
 
 
 def _redirect(parameters: Parameters, **answer: str) -> Response:
-    """To the client, by GET: 303 carries no password on (RFC 9700, section 4.12)."""
+    """Redirect to the client, by GET: 303 carries no password on (RFC 9700, section 4.12)."""
     target = with_parameters(parameters.one("redirect_uri"), **answer)
     return RedirectResponse(target, 303, {"cache-control": "no-store", "referrer-policy": "no-referrer"})

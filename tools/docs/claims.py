@@ -78,7 +78,7 @@ def text() -> str:
 
 
 def _link(test: str) -> str:
-    """To the file; the name is the test's own."""
+    """A link to the file; the name is the test's own."""
     path, _, name = test.partition("::")
     return f"[`{name}`](../{path})"
 
