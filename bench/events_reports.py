@@ -39,7 +39,7 @@ class Selling:
 
 
 def databases(server: Server) -> list[str]:
-    """The databases that go with a log: PostgreSQL where a server is needed anyway, else SQLite as well."""
+    """The databases that go with a log: SQLite with the embedded one, PostgreSQL with RabbitMQ, else both."""
     return {"embedded": [SQLITE], "rabbitmq": [POSTGRESQL]}.get(server.name, [SQLITE, POSTGRESQL])
 
 

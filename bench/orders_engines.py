@@ -86,7 +86,7 @@ class Engine:
         return {pid: _cpu(pid) for pid in ours} if ours or not pids else None
 
     async def counts(self) -> Counts | None:
-        """None on the embedded default."""
+        """Counts of PostgreSQL; None on the embedded default."""
         return await self._counts() if self.postgres else None
 
     async def _counts(self) -> Counts:

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """From the best to the worst; the worst finding is an order's state."""
+    """States from the best to the worst; the worst finding is an order's state."""
 
     SETTLED = "settled"
     IN_FLIGHT = "in_flight"

@@ -111,7 +111,7 @@ def server(board: Board, host: str, port: int) -> ThreadingHTTPServer:
 
 
 def join(home: Path, url: str, name: str) -> None:
-    """From now on, send this board each check, under this name. Raises `Refused` for what is no URL, or no name."""
+    """Send this board each check from now on, under this name. Raises `Refused` for what is no URL, or no name."""
     if not _is_url(url):
         raise Refused(f"{url!r} is not a board's URL: write it as the board shows it, such as http://10.0.0.5:8090")
     if not 0 < len(name.strip()) <= MAX_NAME:

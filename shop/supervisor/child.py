@@ -32,7 +32,7 @@ TIMEOUT = 10.0
 
 
 def live(spec: ProcessSpec, env: Mapping[str, str], *, leave: Iterable[int], command: tuple[str, ...]) -> NoReturn:
-    """In a freshly forked child: run the process, or execute `command` if there is one, and end.
+    """Run the process in a freshly forked child, or execute `command` if there is one, and end.
 
     Ends without unwinding: the frames below are a copy of the supervisor's, and their clean-up is not ours to do.
     """

@@ -62,5 +62,5 @@ def page(limit: int) -> list[dict[str, str]]:
 
 
 def chosen(rows: Sequence[dict[str, Any]], fields: Sequence[str]) -> list[dict[str, Any]]:
-    """Only these fields of each row: what a client keeps of an answer that has more."""
+    """Rows with only these fields: what a client keeps of an answer that has more."""
     return [{name: row[name] for name in fields} for row in rows]

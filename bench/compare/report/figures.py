@@ -32,7 +32,7 @@ def measured(values: Sequence[float]) -> Measured:
 
 
 def over_rounds(rows: Sequence[Row], name: str) -> Measured:
-    """This quantity of these rows, in the order of their rounds."""
+    """A quantity of these rows, in the order of their rounds."""
     return measured([row[name] for row in sorted(rows, key=lambda row: int(row["round"]))])
 
 

@@ -79,7 +79,7 @@ class Customer:
     async def shop(
         self, url: str, headers: dict[str, str], body: dict[str, Any], status: str, within: float
     ) -> dict[str, float]:
-        """In the shop: seconds to the answer, and until the order has this status. Raises `TimeoutError`."""
+        """Seconds to the answer in the shop, and until the order has this status. Raises `TimeoutError`."""
         began = time.perf_counter()
         placed = await self.accepted(url, headers, body, "/v1/orders")
         if await self.reached(url, headers, placed["id"], status, within) is None:

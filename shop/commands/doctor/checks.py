@@ -146,7 +146,7 @@ def _umask() -> int:
 
 
 def _available_memory() -> int | None:
-    """In bytes; None where the system has no such figure (macOS)."""
+    """Available memory in bytes; None where the system has no such figure (macOS)."""
     try:
         lines = Path("/proc/meminfo").read_text("ascii").splitlines()
     except FileNotFoundError:

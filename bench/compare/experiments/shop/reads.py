@@ -126,7 +126,7 @@ SHOP_TITLES = {variant.name: variant.title for group in GROUPS for variant, _ in
 
 
 async def shop_reads(bench: Bench, groups: tuple[Group, ...] = GROUPS) -> list[ShopRead]:
-    """These groups against a running shop."""
+    """Prepare these groups for a running shop."""
     shop = await bench.shop()
     trusting = await trusted_gateway(bench)
     token = await asyncio.to_thread(sign_in, shop)

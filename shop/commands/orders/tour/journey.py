@@ -68,7 +68,7 @@ def _place(gateway: Gateway, itinerary: Itinerary) -> tuple[str, str]:
 
 
 def _trace_id(response: httpx.Response) -> str:
-    """From the response's `traceparent` (W3C Trace Context: version-traceid-spanid-flags)."""
+    """The trace id in the response's `traceparent` (W3C Trace Context: version-traceid-spanid-flags)."""
     parts = str(response.headers.get("traceparent", "")).split("-")
     if len(parts) != 4:
         raise Refused(f"{response.request.url.path} returned no traceparent")
