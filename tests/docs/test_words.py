@@ -20,7 +20,7 @@ PERSON_WORD = re.compile(
     re.IGNORECASE,
 )
 CLAUSE = re.compile(r"(?:What|How|Where|Who|Whom|Whose|Which|When|Why|That|Whether)\b")
-FRAGMENT = re.compile(r"(?:Of|Those|With|As|By|For JSON|So many)\b")
+FRAGMENT = re.compile(r"(?:Of|Those|With|As|By|From|In|None|About how|For JSON|So many)\b")
 SHIPPED = (*PROGRAMS, "legacy_soap", "tools", "bench")
 FILES = sorted(path for program in PROGRAMS for path in (ROOT / program).rglob("*.py"))
 SHIPPED_FILES = sorted(path for program in SHIPPED for path in (ROOT / program).rglob("*.py"))
