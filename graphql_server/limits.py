@@ -139,7 +139,7 @@ class Measure:
     introspection_cost: int = 0
 
     def and_also(self, other: Measure) -> Measure:
-        """Add the measure of a selection beside this one: the greater depth, the sum of the rest."""
+        """Add the measure of a selection beside this one: the greater depths, the sums of the rest."""
         return Measure(
             max(self.depth, other.depth),
             self.aliases + other.aliases,

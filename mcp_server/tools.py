@@ -85,9 +85,9 @@ async def place_order(
     answer: Annotated[Confirmation, Resolve(confirmation)],
     confirm: Annotated[bool, Field(description=_CONFIRM)] = False,  # noqa: ARG001, FBT002  # read by `confirmation`
 ) -> Order:
-    """Order products for the user. It costs money: the user agrees by the client's form, or you pass `confirm`.
+    """Order products for the user. It costs money: the user must agree, in the client's form or before you `confirm`.
 
-    The answer comes at once, with the status pending; order_status tells how it goes on.
+    The answer is immediate, with the status pending; order_status shows the progress.
     """
     if not answer.confirm:
         raise ToolError(

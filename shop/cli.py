@@ -131,7 +131,7 @@ def _absent(name: str) -> Callable[[], None]:
     """The command in place of one that is not installed."""
 
     def command() -> None:
-        """A command that is not installed here: it needs the repository, and `make setup-dev` there."""
+        """Not installed here: it needs the repository, and `make setup-dev` there."""
         raise Refused(f'"shop {name}" is not installed here: it needs the repository, and "make setup-dev" there')
 
     return command
