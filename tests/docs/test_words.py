@@ -16,7 +16,7 @@ OF_PERSONS = frozenset(
 )
 PERSON_WORD = re.compile(
     r"\b(?:ask(?:s|ed|ing)?|tell(?:s|ing)?|told|say(?:s|ing)?|said|com(?:es?|ing)|came|hear(?:s|d|ing)?|learn(?:s|ed|t|ing)?"
-    r"|(?:no|any|every|some)body|whoever)\b",
+    r"|(?:no|any|every|some)body|(?:any|every|some)one|whoever)\b",
     re.IGNORECASE,
 )
 CLAUSE = re.compile(r"(?:What|How|Where|Who|Whom|Whose|Which|When|Why|That|Whether)\b")
