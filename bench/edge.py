@@ -237,7 +237,7 @@ def _chain(job: dict[str, Any], *processes: Process) -> Contender:
 
 
 def compare(bench: Bench, comparison: Comparison, rounds: int, seconds: float) -> None:
-    """Measure both in turns, which of them comes first by turns too."""
+    """Measure both in turns, and alternate which of them is first."""
     for number in range(rounds + 1):
         turn = [comparison.floor, comparison.ours]
         for contender in turn if number % 2 else reversed(turn):

@@ -24,7 +24,7 @@ _HEAD_END = b"\r\n\r\n"
 
 @dataclass
 class Job:
-    """Ask for `path` over so many connections for so long. "{n}" in head or body becomes a number of its own."""
+    """Requests for `path` over so many connections for so long. "{n}" in head or body becomes a number of its own."""
 
     url: str
     method: str = "GET"

@@ -62,7 +62,7 @@ class Shop:
     ordered: int = 0
 
     def check_delivered(self, contender: Contender) -> None:
-        """Wait until the client has an event of each order. Raises `RuntimeError` when they do not come."""
+        """Wait until the client has an event of each order. Raises `RuntimeError` when one is missing."""
         self.ordered += contender.requests
         until = time.monotonic() + _DELIVERED_WITHIN
         while (received := self._received()) < self.ordered:
@@ -75,7 +75,7 @@ class Shop:
         return int(self.listener.receive())
 
     def contenders(self, name: str) -> dict[str, Contender]:
-        """By what is done."""
+        """The contenders, by the work that is done."""
         gateway = self.processes["gateway"]
         reading = {"url": gateway.url + PRODUCT, "headers": self.headers}
         ordering = {

@@ -40,7 +40,7 @@ _CONTENT = json.dumps(
 
 @asynccontextmanager
 async def bare_gateway(settings: dict[str, Any]) -> AsyncIterator[int]:
-    """FastAPI as it comes: a route that calls the echo, one that calls the chain, one that returns bytes."""
+    """Plain FastAPI: a route that calls the echo, one that calls the chain, one that returns bytes."""
     app = FastAPI(telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False})
     async with (
         grpc.aio.insecure_channel(settings["echo"]) as echo,
@@ -67,7 +67,7 @@ async def bare_gateway(settings: dict[str, Any]) -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def echo(settings: dict[str, Any]) -> AsyncIterator[int]:
-    """grpc.aio as it comes: answers with what it was sent, once the `next` one has, where there is one."""
+    """Plain grpc.aio: answers with what it was sent, once the `next` one has, where there is one."""
     channel = grpc.aio.insecure_channel(settings["next"]) if "next" in settings else None
     following: Any = channel.unary_unary(_SAY) if channel else None
 

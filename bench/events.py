@@ -243,7 +243,7 @@ def _delivered(writer: Role, client: Role, amounts: Amounts) -> float:
 
 
 def _reports(server: Server, folder: Path, names: Sequence[str], amounts: Amounts) -> dict[str, dict[str, list[float]]]:
-    """By database, what copies of reports count."""
+    """The events that copies of reports count, by database."""
     found: dict[str, dict[str, list[float]]] = {}
     for database, name in zip(events_reports.databases(server), names, strict=False):
         what = f"counted on {database} by so many copies of reports"

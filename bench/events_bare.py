@@ -1,4 +1,4 @@
-"""What an event log costs at least: SQLite, aio-pika and aiokafka as they come, with the durability of our adapters.
+"""Floor of an event log: SQLite, aio-pika and aiokafka with the durability of our adapters, and nothing else.
 
 The same events in the same batches. A reader hands each one, decoded, to the same asynchronous function as an
 adapter's reader does: an `Event` with its time and its extension attributes, and where in the log it is. It leaves out
@@ -43,7 +43,7 @@ Deliver = Callable[[Event, int, int], Awaitable[None]]
 
 
 class Log(Protocol):
-    """One side of the comparison: appends in batches, and reads from the beginning or what comes from now on."""
+    """One side of the comparison: appends in batches, and reads from the beginning or only new entries."""
 
     async def append(self, events: Sequence[Event]) -> None: ...
 

@@ -1,4 +1,4 @@
-"""For `bench.events`: how many events a second copies of reports count, which share the partitions and one database."""
+"""Copies of reports, for `bench.events`: the events that they count a second from one log into one database."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class Selling:
 
 
 def databases(server: Server) -> list[str]:
-    """Those that go with a log: PostgreSQL where a server is needed anyway, and SQLite where it was always measured."""
+    """The databases that go with a log: SQLite with the embedded one, PostgreSQL with RabbitMQ, else both."""
     return {"embedded": [SQLITE], "rabbitmq": [POSTGRESQL]}.get(server.name, [SQLITE, POSTGRESQL])
 
 
 def missing(database: str) -> str:
-    """Why a database cannot be measured; empty where it can."""
+    """The reason why a database cannot be measured; empty where it can."""
     if database == SQLITE or listens(POSTGRES_URL):
         return ""
     return "nothing listens at TEST_POSTGRES_URL, or on PostgreSQL's port here"

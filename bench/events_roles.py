@@ -107,7 +107,7 @@ async def reports(url: str, folder: str, database_url: str) -> None:
 
 
 async def log(side: str, url: str, folder: str) -> None:
-    """Append and read as the lines say."""
+    """Append and read as the lines on stdin command."""
     opened: Log = bare(url) if side == "bare" else await Ours.open(url, folder)
     number = 1
     try:

@@ -1,4 +1,4 @@
-"""Where the logs of `bench.events` are: a file, RabbitMQ, and Kafka or a broker that speaks its protocol."""
+"""Servers of the logs of `bench.events`: a file, RabbitMQ, and Kafka or a broker that speaks its protocol."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _START_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """`name` is what the results call it; `missing` says why it cannot be measured."""
+    """`name` is its name in the results; `missing` is the reason why it cannot be measured."""
 
     name: str
     address: str = ""

@@ -1,4 +1,4 @@
-"""What cannot be had cheaper, measured in the same run as what is compared with it."""
+"""Floors: the cheapest possible, measured in the same run as what is compared with it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PAYLOAD = b"x" * 200
 
 
 def import_seconds() -> float:
-    """How long one interpreter takes to import what a service is built on."""
+    """Seconds that one interpreter takes to import what a service is built on."""
     began = time.perf_counter()
     subprocess.run([sys.executable, "-c", "import fastapi, grpc, sqlalchemy"], check=True)
     return time.perf_counter() - began

@@ -334,7 +334,7 @@ class HandWritten:
 
 
 async def measure(rounds: int, only: str, postgres_url: str) -> list[Comparison]:
-    """Every comparison whose part is wanted, each printed as it comes."""
+    """Every comparison whose part is wanted, each printed when it is done."""
     found: list[Comparison] = []
     with tempfile.TemporaryDirectory(prefix="bench-internal-") as folder:
         for part in PARTS:

@@ -32,7 +32,7 @@ Opened = AbstractAsyncContextManager[tuple[Do, Do]]
 
 
 def available(folder: Path, postgres_url: str) -> Iterator[tuple[str, Opened]]:
-    """A database's name, and what opens it; PostgreSQL only where it listens, and it is said if not."""
+    """A database's name, and what opens it; PostgreSQL only where it listens, with a line printed if not."""
     yield "SQLite", _sqlite(folder)
     if listens(postgres_url):
         yield "PostgreSQL", _postgresql(folder, postgres_url)

@@ -31,7 +31,7 @@ def node() -> str:
 
 
 def installed(folder: Path) -> Path:
-    """Where the packages that a folder's lock file names are (`node_modules` in it). Raises `NpmMissing`."""
+    """The folder with the packages that a folder's lock file names (in `node_modules`). Raises `NpmMissing`."""
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
         raise NpmMissing("needs Node and npm")

@@ -165,7 +165,7 @@ def _open_loop(rate: float) -> Loop:
 
 
 async def _count(measured: Measured, result: Result, seconds: float) -> None:
-    """What an order writes, and which hops its trace shows."""
+    """Count the writes of an order, and the hops that its trace shows."""
     engine, syncs = measured.engine, Counter[str]()
     before = await engine.counts()
     run = await measured.run(seconds, _open_loop(COUNTING_RATE), syncs_counted(measured.shop.pids(), syncs))
@@ -186,7 +186,7 @@ async def _count(measured: Measured, result: Result, seconds: float) -> None:
 
 
 def _each(before: Mapping[str, int], after: Mapping[str, int], orders: int) -> dict[str, float]:
-    """What was counted for an order, the largest first."""
+    """The counts divided by the number of orders, the largest first."""
     found = {name: (count - before.get(name, 0)) / orders for name, count in after.items()}
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 

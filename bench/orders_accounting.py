@@ -1,4 +1,4 @@
-"""Where the processor time of an order goes (py-spy) and how often it waits for the disk (strace).
+"""Processor time of an order by function (py-spy), and its waits for the disk (strace).
 
 Both stop the processes again and again, so each has a run of its own whose times are not used.
 """
@@ -64,7 +64,7 @@ def kinds(folded: str) -> dict[int, Counter[str]]:
 
 @contextmanager
 def sampled(supervisor: int, into: dict[int, Counter[str]]) -> Iterator[None]:
-    """Sample every process of a shop while the block runs; says so when that is not possible here."""
+    """Sample every process of a shop while the block runs; prints a line when that is not possible here."""
     program = Path(sys.executable).parent / "py-spy"
     with tempfile.TemporaryDirectory(prefix="bench-spy-") as folder:
         output = Path(folder) / "stacks"
@@ -99,7 +99,7 @@ def sampled(supervisor: int, into: dict[int, Counter[str]]) -> Iterator[None]:
 
 @contextmanager
 def syncs_counted(pids: Mapping[str, int], into: Counter[str]) -> Iterator[None]:
-    """Count each process's fsyncs while the block runs; says so when that is not possible here."""
+    """Count each process's fsyncs while the block runs; prints a line when that is not possible here."""
     program = shutil.which("strace")
     if program is None:
         sys.stdout.write("fsyncs: NOT COUNTED, strace is not installed\n")
@@ -132,7 +132,7 @@ def _started(command: Sequence[object], log: Path) -> subprocess.Popen[bytes]:
 
 
 def _ended(process: subprocess.Popen[bytes]) -> None:
-    """As Ctrl-C does: both programs write what they have and let go."""
+    """End it as Ctrl-C does: both programs write what they have and let go."""
     process.send_signal(signal.SIGINT)
     try:
         process.wait(60)

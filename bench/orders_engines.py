@@ -1,4 +1,4 @@
-"""What a shop stands on while its orders are measured: databases and a broker of its own, removed at the end."""
+"""Engines of a shop whose orders are measured: databases and a broker of its own, removed at the end."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NO_STATEMENTS = "statements: counted by the processes alone, PostgreSQL does not
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What PostgreSQL has counted so far, by service; `syncs` is the whole server's.
+    """Counts of PostgreSQL so far, by service; `syncs` is the whole server's.
 
     `statements` and `syncs` are None where it does not count them.
     """
@@ -86,7 +86,7 @@ class Engine:
         return {pid: _cpu(pid) for pid in ours} if ours or not pids else None
 
     async def counts(self) -> Counts | None:
-        """None on the embedded default."""
+        """Counts of PostgreSQL; None on the embedded default."""
         return await self._counts() if self.postgres else None
 
     async def _counts(self) -> Counts:
@@ -150,14 +150,14 @@ async def _remove(rabbitmq: str, prefix: str) -> None:
 
 @dataclass
 class Traffic:
-    """What went over the broker: events by type, and bytes of headers and data, once for each queue and the log."""
+    """Traffic over the broker: events by type, and bytes of headers and data, once for each queue and the log."""
 
     types: Counter[str] = field(default_factory=Counter)
     size: int = 0
 
 
 async def position(url: str) -> Position:
-    """Where the event log is now."""
+    """The position of the event log now."""
     broker = await connect_broker(url, Topology.load(TOPOLOGY))
     try:
         return await broker.log.last_position()
@@ -185,7 +185,7 @@ async def traffic(url: str, after: Position) -> Traffic:
 
 
 def _grown(before: Mapping[int, float], after: Mapping[int, float]) -> float:
-    """What each process has used in between; one that has ended since is in neither."""
+    """The sum of each process's use in between; one that has ended since is in neither."""
     return sum(spent - before.get(pid, 0.0) for pid, spent in after.items())
 
 

@@ -80,7 +80,7 @@ def _spent(other_end: int) -> float:
 
 
 async def _bare(stack: AsyncExitStack, engine: Engine, ends: dict[str, int], folder: Path) -> dict[str, Do]:
-    """What one exchange of each kind is when nothing is around it."""
+    """One exchange of each kind with nothing around it."""
     channel = await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{ends['grpc']}"))
     say: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(_METHOD)
     http = await stack.enter_async_context(aiohttp.ClientSession(f"http://127.0.0.1:{ends['http']}"))

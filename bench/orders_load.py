@@ -159,7 +159,7 @@ async def placed(customer: Customer, run: Run, orders: int, connections: int) ->
 
 
 async def opened(customer: Customer, run: Run, rate: float) -> None:
-    """So many orders a second, whatever becomes of the ones before; an order's start is when it should have been."""
+    """Place `rate` orders a second, without a wait for earlier ones; an order's start is when it should have been."""
     async with asyncio.TaskGroup() as group:
         for number in range(round(rate * run.seconds)):
             intended = run.began + number / rate

@@ -50,7 +50,7 @@ async def _placed(customer: load.Customer, rate: float, seconds: float) -> int:
 
 
 async def _counts(http: aiohttp.ClientSession, first: int) -> dict[str, float]:
-    """By process; without those that have no database, or no such port."""
+    """Statements by process; without those that have no database, or no such port."""
     found = {}
     for place, spec in enumerate(TABLE):
         try:

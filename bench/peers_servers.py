@@ -159,7 +159,7 @@ class EventLines(Role):
         super().send(lines)
 
     def receive(self) -> str:
-        """When that began."""
+        """The time at which `send` began."""
         return str(self._began)
 
 

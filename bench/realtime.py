@@ -39,7 +39,7 @@ _PAUSE = 0.05
 
 @dataclass
 class Contender:
-    """What is measured: a crowd, what triggers deliveries to it, and how many bytes an event is for each."""
+    """The parts of a measurement: a crowd, what triggers deliveries to it, and an event's bytes for each."""
 
     crowd: Crowd
     pid: int
@@ -53,7 +53,7 @@ class Contender:
     p99_ms: list[float] = field(default_factory=list)
 
     def deliver(self, count: int) -> tuple[float, list[float]]:
-        """So many events to every connection: when that began, and when each connection had all of them."""
+        """Deliver `count` events to every connection: when that began, and when each connection had all of them."""
         expected = sum(self.size(self.position + each) for each in range(1, count + 1))
         self.position += count
         self.trigger.send(count)
@@ -169,7 +169,7 @@ def _print(contenders: dict[str, Contender], result: dict[str, object]) -> int:
 
 
 def _idle_kib(folder: Path, users_port: str, token: str, count: int) -> float:
-    """What a connection that is open, subscribed and silent adds to the process's own memory."""
+    """KiB that a connection that is open, subscribed and silent adds to the process's own memory."""
     with notifier(folder, users_port) as (port, pid):
         with crowd(10, port, websocket(token)):
             pass  # what is imported and cached at the first connection is no connection's
@@ -180,7 +180,7 @@ def _idle_kib(folder: Path, users_port: str, token: str, count: int) -> float:
 
 @contextmanager
 def notifier(folder: Path, users_port: str, **settings: str) -> Iterator[tuple[int, int]]:
-    """A real notifier, on an embedded broker of its own unless the settings say otherwise; its port and process id."""
+    """A real notifier, on an embedded broker of its own unless the settings name another; its port and process id."""
     folder.mkdir(exist_ok=True)
     port = free_port()
     own = {

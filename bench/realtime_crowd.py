@@ -17,12 +17,12 @@ _BATCH_SIZE = 200
 
 
 def missing() -> str:
-    """Why there can be no crowd here; empty where there can."""
+    """The reason why there can be no crowd here; empty where there can."""
     return "" if hasattr(select, "epoll") else "needs Linux (epoll)"
 
 
 class Crowd:
-    """So many open connections to one server."""
+    """A number of open connections to one server."""
 
     def __init__(self, sockets: list[socket.socket]) -> None:
         self._sockets = {each.fileno(): each for each in sockets}
@@ -52,7 +52,7 @@ class Crowd:
         return moments
 
     def contents(self, size: int) -> set[bytes]:
-        """What the next so many bytes are: one content when all connections receive the same."""
+        """The next bytes of all connections: one content when all receive the same."""
         return {_read(each, size) for each in self._sockets.values()}
 
     def close(self) -> None:
@@ -63,7 +63,7 @@ class Crowd:
 
 @contextmanager
 def crowd(count: int, port: int, greet: Callable[[socket.socket], None]) -> Iterator[Crowd]:
-    """Open connections; `greet` says what there is to say on each, and reads what is answered before any event."""
+    """Open connections; `greet` sends each its greeting, and reads what is answered before any event."""
     sockets: list[socket.socket] = []
     try:
         for _ in range(count):
@@ -79,7 +79,7 @@ def crowd(count: int, port: int, greet: Callable[[socket.socket], None]) -> Iter
 
 
 def silence(_: socket.socket) -> None:
-    """Say nothing: for bare transports."""
+    """Send nothing: for bare transports."""
 
 
 def websocket(token: str) -> Callable[[socket.socket], None]:
@@ -103,7 +103,7 @@ def websocket(token: str) -> Callable[[socket.socket], None]:
 
 
 def event_stream(token: str) -> Callable[[socket.socket], None]:
-    """Ask for an event stream, and read on to the position from which it goes."""
+    """Request an event stream, and read on to the position from which it goes."""
     request = (
         f"GET /notifications/stream?topics=order.* HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\n\r\n"
     ).encode()

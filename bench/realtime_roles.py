@@ -1,4 +1,4 @@
-"""What stands beside the notifier in its benchmark, each in a process of its own."""
+"""Roles beside the notifier in its benchmark, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _DATA = b'{"order_id":"0190b2a4-1c5e-7d3a-9f10-2b6c8d4e5f60","user_id":"123","to
 
 
 def an_event(number: int, subject: str = "0190b2a4-1c5e-7d3a-9f10-2b6c8d4e5f60") -> Event:
-    """What orders would publish for customer 123."""
+    """An event as orders would publish it for customer 123."""
     return Event(f"event-{number:08}", "order.paid", "/orders", subject, _TIME, _DATA, {"userid": "123"})
 
 
 async def floor(frame: bytes) -> None:
-    """Writes one pre-built frame to every transport, as often as a line on stdin says; nothing can do less."""
+    """Writes one pre-built frame to every transport, as often as a line on stdin commands; nothing can do less."""
     transports: set[asyncio.Transport] = set()
 
     class Bare(asyncio.Protocol):
@@ -51,7 +51,7 @@ async def floor(frame: bytes) -> None:
 
 
 async def publisher(broker_url: str) -> None:
-    """Publishes as many events as a line on stdin says, and says when it began."""
+    """Publishes as many events as a line on stdin commands, and prints when it began."""
     broker = await connect(broker_url, Topology.load(TOPOLOGY))
     number = 0
     say("ready")
@@ -65,7 +65,7 @@ async def publisher(broker_url: str) -> None:
 
 
 async def identity() -> None:
-    """Stands in for users: has the key of the one token that it says."""
+    """Stands in for users: has the key of the one token that it prints."""
     signer = JwtSigner([new_signing_key()], lifetime=3_600)
 
     class Users(users_pb2_grpc.UserServiceServicer):
@@ -88,7 +88,7 @@ async def identity() -> None:
 
 
 async def listener(port: int, token: str) -> None:
-    """Reads the event stream of a user's own events, and says how many have come for each line on stdin."""
+    """Reads the event stream of a user's own events, and prints their number so far for each line on stdin."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     request = f"GET /notifications/stream?topics=%23 HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\n\r\n"
     writer.write(request.encode())

@@ -31,7 +31,7 @@ _END_TIMEOUT = 10.0
 
 
 class Role:
-    """Another process that reads commands and answers, a line each; its first line says that it has started."""
+    """Another process that reads commands and answers, a line each; its first line shows that it has started."""
 
     def __init__(self, process: subprocess.Popen[str], name: str = "", errors: Path | None = None) -> None:
         """`name` is what it is called when it does not start; `errors` is where it writes them, if not where we do."""
@@ -42,7 +42,7 @@ class Role:
         self._started = False
 
     def receive(self) -> str:
-        """Its next line. Raises `RuntimeError` when it has ended, or when the first one does not come in a minute."""
+        """Its next line. Raises `RuntimeError` when it has ended, or has no first line within a minute."""
         assert self.process.stdout is not None
         with nullcontext() if self._started else _killed_late(self.process):
             line = self.process.stdout.readline()
@@ -80,7 +80,7 @@ def role(module: str, *arguments: str, errors: Path | None = None, **environment
 
 @asynccontextmanager
 async def started_role(module: str, *arguments: str, **environment: str) -> AsyncIterator[tuple[Role, str]]:
-    """The same within an event loop, with its first line. Raises `RuntimeError` when that does not come."""
+    """The same within an event loop, with its first line. Raises `RuntimeError` when there is none."""
     with role(module, *arguments, errors=None, **environment) as started:
         yield started, await asyncio.to_thread(started.receive)
 
@@ -200,7 +200,7 @@ def allow_open_files() -> None:
 
 
 def cpu_seconds(pid: int) -> float:
-    """What all threads of a process have used so far, in user and kernel mode; on Linux to the nanosecond."""
+    """Seconds that all threads of a process have used so far, in user and kernel mode; on Linux to the nanosecond."""
     if sys.platform != "linux":
         times = psutil.Process(pid).cpu_times()
         return float(times.user + times.system)

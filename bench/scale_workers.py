@@ -72,7 +72,7 @@ async def _mailed(_: httpx.AsyncClient, ids: set[str]) -> bool:
 
 @dataclass(frozen=True)
 class Worker:
-    """A worker, the cores of each copy, how far orders come without it, and when it has done its part."""
+    """A worker, the cores of each copy, the order's progress without it, and when it has done its part."""
 
     service: str
     share: str

@@ -67,7 +67,7 @@ _PERCENTILES = (50.0, 90.0, 99.0, 99.9, 100.0)
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Of the shop: proportional memory in MB by process, and rows by file and table."""
+    """Size of the shop: proportional memory in MB by process, and rows by file and table."""
 
     processes_mb: Mapping[str, float]
     tables: Mapping[str, int]
@@ -101,7 +101,7 @@ def stated() -> set[str]:
 
 
 def growing(before: Mapping[str, int], after: Mapping[str, int], known: set[str]) -> list[str]:
-    """Tables that have more rows than before, and of which no one has said how long rows stay."""
+    """Tables that have more rows than before, and for which no retention is declared."""
     return [name for name, rows in after.items() if rows > before.get(name, 0) and name.partition(".")[2] not in known]
 
 

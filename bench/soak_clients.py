@@ -42,7 +42,7 @@ class Failed(Exception):
 
 @dataclass
 class Tally:
-    """One protocol: latencies in microseconds, how many operations were done, and how often each failure came.
+    """One protocol: latencies in microseconds, the number of operations done, and the number of each failure.
 
     An operation that failed has the highest latency that there is.
     """
@@ -145,7 +145,7 @@ class Crowd:
             self.tallies[name].took(max(0.0, at - due))
 
     def received_news(self, name: str, order_id: str, at: float) -> None:
-        """A listener has news of an order, which may come before the order's own answer."""
+        """Note that a listener has news of an order, perhaps before the order's own answer."""
         due = self.accepted.get(order_id)
         if due is None:
             self._early_news.setdefault(order_id, []).append((name, at))

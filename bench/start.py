@@ -73,7 +73,7 @@ def _starts(seconds: list[float], imports: list[float]) -> dict[str, Any]:
 
 
 def _memory(pss: list[dict[str, float]]) -> dict[str, Any]:
-    """Of the first start, by process; the sums of all, and their median, None where memory cannot be read."""
+    """Memory of the first start, by process; the sums of all, and their median, None where memory cannot be read."""
     sums = [sum(each.values()) for each in pss]
     return {"sums_mb": sums, "median_mb": statistics.median(sums) or None, "processes_mb": pss[0]}
 

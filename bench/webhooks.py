@@ -40,7 +40,7 @@ P99_BAR_MS = 15.0
 
 @dataclass
 class Series:
-    """What one variant was seen to do, turn by turn: requests a second, 99th percentile in ms, and the floor's rate."""
+    """The figures of one variant, turn by turn: requests a second, 99th percentile in ms, and the floor's rate."""
 
     rates: list[float] = field(default_factory=list)
     p99s: list[float] = field(default_factory=list)

@@ -81,7 +81,7 @@ class ShopError(Exception):
 
 
 def invalid(message: str, **fields: str) -> ShopError:
-    """An input that can never be accepted; `fields` says where and why."""
+    """An input that can never be accepted; `fields` names the fields at fault with the reason."""
     return ShopError("INVALID_INPUT", message, Kind.INVALID, fields=fields)
 
 
@@ -142,7 +142,7 @@ REFUSED = 2
 
 
 def wrong_setting(error: BaseException) -> str:
-    """Which setting has a value that cannot be read or used, without the value; empty for an error of another kind."""
+    """The setting whose value cannot be read or used, without the value; empty for an error of another kind."""
     # Not imported here: where one of them was raised they are there.
     settings_error = getattr(sys.modules.get("pydantic_settings"), "SettingsError", ())
     validation_error = getattr(sys.modules.get("pydantic"), "ValidationError", ())

@@ -1,4 +1,4 @@
-"""Pagination cursors: opaque to the client, checked when they come back."""
+"""Pagination cursors: opaque to the client, checked when they are sent back."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def ready_descriptor() -> int | None:
 
 
 def notify_ready(descriptor: int | None) -> bool:
-    """Tell the supervisor by a newline on its file descriptor; whether there is one."""
+    """Notify the supervisor by a newline on its file descriptor; False without a descriptor."""
     if descriptor is None:
         return False
     os.write(descriptor, b"\n")

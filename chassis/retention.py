@@ -1,4 +1,4 @@
-"""Retention: what each table of a database says of how long its rows stay.
+"""Retention: each table of a database declares for how long its rows stay.
 
 Each schema declares `RETENTION`, table name -> `Deleted` or `Kept`; a test compares it with the tables that exist.
 """
@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """Rows are deleted; `when` says at which moment and by what."""
+    """Rows are deleted; `when` gives the moment and the deleting process."""
 
     when: str
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Rows stay for ever; `because` says what needs them, or what bounds their number."""
+    """Rows stay for ever; `because` names what needs them, or what bounds their number."""
 
     because: str
 

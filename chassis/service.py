@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class Service:
-    """Opens what a process has, as its settings say. All of it is closed in reverse order when `service` ends."""
+    """Opens what a process has, by its settings. All of it is closed in reverse order when `service` ends."""
 
     def __init__(self, name: str, settings: ProcessSettings, telemetry: Telemetry, stack: AsyncExitStack) -> None:
         self.name = name

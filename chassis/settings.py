@@ -152,7 +152,7 @@ class ProcessSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What is passed by name comes first, then the environment; `SHOP_X_FILE` names a file that holds `SHOP_X`."""
+        """Take arguments by name first, then the environment; `SHOP_X_FILE` names a file that holds `SHOP_X`."""
         return (init_settings, _EnvironmentAndFiles(settings_cls))
 
     def broker(self) -> str:
@@ -197,7 +197,7 @@ class ProcessSettings(BaseSettings):
         return self._for_development(self.demo_data, message)
 
     def _for_development(self, setting: bool | None, message: str) -> bool:
-        """Where nothing is set, on in development alone. Raises `ValueError` with the message in production."""
+        """The setting or, if it is not set, whether this is development. Raises `ValueError` if on in production."""
         wanted = self.env == "development" if setting is None else setting
         if wanted and self.env == "production":
             raise ValueError(message)

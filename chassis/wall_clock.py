@@ -32,13 +32,13 @@ def seconds() -> float:
 
 
 def now() -> datetime:
-    """This moment, in UTC."""
+    """The current time, in UTC."""
     moment = datetime.now(UTC)
     return moment if _error is None else moment + timedelta(seconds=_error())
 
 
 def follow(file: Path) -> None:
-    """Be as wrong, from now on and in all of this process, as a lab says in this file (`LabClock`)."""
+    """Be as wrong, from now on and in all of this process, as a lab has written to this file (`LabClock`)."""
     global _error  # noqa: PLW0603 - a process has one clock
     _error = LabClock(file).error
 

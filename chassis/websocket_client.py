@@ -68,7 +68,7 @@ def websocket_session(telemetry: Telemetry, trust: ssl.SSLContext | None = None)
 
 
 def connector(trust: ssl.SSLContext | None = None) -> aiohttp.TCPConnector:
-    """For a session of such WebSockets: without a limit of connections."""
+    """A connector for a session of such WebSockets: without a limit of connections."""
     return aiohttp.TCPConnector(limit=0, ssl=trust or True, socket_factory=_socket)
 
 

@@ -165,7 +165,7 @@ class Trace:
     bytes: int = 0
 
     def add(self, span: Span) -> None:
-        """Add a span; one that is here already is replaced, unless this one says less.
+        """Add a span; it replaces an earlier version of it, unless only that one has ended.
 
         An exporter repeats what was not answered in time, and sends a span under way before it sends its end.
         """
@@ -207,13 +207,13 @@ def by_start(spans: Iterable[Span]) -> list[Span]:
 
 
 def rfc3339(at_ns: int, timespec: str = "auto") -> str:
-    """A time in nanoseconds since 1970 as RFC 3339 has it, in UTC, to microseconds or as `timespec` says."""
+    """A time in nanoseconds since 1970 in the form of RFC 3339, in UTC, to microseconds or to `timespec`."""
     moment = _EPOCH + timedelta(microseconds=at_ns // 1_000)
     return moment.isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
 def weight_of(value: AttributeValue) -> int:
-    """About how many bytes of memory an attribute's value takes."""
+    """Approximate bytes of memory that an attribute's value takes."""
     own = sys.getsizeof(value)
     match value:
         case list():

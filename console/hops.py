@@ -1,4 +1,4 @@
-"""From a trace's spans to its hops: each time something went from one process to another, as one line. Pure.
+"""Hops of a trace, from its spans: each time something went from one process to another, as one line. Pure.
 
 The two sides of a boundary have a span each; a hop is both together. Where one side sends no spans (a browser, a mail
 server elsewhere), the other side's are used alone.
@@ -128,7 +128,7 @@ def _both(kind: HopKind, sender: Span, receiver: Span | None, tries: int = 1) ->
 
 
 class _Related(NamedTuple):
-    """What a hop has to do with others: its `Hop.parent` and `Hop.links`, and a note that goes before its own."""
+    """The relations of a hop to others: its `Hop.parent` and `Hop.links`, and a note that goes before its own."""
 
     parent: str | None
     links: tuple[str, ...]

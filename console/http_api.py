@@ -49,7 +49,7 @@ _MINUTES = re.compile("[0-9]|1[0-5]")
 
 @dataclass(frozen=True, slots=True)
 class Development:
-    """What exists in development only; elsewhere all are None, and the page only shows.
+    """The parts that exist in development only; elsewhere all are None, and the page only shows.
 
     `play` makes the page's calls, `audits` judge all orders.
     """
@@ -245,5 +245,5 @@ def span_json(span: Span, trace: Trace) -> dict[str, Any]:
 
 
 async def _healthy(_: Request) -> Response:
-    """It depends on no other process, so it is ready when it is alive."""
+    """Answer 200: the console depends on no other process, so it is ready when it is alive."""
     return json_response({"status": "ok"})

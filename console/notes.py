@@ -19,7 +19,7 @@ def failed(span: Span) -> bool:
 
 
 def attempt_of(spans: Sequence[Span], tries: int = 1) -> int | None:
-    """Which attempt it was, where that is counted."""
+    """The number of the attempt, if attempts are counted."""
     attempts = [span.number("shop.attempt") for span in spans]
     return next((number for number in attempts if number is not None), tries if tries > 1 else None)
 

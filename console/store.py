@@ -119,6 +119,6 @@ class TraceStore:
 
 
 def weight(span: Span) -> int:
-    """About how many bytes of memory a span takes."""
+    """Approximate bytes of memory that a span takes."""
     captured = sum(_CAPTURED_BYTES + len(each.content) for each in (span.sent, span.received) if each is not None)
     return _SPAN_BYTES + captured + sum(map(weight_of, (span.name, span.error, *span.links, *span.attributes.values())))

@@ -107,7 +107,7 @@ class Policies:
         return self.max_file_bytes if path == _FILES else self.max_json_bytes
 
     def budget(self, scope: Scope) -> float:
-        """Seconds for a request; the wait for an order (`Prefer: wait`) comes on top."""
+        """Seconds for a request; the wait for an order (`Prefer: wait`) is added."""
         path: str = scope["path"]
         # A tool takes the time of the calls it makes, an audit that of all books; listening has no end of its own.
         if path.startswith((_FILES, MCP, "/v1/audit")):

@@ -143,7 +143,7 @@ class GraphqlView(GraphQL[Any, None]):
         root_value: None,  # noqa: ARG002
         sub_response: Response,  # noqa: ARG002
     ) -> ExecutionResult:
-        """Execute a query, or a mutation that did not come by GET. Raises `RequestRefused` for anything else."""
+        """Execute a query, or a mutation that was not sent by GET. Raises `RequestRefused` for anything else."""
         assert isinstance(request_data, GraphQLRequestData), "batches are refused before"  # noqa: S101
         allowed = {OperationType.QUERY} if request_adapter.method == "GET" else _BY_POST
         try:
@@ -217,7 +217,7 @@ def _preferred(accept: str) -> str:
 
 
 def _time_given(headers: Mapping[str, str]) -> float | None:
-    """Seconds to work with, of those that the gateway gives us; None where it says nothing."""
+    """Seconds to work with, of those that the gateway gives us; None without a limit."""
     milliseconds = headers.get(TIMEOUT_HEADER, "")
     if not milliseconds.isdecimal() or len(milliseconds) > 9:
         return None
@@ -246,7 +246,7 @@ def _response(
 
 
 def _status_without_data(content: Any, media_type: str) -> int:
-    """Of a response whose operation was not executed. A client of application/json reads it in the body alone."""
+    """Status of a response without an executed operation. A client of application/json reads it in the body alone."""
     if content["errors"][0]["extensions"]["code"] == INTERNAL:
         return 500
     return 400 if media_type == _GRAPHQL else 200

@@ -130,7 +130,7 @@ class _Counted:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """Of one operation, with its fragments; introspection is not in `depth` and `cost`."""
+    """Depth, aliases and cost of one operation, with its fragments; `depth` and `cost` are without introspection."""
 
     depth: int = 0
     aliases: int = 0
@@ -139,7 +139,7 @@ class Measure:
     introspection_cost: int = 0
 
     def and_also(self, other: Measure) -> Measure:
-        """Of two selections side by side."""
+        """Add the measure of a selection beside this one: the greater depths, the sums of the rest."""
         return Measure(
             max(self.depth, other.depth),
             self.aliases + other.aliases,

@@ -139,7 +139,7 @@ class Loaders:
         return Loader(partial(_by_ids, self._gateway, "/v1/availability", name="product_id"))
 
     def orders(self, limit: int) -> Loader:
-        """By user, a list of their newest orders; those of several users with the same limit come in one call."""
+        """A loader of lists of newest orders, by user; several users with the same limit need one call."""
         if limit not in self._orders:
             self._orders[limit] = Loader(partial(_newest_orders, self._gateway, limit))
         return self._orders[limit]

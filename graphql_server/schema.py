@@ -1,4 +1,4 @@
-"""The graph: its types, queries and mutations. Every answer comes from the gateway.
+"""The graph: its types, queries and mutations. Every answer is read from the gateway.
 
 What crosses a boundary may be null: when one service is away, its part of the answer is missing, with an error that
 names the path, and the rest is there.
@@ -201,7 +201,7 @@ class User:
         return await connection(page, _page_size("first", first), after)
 
 
-@strawberry.enum(description="What sales are added up by.")
+@strawberry.enum(description="The field to group sales by.")
 class SalesBy(Enum):
     day = "day"
     product = "product"

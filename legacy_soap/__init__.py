@@ -1,4 +1,4 @@
-"""Their system: the ERP of 2004, which nobody here may change. SOAP 1.1, document/literal, at `/`; WSDL at `/?wsdl`.
+"""Their system: the ERP of 2004, which we may not change. SOAP 1.1, document/literal, at `/`; WSDL at `/?wsdl`.
 
 It stands in for the machine that every shop of some age has in its cellar, and it keeps the habits of its time.
 Nothing of ours is imported here, and nothing from here is imported by ours: `services/erp_adapter` talks to it.

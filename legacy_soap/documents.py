@@ -52,7 +52,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class OrderRecord:
-    """A whole sales order as the list shows it; without a customer, currency and lines where it came cancelled."""
+    """A whole sales order as the list shows it; without customer, currency and lines if it arrived cancelled."""
 
     head: Order
     cust_no: str

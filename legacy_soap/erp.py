@@ -53,12 +53,12 @@ class Erp:
             tables.prepare(db, stock)
 
     def close(self) -> None:
-        """Close the file; calls that come later fail."""
+        """Close the file; later calls fail."""
         with self._lock:
             self._connection.close()
 
     def stock(self, articles: Sequence[tuple[str, str]]) -> list[Stock]:
-        """Book stock of each (article number, cross-reference), in this order; unknown articles say so."""
+        """Book stock of each (article number, cross-reference), in this order; unknown articles are marked."""
         with self._transaction() as db:
             return [tables.read_stock(db, number, alt_ref) for number, alt_ref in articles]
 

@@ -17,7 +17,7 @@ _VERDICTS = {0: "agreed", 1: "disagreed", 2: "unknown"}
 
 
 async def explain_order(ctx: Call, order_id: Identifier) -> Explanation:
-    """What an order did on every wire, hop by hop, from its own trace. For administrators; not in production."""
+    """Explain an order by its hops on every wire, from its own trace. For administrators; not in production."""
     with as_tool_error():
         found = await (await gateway(ctx)).get(f"/v1/orders/{order_id}/xray")
     hops: list[dict[str, Any]] = found["hops"]

@@ -19,7 +19,7 @@ Caller = Callable[["Call"], Awaitable[Mapping[str, str]]]
 
 
 def by_request(exchange: TokenExchange) -> Caller:
-    """The user whose token came with the request, over HTTP."""
+    """The user whose token is in the request, over HTTP."""
 
     async def caller(ctx: Call) -> Mapping[str, str]:
         token = await exchange.token_for(current_principal())

@@ -37,5 +37,5 @@ def add_prompts(server: MCPServer[Any]) -> None:
         order_id: Annotated[Identifier, Field(description="The order's id.")],
         question: Annotated[str, Field(description="What the customer asks, word for word.")] = "Where is my order?",
     ) -> str:
-        """What support staff ask about an order, with the steps to find out."""
+        """A support question about an order, with the steps to find the answer."""
         return _TEXT.format(order_id=order_id, question=_quoted(question[:2_000]))

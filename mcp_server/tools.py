@@ -63,7 +63,7 @@ async def search_products(
 async def check_availability(
     ctx: Call, product_ids: Annotated[list[Identifier], Field(min_length=1, max_length=100)]
 ) -> Availability:
-    """How many of each product can be ordered now."""
+    """List how many of each product can be ordered now."""
     with as_tool_error():
         found = await (await gateway(ctx)).get("/v1/availability", product_ids=",".join(product_ids))
     return Availability.model_validate(found)
@@ -85,9 +85,9 @@ async def place_order(
     answer: Annotated[Confirmation, Resolve(confirmation)],
     confirm: Annotated[bool, Field(description=_CONFIRM)] = False,  # noqa: ARG001, FBT002  # read by `confirmation`
 ) -> Order:
-    """Order products for the user. It costs money: a client that can asks the user first; any other needs `confirm`.
+    """Order products for the user. It costs money: the user must agree, in the client's form or before you `confirm`.
 
-    The answer comes at once, with the status pending; order_status has what follows.
+    The answer is immediate, with the status pending; order_status shows the progress.
     """
     if not answer.confirm:
         raise ToolError(
@@ -125,7 +125,7 @@ def _can_elicit(ctx: Call) -> bool:
 
 
 async def _question(shop: Gateway, items: list[NewItem]) -> str:
-    """The order in a sentence, with what the shop itself says that it costs."""
+    """The order in a sentence, with its cost by the shop's own prices."""
     ids = ",".join(sorted({item.product_id for item in items}))
     found = {row["id"]: row for row in (await shop.get("/v1/products", ids=ids))["items"]}
     if missing := sorted({item.product_id for item in items} - found.keys()):

@@ -142,7 +142,7 @@ def example(
 def examples(
     provider: str, *, secret: str, count: int = 1, fault: Fault | None = None, **content: str
 ) -> list[SignedWebhook]:
-    """So many events of the provider in the order in which to send them; `content` is that of `example`.
+    """Make `count` events of the provider in the order in which to send them; `content` is that of `example`.
 
     Duplicates follow what they repeat. Out of order means: payment_failed is sent after succeeded;
     of the other providers, the newest first. Raises `ValueError` for a fault that the provider's scheme cannot have.

@@ -235,7 +235,7 @@ def _elsewhere() -> str:
 
 
 def _as_started() -> None:
-    """Take over how the shop in this data directory was started, where this process's own environment does not say.
+    """Take over the settings of the running shop in this data directory, where this environment has none.
 
     Of another user's shop nothing is taken over: a command that needs its state reads that itself, and refuses.
     """

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 
 class Refused(Exception):
-    """A refused command: nothing was done, and the text says why and how to fix it. `shop.cli` exits with 2."""
+    """A refused command: nothing was done; the text is the reason and the remedy. `shop.cli` exits with 2."""
 
 
 def nearest(name: str, known: Iterable[str], else_: str = "") -> str:

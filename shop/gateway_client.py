@@ -46,7 +46,7 @@ class Gateway:
         return self.sign_in_for(email, password)[0]
 
     def sign_in_for(self, email: str, password: str) -> tuple[str, float]:
-        """As `sign_in`; the token with its lifetime in seconds."""
+        """Sign in as `sign_in` does; return the token with its lifetime in seconds."""
         credentials = {"username": email, "password": password}
         try:
             answer = object_of(self.call("POST", "/v1/auth/token", data=credentials), "access_token")

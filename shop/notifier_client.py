@@ -78,7 +78,7 @@ class Live:
             raise _lost(closed) from closed
 
     def frame(self, within: float | None = None) -> Frame | None:
-        """The next frame; None when none came within so many seconds.
+        """The next frame; None when none arrived within so many seconds.
 
         Raises `LostError` and `ForgottenError`, and `Refused` for an error frame.
         """

@@ -61,12 +61,12 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _left(processes: Mapping[int, str]) -> list[int]:
-    """Those of them that run still: by the time of their start, for a pid may be another's by now."""
+    """The processes that still run, by the time of their start: a pid may be another's by now."""
     return [pid for pid, started in processes.items() if _started(pid) == started]
 
 
 def _started(pid: int) -> str:
-    """When a process has started, in the kernel's ticks; empty where it has ended, waited for or not."""
+    """The start of a process, in the kernel's ticks; empty where it has ended, waited for or not."""
     try:
         facts = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
     except OSError:

@@ -19,7 +19,7 @@ _MAX_DEPTH = 12
 
 
 class Way(Enum):
-    """Whether a client writes a value or reads it."""
+    """Direction of a value: clients write it, or they read it."""
 
     SENT = "sent"
     READ = "read"
@@ -166,7 +166,7 @@ def _types(schema: Json, document: Json) -> set[str]:
 
 
 def _substance(schema: Json, document: Json) -> Json:
-    """Of "this or null" the this."""
+    """The schema without null, of "this or null"."""
     return next((each for each in _alternatives(schema, document) if each.get("type") != "null"), schema)
 
 

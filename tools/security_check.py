@@ -37,7 +37,7 @@ def unreasoned(text: str) -> list[int]:
 
 
 def verdict(report: Mapping[str, Any] | None, error: str) -> tuple[int, str]:
-    """Exit code and words for pip-audit's report; without one, `error` says why."""
+    """Exit code and words for pip-audit's report; without one, `error` is the reason."""
     if report is None:
         return 0, f"NOT AUDITED: the dependencies of {REQUIREMENTS}: {error}"
     found: Sequence[Mapping[str, Any]] = report["dependencies"]

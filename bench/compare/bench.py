@@ -1,4 +1,4 @@
-"""What experiments run on: servers and clients that are started once, a shop when one is needed, and the folder."""
+"""The ground of experiments: servers and clients that are started once, a shop when one is needed, and the folder."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class Bench:
         return await self.worker(f"{SESSIONS}:Client", module), 0, None
 
     async def once(self, start: Callable[[Bench], Awaitable[T]]) -> T:
-        """What this starts, started when first used."""
+        """The result of `start`, which is called when first used."""
         self.begin(start)
         return await asyncio.shield(cast("asyncio.Future[T]", self._once[start]))
 

@@ -33,7 +33,7 @@ REASON_LENGTH = 500
 
 
 def of_subject(step: Callable[[str], Awaitable[None]]) -> Handler:
-    """A handler that takes only the subject of an event: the id of what it happened to, whose row says the rest."""
+    """A handler that takes only the subject of an event: the id of what it happened to, whose row has the rest."""
 
     async def handle(event: Event) -> None:
         await step(event.subject)

@@ -29,7 +29,7 @@ class InvalidPosition(ValueError):
 
 
 class Position(NamedTuple):
-    """How far a log was read: for each partition, the number of its newest entry that was read; 0 for none.
+    """A reader's place in a log: for each partition, the number of its newest entry that was read; 0 for none.
 
     Entries are numbered from 1. A partition that is not named was not read at all: it may have been added since.
     `log` names the kind of log: a position of one kind is invalid in another. The text form is opaque
@@ -130,7 +130,7 @@ class LogEntry(NamedTuple):
 
 
 class PositionExpired(Exception):
-    """The log does not hold what came right after a position: retention has passed it, or the log began anew.
+    """The log does not hold the entries right after a position: retention has passed it, or the log began anew.
 
     `partition` is where that is so; None where it is not known, or the whole position is another log's.
     """
@@ -148,7 +148,7 @@ class LogReader(Protocol):
 
     @property
     def position(self) -> Position:
-        """How far the log was read; in Kafka also past what is no event, such as a transaction's end."""
+        """The place up to which the log was read; in Kafka also past what is no event, such as a transaction's end."""
 
     def __aiter__(self) -> LogReader: ...
 
@@ -168,7 +168,7 @@ class EventLog(Protocol):
     def tail(
         self, after: Position | None = None, *, upto: Position | None = None
     ) -> AbstractAsyncContextManager[LogReader]:
-        """Read the log after a position (`START`: all that is retained; None: what comes from now on), then live.
+        """Read the log after a position (`START`: all that is retained; None: only new entries), then live.
 
         With `upto`, which the log has reached, only entries up to there are read, and then the iteration ends.
         Raises `PositionExpired` on entering. The iterator survives a lost connection without a gap or a repeat, and

@@ -28,7 +28,7 @@ class QueueGauges:
         self._consumers = metrics.gauge("queue_consumers", "Consumers of a queue in this process", "queue")
 
     def consumes(self, queue: str, held: Callable[[], Held]) -> None:
-        """This process consumes the queue from now on, and holds what `held` returns."""
+        """Note that this process consumes the queue, and holds what `held` returns."""
         self._queues[queue] = held
         self._consumers.labels(queue).set(1)
 

@@ -44,7 +44,7 @@ _KIND_OF = {kind.http_status: kind for kind in reversed(Kind)} | {
 
 
 class GatewayClient:
-    """The connections to the gateway, shared by all requests; whom a call is for is said anew each time."""
+    """The connections to the gateway, shared by all requests; each call names its own caller."""
 
     def __init__(self, http: HttpClient, telemetry: Telemetry, *, budget: float, identity: Callable[[], str]) -> None:
         """`budget` in seconds for a call where no deadline is nearer.
@@ -75,7 +75,7 @@ class GatewayClient:
     async def call(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes = b""
     ) -> tuple[Any, Mapping[str, str]]:
-        """Make a call, and return the JSON that came back, with its headers.
+        """Make a call, and return the JSON of the response, with its headers.
 
         Raises `ShopError` with the code of the gateway's problem+json (RFC 9457), UPSTREAM_UNAVAILABLE or
         DEADLINE_EXCEEDED.
@@ -109,7 +109,7 @@ class GatewayClient:
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """The gateway as one caller sees it. Rows are the JSON objects of the REST API, as they came."""
+    """The gateway as one caller sees it. Rows are the JSON objects of the REST API, unchanged."""
 
     client: GatewayClient
     caller: Mapping[str, str]
@@ -155,7 +155,7 @@ class ServiceIdentity:
 
 
 def passed_on(headers: Mapping[str, str]) -> dict[str, str]:
-    """Of the caller's headers (in any case), those that the gateway is sent in turn."""
+    """The caller's headers (in any case) that are passed on to the gateway."""
     return {name: headers[name] for name in _PASSED_ON if name in headers}
 
 

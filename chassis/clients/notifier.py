@@ -117,7 +117,7 @@ class Notifier:
 
 
 def _checked(frame: Any) -> Any:
-    """A frame of the notifier. Raises what it says has gone wrong."""
+    """A frame of the notifier. Raises the error that a frame reports."""
     match frame["type"]:
         case "resync":
             message = (

@@ -225,13 +225,13 @@ class Database:
             yield held
 
     def lock(self, name: str) -> AbstractAsyncContextManager[bool]:
-        """As `try_lock`, but wait until it is released."""
+        """Take the lock as `try_lock` does, but wait until it is released."""
         return self.try_lock(name, wait=True)
 
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """Tell what is the database's fault from what is ours. Raises `StoreUnavailable` for the former."""
+    """Separate the database's faults from ours. Raises `StoreUnavailable` for the former."""
     try:
         yield
     except Exception as error:
@@ -346,7 +346,7 @@ async def database(
 
 
 async def migrate(url: str, migrations: Path, *, create: bool = False) -> tuple[str, str]:
-    """Only bring a schema up to date; the revision that it was at, "" for none, and the one that it is at now."""
+    """Bring a schema up to date; return the revision that it was at, "" for none, and the one that it is at now."""
     async with _opened(url, create=create, pool_size=2) as opened:
         before = await schema_migrations.revision(opened)
         await schema_migrations.upgrade(opened, migrations)

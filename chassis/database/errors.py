@@ -51,7 +51,7 @@ _CHARACTER_NOT_IN_REPERTOIRE = "22021"
 
 
 def is_temporary(error: BaseException) -> bool:
-    """Whether an error of SQLAlchemy, of a driver or of the operating system says that trying again makes sense."""
+    """Whether trying again makes sense after this error of SQLAlchemy, of a driver or of the operating system."""
     if isinstance(error, (OSError, PoolTimeout)):  # TimeoutError is an OSError
         return True
     if isinstance(error, sqlite3.Error):
@@ -71,7 +71,7 @@ def is_temporary(error: BaseException) -> bool:
 
 
 def refusal_of(error: BaseException) -> ShopError | None:
-    """What is wrong with a value of the caller's that PostgreSQL cannot store; None for all other errors."""
+    """The error for a value of the caller's that PostgreSQL cannot store; None for all other errors."""
     if getattr(error, "sqlstate", "") == _CHARACTER_NOT_IN_REPERTOIRE:
         return invalid("text must not have the character U+0000")
     return None

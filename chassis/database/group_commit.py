@@ -1,4 +1,4 @@
-"""Group commit: transactions that come at the same time share one commit, and one wait for the disk."""
+"""Group commit: transactions of the same moment share one commit, and one wait for the disk."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ class _Session:
         self.info: dict[str, Any] = {}
 
     def as_connection(self) -> Connection:
-        """What it does in SQLAlchemy's terms."""
+        """This session as the `Connection` of SQLAlchemy whose methods it has."""
         return cast("Connection", self)
 
     def __getattr__(self, name: str) -> Any:
@@ -137,7 +137,7 @@ class _Session:
     def _executed(
         self, prepared: Prepared, held: Held, parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]]
     ) -> Any:
-        """None for what SQLAlchemy runs instead, or says what is missing of."""
+        """Execute a prepared statement; return its result, or None if SQLAlchemy must run it or report an error."""
         if not isinstance(parameters, Mapping):
             if len(parameters) > 1:
                 if (calls := prepared.calls(parameters, held)) is None:
@@ -225,7 +225,7 @@ class _Sessions:
 
     @contextmanager
     def returned(self, session: _Session) -> Iterator[None]:
-        """Give the session back at the end, however that comes."""
+        """Give the session back at the end, also after an error."""
         try:
             yield
         except Exception:

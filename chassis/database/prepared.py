@@ -100,7 +100,7 @@ class Prepared:
 
 
 class _Place:
-    """Where a value goes: a parameter's, or one that the statement holds."""
+    """The source of a bound value: a parameter of the call, or a value that the statement holds."""
 
     def __init__(self, compiled: SQLCompiler, name: str, indices: Mapping[str, int]) -> None:
         bind = compiled.binds[name]
@@ -124,7 +124,7 @@ class _Place:
 
 
 class Statements:
-    """What was prepared, by the statements' cache keys."""
+    """The prepared statements, by their cache keys."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
@@ -133,7 +133,7 @@ class Statements:
         self._known: WeakKeyDictionary[Any, tuple[CacheKey, dict[Names, Prepared | None]]] = WeakKeyDictionary()
 
     def prepared(self, statement: Any, parameters: Parameters) -> tuple[Prepared, Held] | None:
-        """None for what SQLAlchemy has to run: text, and what needs more than its SQL and its parameters."""
+        """A prepared statement; None for what SQLAlchemy has to run: text, or more than SQL with its parameters."""
         if not isinstance(statement, (SelectBase, UpdateBase)):
             return None
         known = self._known.get(statement)

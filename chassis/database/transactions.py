@@ -47,7 +47,7 @@ class Direct(Protocol):
         """See `Database.version`."""
 
     async def write(self, work: Work[T], *, durable: bool = True) -> T:
-        """Run a transaction of its own, all or nothing, and as durably as `Database.write` says; twice, perhaps."""
+        """Run a transaction of its own, all or nothing, as durably as in `Database.write`; twice, perhaps."""
 
     def lock(self, name: str, *, wait: bool) -> AbstractAsyncContextManager[bool]:
         """See `Database.lock` and `Database.try_lock`."""

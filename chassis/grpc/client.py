@@ -36,7 +36,7 @@ class CallObserver(Protocol):
         """`method` is the whole name, "shop.orders.v1.OrderService/GetOrder"; `code` a gRPC status' name."""
 
     def watch(self, peer: str, breaker: CircuitBreaker) -> None:
-        """There is an upstream, and this is the breaker towards it."""
+        """Note an upstream, and the breaker towards it."""
 
 
 class Client:

@@ -147,7 +147,7 @@ class Boundary:
             span.set_attribute("shop.bytes.sent", response.ByteSize())
 
     def _refused(self, span: Span, error: ShopError) -> None:
-        """Tell a refusal, which is the caller's fault, from a failure."""
+        """Mark a refusal, which is the caller's fault, to set it apart from a failure."""
         if error.kind in _REFUSALS:
             span.set_attribute(NOTE, "refused")
         if self._captured:
@@ -209,7 +209,7 @@ class _Registrar:
         self.names: list[str] = []
 
     def add_generic_rpc_handlers(self, _: object) -> None:
-        """The same methods come by name as well, below."""
+        """Ignore the generic handlers: the same methods are added by name as well, below."""
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
         self.names.append(service)

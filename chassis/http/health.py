@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def showing_health(host: str, port: int, ready: Callable[[], Awaitable[bool]]) -> AsyncIterator[None]:
-    """Answer at `http://host:port` until the block ends: 200 or, for `/readyz` while `ready` says no, 503.
+    """Answer at `http://host:port` until the block ends: 200 or, for `/readyz` while `ready` is false, 503.
 
     Port 0: do not listen at all.
     """

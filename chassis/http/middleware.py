@@ -203,7 +203,7 @@ class _Exchange:
         await self._send(message)
 
     async def _fail(self) -> None:
-        """Answer 500 if nothing was answered yet, telling no more than the trace's id."""
+        """Answer 500 if nothing was answered yet, with no more detail than the trace's id."""
         if self.status:
             return  # the response has begun: all that is left is to break it off
         await send_problem(self.send, ShopError("INTERNAL", "internal error", Kind.INTERNAL))

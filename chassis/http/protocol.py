@@ -59,7 +59,7 @@ class Protocol(HttpToolsProtocol):
         singular: Collection[bytes],
         telemetry: Telemetry | None = None,
     ) -> None:
-        """`singular`: header fields that may come once in a request; with `telemetry`, refusals are recorded."""
+        """`singular`: header fields that a request may have once; with `telemetry`, refusals are recorded."""
         super().__init__(config, server_state, app_state, _loop)
         self._telemetry = telemetry
         self._open_connections = open_connections
@@ -83,7 +83,7 @@ class Protocol(HttpToolsProtocol):
         self._open_connections.opened(self, self._address, transport.abort, others=self._websockets)
 
     def _too_late(self) -> None:
-        """A head has not come in time: the client gets a refusal, unless it has sent nothing at all."""
+        """Refuse a head that is not complete in time; only close if the client has sent nothing at all."""
         if self._in_head:
             self._refuse(HEAD_TOO_SLOW)
         else:
@@ -109,7 +109,7 @@ class Protocol(HttpToolsProtocol):
         self._await_head()
 
     def _await_head(self) -> None:
-        """Give what has come of a head, while nothing is being answered, its time to be complete."""
+        """Give an incomplete head, while nothing is being answered, its time to be complete."""
         answering = self.cycle is not None and not self.cycle.response_complete
         if self._in_head and self._late.cancelled() and not self._ended and not answering:
             self._late = self.loop.call_later(_HEAD_TIMEOUT, self._too_late)
@@ -297,7 +297,7 @@ class Protocol(HttpToolsProtocol):
 
 
 class _HeadWithBody:
-    """What a response needs of its transport: a head of a known length leaves with the beginning of its body.
+    """The transport of a response: a head of a known length leaves with the beginning of its body.
 
     uvloop makes a system call of each write, and each is a packet of its own, for which a client wakes up. ASGI lets a
     server wait so. A head without a length, as an event stream's, leaves at once.
@@ -324,7 +324,7 @@ class _HeadWithBody:
                 self._transport.write(data)
 
     def close(self) -> None:
-        """Of a response that failed after its head, too: the client can tell that it is not whole."""
+        """Close, also after a response that failed behind its head: the client can see that it is not whole."""
         if self._head:
             self._transport.write(self._head)
         self._transport.close()

@@ -89,7 +89,7 @@ def refusal(
 
 
 def handshake_refusal(headers: Iterable[Header]) -> Refusal | None:
-    """Why a WebSocket must not be opened with this head; None when it may (RFC 6455, sections 4.2.1 and 4.4)."""
+    """The reason not to open a WebSocket with this head; None if it may be (RFC 6455, sections 4.2.1 and 4.4)."""
     values = {name.lower(): value for name, value in headers}
     offered = values.get(b"upgrade", b"").strip().lower() == b"websocket"
     if not offered or b"upgrade" not in (each.strip() for each in values.get(b"connection", b"").lower().split(b",")):
@@ -162,7 +162,7 @@ def head_size(target: bytes, headers: Iterable[Header]) -> int:
 
 @dataclass(eq=False)
 class Refused:
-    """ASGI: the refusal of what no application has seen, as a problem with ids to ask for, and a span if it can be one.
+    """ASGI: refuses what no application has seen, by a problem with ids to look it up by, and a span if possible.
 
     The connection ends for the client at once and for us after a moment, in which what still comes is dropped: closing
     on bytes that nothing has read makes the system forget the answer.

@@ -1,4 +1,4 @@
-"""HTTP servers: uvicorn inside our own process life, with bounds on what comes before any application sees it."""
+"""HTTP servers: uvicorn inside our own process life, with bounds on what reaches an application."""
 
 from __future__ import annotations
 

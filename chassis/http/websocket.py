@@ -69,5 +69,5 @@ class WebSocket(WebSocketsSansIOProtocol):
 
 
 def close_reason(text: str) -> str:
-    """As much of a text as fits a close frame: 123 bytes of UTF-8, cut between characters (RFC 6455, 5.5.1)."""
+    """The beginning of a text that fits a close frame: 123 bytes of UTF-8, whole characters (RFC 6455, 5.5.1)."""
     return text.encode(errors="replace")[:_MAX_REASON_BYTES].decode(errors="ignore")

@@ -184,7 +184,7 @@ class OtlpSpans(SpanProcessor):
         self._export.close()
 
     def _take_begun(self) -> list[bytes]:
-        """What has begun and not ended, once each.
+        """Take the spans that have begun and not ended, once each.
 
         One may end meanwhile: then that is sent too, with this or later, and is what counts.
         """

@@ -37,7 +37,7 @@ def new_span_id() -> int:
 
 
 class RecordedSpan(ReadableSpan, Span):
-    """Belongs to one event loop; another thread may read it. What is said of it after its end is forgotten."""
+    """A span that belongs to one event loop; another thread may read it. Changes after its end are ignored."""
 
     def __init__(
         self,

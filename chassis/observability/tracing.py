@@ -128,7 +128,7 @@ class Telemetry:
         return _Unsampled(_new_traceparent()), origin
 
     def record(self, processor: SpanProcessor) -> None:
-        """Tell it of spans, too; it is closed with us."""
+        """Pass spans to this processor, too; it is closed with us."""
         self._processors = (*self._processors, processor)
 
     def close(self) -> None:
@@ -198,7 +198,7 @@ class _Measured:
 
 
 def note(what: str) -> None:
-    """Say of the current span that something happened which its status does not show, such as "idempotent_replay"."""
+    """Note on the current span an outcome that its status does not show, such as "idempotent_replay"."""
     CURRENT.get().set_attribute(NOTE, what)
 
 

@@ -73,7 +73,7 @@ class CircuitBreaker:
         return self._failures >= self._threshold
 
     def allows_call(self) -> bool:
-        """Ask before a call. In the open state, True once per recovery period: that call is the trial."""
+        """Whether a call may be made. In the open state, True once per recovery period: that call is the trial."""
         if not self.open:
             return True
         if self._clock() - self._opened_at < self._recovery:
@@ -86,11 +86,11 @@ class CircuitBreaker:
         return max(0.0, self._recovery - (self._clock() - self._opened_at))
 
     def succeeded(self) -> None:
-        """Tell that the upstream has answered, be it with a refusal."""
+        """Record an answer of the upstream, even a refusal."""
         self._failures = 0
 
     def failed(self) -> None:
-        """Tell that the upstream has not answered."""
+        """Record that the upstream has not answered."""
         self._failures += 1
         if self._failures == self._threshold:
             self._opened_at = self._clock()

@@ -49,7 +49,7 @@ class SharedReads(Generic[Found]):
         self._calls: set[asyncio.Task[None]] = set()
 
     async def get(self, keys: Sequence[str]) -> dict[str, Found]:
-        """By key, in the order of `keys`, unknown ones left out. Raises what `read` raises, or DEADLINE_EXCEEDED."""
+        """Read values by key, in the order of `keys`, known ones only. Raises as `read` does, or DEADLINE_EXCEEDED."""
         answers = {key: self._answer(key) for key in keys}
         if not answers:
             return {}

@@ -16,7 +16,7 @@ _FILE = Path(__file__).with_name("error_codes.toml")
 
 @dataclass(frozen=True, slots=True)
 class ErrorCode:
-    """`status` is the HTTP status, or the code's other carrier; `cure` says what its reader can do."""
+    """`status` is the HTTP status, or the code's other carrier; `cure` is what its reader can do."""
 
     code: str
     status: str

@@ -1,4 +1,4 @@
-"""Lines in causal order: a call stands between what its caller wrote before and after it, whatever clocks say. Pure.
+"""Lines in causal order: a call stands between its caller's lines before and after it, whatever the clocks. Pure.
 
 Clocks of two machines differ. A process cannot have begun a call before the caller sent it, nor can an answer have
 arrived before it was sent; so a span that seems to is moved, with all that was done within it.
@@ -13,7 +13,7 @@ from console.log_lines.store import Line
 
 
 def in_causal_order(lines: Iterable[Line], spans: Mapping[str, Span]) -> list[Line]:
-    """The lines of one trace; those whose spans are not here stand where their own clock says."""
+    """The lines of one trace in causal order; those whose spans are not here stand by their own clock."""
     moved = _Moved(spans)
     return sorted(lines, key=lambda line: (line.at_ns + moved.by(line.span_id), moved.depth(line.span_id), line.number))
 
@@ -51,7 +51,7 @@ class _Moved:
 
 
 def _shift(parent: Span, parents: int, span: Span) -> int:
-    """By how much a span of another process is moved, so that it is within its caller's."""
+    """The nanoseconds by which a span of another process is moved, so that it is within its caller's."""
     begins = parent.started_ns + parents
     if span.started_ns < begins:
         return begins - span.started_ns

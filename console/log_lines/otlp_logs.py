@@ -1,4 +1,4 @@
-"""From OTLP's messages (opentelemetry-proto 1.x, `ExportLogsServiceRequest`) to our lines. Pure."""
+"""Log lines from OTLP's messages (opentelemetry-proto 1.x, `ExportLogsServiceRequest`). Pure."""
 
 from __future__ import annotations
 

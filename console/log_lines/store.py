@@ -32,7 +32,7 @@ class Line:
 
     @property
     def bytes(self) -> int:
-        """About how much memory it takes."""
+        """Approximate bytes of memory that it takes."""
         texts = (self.service, self.level, self.message, *self.attributes.values())
         return _LINE_BYTES + sum(map(weight_of, texts))
 
@@ -65,5 +65,5 @@ class LineStore:
         return refused
 
     def of(self, trace_id: str) -> list[Line]:
-        """The lines of a trace, as they came."""
+        """The lines of a trace, in the order of their arrival."""
         return list(self._by_trace.get(trace_id, ()))

@@ -1,4 +1,4 @@
-"""From OTLP's messages (opentelemetry-proto 1.x, `ExportTraceServiceRequest`) to our spans. Pure."""
+"""Spans from OTLP's messages (opentelemetry-proto 1.x, `ExportTraceServiceRequest`). Pure."""
 
 from __future__ import annotations
 

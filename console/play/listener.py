@@ -33,7 +33,7 @@ class Listener:
         self._listening: dict[str, asyncio.Task[None]] = {}
 
     async def listen(self, account: str, token: str) -> None:
-        """Be subscribed to the account's orders when this returns; without a notifier nothing is heard."""
+        """Be subscribed to the account's orders when this returns; without a notifier there are no events."""
         self._until[account] = time.monotonic() + _KEEP
         if account not in self._listening or self._listening[account].done():
             subscribed = asyncio.Event()

@@ -1,4 +1,4 @@
-"""Subscriptions over WebSocket and SSE: opened, then an order is placed, then what comes of it."""
+"""Subscriptions over WebSocket and SSE: opened, then an order is placed, then its events are received."""
 
 from __future__ import annotations
 

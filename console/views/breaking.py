@@ -41,7 +41,7 @@ class Breaking:
     """One scenario at a time; the last verdict is kept."""
 
     def __init__(self, settings: Mapping[str, str], command: tuple[str, ...] = _COMMAND) -> None:
-        """`settings` say which shop this is; `command` is `shop fault`."""
+        """`settings` are those of the shop to break; `command` is `shop fault`."""
         own = {name: value for name, value in os.environ.items() if not name.startswith("SHOP_") or name in _KEPT}
         self._env = {**own, **settings, "SHOP_OTLP_URL": ""}
         self._command = command

@@ -23,7 +23,7 @@ class Mark(StrEnum):
 
 
 def compare(left: Sequence[Hop], right: Sequence[Hop]) -> list[dict[str, Any]]:
-    """Rows of `left`, `right` (None where there is none) and `mark`, in the order in which the hops came."""
+    """Rows of `left`, `right` (None where there is none) and `mark`, in the order of the hops."""
     rows: list[dict[str, Any]] = []
     matcher = SequenceMatcher(None, [_key(hop) for hop in left], [_key(hop) for hop in right], autojunk=False)
     for what, left_from, left_to, right_from, right_to in matcher.get_opcodes():

@@ -29,7 +29,7 @@ class Lessons:
     """The lessons of the repository that this shop is run from, and how far the student is."""
 
     def __init__(self, settings: Mapping[str, str], command: tuple[str, ...] = _COMMAND) -> None:
-        """`settings` say which shop this is; `command` is `shop lesson`."""
+        """`settings` are those of the console's shop; `command` is `shop lesson`."""
         self._env = {**os.environ, **settings, "SHOP_OTLP_URL": ""}
         self._command = command
         self._reading = asyncio.Lock()

@@ -16,7 +16,7 @@ _ENDING_GRACE = 7.0
 async def shop_command(
     command: Sequence[str], env: Mapping[str, str], timeout: float, late: str, *, grace: float = 0.0
 ) -> tuple[bytes, str, int]:
-    """What the command prints, why it failed by its own words (the last 500 characters), and its exit code.
+    """Run a command: its output, its error (the last 500 characters of what it printed), and its exit code.
 
     A command that is not waited for any longer is killed, `grace` seconds after SIGTERM where it has something to undo,
     and 7 at the most where the caller is cancelled, as at the end of this process.

@@ -1,4 +1,4 @@
-"""The live map: the architecture picture's boxes and arrows, with what the traces of the last minutes say of each."""
+"""The live map: the architecture picture's boxes and arrows, with figures from the last minutes' traces."""
 
 from __future__ import annotations
 

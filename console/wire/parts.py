@@ -11,7 +11,7 @@ import orjson
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The bytes from `start` up to `end`: what they are called, and what they say."""
+    """The bytes from `start` up to `end`, with their name and their value."""
 
     name: str
     start: int

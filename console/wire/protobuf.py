@@ -129,7 +129,7 @@ def decoded(payload: bytes, schema: Descriptor | None) -> Any:
 
 
 def _whole_fields(payload: bytes) -> bytes:
-    """As many of the outermost fields as are complete."""
+    """The outermost fields that are complete."""
     reader = Reader(payload)
     try:
         # Without a schema each of them is one part; the last part is what there is of the one that was cut off.

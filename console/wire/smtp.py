@@ -20,7 +20,7 @@ _COMMANDS = {
 
 
 def read(content: bytes) -> tuple[list[Part], Any]:
-    """The parts, and what was said: the mail's fields and text with the envelope, or the replies."""
+    """The parts, and the content: the mail's fields and text with the envelope, or the replies."""
     return _replies(content) if content[:3].isdigit() else _commands(content)
 
 

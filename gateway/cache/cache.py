@@ -70,7 +70,7 @@ class _Read:
 
 
 class EdgeCache:
-    """Pure ASGI, before everything that answers a read: identity and limits come first, also for what is stored."""
+    """Pure ASGI, in front of every handler of a read; behind identity and limits, also for stored responses."""
 
     def __init__(self, app: Application, store: CacheStore, *, seen: Callable[[str], None]) -> None:
         """`seen` is called with the result of each read: "hit", "miss" or "stale"."""
@@ -160,7 +160,7 @@ class EdgeCache:
         await send({"type": "http.response.body", "body": fetched.body})
 
     async def _fetch(self, read: _Read, scope: Scope, receive: Receive) -> tuple[_Fetched, Stored | None]:
-        """Ask what is behind; the answer, and what it is as a stored response (None when it cannot be one)."""
+        """Send the request on; return the answer, and its stored form (None when it cannot be stored)."""
         stored = read.stored
         own = asyncio.Event()
         self._fetches.setdefault(read.uri, own)

@@ -67,7 +67,7 @@ _REVALIDATED = Wanted(revalidate=True)
 
 
 def lifetime(status: int, headers: Mapping[bytes, bytes]) -> float:
-    """For how many seconds a shared cache may use a response (sections 3 and 4.2.1); 0 when it may not keep it.
+    """Seconds for which a shared cache may use a response (sections 3 and 4.2.1); 0 when it may not keep it.
 
     Only what has `public` or `s-maxage` is kept: that also allows it to answer requests with `Authorization`
     (section 3.5), and what is for one user has neither.

@@ -1,4 +1,4 @@
-"""Servers behind the gateway that speak HTTP themselves: what they answer is passed on as it comes."""
+"""Servers behind the gateway that speak HTTP themselves: their answers are passed on unchanged, as streams."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ class Upstreams:
 
 
 def upstreams(request: Request) -> Upstreams:
-    """The upstreams of the application that a request came to."""
+    """The upstreams of a request's application."""
     found: Upstreams = request.app.state.upstreams
     return found
 

@@ -44,7 +44,7 @@ class IfMatch:
 
 
 class PlainBodies:
-    """Pure ASGI: a body with a `Content-Encoding` is a 415 that says what is taken (RFC 9110, section 12.5.3).
+    """Pure ASGI: a body with a `Content-Encoding` is a 415 that lists what is taken (RFC 9110, section 12.5.3).
 
     To store or read it as it comes would lose what it is.
     """

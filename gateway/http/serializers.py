@@ -26,7 +26,7 @@ def encoded(content: Json) -> bytes:
 
 
 def json_response(content: Json, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """An answer for this caller alone, unless the headers say otherwise."""
+    """An answer for this caller alone, unless the headers allow more."""
     return Response(encoded(content), status, headers or {"cache-control": "no-store"}, "application/json")
 
 

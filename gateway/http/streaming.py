@@ -1,4 +1,4 @@
-"""Responses whose bytes come while they are sent."""
+"""Responses whose bytes are produced while they are sent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class Streamed(Response):
-    """Sends chunks as fast as the client takes them, and closes what they come from when they end or the client goes.
+    """Sends chunks as fast as the client takes them, and closes their source when they end or the client goes.
 
     In the request's own task, unlike Starlette's StreamingResponse: spans and deadlines are bound to the task that
     opened them.
@@ -44,7 +44,7 @@ class Streamed(Response):
 
 
 class EventStream(Streamed):
-    """A stream whose next chunk may be long in coming: a client that has gone is noticed meanwhile.
+    """A stream whose next chunk may take long: a client that has gone is noticed meanwhile.
 
     When what it comes from breaks off, it ends: its readers begin again, as those of server-sent events do.
     """

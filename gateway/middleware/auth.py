@@ -71,7 +71,7 @@ def _token(scope: Scope) -> str:
 
 
 class Requires(SecurityBase):
-    """A dependency that lets a route run only for callers for whom a rule holds; the OpenAPI document says so."""
+    """A dependency that lets a route run only for callers for whom a rule holds; it is in the OpenAPI document."""
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
@@ -83,7 +83,7 @@ class Requires(SecurityBase):
 
 
 async def public() -> None:
-    """Anyone may call: no token is needed. A route says so, so that a forgotten declaration is found."""
+    """Allow all callers, without a token. A route declares even this, so that a forgotten declaration is found."""
 
 
 PUBLIC = Depends(public)

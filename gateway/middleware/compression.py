@@ -32,7 +32,7 @@ _OF_CODING = re.compile(rb';(?:br|gzip)"')
 
 
 def _compressor(coding: str) -> tuple[Callable[[bytes], bytes], Callable[[], bytes]]:
-    """What compresses a chunk, and what returns the rest at the end."""
+    """A function that compresses a chunk, and one that returns the rest at the end."""
     if coding == "br":
         # Quality 2 is smaller than gzip's 6 in half of the time.
         brotli_stream = brotli.Compressor(quality=2)
@@ -57,7 +57,7 @@ def coding_for(accept_encoding: str) -> str:
 
 
 class Compression:
-    """Pure ASGI: compresses what may be, and says in `Vary` that it depends."""
+    """Pure ASGI: compresses what may be compressed, and sets `Vary` where that depends on the request."""
 
     def __init__(self, app: Application) -> None:
         self._app = app

@@ -21,7 +21,7 @@ _IPV4_MAPPED_PREFIX = 96
 
 
 def behind_proxies(app: Application, trusted: Sequence[Network]) -> Application:
-    """Believe forwarding headers of requests that come from these networks."""
+    """Believe forwarding headers of requests from these networks."""
     proxies: Any = ProxyHeadersMiddleware(cast("Any", app), [str(network) for network in trusted])
     return cast("Application", proxies)
 

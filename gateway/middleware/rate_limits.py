@@ -27,7 +27,7 @@ Header = tuple[bytes, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """So many requests per window for each key; a request whose key is empty does not count."""
+    """A number of requests per window for each key; a request whose key is empty does not count."""
 
     name: str
     item: RateLimitItem

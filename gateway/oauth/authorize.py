@@ -45,7 +45,7 @@ async def decide(request: Request) -> Response:
 
 
 def _is_of_our_page(request: Request, base: str) -> bool:
-    """Whether a browser says that its form is of our own page, which no other site can make it say (CSRF).
+    """Whether the browser's headers show a form of our own page, which no other site can forge (CSRF).
 
     `Sec-Fetch-Site` is sent to HTTPS and this computer, `Origin` everywhere.
     """
@@ -113,6 +113,6 @@ async def _allowed(
 
 
 def _redirect(parameters: Parameters, **answer: str) -> Response:
-    """To the client, by GET: 303 carries no password on (RFC 9700, section 4.12)."""
+    """Redirect to the client, by GET: 303 carries no password on (RFC 9700, section 4.12)."""
     target = with_parameters(parameters.one("redirect_uri"), **answer)
     return RedirectResponse(target, 303, {"cache-control": "no-store", "referrer-policy": "no-referrer"})

@@ -17,7 +17,7 @@ _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 def consent_page(client: Client, parameters: Parameters, *, status: int = 200, wrong: str = "") -> Response:
-    """The form; `wrong` says why it is shown again."""
+    """The form; `wrong` is the reason why it is shown again."""
     redirect_uri = parameters.one("redirect_uri")
     target = urlsplit(redirect_uri)
     # Browsers apply `form-action` to the redirect that answers the form as well. It has no form for an IPv6 address.

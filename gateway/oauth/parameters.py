@@ -1,4 +1,4 @@
-"""The parameters of OAuth's requests, checked without regard to whom they come from. Pure."""
+"""The parameters of OAuth's requests, checked without regard to their sender. Pure."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def base_url(scope: Scope, public_url: str | None) -> str:
 
 
 class McpChallenge:
-    """Pure ASGI: a 401 of /mcp says in `WWW-Authenticate` where the metadata of the resource is."""
+    """Pure ASGI: a 401 of /mcp names in `WWW-Authenticate` the address of the resource's metadata."""
 
     def __init__(self, app: Application, public_url: str | None) -> None:
         self._app = app

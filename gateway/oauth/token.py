@@ -27,7 +27,7 @@ _GRANT = "authorization_code"
 
 
 class ClientMetadata(BaseModel):
-    """What is read of a client's metadata (RFC 7591, section 2); `users` checks what it says. The rest is ignored."""
+    """The fields that are read of a client's metadata (RFC 7591, section 2); `users` checks them."""
 
     redirect_uris: list[str]
     client_name: str = ""

@@ -1,4 +1,4 @@
-"""Which pages this gateway shows: the start page always, the explorers in development."""
+"""The pages that this gateway shows: the start page always, the explorers in development."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ class Pages:
 
 
 def pages(request: Request) -> Pages:
-    """The pages of the application that a request came to."""
+    """The pages of a request's application."""
     found: Pages = request.app.state.pages
     return found

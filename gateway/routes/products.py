@@ -171,7 +171,7 @@ async def _product(request: Request, product_id: str) -> pb.Product:
 
 
 async def _availability(request: Request, product_ids: list[str]) -> list[Availability]:
-    """Of those that exist, in the order of the ids."""
+    """Availability of the products that exist, in the order of the ids."""
     wanted = CheckAvailabilityRequest(product_ids=product_ids, live=True)
     stock = await upstreams(request).inventory.CheckAvailability(wanted)
     found = {each.product_id: each for each in stock.items}

@@ -90,7 +90,7 @@ class Refusal(Error):  # type: ignore[misc]
     """Error that waitress answers with instead of calling the application."""
 
     def __init__(self, status: HTTPStatus, message: str, *, retry_after: int = 0) -> None:
-        """`retry_after`: the seconds after which to come again; 0 where that is of no use."""
+        """`retry_after`: the seconds after which to try again; 0 where that is of no use."""
         super().__init__(message)
         self._retry_after = retry_after
         self.code = status.value

@@ -135,7 +135,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         return True
 
     def maintenance(self, now: float) -> None:
-        """Close what has been idle too long, and refuse heads that do not come to an end."""
+        """Close what has been idle too long, and refuse heads that are late."""
         super().maintenance(now)
         for channel in list(self.active_channels.values()):
             channel.refuse_late_head(time.monotonic())

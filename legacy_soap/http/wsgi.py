@@ -65,7 +65,7 @@ class Faults:
 
     @classmethod
     def from_json(cls, text: str) -> Faults:
-        """Read them from a JSON object. Raises `ValueError` saying what is wrong."""
+        """Read them from a JSON object. Raises `ValueError` with what is wrong."""
         try:
             content = json.loads(text)
         except RecursionError as error:

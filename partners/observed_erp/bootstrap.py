@@ -56,5 +56,5 @@ def _operation(environ: WSGIEnvironment) -> str:
 
 
 def main() -> None:
-    """As the ERP's own `main`."""
+    """Run the ERP's own `main`, observed."""
     erp.main(running)

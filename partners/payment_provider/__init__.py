@@ -1,1 +1,1 @@
-"""payment_provider: a stand-in for Stripe. Collects money after a while and says so by a signed webhook."""
+"""payment_provider: a stand-in for Stripe. Collects money after a while and notifies by a signed webhook."""

@@ -116,7 +116,7 @@ def check_card(amount: int) -> None:
 
 
 def collected(intent: PaymentIntent) -> PaymentIntent:
-    """The intent once its time has come."""
+    """The intent after its collection."""
     failed = intent.amount % 100 == FAILS_LATER
     return replace(intent, status=Status.FAILED if failed else Status.SUCCEEDED)
 

@@ -75,7 +75,7 @@ class PaymentApi:
         return _listed([as_json(intent) for intent in found], limit)
 
     async def close(self, request: Request) -> Response:
-        """Let an order be paid no more: what was not collected is cancelled, what comes later is refused."""
+        """Let an order be paid no more: what was not collected is cancelled, later payments are refused."""
         intents = await self._ledger.close_order(request.path_params["order_id"])
         self._wake()
         return JSONResponse({"object": "list", "data": [as_json(intent) for intent in intents], "has_more": False})

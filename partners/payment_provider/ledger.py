@@ -98,7 +98,7 @@ class Ledger:
         return await self._run(lambda db: _once(db, key, fingerprint, give_back))
 
     async def refunds(self, order_id: str | None, after: str, limit: int) -> list[Refund]:
-        """Oldest first: `limit` refunds that came after `after`, of one order or, for None, of all."""
+        """Oldest first: `limit` refunds after `after`, of one order or, for None, of all."""
         rows = await self._run(lambda db: _page(db, "refunds", after, limit, order_id=order_id))
         return [Refund(**dict(row)) for row in rows]
 
@@ -121,7 +121,7 @@ class Ledger:
     async def due(
         self, change: Change, limit: int, *, besides: Collection[str], collected_within: float, sent_within: float
     ) -> Due:
-        """Change every intent whose time has come, and return what is to be sent: `limit` events, none of `besides`.
+        """Change every intent that is due, and return what is to be sent: `limit` events, none of `besides`.
 
         None waits for longer than `…_within` seconds: the clock was set back since its time was written.
         """
@@ -138,12 +138,12 @@ class Ledger:
         return await self._run(lambda db: _get(db, intent_id))
 
     async def page(self, order_id: str | None, after: str, limit: int) -> list[PaymentIntent]:
-        """Oldest first: `limit` intents that came after `after`, of one order or, for None, of all."""
+        """Oldest first: `limit` intents after `after`, of one order or, for None, of all."""
         rows = await self._run(lambda db: _page(db, "intents", after, limit, order_id=order_id))
         return [_intent(row) for row in rows]
 
     async def events(self, after: str, limit: int, *, undelivered: bool) -> list[PendingEvent]:
-        """Oldest first: `limit` events that came after `after`, all of them or only undelivered ones."""
+        """Oldest first: `limit` events after `after`, all of them or only undelivered ones."""
         condition = "delivered IS NULL" if undelivered else "true"
         rows = await self._run(lambda db: _page(db, "events", after, limit, condition=condition))
         return [_event(row) for row in rows]

@@ -27,7 +27,7 @@ class Collector:
         self._backoff = Backoff("payment webhooks")
 
     def wake(self) -> None:
-        """There may be something to do earlier than it was thought."""
+        """Look again now: there may be something to do earlier than expected."""
         self._news.set()
 
     async def run(self) -> None:

@@ -1,4 +1,4 @@
-"""Whom a mail was handed over for (SMTP's RCPT, RFC 5321, 3.3), kept before the mail itself as its file's first line.
+"""The recipients of a mail (SMTP's RCPT, RFC 5321, 3.3), kept before the mail itself as its file's first line.
 
 What is written in a mail's own To is what its sender says there; where it goes is said by its envelope.
 """

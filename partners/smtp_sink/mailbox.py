@@ -105,7 +105,7 @@ class Mailbox:
         self._mails[path.name] = (path.stat().st_mtime_ns, mail)
 
     async def _forget(self, oldest: Sequence[str]) -> None:
-        """Delete mails, once it is on the disk that they are: a missing mail is never taken for one that never came."""
+        """Delete mails, once the disk has their number: a deleted mail is never taken for one that never arrived."""
         if not oldest:
             return
         forgotten, until = self._forgotten + len(oldest), self._mails[oldest[-1]][1].received_at

@@ -51,7 +51,7 @@ class RecordingReceiver(Receiver):
         self._dialogue = dialogue
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
-        """Keep the mail, and with its span what was said until then."""
+        """Keep the mail, and with its span the dialogue until then."""
         content = envelope.original_content or b""
         # A text also where it is none: of bytes beyond ASCII the parser makes an object.
         parent = str(BytesHeaderParser().parsebytes(content)["traceparent"] or "")
@@ -68,7 +68,7 @@ class RecordingReceiver(Receiver):
 
 
 class RecordingSmtp(SMTP):
-    """aiosmtpd's server, which lets a dialogue hear what is said on its connection."""
+    """aiosmtpd's server, which passes the lines of its connection to a recorded dialogue."""
 
     def __init__(self, handler: Receiver, dialogue: ServerDialogue, **options: Any) -> None:
         self._dialogue = dialogue

@@ -23,7 +23,7 @@ _KEEP = 1.0
 
 
 class GrpcInventory:
-    """Calls without a token: availability is public, and orders that come together share a call."""
+    """Calls without a token: availability is public, and simultaneous orders share a call."""
 
     def __init__(self, stub: InventoryServiceAsyncStub, telemetry: Telemetry) -> None:
         self._stub = stub

@@ -24,7 +24,7 @@ class ProductStore(Protocol):
         """Raises NOT_FOUND and what `check` raises."""
 
     async def change_once(self, event_id: str, product_id: str, change: Callable[[Product], Product]) -> Product:
-        """As `change`, but an event that was seen before changes nothing; the product as it is then."""
+        """Change a product, but not for an event that was seen before; return the product as it is then."""
 
 
 class Inventory(Protocol):

@@ -24,7 +24,7 @@ class Catalog:
         self._inventory = inventory
 
     async def products(self, ids: Sequence[str]) -> list[Product]:
-        """In the order of `ids`; unknown ones are left out."""
+        """The products in the order of `ids`; unknown ones are left out."""
         if len(ids) > MAX_IDS:
             raise invalid(f"request must have at most {MAX_IDS} ids", ids=f"must be at most {MAX_IDS}")
         found = await self._store.by_ids(ids)

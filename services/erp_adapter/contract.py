@@ -33,7 +33,7 @@ _MAX_DEPTH = 8
 
 
 def contract_of(binding: Any, wsdl: bytes) -> str:
-    """The contract that zeep's binding of a WSDL stands for; an operation that is missing is said to be."""
+    """The contract that zeep's binding of a WSDL stands for; an absent operation is marked as missing."""
     restrictions = _restrictions(wsdl)
     lines = []
     for name in sorted(OPERATIONS):
@@ -62,7 +62,7 @@ def differences(expected: str, found: str) -> list[str]:
 
 
 def _type(described: Any, restrictions: Mapping[str, str], depth: int = 0) -> str:
-    """`{Qty: string /[0-9]{9}/, OrderLine[1..999]: {…}}`, in the order in which the elements come."""
+    """A type as `{Qty: string /[0-9]{9}/, OrderLine[1..999]: {…}}`, in the order of its elements."""
     if depth > _MAX_DEPTH:
         return "…"
     elements = getattr(described, "elements", None)

@@ -61,7 +61,7 @@ class NewSalesOrder:
 
 @dataclass(frozen=True, slots=True)
 class GoodsReceipt:
-    """Goods that came in, or were lost (`quantity` below zero); booking one twice books it once."""
+    """Goods that arrived, or were lost (`quantity` below zero); booking one twice books it once."""
 
     receipt_id: str
     product_id: str
@@ -71,7 +71,7 @@ class GoodsReceipt:
 
 @dataclass(frozen=True, slots=True)
 class SalesOrder:
-    """An order as the ERP holds it; without customer, currency and items when it was cancelled before it came."""
+    """An order as the ERP holds it; without customer, currency and items if it was cancelled before its arrival."""
 
     order_id: str
     number: str

@@ -64,4 +64,4 @@ class Erp(Protocol):
         """
 
     async def book(self, adjustment: Adjustment) -> None:
-        """Report goods that came or went; a repeat changes nothing."""
+        """Report goods that arrived or left; a repeat changes nothing."""

@@ -35,7 +35,7 @@ class Inventory:
         self._clock = clock
 
     async def availability(self, product_ids: Sequence[str], *, live: bool) -> list[Availability]:
-        """In the order of the ids; unknown products are left out. `live` queries the ERP too."""
+        """Availability in the order of the ids; unknown products are left out. `live` queries the ERP too."""
         if len(product_ids) > MAX_IDS:
             raise invalid(f"request must have at most {MAX_IDS} ids", product_ids=f"must be at most {MAX_IDS}")
         stock = await self._store.stock(product_ids)

@@ -9,7 +9,7 @@ from services.mailer.domain import Customer, Mail
 
 class Customers(Protocol):
     async def by_id(self, user_id: str) -> Customer | None:
-        """None when there is no such account."""
+        """Return a customer; None when there is no such account."""
 
 
 class MailTransport(Protocol):

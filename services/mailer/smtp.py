@@ -145,7 +145,7 @@ class _Written(EmailPolicy):
         return name, value
 
     def header_max_count(self, name: str) -> None:
-        """No header is set twice here; the registry makes a class for each, to say how often it may be."""
+        """Allow any number: no header is set twice here, and the registry makes a class for each to check that."""
 
     def header_fetch_parse(self, name: str, value: str) -> str:  # noqa: ARG002 - the policy's shape
         return value
@@ -179,7 +179,7 @@ async def _leave(connection: aiosmtplib.SMTP) -> None:
 
 
 def _header(address: Address) -> str:
-    """As it goes into a head: in ASCII, unless the address itself is not."""
+    """The form of an address in a head: in ASCII, unless the address itself is not."""
     return formataddr((address.display_name, address.addr_spec)) if address.addr_spec.isascii() else str(address)
 
 

@@ -14,7 +14,7 @@ _SUBPROTOCOL = "bearer."
 
 
 class Count:
-    """How many blocks run now. One for all, since a generator for each takes 300 bytes as long as its block runs."""
+    """The number of running blocks. One for all, since a generator for each takes 300 bytes while its block runs."""
 
     __slots__ = ("count",)
 

@@ -50,7 +50,7 @@ _OVERLOADED = ShopError(
 def problem_response(
     error: ShopError, *, status: int | None = None, headers: Mapping[str, str] | None = None
 ) -> web.Response:
-    """An error as problem+json with ids to ask for; `headers` come on top of its own."""
+    """An error as problem+json with ids to look it up by; `headers` are added to its own."""
     with unrecorded():
         status, own, body = problem(error, status=status)
         ids = {"x-request-id": secrets.token_hex(16), "traceparent": current_traceparent()}

@@ -18,7 +18,7 @@ class Outlet(Protocol):
         """The code with which we close it; 0 while we do not."""
 
     def write(self, encoded: bytes) -> bool:
-        """Write a frame in this outlet's encoding without waiting, and say whether it was written.
+        """Write a frame in this outlet's encoding without waiting; True if it was written.
 
         A client that is too far behind is closed instead; what it misses is still in the log.
         """
@@ -34,7 +34,7 @@ class Outlet(Protocol):
         """Wait while the client is behind. Raises `ConnectionError` once it is closed."""
 
     def stalled_for(self) -> float:
-        """For how many seconds the client has not taken a byte of what is waiting for it."""
+        """Seconds for which the client has not taken a byte of what is waiting for it."""
 
     def close(self, code: int, reason: str) -> None:
         """Begin to close, and return at once."""
@@ -47,4 +47,4 @@ class Orders(Protocol):
 
 class ChatLog(Protocol):
     async def post(self, *, order_id: str, owner: str, author: str, text: str) -> None:
-        """Make it durable and visible to everyone in the room. Raises UPSTREAM_UNAVAILABLE."""
+        """Make it durable and visible to all in the room. Raises UPSTREAM_UNAVAILABLE."""

@@ -45,7 +45,7 @@ class OrderStore(Protocol):
     async def get(self, order_id: str) -> Order | None: ...
 
     async def by_ids(self, order_ids: Sequence[str]) -> list[Order]:
-        """Those that exist, in any order."""
+        """The orders that exist, in any order."""
 
     async def page(self, user_id: str, *, before: Place | None, size: int) -> list[Order]:
         """A user's orders, newest first, those placed before a moment (and id)."""
@@ -106,7 +106,7 @@ class Erp(Protocol):
 
 class Payments(Protocol):
     async def request(self, order: Order) -> str:
-        """Ask for the payment of an order; its reference, the same again for a repeat. Raises PAYMENT_DECLINED."""
+        """Request the payment of an order; return its reference, the same for a repeat. Raises PAYMENT_DECLINED."""
 
     async def cancel(self, order_id: str) -> None:
         """Cancel or refund every payment of an order."""

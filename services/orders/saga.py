@@ -34,7 +34,7 @@ class Saga:
         delayed_after: timedelta = timedelta(minutes=1),
         clock: Callable[[], datetime] = wall_clock.now,
     ) -> None:
-        """`delayed_after`: how long an order may be pending before the customer is told that it is delayed."""
+        """`delayed_after`: the time for which an order may be pending before the customer is notified of the delay."""
         self._store = store
         self._inventory = inventory
         self._erp = erp
@@ -51,7 +51,7 @@ class Saga:
         }
 
     async def process(self, order_id: str) -> None:
-        """After `order.placed`: reserve, register, request the payment, confirm; or reject."""
+        """Process `order.placed`: reserve, register, request the payment, confirm; or reject."""
         order = await self._get(order_id)
         if order.status is Status.PENDING:
             try:
@@ -96,7 +96,7 @@ class Saga:
         return await self._store.change(order.id, lambda current: domain.reject(current, refusal.message))
 
     async def fulfil(self, order_id: str) -> None:
-        """After `order.paid`: the ERP ships, the reservation becomes a shipment, the order is shipped."""
+        """Process `order.paid`: the ERP ships, the reservation becomes a shipment, the order is shipped."""
         order = await self._get(order_id)
         if order.status is not Status.PAID:
             return

@@ -28,7 +28,7 @@ class Orders:
         return order
 
     async def several(self, order_ids: Sequence[str], caller: Principal) -> list[Order]:
-        """Those of these orders that the caller may see, each once, in the order of the ids."""
+        """The orders that the caller may see, each once, in the order of the ids."""
         found = {order.id: order for order in await self._store.by_ids(order_ids) if _may_see(caller, order.user_id)}
         return [found[order_id] for order_id in dict.fromkeys(order_ids) if order_id in found]
 
@@ -57,7 +57,7 @@ class Orders:
         return await self._store.history(order_id)
 
     async def watch(self, order_id: str, caller: Principal, *, after: int) -> AsyncIterator[HistoryEntry]:
-        """The history after a sequence, then each entry as it comes, up to a rejection, cancellation or delivery.
+        """The history after a sequence, then each new entry, up to a rejection, cancellation or delivery.
 
         A payment that arrives for a cancelled order is refunded: that is in the history, but no watch waits for it.
         """

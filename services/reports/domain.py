@@ -39,7 +39,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """An order says what is in it."""
+    """An order, with its items."""
 
     order_id: str
     user_id: str
@@ -67,7 +67,7 @@ Fact = Placed | Paid | Ended
 
 @dataclass(frozen=True, slots=True)
 class Sale:
-    """An order that was paid; `order` is None when the log does not say what was in it."""
+    """An order that was paid; `order` is None when the log does not have its items."""
 
     at: datetime
     order: Placed | None
@@ -139,7 +139,7 @@ def added(parts: Iterable[Figures]) -> Figures:
 
 
 def learned(sale: Sale) -> Figures:
-    """The changes when an order's items come after its payment."""
+    """The changes when an order's items arrive after its payment."""
     unknown = {key: -amounts for key, amounts in figures_of(Sale(sale.at, None)).items()}
     return added([unknown, figures_of(sale)])
 

@@ -38,7 +38,7 @@ class StoredFile:
     public: bool
 
     def visible_to(self, caller: Principal) -> bool:
-        """Public ones are for anyone; others for their owner, administrators and processes."""
+        """Whether the caller may see it: all may if it is public, else its owner, administrators and processes."""
         owns = caller.signed_in and caller.subject == self.owner_id
         return self.public or owns or caller.is_admin or caller.is_service()
 

@@ -20,7 +20,7 @@ class FileStore(Protocol):
     async def by_id(self, file_id: str) -> StoredFile | None: ...
 
     async def kept(self, digests: Sequence[str]) -> set[str]:
-        """Those of the digests that some file has."""
+        """The digests that some file has."""
 
 
 class Arrival(Protocol):

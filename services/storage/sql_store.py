@@ -49,7 +49,7 @@ class SqlFileStore:
         return set(await self._database.read(lambda connection: connection.scalars(_KEPT, parameters).all()))
 
     async def missing(self, ids: Sequence[str]) -> list[str]:
-        """Those of the ids that no file has."""
+        """The ids that no file has."""
         known = set(await self._database.read(lambda connection: connection.scalars(_KNOWN, {"ids": ids}).all()))
         return [file_id for file_id in ids if file_id not in known]
 

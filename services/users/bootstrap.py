@@ -75,7 +75,7 @@ async def run(settings: Settings | None = None, *, passwords: Passwords | None =
 
 
 async def _rotate(signer: JwtSigner, keys: Callable[[], Awaitable[list[SigningKey]]]) -> None:
-    """Sign with a new key when the time has come, and publish those that other copies of this service have made."""
+    """Sign with a new key when it is due, and publish those that other copies of this service have made."""
 
     async def rotate() -> None:
         signer.use(await keys())
@@ -84,7 +84,7 @@ async def _rotate(signer: JwtSigner, keys: Callable[[], Awaitable[list[SigningKe
 
 
 async def _prepare_accounts(store: SqlUserStore, settings: Settings) -> None:
-    """Load the demo accounts in development; refuse to serve them in production, wherever they came from."""
+    """Load the demo accounts in development; refuse to serve them in production, whatever their source."""
     present = {user.id for user in await store.by_ids([user.id for user in DEMO_USERS])}
     if settings.env == "production" and present:
         message = f"SHOP_ENV=production, but the database holds demo accounts: {', '.join(sorted(present))}"

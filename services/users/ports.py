@@ -38,7 +38,7 @@ class ClientStore(Protocol):
         """Add it, forget those that have expired, and note that a user let its client act."""
 
     async def take_code(self, code_hash: str) -> Code | None:
-        """The code, which is gone with that: it is taken once, however many ask at the same time."""
+        """Take the code, which deletes it: of simultaneous requests only one gets it."""
 
 
 class TokenSigner(Protocol):

@@ -40,7 +40,7 @@ def new_signing_key() -> SigningKey:
 
 
 class JwtSigner:
-    """Signs with the newest key that all have heard of, and publishes every key: older tokens stay valid."""
+    """Signs with the newest key that was published long enough ago; publishes every key, so older tokens stay valid."""
 
     def __init__(self, keys: Sequence[SigningKey], *, lifetime: int) -> None:
         """`keys`, newest first; `lifetime` of a token in seconds."""
@@ -51,7 +51,7 @@ class JwtSigner:
         self.use(keys)
 
     def use(self, keys: Sequence[SigningKey]) -> None:
-        """From now on these keys, newest first."""
+        """Use these keys from now on, newest first."""
         if keys == self._keys:
             return
         self._keys = keys

@@ -69,7 +69,7 @@ class Users:
         return user
 
     async def users(self, ids: Sequence[str], caller: Principal) -> list[User]:
-        """Those of the users that the caller may see: themselves; all of them for an admin or a process."""
+        """The users that the caller may see: themselves; all of them for an admin or a process."""
         if len(ids) > MAX_IDS:
             raise invalid(f"request must have at most {MAX_IDS} ids", ids=f"must be at most {MAX_IDS}")
         sees_all = caller.is_admin or caller.is_service()

@@ -179,7 +179,7 @@ def of_refunds_due(order: Order, traces: Traces, around: Circumstances) -> Itera
 
 
 def of_refunds(traces: Traces, around: Circumstances) -> Iterator[Finding]:
-    """Refunds that were made: those of the order's payments, in their currency, which come to what these say.
+    """Check the refunds made: those of the order's payments, in their currency and of the amount these record.
 
     Of a provider that could not be read to its end some payments or refunds may be missing: `of_payments` reports it.
     """

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """From the best to the worst; the worst finding is an order's state."""
+    """States from the best to the worst; the worst finding is an order's state."""
 
     SETTLED = "settled"
     IN_FLIGHT = "in_flight"
@@ -23,7 +23,7 @@ RANK = {state: rank for rank, state in enumerate(State)}
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`what` says where the books differ, what moves the order next, or why nothing will."""
+    """`what` is the difference between the books, the next step of the order, or the reason why there is none."""
 
     state: State
     what: str

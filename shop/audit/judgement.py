@@ -16,7 +16,7 @@ _TAKEN = ("processing", "succeeded")
 
 
 def judge(order: Order, traces: Traces, around: Circumstances) -> list[Finding]:
-    """All that there is to say of an order, the worst first; nothing when it is settled."""
+    """All findings on an order, the worst first; none when it is settled."""
     found = [
         *comparison.of_order(order),
         *comparison.of_reservation(order, traces, around),

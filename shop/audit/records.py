@@ -153,7 +153,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Stock:
-    """A product's figures in pieces; `erp_on_hand` is None where the ERP did not say."""
+    """A product's figures in pieces; `erp_on_hand` is None where the ERP gave no figure."""
 
     product_id: str
     received: int

@@ -1,4 +1,4 @@
-"""Balance of stock: all that ever came in is there, reserved, or shipped. Pure decisions."""
+"""Balance of stock: all that ever arrived is there, reserved, or shipped. Pure decisions."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ _LOOK = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Lasting:
-    """How long a fault lasts: until a signal, or the end of the shop, where its time does not come first."""
+    """The duration of a fault: until a signal, the end of the shop, or the end of its time, the first of them."""
 
     _ground: Ground
     _stopped: threading.Event
@@ -50,7 +50,7 @@ class Lasting:
 
 @contextmanager
 def lasting(ground: Ground, fault: Fault) -> Iterator[Lasting]:
-    """Let a fault be seen and stopped by others; yields what says when it is over."""
+    """Let a fault be seen and stopped by others; yields an object that knows when it is over."""
     stopped = threading.Event()
 
     signals: list[int] = []

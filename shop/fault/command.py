@@ -173,7 +173,7 @@ def watch(
 
 
 def _watching_on(links: Links, name: str) -> Callable[[], bool]:
-    """Says again and again that a command is not over, and has its link watched for as long."""
+    """A function that returns False, for a command that is not over, and has its link watched for as long."""
     due = time.monotonic() + _WATCH / 2
 
     def over() -> bool:

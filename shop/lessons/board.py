@@ -1,4 +1,4 @@
-"""The room's board: the progress of everyone who has joined, on one page, in memory, for as long as it runs."""
+"""The room's board: the progress of all who have joined, on one page, in memory, for as long as it runs."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def server(board: Board, host: str, port: int) -> ThreadingHTTPServer:
                 self._answer(204, "")
 
         def log_message(self, *_: object) -> None:
-            """Say nothing: names stay on the page."""
+            """Log nothing: names stay on the page."""
 
         def _answer(self, status: int, text: str, kind: str = "text/plain; charset=utf-8") -> None:
             content = text.encode()
@@ -111,7 +111,7 @@ def server(board: Board, host: str, port: int) -> ThreadingHTTPServer:
 
 
 def join(home: Path, url: str, name: str) -> None:
-    """From now on, send this board each check, under this name. Raises `Refused` for what is no URL, or no name."""
+    """Send this board each check from now on, under this name. Raises `Refused` for what is no URL, or no name."""
     if not _is_url(url):
         raise Refused(f"{url!r} is not a board's URL: write it as the board shows it, such as http://10.0.0.5:8090")
     if not 0 < len(name.strip()) <= MAX_NAME:
@@ -157,7 +157,7 @@ def _size(text: str) -> int | None:
 
 
 def _message(body: bytes) -> Any:
-    """What a body says. Raises `ValueError` where it is no JSON."""
+    """The content of a body. Raises `ValueError` where it is no JSON."""
     try:
         return json.loads(body)
     except RecursionError:

@@ -281,7 +281,7 @@ def _page(text: str) -> None:
 
 
 def _predict(workspace: Workspace, guess: str) -> None:
-    """Keep the prediction, so that the explanation can come back to it."""
+    """Keep the prediction, so that the explanation can refer to it."""
     progress = workspace.progress()
     if not guess and not progress.guess and sys.stdin.isatty():
         guess = typer.prompt("Your prediction (a, b or c; Enter for none)", default="", show_default=False)
@@ -292,7 +292,7 @@ def _predict(workspace: Workspace, guess: str) -> None:
 
 
 def _checked(workspace: Workspace) -> Result:
-    """Make a check, and keep what it says; while it is made, that is kept, too. Raises `Refused`.
+    """Make a check, and keep its result; that it runs is kept, too, meanwhile. Raises `Refused`.
 
     A check that comes to no result leaves `kept` and the number of checks as they are; a refusal replaces the last
     verdict by its reason.

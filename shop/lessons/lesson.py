@@ -16,7 +16,7 @@ LESSONS = ROOT / "lessons"
 
 @dataclass(frozen=True, slots=True)
 class WrongFix:
-    """A fix that looks right, as a patch of the broken tree, and what the check must say to it (`…` is any text)."""
+    """A fix that looks right, as a patch of the broken tree, and the answer due from the check (`…` is any text)."""
 
     patch: Path
     name: str
@@ -25,7 +25,7 @@ class WrongFix:
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """`broken` and `void` are what the check says as delivered, and when its fault has met nothing (`…` is any text).
+    """`broken` and `void` are the check's messages as delivered, and if its fault has met nothing (`…` is any text).
 
     `files` are those that a repair may have to touch; `answer` is the letter of the right prediction.
     """
@@ -110,12 +110,12 @@ def _read(folder: Path) -> Lesson:
 
 
 def _sections(page: Path) -> dict[str, str]:
-    """Text by heading; what comes before the first, the title included, has no name."""
+    """Text by heading; the part before the first, the title included, has no name."""
     parts = re.split(r"^## (.+)\n", page.read_text(), flags=re.MULTILINE)
     return {name: text.strip("\n").rstrip() for name, text in zip(["", *parts[1::2]], parts[::2], strict=True)}
 
 
 def _wrong_fix(path: Path) -> WrongFix:
-    """The patch's first lines say what it is (`name:`) and what the check must answer (`expect:`)."""
+    """The patch's first lines name it (`name:`) and give the answer that the check must make (`expect:`)."""
     head = dict(line.split(": ", 1) for line in path.read_text().split("diff --git")[0].splitlines() if ": " in line)
     return WrongFix(path, head["name"], head["expect"])

@@ -138,7 +138,7 @@ class Workspace:
             return git(self.tree, "diff", *options, self.progress().base, index=index)
 
     def fingerprint(self) -> str:
-        """Of the code as it is now, to compare with the running shop's."""
+        """A fingerprint of the code as it is now, to compare with the running shop's."""
         return hashlib.sha256((self.progress().base + self.diff()).encode()).hexdigest()[:16]
 
     def keep(self) -> str:

@@ -92,7 +92,7 @@ def _line(method: MethodDescriptor) -> str:
 def _answers(
     channel: grpc.Channel, method: MethodDescriptor, messages: list[Message], env: Mapping[str, str], caller: str
 ) -> Iterator[Message]:
-    """A refusal of the caller comes before anything is done: so the next may try, until an answer has come."""
+    """Call as each caller until one is answered: a refusal of the caller precedes all effects, so the next may try."""
     callers = [caller] if caller else _callers(env)
     not_signed_in: list[str] = []
     denied: CallFailed | None = None

@@ -32,7 +32,7 @@ TIMEOUT = 10.0
 
 
 def live(spec: ProcessSpec, env: Mapping[str, str], *, leave: Iterable[int], command: tuple[str, ...]) -> NoReturn:
-    """In a freshly forked child: run the process, or execute `command` if there is one, and end.
+    """Run the process in a freshly forked child, or execute `command` if there is one, and end.
 
     Ends without unwinding: the frames below are a copy of the supervisor's, and their clean-up is not ours to do.
     """
@@ -61,7 +61,7 @@ def live(spec: ProcessSpec, env: Mapping[str, str], *, leave: Iterable[int], com
 
 
 def prepare(task: Callable[[], None], *, lifeline: int, leave: Iterable[int]) -> NoReturn:
-    """In a freshly forked child: do what comes before the first start of a process, and end.
+    """Prepare, in a freshly forked child, the first start of a process, and end.
 
     Its failures are shown and change nothing. It ends at a signal, and with the supervisor.
     """
@@ -104,7 +104,7 @@ def run(spec: ProcessSpec) -> None:
 
 
 def _follow(clock: str) -> None:
-    """Have the wall clock of a lab: right, or as wrong as its fault says."""
+    """Use the wall clock of a lab: right, or as wrong as its fault makes it."""
     from chassis import wall_clock
 
     if os.environ.get("SHOP_ENV") == "production":
@@ -130,7 +130,7 @@ def _leave_supervisor(env: Mapping[str, str], leave: Iterable[int]) -> None:
 
 
 def _exit_code(end: SystemExit) -> int:
-    """As the interpreter does it: None is 0, and what is no number is a last word."""
+    """The exit code as in the interpreter: None is 0, and what is no number is a last word."""
     if end.code is None or isinstance(end.code, int):
         return end.code or 0
     sys.stderr.write(f"{end.code}\n")

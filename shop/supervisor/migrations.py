@@ -1,4 +1,4 @@
-"""At the start of a shop: databases brought up to date by a process that ends, before any that stays needs them."""
+"""Migrations at a shop's start: a process that ends brings databases up to date before any that stays needs them."""
 
 from __future__ import annotations
 

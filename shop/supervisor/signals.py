@@ -42,7 +42,7 @@ def held_back() -> Iterator[None]:
 
 
 def forget() -> None:
-    """In a forked child: as deaf to the parent's signals, and as open to its own, as a new process."""
+    """Make a forked child as deaf to the parent's signals, and as open to its own, as a new process."""
     descriptor = signal.set_wakeup_fd(-1)
     if descriptor >= 0:  # from Python 3.13 on asyncio has taken it away by then, in its own fork handler
         os.close(descriptor)

@@ -85,7 +85,7 @@ def settings_of_running(data_dir: Path) -> dict[str, str]:
 
 
 def _current(data_dir: Path) -> dict[str, Any]:
-    """What the supervisor that runs now has written; another user's that is over refuses nothing: it is not read."""
+    """The state written by the running supervisor; another user's that is over is not read, so it refuses nothing."""
     if not lock.is_held(data_dir):
         return {}
     content = _content(data_dir)

@@ -31,7 +31,7 @@ SAVE_AGAIN = 1.0
 
 @dataclass(slots=True)
 class Child:
-    """One process to keep running. Times are the clock's: `due` is when to start it, `ready_at` when it said so.
+    """One process to keep running. Times are the clock's: `due` is when to start it, `ready_at` when it was ready.
 
     `ready_fd` is where it will say so, while it has not.
     """
@@ -56,7 +56,7 @@ class Child:
 
 
 class Supervisor:
-    """Keeps the children running until a signal says stop.
+    """Keeps the children running until a signal stops them.
 
     `on_ready` is called once, when all are ready for the first time. Where `command` gives
     one, a child executes it instead of running its entry in the forked copy. `settings` are
@@ -92,7 +92,7 @@ class Supervisor:
         self._lifeline, self._lifeline_end = os.pipe()
 
     def run(self, prepare: Callable[[], None] = lambda: None, first: Callable[[], None] | None = None) -> int:
-        """Prepare (import what the children share), have a fork do what comes `first`, then supervise the children.
+        """Prepare (import what the children share), have a fork do `first`, then supervise the children.
 
         SIGINT, SIGTERM and SIGHUP end each of these but the imports.
 
@@ -232,7 +232,7 @@ class Supervisor:
         log.warning("%s ended and will be restarted", each.spec.name, extra={**cause, "delay": f"{each.delay:g}s"})
 
     def _obey(self, arrived: bytes) -> None:
-        """Stop at the first signal that says so; kill at a Ctrl-C after that."""
+        """Stop at the first signal to stop; kill at a Ctrl-C after that."""
         for number in arrived:
             if number not in signals.STOPPING:
                 continue

@@ -1,4 +1,4 @@
-"""Words: a program sends, requests, reports and notifies; it does not ask, tell or hear."""
+"""Words: a program sends, requests, reports and notifies; it does not ask, tell, hear or come."""
 
 from __future__ import annotations
 
@@ -14,8 +14,16 @@ PROGRAMS = ("chassis", "console", "gateway", "graphql_server", "mcp_server", "pa
 OF_PERSONS = frozenset(
     ["ask", "asks", "asked", "asking", "tell", "tells", "told", "telling", "hear", "hears", "heard", "hearing"]
 )
-CLAUSE = re.compile(r"(?:What|How|Where|Who|Whose|When|Why|That|Whether)\b")
+PERSON_WORD = re.compile(
+    r"\b(?:ask(?:s|ed|ing)?|tell(?:s|ing)?|told|say(?:s|ing)?|said|com(?:es?|ing)|came|hear(?:s|d|ing)?|learn(?:s|ed|t|ing)?"
+    r"|(?:no|any|every|some)body|(?:any|every|some)one|whoever)\b",
+    re.IGNORECASE,
+)
+CLAUSE = re.compile(r"(?:What|How|Where|Who|Whom|Whose|Which|When|Why|That|Whether)\b")
+FRAGMENT = re.compile(r"(?:Of|Those|With|As|By|From|In|None|About how|For JSON|So many)\b")
+SHIPPED = (*PROGRAMS, "legacy_soap", "tools", "bench")
 FILES = sorted(path for program in PROGRAMS for path in (ROOT / program).rglob("*.py"))
+SHIPPED_FILES = sorted(path for program in SHIPPED for path in (ROOT / program).rglob("*.py"))
 
 
 def names_given(tree: ast.Module) -> Iterator[tuple[int, str]]:
@@ -44,10 +52,27 @@ def test_names_do_not_describe_programs_as_persons() -> None:
     assert found == []
 
 
-def test_a_module_begins_with_what_it_is() -> None:
-    """The first line of a module's docstring names the module's subject: it is no clause."""
-    first_lines = {path: ast.get_docstring(ast.parse(path.read_text())) or "" for path in FILES}
-    assert [str(path.relative_to(ROOT)) for path, line in first_lines.items() if CLAUSE.match(line)] == []
+def first_lines(path: Path) -> Iterator[tuple[str, str, bool]]:
+    """Place and first line of each docstring in a module, and whether it is that of a predicate."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            line, *_ = (ast.get_docstring(node) or "").splitlines() or [""]
+            is_predicate = ast.unparse(getattr(node, "returns", None) or ast.Constant(None)) == "bool"
+            yield f"{path.relative_to(ROOT)}:{node.body[0].lineno}", line, is_predicate
+
+
+def test_a_docstring_begins_in_plain_words() -> None:
+    """No docstring's first line describes a program as a person, or is a clause or a fragment of a sentence."""
+    found = [
+        f"{place} {line}"
+        for path in SHIPPED_FILES
+        for place, line, is_predicate in first_lines(path)
+        # "Whether ..." is the customary beginning of what returns True or False.
+        if PERSON_WORD.search(line)
+        or FRAGMENT.match(line)
+        or (CLAUSE.match(line) and not (is_predicate and line.startswith("Whether ")))
+    ]
+    assert found == []
 
 
 @pytest.mark.parametrize("proto", sorted((ROOT / "protos").rglob("*.proto")), ids=lambda path: path.stem)

@@ -1,4 +1,4 @@
-"""`python -m tools.docs.claims`: checks that `docs/claims.md` is what `docs/claims.toml` says; `--write` writes it."""
+"""`python -m tools.docs.claims`: checks that `docs/claims.md` agrees with `docs/claims.toml`; `--write` writes it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ a process. Each command is run by `tests/docs/test_claims.py` (two that take lon
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """`command` prints what matches `see`, which is `shows` in words; without one, `missing` says why.
+    """`command` prints what matches `see`, which is `shows` in words; without one, `missing` is the reason.
 
     `tests` hold the claim, each as `path::function`. `run_by` is the test that runs the command, where it is not that
     of this page.
@@ -78,7 +78,7 @@ def text() -> str:
 
 
 def _link(test: str) -> str:
-    """To the file; the name is the test's own."""
+    """A link to the file; the name is the test's own."""
     path, _, name = test.partition("::")
     return f"[`{name}`](../{path})"
 

@@ -1,4 +1,4 @@
-"""`python -m tools.docs.error_codes`: checks that `docs/errors.md` is what the catalogue says; `--write` writes it."""
+"""`python -m tools.docs.error_codes`: checks that `docs/errors.md` agrees with the catalogue; `--write` writes it."""
 
 from __future__ import annotations
 

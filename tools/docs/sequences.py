@@ -94,7 +94,7 @@ class Driver:
         self._http.post(url, json={"maintenance": on}).raise_for_status()
 
     def hops(self, trace_id: str, *, has: Callable[[Trace], bool]) -> Trace:
-        """A trace's hops, once it `has` what it must and nothing more comes."""
+        """A trace's hops, once it `has` what it must and gets no more."""
         found: Trace = ()
         since = time.monotonic()
         for _ in _patiently():
@@ -155,7 +155,7 @@ def _calls(method: str) -> Callable[[Trace], bool]:
 
 
 def _cancelled(driver: Driver) -> Trace:
-    """The trace of a cancellation that came in time: the money is collected a moment after the confirmation."""
+    """The trace of a cancellation in time: the money is collected a moment after the confirmation."""
     for _ in range(10):
         order_id, _trace = driver.place()
         if driver.until(order_id, "confirmed", "paid", "shipped") != "confirmed":

@@ -37,7 +37,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """One event of a provider, as it came. `headers` have lower-case names; `traceparent` is that of its request."""
+    """One event of a provider, unchanged. `headers` have lower-case names; `traceparent` is that of its request."""
 
     id: str
     provider: str

@@ -82,7 +82,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One request. `status_code` is 0 when there was no answer, and then `error` says why.
+    """One request. `status_code` is 0 when there was no answer, and then `error` is the reason.
 
     `retry_after`: the seconds in the answer's `Retry-After`, if it has one.
     """
@@ -213,7 +213,7 @@ def new_secret() -> str:
 
 
 def rotated(endpoint: Endpoint, now: datetime, grace: timedelta) -> Endpoint:
-    """With a new secret, and the one that it had beside it for a while. Raises TOO_MANY_SECRETS."""
+    """Give the endpoint a new secret; the old one signs too for a while. Raises TOO_MANY_SECRETS."""
     still_signing = [old for old in endpoint.old_secrets if now < old.until]
     if len(still_signing) >= MAX_OLD_SECRETS:
         message = f"endpoint must have at most {MAX_OLD_SECRETS} replaced secrets: wait until one expires"

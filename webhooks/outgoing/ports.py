@@ -41,7 +41,7 @@ class DeliveryStore(Protocol):
         """Newest first, each with its attempts."""
 
     async def get(self, endpoint_id: str, delivery_id: str) -> Delivery | None:
-        """With its attempts."""
+        """Return a delivery with its attempts; None if there is none."""
 
     async def redeliver(self, delivery: Delivery) -> bool:
         """Keep when it is due, and end its endpoint's pause; False when it has been forgotten meanwhile.
@@ -71,7 +71,7 @@ class DeliveryStore(Protocol):
         """
 
     async def forget(self, before: datetime, limit: int) -> int:
-        """Delete up to so many deliveries that came to an end before this time, with their attempts; how many."""
+        """Delete up to `limit` deliveries that ended before this time, with their attempts; return their number."""
 
     async def forget_events(self, before: datetime, limit: int) -> int:
         """Forget that up to so many events were handled before this time; how many."""

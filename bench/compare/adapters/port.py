@@ -1,4 +1,4 @@
-"""What an adapter offers: `serve` its server, and `connect` a client whose calls all answer rows."""
+"""The parts of an adapter: `serve` for its server, and `connect` for a client whose calls all answer rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Rows = list[dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What one call reads: the products `ids` (each a row of three fields), or, with `limit`, a page of `fields`.
+    """The content of one call: the products `ids` (each a row of three fields), or, with `limit`, a page of `fields`.
 
     `how` names the way where a protocol has several: "one by one", "batched", "unbatched".
     """
@@ -35,7 +35,7 @@ Call = Callable[[Selection], Awaitable[Rows]]
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Where a client goes: a port of this machine, with headers (identity) and an adapter's own options.
+    """The address for a client: a port of this machine, with headers (identity) and an adapter's own options.
 
     `server_port` is the server's own where `port` is a proxy's.
     """
@@ -56,7 +56,7 @@ class Link:
 
     @property
     def connections(self) -> int:
-        """How many connections HTTP/1.1 may have: six where the options say "pool", as browsers do, else one."""
+        """Number of connections that HTTP/1.1 may have: six with the option "pool", as browsers do, else one."""
         return 6 if "pool" in self.options else 1
 
     @property
@@ -77,7 +77,7 @@ class Adapter(Protocol):
 
 @asynccontextmanager
 async def asgi(app: Any, options: Sequence[str] = ()) -> AsyncIterator[int]:
-    """Serve an ASGI application by uvicorn, as it comes but for its logs; yields the port."""
+    """Serve an ASGI application by uvicorn with its defaults, except for its logs; yields the port."""
     certificate, key = tls.files(options) or (None, None)
     quiet: dict[str, Any] = {"log_level": "warning", "access_log": False}
     config = uvicorn.Config(app, host="127.0.0.1", port=0, ssl_certfile=certificate, ssl_keyfile=key, **quiet)

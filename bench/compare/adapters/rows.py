@@ -1,4 +1,4 @@
-"""What every adapter answers from: one product for single reads, and a table of 100 products of eight fields."""
+"""The content that every adapter answers from: one product for single reads, and a table of 100 of eight fields."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PLACES = 100
 
 @dataclass(slots=True)
 class Reads:
-    """How often the table was read in this process: a read of many rows at once is one read."""
+    """Number of reads of the table in this process: a read of many rows at once is one read."""
 
     count: int = 0
 
@@ -62,5 +62,5 @@ def page(limit: int) -> list[dict[str, str]]:
 
 
 def chosen(rows: Sequence[dict[str, Any]], fields: Sequence[str]) -> list[dict[str, Any]]:
-    """Only these fields of each row: what a client keeps of an answer that has more."""
+    """Rows with only these fields: what a client keeps of an answer that has more."""
     return [{name: row[name] for name in fields} for row in rows]

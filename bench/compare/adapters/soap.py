@@ -36,7 +36,7 @@ async def serve(options: Sequence[str]) -> AsyncIterator[int]:
 
 @functools.cache
 def described(url: str) -> Document:
-    """What a WSDL describes."""
+    """The description of a WSDL."""
     return Document(url, Transport())  # type: ignore[arg-type] # zeep's own annotation is wrong
 
 

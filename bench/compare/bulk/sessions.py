@@ -1,4 +1,4 @@
-"""What runs in E6's workers: both sides of a transfer, with their CPU."""
+"""Workers of E6: both sides of a transfer, with their CPU."""
 
 from __future__ import annotations
 

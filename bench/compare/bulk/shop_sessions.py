@@ -1,4 +1,4 @@
-"""What runs in the workers of E6 in the shop: a client that moves a file, with its CPU."""
+"""Workers of E6 in the shop: a client that moves a file, with its CPU."""
 
 from __future__ import annotations
 

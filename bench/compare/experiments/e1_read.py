@@ -54,7 +54,7 @@ class Reads:
     pids: Sequence[int] = ()
 
     def names(self, pair: Pair, kind: str) -> dict[str, Any]:
-        """What every row of a variant begins with."""
+        """The fields at the beginning of every row of a variant."""
         names = {"experiment": NAME, "level": self.level, "variant": pair.variant.name, "kind": kind}
         return {**names, **self.facts}
 
@@ -132,7 +132,7 @@ Offsets = list[tuple[int, int]]
 
 
 def _offsets(counting: Proxy) -> Offsets:
-    """How far each connection has come, up and down."""
+    """Bytes of each connection so far, up and down."""
     return [(len(each.up), len(each.down)) for each in counting.recorded]
 
 

@@ -31,7 +31,7 @@ FIELDS = {2: ("name", "price"), 8: FULL}
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A way to get rows. `sends`: "asked" for only the requested fields, or "all eight"."""
+    """A way to get rows. `sends` are the fields sent: those that were requested, or all eight."""
 
     variant: Variant
     how: str

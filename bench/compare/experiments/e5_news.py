@@ -128,7 +128,7 @@ def _counters(watched: Sequence[_Watched]) -> _Counters:
 
 
 async def _crowd(bench: Bench, way: Way, count: int) -> None:
-    """Memory of an idle watcher, and what an event for all of them costs and how late it comes."""
+    """Memory of an idle watcher, and the cost and delay of an event for all of them."""
     bench.say(f"{NAME}: {count:,} watchers, {way.title}")
     module = f"bench.compare.news.{way.module}"
     async with worker(f"{_SESSIONS}:Publisher", module) as publisher, worker(f"{_SESSIONS}:Watchers", module) as all_:

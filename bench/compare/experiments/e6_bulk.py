@@ -89,7 +89,7 @@ async def _moved(transfer: Transfer, amount: int) -> dict[str, Any]:
 
 
 async def _stopped(server: Any) -> tuple[int, float]:
-    """What the sender has sent, and when last, once it sends no more (bytes; the machine's monotonic clock)."""
+    """The bytes that the sender has sent, and when last, once it sends no more (by the machine's monotonic clock)."""
     async with asyncio.timeout(30):
         last = await server.call("usage")
         while True:

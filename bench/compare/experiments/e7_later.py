@@ -64,7 +64,7 @@ def _row(name: str, kind: str, **facts: Any) -> dict[str, Any]:
 
 
 async def _bench_kept(name: str) -> str:
-    """Kill the process while it works, before its answer or after it; says whether a new one has the order done."""
+    """Kill the process while it works, before or after its answer; return whether a new one has the order done."""
     async with worker(_SERVER, _LONG_WORK) as server, worker(_CUSTOMER) as customer, worker(_SERVER) as after:
         url = f"http://127.0.0.1:{await server.call('serve')}"
         if name == "sync":

@@ -62,7 +62,7 @@ class Folder:
 
 
 def environment() -> Row:
-    """What the figures depend on."""
+    """The conditions on which the figures depend."""
     return {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "cores": os.cpu_count(),
@@ -82,7 +82,7 @@ def rows(folder: Path) -> list[Row]:
 
 
 def rows_of(found: Iterable[Row], experiment: str, **wanted: Any) -> list[Row]:
-    """Those of an experiment that have these values."""
+    """The rows of an experiment that have these values."""
     return [
         row
         for row in found

@@ -1,4 +1,4 @@
-"""Which bytes of a connection are what: the layers of each protocol, found in what the proxy recorded.
+"""Layers of each protocol: the purpose of every byte, found in what the proxy recorded.
 
 A span says how many bytes in a row belong to one layer. The spans of a direction cover all of its bytes, once.
 """
@@ -18,7 +18,7 @@ from bench.compare.measure.proxies import Recorded
 
 
 class Layer(StrEnum):
-    """What a byte is for. `SETUP` comes once a connection; `CONTROL` is settings, windows, pings, acknowledgements."""
+    """Purpose of a byte. `SETUP` is once a connection; `CONTROL` is settings, windows, pings, acknowledgements."""
 
     SETUP = "set-up"
     HEAD = "head"

@@ -1,4 +1,4 @@
-"""How much memory processes held at most, from a moment on: the system's own mark of each, which it can forget."""
+"""Peak memory of processes from a moment on: the system's own mark of each, which it can forget."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ CLEAR_REFS = Path("/proc/self/clear_refs")
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What some processes held when their peaks began to count, in bytes; nothing where there is no /proc."""
+    """Bytes that some processes held when their peaks began to count; nothing where there is no /proc."""
 
     pids: Sequence[int]
     bytes: Sequence[int]
 
     def growth(self) -> list[int] | None:
-        """By how many bytes the peak of each since then is above what it held; None where there is no /proc."""
+        """The bytes by which the peak of each since then is above what it held; None where there is no /proc."""
         if not self.bytes:
             return None
         return [max(0, _status(pid, "VmHWM") - held) for pid, held in zip(self.pids, self.bytes, strict=True)]

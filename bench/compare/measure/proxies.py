@@ -44,7 +44,7 @@ class Clocks:
 
 @dataclass
 class Distance:
-    """What the proxied network is like."""
+    """Properties of the proxied network."""
 
     delay: float = 0.0
     loss: float = 0.0
@@ -72,7 +72,7 @@ class Proxy:
         self._stopped = False
 
     async def settled(self) -> None:
-        """Wait until nothing has moved for a moment: acknowledgements come after the answer. Raises `TimeoutError`."""
+        """Wait until nothing has moved for a moment: acknowledgements follow the answer. Raises `TimeoutError`."""
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(_SETTLE_TIMEOUT):
             while (left := self._changed + _QUIET - loop.time()) > 0:  # noqa: ASYNC110 - silence raises no event
@@ -155,7 +155,7 @@ class Proxy:
             sending.cancel()
 
     def _before_the_cut(self, data: bytes) -> tuple[bytes, bool]:
-        """What of an answer's piece is still passed on, and whether the connections are cut after it."""
+        """The part of an answer's piece that is still passed on, and whether the connections are cut after it."""
         if self.cut_after is None:
             return data, False
         passed, cut = data[: self.cut_after], self.cut_after < len(data)

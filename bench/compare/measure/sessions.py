@@ -1,4 +1,4 @@
-"""What runs in the workers: a server of an adapter, or a client that gets what to call, how often and when."""
+"""Workers: a server of an adapter, or a client that gets what to call, how often and when."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Server:
         return await self._stack.enter_async_context(self._adapter.serve(self._options))
 
     async def reads(self) -> int:
-        """How often the table was read so far."""
+        """The number of reads of the table so far."""
         return READS.count
 
 
@@ -79,7 +79,7 @@ class Client:
         return {"seconds": latencies, "cpu": used, "elapsed": elapsed}
 
     async def capacity(self, selection: Selection, seconds: float, at_once: int) -> float:
-        """Calls a second when `at_once` callers call without a pause. Says how much there is, nothing of latency."""
+        """Calls a second when `at_once` callers call without a pause: a measure of capacity, not of latency."""
         call, done = self._opened(), 0
         until = time.perf_counter() + seconds
 
@@ -134,5 +134,5 @@ def named(error: BaseException) -> str:
 
 
 def failed(seconds: list[float]) -> int:
-    """How many calls failed."""
+    """The number of calls that failed."""
     return sum(1 for each in seconds if math.isinf(each))

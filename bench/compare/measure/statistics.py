@@ -29,7 +29,7 @@ def histogram(seconds: Sequence[float], most: int = MAX_MICROSECONDS) -> HdrHist
 
 
 def percentiles(seconds: Sequence[float]) -> dict[str, float | None]:
-    """Of p50, p90, p99 and p99.9 those of which there are enough values, and max; milliseconds.
+    """The p50, p90, p99 and p99.9 for which there are enough values, and the maximum; in milliseconds.
 
     None: failures reach as far as that.
     """

@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 async def together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """What they return, in their order. The first error stops the others, and is raised when they have stopped."""
+    """Results in the order of `works`. The first error stops the others, and is raised when they have stopped."""
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(each) for each in works]

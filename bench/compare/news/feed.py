@@ -13,7 +13,7 @@ Seen = Callable[[Event], None]
 
 
 class Feed:
-    """Publishes to waiting watchers. A watcher is never behind: it requests what comes after the id that it has."""
+    """Publishes to waiting watchers. A watcher is never behind: it requests all events after the id that it has."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -26,7 +26,7 @@ class Feed:
         self._published = asyncio.Event()
 
     def after(self, position: int) -> list[Event]:
-        """What came after this id, oldest first."""
+        """The events after this id, oldest first."""
         return self.events[position:]
 
     async def wait(self, position: int, timeout: float | None = None) -> list[Event]:

@@ -1,4 +1,4 @@
-"""What polls cost: bytes of one without news, and what an event adds to the one that brings it."""
+"""Cost of polls: bytes of one without news, and what an event adds to the one that brings it."""
 
 from __future__ import annotations
 

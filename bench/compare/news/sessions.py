@@ -1,4 +1,4 @@
-"""What runs in E5's workers: a publisher, and a client that is many watchers at once."""
+"""Workers of E5: a publisher, and a client that is many watchers at once."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Publisher:
         return int(await self._stack.enter_async_context(self._module.serve(())))
 
     async def publish(self, count: int, every: float) -> float:
-        """So many events, so many seconds apart; returns the CPU seconds that it all took, deliveries included."""
+        """Publish `count` events, `every` seconds apart; returns the CPU seconds of it all, deliveries included."""
         cpu = time.process_time()
         for _ in range(count):
             await asyncio.sleep(every)
@@ -55,7 +55,7 @@ class Publisher:
 
 
 class Watchers:
-    """So many watchers in one process."""
+    """A number of watchers in one process."""
 
     def __init__(self, module: str) -> None:
         allow_files()

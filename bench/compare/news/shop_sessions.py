@@ -1,4 +1,4 @@
-"""What runs in the workers of E5 in the shop: a watcher of orders, by one of the shop's ways."""
+"""Workers of E5 in the shop: a watcher of orders, by one of the shop's ways."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _READY_TIMEOUT = 90.0
 
 
 class OrderWatcher:
-    """Follows orders, and notes the time of day at which it learns of each status."""
+    """Follows orders, and notes the time of day at which it sees each status."""
 
     def __init__(self) -> None:
         self._seen: dict[tuple[str, str], float] = {}

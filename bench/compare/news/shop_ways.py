@@ -1,4 +1,4 @@
-"""The shop's own ways to follow an order: each calls `seen(order id, status)` for whatever it learns, when it does."""
+"""The shop's own ways to follow an order: each calls `seen(order id, status)` as soon as it has a new status."""
 
 from __future__ import annotations
 

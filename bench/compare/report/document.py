@@ -50,7 +50,7 @@ def written() -> dict[Path, str]:
 
 
 def words(text: str) -> list[dict[str, str]]:
-    """The document's last table as the console's page shows it: what the articles say, our cells, and the verdict.
+    """The document's last table for the console's page: the articles' words, our cells, and the verdict.
 
     Raises `ValueError` for a row without a verdict.
     """

@@ -1,4 +1,4 @@
-"""What tables and pictures say of a run's rows: medians over rounds, their intervals, and ratios within rounds."""
+"""Figures of a run's rows, for tables and pictures: medians over rounds, their intervals, and ratios within rounds."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class Measured:
 
 
 def measured(values: Sequence[float]) -> Measured:
-    """Of one value a round. Raises `ValueError` for no values."""
+    """Median and interval of one value a round. Raises `ValueError` for no values."""
     return Measured(list(values), statistics.median(values), *interval(values))
 
 
 def over_rounds(rows: Sequence[Row], name: str) -> Measured:
-    """This quantity of these rows, in the order of their rounds."""
+    """A quantity of these rows, in the order of their rounds."""
     return measured([row[name] for row in sorted(rows, key=lambda row: int(row["round"]))])
 
 
 def ratio(rows: Sequence[Row], base: Sequence[Row], name: str) -> Measured:
-    """By the base of the same round."""
+    """The ratio to the base of the same round."""
     return measured(ratios(over_rounds(rows, name).values, over_rounds(base, name).values))
 
 
@@ -53,7 +53,7 @@ def percentile(row: Row, name: str, count: int) -> tuple[str, float | None]:
 
 
 def column(head: str, name: str, cells: Sequence[tuple[str, str]]) -> list[str]:
-    """A column's head and cells, of pairs of what a cell says ("p99", "max of 50", or "": nothing) and its text.
+    """A column's head and cells, of pairs of a cell's kind ("p99", "max of 50", or "": nothing) and its text.
 
     `name` in the head is what all say, else the percentile; then each cell that says something else says so.
     """
@@ -75,7 +75,7 @@ def group_title(row: Row) -> str:
 
 
 def digits(value: float) -> str:
-    """Two significant digits, from 100 on whole, thousands with a comma: more would say more than is known."""
+    """Two significant digits, from 100 on whole, thousands with a comma: more would be more than is known."""
     if value == 0:
         return "0"
     if abs(value) >= 100:

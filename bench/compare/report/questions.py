@@ -1,4 +1,4 @@
-"""What the console's page shows before it shows an answer: a question, its rows, and a figure for each."""
+"""The parts of the console's page before an answer: a question, its rows, and a figure for each."""
 
 from __future__ import annotations
 

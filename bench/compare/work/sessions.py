@@ -1,4 +1,4 @@
-"""What runs in E7's workers: orders placed, and waited for, on the bench's server and in the shop."""
+"""Workers of E7: orders placed, and waited for, on the bench's server and in the shop."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class WorkServer:
         return await self._stack.enter_async_context(serve(self._received, self._seconds))
 
     async def received(self) -> list[str]:
-        """The ids of all orders that have come so far."""
+        """The ids of all orders that have arrived so far."""
         return self._received
 
 
@@ -39,7 +39,7 @@ class Customer:
     """Places an order and waits for its effect: seconds to the answer, and to the effect."""
 
     async def bench(self, url: str, how: str) -> dict[str, float]:
-        """On the bench's server: sync, queue, or webhook (the answer comes to a URL of ours)."""
+        """Place an order on the bench's server: sync, queue, or webhook (the answer is sent to a URL of ours)."""
         if how == "webhook":
             return await self._by_webhook(url)
         async with aiohttp.ClientSession(url) as session, asyncio.timeout(_TIMEOUT):
@@ -79,7 +79,7 @@ class Customer:
     async def shop(
         self, url: str, headers: dict[str, str], body: dict[str, Any], status: str, within: float
     ) -> dict[str, float]:
-        """In the shop: seconds to the answer, and until the order has this status. Raises `TimeoutError`."""
+        """Seconds to the answer in the shop, and until the order has this status. Raises `TimeoutError`."""
         began = time.perf_counter()
         placed = await self.accepted(url, headers, body, "/v1/orders")
         if await self.reached(url, headers, placed["id"], status, within) is None:

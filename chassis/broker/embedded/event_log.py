@@ -125,7 +125,7 @@ class LogSubscription:
         return store.entry(self._read.popleft())
 
     async def _read_more(self) -> None:
-        """Read what comes next, or wait for it. Raises `StopAsyncIteration` once there is no more to be read."""
+        """Read the next entries, or wait for them. Raises `StopAsyncIteration` once there is no more to be read."""
         while not self._read:
             limit = READ_BATCH_SIZE if self._upto is None else min(READ_BATCH_SIZE, self._upto - self._after)
             if self._stopped or limit <= 0:

@@ -61,11 +61,11 @@ class _Reading:
         self._stepped_at = time.monotonic()
 
     def steps(self) -> None:
-        """Note that it goes on, be it that nothing comes or that it fails."""
+        """Note that the reader goes on, even if there are no entries or it fails."""
         self._stepped_at = time.monotonic()
 
     def hangs(self) -> bool:
-        """Whether it has ended by itself, or waits for something that does not come."""
+        """Whether it has ended by itself, or waits for something that does not happen."""
         return self.task is None or self.task.done() or time.monotonic() - self._stepped_at > _HANGING_SECONDS
 
 

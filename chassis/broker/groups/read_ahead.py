@@ -60,7 +60,7 @@ class ReadAhead:
             self._news.set()
 
     async def batch(self) -> Sequence[LogEntry]:
-        """What comes next, in order; nothing when nothing has come for a second. Raises what the log raised."""
+        """Return the next entries, in order; none after a second without any. Raises what the log raised."""
         began = time.monotonic()
         await self._wait(1, _IDLE_SECONDS)
         busy = time.monotonic() - began < _BUSY_GATHER_SECONDS
@@ -74,7 +74,7 @@ class ReadAhead:
         return found
 
     def idle_position(self) -> Position | None:
-        """How far the log was read, also past what is no event; None while entries wait to be taken."""
+        """The place up to which the log was read, also past what is no event; None while entries wait to be taken."""
         return None if self._arrived else self._entries.position
 
     async def _wait(self, count: int, seconds: float) -> None:

@@ -176,7 +176,7 @@ class LogSubscription:
             return None
 
     async def _fetch(self) -> None:
-        """Take what has come, or wait for it for a moment. What was taken stays here when this is cancelled."""
+        """Take the records that have arrived, or wait a moment for some. A cancellation loses none that were taken."""
         try:
             if self._reopening or (self.trouble and time.monotonic() - self._away_since >= REOPEN_SECONDS):
                 await self._reopen()

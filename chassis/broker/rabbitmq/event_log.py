@@ -158,7 +158,7 @@ async def last_position(link: ReopeningConnection, log: str) -> int:
 
 
 async def _holds_messages(link: ReopeningConnection, log: str) -> bool:
-    """By RabbitMQ's own count, which is a few seconds old: of a stream that is new, or just recovered, it may be 0."""
+    """Whether RabbitMQ counts any message; its count is seconds old, and may be 0 for a new or recovered stream."""
     async with link.channel() as channel:
         with translated():
             found = await channel.declare_queue(log, passive=True)

@@ -48,7 +48,7 @@ def sent(span: Span, message: Message) -> None:
 
 
 def received(span: Span, message: Message) -> None:
-    """Keep what came in, without its secrets."""
+    """Keep the message that was received, without its secrets."""
     _keep(span, RECEIVED, message)
 
 

@@ -118,7 +118,7 @@ def _secrets(text: bytes, lower: bytes) -> Iterator[Span]:
 
 
 def _in_lines(text: bytes) -> Iterator[Span]:
-    """Fields of HTTP and mail heads, all of their values; what is said to sign in to a mail server."""
+    """Fields of HTTP and mail heads, all of their values; the credentials sent to a mail server."""
     start = 0
     for line in text.splitlines(keepends=True):
         name, colon, value = line.partition(b":")

@@ -94,7 +94,7 @@ def _cell(value: float | bytes | str | None) -> tuple[int, bytes]:
 
 
 def _integer(value: int) -> tuple[int, bytes]:
-    """As few bytes as it takes: none for 0 and 1, else 1, 2, 3, 4, 6 or 8 of two's complement."""
+    """The shortest serial type and bytes of an integer: 0 bytes for 0 and 1, else 1, 2, 3, 4, 6 or 8."""
     if value in (0, 1):
         return 8 + value, b""
     for type_, size in enumerate((1, 2, 3, 4, 6, 8), 1):

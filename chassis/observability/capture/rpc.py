@@ -61,7 +61,7 @@ async def first_kept(
 
 
 def _message(message: Any) -> Message | None:
-    """None for what is made from the bytes by other means than protobuf's: the far side has it."""
+    """The captured form; None for what is not made from the bytes by protobuf: the far side has it."""
     if not isinstance(message, ProtobufMessage):
         return None
     return framed(Form.GRPC, masked_bytes(message))

@@ -26,7 +26,7 @@ class Lines:
 
 
 def hidden(data: bytes) -> bytes:
-    """As many asterisks, with the ends of lines where they were."""
+    """Replace each byte by an asterisk, except the ends of lines."""
     return bytes(byte if byte in b"\r\n" else _HIDDEN for byte in data)
 
 
@@ -40,7 +40,7 @@ class ServerDialogue:
         self._kept = False
 
     def received(self, data: bytes) -> None:
-        """Keep what came in; what answers a request for credentials is masked before that."""
+        """Keep what was received; the answer to a request for credentials is masked before that."""
         self._received.add(hidden(data) if self._credentials_due else data)
 
     def sent(self, reply: bytes) -> None:

@@ -149,7 +149,7 @@ def _take(connection: Connection, events: Outbox, wanted: Sequence[Wanted]) -> d
 def _shared_out(
     wanted: Sequence[Wanted], available: dict[str, int]
 ) -> tuple[dict[str, int], dict[str, ShopError | None]]:
-    """Pieces taken by product, and each order's refusal or None; first come, first served."""
+    """Pieces taken by product, and each order's refusal or None; earlier orders have precedence."""
     taken: dict[str, int] = {}
     outcomes: dict[str, ShopError | None] = {}
     for each in wanted:

@@ -49,7 +49,7 @@ class Hub:
 
     @property
     def trouble(self) -> str:
-        """The reason why no events come in; empty while they do."""
+        """The reason why no events arrive; empty while they do."""
         reason = self._reason if self._entries is None else self._entries.trouble
         return reason and f"the event log cannot be read: {reason}"
 
@@ -139,7 +139,7 @@ class Hub:
         self._reason = str(error)
 
     async def _skip(self) -> None:
-        """Go on with what the log has now: it does not hold what came after this copy's position."""
+        """Go on at the end of the log, which no longer holds the events after this copy's position."""
         try:
             self._history.begin(await self._event_log.last_position())
         except BrokerUnavailable:

@@ -42,7 +42,7 @@ class History:
         return self._recent.end
 
     def begin(self, position: Position) -> None:
-        """Go on after a position, whatever came before."""
+        """Go on after a position, without regard to earlier ones."""
         self._recent.begin(position)
         self.known.set()
 
@@ -55,7 +55,7 @@ class History:
         return True
 
     async def read(self, after: Position) -> tuple[list[Notice], Position]:
-        """The first part of what comes after a position, and the position up to which that is everything.
+        """The first part of the notices after a position, and the position up to which that is everything.
 
         It is the caller's turn when this returns: of all clients that catch up (every client, after a restart), one
         gets its part in each iteration of the loop, so that new events go out in between.
@@ -79,7 +79,7 @@ class History:
             await asyncio.sleep(0)
 
     async def _load(self, after: Position) -> None:
-        """Read what lies between a position and the recent part: once, for all clients that come back together."""
+        """Read the gap between a position and the recent part: once, for all clients that reconnect together."""
         async with self._loading:
             start = self._recent.start
             if after.includes(start):

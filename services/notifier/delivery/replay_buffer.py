@@ -10,7 +10,7 @@ from services.notifier.transports.frames import Notice
 
 
 class Repeats:
-    """Tells an event that the log has twice: its writer died, or tried again, between appending and noting that.
+    """Recognises an event that the log has twice: its writer failed, or tried again, before it noted the append.
 
     A repeat follows its original closely. One of an event from further back than `kept` is taken for a new event.
     """
@@ -64,7 +64,7 @@ class Recent:
         self.end = position
 
     def may_reach(self, after: Position) -> bool:
-        """Whether what comes after an earlier position may still find room; positions have gaps, but no repeats."""
+        """Whether the notices after an earlier position may still find room; positions have gaps, but no repeats."""
         if self.covers(after) or (self._no_room is not None and self._no_room.includes(after)):
             return False
         return len(self._notices) + after.distance(self.start) <= self._events

@@ -1,4 +1,4 @@
-"""One client: what it has subscribed to, and how it gets what it has missed before what comes live.
+"""One client: its subscriptions, and its delivery of missed notices before live ones.
 
 Both come from the same log, so they are joined by position: a client that catches up reads the log on, at its own
 speed, until it is where this copy is, and from then on it is live.
@@ -57,7 +57,7 @@ class Session:
         return self._history.position
 
     def restart_from_log(self) -> None:
-        """The live part has skipped to where the log is now: it does not hold what comes next, or began anew."""
+        """Resume where the log is now: it does not hold the events after this position, or began anew."""
         self._topics = dict.fromkeys(self._topics, self._history.position)
         if self._topics:
             self._resync()

@@ -88,4 +88,4 @@ class TransportOutlet(ABC):
 
     @abstractmethod
     def _begin_close(self, code: int, reason: str) -> None:
-        """Say goodbye as the protocol has it, and wait for nothing."""
+        """Send the protocol's close, and wait for nothing."""

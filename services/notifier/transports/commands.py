@@ -36,7 +36,7 @@ class Commands:
         self._worker: asyncio.Task[None] | None = None
 
     def receive(self, text: str) -> None:
-        """Parse a frame and carry it out when its turn comes."""
+        """Parse a frame and carry it out when it is next."""
         if len(self._pending) == _MAX_PENDING:
             self.refuse()
             return
@@ -49,13 +49,13 @@ class Commands:
             self._worker = asyncio.create_task(self._work())
 
     def refuse(self) -> None:
-        """Ignore a frame, and say so."""
+        """Ignore a frame, and send an error for it."""
         self._metrics.drops.labels("rate_limited").inc()
         refusal = ShopError("RATE_LIMITED", "too many frames; this one was ignored", Kind.EXHAUSTED)
         self._session.outlet.push(frames.error(refusal))
 
     async def finish(self) -> None:
-        """Let what has begun come to its end, such as a text that is being posted; not for long."""
+        """Let what has begun end, such as a text that is being posted; not for long."""
         self._pending.clear()
         worker = self._worker
         if worker is not None:

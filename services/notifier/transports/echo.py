@@ -12,7 +12,7 @@ _MAX_MESSAGE = 16 << 20
 
 
 async def echo(request: web.Request) -> web.WebSocketResponse:
-    """Send every message back as it came."""
+    """Send every message back unchanged."""
     socket = MaskedWebSocket(compress=False, autoclose=False, max_msg_size=_MAX_MESSAGE + 1)
     await socket.prepare(request)
     async for message in socket:

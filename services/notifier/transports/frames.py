@@ -80,7 +80,7 @@ class Notice:
 
     @property
     def frame(self) -> Frame:
-        """Made when the first client needs it, and kept: clients that come back together miss the same events."""
+        """Made when the first client needs it, and kept: clients that reconnect together miss the same events."""
         if self._frame is None:
             self._frame = self._framed(self.position)
         return self._frame
@@ -105,7 +105,7 @@ class Notice:
 
 
 def _encoded(payload: dict[str, Any]) -> bytes:
-    """As JSON; without its data where that can be parsed, but is nested too deeply to be written again."""
+    """The payload in JSON; without data that can be parsed, but is nested too deeply to be written again."""
     try:
         return orjson.dumps(payload, option=orjson.OPT_UTC_Z)
     except orjson.JSONEncodeError:
@@ -121,7 +121,7 @@ def _parsed(data: bytes) -> Any:
 
 
 class _Heartbeat(Frame):
-    """Of an event stream: a comment, which clients ignore, and where it can go on."""
+    """The heartbeat of an event stream: a comment, which clients ignore, and the position to resume at."""
 
     @cached_property
     def event_stream(self) -> bytes:
@@ -129,7 +129,7 @@ class _Heartbeat(Frame):
 
 
 def subscribed(topics: Sequence[str], position: Position) -> Frame:
-    """Everything on these topics after the position will come."""
+    """Everything on these topics after the position will follow."""
     payload = {"type": "subscribed", "topics": topics, "position": str(position)}
     return Frame(orjson.dumps(payload), position=position, silent=True)
 
@@ -139,7 +139,7 @@ def unsubscribed(topics: Sequence[str]) -> Frame:
 
 
 def posted(room: str) -> Frame:
-    """A chat text is in the log; it comes back as an event to everyone in the room, its author too."""
+    """A chat text is in the log; it is sent as an event to all in the room, its author too."""
     return Frame(orjson.dumps({"type": "posted", "room": room}))
 
 

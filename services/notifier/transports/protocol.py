@@ -19,7 +19,7 @@ _MAX_ROOM = 128
 
 @dataclass(frozen=True, slots=True)
 class Subscribe:
-    """`after`: the position up to which the client has everything; None for only what comes from now on.
+    """`after`: the position up to which the client has everything; None for only new events.
 
     `UNKNOWN_POSITION` for one that this log cannot have given out.
     """

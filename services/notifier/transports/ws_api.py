@@ -1,4 +1,4 @@
-"""WebSocket (RFC 6455): the handshake, what comes from a client, and how a connection ends."""
+"""WebSocket (RFC 6455): the handshake, the frames of a client, and the end of a connection."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ class WebSocketApi:
     def _give_up(
         self, socket: web.WebSocketResponse, outlet: WebSocketOutlet, transport: asyncio.Transport | None
     ) -> None:
-        """Of a connection that broke, forget what waits for it: else the kernel tries for a quarter of an hour."""
+        """Drop the unsent bytes of a connection that broke: else the kernel tries for a quarter of an hour."""
         if socket.close_code == domain.ABNORMAL_CLOSURE and socket.exception() is not None:
             if not outlet.closing and isinstance(socket.exception(), TimeoutError):
                 self._metrics.drops.labels("dead_peer").inc()

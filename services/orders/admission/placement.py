@@ -47,7 +47,7 @@ class Admission(OrderPlacement):
         self._reads = SharedReads("orders", self._read, keep=_KEEP)
 
     async def place_order(self, user_id: str, basket: Sequence[tuple[str, int]], key: str) -> tuple[Order, bool]:
-        """As `OrderPlacement` does. Raises OVERLOADED too."""
+        """Place an order as `OrderPlacement` does. Raises OVERLOADED too."""
         backlog = (await self._reads.get([_WAITING]))[_WAITING]
         refused = refusal(backlog, user_id, self._clock(), max_age=self._max_age)
         if refused is not None and (not key or await self._known.by_key(user_id, key) is None):

@@ -117,7 +117,7 @@ class HttpPayments:
         headers: dict[str, str] | None = None,
         json: object = None,
     ) -> T:
-        """What `read` finds in the body of an accepted request. Raises `_Refusal` too."""
+        """The result of `read` for the body of an accepted request. Raises `_Refusal` too."""
         answer = await self._answer(method, path, headers or {}, orjson.dumps(json) if json is not None else b"")
         try:
             found = _read(answer, read)

@@ -191,7 +191,7 @@ def _enter(connection: Connection, generation: int, state: State) -> None:
 
 
 def _read(connection: Connection, generation: int) -> dict[tuple[str, int], int]:
-    """By kind of log and partition, the number of the newest entry that was read."""
+    """The number of the newest entry that was read, by kind of log and partition."""
     rows = select(_partitions).where(_partitions.c.consumer_group == group_of(generation))
     return {(row.log, row.partition): row.read for row in connection.execute(rows)}
 
@@ -214,7 +214,7 @@ def _remaining(connection: Connection, row: Any) -> int:
 
 
 def _progress(partition: int, row: Any, last: int) -> Progress:
-    """`row` is None for a partition that no copy has come to yet."""
+    """`row` is None for a partition that no copy has reached yet."""
     if row is None:
         return Progress(partition, 0, last, None, None)
     return Progress(partition, row.read, max(0, last - row.read), row.first_at, row.gap_at)

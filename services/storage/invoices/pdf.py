@@ -105,7 +105,7 @@ def _content(rows: Sequence[tuple[float, Row]]) -> bytes:
 
 
 def _width(text: Text) -> float:
-    """About how wide a text is, in points."""
+    """Approximate width of a text, in points."""
     per_character = [_NARROW if each in " .,:" else _CAPITAL if each.isupper() else _DIGIT for each in text.content]
     return sum(per_character) * text.size
 

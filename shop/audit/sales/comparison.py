@@ -104,7 +104,7 @@ class Sold:
 
 
 class Begin(NamedTuple):
-    """From where on the report has the log.
+    """The beginning of the log in the report.
 
     `first`: when the oldest event happened that was read of any partition. `whole`: when every partition had begun, and
     the last gap was behind. `gap`: whether there was one. Both times are None for a log of which nothing was read.

@@ -1,4 +1,4 @@
-"""The checks: each looks at one thing and says what it found, whether that is enough, and how to mend it."""
+"""The checks: each looks at one thing and reports its finding, its verdict, and the remedy."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def _umask() -> int:
 
 
 def _available_memory() -> int | None:
-    """In bytes; None where the system has no such figure (macOS)."""
+    """Available memory in bytes; None where the system has no such figure (macOS)."""
     try:
         lines = Path("/proc/meminfo").read_text("ascii").splitlines()
     except FileNotFoundError:

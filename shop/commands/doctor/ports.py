@@ -26,7 +26,7 @@ def holder(port: int) -> str:
 
 
 def _open_files(process: Path) -> Iterator[str]:
-    """What its descriptors name. Raises `OSError` where that cannot be read, or cannot be read any more."""
+    """The files of its descriptors. Raises `OSError` where they cannot be read, or cannot be read any more."""
     with os.scandir(process / "fd") as links:
         for link in links:
             with suppress(FileNotFoundError):  # it was closed meanwhile

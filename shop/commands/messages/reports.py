@@ -40,7 +40,7 @@ _LOOK_SECONDS = 0.2
 
 
 class By(StrEnum):
-    """What sales are added up by."""
+    """The field to group sales by."""
 
     DAY = "day"
     PRODUCT = "product"

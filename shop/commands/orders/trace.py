@@ -1,4 +1,4 @@
-"""`shop trace`: one order's hops in the terminal, as they come."""
+"""`shop trace`: one order's hops in the terminal, as they happen."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def trace(order: str, env: Mapping[str, str], out: TextIO) -> bool:
 
 
 def without_end(count: int) -> str:
-    """The hops of which no process has said the end, as a sentence without its full stop."""
+    """The number of hops without a reported end, as a sentence without its full stop."""
     return "1 hop has no end" if count == 1 else f"{count} hops have no end"
 
 
@@ -73,7 +73,7 @@ def _trace_of(console: httpx.Client, order: str) -> str:
 
 
 def finished(console: httpx.Client, trace_id: str, *, news_timeout: float) -> Iterator[Hop]:
-    """Each hop once, when it has come to its end.
+    """Each hop once, when it has ended.
 
     After `news_timeout` seconds without news come those that have none, in the state flying. Raises `Refused` where the
     console has no room for the trace any more, or ends its stream.
@@ -105,7 +105,7 @@ def finished(console: httpx.Client, trace_id: str, *, news_timeout: float) -> It
 
 
 def _events(console: httpx.Client, trace_id: str) -> Iterator[tuple[str, Hop]]:
-    """The server-sent events; a comment, by which the console says that it is still there, is one, too."""
+    """The server-sent events; a comment, by which the console keeps the stream alive, is one, too."""
     with console.stream("GET", f"/api/traces/{trace_id}/events") as response:
         if not response.headers.get("content-type", "").startswith("text/event-stream"):
             response.read()

@@ -29,7 +29,7 @@ class Provider(StrEnum):
 
 
 class Fault(StrEnum):
-    """As in `partners.senders`, which is not imported for every command's sake."""
+    """The faults of `partners.senders`, which is not imported for every command's sake."""
 
     DUPLICATE = "duplicate"
     LATE = "late"

@@ -1,1 +1,1 @@
-"""Commands on the processes of a shop: starting, stopping, asking. `cli.py` has their options."""
+"""Commands on the processes of a shop: starting, stopping, checking. `cli.py` has their options."""

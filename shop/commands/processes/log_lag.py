@@ -39,7 +39,7 @@ async def _progress(address: str) -> list[dict[str, int]]:
 
 
 def words(partitions: Sequence[Mapping[str, int]]) -> str:
-    """As `reports has not read 12 entries (partition 0: 5, 3: 7)`; empty where it has read all."""
+    """A sentence such as `reports has not read 12 entries (partition 0: 5, 3: 7)`; empty where it has read all."""
     behind = [each for each in partitions if each["unread"]]
     if not behind:
         return ""

@@ -38,7 +38,7 @@ _INTERNAL = re.compile(r"SHOP_(READY_FD|LIFELINE_FD|IMAGE|SUBNET|COMPOSE_\w+|VER
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """`default` is as the source has it; `meaning` says the unit; `readers` are processes and commands."""
+    """`default` is as in the source; `meaning` includes the unit; `readers` are processes and commands."""
 
     name: str
     default: str

@@ -105,7 +105,7 @@ def _waits(queue: Mapping[str, Any]) -> bool:
 
 
 def _words(queue: Mapping[str, Any]) -> str:
-    """As `order-processing: 12 ready, 1 delayed, 0 dead, the oldest for 3.4 s`."""
+    """A line such as `order-processing: 12 ready, 1 delayed, 0 dead, the oldest for 3.4 s`."""
     oldest = ""
     if queue["oldest_seconds"] is not None:
         oldest = f", the oldest for {queue['oldest_seconds']:.1f} s"

@@ -165,7 +165,7 @@ class FileLock:
         return f"{', '.join(file.name for file in self._files)} can be written again"
 
     def met(self) -> int | None:
-        """Writes that came in the pauses of a slow file, and within three seconds of its release."""
+        """Writes during the pauses of a slow file, and within three seconds of its release."""
         return self._met
 
     def _hold(self, file: Path) -> None:

@@ -97,7 +97,7 @@ class FullFile:
         return f"{self._file.name} can grow again"
 
     def met(self) -> int | None:
-        """Chunks that came to those processes meanwhile."""
+        """Chunks that reached those processes meanwhile."""
         return self._met if self._ground.lab else None
 
     def _chunks(self) -> dict[str, int]:
@@ -210,7 +210,7 @@ class FullPostgres:
 
     @staticmethod
     def _failures() -> tuple[type[Exception], ...]:
-        """What a database can answer, or fail to; imported where it is used, for most faults use none."""
+        """The errors of a database; imported where it is used, for most faults use none."""
         import asyncpg
 
         return (

@@ -40,7 +40,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
 
 
 def parse(text: str, ground: Ground) -> Fault:
-    """The fault that these words name. Raises `Refused` saying what to write instead."""
+    """The fault that these words name. Raises `Refused` with what to write instead."""
     try:
         kind, *words = shlex.split(text) or [""]
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Faults of those outside: the ERP's switches, and webhooks that come late, forged, twice or all at once."""
+"""Faults of those outside: the ERP's switches, and webhooks that are late, forged, doubled or sent all at once."""
 
 from __future__ import annotations
 

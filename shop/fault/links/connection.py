@@ -1,4 +1,4 @@
-"""One proxied connection: in each direction chunks are taken, treated as the link's toxics say, and passed on."""
+"""One proxied connection: in each direction chunks are taken, treated by the link's toxics, and passed on."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class Connection:
 
 
 async def _passed(tasks: Sequence[asyncio.Task[None]]) -> bool:
-    """Whether both directions came to an orderly end."""
+    """Whether both directions ended in order."""
     try:
         await asyncio.gather(*tasks)
     except (_Ended, OSError):
@@ -171,7 +171,7 @@ class _Way:
                 await self._room.wait()
 
     async def send(self) -> None:
-        """Pass it on, as the toxics say. Raises `_Ended` when it is cut, `OSError` when the receiver is gone."""
+        """Pass it on, under the toxics. Raises `_Ended` when it is cut, `OSError` when the receiver is gone."""
         while True:
             while not self._waiting:
                 self._arrived.clear()
@@ -196,7 +196,7 @@ class _Way:
         ]
 
     async def _treat(self, arrived: float, chunk: bytes | None) -> bool:
-        """Do to a chunk what the toxics say, and write it; False where it vanished."""
+        """Apply the toxics to a chunk, and write it; False where it vanished."""
         await self._held()
         await self._delayed(arrived)
         if gone := self._toxics(Kind.HALF_OPEN):
@@ -228,7 +228,7 @@ class _Way:
             await self._state.changed.wait()
 
     async def _under_alarm(self, chunk: bytes) -> bytes:
-        """Pass on what comes before a publication, and hold the rest for as long as there is an alarm."""
+        """Pass on what precedes a publication, and hold the rest for as long as there is an alarm."""
         alarms = self._toxics(Kind.ALARM)
         if not alarms or self.frames is None or self.answers is None:
             return chunk

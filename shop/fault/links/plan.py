@@ -92,7 +92,7 @@ def arrows() -> tuple[Arrow, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The links, and what each process's environment says instead of what all share."""
+    """The links, and the settings in which a process's environment differs from what all share."""
 
     links: tuple[LinkSpec, ...]
     own: Mapping[str, Mapping[str, str]]

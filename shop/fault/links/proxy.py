@@ -98,7 +98,7 @@ class Link:
         await asyncio.gather(*self._open.values(), return_exceptions=True)
 
     def apply(self, fault: str, toxics: Iterable[Toxic]) -> None:
-        """Set toxics, at once for the connections that are there and those that come."""
+        """Set toxics, at once for the connections that are there and for new ones."""
         self._faults[fault] = tuple(Active(toxic) for toxic in toxics)
         self._refresh()
         for active in self._faults[fault]:

@@ -81,7 +81,7 @@ class Toxic:
         return self.probability >= 1 or _draw(self.seed, connection) < self.probability
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The toxic in a form for JSON."""
         return {
             "kind": self.kind.value,
             "amount": self.amount,

@@ -43,7 +43,7 @@ _READS = ("GET /v1/products", "GET /v1/products/{id}/availability", "GET /v1/ord
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One request: when it was due, seconds until its answer, and its status (0: none came)."""
+    """One request: when it was due, seconds until its answer, and its status (0 without an answer)."""
 
     route: str
     due: float
@@ -60,7 +60,7 @@ class Attempt:
 
 @dataclass(slots=True)
 class Placed:
-    """One order as its client has it: every id that was answered for its key, and when it came to its end."""
+    """One order as its client has it: every id that was answered for its key, and when it ended."""
 
     key: str
     due: float
@@ -183,7 +183,7 @@ class Customer:
             await asyncio.wait(self._tasks, timeout=_GIVE_UP + 20)
 
     async def settled(self, within: float) -> None:
-        """Wait until every accepted order has come to its end, and list this customer's orders."""
+        """Wait until every accepted order has ended, and list this customer's orders."""
         deadline = time.monotonic() + within
         while any(order.settled is None for order in self.seen.accepted) and time.monotonic() < deadline:
             await asyncio.sleep(_POLL)
@@ -362,7 +362,7 @@ def _object(content: bytes) -> dict[str, Any]:
 
 
 def _honest(status: int, headers: dict[str, str], body: object) -> bool:
-    """Whether a failure says so as it should: 429, 503 or 504 with a problem's code and Retry-After."""
+    """Whether a failure is reported as it should be: 429, 503 or 504 with a problem's code and Retry-After."""
     if status < 500 and status != 429:
         return True
     coded = isinstance(body, dict) and bool(body.get("code") or body.get("errors"))

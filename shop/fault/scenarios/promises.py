@@ -93,7 +93,7 @@ def _nothing_doubled(evidence: Evidence) -> Judgement:
 
 
 def _all_settle(evidence: Evidence) -> Judgement:
-    """Every accepted order comes to its end, and none waits for a person."""
+    """Every accepted order ends, and none waits for a person."""
     accepted = evidence.clients.accepted
     open_ = [order for order in accepted if order.settled is None]
     waiting = evidence.findings(State.WAITING)
@@ -105,7 +105,7 @@ def _all_settle(evidence: Evidence) -> Judgement:
 
 
 def _answers_honest(evidence: Evidence) -> Judgement:
-    """A request that cannot be served gets 429, 503 or 504 with a problem's code, and when to come again."""
+    """A request that cannot be served gets 429, 503 or 504 with a problem's code, and when to try again."""
     answers = [each for each in evidence.clients.attempts if each.status]
     wrong = [each for each in answers if not each.honest]
     shown = f": {wrong[0].route} was answered {wrong[0].status} {wrong[0].note}" if wrong else ""
@@ -133,7 +133,7 @@ def _unrelated_flat(evidence: Evidence) -> Judgement:
 
 
 def _slower(evidence: Evidence, route: str) -> str:
-    """What to say of a route that took longer than before, and longer than what a busy machine explains."""
+    """A complaint about a route that took longer than before, and longer than a busy machine explains."""
     before = [each.seconds for each in evidence.clients.attempts if each.route == route and each.due < evidence.began]
     during = [each.seconds for each in evidence.during if each.route == route]
     if not during:

@@ -89,7 +89,7 @@ class Result:
         return EXIT_CODES[self.verdict]
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON; `scenario` is what `shop fault replay` reads."""
+        """The result in a form for JSON; `scenario` is what `shop fault replay` reads."""
         return {
             "verdict": self.verdict.value,
             "exit_code": self.exit_code,
@@ -108,7 +108,7 @@ class Result:
         }
 
     def as_text(self) -> str:
-        """For a terminal of 100 columns."""
+        """The result as text for a terminal of 100 columns."""
         lines = [f"{self.scenario.name}: {self.verdict.upper()}", f"  {self.scenario.sentence}"]
         lines += [f"  because {reason}" for reason in self.reasons]
         lines.append("  broken on purpose")
@@ -163,7 +163,7 @@ def routes(attempts: Sequence[Attempt], began: float, ended: float) -> list[Rout
 
 
 def slowest(orders: Sequence[Placed]) -> tuple[Placed | None, Placed | None]:
-    """Of the orders that came to an end: a quick one, and the slowest one."""
+    """A quick order and the slowest one, of those that ended."""
     ended = [order for order in orders if order.settled is not None and order.trace_id]
     ended.sort(key=lambda order: (order.settled or 0.0) - order.due)
     return (ended[0], ended[-1]) if ended else (None, None)

@@ -72,12 +72,12 @@ class Scenario:
     quick: bool = False
 
     def as_dict(self) -> dict[str, Any]:
-        """As it is written in JSON."""
+        """The scenario in the form in which it is written in JSON."""
         return {key: value for key, value in asdict(self).items() if value not in ((), None)}
 
 
 def read(path: Path) -> Scenario:
-    """The scenario in a file. Raises `Refused` saying what is wrong."""
+    """The scenario in a file. Raises `Refused` with what is wrong."""
     try:
         text = path.read_text("utf-8")
         content = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)

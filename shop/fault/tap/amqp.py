@@ -44,7 +44,7 @@ class Amqp:
         return found
 
     def _size(self) -> int:
-        """Of the next frame; 0 while that cannot be known."""
+        """The size of the next frame; 0 while that cannot be known."""
         if self._buffer[:4] == b"AMQP":
             return len(PREFACE)
         return _HEAD + int.from_bytes(self._buffer[3:7], "big") + 1 if len(self._buffer) >= _HEAD else 0

@@ -34,7 +34,7 @@ class Seen:
     frame: Frame
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The captured frame in a form for JSON."""
         return {
             "connection": self.connection,
             "direction": self.direction.value,

@@ -55,7 +55,7 @@ class Http1:
                 yield f"exchange {self._count}", made
 
     def _body(self, left: int) -> Frame:
-        """A body so far. Of one that comes in pieces, a secret may be in two: its bytes are only counted."""
+        """A body so far. In one of several pieces, a secret may be in two: its bytes are only counted."""
         size = min(left, len(self._buffer))
         whole = size == left and self._whole
         taken = bytes(self._buffer[:size])
@@ -115,7 +115,7 @@ class Http1:
         return frame(f"chunk, {size} bytes" if size else "last chunk", whole, content=taken)
 
     def _trailers_end(self, line_end: int) -> int | None:
-        """Where the empty line after the trailer fields ends, which may follow the last chunk's size at once."""
+        """The end of the empty line after the trailer fields, which may follow the last chunk's size at once."""
         found = self._buffer.find(b"\r\n\r\n", line_end)
         if found < 0 and len(self._buffer) > _MAX_HEAD:
             raise ValueError("no HTTP/1.1: its trailers do not end")

@@ -16,7 +16,7 @@ MAX_VALUE = 300
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A frame's bytes from `start` up to `end`: what they are called, and what they say."""
+    """A frame's bytes from `start` up to `end`, with their name and their value."""
 
     name: str
     start: int
@@ -41,7 +41,7 @@ class Frame:
     pieces: tuple[Piece, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The message in a form for JSON."""
         found = asdict(self)
         return {**found, "content": b64encode(self.content).decode()}
 

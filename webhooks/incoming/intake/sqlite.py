@@ -87,7 +87,7 @@ class _Checkpoints:
         self._written = 0
 
     def count(self, written: int) -> None:
-        """So many webhooks more are in the log."""
+        """Count webhooks that were written to the log, and start a checkpoint when there are enough."""
         self._written += written
         if self._written >= _CHECKPOINT_AFTER and (self._under_way is None or self._under_way.done()):
             self._written = 0

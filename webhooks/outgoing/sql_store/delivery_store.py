@@ -166,7 +166,7 @@ def _served(now: datetime) -> ColumnElement[bool]:
 
 
 def _progress(delivery: Delivery) -> Any:
-    """The statement that keeps how far a delivery has come."""
+    """The statement that stores a delivery's progress."""
     return (
         update(deliveries)
         .where(deliveries.c.id == delivery.id)

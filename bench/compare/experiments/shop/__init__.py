@@ -1,1 +1,1 @@
-"""What E1, E5 and E6 measure of the shop itself, and the second gateway that they need."""
+"""Measurements of the shop itself in E1, E5 and E6, and the second gateway that they need."""

@@ -37,7 +37,7 @@ class ShopWay:
 
     @property
     def periodic(self) -> bool:
-        """Whether it asks again and again, whether or not anything has happened."""
+        """Whether it requests again and again, even if nothing has happened."""
         return self.way == "polling" and "long" not in self.options
 
 
@@ -110,6 +110,6 @@ async def _placed(http: httpx.AsyncClient) -> str:
 
 
 async def _happened(http: httpx.AsyncClient, order: str) -> dict[str, float]:
-    """Status -> the time of day at which the shop says that the order got it."""
+    """Status -> the time of day at which the order got it, by the shop's own history."""
     history: list[dict[str, Any]] = (await http.get(f"/v1/orders/{order}/events")).raise_for_status().json()["items"]
     return {row["type"].partition(".")[2]: datetime.fromisoformat(row["time"]).timestamp() for row in history}

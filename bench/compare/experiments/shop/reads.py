@@ -17,7 +17,7 @@ from shop.sign_in import CUSTOMER, password_of
 
 @dataclass(frozen=True, slots=True)
 class ShopRead:
-    """Variants that do the same work. `identity`: whether the caller says who they are; `differs`: what else is not so.
+    """Variants that do the same work. `identity`: whether the caller is named; `differs`: other differences.
 
     `pids` are all processes that could have worked for an answer.
     """
@@ -126,7 +126,7 @@ SHOP_TITLES = {variant.name: variant.title for group in GROUPS for variant, _ in
 
 
 async def shop_reads(bench: Bench, groups: tuple[Group, ...] = GROUPS) -> list[ShopRead]:
-    """These groups against a running shop."""
+    """Prepare these groups for a running shop."""
     shop = await bench.shop()
     trusting = await trusted_gateway(bench)
     token = await asyncio.to_thread(sign_in, shop)

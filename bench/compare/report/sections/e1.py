@@ -113,7 +113,7 @@ _LEFT, _BAR, _GAP, _TOP, _HEAD = 210, 14, 14, 70, 24
 
 
 def _strips(rows: Sequence[Row], names: Sequence[str], level: str) -> str:
-    """For each variant call 1 above call 100: how long the bar is, and what it is made of."""
+    """Call 1 above call 100 for each variant: the length of the bar, and its parts."""
     shown = [row for name in names for row in rows_of(rows, "E1", kind="bytes", variant=name) if row["call"] != 2]
     most = max(row["up"] + row["down"] for row in shown)
     groups = {name: _group(rows, name) for name in names}

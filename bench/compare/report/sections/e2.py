@@ -60,7 +60,7 @@ def _capacity(row: Row) -> str:
 
 
 def client_cpu(rows: Sequence[Row]) -> str:
-    """The most of its core that a client used in a round; "-" for runs that do not say how long their rounds took."""
+    """The most of its core that a client used in a round; "-" for runs without the duration of their rounds."""
     if any("elapsed_s" not in row for row in rows):
         return "-"
     busy = max(row["client_cpu_share"] for row in rows)
@@ -68,7 +68,7 @@ def client_cpu(rows: Sequence[Row]) -> str:
 
 
 def _percentile(rows: Sequence[Row], name: str) -> tuple[str, str]:
-    """What the cell says, and the median over rounds; a percentile that failures reach has no value."""
+    """The kind of the cell, and the median over rounds; a percentile that failures reach has no value."""
     if not rows:
         return "", "-"
     found = [percentile(row, name, row["n"]) for row in rows]

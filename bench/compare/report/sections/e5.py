@@ -110,7 +110,7 @@ class Cost:
 
 
 def cost(rows: Sequence[Row], name: str) -> Cost:
-    """From what was measured of polls and of events.
+    """Cost of a poll and of an event, from the measured polls and events.
 
     A poll costs what one without news costs, an event what it adds to one (10 s polls: as those of 1 s). Older runs
     have both by windows of time, and so has what is pushed, where nothing moves but events.

@@ -63,7 +63,7 @@ def _peak(rows: Sequence[Row], name: str) -> Measured | str:
 
 
 def _stopped(rows: Sequence[Row]) -> Measured | str:
-    """Milliseconds; "-" for runs that do not say how much was sent: a sender that runs out of content stops, too."""
+    """Milliseconds; "-" for runs without the amount sent: a sender that runs out of content stops, too."""
     if any("cancelled_sent" not in row for row in rows):
         return "-"
     if any(row["cancelled_sent"] >= CANCELLED_PARTS * row["amount"] for row in rows):

@@ -1,4 +1,4 @@
-"""E7's table: what the answer means comes first; ways whose answers mean different things are not ranked."""
+"""E7's table: the meaning of an answer is first; ways whose answers mean different things are not ranked."""
 
 from __future__ import annotations
 
@@ -44,6 +44,6 @@ def _median(rows: Sequence[Row], name: str, what: str) -> Measured:
 
 
 def pictures(rows: Sequence[Row]) -> dict[str, str]:
-    """None: the table says it."""
+    """No pictures: the table is enough."""
     del rows
     return {}

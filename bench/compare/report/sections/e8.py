@@ -63,6 +63,6 @@ def _cell(rows: Sequence[Row]) -> str:
 
 
 def pictures(rows: Sequence[Row]) -> dict[str, str]:
-    """None: the table says it."""
+    """No pictures: the table is enough."""
     del rows
     return {}

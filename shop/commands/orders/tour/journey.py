@@ -68,7 +68,7 @@ def _place(gateway: Gateway, itinerary: Itinerary) -> tuple[str, str]:
 
 
 def _trace_id(response: httpx.Response) -> str:
-    """From the response's `traceparent` (W3C Trace Context: version-traceid-spanid-flags)."""
+    """The trace id in the response's `traceparent` (W3C Trace Context: version-traceid-spanid-flags)."""
     parts = str(response.headers.get("traceparent", "")).split("-")
     if len(parts) != 4:
         raise Refused(f"{response.request.url.path} returned no traceparent")
@@ -76,7 +76,7 @@ def _trace_id(response: httpx.Response) -> str:
 
 
 def _show_hops(console_url: str, trace_id: str, on_hop: Callable[[Hop], None]) -> None:
-    """Pass the hops on as they come, until the trace has settled."""
+    """Pass the hops on as they arrive, until the trace has settled."""
     with httpx.Client(base_url=console_url, timeout=FEED_TIMEOUT, trust_env=False) as console:
         deadline = time.monotonic() + TRACE_TIMEOUT
         while not _read_trace(console, trace_id)["hops"] and time.monotonic() < deadline:
@@ -91,7 +91,7 @@ def _show_hops(console_url: str, trace_id: str, on_hop: Callable[[Hop], None]) -
 
 
 def _follow(connection: Live, order_id: str, end: str) -> list[str]:
-    """The order's events as they come, until its end or until the timeout."""
+    """The order's events as they arrive, until its end or until the timeout."""
     events: list[str] = []
     for frame in connection.frames(ORDER_TIMEOUT):
         if frame.get("subject") == order_id:

@@ -23,7 +23,7 @@ _THROUGH_THE_BROKER = ("queue", "AMQP", "Kafka")
 
 
 class Page:
-    """Prints hops as they come, each once, and what is to say of the whole at the end."""
+    """Prints hops as they arrive, each once, and the summary at the end."""
 
     def __init__(self, out: TextIO | None = None) -> None:
         self._out = out or sys.stdout
@@ -37,7 +37,7 @@ class Page:
         self._out.write(f"{LEGEND}\n")
 
     def hop(self, hop: Hop) -> None:
-        """A hop that has come to its end, unless it was shown before."""
+        """Print a hop that has ended, unless it was shown before."""
         key = (hop["protocol"], hop["from"], hop["to"], hop["operation"], hop["queue"], hop["offset_ms"])
         if key not in self._shown:
             self._shown.add(key)
@@ -45,7 +45,7 @@ class Page:
             self._out.flush()
 
     def rest(self, hops: Sequence[Hop]) -> None:
-        """Those of all hops that came too late to be shown one by one."""
+        """Print the hops that were too late to be shown one by one."""
         for hop in hops:
             self.hop(hop)
 

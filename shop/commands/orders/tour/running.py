@@ -41,7 +41,7 @@ def a_running_shop(env: Mapping[str, str]) -> Iterator[None]:
 
 
 def ready(env: Mapping[str, str]) -> bool | None:
-    """Whether the gateway is ready; None when nothing listens there."""
+    """Return whether the gateway is ready; None when nothing listens there."""
     try:
         response = httpx.get(f"{url_of('gateway', env)}/readyz", timeout=2, trust_env=False, verify=trust(env) or True)
     except httpx.ConnectError:
