@@ -47,7 +47,7 @@ from protos.shop.users.v1.users_pb2_grpc import UserServiceStub
 from shop.started_shop import unwound_by_signals
 
 RESULTS = Path(__file__).parent / "results"
-AT_ONCE = 16
+CONCURRENCY = 16
 FILE_BYTES = 64 << 20
 SECRET = "bench"  # noqa: S105 - of processes that live for a minute
 
@@ -102,7 +102,7 @@ def rate(do: Callable[[int], Awaitable[object]], count: int) -> Rate:
                 await do(number)
 
         began = time.perf_counter()
-        await asyncio.gather(*(work() for _ in range(AT_ONCE)))
+        await asyncio.gather(*(work() for _ in range(CONCURRENCY)))
         return count / (time.perf_counter() - began)
 
     return measured
@@ -180,7 +180,7 @@ class Bench:
         token = await self._service_token(users, "inventory")
         client = Client("erp_adapter", Telemetry("bench", sample_ratio=SAMPLED), token=token, timeout=20)
         http = await self._stack.enter_async_context(
-            aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=AT_ONCE))
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=CONCURRENCY))
         )
         by_hand = HandWritten(erp, http)
         await by_hand.login()

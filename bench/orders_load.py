@@ -26,7 +26,7 @@ CONNECTIONS = 16
 DRAIN_SECONDS = 600.0
 _READERS = 8
 _LAST = 20
-_LOOK_SECONDS = 0.25
+_POLL_SECONDS = 0.25
 
 
 @dataclass(slots=True)
@@ -128,7 +128,7 @@ class Customer:
             while not await self.history(order):
                 if time.monotonic() > deadline:
                     raise RuntimeError(f"order {order.id} was not shipped within {DRAIN_SECONDS:.0f} s")
-                await asyncio.sleep(_LOOK_SECONDS)
+                await asyncio.sleep(_POLL_SECONDS)
 
     async def read_all(self, orders: Sequence[Placed]) -> None:
         parts = (orders[number::_READERS] for number in range(_READERS))

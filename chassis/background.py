@@ -15,7 +15,7 @@ from chassis.errors import ShopError
 log = logging.getLogger(__name__)
 
 # Seconds: the first pause after a failure, and the longest.
-SHORTEST_PAUSE = 0.1
+MIN_PAUSE = 0.1
 MAX_PAUSE = 5.0
 # Seconds from a component's start in which what it depends on may be starting, too: that is no news.
 STARTING = 20.0
@@ -42,15 +42,15 @@ async def background(*coroutines: Coroutine[Any, Any, None]) -> AsyncIterator[No
                 task.cancel()
 
 
-async def ended(task: asyncio.Task[Any], *, name: str, patience: float) -> None:
+async def ended(task: asyncio.Task[Any], *, name: str, timeout: float) -> None:
     """Cancel a task and wait until it has ended.
 
     A library may lose a cancellation: one that waits for a task of its own which takes the cancellation in its place,
-    for instance. So a task that goes on for `patience` seconds is cancelled once more, and that is logged.
+    for instance. So a task that goes on for `timeout` seconds is cancelled once more, and that is logged.
     """
     while not task.done():
         task.cancel()
-        await asyncio.wait({task}, timeout=patience)
+        await asyncio.wait({task}, timeout=timeout)
         if not task.done():
             log.warning("%s did not end when it was cancelled: cancelled again", name)
 
@@ -71,7 +71,7 @@ class Backoff:
 
     def failed(self, error: BaseException) -> float:
         """The seconds to pause: 0.1 after the first failure, doubled after each other, spread by a tenth."""
-        self._pause = min(max(SHORTEST_PAUSE, self._pause * 2), self._longest)
+        self._pause = min(max(MIN_PAUSE, self._pause * 2), self._longest)
         cause = type(error).__name__
         expected = isinstance(error, _EXPECTED)
         if expected and time.monotonic() < self._may_be_starting_until:

@@ -24,7 +24,7 @@ _PREFIX = "SHOP_"
 _FILE = "_FILE"
 # Of a list of delays; and the shortest and the longest of them, in seconds.
 _MAX_DELAYS = 200
-_SHORTEST_DELAY, _LONGEST_DELAY = 0.01, 7 * 86_400.0
+_MIN_DELAY, _MAX_DELAY = 0.01, 7 * 86_400.0
 
 
 @contextmanager
@@ -50,7 +50,7 @@ def _growing(delays: tuple[float, ...]) -> tuple[float, ...]:
 
 # Seconds before each retry. A shorter one than the shortest would be a loop that does nothing else.
 Delays = Annotated[
-    tuple[Annotated[float, Field(ge=_SHORTEST_DELAY, le=_LONGEST_DELAY)], ...],
+    tuple[Annotated[float, Field(ge=_MIN_DELAY, le=_MAX_DELAY)], ...],
     Field(max_length=_MAX_DELAYS),
     AfterValidator(_growing),
 ]

@@ -22,13 +22,13 @@ from gateway.metrics import EdgeMetrics
 from gateway.middleware.auth import Identity
 from gateway.middleware.body_limit import BodyLimit, LingeringClose
 from gateway.middleware.compression import Compression
-from gateway.middleware.cors import KnownPages, allow_origins
+from gateway.middleware.cors import OriginCheck, allow_origins
 from gateway.middleware.deadlines import Deadlines
-from gateway.middleware.internal_calls import ServiceCalls
+from gateway.middleware.internal_calls import InternalCalls
 from gateway.middleware.proxy_headers import Network, behind_proxies
 from gateway.middleware.rate_limit_storage import RateLimitStorage
 from gateway.middleware.rate_limits import Quota, RateLimits
-from gateway.middleware.security_headers import EdgeHeaders
+from gateway.middleware.security_headers import SecurityHeaders
 from gateway.middleware.sign_in_failures import SignInFailures
 from gateway.oauth import authorize, metadata, token
 from gateway.oauth.errors import OAuthError, oauth_refusal
@@ -91,7 +91,7 @@ class Policies:
     max_file_bytes: int
     request_budget: float
     transfer_budget: float
-    upload_patience: float
+    upload_timeout: float
     client_quotas: Sequence[Quota]
     user_quotas: Sequence[Quota]
     sign_in_failures: RateLimitItem
@@ -174,7 +174,7 @@ def create_app(
     api.state.pages = pages
     api.state.order_news = order_news = OrderNews()
     api.state.public_url = policies.public_url
-    api.state.upload_patience = policies.upload_patience
+    api.state.upload_timeout = policies.upload_timeout
     api.state.mcp_origins = (*policies.socket_origins, policies.public_url or "")
     api.state.sign_in_failures = SignInFailures(rate_limit_storage, policies.sign_in_failures, refused=metrics.refused)
     app: Application = api
@@ -192,14 +192,14 @@ def create_app(
     app = McpChallenge(app, policies.public_url)
     # No deadline for a WebSocket, and no identity: its token comes in its first message, and the server behind looks.
     sockets: Application = GraphqlSocket(upstreams.http.graphql.url, telemetry)
-    sockets = KnownPages(sockets, policies.socket_origins)
+    sockets = OriginCheck(sockets, policies.socket_origins)
     app = by_scheme(app, RateLimits(sockets, rate_limit_storage, policies.client_quotas, refused=metrics.refused))
-    app = ServiceCalls(app, verifier, timeout=policies.request_budget)
+    app = InternalCalls(app, verifier, timeout=policies.request_budget)
     if policies.trusted_proxies:
         app = behind_proxies(app, policies.trusted_proxies)
     if policies.cors_origins:
         app = allow_origins(app, policies.cors_origins)
-    app = EdgeHeaders(app, https=policies.https)
+    app = SecurityHeaders(app, https=policies.https)
     return Edge(
         HttpBoundary(app, telemetry, protocol_of=protocol_of, observer=metrics.process), deadlines, cache, order_news
     )

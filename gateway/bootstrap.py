@@ -100,7 +100,7 @@ class Settings(ProcessSettings):
             max_file_bytes=self.max_file_bytes,
             request_budget=self.request_budget,
             transfer_budget=self.transfer_budget,
-            upload_patience=self.upload_patience,
+            upload_timeout=self.upload_patience,
             client_quotas=(
                 Quota("client", parse(self.client_rate_limit), by_client),
                 Quota("sign-in", parse(self.sign_in_rate_limit), by_sign_in),

@@ -56,8 +56,8 @@ OUTBOX_RETENTION = Deleted(f"{_KEEP.days} day after the event was published, by 
 # Seconds from the end of one batch to the next one's beginning, so that what comes meanwhile goes together: an event
 # more in a batch costs a tenth of its transactions and its lock. Twice as long as the batch took, where that is more: a
 # busy machine gets larger batches.
-_GATHER_SECONDS = 0.01
-_MAX_GATHER_SECONDS = 0.1
+_FLUSH_INTERVAL = 0.01
+_MAX_FLUSH_INTERVAL = 0.1
 
 
 def outbox_table(metadata: MetaData) -> Table:
@@ -101,17 +101,17 @@ class Outbox:
         telemetry: Telemetry,
         *,
         keep: timedelta | None = _KEEP,
-        gather: float = _GATHER_SECONDS,
+        flush_interval: float = _FLUSH_INTERVAL,
     ) -> None:
         """`keep`: how long a published event stays; None for ever, where the outbox is also the history.
 
-        `gather`: seconds, at least, from the end of one batch to the next one. An event that comes alone does not wait.
+        `flush_interval`: least seconds between two batches. An event that comes alone does not wait.
         """
         self._database = database
         self._broker = broker
         self._telemetry = telemetry
         self._keep = keep
-        self._gather = gather
+        self._flush_interval = flush_interval
         self._pending = asyncio.Event()
         # Built once: SQLAlchemy caches what they compile to.
         columns = table.c
@@ -180,7 +180,7 @@ class Outbox:
         if published == _BATCH:
             return 0.0
         if published:
-            await asyncio.sleep(max(self._gather, min(2 * took, _MAX_GATHER_SECONDS)))
+            await asyncio.sleep(max(self._flush_interval, min(2 * took, _MAX_FLUSH_INTERVAL)))
         # However little is committed here: another process may have died before publishing theirs.
         return _POLL_SECONDS
 

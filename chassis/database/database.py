@@ -27,7 +27,7 @@ from chassis.database import schema_migrations
 from chassis.database.engines import WRITES, open_engine
 from chassis.database.errors import is_temporary
 from chassis.database.group_commit import GroupCommit
-from chassis.database.transactions import Direct, Work, direct
+from chassis.database.transactions import Transactions, Work, open_transactions
 from chassis.errors import ShopError, StoreUnavailable
 from chassis.observability.statement_count import OnStatements, count_statements
 
@@ -61,9 +61,9 @@ class UtcTime(TypeDecorator[datetime]):
 class Database:
     """Transactions and reads. One writer at a time on SQLite, as SQLite has it; many on PostgreSQL."""
 
-    def __init__(self, engine: AsyncEngine, way: Direct) -> None:
+    def __init__(self, engine: AsyncEngine, transactions: Transactions) -> None:
         self.engine = engine
-        self._direct = way
+        self._transactions = transactions
         self._writer = asyncio.Lock() if self.is_sqlite else None
         self._group_commit = GroupCommit(self._write)
         # Of writes that have to wait for another one's commit anyway.
@@ -80,7 +80,7 @@ class Database:
         `work` is a plain function of a connection, and must be quick. Raises `StoreUnavailable`.
         """
         with _explained():
-            return await self._direct.read(work)
+            return await self._transactions.read(work)
 
     async def rows(
         self, statement: sa.Executable, parameters: Mapping[str, Any] | None = None
@@ -98,18 +98,18 @@ class Database:
         What was read after this number may be kept for as long as the number stays; SQLite returns it in 3 us.
         """
         with _explained():
-            return self._direct.version()
+            return self._transactions.version()
 
-    async def write(self, work: Work[T], *, grouped: bool = False, durable: bool = True) -> T:
+    async def write(self, work: Work[T], *, group_commit: bool = False, durable: bool = True) -> T:
         """Run `work`, a plain function of a connection, in a transaction: durably and all or nothing.
 
         Then run what it left with `after_commit`. When its connection turns out to be dead, `work` is run once more.
-        `grouped`: it may share its commit with others that are written at the same time, which is faster when many
+        `group_commit`: it may share its commit with others that are written at the same time, which is faster when many
         come and slower when one of them fails. On SQLite every write does that while another one is under way: it would
         have to wait for it anyway. Not `durable`: what is done again if a power failure undoes it, so that
         SQLite does not wait for the disk. Raises `StoreUnavailable`.
         """
-        if grouped:
+        if group_commit:
             return await self._group_commit.write(work)
         if durable and self._writer is not None and self._writer.locked():
             return await self._waiting.write(work)
@@ -128,7 +128,7 @@ class Database:
 
         with _explained():
             async with self._writing_alone():
-                result = await self._direct.write(collecting, durable=durable)
+                result = await self._transactions.write(collecting, durable=durable)
         for callback in callbacks:
             callback()
         return result
@@ -152,7 +152,7 @@ class Database:
             await self.write(executing, durable=durable)
         else:
             with _explained():
-                await self._direct.read(executing)  # which may be run twice, too
+                await self._transactions.read(executing)  # which may be run twice, too
 
     async def add_missing(self, table: sa.Table, rows: Sequence[Mapping[str, Any]], *, durable: bool = True) -> None:
         """Insert those of the rows that are not there yet, by one statement: see `execute`."""
@@ -221,7 +221,7 @@ class Database:
         """
         async with AsyncExitStack() as stack:
             with _explained():
-                held = await stack.enter_async_context(self._direct.lock(name, wait=wait))
+                held = await stack.enter_async_context(self._transactions.lock(name, wait=wait))
             yield held
 
     def lock(self, name: str) -> AbstractAsyncContextManager[bool]:
@@ -357,7 +357,10 @@ async def migrate(url: str, migrations: Path, *, create: bool = False) -> tuple[
 async def _opened(
     url: str, *, create: bool, pool_size: int, on_statements: OnStatements | None = None
 ) -> AsyncIterator[Database]:
-    async with open_engine(url, create=create, pool_size=pool_size) as engine, direct(engine, on_statements) as way:
+    async with (
+        open_engine(url, create=create, pool_size=pool_size) as engine,
+        open_transactions(engine, on_statements) as transactions,
+    ):
         if on_statements is not None:
             count_statements(engine.sync_engine, on_statements)
-        yield Database(engine, way)
+        yield Database(engine, transactions)

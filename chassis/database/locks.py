@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 # Between two tries; each takes some microseconds.
-_LOOK_SECONDS = 0.005
+_POLL_SECONDS = 0.005
 
 
 @asynccontextmanager
@@ -21,7 +21,7 @@ async def file_lock(path: Path, *, wait: bool) -> AsyncIterator[bool]:
     try:
         held = _locked(file)
         while wait and not held:
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
             held = _locked(file)
         yield held
     finally:

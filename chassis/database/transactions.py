@@ -39,7 +39,7 @@ T = TypeVar("T")
 Work = Callable[[Connection], T]
 
 
-class Direct(Protocol):
+class Transactions(Protocol):
     async def read(self, work: Work[T]) -> T:
         """Run statements that write nothing, and find few rows by an index; each sees what is committed by then."""
 
@@ -54,8 +54,10 @@ class Direct(Protocol):
 
 
 @asynccontextmanager
-async def direct(engine: AsyncEngine, on_statements: OnStatements | None = None) -> AsyncIterator[Direct]:
-    """The direct way to the same database; it ends when the transaction under way has."""
+async def open_transactions(
+    engine: AsyncEngine, on_statements: OnStatements | None = None
+) -> AsyncIterator[Transactions]:
+    """Transactions of the engine's database; closed when the one under way has ended."""
     sqlite = engine.dialect.name == "sqlite"
     opened = _Sqlite(engine.url, on_statements) if sqlite else Postgresql(engine, on_statements)
     try:

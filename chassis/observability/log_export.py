@@ -18,7 +18,7 @@ from chassis.observability.tracing import current_span
 
 # Seconds for which lines are gathered, and lines that wait while the collector is away; of more, or
 # where they exceed the bytes that `OtlpExport` holds, the oldest are lost.
-_GATHER = 0.2
+_FLUSH_INTERVAL = 0.2
 _MAX_WAITING = 2_000
 _MAX_TEXT = 4_096
 
@@ -29,7 +29,9 @@ class OtlpLogs(logging.Handler):
     def __init__(self, service: str, url: str) -> None:
         super().__init__()
         self._service = service
-        self._export = OtlpExport(service, f"{url.rstrip('/')}/v1/logs", "log", lambda _: _GATHER, most=_MAX_WAITING)
+        self._export = OtlpExport(
+            service, f"{url.rstrip('/')}/v1/logs", "log", lambda _: _FLUSH_INTERVAL, most=_MAX_WAITING
+        )
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a line of a recorded span of this process: several may share an interpreter, and its loggers."""

@@ -26,11 +26,11 @@ from chassis.observability import otlp
 log = logging.getLogger(__name__)
 
 # Seconds for which spans are gathered (the SDK's own: five). An export costs both ends as much as several dozen spans.
-_GATHER = 2.0
+_FLUSH_INTERVAL = 2.0
 # Where a person watches an order's hops as they come, and after so many exports in a row with hardly a pause: a busy
 # shop's are too many to be watched.
-_GATHER_LIVE = 0.1
-_GATHER_LIVE_BUSY = 1.0
+_LIVE_FLUSH_INTERVAL = 0.1
+_BUSY_FLUSH_INTERVAL = 1.0
 _MAX_LIVE = 10
 _TIMEOUT = 2.0
 # Spans that wait while the collector is away, and bytes of what waits; of more, the oldest are forgotten.
@@ -40,11 +40,11 @@ _MAX_WAITING_BYTES = 8 << 20
 _MAX_BEGUN = 256
 
 
-def gathering(live: bool, in_a_row: int) -> float:
+def flush_interval(live: bool, in_a_row: int) -> float:
     """Seconds for which spans are gathered, after so many exports in a row."""
     if not live:
-        return _GATHER
-    return _GATHER_LIVE if in_a_row < _MAX_LIVE else _GATHER_LIVE_BUSY
+        return _FLUSH_INTERVAL
+    return _LIVE_FLUSH_INTERVAL if in_a_row < _MAX_LIVE else _BUSY_FLUSH_INTERVAL
 
 
 class OtlpExport:
@@ -58,18 +58,18 @@ class OtlpExport:
         service: str,
         url: str,
         what: str,
-        gathering: Callable[[int], float],
+        flush_interval: Callable[[int], float],
         *,
         most: int,
         begun: Callable[[], list[bytes]] = list,
     ) -> None:
-        """`what` is what a message is called in our own log; `gathering`: seconds for which they are gathered.
+        """`what` is what a message is called in our own log; `flush_interval`: seconds for which they are gathered.
 
         Of more than `most` that wait, the oldest are forgotten; `begun` has what is sent at once or never.
         """
         self._service = service
         self._what = what
-        self._gathering = gathering
+        self._flush_interval = flush_interval
         self._most = most
         self._take_begun = begun
         self._collector = _Collector(url)
@@ -106,8 +106,8 @@ class OtlpExport:
         while not self._closing.is_set():
             idle_since = time.monotonic()
             self._something.wait()
-            in_a_row = in_a_row + 1 if time.monotonic() - idle_since < _GATHER_LIVE else 0
-            self._closing.wait(self._gathering(in_a_row))
+            in_a_row = in_a_row + 1 if time.monotonic() - idle_since < _LIVE_FLUSH_INTERVAL else 0
+            self._closing.wait(self._flush_interval(in_a_row))
             self._something.clear()
             if not self._send():
                 self._something.set()
@@ -166,8 +166,8 @@ class OtlpSpans(SpanProcessor):
         """`live`: gather for a moment only, and send spans that have not ended yet, too, without an end."""
         # Open spans that have not been sent yet.
         self._begun: dict[int, SdkSpan] | None = {} if live else None
-        path, gather = f"{url.rstrip('/')}/v1/traces", partial(gathering, live)
-        self._export = OtlpExport(service, path, "span", gather, most=_MAX_WAITING, begun=self._take_begun)
+        path, interval = f"{url.rstrip('/')}/v1/traces", partial(flush_interval, live)
+        self._export = OtlpExport(service, path, "span", interval, most=_MAX_WAITING, begun=self._take_begun)
 
     def on_start(self, span: SdkSpan, parent_context: Context | None = None) -> None:  # noqa: ARG002 - the SDK's
         if self._begun is not None and len(self._begun) < _MAX_BEGUN:

@@ -19,7 +19,7 @@ MAX_CALLS = 2
 Found = TypeVar("Found")
 
 
-class SharedReads(Generic[Found]):
+class CoalescedReads(Generic[Found]):
     """Results of `read` by key; calls for a key that is being read share that read.
 
     A caller may so get what is as old as one call takes, and as `keep`. `forget` after a change makes later

@@ -70,7 +70,7 @@ def allow_origins(app: Application, origins: Sequence[str]) -> Application:
     )
 
 
-class KnownPages:
+class OriginCheck:
     """Pure ASGI for WebSockets, to which CORS does not apply: a page of another origin is a 403 before the upgrade."""
 
     def __init__(self, app: Application, allowed: Sequence[str]) -> None:

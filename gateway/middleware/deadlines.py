@@ -16,7 +16,7 @@ from gateway.middleware.internal_calls import seconds_left
 # Seconds after its deadline when a request is broken off, whatever it waits for: an answer with the reason should be
 # there by then, but a client that takes no answer must not hold what the request holds.
 _GRACE = 1.0
-_LOOK_SECONDS = 0.25
+_POLL_SECONDS = 0.25
 
 
 class Deadlines:
@@ -63,7 +63,7 @@ class Deadlines:
 
     async def watch(self) -> None:
         """End what is late, as long as the process lives."""
-        await forever(self._end_late, name="deadline watch", every=_LOOK_SECONDS, first=_LOOK_SECONDS)
+        await forever(self._end_late, name="deadline watch", every=_POLL_SECONDS, first=_POLL_SECONDS)
 
     async def _end_late(self) -> None:
         now = time.monotonic()

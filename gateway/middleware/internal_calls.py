@@ -24,7 +24,7 @@ _CLIENT = CLIENT_HEADER.lower().encode()
 _TIMEOUT = TIMEOUT_HEADER.encode()
 
 
-class ServiceCalls:
+class InternalCalls:
     """Pure ASGI: recognises these calls. The header of any other caller makes no difference."""
 
     def __init__(self, app: Application, verifier: TokenVerifier, *, timeout: float) -> None:

@@ -14,7 +14,7 @@ _PAGES_POLICY: Header = (b"content-security-policy", b"frame-ancestors 'none'")
 _HTTPS_ONLY: Header = (b"strict-transport-security", b"max-age=63072000; includeSubDomains")
 
 
-class EdgeHeaders:
+class SecurityHeaders:
     """Pure ASGI: adds them to every answer that does not bring its own."""
 
     def __init__(self, app: Application, *, https: bool) -> None:

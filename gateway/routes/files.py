@@ -72,7 +72,7 @@ async def upload_file(
         raise _envelope(content_type)
     header = UploadHeader(content_type=content_type, sha256=expected_sha256(repr_digest), public=public)
     async with (
-        MessageTimeout(request.app.state.upload_patience) as timeout,
+        MessageTimeout(request.app.state.upload_timeout) as timeout,
         aclosing(request.stream()) as body,
         aclosing(timeout.each(body)) as content,
     ):

@@ -15,7 +15,7 @@ ORDERS, ROUNDS = 4, 3
 # Seconds until something that was taken up again has to be through.
 SOON = LIMIT / 3
 # Seconds after which the queue is looked at, and how often in a row it has to be empty for a message to be lost.
-PATIENCE, LOOKS = 4.0, 2
+GRACE_SECONDS, LOOKS = 4.0, 2
 # Calls of the ERP that one attempt of a handler may make; more of them come from another attempt.
 TRIES = 5
 
@@ -44,7 +44,7 @@ async def pending(shop: Shop, *orders: str) -> list[str]:
         nonlocal left, empty
         states = {order: await shop.status(order) for order in orders}
         left = [order for order, status in states.items() if status != "shipped"]
-        if left and time.monotonic() - began > PATIENCE:
+        if left and time.monotonic() - began > GRACE_SECONDS:
             lost = "pending" in states.values() and not await waiting()
             empty = empty + 1 if lost else 0
         return not left or empty >= LOOKS

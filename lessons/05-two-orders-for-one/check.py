@@ -16,7 +16,7 @@ from lessons import kit
 from lessons.kit import FAULT, Broken, Process, Shop, Void
 
 RECEIVER = os.environ["SHOP_WEBHOOKS_URL"]
-AT_ONCE, ROUNDS = 20, 2
+COPIES, ROUNDS = 20, 2
 COPIES = 2 if FAULT else 1
 # Seconds in which a second order would show, once one that came later has.
 GRACE = 1.0
@@ -130,9 +130,9 @@ async def check(shop: Shop) -> str:
 async def at_once(shop: Shop) -> None:
     for _ in range(ROUNDS):
         order, event = Order(), secrets.token_hex(16)
-        await order.deliver_at_once(event, AT_ONCE)
+        await order.deliver_at_once(event, COPIES)
         await not_twice(
-            shop, order, f"{AT_ONCE} deliveries at once of the event of order {{id}} made {{count}} orders", within=0.3
+            shop, order, f"{COPIES} deliveries at once of the event of order {{id}} made {{count}} orders", within=0.3
         )
 
 

@@ -17,7 +17,7 @@ from chassis.settings import NotNegative, ProcessSettings
 from chassis.webpages.start_page import StartPage
 from partners.payment_provider.http_api import ABOUT, EXAMPLE, LINKS, PaymentApi, application
 from partners.payment_provider.ledger import open_ledger
-from partners.payment_provider.settlement import Collector
+from partners.payment_provider.settlement import Settlement
 from partners.payment_provider.webhook_sender import WebhookSender
 
 
@@ -48,11 +48,14 @@ async def run(settings: Settings | None = None) -> AsyncIterator[Running]:
             middlewares=aiohttp_middlewares(spans),
         ) as client,
     ):
-        collector = Collector(
+        settlement = Settlement(
             ledger, WebhookSender(client, settings.webhooks_url, secret, spans), delay=settings.payment_delay
         )
-        api = PaymentApi(ledger, collector.wake, delay=settings.payment_delay)
+        api = PaymentApi(ledger, settlement.wake, delay=settings.payment_delay)
         start = StartPage.of("Payment provider", ABOUT, *LINKS, example=EXAMPLE, env=settings.env)
         app = HttpBoundary(application(api, start), spans, protocol_of=lambda _: "HTTP")
-        async with background(collector.run()), serve_http(app, host=settings.host, port=settings.payment_port) as port:
+        async with (
+            background(settlement.run()),
+            serve_http(app, host=settings.host, port=settings.payment_port) as port,
+        ):
             yield Running(port)

@@ -13,10 +13,10 @@ from partners.payment_provider.webhook_sender import MAX_DELAY, WebhookSender, d
 
 _BATCH_SIZE = 16
 # Seconds between two looks where nothing is known to become due.
-_LOOK_SECONDS = 60.0
+_POLL_SECONDS = 60.0
 
 
-class Collector:
+class Settlement:
     def __init__(self, ledger: Ledger, sender: WebhookSender, *, delay: float) -> None:
         """`delay`: the seconds after which a payment is collected."""
         self._ledger = ledger
@@ -33,7 +33,7 @@ class Collector:
     async def run(self) -> None:
         """Work until cancelled. What a former process left undone is due and done first."""
         async with asyncio.TaskGroup() as tasks:
-            await forever(partial(self._work, tasks), name="payment collection", every=_LOOK_SECONDS, on=self._news)
+            await forever(partial(self._work, tasks), name="payment collection", every=_POLL_SECONDS, on=self._news)
 
     async def _work(self, tasks: asyncio.TaskGroup) -> float:
         """Do what is due; the seconds until something else is, unless there is news before."""
@@ -51,7 +51,7 @@ class Collector:
         moments = (due.next_collection, due.next_attempt if len(self._sending) < _BATCH_SIZE else None)
         waits = [max(0.0, moment - now) for moment in moments if moment is not None]
         # Never for long: set forward during the look, the clock would make the wait longer.
-        return min([*waits, _LOOK_SECONDS])
+        return min([*waits, _POLL_SECONDS])
 
     async def _send(self, event: PendingEvent) -> None:
         try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from chassis.auth.identity import no_token
 from chassis.grpc.client import Client
 from chassis.observability.tracing import Telemetry
-from chassis.resilience.request_coalescing import SharedReads
+from chassis.resilience.request_coalescing import CoalescedReads
 from protos.shop.inventory.v1.inventory_pb2 import CheckAvailabilityRequest
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class GrpcInventory:
     def __init__(self, stub: InventoryServiceAsyncStub, telemetry: Telemetry) -> None:
         self._stub = stub
         self._client = Client("inventory", telemetry, token=no_token, timeout=_TIMEOUT)
-        self._reads = SharedReads("inventory", self._read, timeout=_TIMEOUT, keep=_KEEP)
+        self._reads = CoalescedReads("inventory", self._read, timeout=_TIMEOUT, keep=_KEEP)
 
     async def available(self, product_ids: Sequence[str]) -> Mapping[str, int]:
         return await self._reads.get(product_ids)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from chassis.errors import Kind, ShopError
-from chassis.resilience.request_coalescing import SharedReads
+from chassis.resilience.request_coalescing import CoalescedReads
 from services.erp_adapter import translation
 from services.erp_adapter.domain import GoodsReceipt, NewSalesOrder, SalesOrder, Shipment, StockLevel, check_reference
 from services.erp_adapter.translation import ErpFault
@@ -27,7 +27,7 @@ class SoapErp:
 
     def __init__(self, soap: Soap) -> None:
         self._soap = soap
-        self._reads = SharedReads("the ERP", self._read_levels)
+        self._reads = CoalescedReads("the ERP", self._read_levels)
 
     async def stock_levels(self, product_ids: Sequence[str]) -> list[StockLevel]:
         for product_id in product_ids:

@@ -15,7 +15,8 @@ from protos.shop.erp.v1.erp_pb2_grpc import ErpServiceStub
 from protos.shop.inventory.v1.inventory_pb2_grpc import add_InventoryServiceServicer_to_server
 from services.inventory.clients import GrpcErp
 from services.inventory.demo import demo_stock
-from services.inventory.erp_sync import Bookkeeping
+from services.inventory.erp_sync import ErpSync
+from services.inventory.expiry import expire_reservations
 from services.inventory.grpc_api import POLICY, InventoryApi
 from services.inventory.ports import Erp
 from services.inventory.sql_store import outbox
@@ -24,7 +25,7 @@ from services.inventory.use_cases import Inventory
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 # Seconds between two publications of changed figures: no order waits for them, and every order has four.
-_GATHER_STOCK = 0.25
+_STOCK_FLUSH_INTERVAL = 0.25
 
 
 class Settings(ProcessSettings):
@@ -41,7 +42,7 @@ async def run(settings: Settings | None = None, *, erp: Erp | None = None) -> As
     settings = settings or Settings()
     async with service("inventory", settings) as s:
         db = await s.database("inventory", MIGRATIONS)
-        out = Outbox(outbox, db, await s.broker(), s.telemetry, gather=_GATHER_STOCK)
+        out = Outbox(outbox, db, await s.broker(), s.telemetry, flush_interval=_STOCK_FLUSH_INTERVAL)
         store = BatchingStockStore(db, out)
         erp = erp or GrpcErp(
             *await s.client(
@@ -55,8 +56,9 @@ async def run(settings: Settings | None = None, *, erp: Erp | None = None) -> As
         if settings.demo():
             await store.add_missing(demo_stock())
         inventory = Inventory(store, erp, reservation_ttl=timedelta(seconds=settings.reservation_ttl))
-        books = Bookkeeping(store, erp, inventory)
-        await s.background(out.relay(), books.book(), books.expire(settings.reservation_ttl))
+        await s.background(
+            out.relay(), ErpSync(store, erp).book(), expire_reservations(inventory, settings.reservation_ttl)
+        )
         port = await s.serve(
             (add_InventoryServiceServicer_to_server, InventoryApi(inventory)),
             policy=POLICY,

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from protos.shop.erp.v1.erp_pb2_grpc import ErpServiceAsyncStub
 
 # Seconds. Under the gateway's budget of 2 s, so that there is time left to answer with the last known figure.
-_HURRIED = 1.0
+_SHORT_TIMEOUT = 1.0
 # As long as the ERP's adapter waits for the ERP.
-_PATIENT = 5.0
+_LONG_TIMEOUT = 5.0
 
 
 class GrpcErp:
@@ -24,10 +24,10 @@ class GrpcErp:
         self._stub = stub
         self._client = client
 
-    async def stock_levels(self, product_ids: Sequence[str], *, patient: bool = False) -> Mapping[str, int]:
+    async def stock_levels(self, product_ids: Sequence[str], *, long_timeout: bool = False) -> Mapping[str, int]:
         request = GetStockLevelsRequest(product_ids=product_ids)
         response = await self._client.call(
-            self._stub.GetStockLevels, request, timeout=_PATIENT if patient else _HURRIED
+            self._stub.GetStockLevels, request, timeout=_LONG_TIMEOUT if long_timeout else _SHORT_TIMEOUT
         )
         return {level.product_id: level.on_hand for level in response.levels}
 
@@ -39,4 +39,4 @@ class GrpcErp:
             received_at=timestamp(adjustment.counted_at),
         )
         # No client waits for it, so it may take longer than a client would wait.
-        await self._client.call(self._stub.PostGoodsReceipt, request, timeout=_PATIENT)
+        await self._client.call(self._stub.PostGoodsReceipt, request, timeout=_LONG_TIMEOUT)

@@ -1,4 +1,4 @@
-"""Background work of inventory: stock changes are reported to the ERP, unconfirmed reservations expire."""
+"""ERP sync: reports stock changes to the ERP."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from chassis.background import forever
 from chassis.broker.consumer import is_temporary
 from services.inventory.domain import Adjustment
 from services.inventory.ports import Erp, StockStore
-from services.inventory.use_cases import Inventory
 
 log = logging.getLogger(__name__)
 
@@ -20,14 +19,12 @@ _POLL_SECONDS = 0.5
 _BACKOFF_SECONDS = 2.0
 # Until rejected adjustments are tried again, at the earliest: an operator may have fixed the cause in the ERP.
 _REJECTED_SECONDS = 5.0
-_MAX_SWEEP = 10.0
 
 
-class Bookkeeping:
-    def __init__(self, store: StockStore, erp: Erp, inventory: Inventory) -> None:
+class ErpSync:
+    def __init__(self, store: StockStore, erp: Erp) -> None:
         self._store = store
         self._erp = erp
-        self._inventory = inventory
         # The last of a batch in which the ERP rejected some: what was counted after it does not wait for them.
         self._after: Adjustment | None = None
         self._at_the_last = False
@@ -39,7 +36,7 @@ class Bookkeeping:
         The ERP books each id once, so a process that dies between its answer and our note does no harm, nor do two
         copies of inventory that send the same one.
         """
-        await forever(self._book, name="ERP sync and reservation expiry", every=_POLL_SECONDS)
+        await forever(self._book, name="ERP sync", every=_POLL_SECONDS)
 
     async def _book(self) -> float:
         if self._at_the_last and time.monotonic() >= self._from_the_first_at:
@@ -54,15 +51,6 @@ class Bookkeeping:
                 self._from_the_first_at = time.monotonic() + _REJECTED_SECONDS
             self._after = adjustments[-1]
         return _POLL_SECONDS if self._at_the_last else 0.0
-
-    async def expire(self, ttl: float) -> None:
-        """Let reservations go that are older than `ttl` seconds and not confirmed, as long as the process lives."""
-        pause = min(ttl / 4, _MAX_SWEEP)
-        await forever(self._expire, name="reservation expiry", every=pause)
-
-    async def _expire(self) -> None:
-        while expired := await self._inventory.expire():
-            log.info("inventory: reservations expired", extra={"count": expired})
 
     async def _book_all(self, adjustments: list[Adjustment]) -> tuple[int, int]:
         """Book a few at a time, until the ERP does not answer. Returns how many it answered, and how many it booked."""

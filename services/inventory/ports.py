@@ -57,10 +57,10 @@ class StockStore(Protocol):
 
 
 class Erp(Protocol):
-    async def stock_levels(self, product_ids: Sequence[str], *, patient: bool = False) -> Mapping[str, int]:
+    async def stock_levels(self, product_ids: Sequence[str], *, long_timeout: bool = False) -> Mapping[str, int]:
         """The pieces in the warehouse, reserved or not. Raises UPSTREAM_UNAVAILABLE or DEADLINE_EXCEEDED.
 
-        Not `patient`, it gives up early enough to answer a waiting customer with the last known figure instead.
+        Without `long_timeout` it ends early enough to answer a waiting customer with the last known figure instead.
         """
 
     async def book(self, adjustment: Adjustment) -> None:

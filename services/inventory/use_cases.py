@@ -94,15 +94,15 @@ class Inventory:
         for begin in range(0, len(page), MAX_IDS):
             ids = [stock.product_id for stock in page[begin : begin + MAX_IDS]]
             # A comparison of the books has nothing to fall back on.
-            levels |= await self._erp_levels(ids, patient=True)
+            levels |= await self._erp_levels(ids, long_timeout=True)
         return page, levels
 
-    async def _erp_levels(self, product_ids: Sequence[str], *, patient: bool = False) -> Mapping[str, int]:
+    async def _erp_levels(self, product_ids: Sequence[str], *, long_timeout: bool = False) -> Mapping[str, int]:
         """The ERP's figures; empty while it does not answer: the caller falls back to the last known ones."""
         if not product_ids:
             return {}
         try:
-            return await self._erp.stock_levels(product_ids, patient=patient)
+            return await self._erp.stock_levels(product_ids, long_timeout=long_timeout)
         except ShopError as error:
             if error.kind not in (Kind.UNAVAILABLE, Kind.TIMEOUT, Kind.EXHAUSTED):
                 raise

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from chassis.grpc.client import Client
-from chassis.resilience.request_coalescing import SharedReads
+from chassis.resilience.request_coalescing import CoalescedReads
 from protos.shop.users.v1.users_pb2 import GetUsersRequest
 from services.mailer.domain import Customer
 
@@ -24,7 +24,7 @@ class GrpcCustomers:
     def __init__(self, stub: UserServiceAsyncStub, client: Client) -> None:
         self._stub = stub
         self._client = client
-        self._reads = SharedReads("users", self._read, keep=_KEEP)
+        self._reads = CoalescedReads("users", self._read, keep=_KEEP)
 
     async def by_id(self, user_id: str) -> Customer | None:
         return (await self._reads.get([user_id])).get(user_id)

@@ -7,7 +7,7 @@ from typing import Protocol
 from services.notifier.transports.frames import Encoding, Frame
 
 
-class Outlet(Protocol):
+class ClientConnection(Protocol):
     """The way to one client."""
 
     @property
@@ -18,7 +18,7 @@ class Outlet(Protocol):
         """The code with which we close it; 0 while we do not."""
 
     def write(self, encoded: bytes) -> bool:
-        """Write a frame in this outlet's encoding without waiting; True if it was written.
+        """Write a frame in this connection's encoding without waiting; True if it was written.
 
         A client that is too far behind is closed instead; what it misses is still in the log.
         """

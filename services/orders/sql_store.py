@@ -88,7 +88,7 @@ class SqlOrderStore:
             self._record(connection, order, placed)
             return order, fingerprint
 
-        found, known_fingerprint = await self._database.write(adding, grouped=True)
+        found, known_fingerprint = await self._database.write(adding, group_commit=True)
         if found.id == order.id:
             log_event(order, placed)
         return found, known_fingerprint

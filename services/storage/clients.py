@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from chassis.errors import not_found
 from chassis.grpc.client import Client
-from chassis.resilience.request_coalescing import SharedReads
+from chassis.resilience.request_coalescing import CoalescedReads
 from protos.shop.orders.v1.orders_pb2 import GetOrderRequest
 from protos.shop.users.v1.users_pb2 import GetUsersRequest
 from services.storage.invoices.invoice import Invoice, InvoiceLine
@@ -32,7 +32,7 @@ class GrpcPaidOrders:
         self._orders_client = orders_client
         self._users = users
         self._users_client = users_client
-        self._names = SharedReads("users", self._read_names, keep=_KEEP)
+        self._names = CoalescedReads("users", self._read_names, keep=_KEEP)
 
     async def invoice(self, order_id: str, payment_id: str, paid_at: datetime) -> Invoice:
         request = GetOrderRequest(id=order_id)

@@ -16,7 +16,7 @@ from pathlib import Path
 _CACHED = 32 << 20
 
 
-class ArrivingFile:
+class PartialUpload:
     """A new file in a folder, locked for as long as this process lives and writes it."""
 
     def __init__(self, folder: Path) -> None:

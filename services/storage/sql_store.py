@@ -24,7 +24,7 @@ files = Table(
 )
 RETENTION: Retention = {
     **MIGRATED,
-    "files": Kept("invoices and customers' files are theirs; only content without a row is deleted (housekeeping)"),
+    "files": Kept("invoices and customers' files are theirs; garbage collection deletes only content without a row"),
 }
 
 # Built once: SQLAlchemy caches what they compile to.

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 # How often it is looked for keys that are too old or new.
-_LOOK_SECONDS = 10.0
+_POLL_SECONDS = 10.0
 
 
 class Settings(ProcessSettings):
@@ -54,7 +54,7 @@ async def run(settings: Settings | None = None, *, passwords: Passwords | None =
         keys = partial(
             store.signing_keys,
             max_age=settings.signing_key_max_age,
-            keep=settings.token_lifetime + PUBLISHED_FIRST + _LOOK_SECONDS,
+            keep=settings.token_lifetime + PUBLISHED_FIRST + _POLL_SECONDS,
         )
         signer = JwtSigner(await keys(), lifetime=settings.token_lifetime)
         users = Users(store, passwords, signer, service_secrets=settings.service_secrets)
@@ -80,7 +80,7 @@ async def _rotate(signer: JwtSigner, keys: Callable[[], Awaitable[list[SigningKe
     async def rotate() -> None:
         signer.use(await keys())
 
-    await forever(rotate, name="signing key rotation", every=_LOOK_SECONDS, first=_LOOK_SECONDS)
+    await forever(rotate, name="signing key rotation", every=_POLL_SECONDS, first=_POLL_SECONDS)
 
 
 async def _prepare_accounts(store: SqlUserStore, settings: Settings) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SHORTEST = 0.1
+MIN_DELAY = 0.1
 MAX_DELAY = 10.0
 HEALTHY_AFTER = 10.0
 
@@ -13,5 +13,5 @@ def next_delay(previous: float, healthy_for: float) -> float:
     Doubles from 0.1 s to 10 s; ten seconds of health clear the account.
     """
     if previous == 0 or healthy_for >= HEALTHY_AFTER:
-        return SHORTEST
+        return MIN_DELAY
     return min(previous * 2, MAX_DELAY)

@@ -36,15 +36,15 @@ async def told_by_mail(quiet: Quiet) -> Event:
 
 
 @asynccontextmanager
-async def buried(quiet: Quiet, *events: Event) -> AsyncIterator[None]:
+async def dead_letters(quiet: Quiet, *events: Event) -> AsyncIterator[None]:
     """These events as dead letters of the mailer, until the block ends."""
-    bury = _buried_embedded if quiet.embedded else _buried_in_rabbitmq
-    async with bury(quiet, events):
+    adding = _dead_letters_embedded if quiet.embedded else _dead_letters_in_rabbitmq
+    async with adding(quiet, events):
         yield
 
 
 @asynccontextmanager
-async def _buried_embedded(quiet: Quiet, events: tuple[Event, ...]) -> AsyncIterator[None]:
+async def _dead_letters_embedded(quiet: Quiet, events: tuple[Event, ...]) -> AsyncIterator[None]:
     first = 1_000_000
     columns = "queue, position, event_id, reason, attempts, died_at, attributes, data"
     values = ":queue, :position, :id, 'MAIL_REFUSED: no', 1, 0, :attributes, :data"
@@ -61,7 +61,7 @@ async def _buried_embedded(quiet: Quiet, events: tuple[Event, ...]) -> AsyncIter
 
 
 @asynccontextmanager
-async def _buried_in_rabbitmq(quiet: Quiet, events: tuple[Event, ...]) -> AsyncIterator[None]:
+async def _dead_letters_in_rabbitmq(quiet: Quiet, events: tuple[Event, ...]) -> AsyncIterator[None]:
     url, _, prefix = quiet.shop.around.shared["SHOP_BROKER_URL"].partition("?prefix=")
     queue = f"{prefix}{QUEUE}.dead"
     async with await aio_pika.connect(url) as connection, connection.channel() as channel:
@@ -83,7 +83,7 @@ async def said(quiet: Quiet) -> str:
 async def test_dead_letter_as_it_died_differs_in_nothing(quiet: Quiet) -> None:
     """A dead letter of one of the order's events waits for a person, and that is all."""
     event = await told_by_mail(quiet)
-    async with buried(quiet, event):
+    async with dead_letters(quiet, event):
         report = await quiet.look()
         assert f"waiting for a person: {quiet.shipped}: dead letter {event.id} (order.shipped)" in as_text(report)
         assert report.differences == []
@@ -93,7 +93,7 @@ async def test_dead_letter_as_it_died_differs_in_nothing(quiet: Quiet) -> None:
 async def test_doubled_dead_letter_is_named(quiet: Quiet) -> None:
     """One that is there twice would be replayed twice."""
     event = await told_by_mail(quiet)
-    async with buried(quiet, event, event):
+    async with dead_letters(quiet, event, event):
         assert f"dead letter {event.id} is in order-mail 2 times" in await said(quiet)
     await settles(quiet)
 
@@ -113,7 +113,7 @@ async def test_altered_dead_letter_is_named(quiet: Quiet) -> None:
         f"waiting for a person: nobody: dead letter {event.id}": replace(event, subject="nobody"),
     }
     for words, letter in altered.items():
-        async with buried(quiet, letter):
+        async with dead_letters(quiet, letter):
             assert words in await said(quiet)
     await settles(quiet)
 
@@ -122,7 +122,7 @@ async def test_removed_dead_letter_is_named(quiet: Quiet) -> None:
     """While a mail's dead letter is there, a person can send it; without it, the mail is lost."""
     event = await told_by_mail(quiet)
     async with rewritten(a_mail(quiet, "shipped"), None):
-        async with buried(quiet, event):
+        async with dead_letters(quiet, event):
             report = await quiet.look()
             assert f"dead letter {event.id}" in as_text(report)
             assert report.differences == []

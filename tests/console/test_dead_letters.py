@@ -40,7 +40,7 @@ def env(tmp_path: Path) -> dict[str, str]:
     return {"SHOP_DATA_DIR": str(tmp_path)}
 
 
-async def bury(broker: Broker, data: bytes = b'{"order_id": "o-1"}', queue: str = QUEUE) -> str:
+async def add_dead_letter(broker: Broker, data: bytes = b'{"order_id": "o-1"}', queue: str = QUEUE) -> str:
     """Let an event die in the queue; returns its id."""
     event = Event(uuid.uuid4().hex, "order.paid", "/orders", "o-1", datetime.now(UTC), data, {"sequence": "3"})
     await broker.publish([event])
@@ -52,7 +52,7 @@ async def bury(broker: Broker, data: bytes = b'{"order_id": "o-1"}', queue: str 
 
 async def test_a_dead_letter_is_listed_and_shown(broker: Broker, env: dict[str, str]) -> None:
     """`list` prints queue, event and reason; `show` the whole event, whatever its data is."""
-    first, second = await bury(broker), await bury(broker, b"not json")
+    first, second = await add_dead_letter(broker), await add_dead_letter(broker, b"not json")
     code, out, _ = await command(env, "dead-letters", "list")
     assert code == 0
     (line,) = (line for line in out.splitlines() if line.startswith(first))
@@ -70,8 +70,8 @@ async def test_a_dead_letter_is_listed_and_shown(broker: Broker, env: dict[str, 
 
 async def test_an_event_that_is_no_json_is_shown_and_those_after_it(broker: Broker, env: dict[str, str]) -> None:
     """`shop events replay` shows its text, and goes on, after `shop fault poison`, too."""
-    await bury(broker, b'{"poison": tru')
-    await bury(broker)
+    await add_dead_letter(broker, b'{"poison": tru')
+    await add_dead_letter(broker)
     for options in ((), ("--json",)):
         code, out, error = await command(env, "events", "replay", *options)
         assert (code, error) == (0, "")
@@ -94,7 +94,7 @@ async def test_an_event_is_published_again_and_shown_whatever_it_holds(
     broker: Broker, tmp_path: Path, data: bytes, shown: object
 ) -> None:
     """The console's page publishes the newest of a type as it is, and shows what it holds."""
-    await bury(broker, data)
+    await add_dead_letter(broker, data)
     answer = await EventCalls(f"embedded:{tmp_path / 'broker.sqlite'}", "", Telemetry("test")).publish_again(
         "order.paid"
     )
@@ -103,8 +103,8 @@ async def test_an_event_is_published_again_and_shown_whatever_it_holds(
 
 async def test_a_list_that_is_cut_off_says_so(broker: Broker, env: dict[str, str]) -> None:
     """The bound is each queue's, so that one with many hides no other one's; the queue that has more is named."""
-    first, _ = await bury(broker), await bury(broker)
-    await bury(broker, queue="order-invoice")
+    first, _ = await add_dead_letter(broker), await add_dead_letter(broker)
+    await add_dead_letter(broker, queue="order-invoice")
     code, out, _ = await command(env, "dead-letters", "list", "--limit", "1")
     assert (code, first in out, "order-invoice: order.paid of o-1" in out) == (0, True, True)
     assert f"there are more in {QUEUE}: --queue QUEUE, --limit N" in out.splitlines()
@@ -119,7 +119,7 @@ async def test_a_search_that_ends_at_its_bound_names_it(
 ) -> None:
     """The refusal says in which queue older ones were in the way."""
     monkeypatch.setattr(dead_letters, "MAX_SEARCHED", 2)
-    identifiers = [await bury(broker) for _ in range(3)]
+    identifiers = [await add_dead_letter(broker) for _ in range(3)]
     monkeypatch.setenv("SHOP_DATA_DIR", env["SHOP_DATA_DIR"])
     identifier = "another" if wanted is None else identifiers[wanted]
     refused = await asyncio.to_thread(CliRunner().invoke, dead_letters.app, [words, identifier])
@@ -132,13 +132,13 @@ async def test_what_is_beyond_one_reading_is_replayed(broker: Broker, monkeypatc
     """`replay --all` reads on; what dies while it is at work stays."""
     monkeypatch.setattr(dead_letters, "MAX_SEARCHED", 2)
     for _ in range(5):
-        await bury(broker)
+        await add_dead_letter(broker)
     late = ""
     replay = broker.replay_dead_letter
 
     async def once_more(queue: str, event_id: str) -> bool:
         nonlocal late
-        late = late or await bury(broker)
+        late = late or await add_dead_letter(broker)
         return await replay(queue, event_id)
 
     monkeypatch.setattr(broker, "replay_dead_letter", once_more)
@@ -157,7 +157,7 @@ async def test_poison_is_dropped_however_many_letters_are_older(
     broker: Broker, env: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No listing's bound keeps it from being found."""
-    older = await bury(broker)
+    older = await add_dead_letter(broker)
     poison = Poison(Ground({}, Path(env["SHOP_DATA_DIR"]), cast("Any", NoLinks())), [QUEUE])
     await asyncio.to_thread(poison.begin)
     async with broker.deliveries(QUEUE) as deliveries:
@@ -176,7 +176,7 @@ async def test_poison_that_could_not_be_found_is_refused(
     broker: Broker, env: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before it is published: behind so many dead letters it would stay in the queue."""
-    older = await bury(broker)
+    older = await add_dead_letter(broker)
     monkeypatch.setattr("shop.fault.faults.poison.MAX_SEARCHED", 3)
     poison = Poison(Ground({}, Path(env["SHOP_DATA_DIR"]), cast("Any", NoLinks())), [QUEUE])
     with pytest.raises(Refused, match=f"behind 3 dead letters of {QUEUE}"):
@@ -187,7 +187,7 @@ async def test_poison_that_could_not_be_found_is_refused(
 
 async def test_all_dead_letters_of_a_queue_are_replayed(broker: Broker, env: dict[str, str]) -> None:
     """`replay --queue Q --all` puts back each one; without a queue, or with an id as well, it is refused."""
-    identifiers = {await bury(broker) for _ in range(3)}
+    identifiers = {await add_dead_letter(broker) for _ in range(3)}
     for arguments in (("--all",), ("--all", "--queue", QUEUE, next(iter(identifiers))), ()):
         code, _, error = await command(env, "dead-letters", "replay", *arguments)
         assert (code, "--queue QUEUE --all" in error) == (2, True), arguments
@@ -201,7 +201,7 @@ async def test_all_dead_letters_of_a_queue_are_replayed(broker: Broker, env: dic
 
 async def test_a_replayed_dead_letter_is_delivered_again(broker: Broker, env: dict[str, str]) -> None:
     """`replay` puts the event back into its queue as a first attempt."""
-    identifier = await bury(broker)
+    identifier = await add_dead_letter(broker)
     code, out, _ = await command(env, "dead-letters", "replay", identifier)
     assert (code, out) == (0, f"{identifier} is back in {QUEUE}\n")
     async with broker.deliveries(QUEUE) as deliveries:
@@ -213,7 +213,7 @@ async def test_a_replayed_dead_letter_is_delivered_again(broker: Broker, env: di
 
 async def test_a_dropped_dead_letter_is_gone(broker: Broker, env: dict[str, str]) -> None:
     """`drop` forgets the event; a second time there is none, and the exit code is 1."""
-    identifier = await bury(broker)
+    identifier = await add_dead_letter(broker)
     assert (await command(env, "dead-letters", "drop", identifier))[0] == 0
     assert await broker.dead_letters(QUEUE) == []
     code, _, err = await command(env, "dead-letters", "drop", identifier)

@@ -17,7 +17,7 @@ from shop.supervisor.state import State
 from tests.shop import Shop, shop_in_one_loop, surroundings
 
 pytestmark = pytest.mark.timeout(300)
-LONGEST = 180
+TIMEOUT = 180
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ async def command(env: Mapping[str, str], *arguments: str) -> tuple[int, str, st
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, err = await asyncio.wait_for(process.communicate(), LONGEST)
+    out, err = await asyncio.wait_for(process.communicate(), TIMEOUT)
     return process.returncode or 0, out.decode(), err.decode()
 
 

@@ -28,7 +28,7 @@ from tests.waiting import eventually
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 # Milliseconds for what a busy machine takes to start a command.
-PATIENCE = 60_000
+TIMEOUT = 60_000
 LOOKS: dict[str, dict[str, Any]] = {
     "light": {"color_scheme": "light"},
     "dark": {"color_scheme": "dark"},
@@ -152,7 +152,7 @@ async def test_a_lesson_stays_beside_the_other_views(chromium: Browser, tmp_path
     keep(tmp_path, BROKEN)
     async with opened(chromium, url) as page:
         page_of = page.locator("#lesson")
-        await expect(page_of.locator("#verdict")).to_contain_text(f"BROKEN: {SAID}", timeout=PATIENCE)
+        await expect(page_of.locator("#verdict")).to_contain_text(f"BROKEN: {SAID}", timeout=TIMEOUT)
         assert await page.locator("#lesson-list button").count() == len(lessons())
         await page.focus('[data-lesson="2"]')
         await page.keyboard.press("Enter")
@@ -178,15 +178,15 @@ async def test_a_verdict_appears_by_itself(chromium: Browser, tmp_path: Path, ur
     keep(tmp_path, {"checking": os.getpid()})
     async with opened(chromium, url) as page:
         verdict = page.locator("#verdict")
-        await expect(verdict).to_contain_text("Running your code", timeout=PATIENCE)
+        await expect(verdict).to_contain_text("Running your code", timeout=TIMEOUT)
         await expect(page.locator("#check")).to_be_disabled()
         keep(tmp_path, KEPT)
-        await expect(verdict).to_have_text("KEPT: One call.", timeout=PATIENCE)
+        await expect(verdict).to_have_text("KEPT: One call.", timeout=TIMEOUT)
         await expect(page.locator("#why")).to_contain_text("You predicted a; the answer is b.")
         await expect(page.locator("#why h3").first).to_have_text("Why")
         # There is no code in this copy, so no check can be made of it; that is said as well.
         await page.click("#check")
-        await expect(verdict).to_contain_text("The shop does not start with your change", timeout=PATIENCE)
+        await expect(verdict).to_contain_text("The shop does not start with your change", timeout=TIMEOUT)
 
 
 @pytest.mark.browser
@@ -196,7 +196,7 @@ async def test_everybody_can_use_it(chromium: Browser, looks: dict[str, Any], tm
     """Axe finds nothing with a lesson open, and nothing is wider than the screen."""
     keep(tmp_path, BROKEN)
     async with opened(chromium, url, **looks) as page:
-        await expect(page.locator("#verdict")).to_contain_text("BROKEN", timeout=PATIENCE)
+        await expect(page.locator("#verdict")).to_contain_text("BROKEN", timeout=TIMEOUT)
         await page.locator("#lesson summary").last.click()
         assert await violations(page) == ""
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")

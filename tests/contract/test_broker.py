@@ -360,7 +360,7 @@ class TestRetrying:
 
 
 class TestDeadLetters:
-    async def bury(self, broker: Broker, events: Sequence[Event]) -> None:
+    async def add_dead_letters(self, broker: Broker, events: Sequence[Event]) -> None:
         await broker.publish(events)
         async with broker.deliveries("processing") as deliveries:
             for index in range(len(events)):
@@ -370,7 +370,7 @@ class TestDeadLetters:
     async def test_they_are_listed_oldest_first_and_stay(self, broker: Broker) -> None:
         """Listing shows the oldest and takes nothing away."""
         events = [an_event() for _ in range(5)]
-        await self.bury(broker, events)
+        await self.add_dead_letters(broker, events)
         for _ in range(2):
             letters = await broker.dead_letters("processing", limit=3)
             assert [letter.event for letter in letters] == events[:3]
@@ -381,7 +381,7 @@ class TestDeadLetters:
     async def test_one_is_replayed_as_new(self, broker: Broker) -> None:
         """A replayed dead letter is delivered as a first attempt and is no dead letter any more."""
         events = [an_event() for _ in range(3)]
-        await self.bury(broker, events)
+        await self.add_dead_letters(broker, events)
         assert await broker.replay_dead_letter("processing", events[1].id)
         assert not await broker.replay_dead_letter("processing", events[1].id)
         async with broker.deliveries("processing") as deliveries:
@@ -393,7 +393,7 @@ class TestDeadLetters:
     async def test_one_is_dropped(self, broker: Broker) -> None:
         """A dropped dead letter is gone; the others stay."""
         events = [an_event() for _ in range(2)]
-        await self.bury(broker, events)
+        await self.add_dead_letters(broker, events)
         assert await broker.drop_dead_letters("processing", {events[0].id}) == {events[0].id}
         assert await broker.drop_dead_letters("processing", {events[0].id}) == set()
         assert [letter.id for letter in await broker.dead_letters("processing")] == [events[1].id]
@@ -401,7 +401,7 @@ class TestDeadLetters:
     async def test_several_are_dropped_at_once(self, broker: Broker) -> None:
         """Those that were there are named; the others stay."""
         events = [an_event() for _ in range(4)]
-        await self.bury(broker, events)
+        await self.add_dead_letters(broker, events)
         gone = {events[0].id, events[2].id}
         assert await broker.drop_dead_letters("processing", gone | {"another"}) == gone
         assert {letter.id for letter in await broker.dead_letters("processing")} == {events[1].id, events[3].id}

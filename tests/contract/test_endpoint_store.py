@@ -12,7 +12,7 @@ from webhooks.bootstrap import MIGRATIONS
 from webhooks.outgoing.domain import Endpoint
 from webhooks.outgoing.sql_store import SqlEndpointStore
 
-MOST = 20
+MAX_ENDPOINTS = 20
 
 
 async def test_no_customer_gets_one_endpoint_too_many(database_url: str, tmp_path: Path) -> None:
@@ -23,8 +23,8 @@ async def test_no_customer_gets_one_endpoint_too_many(database_url: str, tmp_pat
 
         async def add(number: int, owner: str) -> bool:
             endpoint = Endpoint(f"{owner}{number}", owner, False, "", ["order.*"], "", "whsec_x", datetime.now(UTC))
-            return await stores[number % 2].add(endpoint, most=MOST)
+            return await stores[number % 2].add(endpoint, most=MAX_ENDPOINTS)
 
-        added = await asyncio.gather(*(add(number, "ada") for number in range(MOST + 12)), add(0, "bob"))
-        assert sum(added) == MOST + 1
+        added = await asyncio.gather(*(add(number, "ada") for number in range(MAX_ENDPOINTS + 12)), add(0, "bob"))
+        assert sum(added) == MAX_ENDPOINTS + 1
         assert added[-1]

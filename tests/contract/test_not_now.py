@@ -111,7 +111,7 @@ async def test_a_server_that_stops_and_comes_back(cluster: OwnPostgres) -> None:
 @asynccontextmanager
 async def opened_anew(db: Database) -> AsyncIterator[None]:
     """Have the database make new connections."""
-    await db._direct.close()  # type: ignore[attr-defined]
+    await db._transactions.close()  # type: ignore[attr-defined]
     await db.engine.dispose()
     yield
 

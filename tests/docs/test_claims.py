@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 CLAIMS = tool.claims()
 # Those that break something or judge everything are alone; the others come first, some at once.
 ALONE = re.compile(r"shop fault|shop audit")
-AT_ONCE = 3
+CONCURRENCY = 3
 # Ports of second copies, as the page has them.
 COPIES = ("8100", "8110", "8443", "9001", "50156")
 # The settings of a shop that is started for a test, besides its ports.
@@ -120,7 +120,7 @@ async def test_each_command_prints_what_it_promises(tmp_path: Path) -> None:
     """Every command of the page, in one running shop; one that several claims share is run once."""
     commands = list(dict.fromkeys(claim.command for claim in CLAIMS if claim.command and not claim.run_by))
     printed: dict[str, str] = {}
-    gate = asyncio.Semaphore(AT_ONCE)
+    gate = asyncio.Semaphore(CONCURRENCY)
     data_dir = tmp_path / "data"
     data_dir.mkdir()
     async with real_shop(data_dir, {"SHOP_REQUEST_BUDGET": "6", "SHOP_CALL_TIMEOUT": "2"}, lab=True) as shop:

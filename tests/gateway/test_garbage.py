@@ -30,7 +30,7 @@ HEADERS = {
     "traceparent": b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     "cookie": b"a=b; c=d",
 }
-AT_ONCE = 16
+CONCURRENCY = 16
 
 
 def garbled(valid: bytes, draw: random.Random) -> Iterator[bytes]:
@@ -45,7 +45,7 @@ def garbled(valid: bytes, draw: random.Random) -> Iterator[bytes]:
 
 async def test_garbled_bodies_are_refused_in_words(shop: Shop) -> None:
     """Of every kind: no internal error, and an answer that says what is wrong."""
-    draw, gate = random.Random(13), asyncio.Semaphore(AT_ONCE)  # noqa: S311 - the same garbage each time
+    draw, gate = random.Random(13), asyncio.Semaphore(CONCURRENCY)  # noqa: S311 - the same garbage each time
     token = await shop.signed_in()
 
     async def send(path: str, content_type: str, body: bytes) -> None:
@@ -60,7 +60,7 @@ async def test_garbled_bodies_are_refused_in_words(shop: Shop) -> None:
 
 async def test_garbled_headers_are_refused_in_words(shop: Shop) -> None:
     """Or passed over, where that is what their specification says."""
-    draw, gate = random.Random(14), asyncio.Semaphore(AT_ONCE)  # noqa: S311 - as above
+    draw, gate = random.Random(14), asyncio.Semaphore(CONCURRENCY)  # noqa: S311 - as above
 
     async def send(name: str, value: bytes) -> None:
         printable = bytes(byte for byte in value if byte >= 32 and byte != 127)[:2_000].strip()

@@ -33,7 +33,7 @@ class FakeErp:
         self.refuses: set[str] = set()
         self.asked = 0
 
-    async def stock_levels(self, product_ids: Sequence[str], *, patient: bool = False) -> Mapping[str, int]:
+    async def stock_levels(self, product_ids: Sequence[str], *, long_timeout: bool = False) -> Mapping[str, int]:
         if self.away:
             raise unavailable("the ERP")
         return dict.fromkeys(product_ids, 1_000_000)

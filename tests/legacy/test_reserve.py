@@ -16,7 +16,7 @@ from legacy_soap.http import server as http_server
 from tests.legacy.conftest import http_call
 from tests.waiting import eventually
 
-MOST = 6
+MAX_CONNECTIONS = 6
 HALF = b"GET / HTTP/1.1\r\nHost: erp\r\n"
 CALL = HALF.replace(b"GET", b"POST") + b"Content-Type: text/xml\r\nContent-Length: 2\r\n\r\n<a"
 
@@ -40,7 +40,9 @@ def busy(monkeypatch: pytest.MonkeyPatch) -> Busy:
     """The ERP's operations, none of which ends."""
     made = Busy()
     monkeypatch.setattr("legacy_soap.soap_api.soap_application", lambda *_: made)
-    monkeypatch.setattr(http_server.Server.__init__, "__kwdefaults__", {"threads": 2, "max_connections": MOST})
+    monkeypatch.setattr(
+        http_server.Server.__init__, "__kwdefaults__", {"threads": 2, "max_connections": MAX_CONNECTIONS}
+    )
     return made
 
 
@@ -62,9 +64,9 @@ async def test_health_is_told_while_all_threads_and_connections_are_taken(
 ) -> None:
     """A call beyond them is refused with a problem that says when to come again."""
     with ExitStack() as stack:
-        for _ in range(MOST):
+        for _ in range(MAX_CONNECTIONS):
             connected(stack, port, CALL)
-        await eventually(lambda: busy.taken == 2 and f"Task queue depth is {MOST - 2}" in caplog.text)
+        await eventually(lambda: busy.taken == 2 and f"Task queue depth is {MAX_CONNECTIONS - 2}" in caplog.text)
         for probe in ("/healthz", "/readyz"):
             assert http_call(port, "GET", probe)[0] == 200
         refused = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
@@ -81,7 +83,7 @@ async def test_an_idle_connection_makes_room(busy: Busy, port: int) -> None:
     """The one that has been idle longest is closed, and the newest is served."""
     busy.release.set()
     with ExitStack() as stack:
-        idle = [connected(stack, port, b"") for _ in range(MOST)]
+        idle = [connected(stack, port, b"") for _ in range(MAX_CONNECTIONS)]
         newest = connected(stack, port, CALL)
         assert newest.recv(12) == b"HTTP/1.1 200"
         assert idle[0].recv(1) == b""

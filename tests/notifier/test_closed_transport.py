@@ -7,12 +7,12 @@ from typing import Any, cast
 
 import uvloop
 
-from services.notifier.transports.client_connection import TransportOutlet
+from services.notifier.transports.client_connection import TransportConnection
 from services.notifier.transports.frames import WEBSOCKET
 
 
 class Connection(asyncio.Protocol):
-    """A protocol with the one attribute of aiohttp's that an outlet reads."""
+    """A protocol with the one attribute of aiohttp's that a connection reads."""
 
     transport: asyncio.Transport
 
@@ -20,7 +20,7 @@ class Connection(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
 
 
-class Outlet(TransportOutlet):
+class ClosedConnection(TransportConnection):
     def _begin_close(self, code: int, reason: str) -> None:
         raise AssertionError("a client that is gone is not slow")
 
@@ -34,12 +34,12 @@ def test_frame_for_a_client_that_is_gone_is_dropped() -> None:
         async with server:
             port = server.sockets[0].getsockname()[1]
             transport, protocol = await loop.create_connection(Connection, "127.0.0.1", port)
-            outlet = Outlet(cast("Any", protocol), cast("Any", None), encoding=WEBSOCKET, backlog=1 << 18)
+            connection = ClosedConnection(cast("Any", protocol), cast("Any", None), encoding=WEBSOCKET, backlog=1 << 18)
             transport.abort()
             gone = loop.create_future()
             loop.call_soon(gone.set_result, None)
             await gone
-            return outlet.write(b"frame"), outlet.stalled_for()
+            return connection.write(b"frame"), connection.stalled_for()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         taken, seconds = runner.run(written())

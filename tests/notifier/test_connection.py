@@ -11,7 +11,7 @@ import websockets
 
 from chassis import wall_clock
 from services.notifier.domain import MAX_CLIENT_TOPICS, MAX_TOPICS
-from services.notifier.transports.ws_api import WebSocketOutlet
+from services.notifier.transports.ws_api import WebSocketConnection
 from tests.notifier.conftest import Client, Stage, an_event, counted, token
 from tests.waiting import eventually
 
@@ -192,13 +192,13 @@ async def test_stopped_reader_is_closed_1013_and_delays_no_other(stage: Stage, m
 async def test_client_that_takes_nothing_is_closed_by_time_too(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that takes nothing of the little that waits for it is closed 1013 after the send timeout."""
     closing: list[int] = []
-    begin_close = WebSocketOutlet._begin_close
+    begin_close = WebSocketConnection._begin_close
 
-    def noted(outlet: WebSocketOutlet, code: int, reason: str) -> None:
+    def noted(connection: WebSocketConnection, code: int, reason: str) -> None:
         closing.append(code)
-        begin_close(outlet, code, reason)
+        begin_close(connection, code, reason)
 
-    monkeypatch.setattr(WebSocketOutlet, "_begin_close", noted)
+    monkeypatch.setattr(WebSocketConnection, "_begin_close", noted)
     monkeypatch.setattr("services.notifier.transports.ws_api._CLOSE_SECONDS", 60.0)
     async with (
         stage.notifier(notifier_backlog=1 << 30, notifier_send_timeout=0.5) as copy,

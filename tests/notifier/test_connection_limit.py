@@ -10,7 +10,7 @@ from tests.system.raw_http import Clients, answer, closed, request
 from tests.waiting import eventually
 
 CLIENTS, IDLE = 4, 6
-MOST = CLIENTS + IDLE
+MAX_CONNECTIONS = CLIENTS + IDLE
 
 
 def port_of(copy: Copy) -> int:
@@ -26,9 +26,9 @@ async def test_the_greediest_address_loses_its_idle_connections(stage: Stage) ->
     ):
         clients = Clients(port_of(copy), stack)
         modest = await clients.connect(1, "127.0.0.2")
-        greedy = await clients.connect(3 * MOST, "127.0.0.3")
-        await eventually(lambda: closed(greedy) == 2 * MOST + 2)
-        assert closed(greedy[: 2 * MOST + 2]) == 2 * MOST + 2
+        greedy = await clients.connect(3 * MAX_CONNECTIONS, "127.0.0.3")
+        await eventually(lambda: closed(greedy) == 2 * MAX_CONNECTIONS + 2)
+        assert closed(greedy[: 2 * MAX_CONNECTIONS + 2]) == 2 * MAX_CONNECTIONS + 2
         assert closed(modest) == 0
         for probe in ("/healthz", "/readyz"):
             assert (await answer(port_of(copy), request(probe))).status == 200

@@ -26,7 +26,7 @@ from tests.notifier.conftest import an_event
 from tests.waiting import eventually
 
 
-class FakeOutlet:
+class FakeConnection:
     """Remembers what goes to a client."""
 
     encoding = Encoding("WebSocket", lambda frame: frame.payload + b"\n")
@@ -148,19 +148,19 @@ async def test_one_span_for_an_event_however_many_receive_it() -> None:
     exporter = KeepingExporter()
     telemetry = Telemetry("notifier", exporter)
     broker = FakeBroker()
-    outlets = [FakeOutlet() for _ in range(3)]
+    connections = [FakeConnection() for _ in range(3)]
     async with running(broker, telemetry) as hub:
         await hub.position()
         with (
-            hub.connected(customer(), outlets[0]) as one,
-            hub.connected(customer(), outlets[1]) as two,
-            hub.connected(customer("456"), outlets[2]) as stranger,
+            hub.connected(customer(), connections[0]) as one,
+            hub.connected(customer(), connections[1]) as two,
+            hub.connected(customer("456"), connections[2]) as stranger,
         ):
             for session in (one, two, stranger):
                 await session.subscribe(["order.*"], None)
             paid = an_event("order.paid")
             broker.append(an_event("stock.changed"), paid)
-            await eventually(lambda: outlets[1].types() == ["subscribed", "order.paid"])
+            await eventually(lambda: connections[1].types() == ["subscribed", "order.paid"])
     telemetry.close()
     (span,) = exporter.spans
     assert (span.name, span.kind) == ("notify order.paid", SpanKind.PRODUCER)
@@ -168,7 +168,7 @@ async def test_one_span_for_an_event_however_many_receive_it() -> None:
     assert span.attributes["shop.protocol"] == "WebSocket"
     assert span.attributes["shop.peer"] == "client"
     assert span.attributes["shop.deliveries"] == 2
-    payload = json.dumps(outlets[0].received[-1], separators=(",", ":"))
+    payload = json.dumps(connections[0].received[-1], separators=(",", ":"))
     assert span.attributes["shop.bytes.sent"] == 2 * len(f"{payload}\n")
     assert span.context is not None
     assert f"{span.context.trace_id:032x}" == paid.extensions["traceparent"].split("-")[1]
@@ -177,38 +177,38 @@ async def test_one_span_for_an_event_however_many_receive_it() -> None:
 async def test_copy_that_was_away_too_long_tells_its_clients(tmp_path: Path) -> None:
     """A copy that retention has passed says resync to its clients, and goes on with what is there."""
     broker = FakeBroker()
-    outlet = FakeOutlet()
+    connection = FakeConnection()
     async with running(broker) as hub:
         await hub.position()
-        with hub.connected(customer(), outlet) as session:
+        with hub.connected(customer(), connection) as session:
             await session.subscribe(["order.*"], None)
             broker.append(an_event("order.placed"))
-            await eventually(lambda: "order.placed" in outlet.types())
+            await eventually(lambda: "order.placed" in connection.types())
             broker.forget_and_break(first=4)
             await eventually(lambda: hub.trouble)
             broker.append(an_event("order.confirmed"), an_event("order.paid"), an_event("order.cancelled"))
             broker.away = False
-            await eventually(lambda: "resync" in outlet.types())
+            await eventually(lambda: "resync" in connection.types())
             await eventually(lambda: not hub.trouble)
             broker.append(an_event("order.shipped"))
-            await eventually(lambda: "order.shipped" in outlet.types())
-    assert outlet.types() == ["subscribed", "order.placed", "resync", "subscribed", "order.shipped"]
+            await eventually(lambda: "order.shipped" in connection.types())
+    assert connection.types() == ["subscribed", "order.placed", "resync", "subscribed", "order.shipped"]
 
 
 async def test_short_absence_of_the_broker_loses_nothing() -> None:
     """While the broker is away copies are not ready; once it is back they go on where they were."""
     broker = FakeBroker()
-    outlet = FakeOutlet()
+    connection = FakeConnection()
     async with running(broker) as hub:
         await hub.position()
-        with hub.connected(customer(), outlet) as session:
+        with hub.connected(customer(), connection) as session:
             await session.subscribe(["order.*"], None)
             broker.forget_and_break(first=1)
             await eventually(lambda: hub.trouble)
             broker.append(an_event("order.placed"), an_event("order.paid"))
             broker.away = False
-            await eventually(lambda: "order.paid" in outlet.types())
-    assert outlet.types() == ["subscribed", "order.placed", "order.paid"]
+            await eventually(lambda: "order.paid" in connection.types())
+    assert connection.types() == ["subscribed", "order.placed", "order.paid"]
 
 
 async def test_copy_starts_without_the_broker() -> None:
@@ -216,45 +216,45 @@ async def test_copy_starts_without_the_broker() -> None:
     broker = FakeBroker()
     broker.append(an_event("order.placed"))
     broker.away = True
-    outlet = FakeOutlet()
+    connection = FakeConnection()
     async with running(broker) as hub:
-        with hub.connected(customer(), outlet) as session:
+        with hub.connected(customer(), connection) as session:
             arriving = asyncio.create_task(hub.position())
             assert hub.trouble
             broker.away = False
             assert await arriving == Position.at(1)
             await session.subscribe(["order.*"], None)
-            assert outlet.received[0]["position"] == "1"
+            assert connection.received[0]["position"] == "1"
 
 
 async def test_event_that_is_not_json_stops_no_other() -> None:
     """An event whose data cannot be read is shown without data, and the next one comes."""
     broker = FakeBroker()
-    outlet = FakeOutlet()
+    connection = FakeConnection()
     async with running(broker) as hub:
         await hub.position()
-        with hub.connected(customer(), outlet) as session:
+        with hub.connected(customer(), connection) as session:
             await session.subscribe(["#"], None)
             good = an_event("order.paid")
             broken = Event("e1", "order.odd", "/x", "o1", good.time, b"\xff{", dict(good.extensions))
             broker.append(broken, good)
-            await eventually(lambda: "order.paid" in outlet.types())
-    assert outlet.received[1]["data"] is None
+            await eventually(lambda: "order.paid" in connection.types())
+    assert connection.received[1]["data"] is None
 
 
 async def test_burst_goes_out_together_in_bounded_pieces() -> None:
     """Events that are there at once are written in few pieces, each of about 4 KiB at most or of one event."""
     broker = FakeBroker()
-    outlet = OutletOfPieces()
+    connection = ConnectionOfPieces()
     sizes = [100] * 50 + [9_000, 9_000] + [100] * 50
     async with running(broker) as hub:
         await hub.position()
-        with hub.connected(customer(), outlet) as session:
+        with hub.connected(customer(), connection) as session:
             await session.subscribe(["#"], None)
             broker.append(*[an_event(filler="x" * size) for size in sizes])
-            await eventually(lambda: len(outlet.received) == 1 + len(sizes))
-    assert [len(frame["data"]["filler"]) for frame in outlet.received[1:]] == sizes
-    pieces = outlet.pieces[1:]  # the first is the answer to the subscription
+            await eventually(lambda: len(connection.received) == 1 + len(sizes))
+    assert [len(frame["data"]["filler"]) for frame in connection.received[1:]] == sizes
+    pieces = connection.pieces[1:]  # the first is the answer to the subscription
     assert len(pieces) < 20
     assert all(size < 5_000 or count == 1 for size, count in pieces)
 
@@ -263,10 +263,10 @@ async def test_event_on_its_way_goes_to_those_who_were_subscribed_when_it_came()
     """Whoever leaves or subscribes in the same turn of the event loop does not change that."""
     burst = Burst(Telemetry("test"), Metrics())
     index = SubscriptionIndex(before_change=burst.deliver)
-    leaves, stays, comes = FakeOutlet(), FakeOutlet(), FakeOutlet()
+    leaves, stays, comes = FakeConnection(), FakeConnection(), FakeConnection()
     event = an_event("order.paid")
-    for outlet in (leaves, stays):
-        index.join("customer:123", ("#",), outlet)
+    for connection in (leaves, stays):
+        index.join("customer:123", ("#",), connection)
     burst.add(Notice(LogEntry(Position.at(1), event)), [*index.of(event)])
     index.leave("customer:123", ("#",), leaves)
     index.join("customer:123", ("#",), comes)
@@ -274,7 +274,7 @@ async def test_event_on_its_way_goes_to_those_who_were_subscribed_when_it_came()
     assert (leaves.types(), stays.types(), comes.types()) == (["order.paid"], ["order.paid"], [])
 
 
-class OutletOfPieces(FakeOutlet):
+class ConnectionOfPieces(FakeConnection):
     """Knows the size of each write, and how many frames it had."""
 
     def __init__(self) -> None:

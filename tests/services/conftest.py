@@ -100,7 +100,7 @@ class FakeErp:
         self.levels: dict[str, int] = {}
         self.away = False
 
-    async def stock_levels(self, product_ids: Sequence[str], *, patient: bool = False) -> Mapping[str, int]:
+    async def stock_levels(self, product_ids: Sequence[str], *, long_timeout: bool = False) -> Mapping[str, int]:
         if self.away:
             raise unavailable("erp_adapter")
         return {key: level for key, level in self.levels.items() if key in product_ids}

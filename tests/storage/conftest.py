@@ -72,7 +72,7 @@ class Caller:
 
 
 As = Callable[..., Caller]
-Start = Callable[[], AbstractAsyncContextManager[As]]
+Start = Callable[..., AbstractAsyncContextManager[As]]
 
 
 @pytest.fixture(params=[FolderStore, BufferedFolderStore])

@@ -11,7 +11,7 @@ import pytest
 from chassis.errors import Kind, ShopError
 from services.storage import folder_store
 from services.storage.folder_store import FolderStore
-from services.storage.partial_upload import ArrivingFile
+from services.storage.partial_upload import PartialUpload
 
 
 def names(folder: Path) -> set[str]:
@@ -82,10 +82,10 @@ async def test_a_disk_that_does_not_take_it(
 ) -> None:
     """A full or failing disk has its own error, with when to come back, and leaves nothing behind."""
 
-    def refuse(_file: ArrivingFile, _block: memoryview) -> None:
+    def refuse(_file: PartialUpload, _block: memoryview) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(ArrivingFile, "write", refuse)
+    monkeypatch.setattr(PartialUpload, "write", refuse)
     await store.prepare()
     with pytest.raises(ShopError) as refused:
         async with store.receiving() as arrival:

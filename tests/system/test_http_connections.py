@@ -14,7 +14,7 @@ from chassis.http.server import serve_http
 from tests.system.raw_http import Clients, Connection, answer, closed, request
 from tests.waiting import eventually
 
-MOST = 20
+MAX_CONNECTIONS = 20
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Server:
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
     app = Server()
-    async with serve_http(app, host="127.0.0.1", port=0, max_connections=MOST, drain=1) as app.port:
+    async with serve_http(app, host="127.0.0.1", port=0, max_connections=MAX_CONNECTIONS, drain=1) as app.port:
         yield app
         app.done.set()
 
@@ -62,10 +62,10 @@ async def served(connection: Connection) -> bool:
 async def test_the_greediest_address_loses_its_idle_connections(server: Server, clients: Clients) -> None:
     """Those that have been idle longest go first; another client keeps the one that it has."""
     modest = await clients.connect(1, "127.0.0.2")
-    greedy = await clients.connect(3 * MOST, "127.0.0.3")
+    greedy = await clients.connect(3 * MAX_CONNECTIONS, "127.0.0.3")
     # The modest client's is the last of the most that may stay.
-    await eventually(lambda: closed(greedy) == 2 * MOST + 1)
-    assert closed(greedy[: 2 * MOST + 1]) == 2 * MOST + 1
+    await eventually(lambda: closed(greedy) == 2 * MAX_CONNECTIONS + 1)
+    assert closed(greedy[: 2 * MAX_CONNECTIONS + 1]) == 2 * MAX_CONNECTIONS + 1
     assert await served(modest[0])
     assert await served(greedy[-1])
     assert (await answer(server.port, request("/healthz"))).status == 200
@@ -73,7 +73,7 @@ async def test_the_greediest_address_loses_its_idle_connections(server: Server, 
 
 async def test_a_head_that_does_not_end_keeps_no_connection(server: Server, clients: Clients) -> None:
     """A client that sends its header byte by byte has no request under way."""
-    slow = await clients.connect(MOST, "127.0.0.3")
+    slow = await clients.connect(MAX_CONNECTIONS, "127.0.0.3")
     for _, writer in slow:
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ")
         await writer.drain()
@@ -83,10 +83,10 @@ async def test_a_head_that_does_not_end_keeps_no_connection(server: Server, clie
 
 async def test_work_is_never_given_up_for_a_newcomer(server: Server, clients: Clients) -> None:
     """With a request under way on each connection others are refused with 503, and health checks are answered."""
-    busy = await clients.connect(MOST)
+    busy = await clients.connect(MAX_CONNECTIONS)
     for _, writer in busy:
         writer.write(b"GET /work HTTP/1.1\r\nHost: x\r\n\r\n")
-    await eventually(lambda: server.working == MOST)
+    await eventually(lambda: server.working == MAX_CONNECTIONS)
     refused = await answer(server.port, request("/"))
     assert (refused.status, refused.problem()["code"]) == (503, "OVERLOADED")
     assert int(refused.headers["retry-after"]) >= 1

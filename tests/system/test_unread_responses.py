@@ -24,18 +24,18 @@ GET = b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 class Server:
-    """Sends 32 MiB at `/stream`; at `/whole` as one piece. With `patience`, a response is given up after so long."""
+    """Sends 32 MiB at `/stream`; at `/whole` as one piece. With `timeout`, a response is given up after so long."""
 
-    def __init__(self, patience: float | None) -> None:
+    def __init__(self, timeout: float | None) -> None:
         self.begun = self.ended = 0
-        self._patience = patience
+        self._timeout = timeout
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         del receive
         self.begun += 1
         pieces, last = ([PIECE] * PIECES, b"") if scope["path"] == "/stream" else ([], PIECE * PIECES)
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._timeout):
                 await send({"type": "http.response.start", "status": 200, "headers": []})
                 for piece in pieces:
                     await send({"type": "http.response.body", "body": piece, "more_body": True})
@@ -65,7 +65,7 @@ def test_a_response_that_was_given_up_ends_its_connection(paths: list[bytes]) ->
     """An application that gives up on a client which takes nothing leaves neither a task nor a connection behind."""
 
     async def tried() -> None:
-        server = Server(patience=0.2)
+        server = Server(timeout=0.2)
         async with serve_http(server, host="127.0.0.1", port=0, unread=600) as port:
             with unread(port, *paths):
                 await eventually(lambda: server.begun == len(paths))
@@ -79,7 +79,7 @@ def test_a_client_that_takes_nothing_loses_its_connection() -> None:
     """Where an application waits without end, the connection ends after the time in which a client has to read."""
 
     async def tried() -> None:
-        server = Server(patience=None)
+        server = Server(timeout=None)
         async with serve_http(server, host="127.0.0.1", port=0, unread=0.5) as port:
             with unread(port, b"/stream"):
                 await eventually(lambda: server.begun == 1)

@@ -31,7 +31,7 @@ class FakeStore:
     def __init__(self) -> None:
         self.products = dict(PRODUCTS)
 
-    async def by_ids(self, ids: Sequence[str], *, patient: bool = False) -> dict[str, Product]:
+    async def by_ids(self, ids: Sequence[str]) -> dict[str, Product]:
         return {product_id: self.products[product_id] for product_id in ids if product_id in self.products}
 
     async def add(self, product: Product) -> None:

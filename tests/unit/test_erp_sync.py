@@ -10,9 +10,8 @@ import pytest
 
 from chassis.errors import Kind, ShopError, timed_out, unavailable
 from services.inventory.domain import Adjustment
-from services.inventory.erp_sync import Bookkeeping
+from services.inventory.erp_sync import ErpSync
 from services.inventory.ports import Erp, StockStore
-from services.inventory.use_cases import Inventory
 
 COUNTED_AT = datetime(2026, 3, 1, tzinfo=UTC)
 PASSING = [
@@ -63,14 +62,14 @@ async def test_any_number_of_rejections_hold_up_nothing_after_them(monkeypatch: 
             if adjustment.id in rejected:
                 raise ShopError("REFERENCE_REUSED", "taken", Kind.PRECONDITION)
 
-    books = Bookkeeping(cast("StockStore", store), cast("Erp", Rejecting()), cast("Inventory", None))
+    sync = ErpSync(cast("StockStore", store), cast("Erp", Rejecting()))
     for _ in range(4):
-        await books._book()
+        await sync._book()
     assert {each.id for each in store.waiting} == rejected
     # And all of them are tried again.
     rejected.clear()
     for _ in range(4):
-        await books._book()
+        await sync._book()
     assert not store.waiting
 
 
@@ -78,13 +77,13 @@ async def test_any_number_of_rejections_hold_up_nothing_after_them(monkeypatch: 
 async def test_error_that_passes_by_itself_is_waited_for(error: ShopError, caplog: pytest.LogCaptureFixture) -> None:
     """One group of calls at most before each pause, and nothing is logged as rejected; afterwards all are booked."""
     store, erp = FakeStore(), FailingErp(error)
-    books = Bookkeeping(cast("StockStore", store), cast("Erp", erp), cast("Inventory", None))
+    sync = ErpSync(cast("StockStore", store), cast("Erp", erp))
     with caplog.at_level(logging.INFO):
-        assert await books._book() >= 1
+        assert await sync._book() >= 1
         assert erp.calls <= 8
-        assert await books._book() >= 1
+        assert await sync._book() >= 1
         assert erp.calls <= 16
     assert not [record for record in caplog.records if "rejected" in record.getMessage()]
     erp.well = True
     while store.waiting:
-        await books._book()
+        await sync._book()

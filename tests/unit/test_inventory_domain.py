@@ -61,14 +61,14 @@ class FakeStore:
 
 
 class FakeErp:
-    """Fake: answers as it is set to; while it is `slow`, only patient callers."""
+    """Fake: answers as it is set to; while it is `slow`, only callers with the long timeout."""
 
     def __init__(self, answer: Mapping[str, int] | ShopError, *, slow: bool = False) -> None:
         self.answer = answer
         self.slow = slow
 
-    async def stock_levels(self, product_ids: Sequence[str], *, patient: bool = False) -> Mapping[str, int]:
-        if self.slow and not patient:
+    async def stock_levels(self, product_ids: Sequence[str], *, long_timeout: bool = False) -> Mapping[str, int]:
+        if self.slow and not long_timeout:
             raise timed_out("the ERP")
         if isinstance(self.answer, ShopError):
             raise self.answer

@@ -23,9 +23,9 @@ def _open_files() -> int:
 async def test_a_session_is_told_what_has_changed(tmp_path: Path) -> None:
     """The names of several notifications that come together all arrive, and nothing else."""
     told: list[News] = []
-    with _session(tmp_path, told), closing(peers.Neighbours(tmp_path)) as neighbours:
-        neighbours.notify(frozenset(["order-mail", "/log"]))
-        neighbours.notify(frozenset(["order-invoice"]))
+    with _session(tmp_path, told), closing(peers.PeerNotifier(tmp_path)) as notifier:
+        notifier.notify(frozenset(["order-mail", "/log"]))
+        notifier.notify(frozenset(["order-invoice"]))
         await eventually(lambda: told)
     assert told == [frozenset(["order-mail", "order-invoice", "/log"])]
 
@@ -33,10 +33,10 @@ async def test_a_session_is_told_what_has_changed(tmp_path: Path) -> None:
 async def test_a_session_that_may_have_missed_something_is_told_to_look_everywhere(tmp_path: Path) -> None:
     """Where the pipe was full, the notification is lost: anything may have changed."""
     told: list[News] = []
-    with _session(tmp_path, told), closing(peers.Neighbours(tmp_path)) as neighbours:
+    with _session(tmp_path, told), closing(peers.PeerNotifier(tmp_path)) as notifier:
         for _ in range(10_000):
-            neighbours.notify(frozenset(["order-mail"]))
-        neighbours.notify(frozenset(["order-invoice"]))
+            notifier.notify(frozenset(["order-mail"]))
+        notifier.notify(frozenset(["order-invoice"]))
         await eventually(lambda: told)
     assert told[0] is None
 
@@ -46,12 +46,12 @@ async def test_sessions_that_come_and_go_are_noticed(tmp_path: Path) -> None:
     first: list[News] = []
     second: list[News] = []
     open_before = _open_files()
-    with closing(peers.Neighbours(tmp_path)) as neighbours:
+    with closing(peers.PeerNotifier(tmp_path)) as notifier:
         with _session(tmp_path, first):
-            neighbours.notify(frozenset(["order-mail"]))
+            notifier.notify(frozenset(["order-mail"]))
             await eventually(lambda: first)
         with _session(tmp_path, second):
-            neighbours.notify(frozenset(["order-invoice"]))
+            notifier.notify(frozenset(["order-invoice"]))
             await eventually(lambda: second)
             assert _open_files() == open_before + 2
     assert second == [frozenset(["order-invoice"])]
@@ -62,12 +62,12 @@ async def test_a_session_whose_process_died_is_passed_over(tmp_path: Path) -> No
     """Its pipe is still there, without a reader: what was kept open breaks, the others are notified, and it is dead."""
     told: list[News] = []
     died = peers.Session(tmp_path, lambda _: None)
-    with _session(tmp_path, told) as alive, closing(peers.Neighbours(tmp_path)) as neighbours:
-        neighbours.notify(frozenset(["order-mail"]))
+    with _session(tmp_path, told) as alive, closing(peers.PeerNotifier(tmp_path)) as notifier:
+        notifier.notify(frozenset(["order-mail"]))
         pipe = tmp_path / died.name
         died.close()
         os.mkfifo(pipe)
-        neighbours.notify(frozenset(["order-invoice"]))
+        notifier.notify(frozenset(["order-invoice"]))
         await eventually(lambda: told)
         assert peers.living(tmp_path) == ({alive.name}, {died.name})
     assert told == [frozenset(["order-mail", "order-invoice"])]

@@ -236,6 +236,6 @@ class TestForever:
 
         task = asyncio.create_task(losing())
         await asyncio.sleep(0)
-        await ended(task, name="test task", patience=0.01)
+        await ended(task, name="test task", timeout=0.01)
         assert (task.done(), lost) == (True, 2)
         assert caplog.messages == ["test task did not end when it was cancelled: cancelled again"]

@@ -110,8 +110,8 @@ async def test_told_meanwhile(collector: Collector) -> None:
 
 def test_a_busy_process_exports_less_often() -> None:
     """Who watches sees one order's spans within a tenth of a second; while they go on coming, within half a one."""
-    assert [span_export.gathering(True, in_a_row) for in_a_row in (0, 9, 10)] == [0.1, 0.1, 1.0]
-    assert span_export.gathering(False, 0) == 2.0
+    assert [span_export.flush_interval(True, in_a_row) for in_a_row in (0, 9, 10)] == [0.1, 0.1, 1.0]
+    assert span_export.flush_interval(False, 0) == 2.0
 
 
 async def test_collector_comes_later(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from chassis.database.transactions import prepare_sqlite
 from webhooks.incoming.intake import sqlite as intake
 
 ROOT = Path(__file__).parents[2]
-AT_ONCE = 6
+CONCURRENCY = 6
 ROUNDS = 100
 SHARED = {
     "broker": lambda path: _connected(path, store.prepare),
@@ -35,16 +35,16 @@ def _connected(path: Path, prepare: Callable[[sqlite3.Connection], None]) -> sql
 @pytest.mark.parametrize("opened", SHARED.values(), ids=SHARED)
 def test_a_new_file_is_opened_by_all_at_once(tmp_path: Path, opened: Callable[[Path], sqlite3.Connection]) -> None:
     """None of them is refused because another one is changing the file's mode."""
-    together = Barrier(AT_ONCE)
+    together = Barrier(CONCURRENCY)
 
     def opens(number: int) -> str:
         together.wait(10)
         with closing(opened(tmp_path / f"{number}.sqlite")) as connection:
             return str(connection.execute("PRAGMA journal_mode").fetchone()[0])
 
-    with ThreadPoolExecutor(AT_ONCE) as threads:
+    with ThreadPoolExecutor(CONCURRENCY) as threads:
         for number in range(ROUNDS):
-            assert list(threads.map(opens, [number] * AT_ONCE)) == ["wal"] * AT_ONCE
+            assert list(threads.map(opens, [number] * CONCURRENCY)) == ["wal"] * CONCURRENCY
 
 
 def test_no_other_module_changes_the_mode_of_a_file() -> None:

@@ -22,7 +22,7 @@ from tests.webhooks.processes import real_process
 from webhooks.bootstrap import MIGRATIONS
 from webhooks.outgoing.sql_store.schema import deliveries, endpoints
 
-PATIENTLY = (0.05,) * 200
+MANY_DELAYS = (0.05,) * 200
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ async def test_410_disables_an_endpoint_and_enabling_it_resumes(ours: Outbound, 
 async def test_long_failure_disables_an_endpoint(tmp_path: Path, theirs: Partner) -> None:
     """An endpoint that has done nothing but fail for long enough is disabled, and the reason says since when."""
     theirs.statuses["/hook"] = [500] * 1_000
-    async with outbound(tmp_path, webhooks_delivery_delays=PATIENTLY, webhooks_disable_after=0.3) as ours:
+    async with outbound(tmp_path, webhooks_delivery_delays=MANY_DELAYS, webhooks_disable_after=0.3) as ours:
         api = await ours.customer()
         endpoint_id = (await api.register(f"{theirs.url}/hook")).endpoint.id
         await ours.happens()

@@ -75,15 +75,15 @@ async def test_what_was_processed_is_forgotten(start: Start, database_url: str) 
         done, replayed = [await becomes(receiver, f"evt_{name}", "processed") for name in ("done", "replayed")]
         await store.replay([replayed], by="1", reason="", at=datetime.now(UTC))
 
-        assert await store.forget(long_ago(), 10) == 0
-        assert await store.forget(later(), 10) == 1
+        assert await store.delete_expired(long_ago(), 10) == 0
+        assert await store.delete_expired(later(), 10) == 1
         assert await kept(receiver) == {"evt_replayed", "evt_failed"}
         assert await store.get(done) is None
         assert await count(db, webhook_replays) == 1
 
         receiver.shop.open.set()
         await becomes(receiver, "evt_replayed", "processed")
-        assert await store.forget(later(), 10) == 1
+        assert await store.delete_expired(later(), 10) == 1
         assert await kept(receiver) == {"evt_failed"}
         assert await count(db, webhook_replays) == 0
 
@@ -98,8 +98,8 @@ async def test_a_replay_begins_the_time_anew(start: Start, database_url: str) ->
         await store.replay([webhook_id], by="1", reason="", at=between)
         await eventually(lambda: len(receiver.shop.told) == 2)
         await becomes(receiver, "evt_1", "processed")
-        assert await store.forget(between, 10) == 0
-        assert await store.forget(later(), 10) == 1
+        assert await store.delete_expired(between, 10) == 0
+        assert await store.delete_expired(later(), 10) == 1
 
 
 @asynccontextmanager
@@ -127,9 +127,9 @@ async def test_what_was_sent_or_given_up_is_forgotten(tmp_path: Path, theirs: Pa
         await eventually(lambda: api.the_delivery(ids["/failing"], "failed"))
         await eventually(lambda: len(theirs.of("/busy")) == 1)
 
-        assert await store.forget(long_ago(), 10) == 0
-        assert await store.forget(later(), 1) == 1
-        assert await store.forget(later(), 10) == 1
+        assert await store.delete_expired(long_ago(), 10) == 0
+        assert await store.delete_expired(later(), 1) == 1
+        assert await store.delete_expired(later(), 10) == 1
         assert [len(await api.deliveries(endpoint_id)) for endpoint_id in ids.values()] == [0, 0, 1]
         await eventually(lambda: _is_count(db, attempts, 1))
         gone = pb.RedeliverRequest(endpoint_id=ids["/hook"], delivery_id=delivered.id)
@@ -154,7 +154,7 @@ async def test_what_is_asked_for_again_is_not_forgotten(tmp_path: Path, theirs: 
             api.endpoints.Redeliver, pb.RedeliverRequest(endpoint_id=endpoint_id, delivery_id=done.id)
         )
         await eventually(lambda: len(theirs.requests) == 2)
-        assert await store.forget(later(), 10) == 0
+        assert await store.delete_expired(later(), 10) == 0
 
 
 async def test_an_event_without_endpoints_leaves_nothing(tmp_path: Path, theirs: Partner, database_url: str) -> None:
@@ -176,9 +176,9 @@ async def test_that_an_event_was_handled_is_forgotten(tmp_path: Path, theirs: Pa
         await api.register(f"{theirs.url}/hook")
         for number in range(3):
             assert await store.fan_out(order_event("order.paid", CUSTOMER, str(number)), CUSTOMER, b"{}") == 1
-        assert await store.forget_events(long_ago(), 10) == 0
-        assert await store.forget_events(later(), 2) == 2
-        assert await store.forget_events(later(), 2) == 1
+        assert await store.delete_events(long_ago(), 10) == 0
+        assert await store.delete_events(later(), 2) == 2
+        assert await store.delete_events(later(), 2) == 1
         assert await count(db, inbox) == 0
 
 
@@ -188,8 +188,8 @@ async def test_a_round_forgets_all_that_is_old(tmp_path: Path) -> None:
         handled = [{"consumer": QUEUE, "event_id": str(number), "handled_at": long_ago()} for number in range(450)]
         async with db.transaction() as connection:
             await connection.execute(inbox.insert(), handled)
-        retention = Retention(db, store.forget_events, keep=timedelta(minutes=30), every=timedelta(hours=1))
-        assert await retention.forget(datetime.now(UTC)) == 450
+        retention = Retention(db, store.delete_events, keep=timedelta(minutes=30), every=timedelta(hours=1))
+        assert await retention.delete_expired(datetime.now(UTC)) == 450
         assert await count(db, inbox) == 0
 
 

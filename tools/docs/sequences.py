@@ -67,7 +67,7 @@ class Driver:
     def until(self, order_id: str, *wanted: str) -> str:
         """Wait until an order has one of these statuses, by long polling."""
         url, etag = f"{url_of('gateway', self._env)}/v1/orders/{order_id}", ""
-        for _ in _patiently():
+        for _ in _polls():
             headers = {**self._customer, "If-None-Match": etag, "Prefer": "wait=5"} if etag else self._customer
             answer = self._http.get(url, headers=headers)
             if answer.status_code == 200 and answer.json()["status"] in wanted:
@@ -97,7 +97,7 @@ class Driver:
         """A trace's hops, once it `has` what it must and gets no more."""
         found: Trace = ()
         since = time.monotonic()
-        for _ in _patiently():
+        for _ in _polls():
             answer = self._http.get(f"{url_of('console', self._env)}/api/traces/{trace_id}/hops")
             now: Trace = answer.json()["hops"] if answer.status_code == 200 else ()
             if len(now) != len(found):
@@ -117,7 +117,7 @@ def _trace_of(answer: httpx.Response) -> str:
     return str(answer.headers["traceparent"].split("-")[1])
 
 
-def _patiently() -> Iterator[None]:
+def _polls() -> Iterator[None]:
     end = time.monotonic() + _TIMEOUT
     while time.monotonic() < end:
         yield

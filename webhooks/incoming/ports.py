@@ -55,7 +55,7 @@ class WebhookStore(Protocol):
         Returns them as they were, without bodies and headers; unknown ids are left out.
         """
 
-    async def forget(self, before: datetime, limit: int) -> int:
+    async def delete_expired(self, before: datetime, limit: int) -> int:
         """Delete up to so many that are processed and were last published before this time; how many.
 
         Their audit goes with them. What has failed stays: it waits for a person.

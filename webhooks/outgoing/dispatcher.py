@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 # Requests under way to one endpoint, and endpoints that are being served at a time.
 _MAX_CONCURRENT = 4
 _MAX_LANES = 200
-_LOOK_SECONDS = 1.0
+_POLL_SECONDS = 1.0
 _TRY_SECONDS = 1.0
 _MAX_PAUSE = 30.0
 _JITTER = 0.1
@@ -131,7 +131,7 @@ class Dispatcher:
     async def _rest(self) -> None:
         """Sleep until the next delivery is due, or until there is news; never long, for the sake of other processes."""
         due = await self._store.next_due(wall_clock.now())
-        wait = _LOOK_SECONDS
+        wait = _POLL_SECONDS
         if due is not None:
             wait = min(wait, max(0.02, (due - wall_clock.now()).total_seconds()))
         if self._lanes:

@@ -70,10 +70,10 @@ class DeliveryStore(Protocol):
         Nothing if one of them is gone.
         """
 
-    async def forget(self, before: datetime, limit: int) -> int:
+    async def delete_expired(self, before: datetime, limit: int) -> int:
         """Delete up to `limit` deliveries that ended before this time, with their attempts; return their number."""
 
-    async def forget_events(self, before: datetime, limit: int) -> int:
+    async def delete_events(self, before: datetime, limit: int) -> int:
         """Forget that up to so many events were handled before this time; how many."""
 
 

@@ -28,7 +28,7 @@ from chassis.observability.capture.messages import sqlite_row
 
 logger = logging.getLogger(__name__)
 
-# Seconds: each look checks every neighbour's pipe.
+# Seconds: each look checks every peer's pipe.
 WATCH_INTERVAL = 0.5
 
 
@@ -44,7 +44,7 @@ class EmbeddedBroker:
         self._routes: dict[str, list[str]] = {}
         self._folder = path.with_name(path.name + ".sessions")
         self._session: peers.Session | None = None
-        self._neighbours = peers.Neighbours(self._folder)
+        self._peer_notifier = peers.PeerNotifier(self._folder)
         self._watcher: asyncio.Task[None] | None = None
         self._writer = Writer(path, store.prepare, wake=self._wake, notify=self._notify)
         self._subscriptions: set[QueueSubscription | LogSubscription] = set()
@@ -125,7 +125,7 @@ class EmbeddedBroker:
         for subscription in tuple(self._subscriptions):
             await subscription.stop()
         await self._writer.close()
-        self._neighbours.close()
+        self._peer_notifier.close()
         if self._session is not None:
             self._session.close()
             self._session = None
@@ -162,7 +162,7 @@ class EmbeddedBroker:
 
     def _notify(self, news: frozenset[str]) -> None:
         try:
-            self._neighbours.notify(news, but=self._session.name if self._session else "")
+            self._peer_notifier.notify(news, but=self._session.name if self._session else "")
         except OSError as error:  # they look for themselves from time to time
             logger.warning("embedded broker: cannot notify other sessions: %s", error)
 
@@ -171,7 +171,7 @@ class EmbeddedBroker:
         return dead, store.version(connection)
 
     async def _watch(self) -> None:
-        """Take back what dead neighbours hold, and notice a commit whose process died before it notified."""
+        """Take back what dead peers hold, and notice a commit whose process died before it notified."""
         seen = -1
 
         async def look() -> None:

@@ -1,7 +1,7 @@
 """Peers: how the processes that share the broker file notify one another, and notice that one has died.
 
 Each subscribed process keeps one named pipe in `<file>.sessions/` open for reading. Opening a pipe for writing without
-blocking fails with ENXIO when no process reads it: so the call that notifies a neighbour also shows whether it is
+blocking fails with ENXIO when no process reads it: so the call that notifies a peer also shows whether it is
 alive, however it died, and no file needs to be locked or refreshed. (Unix sockets would do too, were their paths not
 limited to about 100 bytes.) A message holds the names of the changed queues, so that peers check only those.
 """
@@ -30,7 +30,7 @@ class Session:
         folder.mkdir(parents=True, exist_ok=True)
         self.name = uuid4().hex
         self._path = folder / self.name
-        # It takes its name only once it has a reader; before, it would look like a dead neighbour's.
+        # It takes its name only once it has a reader; before, it would look like a dead peer's.
         new = folder / (self.name + _NEW)
         os.mkfifo(new, 0o600)
         # Opened for writing as well, or the pipe would report its end whenever the last writer has gone.
@@ -53,7 +53,7 @@ class Session:
         os.close(self._pipe)
 
 
-class Neighbours:
+class PeerNotifier:
     """Notifies the live sessions of a folder, by pipes that stay open: to open one takes longer than to write into it.
 
     Belongs to one thread.

@@ -23,9 +23,9 @@ logger = logging.getLogger(__name__)
 Settlement = Callable[[sqlite3.Connection, store.Held], bool]
 
 # Between two looks where neither it is woken nor anything is known to become due.
-_LOOK_SECONDS = 60.0
+_POLL_SECONDS = 60.0
 # A consumer that holds all it may claims its next deliveries together, when half are settled, or after so long.
-_GATHER_SECONDS = 0.005
+_CLAIM_INTERVAL = 0.005
 
 
 class QueueSubscription:
@@ -64,7 +64,7 @@ class QueueSubscription:
     def start(self) -> None:
         """Claim deliveries from here on."""
         self._feeder = asyncio.create_task(
-            forever(self._claim, name=f"consumer of {self._queue}", every=_LOOK_SECONDS, on=self.wake)
+            forever(self._claim, name=f"consumer of {self._queue}", every=_POLL_SECONDS, on=self.wake)
         )
 
     async def stop(self) -> None:
@@ -93,7 +93,7 @@ class QueueSubscription:
             raise
         self._free += 1
         if self._free == 1:  # else the last look has left nothing that is due
-            asyncio.get_running_loop().call_later(_GATHER_SECONDS, self.wake.set)
+            asyncio.get_running_loop().call_later(_CLAIM_INTERVAL, self.wake.set)
         elif self._free == self._enough:
             self.wake.set()
         if not was_held:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from chassis.broker.embedded.at_once import AtOnce, NotAtOnce
+from chassis.broker.embedded.nonblocking import NonBlocking, WouldBlock
 from chassis.broker.port import BrokerUnavailable
 from chassis.database.sqlite_locks import LOCK_TIMEOUT, once_free
 
@@ -63,7 +63,7 @@ class Writer:
         self._wake = wake
         self._notify = notify
         self._loop = asyncio.get_running_loop()
-        self._at_once = AtOnce(path)
+        self._nonblocking = NonBlocking(path)
         # Operations that the thread has not finished: what comes after them must not overtake them.
         self._unfinished = 0
         self._waiting: queue.SimpleQueue[_Operation | None] = queue.SimpleQueue()
@@ -83,15 +83,15 @@ class Writer:
         """Finish what is waiting and close the file."""
         if not self._closed:
             self._closed = True
-            self._at_once.close()
+            self._nonblocking.close()
             self._waiting.put(None)
             await asyncio.to_thread(self._thread.join)
 
     async def read(self, query: Query[T]) -> T:
         """The answer of a query that writes nothing."""
         if not (self._closed or self._unfinished):
-            with contextlib.suppress(NotAtOnce):
-                return self._at_once.read(query)
+            with contextlib.suppress(WouldBlock):
+                return self._nonblocking.read(query)
         answer: T = await self._run(_Operation(query, self._loop.create_future(), writes=False))
         return answer
 
@@ -109,10 +109,10 @@ class Writer:
         first, without the lock: where it has an answer, that is the answer, and nothing is written.
         """
         if not (self._closed or self._unfinished or durable or news):
-            with contextlib.suppress(NotAtOnce):
-                if unless is not None and (known := self._at_once.read(unless)) is not None:
+            with contextlib.suppress(WouldBlock):
+                if unless is not None and (known := self._nonblocking.read(unless)) is not None:
                     return known
-                return self._at_once.write(query)
+                return self._nonblocking.write(query)
         answer = self._loop.create_future()
         operation = _Operation(query, answer, writes=True, durable=durable, news=news, unless=unless)
         outcome: T = await self._run(operation)

@@ -234,7 +234,7 @@ class ConsumerGroup:
     async def _end(self, group: str, reading: _Reading) -> None:
         """Wait until nothing is read, and nothing stored, of these partitions by this copy."""
         if reading.task is not None:
-            await ended(reading.task, name=f"consumer group {group}", patience=self._lease.total_seconds())
+            await ended(reading.task, name=f"consumer group {group}", timeout=self._lease.total_seconds())
             if not reading.task.cancelled() and (error := reading.task.exception()) is not None:
                 log.error("consumer group reader failed", extra={"group": group}, exc_info=error)
         self._readings.pop(group, None)

@@ -39,9 +39,9 @@ class Unchanged:
     hours that its owner, who died, is alive.
     """
 
-    def __init__(self, patience: float, *, steady: Callable[[], float] = time.monotonic) -> None:
-        """`patience`: the seconds after which a stamp that has not changed has ended."""
-        self._patience = patience
+    def __init__(self, timeout: float, *, steady: Callable[[], float] = time.monotonic) -> None:
+        """`timeout`: the seconds after which a stamp that has not changed has ended."""
+        self._timeout = timeout
         self._steady = steady
         self._seen: dict[Hashable, tuple[object, float]] = {}
 
@@ -51,7 +51,7 @@ class Unchanged:
         if before != stamp:
             self._seen[name] = stamp, self._steady()
             return False
-        if self._steady() - since < self._patience:
+        if self._steady() - since < self._timeout:
             return False
         del self._seen[name]
         return True

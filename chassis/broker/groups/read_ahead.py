@@ -16,8 +16,8 @@ from chassis.broker.port import BrokerUnavailable
 BATCH_SIZE = 200
 # Seconds for which a batch waits for more: the longer where it follows closely on the one before, since each batch is a
 # transaction and a wait for the disk, however few entries it has.
-_GATHER_SECONDS = 0.01
-_BUSY_GATHER_SECONDS = 0.25
+_FLUSH_INTERVAL = 0.01
+_BUSY_FLUSH_INTERVAL = 0.25
 # Seconds after which a batch is empty.
 _IDLE_SECONDS = 1.0
 # Seconds that a log gets to end a reading, before it is cancelled once more.
@@ -63,9 +63,9 @@ class ReadAhead:
         """Return the next entries, in order; none after a second without any. Raises what the log raised."""
         began = time.monotonic()
         await self._wait(1, _IDLE_SECONDS)
-        busy = time.monotonic() - began < _BUSY_GATHER_SECONDS
+        busy = time.monotonic() - began < _BUSY_FLUSH_INTERVAL
         if self._arrived:
-            await self._wait(BATCH_SIZE, _BUSY_GATHER_SECONDS if busy else _GATHER_SECONDS)
+            await self._wait(BATCH_SIZE, _BUSY_FLUSH_INTERVAL if busy else _FLUSH_INTERVAL)
         elif self._failure is not None:
             raise self._failure
         found = [*self._arrived]
@@ -96,4 +96,4 @@ async def read_ahead(entries: LogReader) -> AsyncIterator[ReadAhead]:
     try:
         yield ahead
     finally:
-        await ended(reading, name="reading of the event log", patience=_END_SECONDS)
+        await ended(reading, name="reading of the event log", timeout=_END_SECONDS)

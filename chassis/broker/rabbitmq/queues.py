@@ -156,11 +156,11 @@ class QueueSubscription:
         try:
             event = cloudevents.event(message.headers, message.body)
         except cloudevents.InvalidEvent as error:
-            self._start(self._bury_foreign(message, f"InvalidEvent: {error}"))
+            self._start(self._dead_letter_foreign(message, f"InvalidEvent: {error}"))
         else:
             self._arrived.put_nowait(HeldDelivery(self, message, event))
 
-    async def _bury_foreign(self, message: AbstractIncomingMessage, reason: str) -> None:
+    async def _dead_letter_foreign(self, message: AbstractIncomingMessage, reason: str) -> None:
         logger.error("%s: dead letter after %s", self._queue, reason)
         await self.dead_letter(message, f"unparseable-{uuid4()}", reason)
 

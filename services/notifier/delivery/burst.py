@@ -93,7 +93,7 @@ class Burst:
         with self._spans.pop_all():
             for group, parts in frames.items():
                 together = b"".join([encoded for encoded, _ in parts])
-                written = sum([outlet.write(together) for outlet in group.outlets])
+                written = sum([connection.write(together) for connection in group.connections])
                 self._metrics.deliveries.labels(group.encoding.protocol).inc(written * len(parts))
                 for encoded, delivery in parts:
                     delivery.count(written, encoded)

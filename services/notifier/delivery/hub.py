@@ -16,12 +16,12 @@ from chassis.broker.port import BrokerUnavailable
 from chassis.errors import Kind, ShopError
 from chassis.observability.tracing import Telemetry
 from services.notifier.delivery.burst import Burst
-from services.notifier.delivery.replay import History
+from services.notifier.delivery.replay import Replay
 from services.notifier.delivery.session import Session
 from services.notifier.delivery.subscription_index import SubscriptionIndex
 from services.notifier.domain import GOING_AWAY, TRY_AGAIN_LATER, UNAUTHENTICATED
 from services.notifier.metrics import Metrics
-from services.notifier.ports import Outlet
+from services.notifier.ports import ClientConnection
 from services.notifier.transports.frames import Notice
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 _PAUSE = 0.5
 _SWEEP_SECONDS = 1.0
 # Events that are served before everything else gets a turn, also where none of them has a receiver.
-_AT_ONCE = 64
+_BATCH_SIZE = 64
 # How long a client that comes before the log is read waits for it; less than clients wait for an answer.
 _START_TIMEOUT = 4.0
 
@@ -40,7 +40,7 @@ class Hub:
         self._event_log = event_log
         self._metrics = metrics
         self._send_timeout = send_timeout
-        self._history = History(event_log)
+        self._replay = Replay(event_log)
         self._entries: LogReader | None = None
         self._reason = "it has not been reached yet"
         self._burst = Burst(telemetry, metrics)
@@ -58,24 +58,24 @@ class Hub:
 
         A client that is answered afterwards misses nothing that happens from then on. Raises NOT_READY.
         """
-        if not await wait(self._history.known, _START_TIMEOUT):
+        if not await wait(self._replay.known, _START_TIMEOUT):
             message = "this copy has not begun to read the event log; try again later"
             raise ShopError("NOT_READY", message, Kind.UNAVAILABLE, retry_after=1.0)
-        return self._history.position
+        return self._replay.position
 
-    def connected(self, principal: Principal, outlet: Outlet) -> Connected:
+    def connected(self, principal: Principal, connection: ClientConnection) -> Connected:
         """Serve a client while the block runs; `position` is known."""
-        return Connected(self, Session(principal, outlet, self._history, self._subscriptions, self._metrics))
+        return Connected(self, Session(principal, connection, self._replay, self._subscriptions, self._metrics))
 
     def connect(self, session: Session) -> None:
         self._sessions.add(session)
-        self._metrics.connections.labels(session.outlet.encoding.protocol).inc()
+        self._metrics.connections.labels(session.connection.encoding.protocol).inc()
 
     def disconnect(self, session: Session) -> None:
         session.leave()
         self._sessions.remove(session)
-        self._metrics.connections.labels(session.outlet.encoding.protocol).dec()
-        if session.outlet.closing == TRY_AGAIN_LATER:
+        self._metrics.connections.labels(session.connection.encoding.protocol).dec()
+        if session.connection.closing == TRY_AGAIN_LATER:
             self._metrics.drops.labels("too_slow").inc()
 
     async def follow(self) -> None:
@@ -85,11 +85,11 @@ class Hub:
     async def _follow(self) -> None:
         try:
             await self._begin()
-            async with self._event_log.tail(self._history.position) as entries:
+            async with self._event_log.tail(self._replay.position) as entries:
                 self._entries = entries
                 served = 0
                 async for entry in entries:
-                    if served == _AT_ONCE or not self._burst.has_room(len(entry.event.data)):
+                    if served == _BATCH_SIZE or not self._burst.has_room(len(entry.event.data)):
                         self._burst.deliver()
                         # Let the sockets take what was written, whatever the broker has in store.
                         await asyncio.sleep(0)
@@ -112,26 +112,26 @@ class Hub:
     async def _sweep(self) -> None:
         for session in self._sessions:
             if session.has_expired:
-                session.outlet.close(UNAUTHENTICATED, "TOKEN_EXPIRED")
-            elif session.outlet.stalled_for() > self._send_timeout:
-                session.outlet.close(TRY_AGAIN_LATER, "TOO_SLOW")
+                session.connection.close(UNAUTHENTICATED, "TOKEN_EXPIRED")
+            elif session.connection.stalled_for() > self._send_timeout:
+                session.connection.close(TRY_AGAIN_LATER, "TOO_SLOW")
 
     def close_all(self) -> None:
         """Begin to close every client; each first gets what has been written to it."""
         self._burst.deliver()
         for session in self._sessions:
-            session.outlet.close(GOING_AWAY, "GOING_AWAY")
+            session.connection.close(GOING_AWAY, "GOING_AWAY")
 
     def _serve(self, entry: LogEntry) -> None:
         """Have an event go to its receivers, who are those that there are now."""
         notice = Notice(entry)
-        if self._history.append(notice) and (groups := [*self._subscriptions.of(entry.event)]):
+        if self._replay.append(notice) and (groups := [*self._subscriptions.of(entry.event)]):
             self._burst.add(notice, groups)
 
     async def _begin(self) -> None:
         """Start live delivery at the log's position when this copy starts."""
-        if not self._history.known.is_set():
-            self._history.begin(await self._event_log.last_position())
+        if not self._replay.known.is_set():
+            self._replay.begin(await self._event_log.last_position())
 
     def _stopped(self, error: Exception) -> None:
         self._burst.deliver()
@@ -141,7 +141,7 @@ class Hub:
     async def _skip(self) -> None:
         """Go on at the end of the log, which no longer holds the events after this copy's position."""
         try:
-            self._history.begin(await self._event_log.last_position())
+            self._replay.begin(await self._event_log.last_position())
         except BrokerUnavailable:
             return
         log.error("notifier missed events: resync sent to all clients", extra={"reason": self._reason})

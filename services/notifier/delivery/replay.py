@@ -7,7 +7,7 @@ import logging
 
 from chassis.broker.event_log import EventLog, Position
 from chassis.broker.port import BrokerUnavailable
-from services.notifier.delivery.replay_buffer import Recent, Repeats
+from services.notifier.delivery.replay_buffer import Repeats, ReplayBuffer
 from services.notifier.transports.frames import Notice
 
 log = logging.getLogger(__name__)
@@ -25,13 +25,13 @@ _TIMEOUT = 10.0
 _PAUSE = 0.5
 
 
-class History:
+class Replay:
     """`position` is the one up to which every live client of this copy has been served, once that is `known`."""
 
     def __init__(self, event_log: EventLog) -> None:
         self.known = asyncio.Event()
         self._event_log = event_log
-        self._recent = Recent(events=_RECENT_EVENTS, size=_RECENT_BYTES)
+        self._buffer = ReplayBuffer(events=_RECENT_EVENTS, size=_RECENT_BYTES)
         self._repeats = Repeats(_RECENT_EVENTS)
         self._places = asyncio.Semaphore(READERS)
         self._loading = asyncio.Lock()
@@ -39,19 +39,19 @@ class History:
 
     @property
     def position(self) -> Position:
-        return self._recent.end
+        return self._buffer.end
 
     def begin(self, position: Position) -> None:
         """Go on after a position, without regard to earlier ones."""
-        self._recent.begin(position)
+        self._buffer.begin(position)
         self.known.set()
 
     def append(self, notice: Notice) -> bool:
         """Remember what happens; False for a repeat, which clients do not get."""
         if self._repeats.has(notice.event.id):
-            self._recent.skip(notice.position)
+            self._buffer.skip(notice.position)
             return False
-        self._recent.append(notice)
+        self._buffer.append(notice)
         return True
 
     async def read(self, after: Position) -> tuple[list[Notice], Position]:
@@ -63,13 +63,13 @@ class History:
         """
         while True:
             try:
-                if self._recent.may_reach(after):
+                if self._buffer.may_reach(after):
                     await self._load(after)
-                if not self._recent.covers(after):
+                if not self._buffer.covers(after):
                     return await self._read_log(after)
                 await self._turn()
-                if self._recent.covers(after):  # still
-                    return self._recent.read(after, _BATCH_SIZE)
+                if self._buffer.covers(after):  # still
+                    return self._buffer.read(after, _BATCH_SIZE)
             except (BrokerUnavailable, TimeoutError) as error:
                 log.warning("replay paused: event log unavailable", extra={"reason": str(error)})
                 await asyncio.sleep(_PAUSE)
@@ -81,14 +81,14 @@ class History:
     async def _load(self, after: Position) -> None:
         """Read the gap between a position and the recent part: once, for all clients that reconnect together."""
         async with self._loading:
-            start = self._recent.start
+            start = self._buffer.start
             if after.includes(start):
                 return
             earlier = after.intersection(start)
             missed, reached = await self._from_log(earlier, start, _RECENT_EVENTS, _RECENT_BYTES)
-            if self._recent.start == start:
+            if self._buffer.start == start:
                 # What was too much to be read whole does not fit either.
-                self._recent.prepend(earlier, missed, whole=reached.includes(start))
+                self._buffer.prepend(earlier, missed, whole=reached.includes(start))
 
     async def _read_log(self, after: Position) -> tuple[list[Notice], Position]:
         async with self._places:

@@ -29,7 +29,7 @@ class Repeats:
         return False
 
 
-class Recent:
+class ReplayBuffer:
     """Everything that the log has after `start`, up to `end`; at most so many events, and bytes of their data.
 
     The notices are in the order in which this copy has read them, so each one's position includes the one before it.

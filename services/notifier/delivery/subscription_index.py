@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from chassis.broker.port import Event
 from chassis.broker.topics import matches
 from services.notifier.domain import channels_of
-from services.notifier.ports import Outlet
+from services.notifier.ports import ClientConnection
 from services.notifier.transports.frames import Encoding
 
 Topics = tuple[str, ...]
@@ -16,11 +16,11 @@ Topics = tuple[str, ...]
 class Group:
     """Clients that get the same events in the same form."""
 
-    __slots__ = ("encoding", "outlets")
+    __slots__ = ("connections", "encoding")
 
     def __init__(self, encoding: Encoding) -> None:
         self.encoding = encoding
-        self.outlets: set[Outlet] = set()
+        self.connections: set[ClientConnection] = set()
 
 
 class SubscriptionIndex:
@@ -34,22 +34,22 @@ class SubscriptionIndex:
         """Write the gathered events to their receivers."""
         self._before_change()
 
-    def join(self, channel: str, topics: Topics, outlet: Outlet) -> None:
+    def join(self, channel: str, topics: Topics, connection: ClientConnection) -> None:
         self._before_change()
         groups = self._channels.setdefault(channel, {})
-        key = (topics, outlet.encoding)
+        key = (topics, connection.encoding)
         if key not in groups:
-            groups[key] = Group(outlet.encoding)
-        groups[key].outlets.add(outlet)
+            groups[key] = Group(connection.encoding)
+        groups[key].connections.add(connection)
 
-    def leave(self, channel: str, topics: Topics, outlet: Outlet) -> None:
+    def leave(self, channel: str, topics: Topics, connection: ClientConnection) -> None:
         """Undo a `join`."""
         self._before_change()
         groups = self._channels[channel]
-        group = groups[topics, outlet.encoding]
-        group.outlets.remove(outlet)
-        if not group.outlets:
-            del groups[topics, outlet.encoding]
+        group = groups[topics, connection.encoding]
+        group.connections.remove(connection)
+        if not group.connections:
+            del groups[topics, connection.encoding]
         if not groups:
             del self._channels[channel]
 

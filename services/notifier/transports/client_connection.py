@@ -16,11 +16,11 @@ from services.notifier.domain import TRY_AGAIN_LATER
 from services.notifier.transports.frames import Encoding, Frame
 
 
-class TransportOutlet(ABC):
+class TransportConnection(ABC):
     # There are thousands of them.
     __slots__ = (
         "_backlog",
-        "_connection",
+        "_protocol",
         "_taken",
         "_taken_at",
         "_transport",
@@ -38,7 +38,7 @@ class TransportOutlet(ABC):
         if transport is None:
             raise ConnectionResetError("the client has gone")
         self.encoding = encoding
-        self._connection = protocol
+        self._protocol = protocol
         self._transport = transport
         self._writer = writer
         self._backlog = backlog
@@ -66,7 +66,7 @@ class TransportOutlet(ABC):
 
     @property
     def behind(self) -> bool:
-        return self._connection.writing_paused
+        return self._protocol.writing_paused
 
     async def ready(self) -> None:
         await self._writer.drain()

@@ -43,7 +43,7 @@ class Commands:
         try:
             self._pending.append(parse(text))
         except ShopError as error:
-            self._session.outlet.push(frames.error(error))
+            self._session.connection.push(frames.error(error))
             return
         if self._worker is None:
             self._worker = asyncio.create_task(self._work())
@@ -52,7 +52,7 @@ class Commands:
         """Ignore a frame, and send an error for it."""
         self._metrics.drops.labels("rate_limited").inc()
         refusal = ShopError("RATE_LIMITED", "too many frames; this one was ignored", Kind.EXHAUSTED)
-        self._session.outlet.push(frames.error(refusal))
+        self._session.connection.push(frames.error(refusal))
 
     async def finish(self) -> None:
         """Let what has begun end, such as a text that is being posted; not for long."""
@@ -78,12 +78,12 @@ class Commands:
         try:
             await self._carry_out(command)
         except ShopError as error:
-            self._session.outlet.push(frames.error(error))
+            self._session.connection.push(frames.error(error))
         except ConnectionError:
             raise
         except Exception:
             log.exception("unexpected error")
-            self._session.outlet.push(frames.error(ShopError("INTERNAL", "internal error", Kind.INTERNAL)))
+            self._session.connection.push(frames.error(ShopError("INTERNAL", "internal error", Kind.INTERNAL)))
 
     async def _carry_out(self, command: Command) -> None:
         match command:
@@ -94,7 +94,7 @@ class Commands:
             case Chat(room, text):
                 await self._chat(room, text)
             case Ping():
-                self._session.outlet.push(frames.pong(self._session.reached()))
+                self._session.connection.push(frames.pong(self._session.reached()))
 
     async def _chat(self, room: str, text: str) -> None:
         span = self._telemetry.span(
@@ -105,4 +105,4 @@ class Commands:
         )
         with span, acting_as(self._session.principal), deadline_in(_COMMAND_SECONDS):
             await self._conversations.post(room, text)
-        self._session.outlet.push(frames.posted(room))
+        self._session.connection.push(frames.posted(room))

@@ -17,7 +17,7 @@ from services.notifier.auth import Authenticator
 from services.notifier.delivery.hub import Hub
 from services.notifier.domain import TRY_AGAIN_LATER, check_topics
 from services.notifier.transports import frames
-from services.notifier.transports.client_connection import TransportOutlet
+from services.notifier.transports.client_connection import TransportConnection
 from services.notifier.transports.frames import EVENT_STREAM, EVENT_STREAM_CHUNKS
 from services.notifier.transports.protocol import position
 
@@ -31,7 +31,7 @@ _HEADERS = {
 _GREETING = b"retry: 1000\n\n"
 
 
-class EventStreamOutlet(TransportOutlet):
+class EventStreamConnection(TransportConnection):
     __slots__ = ("_ended",)
 
     def __init__(self, protocol: BaseProtocol, writer: AbstractStreamWriter, *, chunked: bool, backlog: int) -> None:
@@ -77,13 +77,13 @@ class EventStreamApi:
             # aiohttp sends the headers with the first bytes of the body.
             await response.write(_GREETING)
             chunked = request.version >= HttpVersion11
-            outlet = EventStreamOutlet(request.protocol, writer, chunked=chunked, backlog=self._backlog)
-            await self._serve(outlet, principal, topics, now if after is None else after)
+            connection = EventStreamConnection(request.protocol, writer, chunked=chunked, backlog=self._backlog)
+            await self._serve(connection, principal, topics, now if after is None else after)
         return response
 
     async def _serve(
-        self, outlet: EventStreamOutlet, principal: Principal, topics: tuple[str, ...], after: Position
+        self, connection: EventStreamConnection, principal: Principal, topics: tuple[str, ...], after: Position
     ) -> None:
-        with self._hub.connected(principal, outlet) as session:
+        with self._hub.connected(principal, connection) as session:
             await session.subscribe(topics, after)
-            await outlet.ended(heartbeat=self._heartbeat, reached=session.reached)
+            await connection.ended(heartbeat=self._heartbeat, reached=session.reached)

@@ -22,7 +22,7 @@ from services.notifier.delivery.hub import Hub
 from services.notifier.http_rules import refused_response
 from services.notifier.metrics import Metrics
 from services.notifier.ports import ChatLog, Orders
-from services.notifier.transports.client_connection import TransportOutlet
+from services.notifier.transports.client_connection import TransportConnection
 from services.notifier.transports.commands import Commands
 from services.notifier.transports.frames import WEBSOCKET
 from services.notifier.transports.masking import MaskedWebSocket
@@ -54,7 +54,7 @@ class Limits:
     heartbeat: float
 
 
-class WebSocketOutlet(TransportOutlet):
+class WebSocketConnection(TransportConnection):
     __slots__ = ("_closer", "_socket")
 
     def __init__(
@@ -118,27 +118,29 @@ class WebSocketApi:
         writer = await socket.prepare(request)
         if request.transport is None:
             return socket  # gone already
-        outlet = WebSocketOutlet(socket, request.protocol, writer, backlog=self._limits.backlog)
+        connection = WebSocketConnection(socket, request.protocol, writer, backlog=self._limits.backlog)
         try:
             try:
                 principal = await self._authenticator.identify(request)
                 await self._hub.position()
             except ShopError as error:
-                outlet.close(
+                connection.close(
                     domain.UNAUTHENTICATED if error.kind is Kind.UNAUTHENTICATED else domain.TRY_AGAIN_LATER, error.code
                 )
             else:
-                await self._serve(socket, outlet, principal)
-            await outlet.closed()
+                await self._serve(socket, connection, principal)
+            await connection.closed()
             await answer_close(socket)
         except ConnectionError as error:
             log.debug("client disconnected", extra={"reason": str(error)})
         finally:
-            self._give_up(socket, outlet, request.transport)
+            self._give_up(socket, connection, request.transport)
         return socket
 
-    async def _serve(self, socket: web.WebSocketResponse, outlet: WebSocketOutlet, principal: Principal) -> None:
-        with self._hub.connected(principal, outlet) as session:
+    async def _serve(
+        self, socket: web.WebSocketResponse, connection: WebSocketConnection, principal: Principal
+    ) -> None:
+        with self._hub.connected(principal, connection) as session:
             conversations = Conversations(principal, self._orders, self._chat_log)
             commands = Commands(session, conversations, self._telemetry, self._metrics)
             bucket = domain.TokenBucket(self._limits.rate, self._limits.burst)
@@ -161,11 +163,11 @@ class WebSocketApi:
                 await commands.finish()
 
     def _give_up(
-        self, socket: web.WebSocketResponse, outlet: WebSocketOutlet, transport: asyncio.Transport | None
+        self, socket: web.WebSocketResponse, connection: WebSocketConnection, transport: asyncio.Transport | None
     ) -> None:
         """Drop the unsent bytes of a connection that broke: else the kernel tries for a quarter of an hour."""
         if socket.close_code == domain.ABNORMAL_CLOSURE and socket.exception() is not None:
-            if not outlet.closing and isinstance(socket.exception(), TimeoutError):
+            if not connection.closing and isinstance(socket.exception(), TimeoutError):
                 self._metrics.drops.labels("dead_peer").inc()
             if transport is not None:
                 transport.abort()

@@ -9,7 +9,7 @@ from sqlalchemy import false, func, select
 
 from chassis import wall_clock
 from chassis.database.database import Database
-from chassis.resilience.request_coalescing import SharedReads
+from chassis.resilience.request_coalescing import CoalescedReads
 from services.orders.admission.fair_share import Backlog, refusal
 from services.orders.domain import Order
 from services.orders.place_order import OrderPlacement
@@ -44,7 +44,7 @@ class Admission(OrderPlacement):
         self._database = database
         self._max_age = max_age
         self._clock = clock
-        self._reads = SharedReads("orders", self._read, keep=_KEEP)
+        self._reads = CoalescedReads("orders", self._read, keep=_KEEP)
 
     async def place_order(self, user_id: str, basket: Sequence[tuple[str, int]], key: str) -> tuple[Order, bool]:
         """Place an order as `OrderPlacement` does. Raises OVERLOADED too."""

@@ -22,15 +22,15 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from services.storage.domain import DOWNLOAD_PIECE, Content, no_room, not_writable
-from services.storage.partial_upload import ArrivingFile, locked
+from services.storage.partial_upload import PartialUpload, locked
 
 log = logging.getLogger(__name__)
 
 # Between two tries to get the lock of all contents.
-_LOOK_SECONDS = 0.01
+_POLL_SECONDS = 0.01
 # The names of the folders of contents, and of a content.
 _CONTENTS, _CONTENT = re.compile(r"[0-9a-f]{2}"), re.compile(r"[0-9a-f]{64}")
-_MOST_NAMED = 10
+_MAX_NAMED = 10
 # The operating system's errors when there is no room: of the disk, of a quota, of a limit on files.
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _Params = ParamSpec("_Params")
@@ -93,7 +93,7 @@ class FolderStore:
                 try:
                     # No thread waits for it: it could not be left while an upload needs this loop to end.
                     while not locked(lock):  # noqa: ASYNC110 - a file lock raises no event
-                        await asyncio.sleep(_LOOK_SECONDS)
+                        await asyncio.sleep(_POLL_SECONDS)
                     names, others = await loop.run_in_executor(
                         thread, _sorted_out, folder, _CONTENT, os.DirEntry.is_file
                     )
@@ -115,7 +115,7 @@ class FolderStore:
     def _log_foreign(self, foreign: Sequence[str]) -> None:
         """Log what is not ours, each once: it is left where it is."""
         if new := sorted(set(foreign) - self._foreign):
-            shown = ", ".join(new[:_MOST_NAMED])
+            shown = ", ".join(new[:_MAX_NAMED])
             log.warning("storage: unknown paths, not deleted", extra={"paths": shown, "count": len(new)})
         self._foreign = set(foreign)
 
@@ -150,7 +150,7 @@ class FolderArrival:
         self._size = 0
         self._digest = hashlib.sha256()
         self._content: Content | None = None
-        self._file: ArrivingFile | None = None
+        self._file: PartialUpload | None = None
         self._under_way: asyncio.Future[None] | None = None
         self._folder_lock = -1
         self._kept = False
@@ -229,10 +229,10 @@ class FolderArrival:
         if self._file is not None:
             self._file.close()
 
-    def _opened(self) -> ArrivingFile:
+    def _opened(self) -> PartialUpload:
         """The file, made when it is first needed."""
         if self._file is None:
-            self._file = ArrivingFile(self._incoming)
+            self._file = PartialUpload(self._incoming)
         return self._file
 
 

@@ -12,7 +12,7 @@ from protos.shop.reports.v1 import reports_pb2 as pb
 from shop.audit.sales.comparison import KINDS, Amounts, Begin, Key, SalesReport, Sold, Window
 
 _PAGE = 100
-_DAYS_AT_ONCE = timedelta(days=366)
+_MAX_WINDOW = timedelta(days=366)
 
 
 async def read_sales(client: Client, stub: Any, sold: Sold) -> SalesReport:
@@ -35,7 +35,7 @@ def _begin(progress: Any) -> Begin:
 
 def _windows(first: date, last: date) -> Iterator[tuple[date, date]]:
     while first <= last:
-        end = min(last, first + _DAYS_AT_ONCE - timedelta(days=1))
+        end = min(last, first + _MAX_WINDOW - timedelta(days=1))
         yield first, end
         first = end + timedelta(days=1)
 

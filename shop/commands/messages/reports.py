@@ -36,7 +36,7 @@ _ADMIN = "admin@shop.test"
 _TIMEOUT = 10.0
 _PAGE = 100
 # Seconds between two looks at a rebuild.
-_LOOK_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 
 
 class By(StrEnum):
@@ -107,7 +107,7 @@ async def _rebuild(stub: ReportServiceAsyncStub, client: Client, *, wait: bool, 
     while wait and not found.complete:
         if progress:
             typer.echo(f"\r{found.remaining:>9} entries to be read", nl=False, err=True)
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(_POLL_SECONDS)
         found = (await client.call(stub.GetRebuild, GetRebuildRequest())).rebuild
     if progress and wait:
         typer.echo("\r", nl=False, err=True)

@@ -30,7 +30,7 @@ _GIVE_UP = 60.0
 _PAUSE = (0.1, 0.5)
 _MAX_PAUSE = 5.0
 _POLL = 0.4
-_IDS_AT_ONCE = 50
+_BATCH_SIZE = 50
 _MAX_CONCURRENT = 300
 _UNAUTHORIZED = 401
 _CLOSED_BY_TOKEN = 4401
@@ -288,7 +288,7 @@ class Customer:
     async def _look(self) -> None:
         """Request the status of the orders whose last look is the oldest, as many as one request may name."""
         open_ = {id_: order for order in self.seen.accepted if order.settled is None for id_ in order.ids}
-        ids = sorted(open_, key=lambda id_: self._last_look.get(id_, 0))[:_IDS_AT_ONCE]
+        ids = sorted(open_, key=lambda id_: self._last_look.get(id_, 0))[:_BATCH_SIZE]
         if not ids:
             return
         self._looks += 1

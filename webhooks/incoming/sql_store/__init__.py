@@ -127,8 +127,8 @@ class SqlWebhookStore:
         audit = {"at": at, "by": by, "reason": reason}
         return await self._database.write(lambda rows: _replay(rows, webhook_ids, audit))
 
-    async def forget(self, before: datetime, limit: int) -> int:
-        return await self._database.write(lambda rows: _forget(rows, before, limit))
+    async def delete_expired(self, before: datetime, limit: int) -> int:
+        return await self._database.write(lambda rows: _delete_expired(rows, before, limit))
 
 
 def _replay(connection: sa.Connection, webhook_ids: Sequence[str], audit: Mapping[str, object]) -> list[Webhook]:
@@ -144,7 +144,7 @@ def _replay(connection: sa.Connection, webhook_ids: Sequence[str], audit: Mappin
     return found
 
 
-def _forget(connection: sa.Connection, before: datetime, limit: int) -> int:
+def _delete_expired(connection: sa.Connection, before: datetime, limit: int) -> int:
     # The first condition follows from the last one, and is the one that has an index.
     over = (webhooks.c.received_at < before, webhooks.c.status == Status.PROCESSED, webhooks.c.published_at < before)
     oldest = sa.select(webhooks.c.id).where(*over).order_by(webhooks.c.received_at).limit(limit)

@@ -90,10 +90,10 @@ class SqlDeliveryStore:
     async def record(self, sent: Delivery, attempt: Attempt, decide: Decision) -> None:
         await self._database.write(lambda rows: _record(rows, sent, attempt, decide))
 
-    async def forget(self, before: datetime, limit: int) -> int:
+    async def delete_expired(self, before: datetime, limit: int) -> int:
         return await self._database.write(lambda rows: _forget(rows, before, limit))
 
-    async def forget_events(self, before: datetime, limit: int) -> int:
+    async def delete_events(self, before: datetime, limit: int) -> int:
         handled = self._handled.c
         old = select(handled.event_id).where(handled.consumer == QUEUE, handled.handled_at < before).limit(limit)
         these = (handled.consumer == QUEUE) & handled.event_id.in_(old)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from chassis.broker.event_log import InvalidPosition, LogEntry, Position, PositionExpired
 from services.notifier.delivery import replay
-from services.notifier.delivery.replay import History
-from services.notifier.delivery.replay_buffer import Recent
+from services.notifier.delivery.replay import Replay
+from services.notifier.delivery.replay_buffer import ReplayBuffer
 from services.notifier.transports.frames import Notice
 from tests.notifier.conftest import an_event
 
@@ -26,9 +26,9 @@ def notice(position: int) -> Notice:
 at = Position.at
 
 
-def recent(first: int, last: int, *, events: int = 100, size: int = 1 << 20) -> Recent:
+def recent(first: int, last: int, *, events: int = 100, size: int = 1 << 20) -> ReplayBuffer:
     """What came after `first`, up to `last`."""
-    found = Recent(events=events, size=size)
+    found = ReplayBuffer(events=events, size=size)
     found.begin(at(first))
     for position in range(first + 1, last + 1):
         found.append(notice(position))
@@ -66,7 +66,7 @@ def test_any_readers_position_can_be_read_on_from(data: st.DataObject, order: li
     Each frame's id is where the client is then: all up to it was received, and nothing beyond.
     """
     beginning = Position((0, 0, 0, 0), "k")
-    kept = Recent(events=1_000, size=1 << 20)
+    kept = ReplayBuffer(events=1_000, size=1 << 20)
     kept.begin(beginning)
     for entry in entries_in(order, beginning):
         kept.append(Notice(entry))
@@ -154,7 +154,7 @@ def notice_entry(position: int) -> LogEntry:
     return LogEntry(at(position), an_event(number=position))
 
 
-async def read_all(log: History, after: int) -> list[int]:
+async def read_all(log: Replay, after: int) -> list[int]:
     seen: list[int] = []
     cursor = at(after)
     while not cursor.includes(log.position):
@@ -166,7 +166,7 @@ async def read_all(log: History, after: int) -> list[int]:
 async def test_many_who_come_back_together_cost_few_reads() -> None:
     """After a restart hundreds resume at once from about where the copy was: the broker is read a few times."""
     broker = CountingBroker(last=1_000)
-    log = History(broker)  # type: ignore[arg-type]
+    log = Replay(broker)  # type: ignore[arg-type]
     log.begin(at(1_000))
     positions = [900 + each % 97 for each in range(500)]
     found = await asyncio.gather(*(read_all(log, after) for after in positions))
@@ -179,7 +179,7 @@ async def test_who_comes_from_far_back_is_read_for_alone(monkeypatch: pytest.Mon
     """What does not fit into memory is read from the log, in parts, and nothing is kept of it."""
     monkeypatch.setattr(replay, "_RECENT_EVENTS", 50)
     broker = CountingBroker(last=1_000)
-    log = History(broker)  # type: ignore[arg-type]
+    log = Replay(broker)  # type: ignore[arg-type]
     log.begin(at(1_000))
     assert await read_all(log, 100) == list(range(101, 1_001))
     assert len(broker.readers) <= 900 // replay._BATCH_SIZE + 2
@@ -187,7 +187,7 @@ async def test_who_comes_from_far_back_is_read_for_alone(monkeypatch: pytest.Mon
 
 async def test_forgotten_position_is_told() -> None:
     """What the log no longer has raises, also for a client that waits behind one whose position it has."""
-    log = History(CountingBroker(last=1_000, first=950))  # type: ignore[arg-type]
+    log = Replay(CountingBroker(last=1_000, first=950))  # type: ignore[arg-type]
     log.begin(at(1_000))
     found = await asyncio.gather(read_all(log, 980), read_all(log, 900), read_all(log, 960), return_exceptions=True)
     assert found[0] == list(range(981, 1_001))

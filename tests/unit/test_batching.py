@@ -9,7 +9,7 @@ import pytest
 
 from chassis.database.batching import Batcher
 
-_MOST = 64
+_MAX_BATCH = 64
 
 
 class Desk:
@@ -36,15 +36,15 @@ async def turns() -> None:
 async def test_what_waits_is_done_together() -> None:
     """The first goes at once, later items go together, in their order, so many at a time."""
     desk = Desk()
-    grouped = Batcher(desk.do, most=_MOST)
-    first = asyncio.create_task(grouped.submit(0))
+    batcher = Batcher(desk.do, most=_MAX_BATCH)
+    first = asyncio.create_task(batcher.submit(0))
     await turns()
-    others = [asyncio.create_task(grouped.submit(number)) for number in range(1, _MOST + 11)]
+    others = [asyncio.create_task(batcher.submit(number)) for number in range(1, _MAX_BATCH + 11)]
     await turns()
     desk.open.set()
     outcomes = await asyncio.gather(first, *others)
-    assert [[len(group), group[0]] for group in desk.groups] == [[1, 0], [_MOST, 1], [10, _MOST + 1]]
-    assert outcomes == [number * number for number in range(_MOST + 11)]
+    assert [[len(group), group[0]] for group in desk.groups] == [[1, 0], [_MAX_BATCH, 1], [10, _MAX_BATCH + 1]]
+    assert outcomes == [number * number for number in range(_MAX_BATCH + 11)]
 
 
 async def test_a_failure_is_raised_in_the_whole_group_and_the_next_one_is_done() -> None:
@@ -52,21 +52,21 @@ async def test_a_failure_is_raised_in_the_whole_group_and_the_next_one_is_done()
     desk = Desk()
     desk.broken = OSError("gone")
     desk.open.set()
-    grouped = Batcher(desk.do, most=_MOST)
+    batcher = Batcher(desk.do, most=_MAX_BATCH)
     assert [
-        repr(each) for each in await asyncio.gather(grouped.submit(2), grouped.submit(4), return_exceptions=True)
+        repr(each) for each in await asyncio.gather(batcher.submit(2), batcher.submit(4), return_exceptions=True)
     ] == ["OSError('gone')"] * 2
     desk.broken = None
-    assert await grouped.submit(6) == 36
+    assert await batcher.submit(6) == 36
 
 
 async def test_a_caller_that_has_given_up_is_left_out() -> None:
     """An item whose caller is gone before its group begins is not done."""
     desk = Desk()
-    grouped = Batcher(desk.do, most=_MOST)
-    first = asyncio.create_task(grouped.submit(0))
+    batcher = Batcher(desk.do, most=_MAX_BATCH)
+    first = asyncio.create_task(batcher.submit(0))
     await turns()
-    given_up, patient = asyncio.create_task(grouped.submit(2)), asyncio.create_task(grouped.submit(4))
+    given_up, patient = asyncio.create_task(batcher.submit(2)), asyncio.create_task(batcher.submit(4))
     await turns()
     given_up.cancel()
     await turns()
@@ -81,11 +81,11 @@ async def test_groups_that_would_follow_each_other_gather() -> None:
     """With a time between two groups, the first one begins at once, and items that come within it go together."""
     desk = Desk()
     desk.open.set()
-    grouped = Batcher(desk.do, every=0.05)
-    assert await grouped.submit(0) == 0
+    batcher = Batcher(desk.do, every=0.05)
+    assert await batcher.submit(0) == 0
     others = []
     for number in (2, 4, 6):
-        others.append(asyncio.create_task(grouped.submit(number)))
+        others.append(asyncio.create_task(batcher.submit(number)))
         await turns()
     assert await asyncio.gather(*others) == [4, 16, 36]
     assert desk.groups == [[0], [2, 4, 6]]

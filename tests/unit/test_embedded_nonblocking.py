@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chassis.broker.embedded.at_once import AtOnce, NotAtOnce
+from chassis.broker.embedded.nonblocking import NonBlocking, WouldBlock
 
 
 @pytest.fixture
@@ -17,8 +17,8 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def at_once(file: Path) -> Iterator[AtOnce]:
-    found = AtOnce(file)
+def nonblocking(file: Path) -> Iterator[NonBlocking]:
+    found = NonBlocking(file)
     yield found
     found.close()
 
@@ -40,39 +40,39 @@ def _count(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT count(*) FROM kept").fetchone()[0])
 
 
-def test_it_waits_for_no_other_process(file: Path, at_once: AtOnce) -> None:
+def test_it_waits_for_no_other_process(file: Path, nonblocking: NonBlocking) -> None:
     """While another process writes, a write is refused and a read is answered; afterwards both are done."""
     other = sqlite3.connect(file, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(NotAtOnce):
-        at_once.write(_add)
-    assert at_once.read(_count) == 0
+    with pytest.raises(WouldBlock):
+        nonblocking.write(_add)
+    assert nonblocking.read(_count) == 0
     other.execute("ROLLBACK")
     other.close()
-    at_once.write(_add)
-    assert at_once.read(_count) == 1
+    nonblocking.write(_add)
+    assert nonblocking.read(_count) == 1
 
 
 @pytest.mark.parametrize("error", [ValueError, sqlite3.OperationalError])
-def test_what_fails_is_undone(at_once: AtOnce, error: type[Exception]) -> None:
+def test_what_fails_is_undone(nonblocking: NonBlocking, error: type[Exception]) -> None:
     """Nothing stays of a write that raises: its own error is passed on, one of SQLite's is left to the writer."""
 
     def fail(connection: sqlite3.Connection) -> None:
         _add(connection)
         raise error
 
-    with pytest.raises(NotAtOnce if error is sqlite3.OperationalError else error):
-        at_once.write(fail)
-    assert at_once.read(_count) == 0
-    at_once.write(_add)
-    assert at_once.read(_count) == 1
+    with pytest.raises(WouldBlock if error is sqlite3.OperationalError else error):
+        nonblocking.write(fail)
+    assert nonblocking.read(_count) == 0
+    nonblocking.write(_add)
+    assert nonblocking.read(_count) == 1
 
 
-def test_it_reads_the_file_that_is_there(file: Path, at_once: AtOnce) -> None:
+def test_it_reads_the_file_that_is_there(file: Path, nonblocking: NonBlocking) -> None:
     """A file that was removed is left to the writer, which makes it anew; one that was replaced is read."""
-    at_once.write(_add)
+    nonblocking.write(_add)
     file.rename(file.with_name("old"))
-    with pytest.raises(NotAtOnce):
-        at_once.read(_count)
+    with pytest.raises(WouldBlock):
+        nonblocking.read(_count)
     _made(file)
-    assert at_once.read(_count) == 0
+    assert nonblocking.read(_count) == 0

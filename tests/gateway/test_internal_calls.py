@@ -8,7 +8,7 @@ import pytest
 from chassis.auth.identity import TokenVerifier
 from chassis.grpc.client import Client
 from chassis.http.middleware import Message, Receive, Scope, Send
-from gateway.middleware.internal_calls import ServiceCalls, is_counted, seconds_left
+from gateway.middleware.internal_calls import InternalCalls, is_counted, seconds_left
 from tests.gateway.conftest import StartShop
 from tests.gateway.fakes import Shop
 
@@ -86,7 +86,7 @@ async def test_a_verification_that_takes_too_long_makes_no_call_ours() -> None:
 
     header = (b"x-shop-service", f"Bearer {jwt.encode({}, 'x' * 32, headers={'kid': 'x'})}".encode())
     async with asyncio.timeout(20):
-        await ServiceCalls(app, TokenVerifier(fetch), timeout=0.05)({"headers": [header]}, receiving, sending)
+        await InternalCalls(app, TokenVerifier(fetch), timeout=0.05)({"headers": [header]}, receiving, sending)
     assert reached == [False]
 
 

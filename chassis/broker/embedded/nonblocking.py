@@ -17,11 +17,11 @@ T = TypeVar("T")
 Query = Callable[[sqlite3.Connection], T]
 
 
-class NotAtOnce(Exception):
+class WouldBlock(Exception):
     """Nothing was done."""
 
 
-class AtOnce:
+class NonBlocking:
     """A connection of its own to the file, opened when it is first needed."""
 
     def __init__(self, path: Path) -> None:
@@ -30,19 +30,19 @@ class AtOnce:
         self._file = (0, 0)
 
     def read(self, query: Query[T]) -> T:
-        """Raises `NotAtOnce`, and what `query` raises."""
+        """Raises `WouldBlock`, and what `query` raises."""
         try:
             return query(self._current())
         except (sqlite3.Error, OSError) as error:
-            raise NotAtOnce from error
+            raise WouldBlock from error
 
     def write(self, query: Query[T]) -> T:
-        """A transaction that survives the process, but not the machine. Raises `NotAtOnce`, and what `query` raises."""
+        """A transaction that survives the process, not the machine. Raises `WouldBlock`, and what `query` raises."""
         try:
             connection = self._current()
             connection.execute("BEGIN IMMEDIATE")
         except (sqlite3.Error, OSError) as error:
-            raise NotAtOnce from error
+            raise WouldBlock from error
         try:
             outcome = query(connection)
             connection.execute("COMMIT")
@@ -50,7 +50,7 @@ class AtOnce:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             if isinstance(error, sqlite3.Error):
-                raise NotAtOnce from error
+                raise WouldBlock from error
             raise
         return outcome
 
