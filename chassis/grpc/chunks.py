@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Generic, TypeVar
 
 from google.protobuf.message import Message
 
-_Chunk = TypeVar("_Chunk", bound=Message)
 
-
-class Chunks(Generic[_Chunk]):
+class Chunks:
     """Messages whose field `data` has at most `size` bytes.
 
     A full one is copied once when it is written, and not at all when it is read; protobuf copies it three times.
     """
 
-    def __init__(self, kind: type[_Chunk], size: int) -> None:
+    def __init__(self, kind: type[Message], size: int) -> None:
         self._kind = kind
         self._size = size
         # How every full message begins.
@@ -28,7 +25,7 @@ class Chunks(Generic[_Chunk]):
             return b"".join((self._head, *parts))
         return self._kind(data=b"".join(parts)).SerializeToString()
 
-    def read(self, message: bytes) -> _Chunk | memoryview:
+    def read(self, message: bytes) -> Message | memoryview:
         """A message; of a full one only its data, uncopied."""
         if len(message) == len(self._head) + self._size and message.startswith(self._head):
             return memoryview(message)[len(self._head) :]

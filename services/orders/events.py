@@ -13,7 +13,6 @@ from google.protobuf.message import Message
 
 from chassis.grpc.timestamps import timestamp
 from protos.shop.events.v1 import events_pb2
-from protos.shop.events.v1.events_pb2 import OrderLine
 from services.orders.domain import Order, OrderEvent
 
 log = logging.getLogger(__name__)
@@ -49,6 +48,6 @@ def _value(fact: Any) -> Any:
         case datetime():
             return timestamp(fact)
         case [*items]:
-            return [OrderLine(**_fields(item)) for item in items]
+            return [events_pb2.OrderLine(**_fields(item)) for item in items]
         case _:
             return fact
