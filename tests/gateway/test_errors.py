@@ -121,7 +121,7 @@ async def test_upstream_silent(start_shop: StartShop) -> None:
         assert (response.status_code, response.json()["code"]) == (504, "DEADLINE_EXCEEDED")
         left = shop.catalog.behaviour.seconds_left[-1]
         assert left is not None
-        assert 0 < left <= 1.5
+        assert 0 < left <= 1.6  # gRPC rounds it up
 
 
 def test_gateway_bug() -> None:

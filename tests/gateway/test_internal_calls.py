@@ -6,7 +6,6 @@ import jwt
 import pytest
 
 from chassis.auth.identity import TokenVerifier
-from chassis.grpc.client import Client
 from chassis.http.middleware import Message, Receive, Scope, Send
 from gateway.middleware.internal_calls import InternalCalls, is_counted, seconds_left
 from tests.gateway.conftest import StartShop
@@ -107,11 +106,9 @@ async def test_still_the_user(with_secret: StartShop) -> None:
         assert forbidden.status_code == 403
 
 
-async def test_budget_is_what_is_left(with_secret: StartShop, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_budget_is_what_is_left(with_secret: StartShop) -> None:
     """What is left of the query's time is all that its calls have; more than the usual budget it never gets."""
-    patient = {**(Client.__init__.__kwdefaults__ or {}), "timeout": 300.0}  # a single call's, which is shorter
-    monkeypatch.setattr(Client.__init__, "__kwdefaults__", patient)
-    async with with_secret(request_budget=30.0) as shop:
+    async with with_secret(request_budget=30.0, call_timeout=300.0) as shop:
         headers = await service_headers(shop)
         for said, most in (("10000", 10.0), ("60000", 30.0), ("-5", 30.0), ("x", 30.0)):
             await shop.client.get("/v1/products/42", headers={**headers, "x-timeout-ms": said})
