@@ -1,7 +1,7 @@
 """Reservations wanted at the same time in one transaction, with a handful of statements however many there are.
 
 An adapter of `StockStore` beside `SqlStockStore`, which does all the rest; both are held to the same contract suite.
-`make bench-internal` compares it with bare updates of the same figures.
+`make bench-internal` holds it to 0.6 of the rate of bare updates of the same figures.
 
 The rows of the products are locked, in the order of their ids, so what is read is what is there; the first caller is
 served first. The guard of the update and the table's own constraint say the same once more.
@@ -78,7 +78,7 @@ class BatchingStockStore(SqlStockStore):
         await self._batcher.submit(Wanted(order_id, lines, expires_at, current_traceparent()))
 
     async def _reserve_together(self, wanted: Sequence[Wanted]) -> Sequence[ShopError | None]:
-        # As durable as one by one.
+        # Not durable, for the reason that `SqlStockStore.reserve` gives.
         return await self._database.write(
             lambda connection: _reserve_all(connection, self._events, wanted), durable=False
         )
