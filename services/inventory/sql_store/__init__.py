@@ -55,7 +55,7 @@ _ADJUST = _move(
 
 # Built once: SQLAlchemy caches what they compile to.
 _LOCKED = select(reservations).where(reservations.c.order_id == bindparam("order")).with_for_update()
-_CHANGE_STATE = update(reservations).where(reservations.c.order_id == bindparam("order"))
+CHANGE_STATE = update(reservations).where(reservations.c.order_id == bindparam("order"))
 _STOCK_OF = select(stock).where(stock.c.product_id.in_(bindparam("products", expanding=True)))
 _NOTE_ERP_LEVEL = (
     update(stock)
@@ -86,7 +86,7 @@ class SqlStockStore:
             elif known.state is State.RELEASED:
                 raise order_closed(order_id)
             if known is not None and (known.expired or known.renewed_by(expires_at)):
-                connection.execute(_CHANGE_STATE, {**row, "order": order_id})
+                connection.execute(CHANGE_STATE, {**row, "order": order_id})
 
         # Not durable: until Confirm or Release, whose durable commit includes all before it, the saga repeats the
         # reservation.
@@ -240,4 +240,4 @@ def _locked(connection: Connection, order_id: str) -> Reservation | None:
 
 def _change_state(connection: Connection, order_id: str, state: State, expires_at: datetime | None = None) -> None:
     values = {"state": state.value, "changed_at": wall_clock.now(), "expires_at": expires_at}
-    connection.execute(_CHANGE_STATE, values | {"order": order_id})
+    connection.execute(CHANGE_STATE, values | {"order": order_id})

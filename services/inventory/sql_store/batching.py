@@ -1,7 +1,7 @@
 """Reservations wanted at the same time in one transaction, with a handful of statements however many there are.
 
 An adapter of `StockStore` beside `SqlStockStore`, which does all the rest; both are held to the same contract suite.
-`make bench-internal` compares it with bare updates of the same figures.
+`make bench-internal` holds it to 0.6 of the rate of bare updates of the same figures.
 
 The rows of the products are locked, in the order of their ids, so what is read is what is there; the first caller is
 served first. The guard of the update and the table's own constraint say the same once more.
@@ -23,7 +23,7 @@ from chassis.database.database import Database, insert_missing
 from chassis.errors import ShopError
 from chassis.observability.tracing import current_traceparent
 from services.inventory.domain import Line, Reservation, State, order_closed, out_of_stock
-from services.inventory.sql_store import SqlStockStore
+from services.inventory.sql_store import CHANGE_STATE, SqlStockStore
 from services.inventory.sql_store.rows import read_reservation, reservation_row, stock_changed
 from services.inventory.sql_store.tables import reservations, stock
 
@@ -45,16 +45,6 @@ _TAKE = (
     update(stock)
     .where(stock.c.product_id == bindparam("product"), stock.c.available >= _pieces)
     .values(available=stock.c.available - _pieces, reserved=stock.c.reserved + _pieces)
-)
-_HOLD = (
-    update(reservations)
-    .where(reservations.c.order_id == bindparam("order"))
-    .values(
-        state=State.HELD.value,
-        lines=bindparam("lines"),
-        changed_at=bindparam("changed_at"),
-        expires_at=bindparam("expires_at"),
-    )
 )
 
 
@@ -78,7 +68,7 @@ class BatchingStockStore(SqlStockStore):
         await self._batcher.submit(Wanted(order_id, lines, expires_at, current_traceparent()))
 
     async def _reserve_together(self, wanted: Sequence[Wanted]) -> Sequence[ShopError | None]:
-        # As durable as one by one.
+        # Not durable, for the reason that `SqlStockStore.reserve` gives.
         return await self._database.write(
             lambda connection: _reserve_all(connection, self._events, wanted), durable=False
         )
@@ -124,7 +114,7 @@ def _hold(connection: Connection, wanted: Sequence[Wanted]) -> None:
     """Let known reservations be held until another time."""
     if wanted:
         rows = [reservation_row(each.order_id, State.HELD, each.lines, each.expires_at) for each in wanted]
-        connection.execute(_HOLD, [{**row, "order": row["order_id"]} for row in rows])
+        connection.execute(CHANGE_STATE, [{**row, "order": row["order_id"]} for row in rows])
 
 
 def _take(connection: Connection, events: Outbox, wanted: Sequence[Wanted]) -> dict[str, ShopError | None]:
