@@ -87,7 +87,7 @@ class Measured:
         return {name: spent[name] * 1000 / IDLE for name in sorted(spent, key=spent.__getitem__, reverse=True)}
 
     async def hops(self, syncs: float) -> dict[str, int]:
-        """How many exchanges of each kind the newest recorded order's trace shows, and its commits.
+        """The exchanges of each kind in the newest recorded order's trace, counted, and its commits.
 
         Empty where no order's trace was recorded.
         """

@@ -149,7 +149,7 @@ async def closed(customer: Customer, run: Run, connections: int) -> None:
 
 
 async def placed(customer: Customer, run: Run, orders: int, connections: int) -> None:
-    """So many orders; each connection places its next one when the last was accepted."""
+    """Place so many orders; each connection places its next one when the last was accepted."""
 
     async def one(first: int) -> None:
         for number in range(first, orders, connections):

@@ -1,4 +1,4 @@
-"""What `bench.orders` has measured on an engine: its bars, how it is printed, and the file that keeps it."""
+"""The results of `bench.orders` on an engine: their bars, how they are printed, and the file that keeps them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ COUNTING_RATE = 4.0
 
 @dataclass
 class Result:
-    """What one engine has shown. Processor times are milliseconds of an order."""
+    """The results of one engine. Processor times are milliseconds of an order."""
 
     engine: str
     capacity: dict[str, float]
@@ -68,7 +68,7 @@ class Result:
 
     @property
     def sustained(self) -> float:
-        """The bar's rate, where orders came at it and none was left waiting; else what was shipped."""
+        """The bar's rate, where orders were placed at it and none was left waiting; else what was shipped."""
         run = self.at_bar
         if run is None:
             return self.capacity["until_all_shipped_per_s"]
@@ -81,7 +81,7 @@ class Result:
         return self.engine != engines.SERVERS or (self.floor_counted and "postgresql" in self.cpu_ms["open loop"])
 
     def bars(self) -> list[tuple[str, float, float, bool | None]]:
-        """What, the figure, its bar, whether it is held; None where that cannot be judged."""
+        """Name, figure, bar, and whether it is held; None where that cannot be judged."""
         ratio = self.ours / self.floor if self.hops else math.nan
         accepted, paid = self.steady["accepted_p99_ms"], self.steady["paid_to_shipped_p99_ms"]
         # Percentiles are of the orders that were accepted: those that were refused waited for ever.
@@ -202,7 +202,7 @@ def _total(counts: Mapping[str, float] | None) -> str:
 
 @dataclass
 class Kept:
-    """The results so far, printed and written as they come: another engine's failure does not take them away."""
+    """The results so far, printed and written one by one: another engine's failure does not take them away."""
 
     results: list[Result] = field(default_factory=list)
     missed: bool = False

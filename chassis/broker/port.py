@@ -71,14 +71,14 @@ class Delivery(Protocol):
 
 
 class Deliveries(Protocol):
-    """What one consumer receives from a work queue."""
+    """The deliveries of a work queue to one consumer."""
 
     def __aiter__(self) -> Deliveries: ...
 
     async def __anext__(self) -> Delivery: ...
 
     def delayed(self) -> Sequence[datetime]:
-        """When the events happened that wait here for their next attempt, unless `Broker.depths` counts them."""
+        """Times of the events that wait here for their next attempt and that `Broker.depths` does not count."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ _LOOK = 0.5
 
 
 class Database(Protocol):
-    """What a migration needs of a database."""
+    """The part of a database that migrations need."""
 
     engine: AsyncEngine
 

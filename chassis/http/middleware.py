@@ -129,7 +129,7 @@ class Identified:
 
 
 async def send_problem(send: Send, error: ShopError, *, headers: Mapping[str, str] | None = None) -> None:
-    """Answer with an error as problem+json; `headers` come on top of its own."""
+    """Answer with an error as problem+json; `headers` are added to its own."""
     status, own, body = problem(error)
     own |= {"content-length": str(len(body)), **(headers or {})}
     raw_headers = [(name.encode(), value.encode()) for name, value in own.items()]
