@@ -70,7 +70,7 @@ class Caller:
 
 
 As = Callable[..., Caller]
-Start = Callable[[], AbstractAsyncContextManager[As]]
+Start = Callable[..., AbstractAsyncContextManager[As]]
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
