@@ -20,6 +20,8 @@ from chassis.grpc.errors import error_from
 from protos.shop.storage.v1 import storage_pb2 as pb
 from protos.shop.storage.v1.storage_pb2_grpc import StorageServiceStub
 from services.storage.bootstrap import Settings, run
+from services.storage.folder_store import FolderStore
+from services.storage.folder_store.buffered import BufferedFolderStore
 from services.users.tokens import JwtSigner, new_signing_key
 from tests.grpc_streams import answer
 
@@ -71,6 +73,13 @@ class Caller:
 
 As = Callable[..., Caller]
 Start = Callable[..., AbstractAsyncContextManager[As]]
+
+
+@pytest.fixture(params=[FolderStore, BufferedFolderStore])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> FolderStore:
+    """Each adapter of the port of contents, not yet prepared."""
+    adapter: type[FolderStore] = request.param
+    return adapter(tmp_path)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])

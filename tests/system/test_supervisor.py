@@ -140,7 +140,7 @@ async def test_a_wrong_setting_of_one_process_ends_the_start(shop: FakeShop, met
     assert supervisor.returncode == 2, shop.said()
     said = shop.said()
     assert "SHOP_HOST is wrong: no such place" in said
-    assert "misconfigured cannot run with its settings" in said
+    assert "misconfigured has invalid settings" in said
     assert "Traceback" not in said
     assert "restarted" not in said
 
