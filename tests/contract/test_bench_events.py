@@ -34,6 +34,7 @@ def measured(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[s
 
 
 @pytest.mark.long
+@pytest.mark.timeout(400)  # it starts some twenty processes
 @pytest.mark.parametrize("kind", ["embedded", RABBITMQ, KAFKA])
 def test_each_log_is_measured_beside_its_library(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
