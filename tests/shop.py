@@ -156,4 +156,8 @@ async def shop_in_one_loop(
                         raise
         gateway = around.shared["SHOP_GATEWAY_URL"]
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=gateway, timeout=60))
-        yield Shop(around, http)
+        try:
+            yield Shop(around, http)
+        except Exception:
+            log.exception("the test failed in its shop")  # deep in groups, too
+            raise

@@ -24,6 +24,8 @@ from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 
+pytestmark = pytest.mark.timeout(240)
+
 
 @pytest.fixture
 async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
@@ -53,7 +55,7 @@ async def shipped(shop: Shop, response: httpx.Response) -> list[dict[str, Any]]:
         parents, ids = {hop["parent"] for hop in hops}, {hop["id"] for hop in hops}
         return hops if len(mails) == 2 and len(first) == 1 and parents <= ids | {None} else None
 
-    return await eventually(told, within=30)
+    return await eventually(told, within=60)
 
 
 async def noted(shop: Shop, response: httpx.Response, note: str) -> dict[str, Any]:
@@ -134,7 +136,7 @@ async def test_with_a_log_on_kafka_its_hops_are_there(tmp_path: Path) -> None:
     ):
         response = await shop.place(("42", 1))
         await shipped(shop, response)
-        await eventually(lambda: on_the_topic(shop, response))
+        await eventually(lambda: on_the_topic(shop, response), within=60)
 
 
 async def on_the_topic(shop: Shop, response: httpx.Response) -> bool:
