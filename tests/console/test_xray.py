@@ -47,7 +47,7 @@ def trace_of(response: httpx.Response) -> str:
 async def shipped(shop: Shop, response: httpx.Response) -> list[dict[str, Any]]:
     """The hops of an order, once its second mail has been sent and each hop's parent is there."""
 
-    async def told() -> list[dict[str, Any]] | None:
+    async def complete() -> list[dict[str, Any]] | None:
         hops = await hops_of(shop, trace_of(response))
         mails = [hop for hop in hops if hop["protocol"] == "SMTP" and hop["state"] == "landed"]
         # Each process sends its spans when it likes, half a second apart, and a hop has no parent until that is there.
@@ -55,7 +55,7 @@ async def shipped(shop: Shop, response: httpx.Response) -> list[dict[str, Any]]:
         parents, ids = {hop["parent"] for hop in hops}, {hop["id"] for hop in hops}
         return hops if len(mails) == 2 and len(first) == 1 and parents <= ids | {None} else None
 
-    return await eventually(told, within=60)
+    return await eventually(complete, within=60)
 
 
 async def noted(shop: Shop, response: httpx.Response, note: str) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def assert_whole(hops: list[dict[str, Any]]) -> None:
             assert any(f"def {name}" in line for line in lines), place
 
 
-async def test_an_order_is_told_hop_by_hop(shop: Shop) -> None:
+async def test_an_order_is_shown_hop_by_hop(shop: Shop) -> None:
     """Each hop of an order has its bytes, their meaning and its code; all hang together from the first request on."""
     hops = await shipped(shop, await shop.place(("42", 1)))
     assert_whole(hops)

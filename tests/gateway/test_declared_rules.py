@@ -80,7 +80,7 @@ async def test_what_a_route_declares_is_enforced(shop: Shop) -> None:
         for principal, headers in callers:
             response = await shop.client.request(method, re.sub(r"\{\w+\}", "42", path), headers=headers)
             refused = response.status_code in (401, 403)
-            # A form of another page is refused whoever sends it: `tests/system/test_every_route.py` sends our own.
+            # A form of another page is refused, with any credentials: `tests/system/test_every_route.py` sends our own.
             if refused is (rule(principal) and (method, path) != ("POST", "/oauth/authorize")):
                 wrong.append((method, path, principal.role, response.status_code))
     assert wrong == []

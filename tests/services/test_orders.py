@@ -273,7 +273,7 @@ async def test_watcher_sees_the_history_then_each_event_until_the_end(
     stream = orders_service.as_("u1").stream("WatchOrder", pb.WatchOrderRequest(order_id=order.id))
     first = await anext(stream)
     assert (first.type, first.sequence) == ("order.placed", 1)
-    async with asyncio.timeout(20):  # told by the log; without it the watcher would look again after five minutes
+    async with asyncio.timeout(20):  # the log shows it; without that the watcher would look again after five minutes
         await rejected(orders_service, order)
         rest = [event async for event in stream]
     assert [(event.type, event.sequence) for event in rest] == [("order.cancelled", 2)]

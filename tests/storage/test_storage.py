@@ -282,7 +282,7 @@ async def test_unrecorded_contents_are_swept(start: Start, settings: Settings, c
 async def test_a_sweep_leaves_what_is_not_its_own(
     store: FolderStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A folder or file that is no content stays, is told of once, and keeps no content from being swept."""
+    """A folder or file that is no content stays, is reported once, and keeps no content from being swept."""
     await store.prepare()
     digest = hashlib.sha256(b"unknown").hexdigest()
     swept = tmp_path / digest[:2] / digest
@@ -303,8 +303,8 @@ async def test_a_sweep_leaves_what_is_not_its_own(
     assert [await store.sweep(kept), await store.sweep(kept)] == [1, 0]
     assert not swept.exists()
     assert all(path.exists() for path in strangers)
-    told = [record for record in caplog.records if "unknown paths" in record.message]
-    assert [vars(record)["count"] for record in told] == [4]
+    reported = [record for record in caplog.records if "unknown paths" in record.message]
+    assert [vars(record)["count"] for record in reported] == [4]
 
 
 async def test_a_sweep_waits_for_what_is_being_made_known(store: FolderStore, tmp_path: Path) -> None:

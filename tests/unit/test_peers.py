@@ -12,33 +12,33 @@ from tests.waiting import eventually
 News = frozenset[str] | None
 
 
-def _session(folder: Path, told: list[News]) -> closing[peers.Session]:
-    return closing(peers.Session(folder, told.append))
+def _session(folder: Path, received: list[News]) -> closing[peers.Session]:
+    return closing(peers.Session(folder, received.append))
 
 
 def _open_files() -> int:
     return len(list(Path("/dev/fd").iterdir()))
 
 
-async def test_a_session_is_told_what_has_changed(tmp_path: Path) -> None:
+async def test_a_session_receives_what_has_changed(tmp_path: Path) -> None:
     """The names of several notifications that come together all arrive, and nothing else."""
-    told: list[News] = []
-    with _session(tmp_path, told), closing(peers.PeerNotifier(tmp_path)) as notifier:
+    received: list[News] = []
+    with _session(tmp_path, received), closing(peers.PeerNotifier(tmp_path)) as notifier:
         notifier.notify(frozenset(["order-mail", "/log"]))
         notifier.notify(frozenset(["order-invoice"]))
-        await eventually(lambda: told)
-    assert told == [frozenset(["order-mail", "order-invoice", "/log"])]
+        await eventually(lambda: received)
+    assert received == [frozenset(["order-mail", "order-invoice", "/log"])]
 
 
-async def test_a_session_that_may_have_missed_something_is_told_to_look_everywhere(tmp_path: Path) -> None:
+async def test_a_session_that_may_have_missed_something_looks_everywhere(tmp_path: Path) -> None:
     """Where the pipe was full, the notification is lost: anything may have changed."""
-    told: list[News] = []
-    with _session(tmp_path, told), closing(peers.PeerNotifier(tmp_path)) as notifier:
+    received: list[News] = []
+    with _session(tmp_path, received), closing(peers.PeerNotifier(tmp_path)) as notifier:
         for _ in range(10_000):
             notifier.notify(frozenset(["order-mail"]))
         notifier.notify(frozenset(["order-invoice"]))
-        await eventually(lambda: told)
-    assert told[0] is None
+        await eventually(lambda: received)
+    assert received[0] is None
 
 
 async def test_sessions_that_come_and_go_are_noticed(tmp_path: Path) -> None:
@@ -60,14 +60,14 @@ async def test_sessions_that_come_and_go_are_noticed(tmp_path: Path) -> None:
 
 async def test_a_session_whose_process_died_is_passed_over(tmp_path: Path) -> None:
     """Its pipe is still there, without a reader: what was kept open breaks, the others are notified, and it is dead."""
-    told: list[News] = []
+    received: list[News] = []
     died = peers.Session(tmp_path, lambda _: None)
-    with _session(tmp_path, told) as alive, closing(peers.PeerNotifier(tmp_path)) as notifier:
+    with _session(tmp_path, received) as alive, closing(peers.PeerNotifier(tmp_path)) as notifier:
         notifier.notify(frozenset(["order-mail"]))
         pipe = tmp_path / died.name
         died.close()
         os.mkfifo(pipe)
         notifier.notify(frozenset(["order-invoice"]))
-        await eventually(lambda: told)
+        await eventually(lambda: received)
         assert peers.living(tmp_path) == ({alive.name}, {died.name})
-    assert told == [frozenset(["order-mail", "order-invoice"])]
+    assert received == [frozenset(["order-mail", "order-invoice"])]
