@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from chassis.http.middleware import Receive, Scope, Send
 from chassis.http.server import serve_http
+from tests.memory import kept_memory, needs_proc
 
 PAYLOAD = 125  # of a control frame, at most (RFC 6455, section 5.5)
 PINGS = 1 << 16
@@ -20,7 +19,7 @@ BATCH = 256
 # Half of the 8 MiB of their pongs.
 MAX_GROWTH = 4 << 20
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="not run: needs /proc (Linux)")
+pytestmark = needs_proc
 
 
 def ping(number: int) -> bytes:
@@ -30,11 +29,6 @@ def ping(number: int) -> bytes:
 
 def payload(number: int) -> bytes:
     return number.to_bytes(PAYLOAD)
-
-
-def memory() -> int:
-    """Bytes of this process that are in memory."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 async def silent(scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,10 +78,10 @@ async def test_pongs_do_not_pile_up_for_a_client_that_never_reads(client: socket
     loop = asyncio.get_running_loop()
     await loop.sock_sendall(client, ping(0))
     await received_until(client, payload(0))
-    before = memory()
+    before = kept_memory()
     for first in range(1, PINGS, BATCH):
         await loop.sock_sendall(client, b"".join(map(ping, range(first, first + BATCH))))
-    growth = memory() - before
+    growth = kept_memory() - before
     async with asyncio.timeout(20):
         sent = await received_until(client, payload(PINGS))
     assert sent < PINGS * PAYLOAD, "it was read all the time"
