@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from aio_pika.abc import AbstractIncomingMessage
+from aiormq.abc import DeliveredMessage
 from pamqp import commands, frame
 from pamqp.body import ContentBody
 from pamqp.header import ContentHeader
@@ -19,7 +19,7 @@ def published(exchange: str, routing_key: str, properties: commands.Basic.Proper
     return _frames(commands.Basic.Publish(exchange=exchange, routing_key=routing_key, mandatory=True), properties, body)
 
 
-def delivered(message: AbstractIncomingMessage) -> Message:
+def delivered(message: DeliveredMessage) -> Message:
     """A message from the broker."""
     method = commands.Basic.Deliver(
         consumer_tag=message.consumer_tag or "",
@@ -28,7 +28,7 @@ def delivered(message: AbstractIncomingMessage) -> Message:
         exchange=message.exchange or "",
         routing_key=message.routing_key or "",
     )
-    return _frames(method, message.properties, message.body)
+    return _frames(method, message.header.properties, message.body)
 
 
 def _frames(method: Any, properties: commands.Basic.Properties, body: bytes) -> Message:

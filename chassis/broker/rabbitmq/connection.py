@@ -14,9 +14,10 @@ from itertools import islice
 from typing import cast
 
 import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.abc import AbstractChannel, AbstractConnection, DeliveryMode
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 from aiormq.channel import Channel
+from pamqp.commands import Basic
 from pamqp.common import FieldValue
 
 from chassis.broker import cloudevents
@@ -43,12 +44,9 @@ class Outgoing:
     headers: Mapping[str, FieldValue]
     body: bytes
 
-    def message(self) -> aio_pika.Message:
-        return aio_pika.Message(
-            self.body,
-            headers=dict(self.headers),
-            content_type=CONTENT_TYPE,
-            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+    def properties(self) -> Basic.Properties:
+        return Basic.Properties(
+            content_type=CONTENT_TYPE, delivery_mode=DeliveryMode.PERSISTENT.value, headers=dict(self.headers)
         )
 
 
@@ -156,17 +154,17 @@ class Publisher:
 
 
 async def _publish(channel: Channel, outgoing: Outgoing) -> None:
-    message = outgoing.message()
+    properties = outgoing.properties()
     traceparent = outgoing.headers.get(cloudevents.PREFIX + "traceparent")
     if isinstance(traceparent, str) and (span := capture.open_span(traceparent)) is not None:
-        kept = captured.published(outgoing.exchange, outgoing.routing_key, message.properties, message.body)
+        kept = captured.published(outgoing.exchange, outgoing.routing_key, properties, outgoing.body)
         capture.sent(span, kept)
     # aio-pika's own would wait until each message has left before the next one is written; the confirmation shows more.
     await channel.basic_publish(
-        message.body,
+        outgoing.body,
         exchange=outgoing.exchange,
         routing_key=outgoing.routing_key,
-        properties=message.properties,
+        properties=properties,
         mandatory=True,
         wait=False,
     )

@@ -87,4 +87,4 @@ def _dead_letter(queue: str, message: AbstractIncomingMessage) -> DeadLetter:
         # What could not be parsed is shown as it came.
         headers = {name: str(value) for name, value in message.headers.items() if name not in _ADDED}
         event = Event(id_, "unparseable", "unknown", "", when, message.body, headers)
-    return DeadLetter(id_, queue, event, str(message.headers.get(REASON, "")), attempt_of(message), when)
+    return DeadLetter(id_, queue, event, str(message.headers.get(REASON, "")), attempt_of(message.headers), when)

@@ -12,13 +12,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
-from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+from aio_pika.abc import AbstractChannel
+from aiormq.abc import DeliveredMessage
 
 from chassis.broker import cloudevents
 from chassis.broker.event_log import LogEntry, LogReader, Position, PositionExpired
 from chassis.broker.port import BrokerUnavailable, Event
 from chassis.broker.rabbitmq.connection import Outgoing, Publisher, ReopeningConnection, translated
-from chassis.broker.rabbitmq.queues import RECONNECT_PAUSES
+from chassis.broker.rabbitmq.queues import RECONNECT_PAUSES, consume, headers_of
 
 logger = logging.getLogger(__name__)
 
@@ -76,25 +77,24 @@ class Reader:
 
     def __init__(self, channel: AbstractChannel) -> None:
         self._channel = channel
-        self._arrived: asyncio.Queue[AbstractIncomingMessage | None] = asyncio.Queue()
+        self._arrived: asyncio.Queue[DeliveredMessage | None] = asyncio.Queue()
         self._unacked = 0
         self._last_tag = 0
 
     async def start(self, log: str, offset: int | str) -> str:
         """Consume from an offset, `first`, `last` or `next`; the consumer's tag."""
-        queue = await self._channel.get_queue(log, ensure=False)
         self._channel.close_callbacks.add(self._on_close)
         underlay = await self._channel.get_underlay_channel()
         # RabbitMQ cancels a consumer whose stream was deleted, or whose replica of it went down, without any reason.
         underlay.on_consumer_cancel_callbacks.add(self._on_close)
         await self._channel.set_qos(READ_AHEAD)
-        tag = await queue.consume(self._on_message, arguments={"x-stream-offset": offset})
+        tag = await consume(underlay, log, self._on_message, {"x-stream-offset": offset})
         # RabbitMQ answers before it attaches to the stream. It takes a channel's requests one by one, so the answer
         # to another one confirms that it is attached: what is published from now on comes after `next`.
         await self._channel.set_qos(READ_AHEAD)
         return tag
 
-    async def next(self) -> tuple[int, AbstractIncomingMessage]:
+    async def next(self) -> tuple[int, DeliveredMessage]:
         """The next message and its position. Raises `BrokerUnavailable` once the channel is closed."""
         if self._unacked >= ACK_EVERY:
             # Settles nothing; it requests more. Before the message is taken: a cancelled call must not lose one.
@@ -107,9 +107,9 @@ class Reader:
             raise BrokerUnavailable("the connection was closed, or the stream was deleted")
         self._unacked += 1
         self._last_tag = message.delivery_tag or 0
-        return int(str(message.headers["x-stream-offset"])) + 1, message
+        return int(str(headers_of(message)["x-stream-offset"])) + 1, message
 
-    async def _on_message(self, message: AbstractIncomingMessage) -> None:
+    async def _on_message(self, message: DeliveredMessage) -> None:
         self._arrived.put_nowait(message)
 
     async def _on_close(self, *_: object) -> None:
@@ -173,7 +173,7 @@ class LogSubscription:
         self._log = log
         self._upto = upto
         self._seen = 0
-        self._next: tuple[int, AbstractIncomingMessage] | None = None
+        self._next: tuple[int, DeliveredMessage] | None = None
         self._reader: Reader | None = None
         self._attached = AsyncExitStack()
         self._stopped = False
@@ -213,7 +213,7 @@ class LogSubscription:
             try:
                 position, message = await self._peek()
                 self._next, self._seen = None, position
-                return LogEntry(Position.at(position), cloudevents.event(message.headers, message.body))
+                return LogEntry(Position.at(position), cloudevents.event(headers_of(message), message.body))
             except cloudevents.InvalidEvent as error:
                 logger.warning("event log: skipped invalid event at position %d: %s", self._seen, error)
             except (BrokerUnavailable, TimeoutError) as error:
@@ -225,7 +225,7 @@ class LogSubscription:
                 await asyncio.sleep(pause)
         raise StopAsyncIteration
 
-    async def _peek(self) -> tuple[int, AbstractIncomingMessage]:
+    async def _peek(self) -> tuple[int, DeliveredMessage]:
         """The entry after what was seen. It stays until it is taken: a cancelled call loses nothing."""
         reader = self._reader or await self._attach()
         while self._next is None or self._next[0] <= self._seen:
