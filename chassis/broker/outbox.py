@@ -6,7 +6,6 @@ A process that dies after the commit and before the publish loses nothing: the n
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -54,8 +53,8 @@ _PRUNE_PAUSE_SECONDS = 0.05
 _KEEP = timedelta(days=1)
 OUTBOX_RETENTION = Deleted(f"{_KEEP.days} day after the event was published, by the outbox relay")
 # Seconds from the end of one batch to the next one's beginning, so that what comes meanwhile goes together: an event
-# more in a batch costs a tenth of its transactions and its lock. Twice as long as the batch took, where that is more: a
-# busy machine gets larger batches.
+# more in a batch costs a tenth of its transactions and its lock. Twice as long after each batch of several events: what
+# comes often gets larger batches.
 _FLUSH_INTERVAL = 0.01
 _MAX_FLUSH_INTERVAL = 0.1
 
@@ -111,7 +110,7 @@ class Outbox:
         self._broker = broker
         self._telemetry = telemetry
         self._keep = keep
-        self._flush_interval = flush_interval
+        self._flush_interval = self._gathering = flush_interval
         self._pending = asyncio.Event()
         # Built once: SQLAlchemy caches what they compile to.
         columns = table.c
@@ -174,13 +173,13 @@ class Outbox:
         await forever(measure, name="outbox metrics", every=_MEASURE_SECONDS)
 
     async def _relay(self) -> float | None:
-        began = time.monotonic()
         published = await self._relay_batch()
-        took = time.monotonic() - began
         if published == _BATCH:
             return 0.0
         if published:
-            await asyncio.sleep(max(self._flush_interval, min(2 * took, _MAX_FLUSH_INTERVAL)))
+            longer = max(self._flush_interval, min(2 * self._gathering, _MAX_FLUSH_INTERVAL))
+            self._gathering = longer if published > 1 else self._flush_interval
+            await asyncio.sleep(self._gathering)
         # However little is committed here: another process may have died before publishing theirs.
         return _POLL_SECONDS
 
