@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from sqlalchemy import insert
 
+from chassis import wall_clock
 from chassis.database.database import Database, database
 from tests.contract.databases import url_of
 from webhooks.bootstrap import MIGRATIONS
@@ -53,6 +55,13 @@ async def store(request: pytest.FixtureRequest, db: Database) -> SqlWebhookStore
     return adapter(db)
 
 
+async def marked(store: SqlWebhookStore, webhook_id: str, outcome: Outcome = Outcome.APPLIED) -> None:
+    """Read a webhook, and mark it processed."""
+    webhook = await store.get(webhook_id)
+    assert webhook is not None
+    await store.mark_processed(webhook, outcome)
+
+
 async def found(store: SqlWebhookStore, webhook_id: str) -> tuple[Status, Outcome | None, int, str]:
     webhook = await store.get(webhook_id)
     assert webhook is not None
@@ -62,7 +71,7 @@ async def found(store: SqlWebhookStore, webhook_id: str) -> tuple[Status, Outcom
 async def test_each_webhook_has_its_own_outcome(store: SqlWebhookStore) -> None:
     """Three hundred that are processed at the same time are each marked with their outcome; another is untouched."""
     outcomes = [Outcome.APPLIED if number % 3 else Outcome.IGNORED for number in range(MANY - 1)]
-    await asyncio.gather(*(store.mark_processed(f"w{number}", each) for number, each in enumerate(outcomes)))
+    await asyncio.gather(*(marked(store, f"w{number}", each) for number, each in enumerate(outcomes)))
     for number, outcome in enumerate(outcomes):
         assert await found(store, f"w{number}") == (Status.PROCESSED, outcome, 1, "")
     assert await found(store, f"w{MANY - 1}") == (Status.RECEIVED, None, 0, "")
@@ -72,20 +81,43 @@ async def test_failure_before_the_success_is_counted(store: SqlWebhookStore) -> 
     """A webhook that failed first keeps the number of its attempts, and loses its error."""
     await store.mark_failed("w1", "no such order")
     assert await found(store, "w1") == (Status.FAILED, None, 1, "no such order")
-    await store.mark_processed("w1", Outcome.APPLIED)
+    await marked(store, "w1")
     assert await found(store, "w1") == (Status.PROCESSED, Outcome.APPLIED, 2, "")
 
 
 async def test_processed_webhook_stays_as_it_is(store: SqlWebhookStore) -> None:
     """Neither a repeat, nor another outcome, nor a late failure changes what has been processed."""
-    await asyncio.gather(*(store.mark_processed("w1", Outcome.APPLIED) for _ in range(5)))
-    await store.mark_processed("w1", Outcome.IGNORED)
+    await asyncio.gather(*(marked(store, "w1") for _ in range(5)))
+    await marked(store, "w1", Outcome.IGNORED)
     await store.mark_failed("w1", "too late")
     assert await found(store, "w1") == (Status.PROCESSED, Outcome.APPLIED, 1, "")
 
 
 async def test_unknown_webhook_is_left_out(store: SqlWebhookStore) -> None:
     """An id that is not there keeps no other from being marked."""
-    await asyncio.gather(*(store.mark_processed(webhook_id, Outcome.APPLIED) for webhook_id in ("gone", "w1")))
+    webhook = await store.get("w1")
+    assert webhook is not None
+    gone = replace(webhook, id="gone")
+    await asyncio.gather(*(store.mark_processed(each, Outcome.APPLIED) for each in (gone, webhook)))
     assert await store.get("gone") is None
     assert await found(store, "w1") == (Status.PROCESSED, Outcome.APPLIED, 1, "")
+
+
+async def test_replay_during_an_attempt_is_not_lost(store: SqlWebhookStore) -> None:
+    """A webhook that is replayed while an older attempt processes it waits for its next attempt."""
+    before = await store.get("w1")
+    assert before is not None
+    await store.replay(["w1"], by="an operator", reason="the effect was wrong", at=wall_clock.now())
+    await store.mark_processed(before, Outcome.APPLIED)
+    assert await found(store, "w1") == (Status.RECEIVED, None, 0, "")
+    await marked(store, "w1")
+    assert await found(store, "w1") == (Status.PROCESSED, Outcome.APPLIED, 1, "")
+
+
+async def test_marks_in_any_order_do_not_wait_for_each_other(store: SqlWebhookStore) -> None:
+    """Rows that are published and processed at the same time, each list in its own order, are all marked."""
+    webhooks = [webhook for number in range(MANY) if (webhook := await store.get(f"w{number}")) is not None]
+    backwards = [store.mark_processed(webhook, Outcome.APPLIED) for webhook in reversed(webhooks)]
+    await asyncio.gather(store.mark_published(webhooks), *backwards, store.mark_published(webhooks[::-1]))
+    assert {(await found(store, webhook.id))[0] for webhook in webhooks} == {Status.PROCESSED}
+    assert await store.unpublished(MANY) == []

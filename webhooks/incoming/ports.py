@@ -28,8 +28,8 @@ class WebhookStore(Protocol):
 
     async def get(self, webhook_id: str) -> Webhook | None: ...
 
-    async def mark_processed(self, webhook_id: str, outcome: Outcome) -> None:
-        """Record the outcome. What has been processed stays as it is."""
+    async def mark_processed(self, webhook: Webhook, outcome: Outcome) -> None:
+        """Record the outcome. What was processed before, or replayed since it was read, stays as it is."""
 
     async def mark_failed(self, webhook_id: str, error: str) -> None:
         """Record that an attempt has failed. What has been processed stays so."""

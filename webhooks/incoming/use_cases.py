@@ -81,7 +81,7 @@ class Processing:
         except Exception as error:
             await self._store.mark_failed(webhook_id, str(error) or type(error).__name__)
             raise
-        await self._store.mark_processed(webhook_id, outcome)
+        await self._store.mark_processed(webhook, outcome)
 
     async def _apply(self, webhook: Webhook) -> Outcome:
         handler = HANDLERS.get((webhook.provider, webhook.event_type))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -63,21 +64,18 @@ RETENTION: Retention = {
 _ONE = sa.select(webhooks).where(webhooks.c.id == sa.bindparam("at"))
 # Without what may be a megabyte each.
 _SUMMARY = [column for column in webhooks.c if column.name not in ("body", "headers")]
-MARK_PROCESSED = (
-    sa.update(webhooks)
-    .where(webhooks.c.id == sa.bindparam("at"), webhooks.c.status != Status.PROCESSED)
-    .values(status=Status.PROCESSED, outcome=sa.bindparam("outcome"), error="", attempts=webhooks.c.attempts + 1)
-)
-_UNPUBLISHED = sa.select(*_SUMMARY).where(webhooks.c.published_at.is_(None)).order_by(webhooks.c.received_at)
 # Only while it is the same publication: a replay may have come in between.
-_MARK_PUBLISHED = (
-    sa.update(webhooks)
-    .where(webhooks.c.id == sa.bindparam("at"), webhooks.c.replays == sa.bindparam("after_replays"))
-    .values(published_at=sa.bindparam("now"))
+_MARK = sa.update(webhooks).where(webhooks.c.id == sa.bindparam("at"), webhooks.c.replays == sa.bindparam("replay"))
+MARK_PROCESSED = _MARK.where(webhooks.c.status != Status.PROCESSED).values(
+    status=Status.PROCESSED, outcome=sa.bindparam("outcome"), error="", attempts=webhooks.c.attempts + 1
 )
+_MARK_PUBLISHED = _MARK.values(published_at=sa.bindparam("now"))
+_UNPUBLISHED = sa.select(*_SUMMARY).where(webhooks.c.published_at.is_(None)).order_by(webhooks.c.received_at)
 
 
 class SqlWebhookStore:
+    """Store whose every mark is a statement of its own; the shop runs the one in `batching.py`."""
+
     def __init__(self, database: Database) -> None:
         self._database = database
 
@@ -85,8 +83,8 @@ class SqlWebhookStore:
         row = await self._database.row(_ONE, {"at": webhook_id})
         return replace(_summary(row), body=row.body, headers=json.loads(row.headers)) if row else None
 
-    async def mark_processed(self, webhook_id: str, outcome: Outcome) -> None:
-        await self._database.execute(MARK_PROCESSED, [{"at": webhook_id, "outcome": outcome}])
+    async def mark_processed(self, webhook: Webhook, outcome: Outcome) -> None:
+        await self._database.execute(MARK_PROCESSED, mark(webhook, outcome=outcome))
 
     async def mark_failed(self, webhook_id: str, error: str) -> None:
         failed = {"status": Status.FAILED, "error": error[:_MAX_ERROR], "attempts": webhooks.c.attempts + 1}
@@ -98,7 +96,7 @@ class SqlWebhookStore:
 
     async def mark_published(self, published: Sequence[Webhook]) -> None:
         now = wall_clock.now()
-        marks = [{"at": webhook.id, "after_replays": webhook.replays, "now": now} for webhook in published]
+        marks = in_one_order(mark(webhook, now=now) for webhook in published)
         # After a power failure they are published again, as after a death before this.
         await self._database.execute(_MARK_PUBLISHED, marks, durable=False)
 
@@ -129,6 +127,16 @@ class SqlWebhookStore:
 
     async def delete_expired(self, before: datetime, limit: int) -> int:
         return await self._database.write(lambda rows: _delete_expired(rows, before, limit))
+
+
+def mark(webhook: Webhook, **values: object) -> dict[str, object]:
+    """Parameters of a mark on a webhook as it was read."""
+    return {"at": webhook.id, "replay": webhook.replays, **values}
+
+
+def in_one_order(marks: Iterable[dict[str, object]]) -> list[dict[str, object]]:
+    """Marks of one transaction, sorted so that two processes cannot wait for each other in a circle."""
+    return sorted(marks, key=itemgetter("at"))
 
 
 def _replay(connection: sa.Connection, webhook_ids: Sequence[str], audit: Mapping[str, object]) -> list[Webhook]:

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from chassis.database.batching import Batcher
 from chassis.database.database import Database
-from webhooks.incoming.domain import Outcome
-from webhooks.incoming.sql_store import MARK_PROCESSED, SqlWebhookStore
+from webhooks.incoming.domain import Outcome, Webhook
+from webhooks.incoming.sql_store import MARK_PROCESSED, SqlWebhookStore, in_one_order, mark
 
 _MAX_MARKED = 128
 
@@ -21,10 +21,10 @@ class BatchingWebhookStore(SqlWebhookStore):
         super().__init__(database)
         self._batcher = Batcher(self._mark_together, most=_MAX_MARKED)
 
-    async def mark_processed(self, webhook_id: str, outcome: Outcome) -> None:
-        await self._batcher.submit((webhook_id, outcome))
+    async def mark_processed(self, webhook: Webhook, outcome: Outcome) -> None:
+        await self._batcher.submit((webhook, outcome))
 
-    async def _mark_together(self, processed: Sequence[tuple[str, Outcome]]) -> list[None]:
-        rows = [{"at": webhook_id, "outcome": outcome} for webhook_id, outcome in processed]
+    async def _mark_together(self, processed: Sequence[tuple[Webhook, Outcome]]) -> list[None]:
+        rows = in_one_order(mark(webhook, outcome=outcome) for webhook, outcome in processed)
         await self._database.execute(MARK_PROCESSED, rows)
         return [None] * len(processed)

@@ -91,7 +91,7 @@ class SqlDeliveryStore:
         await self._database.write(lambda rows: _record(rows, sent, attempt, decide))
 
     async def delete_expired(self, before: datetime, limit: int) -> int:
-        return await self._database.write(lambda rows: _forget(rows, before, limit))
+        return await self._database.write(lambda rows: _delete_expired(rows, before, limit))
 
     async def delete_events(self, before: datetime, limit: int) -> int:
         handled = self._handled.c
@@ -151,7 +151,7 @@ def _shorten_waits(connection: Connection, now: datetime, waits: Sequence[timede
         connection.execute(update(deliveries).where(these).values(next_attempt_at=now + wait))
 
 
-def _forget(connection: Connection, before: datetime, limit: int) -> int:
+def _delete_expired(connection: Connection, before: datetime, limit: int) -> int:
     # Rows that another transaction has locked are skipped: a retry may just be requested for them.
     over = select(deliveries.c.id).where(deliveries.c.settled_at < before).order_by(deliveries.c.settled_at)
     ids = list(connection.scalars(over.limit(limit).with_for_update(skip_locked=True)))
