@@ -16,7 +16,7 @@ async def expire_reservations(inventory: Inventory, ttl: float) -> None:
     """Release reservations older than `ttl` seconds that are not confirmed, as long as the process lives."""
 
     async def expire() -> None:
-        while expired := await inventory.expire():
+        if expired := await inventory.expire():
             log.info("inventory: reservations expired", extra={"count": expired})
 
     await forever(expire, name="reservation expiry", every=min(ttl / 4, _MAX_SWEEP_SECONDS))

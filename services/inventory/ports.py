@@ -30,8 +30,8 @@ class StockStore(Protocol):
     async def expired(self, now: datetime, limit: int) -> list[str]:
         """The orders whose reservations should be given back."""
 
-    async def expire(self, order_id: str, now: datetime) -> None:
-        """Give back what an order holds, unless it was confirmed meanwhile."""
+    async def expire(self, order_id: str, now: datetime) -> bool:
+        """Give back what an order holds, unless it was confirmed meanwhile; whether it was given back."""
 
     async def release(self, order_id: str) -> None:
         """Give back what is held, and close the order for reserving. Raises RESERVATION_NOT_HELD after shipping."""

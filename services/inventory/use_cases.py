@@ -62,14 +62,15 @@ class Inventory:
         await self._store.confirm(order_id)
 
     async def expire(self) -> int:
-        """Give back what has been held for too long by orders that were not confirmed; returns how many there were."""
+        """Give back what orders that were not confirmed have held for too long; returns how many orders' it was."""
         now = self._clock()
         # One that would expire later was made before the clock was set back.
         await self._store.shorten_waits(now + self._reservation_ttl)
-        order_ids = await self._store.expired(now, _EXPIRED_BATCH_SIZE)
-        for order_id in order_ids:
-            await self._store.expire(order_id, now)
-        return len(order_ids)
+        expired = 0
+        while order_ids := await self._store.expired(now, _EXPIRED_BATCH_SIZE):
+            for order_id in order_ids:
+                expired += await self._store.expire(order_id, now)
+        return expired
 
     async def release(self, order_id: str) -> None:
         await self._store.release(order_id)
@@ -120,7 +121,7 @@ class Inventory:
             await self._store.note_erp_levels(news, now)
         except StoreUnavailable as error:
             # A read does not need it: the last figures that were noted stay, with their time.
-            log.warning("ERP sync: stock levels not recorded: %s", error)
+            log.warning("inventory: the ERP's stock levels not recorded: %s", error)
 
 
 def _merged(lines: Sequence[Line]) -> list[Line]:

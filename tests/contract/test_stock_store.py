@@ -112,7 +112,7 @@ async def test_repeated_reservation_is_renewed(store: SqlStockStore) -> None:
         now = NOON + timedelta(minutes=15 * quarter)
         await store.reserve("o1", ONE, now + timedelta(minutes=1))
         assert await store.expired(now, 10) == []
-        await store.expire("o1", now)
+        assert not await store.expire("o1", now)
     assert await store.reservations_page("", 10) == [
         Reservation("o1", State.HELD, ONE, NOON + timedelta(days=1, minutes=1))
     ]
@@ -133,7 +133,8 @@ async def test_expired_reservation_is_made_anew_where_there_is_stock(store: SqlS
     """Of two expired orders for the last pieces, one gets them again at once and once; the other is out of stock."""
     three, later = [Line("7", 3)], NOON + timedelta(minutes=15)
     await store.reserve("o1", three, NOON)
-    await store.expire("o1", NOON)
+    assert await store.expire("o1", NOON)
+    assert not await store.expire("o1", NOON)
     await store.reserve("o2", three, NOON)
     await store.expire("o2", NOON)
     assert await figures(store, "7") == (3, 0, 0)

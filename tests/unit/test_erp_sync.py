@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from datetime import UTC, datetime
 from typing import cast
@@ -39,7 +40,7 @@ class FakeStore:
 class FailingErp:
     """Fake: fails with an error until it is `well`; counts its calls."""
 
-    def __init__(self, error: ShopError) -> None:
+    def __init__(self, error: BaseException) -> None:
         self.well = False
         self.calls = 0
         self._error = error
@@ -50,8 +51,10 @@ class FailingErp:
             raise self._error
 
 
-async def test_any_number_of_rejections_hold_up_nothing_after_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However long the ERP takes to reject what it rejects for good, what was counted later is booked."""
+async def test_any_number_of_rejections_hold_up_nothing_after_them(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was counted after any number of rejected changes is booked; each rejection is logged once."""
     monkeypatch.setattr("services.inventory.erp_sync._REJECTED_SECONDS", 0)
     store = FakeStore()
     rejected = {each.id for each in store.waiting}
@@ -66,6 +69,7 @@ async def test_any_number_of_rejections_hold_up_nothing_after_them(monkeypatch: 
     for _ in range(4):
         await sync._book()
     assert {each.id for each in store.waiting} == rejected
+    assert len([message for message in caplog.messages if "rejected" in message]) == len(rejected)
     # And all of them are tried again.
     rejected.clear()
     for _ in range(4):
@@ -73,8 +77,12 @@ async def test_any_number_of_rejections_hold_up_nothing_after_them(monkeypatch: 
     assert not store.waiting
 
 
-@pytest.mark.parametrize("error", PASSING, ids=lambda error: error.code)
-async def test_error_that_passes_by_itself_is_waited_for(error: ShopError, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    "error", [*PASSING, asyncio.CancelledError()], ids=lambda error: getattr(error, "code", "closed")
+)
+async def test_error_that_passes_by_itself_is_waited_for(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
     """One group of calls at most before each pause, and nothing is logged as rejected; afterwards all are booked."""
     store, erp = FakeStore(), FailingErp(error)
     sync = ErpSync(cast("StockStore", store), cast("Erp", erp))

@@ -165,7 +165,7 @@ async def test_news_that_cannot_be_kept_costs_no_answer(caplog: pytest.LogCaptur
     asked = Inventory(store, FakeErp({"42": 70}), reservation_ttl=TTL, clock=lambda: NOW)
     (found,) = await asked.availability(["42"], live=True)
     assert (found.available, found.stale) == (40, False)
-    assert "ERP sync: stock levels not recorded: STORE_UNAVAILABLE" in caplog.text
+    assert "inventory: the ERP's stock levels not recorded: STORE_UNAVAILABLE" in caplog.text
 
 
 async def test_unknown_products_are_left_out_in_the_order_asked_for() -> None:

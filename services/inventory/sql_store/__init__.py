@@ -65,6 +65,8 @@ _NOTE_ERP_LEVEL = (
 
 
 class SqlStockStore:
+    """Store whose every call is a transaction of its own; the shop runs the one in `batching.py`."""
+
     def __init__(self, database: Database, events: Outbox) -> None:
         self._database = database
         self._events = events
@@ -110,15 +112,16 @@ class SqlStockStore:
         statement = select(reservations.c.order_id).where(HELD, reservations.c.expires_at <= now).limit(limit)
         return list(await self._database.read(lambda connection: connection.scalars(statement).all()))
 
-    async def expire(self, order_id: str, now: datetime) -> None:
-        def expiring(connection: Connection) -> None:
+    async def expire(self, order_id: str, now: datetime) -> bool:
+        def expiring(connection: Connection) -> bool:
             known = _locked(connection, order_id)
             if known is None or known.state is not State.HELD or known.expires_at is None or known.expires_at > now:
-                return
+                return False
             self._move_all(connection, _RELEASE, known.lines)
             _change_state(connection, order_id, State.RELEASED, known.expires_at)
+            return True
 
-        await self._database.write(expiring)
+        return await self._database.write(expiring)
 
     async def release(self, order_id: str) -> None:
         def releasing(connection: Connection) -> None:
