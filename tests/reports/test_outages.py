@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -265,6 +265,42 @@ async def test_a_reader_that_stands_still_is_begun_anew(
             await eventually(stored.is_set)
         assert log.reading == 0
     assert "consumer group reader hangs or has ended: restarted" in caplog.messages
+
+
+async def test_a_reader_that_does_not_end_keeps_no_other_group_waiting(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While one group's reader ignores that it is cancelled, the leases of the other group are renewed."""
+    monkeypatch.setattr("chassis.broker.groups.consumer_group._HANGING_SECONDS", 0.5)
+    log: Any = Partitions()
+    log.close.set()
+    async with opened("reports", url_of("reports", database_url, tmp_path)) as db:
+        group = ConsumerGroup(tables.group, db, log, lease=LEASE)
+        go_on = asyncio.Event()
+
+        async def groups() -> list[str]:
+            return ["sales-1", "sales-2"]
+
+        async def effect(batch: Batch) -> None:
+            while batch.group == "sales-1" and not go_on.is_set():
+                with suppress(asyncio.CancelledError):
+                    await go_on.wait()
+            await db.write(lambda connection: group.commit(connection, batch))
+
+        async def leased_until() -> datetime:
+            columns = tables.group[0].c
+            of_other = select(func.min(columns.leased_until)).where(columns.consumer_group == "sales-2")
+            return await db.read(lambda connection: connection.execute(of_other).scalar_one())
+
+        def ignored() -> bool:
+            return caplog.messages.count("consumer group reader did not end when it was cancelled") >= 3
+
+        async with background(group.follow(groups, effect)):
+            await eventually(lambda: "consumer group reader did not end when it was cancelled" in caplog.messages)
+            before = await leased_until()
+            await eventually(ignored)
+            assert await leased_until() > before
+            go_on.set()
 
 
 @ON_POSTGRESQL

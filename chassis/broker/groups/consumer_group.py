@@ -21,7 +21,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, bindparam, func, or_, select
 
 from chassis import wall_clock
-from chassis.background import Backoff, ended, forever
+from chassis.background import Backoff, forever
 from chassis.broker.event_log import EventLog, LogEntry, PositionExpired
 from chassis.broker.groups.leases import Lease, Unchanged, share
 from chassis.broker.groups.read_ahead import ReadAhead, read_ahead
@@ -136,8 +136,9 @@ class ConsumerGroup:
         try:
             await forever(balance, name="consumer group", every=self._beat, on=self.changed)
         finally:
-            for name in tuple(self._readings):
-                await self._read_by(name, frozenset(), effect)
+            for name, reading in tuple(self._readings.items()):
+                while not await self._end(name, reading):
+                    pass
 
     async def leave(self) -> None:
         """Give every partition to the other copies at once, once nothing is read any more."""
@@ -224,20 +225,29 @@ class ConsumerGroup:
                 return
             if hangs:
                 log.error("consumer group reader hangs or has ended: restarted", extra={"group": group})
-            await self._end(group, reading)
+            if not await self._end(group, reading):
+                return  # until the next beat
         if not wanted:
             return
-        log.info("consumer group: partitions changed", extra={"group": group, "partitions": sorted(wanted)})
+        log.info("consumer group: reading begun", extra={"group": group, "partitions": sorted(wanted)})
         reading = self._readings[group] = _Reading(wanted)
         reading.task = asyncio.create_task(self._reader(group, reading, effect))
 
-    async def _end(self, group: str, reading: _Reading) -> None:
-        """Wait until nothing is read, and nothing stored, of these partitions by this copy."""
+    async def _end(self, group: str, reading: _Reading) -> bool:
+        """End the reading of a group's partitions; whether it has ended.
+
+        It waits for a beat at most, as the leases of all other groups are renewed by the same task.
+        """
         if reading.task is not None:
-            await ended(reading.task, name=f"consumer group {group}", timeout=self._lease.total_seconds())
+            reading.task.cancel()
+            await asyncio.wait({reading.task}, timeout=self._beat)
+            if not reading.task.done():
+                log.warning("consumer group reader did not end when it was cancelled", extra={"group": group})
+                return False
             if not reading.task.cancelled() and (error := reading.task.exception()) is not None:
                 log.error("consumer group reader failed", extra={"group": group}, exc_info=error)
         self._readings.pop(group, None)
+        return True
 
     async def _reader(self, group: str, reading: _Reading, effect: Callable[[Batch], Awaitable[None]]) -> None:
         table, columns = self._partitions, self._partitions.c
@@ -271,7 +281,9 @@ class ConsumerGroup:
 
     async def _begin_again(self, group: str, partitions: Iterable[int], why: PositionExpired) -> None:
         """Read all that is left of these partitions, and remember that something is missing before it."""
-        log.warning("consumer group: unread events deleted by retention", extra={"group": group, "reason": str(why)})
+        log.warning(
+            "consumer group: unread events are no longer in the log", extra={"group": group, "reason": str(why)}
+        )
         marks = [{"of": group, "at": partition, "now": wall_clock.now()} for partition in sorted(partitions)]
         await self._database.write(lambda connection: connection.execute(self._mark_gap, marks))
 
