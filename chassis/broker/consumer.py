@@ -64,8 +64,11 @@ def is_temporary(error: Exception) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """Backlog that a consumer holds: when its oldest event happened, and how many wait for a retry uncounted."""
+class HeldBacklog:
+    """Backlog that a consumer holds: when its oldest event happened, and how many wait for a retry.
+
+    The latter are those of `Deliveries.delayed`, beside the deliveries that `concurrency` bounds.
+    """
 
     oldest: datetime | None
     delayed: int
@@ -119,12 +122,12 @@ async def consuming(
     concurrency: int = 16,
     handler_timeout: float = 60.0,
     drain_timeout: float = 10.0,
-) -> AsyncIterator[Callable[[], Held]]:
+) -> AsyncIterator[Callable[[], HeldBacklog]]:
     """Handle a queue's deliveries in the background until the context is left. Times are in seconds.
 
-    Yields a function that returns what is held now.
+    Yields a function that returns the backlog that is held now.
 
-    At most `concurrency` deliveries are held at a time. Leaving the context stops receiving, gives running handlers
+    At most `concurrency` deliveries are taken at a time. Leaving the context stops receiving, gives running handlers
     `drain_timeout` to finish, and lets the broker deliver the rest to another consumer.
     """
     async with broker.deliveries(queue, prefetch=concurrency) as deliveries:
@@ -168,11 +171,11 @@ class _Consumer:
             task.add_done_callback(self._running.discard)
             task.add_done_callback(_report)
 
-    def held(self) -> Held:
+    def held(self) -> HeldBacklog:
         """Backlog that is held now, with what waits for its next attempt."""
         delayed = self._deliveries.delayed()
         running = [delivery.event.time for lane in self._lanes.values() for delivery in lane]
-        return Held(min([*running, *delayed], default=None), len(delayed))
+        return HeldBacklog(min([*running, *delayed], default=None), len(delayed))
 
     async def drain(self, within: float) -> None:
         """Let running handlers finish, start no other, and cancel what takes longer than `within` seconds."""

@@ -124,7 +124,12 @@ class QueueDepth:
 
     def age(self) -> float | None:
         """Seconds since the oldest event happened."""
-        return None if self.oldest is None else max(0.0, wall_clock.seconds() - self.oldest.timestamp())
+        return None if self.oldest is None else age(self.oldest)
+
+
+def age(at: datetime) -> float:
+    """Seconds since then; 0 for a moment that a clock set back has put into the future."""
+    return max(0.0, wall_clock.seconds() - at.timestamp())
 
 
 class Broker(Protocol):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chassis.broker.embedded.nonblocking import NonBlocking, WouldBlock
+from chassis.broker.embedded.nonblocking import LeftToWriter, NonBlocking
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_it_waits_for_no_other_process(file: Path, nonblocking: NonBlocking) -> 
     """While another process writes, a write is refused and a read is answered; afterwards both are done."""
     other = sqlite3.connect(file, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(WouldBlock):
+    with pytest.raises(LeftToWriter):
         nonblocking.write(_add)
     assert nonblocking.read(_count) == 0
     other.execute("ROLLBACK")
@@ -61,7 +61,7 @@ def test_what_fails_is_undone(nonblocking: NonBlocking, error: type[Exception]) 
         _add(connection)
         raise error
 
-    with pytest.raises(WouldBlock if error is sqlite3.OperationalError else error):
+    with pytest.raises(LeftToWriter if error is sqlite3.OperationalError else error):
         nonblocking.write(fail)
     assert nonblocking.read(_count) == 0
     nonblocking.write(_add)
@@ -72,7 +72,7 @@ def test_it_reads_the_file_that_is_there(file: Path, nonblocking: NonBlocking) -
     """A file that was removed is left to the writer, which makes it anew; one that was replaced is read."""
     nonblocking.write(_add)
     file.rename(file.with_name("old"))
-    with pytest.raises(WouldBlock):
+    with pytest.raises(LeftToWriter):
         nonblocking.read(_count)
     _made(file)
     assert nonblocking.read(_count) == 0

@@ -17,8 +17,8 @@ T = TypeVar("T")
 Query = Callable[[sqlite3.Connection], T]
 
 
-class WouldBlock(Exception):
-    """Nothing was done."""
+class LeftToWriter(Exception):
+    """Nothing was done: it would have had to wait, or has failed."""
 
 
 class NonBlocking:
@@ -30,29 +30,35 @@ class NonBlocking:
         self._file = (0, 0)
 
     def read(self, query: Query[T]) -> T:
-        """Raises `WouldBlock`, and what `query` raises."""
+        """Raises `LeftToWriter`, and what `query` raises."""
         try:
             return query(self._current())
         except (sqlite3.Error, OSError) as error:
-            raise WouldBlock from error
+            raise LeftToWriter from error
 
     def write(self, query: Query[T]) -> T:
-        """A transaction that survives the process, not the machine. Raises `WouldBlock`, and what `query` raises."""
+        """A transaction that survives the process, not the machine. Raises `LeftToWriter`, and what `query` raises."""
         try:
             connection = self._current()
             connection.execute("BEGIN IMMEDIATE")
         except (sqlite3.Error, OSError) as error:
-            raise WouldBlock from error
+            raise LeftToWriter from error
         try:
             outcome = query(connection)
             connection.execute("COMMIT")
         except BaseException as error:
             if connection.in_transaction:
-                connection.execute("ROLLBACK")
+                self._undo(connection)
             if isinstance(error, sqlite3.Error):
-                raise WouldBlock from error
+                raise LeftToWriter from error
             raise
         return outcome
+
+    def _undo(self, connection: sqlite3.Connection) -> None:
+        try:
+            connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            self.close()  # which ends the transaction, too
 
     def close(self) -> None:
         if self._connection is not None:

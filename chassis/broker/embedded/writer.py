@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from chassis.broker.embedded.nonblocking import NonBlocking, WouldBlock
+from chassis.broker.embedded.nonblocking import LeftToWriter, NonBlocking
 from chassis.broker.port import BrokerUnavailable
 from chassis.database.sqlite_locks import LOCK_TIMEOUT, once_free
 
@@ -90,7 +90,7 @@ class Writer:
     async def read(self, query: Query[T]) -> T:
         """The answer of a query that writes nothing."""
         if not (self._closed or self._unfinished):
-            with contextlib.suppress(WouldBlock):
+            with contextlib.suppress(LeftToWriter):
                 return self._nonblocking.read(query)
         answer: T = await self._run(_Operation(query, self._loop.create_future(), writes=False))
         return answer
@@ -109,7 +109,7 @@ class Writer:
         first, without the lock: where it has an answer, that is the answer, and nothing is written.
         """
         if not (self._closed or self._unfinished or durable or news):
-            with contextlib.suppress(WouldBlock):
+            with contextlib.suppress(LeftToWriter):
                 if unless is not None and (known := self._nonblocking.read(unless)) is not None:
                     return known
                 return self._nonblocking.write(query)
