@@ -54,6 +54,8 @@ def disk_errors_translated(
 
 
 class FolderStore:
+    """Store whose every piece is written and read by a thread as it is; the shop runs the one in `buffered.py`."""
+
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._incoming = folder / "incoming"
@@ -132,7 +134,7 @@ class FolderStore:
         return FolderArrival(self._incoming, self._folder)
 
     async def read(self, content: Content, start: int, length: int) -> AsyncGenerator[bytes, None]:
-        path = _path(self._folder, content.sha256)
+        path = path_of(self._folder, content.sha256)
         end = start + length
         while start < end:
             # Opened anew for each piece (20 us): however long a reader pauses, it holds no file.
@@ -208,7 +210,7 @@ class FolderArrival:
 
     def _keep(self, content: Content) -> None:
         self._folder_lock = _folder_lock(self._folder, fcntl.LOCK_SH)
-        target = _path(self._folder, content.sha256)
+        target = path_of(self._folder, content.sha256)
         if not target.parent.exists():  # removed by hand since the start
             target.parent.mkdir(exist_ok=True)
             _fsync_folder(self._folder)
@@ -236,7 +238,7 @@ class FolderArrival:
         return self._file
 
 
-def _path(folder: Path, sha256: str) -> Path:
+def path_of(folder: Path, sha256: str) -> Path:
     return folder / sha256[:2] / sha256
 
 
