@@ -109,11 +109,11 @@ async def forever(
     earlier when `on` is set (a step that looks at what `on` announces clears it first). After one that has failed it
     comes after a pause that grows up to `longest_pause` seconds, and that nothing shortens. `first` is what is waited
     before the first step; `starting` is `Backoff`'s. A step may run for long; one that did for `longest_pause` seconds
-    had worked, unless it reports it, by a `backoff` of its own. A cancellation that a step has swallowed ends the
-    loop after that step.
+    had worked, unless it has a `backoff` of its own to report that by. A cancellation that a step has swallowed ends
+    the loop after that step.
     """
     loop = asyncio.get_running_loop()
-    says_so, backoff = backoff is not None, backoff or Backoff(name, longest=longest_pause, starting=starting)
+    reported, backoff = backoff is not None, backoff or Backoff(name, longest=longest_pause, starting=starting)
     await wait(on, first)
     while True:
         _raise_if_cancelled()
@@ -126,7 +126,7 @@ async def forever(
             await asyncio.sleep(backoff.failed(error))
         except Exception as error:  # noqa: BLE001 - that is what this loop is for
             _raise_if_cancelled()
-            if not says_so and loop.time() - began >= longest_pause:
+            if not reported and loop.time() - began >= longest_pause:
                 backoff.worked()
             await asyncio.sleep(backoff.failed(error))
         else:

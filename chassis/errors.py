@@ -13,7 +13,10 @@ from enum import Enum
 
 
 class Kind(Enum):
-    """A kind of error: its HTTP status (RFC 9110), and its gRPC status by name, so that gRPC is not imported here."""
+    """A kind of error: its HTTP status (RFC 9110; 429: RFC 6585), and the name of its gRPC status.
+
+    By name, so that gRPC is not imported here.
+    """
 
     INVALID = (422, "INVALID_ARGUMENT")
     UNAUTHENTICATED = (401, "UNAUTHENTICATED")

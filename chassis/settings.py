@@ -133,8 +133,9 @@ class ProcessSettings(BaseSettings):
     # A folder of certificates (see chassis/auth/tls.py): then gRPC is mutual TLS, and the edge serves HTTPS and WSS.
     tls_dir: Path | None = None
     users_address: str = "127.0.0.1:50051"
-    # Seconds for a call of another service, where the caller's deadline leaves as many.
-    call_timeout: Positive = 2.0
+    # Seconds for a gRPC call of another service, 0.1 at least, where the caller's deadline leaves as many. Calls with a
+    # time of their own keep it: 5 s for a step of the saga and an invoice, 0.5 to 1 s for a look at stock.
+    call_timeout: Annotated[float, Field(ge=0.1, allow_inf_nan=False)] = 2.0
     # What this process shows to `users` to get a token of its own; empty when it needs none.
     service_secret: str = ""
     # Products, users and orders to explore, loaded on first start; by default only in development.

@@ -20,7 +20,7 @@ _TIMEOUT = 60.0
 _LOOK = 0.5
 
 
-class Database(Protocol):
+class Migratable(Protocol):
     """The part of a database that migrations need."""
 
     engine: AsyncEngine
@@ -34,7 +34,7 @@ class SchemaBehind(RuntimeError):
     """The schema is older than the code, and this process does not migrate it."""
 
 
-async def upgrade(database: Database, migrations: Path) -> None:
+async def upgrade(database: Migratable, migrations: Path) -> None:
     """Run what is missing of the revisions, in one process at a time."""
     newest = _newest(migrations)
     if await revision(database) >= newest:
@@ -45,7 +45,7 @@ async def upgrade(database: Database, migrations: Path) -> None:
                 await connection.run_sync(_upgrade, migrations)
 
 
-async def upgraded(database: Database, migrations: Path, *, timeout: float = _TIMEOUT) -> None:
+async def upgraded(database: Migratable, migrations: Path, *, timeout: float = _TIMEOUT) -> None:
     """Wait until another process has run the missing migrations. Raises `SchemaBehind` after `timeout` seconds."""
     newest, loop = _newest(migrations), asyncio.get_running_loop()
     deadline = loop.time() + timeout
@@ -57,7 +57,7 @@ async def upgraded(database: Database, migrations: Path, *, timeout: float = _TI
         await asyncio.sleep(_LOOK)
 
 
-async def revision(database: Database) -> str:
+async def revision(database: Migratable) -> str:
     """The newest revision that has been run; "" for none."""
     async with database.engine.connect() as connection:
         if not await connection.run_sync(lambda plain: inspect(plain).has_table("alembic_version")):

@@ -41,7 +41,10 @@ Work = Callable[[Connection], T]
 
 class Transactions(Protocol):
     async def read(self, work: Work[T]) -> T:
-        """Run statements that write nothing, and find few rows by an index; each sees what is committed by then."""
+        """Run statements that find few rows by an index; each sees what is committed by then.
+
+        They write nothing, but for one statement on PostgreSQL that may be run twice (`Database.execute`).
+        """
 
     def version(self) -> int | None:
         """See `Database.version`."""

@@ -6,10 +6,10 @@ import logging
 
 
 def _worth_a_line(record: logging.LogRecord) -> bool:
-    """Whether a log record of gRPC's own is of use here: one of metadata that is no text is not.
+    """Whether a log record of gRPC's own is of use here.
 
-    gRPC takes such a value for Latin-1 and logs a traceback each time that it is read, so that a stranger could fill
-    the log. What is read of it here is checked: a token, for instance, that is none.
+    One about metadata that is no text is of none: gRPC reads it as Latin-1 and logs a traceback each time, so that a
+    stranger could fill the log. Whatever is read of metadata here is checked anyway: a token, for instance.
     """
     return not str(record.msg).startswith("Invalid encoding on")
 

@@ -21,8 +21,8 @@ def pages(pages_by_path: Mapping[str, Make]) -> Application:
     async def application(scope: Scope, _: Receive, send: Send) -> None:
         page = pages_by_path.get(scope["path"])
         if page is None:
-            found = ", ".join(pages_by_path)
-            await send_problem(send, ShopError("NOT_FOUND", f"the only resource here is {found}", Kind.NOT_FOUND))
+            found = " and ".join(pages_by_path)
+            await send_problem(send, ShopError("NOT_FOUND", f"the resources here: {found}", Kind.NOT_FOUND))
         elif scope["method"] not in _METHODS:
             error = ShopError("METHOD_NOT_ALLOWED", "use GET or HEAD", Kind.INVALID)
             await send_problem(send, error, headers={"allow": ", ".join(_METHODS)})

@@ -22,7 +22,7 @@ Found = TypeVar("Found")
 class CoalescedReads(Generic[Found]):
     """Results of `read` by key; calls for a key that is being read share that read.
 
-    A caller may so get what is as old as one call takes, and as `keep`. `forget` after a change makes later
+    So an answer may be as old as one call takes and `keep` seconds. `forget` after a change makes later
     readers call again. A call is made in the context of one of its callers, so its answer must not depend on a caller's
     rights.
     """

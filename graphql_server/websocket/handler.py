@@ -69,7 +69,7 @@ class SocketHandler(BaseGraphQLTransportWSHandler[SocketContext, None]):
         began = time.perf_counter()
         open_ones, client = self._services.open, self.context.client
         if open_ones.total() >= self._limits.connections:
-            await self.websocket.close(TRY_AGAIN_LATER, "too many connections to this copy: connect again")
+            await self.websocket.close(TRY_AGAIN_LATER, "too many connections to this copy: connect again later")
             return
         if client and open_ones[client] >= self._limits.connections_of_client:
             await self.websocket.close(TRY_AGAIN_LATER, "too many connections of this client: close one first")

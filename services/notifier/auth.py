@@ -41,7 +41,9 @@ class Authenticator:
         if not origin_allowed(request.headers.get("Origin"), request.host, self._allowed_origins):
             raise ShopError("FOREIGN_ORIGIN", "pages of this origin may not connect", Kind.FORBIDDEN)
         if self.clients.count >= self._max_clients:
-            raise ShopError("TOO_MANY_CLIENTS", "too many clients: connect again", Kind.UNAVAILABLE, retry_after=1.0)
+            raise ShopError(
+                "TOO_MANY_CLIENTS", "too many clients: connect again later", Kind.UNAVAILABLE, retry_after=1.0
+            )
 
     async def identify(self, request: web.Request) -> Principal:
         """Principal of the token. Raises UNAUTHENTICATED, INVALID_TOKEN, or UPSTREAM_UNAVAILABLE."""

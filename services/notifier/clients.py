@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from google.protobuf.json_format import MessageToJson
 
 from chassis import wall_clock
-from chassis.auth.identity import Principal, current_principal
+from chassis.auth.identity import current_principal
 from chassis.broker.port import Broker, BrokerUnavailable, Event
 from chassis.broker.publishing import publishing
 from chassis.errors import unavailable
@@ -36,14 +36,15 @@ class GrpcOrders:
 
 
 class CachedOrders:
-    """Reads the owner of an order once for each token: an order does not change hands."""
+    """Keeps the owners of orders for each caller who may see them: an order does not change hands."""
 
     def __init__(self, orders: Orders) -> None:
         self._orders = orders
-        self._owners: dict[tuple[Principal, str], str] = {}
+        self._owners: dict[tuple[str, str, str], str] = {}
 
     async def owner(self, order_id: str) -> str:
-        key = (current_principal(), order_id)
+        caller = current_principal()
+        key = (caller.subject, caller.role, order_id)
         owner = self._owners.get(key)
         if owner is None:
             owner = await self._orders.owner(order_id)

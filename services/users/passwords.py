@@ -49,7 +49,9 @@ class Argon2Passwords:
 
     async def _in_turn(self, work: Callable[[], Result]) -> Result:
         if not self._places.acquire(blocking=False):
-            raise ShopError("OVERLOADED", "too many sign-ins: try again later", Kind.EXHAUSTED, retry_after=1.0)
+            raise ShopError(
+                "OVERLOADED", "too many sign-ins and registrations: try again later", Kind.EXHAUSTED, retry_after=1.0
+            )
         job = self._threads.submit(work)
         # Not when this task ends: a job that has begun keeps its place until it is done, cancelled or not.
         job.add_done_callback(lambda _: self._places.release())

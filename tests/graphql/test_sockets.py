@@ -326,7 +326,7 @@ async def test_bounds(start_server: StartServer) -> None:
         message = await client.receive()
         assert (message["id"], message["payload"][0]["extensions"]["code"]) == ("3", "TOO_MANY_OPERATIONS")
         async with server.connected() as other:
-            assert await other.closed() == (1013, "too many connections to this copy: connect again")
+            assert await other.closed() == (1013, "too many connections to this copy: connect again later")
         await client.socket.send("x" * 300_000)
         assert (await client.closed())[0] == 1009
     await eventually(lambda: not server.notifier.sockets)

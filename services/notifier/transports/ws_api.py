@@ -58,9 +58,9 @@ class WebSocketConnection(TransportConnection):
     __slots__ = ("_closer", "_socket")
 
     def __init__(
-        self, socket: web.WebSocketResponse, connection: BaseProtocol, writer: AbstractStreamWriter, *, backlog: int
+        self, socket: web.WebSocketResponse, protocol: BaseProtocol, writer: AbstractStreamWriter, *, backlog: int
     ) -> None:
-        super().__init__(connection, writer, encoding=WEBSOCKET, backlog=backlog)
+        super().__init__(protocol, writer, encoding=WEBSOCKET, backlog=backlog)
         self._socket = socket
         self._closer: asyncio.Task[None] | None = None
 
