@@ -78,7 +78,7 @@ build/autobahn:
 	@mv $@.new $@
 
 bench-edge: setup-dev ## what the gateway's and GraphQL's policies cost, each beside a floor without any
-	@$(BIN)/python -m bench.edge; edge=$$?; $(BIN)/python -m bench.edge_recording || edge=$$?; \
+	@$(BIN)/python -m bench.edge; edge=$$?; $(BIN)/python -m bench.edge.recording || edge=$$?; \
 	$(BIN)/python -m bench.graphql && exit $$edge
 
 bench-peers: setup-dev ## GraphQL, the edge and the fan-out beside Node's best (Apollo, Mercurius, Fastify, ws); needs Node 22

@@ -12,7 +12,7 @@ import psutil
 WITHIN = 120.0
 # What no process of the shop reaches: the copies of a bench get it back, and have it while they start.
 UNHELD = "2"
-FILES = ("-f", "docker-compose.yml", "-f", "bench/scale.yml")
+FILES = ("-f", "docker-compose.yml", "-f", "bench/scale/scale.yml")
 
 
 @dataclass(frozen=True)

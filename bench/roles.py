@@ -23,6 +23,8 @@ import psutil
 from shop.started_shop import running
 from shop.supervisor.ports import any_free
 
+# Where each benchmark writes its figures.
+RESULTS = Path(__file__).parent / "results"
 # Where a server listens whose URL names no port.
 _PORTS = {"postgresql": 5432, "amqp": 5672, "amqps": 5671}
 # Seconds for the first line of a process, and for its end.

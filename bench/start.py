@@ -21,12 +21,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bench import floors
+from bench.roles import RESULTS
 from bench.shop import RunningShop, fresh_shop
 from shop import sign_in
 from shop.gateway_client import Gateway
 from shop.started_shop import unwound_by_signals
 
-RESULTS = Path(__file__).parent / "results"
 ORDER_TIMEOUT = 30.0
 _POLL = 0.02
 # So many orders, then as many rounds of each floor: a machine that slows down slows both.

@@ -17,7 +17,7 @@ from uuid import uuid4
 from aiokafka.admin import AIOKafkaAdminClient
 from confluent_kafka.admin import AdminClient
 
-from bench.events_servers import tansu_command
+from bench.events.servers import tansu_command
 from bench.roles import listens
 from tests.shop import free_ports
 from tests.waiting import eventually

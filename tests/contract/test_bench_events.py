@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from bench import events, events_reports, events_servers
+from bench.events import reports as events_reports
+from bench.events import run as events
+from bench.events import servers as events_servers
 
 RABBITMQ = pytest.param("rabbitmq", marks=[pytest.mark.rabbitmq, pytest.mark.postgres])
 KAFKA = pytest.param("kafka", marks=[pytest.mark.kafka, pytest.mark.postgres])

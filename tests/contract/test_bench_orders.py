@@ -18,10 +18,15 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from bench import orders, orders_engines, orders_floor, orders_result, orders_waiting, stock
-from bench.orders_engines import SERVERS, Engine, Spent
-from bench.orders_load import Customer, Placed, Run
-from bench.orders_waiting import Stage, Waiting
+from bench import stock
+from bench.orders import engines as orders_engines
+from bench.orders import floor as orders_floor
+from bench.orders import result as orders_result
+from bench.orders import run as orders
+from bench.orders import waiting as orders_waiting
+from bench.orders.engines import SERVERS, Engine, Spent
+from bench.orders.load import Customer, Placed, Run
+from bench.orders.waiting import Stage, Waiting
 from tests.waiting import eventually
 
 

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from bench import npm, peers, peers_servers
+from bench import npm
 from bench.npm import NpmMissing
+from bench.peers import run as peers
+from bench.peers import servers as peers_servers
 from tests.node_modules import installed, node
 
 ROWS = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.scale_workers import print_costs
+from bench.scale.workers import print_costs
 
 
 def test_a_core_is_full_with_what_a_process_does_anyway(capsys: pytest.CaptureFixture[str]) -> None:

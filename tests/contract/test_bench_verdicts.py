@@ -7,9 +7,10 @@ from typing import Any, cast
 
 import pytest
 
-from bench import edge_recording, start
-from bench.console_soak import judged
-from bench.edge import Comparison, Contender, Load, compare
+from bench import start
+from bench.edge import recording as edge_recording
+from bench.edge.run import Comparison, Contender, Load, compare
+from bench.soak.console import judged
 
 
 def started(pss: float | None) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from bench.soak import growing, settled, stated
-from bench.soak_clients import Crowd, Tally, internal_errors
+from bench.soak.clients import Crowd, Tally, internal_errors
+from bench.soak.run import growing, settled, stated
 from tests.contract.test_retention import SCRIPTS, STATED
 
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from bench import webhooks
+from bench.webhooks import run as webhooks
 
 
 @asynccontextmanager

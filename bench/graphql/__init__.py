@@ -1,0 +1,1 @@
+"""The GraphQL server beside an endpoint of the same schema."""

@@ -1,0 +1,1 @@
+"""Each boundary between our own processes beside its floor."""

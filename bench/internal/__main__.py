@@ -1,0 +1,7 @@
+"""`python -m bench.internal`."""
+
+import sys
+
+from bench.internal.run import main
+
+sys.exit(main())

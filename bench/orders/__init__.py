@@ -1,0 +1,1 @@
+"""Whole orders, from accepted to shipped, beside the same hops done bare."""

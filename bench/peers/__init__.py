@@ -1,0 +1,1 @@
+"""Our servers beside Node's that carry the same duties."""

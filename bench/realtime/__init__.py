@@ -1,0 +1,1 @@
+"""The notifier's fan-out beside a bare one."""

@@ -1,0 +1,1 @@
+"""One, two and three copies of the composed processes."""

@@ -1,0 +1,7 @@
+"""`python -m bench.scale`."""
+
+import sys
+
+from bench.scale.run import run
+
+run(sys.argv[1:])

@@ -1,0 +1,1 @@
+"""The intake of webhooks beside a bare insert."""
