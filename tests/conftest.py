@@ -141,6 +141,7 @@ def _trust_nobody_on_the_web(config: pytest.Config) -> None:
     authority = Path(folder.name) / "authority.pem"
     trustme.CA().cert_pem.write_to_path(authority)
     certifi.where = lambda: str(authority)
+    os.environ["SSL_CERT_FILE"] = str(authority)  # which comes before certifi's where a machine sets it
 
 
 _MISSING = pytest.StashKey[dict[str, str]]()

@@ -9,7 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import yaml
+from kubernetes_validate import utils
 
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy/kubernetes"
@@ -21,6 +23,15 @@ Document = dict[str, Any]
 
 # Ten times as fast as the loader in Python, where it is there.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+# A third of a second for each object, if the definitions were read again for each.
+utils.schema_contents = cache(utils.schema_contents)
+
+
+def check(document: Document, version: str) -> None:
+    """Refuse fields that this version of Kubernetes does not have. Raises `kubernetes_validate.ValidationError`."""
+    kubernetes_validate.validate(document, version, strict=True)
 
 
 @cache

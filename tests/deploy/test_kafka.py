@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import kubernetes_validate
 import pytest
 
 from chassis.broker.kafka.address import PARTITIONS, Address
 from chassis.broker.kafka.topic import configuration
 from chassis.broker.retention import Retention
-from tests.deploy.manifests import BASE, DEV, KUBERNETES, ROOT, Document, pick, read, workloads
+from tests.deploy.manifests import BASE, DEV, KUBERNETES, ROOT, Document, check, pick, read, workloads
 from tests.deploy.test_components import with_component
 from tests.deploy.test_policies import allowed, policies
 
@@ -80,7 +79,7 @@ class TestBuilt:
         """With the component, every object of Kubernetes' own has fields of its schema, and no others."""
         for each in with_component("kafka", tmp_path):
             if each["kind"] not in FOREIGN:
-                kubernetes_validate.validate(each, "1.34", strict=True)
+                check(each, "1.34")
 
     def test_every_process_with_a_broker_has_the_log(self, tmp_path: Path) -> None:
         """Each is given the address and the certificate as files, and no other process is."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import kubernetes_validate
 import pytest
 
-from tests.deploy.manifests import DEV, PRODUCTION, Document, built, workloads
+from tests.deploy.manifests import DEV, PRODUCTION, Document, built, check, workloads
 
 pytestmark = [
     pytest.mark.kubectl,
@@ -40,7 +39,7 @@ def test_everything_is_valid(overlay: Path, version: str) -> None:
     """Every object has fields of Kubernetes' schema, and no others."""
     for each in built(overlay):
         if each["kind"] not in FOREIGN:
-            kubernetes_validate.validate(each, version, strict=True)
+            check(each, version)
     assert {"Deployment", "StatefulSet", "Job", "Ingress", "NetworkPolicy"} <= {each["kind"] for each in built(overlay)}
 
 
