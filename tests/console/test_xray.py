@@ -58,12 +58,15 @@ async def shipped(shop: Shop, response: httpx.Response) -> list[dict[str, Any]]:
     return await eventually(complete, within=60)
 
 
-async def noted(shop: Shop, response: httpx.Response, note: str) -> dict[str, Any]:
-    """The hop of a response's trace that has a note."""
+async def noted(shop: Shop, response: httpx.Response, note: str, *, to: str = "gateway") -> dict[str, Any]:
+    """The hop of a request to this process, in the response's trace, once it has a note.
+
+    Other hops may have the same note, and come before it: each process sends its spans by itself.
+    """
 
     async def found() -> dict[str, Any] | None:
         ended = [hop for hop in await hops_of(shop, trace_of(response)) if hop["state"] != "flying"]
-        return next((hop for hop in ended if hop["note"] == note), None)
+        return next((hop for hop in ended if (hop["to"], hop["note"]) == (to, note)), None)
 
     return await eventually(found)
 
@@ -165,7 +168,7 @@ async def test_a_repeated_request_is_a_replay(shop: Shop) -> None:
     first = await shop.place(("42", 1), key="k-1")
     again = await shop.place(("42", 1), key="k-1")
     assert first.json()["id"] == again.json()["id"]
-    hop = await noted(shop, again, "idempotent_replay")
+    hop = await noted(shop, again, "idempotent_replay", to="orders")
     assert (hop["to"], hop["state"]) == ("orders", "landed")
 
 
@@ -214,7 +217,7 @@ async def test_a_forged_webhook_is_a_hop(shop: Shop) -> None:
     forged = {"Stripe-Signature": f"t={int(datetime.now(UTC).timestamp())},v1={'0' * 64}"}
     answer = await shop.http.post(url, json={"id": "evt_1", "type": "x"}, headers=forged)
     assert answer.status_code == 401
-    hop = await noted(shop, answer, "webhook_refused")
+    hop = await noted(shop, answer, "webhook_refused", to="webhooks")
     content = b64decode(hop["wire"]["sent"]["base64"])
     assert b"0" * 64 in content
 
