@@ -138,15 +138,13 @@ def _show_waiting(waiting: Waiting) -> None:
         "order_worker stopped": waiting.stopped,
         "worked off, no bar": waiting.worked_off,
     }
-    print(
-        f"  the newest {waiting.newest} orders and reads beside those that wait, {waiting.refused} refused; p50, p99 ms"
-    )
+    print(f"  the newest {waiting.newest} orders and reads beside those that wait; p50, p99 ms")
     for title, stage in stages.items():
         parts = (
             f"{name.replace('_', ' ')} {stage.figures[f'{name}_p50_ms']:.1f}, {stage.figures[f'{name}_p99_ms']:.1f}"
             for name in ("accepted", "product", "order")
         )
-        print(f"    {title:<22} {stage.left:>6} wait at its end; {'; '.join(parts)}")
+        print(f"    {title:<22} {stage.left:>6} wait at its end, {stage.refused} refused; {'; '.join(parts)}")
 
 
 def _show_processor_time(result: Result) -> None:
