@@ -184,9 +184,8 @@ def _show_counts(result: Result) -> None:
     print(f"  on the broker: {result.broker_bytes:.0f} bytes; ", end="")
     print(", ".join(f"{name} {number:.1f}" for name, number in result.events.items()))
     parts = (f"{count} {name} x {result.floor_ms[name]:.2f}" for name, count in result.hops.items())
-    floor = (
-        f"{result.floor:.1f} ms: {', '.join(parts)}" if result.hops else "NOT COUNTED: no order's trace was recorded"
-    )
+    not_counted = "NOT COUNTED: no trace of these orders was recorded"
+    floor = f"{result.floor:.1f} ms: {', '.join(parts)}" if result.hops else not_counted
     print(f"  floor {floor}")
 
 

@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -194,11 +195,11 @@ def test_a_shop_that_records_a_part_of_its_traces_has_a_higher_bar() -> None:
 
 
 def test_a_floor_without_a_trace_is_not_judged(capsys: pytest.CaptureFixture[str]) -> None:
-    """With sampling, it may be that no order of the run was recorded: its other figures are there all the same."""
+    """With sampling, it may be that no order of the run that counts was recorded: its other figures are there."""
     result = replace(measured("", gateway=1.0), hops={})
     assert result.bars()[1][-1] is None
     orders_result.show(result)
-    assert "floor NOT COUNTED: no order's trace was recorded" in capsys.readouterr().out
+    assert "floor NOT COUNTED: no trace of these orders was recorded" in capsys.readouterr().out
 
 
 async def test_hops_are_those_of_the_newest_order_that_was_recorded() -> None:
@@ -219,6 +220,27 @@ async def test_hops_are_those_of_the_newest_order_that_was_recorded() -> None:
         url = str(console.make_url("/"))
         assert await orders.newest_trace(url, placed) == [{"of": "a"}]
         assert await orders.newest_trace(url, placed[2:]) == []
+
+
+async def test_hops_are_of_orders_of_the_run_that_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under another load an order has other hops: none is taken from another run."""
+    monkeypatch.setattr(orders, "COUNTS_SECONDS", 0.0)
+    runs = iter([Run(1.0, [Placed(0.0, 0.1, "loaded")]), Run(1.0, [Placed(0.0, 0.1, "counted")])])
+    looked_for = []
+
+    class Stubbed(orders.Measured):
+        async def run(self, *_: Any, **__: Any) -> Run:
+            return next(runs)
+
+        async def hops(self, orders: Sequence[Placed], syncs: float) -> dict[str, int]:
+            looked_for.append([order.id for order in orders])
+            return {}
+
+    shop: Any = SimpleNamespace(pids=dict)
+    stub = Stubbed(shop, Engine("embedded"), StubbedCustomer([]))
+    await stub.run()
+    await orders._count(stub, measured("embedded"), 1.0)
+    assert looked_for == [["counted"]]
 
 
 async def test_orders_that_wait_wait_for_a_stopped_worker(monkeypatch: pytest.MonkeyPatch) -> None:
