@@ -9,13 +9,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bench.roles import clean_environment
 from shop.process_table import TABLE
-from shop.started_shop import running
+from shop.started_shop import all_ready, running, stop
 from shop.supervisor import state
-from shop.supervisor.state import ProcessState, State
+from shop.supervisor.state import ProcessState
 from shop.urls import url_of
 
 _TIMEOUT = 180.0
@@ -62,7 +63,7 @@ class RunningShop:
             with log.open("wb") as output:
                 return subprocess.Popen(command, env={**self.env, **own}, stdout=output, stderr=subprocess.STDOUT)
 
-        with running(start, _end) as started:
+        with running(start, partial(stop, within=_STOP_TIMEOUT)) as started:
             yield started
 
 
@@ -84,29 +85,17 @@ def fresh_shop(**settings: str) -> Iterator[RunningShop]:
                 return subprocess.Popen(up, env=env, stdout=output, stderr=subprocess.STDOUT)
 
         began = time.perf_counter()
-        with running(start, _end) as supervisor:
+        with running(start, partial(stop, within=_STOP_TIMEOUT)) as supervisor:
             _wait(supervisor, env, log)
             yield RunningShop(env, supervisor.pid, time.perf_counter() - began)
 
 
 def _wait(supervisor: subprocess.Popen[bytes], env: dict[str, str], log: Path) -> None:
     deadline = time.monotonic() + _TIMEOUT
-    while True:
-        processes = _processes(env)
-        if processes and all(process.state is State.READY for process in processes):
-            return
+    while not all_ready(Path(env["SHOP_DATA_DIR"])):
         if supervisor.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"the shop did not become ready:\n{log.read_text(errors='replace')[-2_000:]}")
         time.sleep(_POLL)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(_STOP_TIMEOUT)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 def _processes(env: dict[str, str]) -> list[ProcessState]:

@@ -16,8 +16,9 @@ from shop.supervisor import state
 from shop.supervisor.state import State
 
 Process = TypeVar("Process", bound=subprocess.Popen[Any])
+_Handler = Callable[[int, FrameType | None], Any]
 
-# How many processes are just being started, and the signals that have arrived meanwhile: see `running`.
+# How many processes are just being started, and the signal that has arrived meanwhile: see `running`.
 _starting = 0
 _arrived: list[int] = []
 
@@ -42,25 +43,44 @@ def stop(process: subprocess.Popen[bytes], *, within: float) -> None:
 def running(start: Callable[[], Process], end: Callable[[Process], object]) -> Iterator[Process]:
     """A process from its start until the end of the block, however that is left.
 
-    A signal that would unwind this program while the process is being started does so as soon as it can be ended.
+    A signal that would unwind this program while the process is being started, Ctrl-C included, does so as soon as the
+    process can be ended.
     """
     global _starting  # noqa: PLW0603 # signals are the whole program's
+    interrupted: _Handler | None = None
     _starting += 1
     try:
+        interrupted = _hold_interrupts()
         process = start()
     except BaseException:
-        _started()
+        _started(interrupted)
         raise
     try:
-        _started()
+        _started(interrupted)
         yield process
     finally:
         end(process)
 
 
-def _started() -> None:
+def _hold_interrupts() -> _Handler | None:
+    """Hold Ctrl-C back until `_started`, and return its handler; None where it is ignored, and in other threads."""
+    handler = signal.getsignal(signal.SIGINT)
+    # Only a function can unwind; and a signal's handler runs in the main thread alone.
+    if not callable(handler) or threading.current_thread() is not threading.main_thread():
+        return None
+    signal.signal(signal.SIGINT, lambda number, _frame: _hold(number))
+    return handler
+
+
+def _hold(number: int) -> None:
+    _arrived[:] = [number]
+
+
+def _started(interrupted: _Handler | None) -> None:
     global _starting  # noqa: PLW0603
     _starting -= 1
+    if interrupted is not None:
+        signal.signal(signal.SIGINT, interrupted)
     if not _starting and _arrived:
         signal.raise_signal(_arrived.pop())
 
@@ -74,7 +94,7 @@ def unwound_by_signals() -> Iterator[None]:
 
     def unwind(number: int, _frame: FrameType | None) -> None:
         if _starting:
-            _arrived[:] = [number]
+            _hold(number)
             return
         for each in before:
             signal.signal(each, signal.SIG_IGN)  # a second one must not interrupt the end

@@ -13,7 +13,10 @@ import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+
+from shop.started_shop import running
 
 _RATE = "50"
 _OURS = "our own code"
@@ -85,11 +88,9 @@ def sampled(supervisor: int, into: dict[int, Counter[str]]) -> Iterator[None]:
             sys.stdout.write("kinds of work: NOT SAMPLED, py-spy is not installed\n")
             yield
             return
-        spy = _started([program, "record", "--pid", str(supervisor), *options], Path(folder) / "log")
-        try:
+        command = [program, "record", "--pid", str(supervisor), *options]
+        with running(partial(_started, command, Path(folder) / "log"), _ended):
             yield
-        finally:
-            _ended(spy)
         if output.exists():
             into.update(kinds(output.read_text()))
         if not into:
@@ -109,12 +110,9 @@ def syncs_counted(pids: Mapping[str, int], into: Counter[str]) -> Iterator[None]
         output = Path(folder) / "calls"
         processes = [part for pid in pids.values() for part in ("-p", str(pid))]
         command = [program, "-f", "-q", "-e", "trace=fsync,fdatasync", "-o", output, *processes]
-        trace = _started(command, Path(folder) / "log")
-        try:
+        with running(partial(_started, command, Path(folder) / "log"), _ended):
             yield
             owner = {thread.name: name for name, pid in pids.items() for thread in Path(f"/proc/{pid}/task").iterdir()}
-        finally:
-            _ended(trace)
         lines = output.read_text().splitlines() if output.exists() else []
         into.update(owner.get(line.split()[0], "a thread that ended") for line in lines if _begins(line))
         if not into:

@@ -136,15 +136,13 @@ def _show_waiting(waiting: Waiting) -> None:
         "order_worker stopped": waiting.stopped,
         "worked off, no bar": waiting.worked_off,
     }
-    print(
-        f"  the newest {waiting.newest} orders and reads beside those that wait, {waiting.refused} refused; p50, p99 ms"
-    )
+    print(f"  the newest {waiting.newest} orders and reads beside those that wait; p50, p99 ms")
     for title, stage in stages.items():
         parts = (
             f"{name.replace('_', ' ')} {stage.figures[f'{name}_p50_ms']:.1f}, {stage.figures[f'{name}_p99_ms']:.1f}"
             for name in ("accepted", "product", "order")
         )
-        print(f"    {title:<22} {stage.left:>6} wait at its end; {'; '.join(parts)}")
+        print(f"    {title:<22} {stage.left:>6} wait at its end, {stage.refused} refused; {'; '.join(parts)}")
 
 
 def _show_processor_time(result: Result) -> None:
@@ -184,9 +182,8 @@ def _show_counts(result: Result) -> None:
     print(f"  on the broker: {result.broker_bytes:.0f} bytes; ", end="")
     print(", ".join(f"{name} {number:.1f}" for name, number in result.events.items()))
     parts = (f"{count} {name} x {result.floor_ms[name]:.2f}" for name, count in result.hops.items())
-    floor = (
-        f"{result.floor:.1f} ms: {', '.join(parts)}" if result.hops else "NOT COUNTED: no order's trace was recorded"
-    )
+    not_counted = "NOT COUNTED: no trace of these orders was recorded"
+    floor = f"{result.floor:.1f} ms: {', '.join(parts)}" if result.hops else not_counted
     print(f"  floor {floor}")
 
 

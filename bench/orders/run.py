@@ -59,7 +59,6 @@ class Measured:
         self.shop = shop
         self.engine = engine
         self._customer = customer
-        self.orders: list[load.Placed] = []
 
     async def spent(self) -> tuple[dict[str, float], Spent]:
         """Seconds of processor time so far, of the shop's processes by name and of the servers."""
@@ -74,7 +73,6 @@ class Measured:
             await self._customer.wait_until_shipped(load.last_of(run.orders))
         run.cpu = _since(before, await self.spent())
         await self._customer.read_all(run.orders)
-        self.orders += run.orders
         run.drained = max((order.shipped for order in run.orders), default=0.0)
         return run
 
@@ -85,12 +83,12 @@ class Measured:
         spent = _since(before, await self.spent())
         return {name: spent[name] * 1000 / IDLE for name in sorted(spent, key=spent.__getitem__, reverse=True)}
 
-    async def hops(self, syncs: float) -> dict[str, int]:
-        """The exchanges of each kind in the newest recorded order's trace, counted, and its commits.
+    async def hops(self, orders: Sequence[load.Placed], syncs: float) -> dict[str, int]:
+        """The exchanges of each kind in the newest recorded trace of these orders, counted, and its commits.
 
-        Empty where no order's trace was recorded.
+        Empty where none of their traces was recorded: under another load, an order has other hops.
         """
-        spans = await newest_trace(self.shop.url("console"), self.orders)
+        spans = await newest_trace(self.shop.url("console"), orders)
         if not spans:
             return {}
         kinds = Counter(str(span["kind"]).lower() for span in spans)
@@ -181,7 +179,7 @@ async def _count(measured: Measured, result: Result, seconds: float) -> None:
             result.statements_there = _each(before.statements, after.statements, orders)
     if after and after.statements is None:
         sys.stdout.write(f"{engine.name}: {engines.NO_STATEMENTS}\n")
-    result.hops = await measured.hops(sum(result.transactions.values()))
+    result.hops = await measured.hops(run.orders, sum(result.transactions.values()))
 
 
 def _each(before: Mapping[str, int], after: Mapping[str, int], orders: int) -> dict[str, float]:

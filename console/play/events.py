@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
@@ -23,6 +24,7 @@ from console.play.call import Answer
 log = logging.getLogger(__name__)
 
 _TIMEOUT = 15.0
+# Seconds from the end of one read of the depths to the next.
 _DEPTHS_EVERY = 4.0
 # How far back the newest event of a type is looked for.
 _LOOK_BACK = 500
@@ -52,11 +54,14 @@ class EventCalls:
     async def depths(self) -> list[QueueDepth]:
         """Depth of each work queue, read at most every few seconds; none where no broker answers.
 
-        While they are being read, they are what they were.
+        While they are being read, they are what they were: there is one read at a time, however long it takes.
         """
         if time.monotonic() >= self._next_read_at:
-            self._next_read_at = time.monotonic() + _DEPTHS_EVERY
-            self._depths = await self._read_depths() if self._there() else []
+            self._next_read_at = math.inf
+            try:
+                self._depths = await self._read_depths() if self._there() else []
+            finally:
+                self._next_read_at = time.monotonic() + _DEPTHS_EVERY
         return self._depths
 
     async def _read_depths(self) -> list[QueueDepth]:

@@ -19,7 +19,9 @@ log = logging.getLogger(__name__)
 
 # Seconds that a connection stays after the last order of its account.
 _KEEP = 60.0
-_TIMEOUT = 15.0
+_OPEN_TIMEOUT = 15.0
+# Seconds that an order waits for its subscription at most: without one, its trace ends a hop sooner.
+_LONGEST_WAIT = 3.0
 
 
 class Listener:
@@ -33,13 +35,16 @@ class Listener:
         self._listening: dict[str, asyncio.Task[None]] = {}
 
     async def listen(self, account: str, token: str) -> None:
-        """Be subscribed to the account's orders when this returns; without a notifier there are no events."""
+        """Be subscribed to the account's orders when this returns; without a notifier there are no events.
+
+        A notifier that does not answer soon is waited for no longer: the subscription follows when it does.
+        """
         self._until[account] = time.monotonic() + _KEEP
         if account not in self._listening or self._listening[account].done():
             subscribed = asyncio.Event()
             self._listening[account] = asyncio.create_task(self._listen(account, token, subscribed))
             with suppress(TimeoutError):
-                async with asyncio.timeout(_TIMEOUT):
+                async with asyncio.timeout(_LONGEST_WAIT):
                     await subscribed.wait()
 
     async def close(self) -> None:
@@ -50,7 +55,9 @@ class Listener:
     async def _listen(self, account: str, token: str, subscribed: asyncio.Event) -> None:
         try:
             headers = {"authorization": f"Bearer {token}"}
-            async with connect(self._url, additional_headers=headers, ssl=self._trust, proxy=None) as socket:
+            async with connect(
+                self._url, additional_headers=headers, ssl=self._trust, open_timeout=_OPEN_TIMEOUT, proxy=None
+            ) as socket:
                 await socket.send(orjson.dumps({"action": "subscribe", "topics": ["order.*"]}).decode())
                 while (left := self._until[account] - time.monotonic()) > 0:
                     with suppress(TimeoutError):

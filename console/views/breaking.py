@@ -28,7 +28,7 @@ _LIST_TIMEOUT = 30.0
 _RUN_TIMEOUT = 400.0
 # Within which a command that took too long undoes what it has broken.
 _UNDO_TIMEOUT = 30.0
-_MAX_WORDS = 200
+_MAX_CHARACTERS = 200
 _MAX_SECONDS = 30.0
 _MAX_BODY = 4_096
 _REFUSAL = "faults are for development only"
@@ -147,8 +147,8 @@ def _wanted(body: bytes) -> tuple[str, float]:
     except orjson.JSONDecodeError as error:
         raise invalid("the body must be JSON, of at most 4 KiB") from error
     do, seconds = (content.get("do"), content.get("seconds", 4)) if isinstance(content, dict) else (None, 4)
-    if not (isinstance(do, str) and 0 < len(do) <= _MAX_WORDS and do.isprintable()):
-        raise invalid("invalid fault", do=f"must be a fault of at most {_MAX_WORDS}")
+    if not (isinstance(do, str) and 0 < len(do) <= _MAX_CHARACTERS and do.isprintable()):
+        raise invalid("invalid fault", do=f"must be a fault of at most {_MAX_CHARACTERS} printable characters")
     if isinstance(seconds, bool) or not (isinstance(seconds, int | float) and 0 < seconds <= _MAX_SECONDS):
         raise invalid("invalid fault", seconds=f"must be a number up to {_MAX_SECONDS:g}")
     return do, float(seconds)

@@ -53,7 +53,8 @@ def id_list(field: str, text: str) -> list[str]:
     """Comma-separated ids, 1 to 100, each once. Raises INVALID_INPUT that names the field."""
     ids = list(dict.fromkeys(text.split(",")))
     if len(ids) > _MAX_IDS:
-        raise invalid(f"request must have at most {_MAX_IDS} ids", **{field: f"must be at most {_MAX_IDS}"})
+        at_most = f"must have at most {_MAX_IDS} ids"
+        raise invalid(f"request {at_most}", **{field: at_most})
     if not all(_IDENTIFIER.fullmatch(each) for each in ids):
         raise invalid("invalid ids", **{field: "must be ids, separated by commas"})
     return ids

@@ -32,4 +32,5 @@ def wanted_bytes(range_header: str | None, size: int) -> tuple[int, int] | None:
 
 
 def _not_satisfiable(size: int) -> ShopError:
-    return ShopError("RANGE_NOT_SATISFIABLE", f"range must begin before byte {size}", Kind.INVALID, size=str(size))
+    message = f"range must include one of the file's {size} bytes"
+    return ShopError("RANGE_NOT_SATISFIABLE", message, Kind.INVALID, size=str(size))

@@ -26,7 +26,8 @@ class Catalog:
     async def products(self, ids: Sequence[str]) -> list[Product]:
         """The products in the order of `ids`; unknown ones are left out."""
         if len(ids) > MAX_IDS:
-            raise invalid(f"request must have at most {MAX_IDS} ids", ids=f"must be at most {MAX_IDS}")
+            at_most = f"must have at most {MAX_IDS} ids"
+            raise invalid(f"request {at_most}", ids=at_most)
         found = await self._store.by_ids(ids)
         return [found[product_id] for product_id in dict.fromkeys(ids) if product_id in found]
 

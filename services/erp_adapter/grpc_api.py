@@ -35,9 +35,8 @@ class ErpApi(ErpServiceServicer):
 
     async def GetStockLevels(self, request: pb.GetStockLevelsRequest, context: Any) -> pb.GetStockLevelsResponse:
         if len(request.product_ids) > MAX_PRODUCTS:
-            raise invalid(
-                f"request must have at most {MAX_PRODUCTS} products", product_ids=f"must be at most {MAX_PRODUCTS} ids"
-            )
+            at_most = f"must have at most {MAX_PRODUCTS} ids"
+            raise invalid(f"request {at_most}", product_ids=at_most)
         levels = await self._erp.stock_levels(list(dict.fromkeys(request.product_ids)))
         return pb.GetStockLevelsResponse(
             levels=[

@@ -37,7 +37,8 @@ class Inventory:
     async def availability(self, product_ids: Sequence[str], *, live: bool) -> list[Availability]:
         """Availability in the order of the ids; unknown products are left out. `live` queries the ERP too."""
         if len(product_ids) > MAX_IDS:
-            raise invalid(f"request must have at most {MAX_IDS} ids", product_ids=f"must be at most {MAX_IDS}")
+            at_most = f"must have at most {MAX_IDS} ids"
+            raise invalid(f"request {at_most}", product_ids=at_most)
         stock = await self._store.stock(product_ids)
         now = self._clock()
         if not live:

@@ -67,7 +67,7 @@ class OrderApi(OrderServiceServicer):
 
     async def GetOrders(self, request: pb.GetOrdersRequest, context: Any) -> pb.GetOrdersResponse:
         if not 1 <= len(request.ids) <= 100:
-            raise invalid("request must have 1 to 100 ids", ids="must be 1 to 100")
+            raise invalid("request must have 1 to 100 ids", ids="must have 1 to 100 ids")
         found = await self._orders.several(request.ids, current_principal())
         return pb.GetOrdersResponse(orders=[_message(order) for order in found])
 
@@ -76,7 +76,7 @@ class OrderApi(OrderServiceServicer):
         size = page_size(request.page_size, most=100)
         if len(request.user_ids) > 1:
             if len(request.user_ids) > 100:
-                raise invalid("request must have at most 100 users", user_ids="must be at most 100")
+                raise invalid("request must have at most 100 users", user_ids="must have at most 100 ids")
             if request.cursor:
                 raise invalid("cursor is not supported for several users", cursor="must be empty with several users")
             orders = await self._orders.newest_of(request.user_ids, caller, each=size)

@@ -71,6 +71,7 @@ class Users:
     async def users(self, ids: Sequence[str], caller: Principal) -> list[User]:
         """The users that the caller may see: themselves; all of them for an admin or a process."""
         if len(ids) > MAX_IDS:
-            raise invalid(f"request must have at most {MAX_IDS} ids", ids=f"must be at most {MAX_IDS}")
+            at_most = f"must have at most {MAX_IDS} ids"
+            raise invalid(f"request {at_most}", ids=at_most)
         sees_all = caller.is_admin or caller.is_service()
         return await self._store.by_ids([user_id for user_id in ids if sees_all or user_id == caller.subject])

@@ -100,6 +100,10 @@ async def test_nothing_is_broken_without_a_lab_or_in_production(tmp_path: Path) 
         for wrong in wrongs:
             assert (await http.post(f"{url}/api/break", json=wrong)).status_code == 422, wrong
         assert (await http.post(f"{url}/api/break", json={"do": "x" * 10_000})).status_code == 422
+        answer = await http.post(f"{url}/api/break", json={"do": "x" * 201})
+        assert answer.json()["errors"] == [
+            {"field": "do", "detail": "must be a fault of at most 200 printable characters"}
+        ]
     async with console(tmp_path, env="production") as url, httpx.AsyncClient(timeout=60) as http:
         assert (await http.get(f"{url}/api/break")).status_code == 403
         assert (await http.post(f"{url}/api/break", json=FAULT)).status_code == 403

@@ -10,6 +10,7 @@ import pytest
 
 from chassis.broker.port import QueueDepth
 from chassis.observability.tracing import Telemetry
+from console.play import events
 from console.play.events import EventCalls
 
 FOUND = QueueDepth("order-mail", 3, 0, 0)
@@ -28,22 +29,51 @@ class SlowBroker:
         return [FOUND]
 
 
-async def test_a_slow_broker_is_not_shown_as_one_with_nothing_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the depths are being read, they are what they were."""
-    calls, broker = EventCalls("amqp://nowhere", "", Telemetry("test")), SlowBroker()
+@pytest.fixture
+def broker(monkeypatch: pytest.MonkeyPatch) -> SlowBroker:
+    """A broker that has answered so far; the depths may be read again as soon as they have been read."""
+    broker = SlowBroker()
 
     @asynccontextmanager
     async def connected(_: EventCalls) -> AsyncIterator[SlowBroker]:
         yield broker
 
     monkeypatch.setattr(EventCalls, "_connected", connected)
+    monkeypatch.setattr(events, "_DEPTHS_EVERY", 0.0)
+    return broker
+
+
+async def _being_read(calls: EventCalls, broker: SlowBroker) -> asyncio.Task[list[QueueDepth]]:
+    """A read that has begun, after one that was answered."""
     broker.may.set()
     assert await calls.depths() == [FOUND]
     broker.may.clear()
     broker.asked.clear()
-    calls._next_read_at = 0.0
     reading = asyncio.create_task(calls.depths())
     await broker.asked.wait()
+    broker.asked.clear()
+    return reading
+
+
+async def test_a_slow_broker_is_not_shown_as_one_with_nothing_waiting(broker: SlowBroker) -> None:
+    """While the depths are being read, they are what they were, and are not read a second time."""
+    calls = EventCalls("amqp://nowhere", "", Telemetry("test"))
+    reading = await _being_read(calls, broker)
     assert await calls.depths() == [FOUND]
+    assert not broker.asked.is_set()
     broker.may.set()
     assert await reading == [FOUND]
+    assert await calls.depths() == [FOUND]
+    assert broker.asked.is_set()
+
+
+async def test_a_read_that_is_given_up_is_followed_by_another(broker: SlowBroker) -> None:
+    """The page may have been closed meanwhile."""
+    calls = EventCalls("amqp://nowhere", "", Telemetry("test"))
+    reading = await _being_read(calls, broker)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    broker.may.set()
+    assert await calls.depths() == [FOUND]
+    assert broker.asked.is_set()

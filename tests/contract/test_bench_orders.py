@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -66,7 +67,7 @@ def measured(name: str, *, refused: int = 0, **cpu_ms: float) -> orders_result.R
 class StubbedCustomer(Customer):
     """Its orders have been shipped when it looks for them; `signals` are those that the worker was sent.
 
-    With `broken`, none can be placed while the worker is stopped.
+    With `broken`, none can be placed while the worker is stopped. With `full`, each second order is refused after that.
     """
 
     def __init__(self, signals: list[int]) -> None:
@@ -74,6 +75,7 @@ class StubbedCustomer(Customer):
         self.placed_while = Counter[bool]()
         self.read_paths: set[str] = set()
         self.broken = False
+        self.full = False
 
     @property
     def _stopped(self) -> bool:
@@ -83,6 +85,9 @@ class StubbedCustomer(Customer):
         if self.broken and self._stopped:
             raise RuntimeError(number)
         self.placed_while[self._stopped] += 1
+        if self.full and self._signals[-1:] == [signal.SIGCONT] and number % 2:
+            run.refused["503"] += 1
+            return
         run.orders.append(Placed(intended, time.time(), str(number)))
 
     async def read(self, path: str, intended: float) -> float:
@@ -94,11 +99,12 @@ class StubbedCustomer(Customer):
         return True
 
 
-def waiting(*, accepted: float = 100.0, order: float = 4.0, refused: int = 0) -> Waiting:
-    """What waiting orders have done to the newest ones, and to the read of an order."""
+def waiting(*, accepted: float = 100.0, order: float = 4.0, refused: tuple[int, int, int] = (0, 0, 0)) -> Waiting:
+    """What waiting orders have done to the newest ones, and to the read of an order; refusals by stage."""
     figures = {f"{name}_p{part}_ms": 4.0 for name in ("accepted", "product", "order") for part in (50, 99)}
     changed = figures | {"accepted_p99_ms": accepted, "order_p99_ms": order}
-    return Waiting(100, refused, Stage(figures, 0), Stage(changed, 1_100), Stage(changed, 900))
+    at_rest, stopped, worked_off = refused
+    return Waiting(100, Stage(figures, 0, at_rest), Stage(changed, 1_100, stopped), Stage(changed, 900, worked_off))
 
 
 async def test_the_floor_of_an_exchange_is_without_the_look_at_the_servers() -> None:
@@ -156,25 +162,33 @@ def test_refused_orders_miss_the_bars_of_those_that_wait() -> None:
     [
         (waiting(), [True, True]),
         (waiting(accepted=300.0), [False, True]),
-        (waiting(refused=1), [False, True]),
+        (waiting(refused=(1, 0, 0)), [False, True]),
+        (waiting(refused=(0, 1, 0)), [False, True]),
+        (waiting(refused=(0, 0, 1)), [True, True]),
         (waiting(order=7.0), [True, False]),
     ],
 )
 def test_orders_that_wait_have_bars_of_their_own(beside: Waiting, held: list[bool]) -> None:
-    """The newest one is accepted in time, and the read that has grown most is at most half as slow again as at rest."""
+    """The newest one is accepted in time, and the read that has grown most is at most half as slow again as at rest.
+
+    What is refused while they are worked off has no bar.
+    """
     assert [each for *_, each in replace(measured("", gateway=1.0), waiting=beside).bars()[4:]] == held
 
 
 def test_a_result_says_what_is_not_in_its_figures(capsys: pytest.CaptureFixture[str]) -> None:
     """The idle shop by process, RabbitMQ's fsyncs, and gRPC's own threads."""
     result = replace(measured(SERVERS, gateway=15.0, postgresql=4.0), idle_ms={"gateway": 60.0, "orders": 30.0})
-    orders_result.show(replace(result, rate=9.0, kinds_ms={"gateway": {"calls": 15.0}}, waiting=waiting()))
+    orders_result.show(
+        replace(result, rate=9.0, kinds_ms={"gateway": {"calls": 15.0}}, waiting=waiting(refused=(0, 0, 3)))
+    )
     shown = capsys.readouterr().out
     assert "an idle shop, ms a second: 90.0 (gateway 60.0, orders 30.0)" in shown
     assert "at 9.0/s that is 10.0 ms of each order's, and not taken off them" in shown
     assert "RabbitMQ's own, of its queues and of the event log, are NOT COUNTED" in shown
     assert "the time of gRPC's own threads" in shown
-    assert "order_worker stopped     1100 wait at its end; accepted 4.0, 100.0;" in shown
+    assert "order_worker stopped     1100 wait at its end, 0 refused; accepted 4.0, 100.0;" in shown
+    assert "worked off, no bar        900 wait at its end, 3 refused; accepted 4.0, 100.0;" in shown
 
 
 def test_a_shop_that_records_a_part_of_its_traces_has_a_higher_bar() -> None:
@@ -186,11 +200,11 @@ def test_a_shop_that_records_a_part_of_its_traces_has_a_higher_bar() -> None:
 
 
 def test_a_floor_without_a_trace_is_not_judged(capsys: pytest.CaptureFixture[str]) -> None:
-    """With sampling, it may be that no order of the run was recorded: its other figures are there all the same."""
+    """With sampling, it may be that no order of the run that counts was recorded: its other figures are there."""
     result = replace(measured("", gateway=1.0), hops={})
     assert result.bars()[1][-1] is None
     orders_result.show(result)
-    assert "floor NOT COUNTED: no order's trace was recorded" in capsys.readouterr().out
+    assert "floor NOT COUNTED: no trace of these orders was recorded" in capsys.readouterr().out
 
 
 async def test_hops_are_those_of_the_newest_order_that_was_recorded() -> None:
@@ -213,6 +227,27 @@ async def test_hops_are_those_of_the_newest_order_that_was_recorded() -> None:
         assert await orders.newest_trace(url, placed[2:]) == []
 
 
+async def test_hops_are_of_orders_of_the_run_that_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under another load an order has other hops: none is taken from another run."""
+    monkeypatch.setattr(orders, "COUNTS_SECONDS", 0.0)
+    runs = iter([Run(1.0, [Placed(0.0, 0.1, "loaded")]), Run(1.0, [Placed(0.0, 0.1, "counted")])])
+    looked_for = []
+
+    class Stubbed(orders.Measured):
+        async def run(self, *_: Any, **__: Any) -> Run:
+            return next(runs)
+
+        async def hops(self, orders: Sequence[Placed], syncs: float) -> dict[str, int]:
+            looked_for.append([order.id for order in orders])
+            return {}
+
+    shop: Any = SimpleNamespace(pids=dict)
+    stub = Stubbed(shop, Engine("embedded"), StubbedCustomer([]))
+    await stub.run()
+    await orders._count(stub, measured("embedded"), 1.0)
+    assert looked_for == [["counted"]]
+
+
 async def test_orders_that_wait_wait_for_a_stopped_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """It goes on afterwards, also when something fails; reads are of an order that was shipped."""
     signals: list[int] = []
@@ -224,10 +259,16 @@ async def test_orders_that_wait_wait_for_a_stopped_worker(monkeypatch: pytest.Mo
     assert (found.newest, found.stopped.left, found.worked_off.left, found.refused) == (2, 22, 0, 0)
     assert [customer.placed_while[number] for number in (False, True)] == [4, 22]
     assert customer.read_paths == {"/v1/products/42", "/v1/orders/0"}
+    signals.clear()
+    customer.full = True
+    found = await orders_waiting.measured(customer, 7, 20)
+    assert [each.refused for each in (found.at_rest, found.stopped, found.worked_off)] == [0, 0, 1]
+    assert found.refused == 0
+    signals.clear()
     customer.broken = True
     with pytest.raises(RuntimeError):
         await orders_waiting.measured(customer, 7, 20)
-    assert signals == [signal.SIGSTOP, signal.SIGCONT] * 2
+    assert signals == [signal.SIGSTOP, signal.SIGCONT]
 
 
 def test_a_result_is_written_before_the_next_engine_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

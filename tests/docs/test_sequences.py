@@ -65,16 +65,16 @@ def test_the_order_of_arrival_makes_no_difference() -> None:
 
 @pytest.mark.parametrize("publisher", ["orders", "order_worker"])
 def test_a_message_comes_from_the_process_that_wrote_its_event(publisher: str) -> None:
-    """Either process of one outbox may publish it, whichever comes first."""
+    """Either process of one outbox may publish it, and its handling may fail."""
     trace = [
         hop(1, None, "webhook_worker", "orders", "x.v1.Orders/MarkPaid"),
-        hop(2, 1, publisher, "order_worker", "order.paid", "order-fulfilment"),
+        hop(2, 1, publisher, "order_worker", "order.paid", "order-fulfilment", error="AWAY: it is"),
         hop(2, 1, publisher, "mailer", "order.paid", "order-mail"),
         hop(3, 2, publisher, "mailer", "order.shipped", "order-mail"),
     ]
     arrows = [line.strip() for line in diagram([trace]).splitlines() if "-)" in line]
     assert arrows == [
-        "orders-)order_worker: order-fulfilment: order.paid",
+        "orders-)order_worker: order-fulfilment: order.paid (fails: AWAY)",
         "orders-)mailer: order-mail: order.paid",
         "order_worker-)mailer: order-mail: order.shipped",
     ]

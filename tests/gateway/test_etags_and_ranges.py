@@ -64,8 +64,9 @@ def test_range(header: str | None, wanted: tuple[int, int] | None) -> None:
 @pytest.mark.parametrize(("header", "size"), [("bytes=10-", 10), ("bytes=0-", 0), ("bytes=-1", 0), ("bytes=-0", 10)])
 def test_range_not_satisfiable(header: str, size: int) -> None:
     """RFC 9110, 14.1.2: a range without a single byte of the file cannot be satisfied."""
-    with pytest.raises(ShopError, match="RANGE_NOT_SATISFIABLE"):
+    with pytest.raises(ShopError, match="RANGE_NOT_SATISFIABLE") as refusal:
         wanted_bytes(header, size)
+    assert refusal.value.message == f"range must include one of the file's {size} bytes"
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,13 @@ async def test_bad_parameters(shop: Shop, query: str, field: str) -> None:
     assert [error["field"] for error in response.json()["errors"]] == [field]
 
 
+async def test_too_many_ids(shop: Shop) -> None:
+    """The reason of the field is that of the whole request."""
+    answer = (await shop.client.get(f"/v1/products?ids={','.join(map(str, range(101)))}")).json()
+    assert answer["detail"] == "request must have at most 100 ids"
+    assert answer["errors"] == [{"field": "ids", "detail": "must have at most 100 ids"}]
+
+
 async def test_availability(shop: Shop) -> None:
     """Availability is read from inventory live."""
     response = await shop.client.get("/v1/products/42/availability")

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -169,6 +170,34 @@ def test_an_order_that_does_not_end_is_a_problem() -> None:
     assert DELIVERED.problems(_journey(_whole(), events=["order.placed"])) == [
         "order.shipped did not come over the WebSocket"
     ]
+
+
+def test_showing_hops_and_following_share_the_time_of_an_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left of it is waited for, and what has arrived when none is left is read all the same."""
+    waited = []
+
+    class Arrived:
+        def frames(self, within: float) -> Iterator[dict[str, str]]:
+            waited.append(within)
+            yield {"subject": "o-1", "type": "order.placed"}
+            yield {"subject": "o-1", "type": "order.shipped"}
+
+    def settled(_console: httpx.Client, _trace_id: str, *, news_timeout: float) -> Iterator[Hop]:
+        waited.append(news_timeout)
+        yield _hop("REST", state="done")
+
+    connection: Any = Arrived()
+    shown: list[Hop] = []
+    monkeypatch.setattr(journey, "_read_trace", lambda *_: {"hops": [{}]})
+    monkeypatch.setattr(journey, "finished", settled)
+    for left, most in ((20.0, 20.0), (-20.0, journey.QUIET)):
+        waited.clear()
+        deadline = time.monotonic() + left
+        journey._show_hops("http://console.test", "t1", shown.append, deadline)
+        assert journey._follow(connection, "o-1", "order.shipped", deadline) == ["order.placed", "order.shipped"]
+        assert len(waited) == 2
+        assert all(journey.QUIET <= each <= most for each in waited)
+    assert len(shown) == 2
 
 
 def test_a_rejection_may_refuse_but_not_fail() -> None:

@@ -66,7 +66,8 @@ def diagram(traces: Sequence[Sequence[Hop]]) -> str:
     """The traces one after the other in one diagram."""
     arrows: list[str] = []
     participants: dict[str, None] = {}
-    for trace in traces:
+    for published in traces:
+        trace = [_from_its_writer(hop, published) for hop in published]
         failed = {hop.arrow: hop.error.partition(":")[0].split()[0] for hop in trace if hop.error}
         for hop in in_order(trace):
             participants |= dict.fromkeys((hop.origin, hop.target))
@@ -79,7 +80,7 @@ def diagram(traces: Sequence[Sequence[Hop]]) -> str:
 
 def in_order(trace: Sequence[Hop]) -> Iterator[Hop]:
     """Each arrow once: calls as they follow each other, then what was set off, in the order of its setting off."""
-    shown = [_from_its_writer(hop, trace) for hop in trace if not _left_out(hop)]
+    shown = [hop for hop in trace if not _left_out(hop)]
     ids = {hop.id for hop in shown}
     waiting = deque(_sorted([hop for hop in shown if hop.parent not in ids]))
     seen: dict[tuple[str, str, str], set[tuple[str, str, str]]] = {}

@@ -28,7 +28,7 @@ app = typer.Typer(
     add_completion=False,
 )
 
-_Queue = Annotated[str, typer.Option(metavar="QUEUE", help="Show dead letters of this work queue only.")]
+_Queue = Annotated[str, typer.Option(metavar="QUEUE", help="Only dead letters of this work queue.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Id = Annotated[str, typer.Argument(metavar="ID", help="The event's id, as `list` prints it.")]
 _HEADINGS = f"{'id':<32}  {'died':<20}  queue, event and what it is about"

@@ -41,9 +41,10 @@ def travel(env: Mapping[str, str], itinerary: Itinerary, *, on_hop: Callable[[Ho
             with live(url_of("notifier", env), token, trust=trust(env)) as connection:
                 connection.subscribe(["order.*"])
                 order_id, order_trace = _place(gateway, itinerary)
+                deadline = time.monotonic() + ORDER_TIMEOUT
                 if on_hop is not None:
-                    _show_hops(url_of("console", env), order_trace, on_hop)
-                events = _follow(connection, order_id, itinerary.end)
+                    _show_hops(url_of("console", env), order_trace, on_hop, deadline)
+                events = _follow(connection, order_id, itinerary.end, deadline)
         except LostError as lost:
             raise Refused(f"the notifier closed the WebSocket: {lost}") from lost
         answered = gateway.call("POST", "/graphql", json={"query": QUERY})
@@ -75,14 +76,14 @@ def _trace_id(response: httpx.Response) -> str:
     return parts[1]
 
 
-def _show_hops(console_url: str, trace_id: str, on_hop: Callable[[Hop], None]) -> None:
-    """Pass the hops on as they arrive, until the trace has settled."""
+def _show_hops(console_url: str, trace_id: str, on_hop: Callable[[Hop], None], deadline: float) -> None:
+    """Pass the hops on as they arrive, until the trace has settled, or has had no news for the time that is left."""
     with httpx.Client(base_url=console_url, timeout=FEED_TIMEOUT, trust_env=False) as console:
-        deadline = time.monotonic() + TRACE_TIMEOUT
-        while not _read_trace(console, trace_id)["hops"] and time.monotonic() < deadline:
+        first_by = time.monotonic() + TRACE_TIMEOUT
+        while not _read_trace(console, trace_id)["hops"] and time.monotonic() < first_by:
             time.sleep(_POLL)
         try:
-            for hop in finished(console, trace_id, news_timeout=ORDER_TIMEOUT):
+            for hop in finished(console, trace_id, news_timeout=max(QUIET, deadline - time.monotonic())):
                 # Those without an end are a problem of the journey; "broker": until its consumer is known.
                 if hop["state"] != FLYING and hop["to"] != "broker":
                     on_hop(hop)
@@ -90,10 +91,13 @@ def _show_hops(console_url: str, trace_id: str, on_hop: Callable[[Hop], None]) -
             raise Refused(f"the console at {console_url} does not answer any more ({error})") from error
 
 
-def _follow(connection: Live, order_id: str, end: str) -> list[str]:
-    """The order's events as they arrive, until its end or until the timeout."""
+def _follow(connection: Live, order_id: str, end: str, deadline: float) -> list[str]:
+    """The order's events as they arrive, until its end or until the deadline.
+
+    Those that have arrived while its hops were shown are read in any case.
+    """
     events: list[str] = []
-    for frame in connection.frames(ORDER_TIMEOUT):
+    for frame in connection.frames(max(QUIET, deadline - time.monotonic())):
         if frame.get("subject") == order_id:
             events.append(str(frame["type"]))
             if frame["type"] == end:
