@@ -25,7 +25,6 @@ import httpx
 from bench.edge.run import (
     ORDER,
     PRODUCT,
-    RESULTS,
     SIGN_IN,
     UNLIMITED,
     Bench,
@@ -36,7 +35,7 @@ from bench.edge.run import (
     rendered,
     show,
 )
-from bench.roles import Role, role
+from bench.roles import RESULTS, Role, role
 from shop.started_shop import unwound_by_signals
 
 _LIMITS = {"client_rate_limit": UNLIMITED, "user_rate_limit": UNLIMITED, "sign_in_rate_limit": UNLIMITED}

@@ -25,9 +25,9 @@ from typing import Any
 
 from bench.events import reports as events_reports
 from bench.events.servers import Server, embedded, kafka, own_name, rabbitmq
-from bench.realtime.run import RESULTS, notifier
 from bench.realtime.run import ROLES as REALTIME_ROLES
-from bench.roles import Role, role
+from bench.realtime.run import notifier
+from bench.roles import RESULTS, Role, role
 from shop.started_shop import unwound_by_signals
 
 ROLES = "bench.events.roles"
