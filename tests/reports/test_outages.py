@@ -271,7 +271,7 @@ async def test_a_reader_that_does_not_end_keeps_no_other_group_waiting(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """While one group's reader ignores that it is cancelled, the leases of the other group are renewed."""
-    monkeypatch.setattr("chassis.broker.groups.consumer_group._HANGING_SECONDS", 0.5)
+    monkeypatch.setattr("chassis.broker.groups.consumer_group._HANGING_SECONDS", 2.0)
     log: Any = Partitions()
     log.close.set()
     async with opened("reports", url_of("reports", database_url, tmp_path)) as db:

@@ -48,17 +48,11 @@ class NonBlocking:
             connection.execute("COMMIT")
         except BaseException as error:
             if connection.in_transaction:
-                self._undo(connection)
+                self.close()  # which undoes it, even where a ROLLBACK would fail
             if isinstance(error, sqlite3.Error):
                 raise LeftToWriter from error
             raise
         return outcome
-
-    def _undo(self, connection: sqlite3.Connection) -> None:
-        try:
-            connection.execute("ROLLBACK")
-        except sqlite3.Error:
-            self.close()  # which ends the transaction, too
 
     def close(self) -> None:
         if self._connection is not None:

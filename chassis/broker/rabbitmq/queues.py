@@ -230,7 +230,7 @@ class HeldDelivery:
 async def consume(
     channel: UnderlayChannel, queue: str, handle: ConsumerCallback, arguments: Mapping[str, FieldValue] | None = None
 ) -> str:
-    """Have the messages of a queue handled as they come, each in a task; the tag that ends it.
+    """Handle the messages of a queue as they arrive, each in a task; returns the consumer's tag.
 
     Not aio-pika's `Queue.consume`, which wraps each in a message and a task of its own: 36 us a delivery.
     """
