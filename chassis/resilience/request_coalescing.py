@@ -56,13 +56,11 @@ class CoalescedReads(Generic[Found]):
         self._start()
         if not all(answer.done() for answer in answers.values()):
             # The wait is each caller's own: one that gives up leaves the others waiting.
-            _, late = await asyncio.wait(answers.values(), timeout=self._time())
+            limits = [limit for limit in (time_left(), self._timeout) if limit is not None]
+            _, late = await asyncio.wait(answers.values(), timeout=min(limits, default=None))
             if late:
                 raise timed_out(self._upstream)
         return {key: found for key, answer in answers.items() if (found := answer.result()) is not None}
-
-    def _time(self) -> float | None:
-        return min((limit for limit in (time_left(), self._timeout) if limit is not None), default=None)
 
     def forget(self) -> None:
         """Let no later call join a read that is under way: it may have been answered before a change."""

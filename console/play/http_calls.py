@@ -93,10 +93,7 @@ class HttpCalls:
         """A request without a span of its own. Raises as `make` does."""
         try:
             # httpx's own bounds are for each step: an answer that comes byte by byte would never be too late.
-            async with (
-                asyncio.timeout(TIMEOUT),
-                self._http.stream(method, url, timeout=TIMEOUT, **content) as response,
-            ):
+            async with asyncio.timeout(TIMEOUT), self._http.stream(method, url, timeout=TIMEOUT, **content) as response:
                 kept, size = await _bounded(response)
                 return Received(response.status_code, response.reason_phrase, response.headers, kept, size)
         except (httpx.TransportError, httpx.DecodingError, TimeoutError) as error:

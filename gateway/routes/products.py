@@ -102,8 +102,7 @@ async def get_availability(request: Request, product_id: IdInPath) -> Response:
     dependencies=[PUBLIC],
 )
 async def list_availability(
-    request: Request,
-    product_ids: Annotated[str, ids_of("Comma-separated; unknown products are left out.", "42,123")],
+    request: Request, product_ids: Annotated[str, ids_of("Comma-separated; unknown products are left out.", "42,123")]
 ) -> Response:
     found = await _availability(request, id_list("product_ids", product_ids))
     return json_response(serializers.page([serializers.availability(each) for each in found]))

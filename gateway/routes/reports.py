@@ -40,8 +40,7 @@ async def get_sales(
         str, Query(alias="from", pattern=DAY, description="The first day (UTC); 29 days before `to` by default.")
     ] = "",
     last_day: Annotated[
-        str,
-        Query(alias="to", pattern=DAY, description="The last day (UTC), at most 365 days later; else today."),
+        str, Query(alias="to", pattern=DAY, description="The last day (UTC), at most 365 days later; else today.")
     ] = "",
     limit: Limit = 100,
     cursor: Cursor = "",

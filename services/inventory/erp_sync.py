@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 
 from chassis.background import forever
 from chassis.broker.consumer import is_temporary
@@ -19,7 +20,7 @@ _POLL_SECONDS = 0.5
 _BACKOFF_SECONDS = 2.0
 # Until rejected adjustments are tried again, at the earliest: an operator may have fixed the cause in the ERP.
 _REJECTED_SECONDS = 5.0
-_MAX_LOGGED = 10_000
+_MAX_LOGGED = 1_000
 
 
 class ErpSync:
@@ -31,7 +32,7 @@ class ErpSync:
         self._at_the_last = False
         self._from_the_first_at = 0.0
         # Rejected adjustments that the log has, each once however often it is tried.
-        self._logged: set[str] = set()
+        self._logged: deque[str] = deque(maxlen=_MAX_LOGGED)
 
     async def book(self) -> None:
         """Book adjustments in the ERP, as long as the process lives. While it is away, they wait.
@@ -78,7 +79,5 @@ class ErpSync:
         if adjustment.id not in self._logged:
             # It stays, and so does the difference in the books, until an operator has looked into it.
             log.error("ERP sync: stock change %s rejected: %s", adjustment.id, error)
-            if len(self._logged) >= _MAX_LOGGED:
-                self._logged.clear()
-            self._logged.add(adjustment.id)
+            self._logged.append(adjustment.id)
         return True

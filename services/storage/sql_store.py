@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Column, MetaData, Table, Text, bindparam, select
 
@@ -38,11 +37,12 @@ class SqlFileStore:
         self._database = database
 
     async def add(self, file: StoredFile) -> None:
-        await self._database.add_missing(files, [_row(file)])
+        row = row_of(file, files, sha256=file.content.sha256, size=file.content.size)
+        await self._database.add_missing(files, [row])
 
     async def by_id(self, file_id: str) -> StoredFile | None:
         row = await self._database.row(_BY_ID, {"id": file_id})
-        return _file(row) if row else None
+        return item_of(StoredFile, row, content=item_of(Content, row)) if row else None
 
     async def kept(self, digests: Sequence[str]) -> set[str]:
         parameters = {"digests": digests}
@@ -52,11 +52,3 @@ class SqlFileStore:
         """The ids that no file has."""
         known = set(await self._database.read(lambda connection: connection.scalars(_KNOWN, {"ids": ids}).all()))
         return [file_id for file_id in ids if file_id not in known]
-
-
-def _row(file: StoredFile) -> dict[str, Any]:
-    return row_of(file, files, sha256=file.content.sha256, size=file.content.size)
-
-
-def _file(row: Any) -> StoredFile:
-    return item_of(StoredFile, row, content=item_of(Content, row))

@@ -143,7 +143,7 @@ def _add_code(connection: sa.Connection, code: Code) -> None:
 
 def _signing_keys(connection: sa.Connection) -> list[SigningKey]:
     newest_first = sa.select(signing_keys).order_by(signing_keys.c.created_at.desc())
-    return [_key(row) for row in connection.execute(newest_first)]
+    return [SigningKey(row.id, row.seed, row.created_at.timestamp()) for row in connection.execute(newest_first)]
 
 
 def _renewed(connection: sa.Connection, max_age: float, keep: float) -> list[SigningKey]:
@@ -160,10 +160,6 @@ def _renewed(connection: sa.Connection, max_age: float, keep: float) -> list[Sig
     gone = [key_id for key_id, made_at in replaced_at.items() if new.made_at - made_at > keep]
     connection.execute(sa.delete(signing_keys).where(signing_keys.c.id.in_(gone)))
     return [new, *(key for key in keys if key.id not in gone)]
-
-
-def _key(row: Any) -> SigningKey:
-    return SigningKey(row.id, row.seed, row.created_at.timestamp())
 
 
 def _too_old(key: SigningKey, max_age: float) -> bool:

@@ -76,14 +76,15 @@ async def test_a_process_inherits_none_of_the_users_settings(monkeypatch: pytest
 
 def test_each_benchmark_ends_what_it_has_started_when_it_is_terminated() -> None:
     """Its main function unwinds; that of a soak by the shop that it starts."""
+    folder = Path(roles.__file__).parent
     mains = {
-        path.stem: {ast.unparse(each) for each in node.decorator_list}
-        for path in Path(roles.__file__).parent.glob("*.py")
+        path.relative_to(folder).as_posix(): {ast.unparse(each) for each in node.decorator_list}
+        for path in [*folder.glob("*.py"), *folder.glob("*/*.py")]
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.FunctionDef) and "ArgumentParser" in ast.unparse(node)
     }
     assert len(mains) > 10
-    assert {name for name, found in mains.items() if "unwound_by_signals()" not in found} == {"soak"}
+    assert {name for name, found in mains.items() if "unwound_by_signals()" not in found} == {"soak/run.py"}
 
 
 @pytest.mark.postgres

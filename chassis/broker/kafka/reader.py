@@ -156,12 +156,9 @@ class LogSubscription:
             while self._records:
                 if (entry := self._entry(self._records.popleft())) is not None:
                     return entry
-            if self._stopped or self._is_finished():
+            if self._stopped or (self._upto is not None and self.position.includes(self._upto)):
                 raise StopAsyncIteration
             await self._fetch()
-
-    def _is_finished(self) -> bool:
-        return self._upto is not None and self.position.includes(self._upto)
 
     def _entry(self, record: ConsumerRecord[bytes, bytes]) -> LogEntry | None:
         """The record as an entry; None for one beyond the end, and for what is no event."""

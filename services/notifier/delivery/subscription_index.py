@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 from chassis.broker.port import Event
 from chassis.broker.topics import matches
@@ -57,9 +57,5 @@ class SubscriptionIndex:
         """The authorized subscribers of an event."""
         for channel in channels_of(event):
             for (topics, _), group in self._channels.get(channel, {}).items():
-                if _match(topics, event.type):
+                if any(matches(topic, event.type) for topic in topics):
                     yield group
-
-
-def _match(topics: Sequence[str], event_type: str) -> bool:
-    return any(matches(topic, event_type) for topic in topics)

@@ -131,7 +131,8 @@ def _insert(db: sqlite3.Connection, group: Sequence[Webhook]) -> list[bool]:
     times = [webhook.received_at.replace(tzinfo=None).isoformat(" ", "microseconds") for webhook in group]
     values = [value for webhook, time in zip(group, times, strict=True) for value in values_of(webhook, time)]
     statement = f"{_INSERT}{', '.join([_ROW] * len(group))} ON CONFLICT DO NOTHING"
-    if _execute(db, statement, values).rowcount == len(group):
+    # Once no other connection is writing.
+    if once_free(lambda: db.execute(statement, values), timeout=_LOCK_TIMEOUT).rowcount == len(group):
         return [True] * len(group)
     found = db.execute(
         f"SELECT id FROM webhooks WHERE id IN ({', '.join('?' * len(group))})",  # noqa: S608  # nosec B608 # question marks
@@ -139,8 +140,3 @@ def _insert(db: sqlite3.Connection, group: Sequence[Webhook]) -> list[bool]:
     )
     new = {row[0] for row in found}
     return [webhook.id in new for webhook in group]
-
-
-def _execute(db: sqlite3.Connection, statement: str, values: Sequence[object]) -> sqlite3.Cursor:
-    """Execute once no other connection is writing."""
-    return once_free(lambda: db.execute(statement, values), timeout=_LOCK_TIMEOUT)

@@ -185,7 +185,9 @@ def _with_attempts(connection: Connection, statement: Select[Any]) -> list[Deliv
     of_these = attempts.c.delivery_id.in_([row.id for row in rows])
     made: dict[str, list[Attempt]] = defaultdict(list)
     for row in connection.execute(select(attempts).where(of_these).order_by(attempts.c.number)):
-        made[row.delivery_id].append(_attempt(row))
+        made[row.delivery_id].append(
+            Attempt(row.number, row.at, row.duration_ms, row.status_code, row.error, row.response)
+        )
     return [_delivery(row, made[row.id]) for row in rows]
 
 
@@ -208,7 +210,3 @@ def _new_row(event: Event, endpoint: Endpoint, body: bytes, now: datetime) -> di
 
 def _delivery(row: Any, made: Sequence[Attempt]) -> Delivery:
     return item_of(Delivery, row, status=Status(row.status), made=made)
-
-
-def _attempt(row: Any) -> Attempt:
-    return Attempt(row.number, row.at, row.duration_ms, row.status_code, row.error, row.response)
