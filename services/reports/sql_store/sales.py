@@ -63,10 +63,7 @@ class SqlSalesStore:
             if state == State.BUILDING:
                 self._generations.advance(connection, generation)
             elif changes:
-                # Also days that are to be published anyhow: locked, so that none is published, and no longer marked,
-                # without what this transaction adds to it.
-                days = [{"day": day} for day in sorted({key.day for key in changes})]
-                connection.execute(insert_or_lock(connection, changed_days), days)
+                _mark_changed(connection, {key.day for key in changes})
 
         # After a power failure the batch is read again: how far the log was read is undone with its effect.
         await self._database.write(applying, durable=False)
@@ -158,6 +155,12 @@ def _add(connection: sa.Connection, generation: int, changes: Figures) -> None:
     ]
     adding = insert_or_add(connection, figures, _columns.orders, _columns.quantity, _columns.revenue_minor)
     connection.execute(adding, rows)
+
+
+def _mark_changed(connection: sa.Connection, days: set[date]) -> None:
+    """Have these days published, after this transaction has committed: also one that is to be published anyhow."""
+    # Locked, so that a day is not published, and no longer marked, without what this transaction adds to it.
+    connection.execute(insert_or_lock(connection, changed_days), [{"day": day} for day in sorted(days)])
 
 
 def _within(by: By, first: date, last: date) -> tuple[Any, ...]:
