@@ -245,8 +245,7 @@ class Outbox:
             published = [row.published_at for row in rows if row.published_at is not None]
             expired = any(at < before for at in published)
             if expired:
-                bounds = {"after": after, "upto": rows[-1].position, "before": before}
-                await self._database.execute(self._delete_expired, bounds)
+                await self._forget({"after": after, "upto": rows[-1].position, "before": before})
             if published and not expired:
                 return
             after = rows[-1].position
@@ -256,3 +255,6 @@ class Outbox:
         return await self._database.read(
             lambda connection: connection.execute(self._select_page, {"after": after}).all()
         )
+
+    async def _forget(self, bounds: dict[str, object]) -> None:
+        await self._database.write(lambda connection: connection.execute(self._delete_expired, bounds).rowcount)
