@@ -297,6 +297,30 @@ async def test_no_fault_outlives_its_command(shop: Env, words: tuple[str, ...], 
     await eventually(mended, within=60)
 
 
+# `shop fault …`, killed as soon as its links are broken.
+KILLED_AT_ONCE = """
+import os, runpy, signal, sys
+from shop.fault.links.client import Links
+breaking = Links.set
+def killed(*given, **named):
+    breaking(*given, **named)
+    os.kill(os.getpid(), signal.SIGKILL)
+Links.set = killed
+sys.argv = ["shop", "fault", *sys.argv[1:]]
+runpy.run_module("shop", run_name="__main__")
+"""
+
+
+@with_the_shop
+async def test_a_link_is_mended_however_soon_its_command_is_killed(shop: Env) -> None:
+    """The guard can undo the fault from its first moment on."""
+    words = ("link", "gateway:orders", "delay=10ms", "--for", "300")
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", KILLED_AT_ONCE, *words, env=dict(shop))
+    assert await process.wait() == -signal.SIGKILL
+    links = Ground.of(shop).links
+    await eventually(lambda: not any("gateway->orders" in fault["links"] for fault in links.faults()), within=60)
+
+
 @with_the_shop
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs prlimit (Linux)")
 async def test_a_database_is_not_filled_twice(shop: Env) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+import uuid
 from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
@@ -56,13 +57,14 @@ class LinkFault:
         chosen = [name for wanted in self._names for name in known if _matches(wanted, name)]
         if not chosen:
             raise Refused(f"no link {', '.join(self._names)}; known links: {', '.join(known)}")
-        self._guard = Guard(end_links, [str(self._ground.data_dir)])
+        # Chosen here: one that the proxy gave would reach the guard too late, should this program be killed in between.
+        self._id = uuid.uuid4().hex[:8]
+        self._guard = Guard(end_links, [str(self._ground.data_dir), self._id])
         try:
-            self._id = self._ground.links.set(chosen, self._toxics, _MAX_SECONDS)
+            self._ground.links.set(chosen, self._toxics, _MAX_SECONDS, fault_id=self._id)
         except Refused:
             self._guard.dismiss()
             raise
-        self._guard.add_argument(self._id)
         return f"{', '.join(chosen)}: {' '.join(toxic.kind for toxic in self._toxics)}"
 
     def end(self) -> str:

@@ -8,10 +8,9 @@ from collections.abc import Callable, Sequence
 
 _CODE = """
 import sys
-added = sys.stdin.read().splitlines()
-if added[-1:] != ["done"]:
+if sys.stdin.read() != "done":
     from {module} import {name}
-    {name}([*sys.argv[1:], *added])
+    {name}(sys.argv[1:])
 """
 _TIMEOUT = 10.0
 
@@ -19,8 +18,8 @@ _TIMEOUT = 10.0
 class Guard:
     """A process that waits for the end of this one, and then calls a function that undoes what this one has broken.
 
-    It is there before the fault: between the two this program could be killed. It has a session of its own: what ends
-    this program's process group, or its terminal, does not end it.
+    It is there before the fault, and with all that it needs: between the two this program could be killed. It has a
+    session of its own: what ends this program's process group, or its terminal, does not end it.
     """
 
     def __init__(self, undo: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> None:
@@ -29,12 +28,6 @@ class Guard:
         self._process = subprocess.Popen(  # noqa: S603  # nosec B603 # names, pids and addresses of ours alone go in
             [sys.executable, "-c", code, *arguments], stdin=subprocess.PIPE, start_new_session=True
         )
-
-    def add_argument(self, argument: str) -> None:
-        """Give the function one more argument, which only the fault itself has brought."""
-        assert self._process.stdin is not None  # noqa: S101 - a pipe, as above
-        self._process.stdin.write(f"{argument}\n".encode())
-        self._process.stdin.flush()
 
     def dismiss(self) -> None:
         """All is undone: the guard ends without doing anything."""

@@ -79,9 +79,10 @@ class Links:
         found = self._call("GET", f"/links?within={within}")["links"]
         return {each["name"]: LinkState.of(each) for each in found}
 
-    def set(self, names: Sequence[str], toxics: Iterable[Toxic], seconds: float) -> str:
-        """Set toxics on links for so many seconds; returns the fault's id."""
+    def set(self, names: Sequence[str], toxics: Iterable[Toxic], seconds: float, *, fault_id: str = "") -> str:
+        """Set toxics on links for so many seconds; returns the fault's id, which is a new one unless it is given."""
         body = {"links": list(names), "toxics": [toxic.as_dict() for toxic in toxics], "seconds": seconds}
+        body |= {"id": fault_id} if fault_id else {}
         return str(self._call("POST", "/faults", body)["id"])
 
     def met(self, fault: str) -> int:

@@ -1,7 +1,7 @@
 """The link proxy's API for faults: HTTP on a Unix socket in the data directory, which only its owner may use.
 
 GET    /links                   every link, with addresses, toxics and counts; `?within=SECONDS` for `recent`
-POST   /faults                  {"links": [...], "toxics": [...], "seconds": 10} -> {"id": ..., "met": {...}}
+POST   /faults                  {"links": [...], "toxics": [...], "seconds": 10, "id": ...} -> {"id": ..., "met": {...}}
 GET    /faults  /faults/{id}    those at work; one, with what it has met
 DELETE /faults/{id}             ends one
 PUT    /taps  /taps/{link}      watches every link, or one; `?seconds=60`
@@ -101,10 +101,11 @@ async def _set(request: web.Request) -> web.Response:
         content = await request.json()
     except json.JSONDecodeError as error:
         raise ValueError(f"the body is not JSON: {error}") from error
-    if not isinstance(content, dict) or content.keys() != {"links", "toxics", "seconds"}:
-        raise ValueError("fault must have links, toxics and seconds")
+    if not isinstance(content, dict) or content.keys() - {"id"} != {"links", "toxics", "seconds"}:
+        raise ValueError("fault must have links, toxics and seconds, and may have an id")
     toxics = [Toxic.from_dict(each) for each in content["toxics"]]
-    fault = request.app[_PROXY].set(list(map(str, content["links"])), toxics, float(content["seconds"]))
+    links, seconds = list(map(str, content["links"])), float(content["seconds"])
+    fault = request.app[_PROXY].set(links, toxics, seconds, str(content.get("id", "")))
     return web.json_response(_as_dict(request.app[_PROXY].get(fault.id)), status=201)
 
 

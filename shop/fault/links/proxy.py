@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import socket
 import time
 import uuid
@@ -30,6 +31,7 @@ _CONNECT_TIMEOUT = 5.0
 _REMEMBERED = 2_000
 MAX_SECONDS = 3_600.0
 _MAX_FAULTS = 100
+_FAULT_ID = re.compile(r"[0-9a-f]{8}")
 # Seconds without a byte that are a pause, and until a connection is ended without one.
 _PAUSE, _RENEWED_WITHIN = 0.2, 5.0
 _ENDED_KEPT = 100
@@ -265,8 +267,13 @@ class Proxy:
         self.links = {spec.name: Link(spec) for spec in specs}
         self._faults: dict[str, Fault] = {}
 
-    def set(self, names: Sequence[str], toxics: Sequence[Toxic], seconds: float) -> Fault:
-        """Set toxics on links, all at once, for so many seconds. Raises `ValueError`."""
+    def set(self, names: Sequence[str], toxics: Sequence[Toxic], seconds: float, fault_id: str = "") -> Fault:
+        """Set toxics on links, all at once, for so many seconds. Raises `ValueError`.
+
+        `fault_id` is the caller's own, a new one; else one is made.
+        """
+        if fault_id and (not _FAULT_ID.fullmatch(fault_id) or fault_id in self._faults):
+            raise ValueError("id must be a new one, of 8 hexadecimal digits")
         if unknown := [name for name in names if name not in self.links]:
             raise ValueError(f"unknown link {', '.join(unknown)}; known links: {', '.join(self.links) or 'none'}")
         if not names or not toxics or not 0 < seconds <= MAX_SECONDS:
@@ -276,7 +283,7 @@ class Proxy:
         wrong = [name for name in names if self.links[name].spec.protocol != "AMQP"]
         if wrong and any(toxic.kind is Kind.ALARM for toxic in toxics):
             raise ValueError(f"alarm must be on a link to RabbitMQ, and {wrong[0]} is not")
-        fault = Fault(uuid.uuid4().hex[:8], tuple(names), tuple(toxics))
+        fault = Fault(fault_id or uuid.uuid4().hex[:8], tuple(names), tuple(toxics))
         for name in names:
             self.links[name].apply(fault.id, toxics)
         fault.timer = asyncio.ensure_future(self._expire(fault, seconds))
