@@ -283,7 +283,7 @@ def rendered(comparisons: Sequence[Comparison]) -> dict[str, Any]:
 @unwound_by_signals()
 def main() -> int:
     """Measure, print, write `bench/results/edge.json`, and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.edge", description=__doc__)
     parser.add_argument("--rounds", type=int, default=7, help="turns that each of two gets")
     parser.add_argument("--seconds", type=float, default=2.0, help="length of a turn")
     parser.add_argument("--only", default="", help="one comparison, by its name")

@@ -87,7 +87,7 @@ class Contender:
 @unwound_by_signals()
 def main() -> int:
     """Measure, print, write `bench/results/events.json`, and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.events", description=__doc__)
     parser.add_argument("--events", type=int, default=100_000, help="events for each measurement of each side")
     parser.add_argument("--rounds", type=int, default=10, help="turns that they are put in")
     parser.add_argument("--batch", type=int, default=200, help="events in a call, as the outbox relay has")

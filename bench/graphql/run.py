@@ -42,7 +42,7 @@ class Server:
 @unwound_by_signals()
 def main() -> int:
     """Measure, print, write `bench/results/graphql.json`, and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.graphql", description=__doc__)
     parser.add_argument("--rounds", type=int, default=20, help="turns that each of the two gets")
     parser.add_argument("--seconds", type=float, default=0.6, help="length of a turn")
     parser.add_argument("--connections", type=int, default=8)

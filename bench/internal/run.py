@@ -361,7 +361,7 @@ def show(comparison: Comparison) -> None:
 @unwound_by_signals()
 def main() -> int:
     """Measure, print a table, write it to `bench/results/internal.json`, and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.internal", description=__doc__)
     parser.add_argument("--rounds", type=int, default=7, help="how often floor and figure take turns")
     parser.add_argument("--only", default="", choices=["", *PARTS])
     parser.add_argument("--postgres", default=os.environ.get("TEST_POSTGRES_URL", internal_databases.POSTGRES_URL))

@@ -203,7 +203,7 @@ def _kinds_ms(
 @unwound_by_signals()
 def main() -> int:
     """Measure, print, write `bench/results/orders.json`, and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.orders", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0, help="length of each loop")
     parser.add_argument(
         "--rate", type=float, default=0.0, help="orders a second of the open loop; 0: 70 %% of capacity"

@@ -60,7 +60,7 @@ class Row:
 @unwound_by_signals()
 def main() -> int:
     """Measure, print, write `bench/results/peers.json`, and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.peers", description=__doc__)
     parser.add_argument("--rounds", type=int, default=10, help="turns that each server gets")
     parser.add_argument("--seconds", type=float, default=1.5, help="length of a turn of requests")
     parser.add_argument("--connections", type=int, default=1_000, help="WebSockets that get each event")

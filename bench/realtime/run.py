@@ -84,7 +84,7 @@ class Contender:
 @unwound_by_signals()
 def main() -> int:
     """Measure, print, write `bench/results/realtime.json`, and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.realtime", description=__doc__)
     parser.add_argument("--connections", type=int, default=1_000)
     parser.add_argument("--idle", type=int, default=5_000, help="connections that nothing is sent to")
     parser.add_argument("--rounds", type=int, default=12, help="turns that each gets")

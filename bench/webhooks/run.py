@@ -54,7 +54,7 @@ class Series:
 @unwound_by_signals()
 def main() -> int:
     """Measure, print a table, write it to `bench/results/webhooks.json`, and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.webhooks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=10, help="of each variant")
     parser.add_argument("--seconds", type=float, default=1.0, help="of a round")
     arguments = parser.parse_args()
