@@ -27,7 +27,7 @@ CALLERS = {
 DIGEST = "0123456789abcdef" * 4
 
 
-def told(error: ShopError) -> tuple[str, str, Kind, float | None]:
+def facts_of(error: ShopError) -> tuple[str, str, Kind, float | None]:
     return error.code, error.message, error.kind, error.retry_after
 
 
@@ -74,7 +74,7 @@ def test_media_types_that_are_refused(content_type: str) -> None:
     """What would break the header in which it goes out again."""
     with pytest.raises(ShopError) as refusal:
         UploadRequest(content_type).checked(CALLERS["owner"])
-    assert told(refusal.value) == ("INVALID_INPUT", "the upload cannot be accepted", Kind.INVALID, None)
+    assert facts_of(refusal.value) == ("INVALID_INPUT", "the upload cannot be accepted", Kind.INVALID, None)
     assert refusal.value.fields == {"content_type": "must be a media type"}
 
 
@@ -93,10 +93,10 @@ def test_who_may_publish(caller: str) -> None:
 
 
 def test_customers_may_not_publish() -> None:
-    """They are told that it takes another role."""
+    """The refusal names the role that it takes."""
     with pytest.raises(ShopError) as refusal:
         UploadRequest("text/plain", "", public=True).checked(CALLERS["owner"])
-    assert told(refusal.value) == ("FORBIDDEN", "only an administrator may publish a file", Kind.FORBIDDEN, None)
+    assert facts_of(refusal.value) == ("FORBIDDEN", "only an administrator may publish a file", Kind.FORBIDDEN, None)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_negative_ranges_are_refused(offset: int, length: int, field: str) -> No
     """The number that is wrong is named."""
     with pytest.raises(ShopError) as refusal:
         byte_range(10, offset, length)
-    assert told(refusal.value) == ("INVALID_INPUT", "range must not be negative", Kind.INVALID, None)
+    assert facts_of(refusal.value) == ("INVALID_INPUT", "range must not be negative", Kind.INVALID, None)
     assert refusal.value.fields == {field: "must not be negative"}
 
 
@@ -137,23 +137,23 @@ def test_a_range_behind_the_last_byte_is_refused(size: int, offset: int) -> None
     with pytest.raises(ShopError) as refusal:
         byte_range(size, offset, 0)
     message = f"the file has {size} bytes; there is none at {offset}"
-    assert told(refusal.value) == ("RANGE_NOT_SATISFIABLE", message, Kind.INVALID, None)
+    assert facts_of(refusal.value) == ("RANGE_NOT_SATISFIABLE", message, Kind.INVALID, None)
     assert refusal.value.details == {"size": str(size)}
 
 
 def test_a_file_that_is_too_large_names_the_limit() -> None:
     """In words and for programs."""
     error = too_large(5)
-    assert told(error) == ("FILE_TOO_LARGE", "file must have at most 5 bytes", Kind.INVALID, None)
+    assert facts_of(error) == ("FILE_TOO_LARGE", "file must have at most 5 bytes", Kind.INVALID, None)
     assert error.details == {"limit": "5"}
 
 
 def test_a_full_disk_says_when_to_come_again() -> None:
     """Room has to be made first, so that is later than after a disk that fails for a moment."""
     message = "there is no room for this file now; nothing of it was kept"
-    assert told(no_room()) == ("INSUFFICIENT_STORAGE", message, Kind.UNAVAILABLE, 60.0)
+    assert facts_of(no_room()) == ("INSUFFICIENT_STORAGE", message, Kind.UNAVAILABLE, 60.0)
     message = "the file cannot be stored now; nothing of it was kept"
-    assert told(not_writable()) == ("STORE_UNAVAILABLE", message, Kind.UNAVAILABLE, 5.0)
+    assert facts_of(not_writable()) == ("STORE_UNAVAILABLE", message, Kind.UNAVAILABLE, 5.0)
 
 
 def test_a_digest_is_compared_where_one_was_announced() -> None:
@@ -163,5 +163,5 @@ def test_a_digest_is_compared_where_one_was_announced() -> None:
     check_digest(arrived, DIGEST)
     with pytest.raises(ShopError) as refusal:
         check_digest(arrived, "f" * 64)
-    assert told(refusal.value) == ("DIGEST_MISMATCH", f"what arrived has the SHA-256 {DIGEST}", Kind.INVALID, None)
+    assert facts_of(refusal.value) == ("DIGEST_MISMATCH", f"what arrived has the SHA-256 {DIGEST}", Kind.INVALID, None)
     assert refusal.value.details == {"sha256": DIGEST}
