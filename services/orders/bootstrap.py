@@ -10,7 +10,6 @@ from pathlib import Path
 from chassis.broker.consumer import of_subject
 from chassis.broker.outbox import Outbox
 from chassis.broker.port import Broker
-from chassis.database.database import Database
 from chassis.process import Running
 from chassis.service import Service, service
 from chassis.settings import NotNegative, Positive, ProcessSettings
@@ -18,6 +17,7 @@ from protos.shop.catalog.v1.catalog_pb2_grpc import CatalogServiceStub
 from protos.shop.erp.v1.erp_pb2_grpc import ErpServiceStub
 from protos.shop.inventory.v1.inventory_pb2_grpc import InventoryServiceStub
 from protos.shop.orders.v1.orders_pb2_grpc import add_OrderServiceServicer_to_server
+from services.orders.admission.cached_backlog import CachedBacklog
 from services.orders.admission.placement import Admission
 from services.orders.clients import GrpcCatalog, GrpcErp, GrpcInventory
 from services.orders.demo import demo_orders
@@ -53,7 +53,7 @@ async def run(settings: Settings | None = None, *, catalog: Catalog | None = Non
     """Serve shop.orders.v1 until the block ends."""
     settings = settings or Settings()
     async with service("orders", settings) as s:
-        db, broker, out, store = await _storage(s)
+        broker, out, store = await _storage(s)
         catalog = catalog or GrpcCatalog(
             *await s.client(
                 "catalog",
@@ -66,7 +66,8 @@ async def run(settings: Settings | None = None, *, catalog: Catalog | None = Non
             await store.add_demo(demo_orders())
         placement = OrderPlacement(store, catalog)
         if settings.max_backlog_age > 0:
-            placement = Admission(placement, store, db, max_age=timedelta(seconds=settings.max_backlog_age))
+            max_age = timedelta(seconds=settings.max_backlog_age)
+            placement = Admission(store, catalog, CachedBacklog(store), max_age=max_age)
         order_watch = LogOrderWatch(broker.log)
         await s.background(out.relay(), order_watch.follow())
         port = await s.serve(
@@ -89,7 +90,7 @@ async def run_worker(
     """Consume orders' queues until the block ends."""
     settings = settings or WorkerSettings()
     async with service("order_worker", settings) as s:
-        _, broker, out, store = await _storage(s)
+        broker, out, store = await _storage(s)
         inventory = inventory or GrpcInventory(
             *await s.client(
                 "inventory",
@@ -119,9 +120,9 @@ async def run_worker(
         yield Running()
 
 
-async def _storage(s: Service) -> tuple[Database, Broker, Outbox, SqlOrderStore]:
-    """The database that both processes share, and their broker and outbox."""
+async def _storage(s: Service) -> tuple[Broker, Outbox, SqlOrderStore]:
+    """What both processes have: broker, outbox, and the store on the database that they share."""
     db = await s.database("orders", MIGRATIONS)
     broker = await s.broker()
     out = Outbox(outbox, db, broker, s.telemetry, keep=None)
-    return db, broker, out, SqlOrderStore(db, out)
+    return broker, out, SqlOrderStore(db, out)

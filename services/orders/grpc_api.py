@@ -43,7 +43,7 @@ class OrderApi(OrderServiceServicer):
         self._orders = orders
 
     async def PlaceOrder(self, request: pb.PlaceOrderRequest, context: Any) -> pb.PlaceOrderResponse:
-        _check_text(request.idempotency_key, "idempotency_key")
+        _check_text(request.idempotency_key, "idempotency key")
         caller = current_principal()
         order, new = await self._placement.place_order(caller.subject, _basket(request.items), request.idempotency_key)
         return pb.PlaceOrderResponse(order=_message(order), replayed=not new)
@@ -52,7 +52,7 @@ class OrderApi(OrderServiceServicer):
         self, request: pb.PlaceChannelOrderRequest, context: Any
     ) -> pb.PlaceChannelOrderResponse:
         _check_text(request.channel, "channel")
-        _check_text(request.channel_order_id, "channel_order_id")
+        _check_text(request.channel_order_id, "channel order id")
         if not (request.channel and request.channel_order_id):
             raise invalid(
                 "channel order must have an id and a channel", channel_order_id="is required, and so is channel"
@@ -134,12 +134,11 @@ def _basket(items: Any) -> list[tuple[str, int]]:
     return [(item.product_id, item.quantity) for item in items]
 
 
-def _check_text(text: str, field: str) -> None:
+def _check_text(text: str, name: str) -> None:
     """Raise INVALID_INPUT unless a text can be (a part of) an idempotency key; an empty one is none."""
     if len(text) > MAX_KEY or not text.isprintable():
-        raise invalid(
-            "invalid idempotency key", **{field: f"must have at most {MAX_KEY} characters, all of them printable"}
-        )
+        must = f"must have at most {MAX_KEY} characters, all of them printable"
+        raise invalid(f"invalid {name}", **{name.replace(" ", "_"): must})
 
 
 def _entry(entry: HistoryEntry) -> pb.OrderEvent:

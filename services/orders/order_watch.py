@@ -6,15 +6,12 @@ The log is read only while there are watchers: every event of every order would 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
 from chassis.background import forever, wait
 from chassis.broker.event_log import EventLog, PositionExpired
-
-log = logging.getLogger(__name__)
 
 _AT_LEAST_EVERY = 2.0
 _PAUSE = 1.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -63,6 +63,19 @@ class OrderStore(Protocol):
 
     async def records(self, *, after: Place | None, size: int) -> list[Record]:
         """Orders with all that is known of them, oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """The orders that wait for their first step: how many each customer has, and since when the oldest one waits."""
+
+    by_customer: Mapping[str, int]
+    oldest: datetime | None
+
+
+class WaitingOrders(Protocol):
+    async def backlog(self) -> Backlog:
+        """The backlog of now, or of a moment ago."""
 
 
 class OrderWatch(Protocol):

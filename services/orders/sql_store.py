@@ -24,9 +24,9 @@ from chassis.pagination import Place
 from chassis.retention import MIGRATED, Kept, Retention
 from services.orders.domain import Item, Order, OrderEvent, OrderPlaced, Outcome, Status
 from services.orders.events import log_event, payload
-from services.orders.ports import HistoryEntry, Record
+from services.orders.ports import Backlog, HistoryEntry, Record
 
-WAITING = sa.text("status = 'pending' AND status_reason = '' AND NOT tried")
+_WAITING = sa.text("status = 'pending' AND status_reason = '' AND NOT tried")
 metadata = sa.MetaData()
 orders = sa.Table(
     "orders",
@@ -50,7 +50,7 @@ orders = sa.Table(
     sa.Column("tried", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Index("orders_by_user", "user_id", "placed_at", "id"),
     sa.Index("orders_by_key", "user_id", "idempotency_key", unique=True),
-    sa.Index("orders_waiting", "user_id", "placed_at", sqlite_where=WAITING, postgresql_where=WAITING),
+    sa.Index("orders_waiting", "user_id", "placed_at", sqlite_where=_WAITING, postgresql_where=_WAITING),
 )
 outbox = outbox_table(metadata)
 sa.Index("outbox_by_subject", outbox.c.subject, outbox.c.position)
@@ -61,7 +61,6 @@ RETENTION: Retention = {
 }
 
 _NEWEST_FIRST = (orders.c.placed_at.desc(), orders.c.id.desc())
-# Built once: SQLAlchemy caches what they compile to.
 _BY_ID = sa.select(orders).where(orders.c.id == sa.bindparam("id"))
 _BY_IDS = sa.select(orders).where(orders.c.id.in_(sa.bindparam("ids", expanding=True)))
 _LOCKED = _BY_ID.with_for_update()
@@ -70,6 +69,12 @@ _BY_KEY = sa.select(orders).where(
     orders.c.user_id == sa.bindparam("user"), orders.c.idempotency_key == sa.bindparam("key")
 )
 _HISTORY = sa.select(outbox).where(outbox.c.subject == sa.bindparam("order")).order_by(outbox.c.position)
+
+_BACKLOG = (
+    sa.select(orders.c.user_id, sa.func.count().label("waiting"), sa.func.min(orders.c.placed_at).label("oldest"))
+    .where(_WAITING, orders.c.demo == sa.false())
+    .group_by(orders.c.user_id)
+)
 
 
 class SqlOrderStore:
@@ -115,9 +120,8 @@ class SqlOrderStore:
     async def newest_of(self, user_ids: Sequence[str], *, each: int) -> list[Order]:
         rank = sa.func.row_number().over(partition_by=orders.c.user_id, order_by=_NEWEST_FIRST).label("rank")
         ranked = sa.select(orders, rank).where(orders.c.user_id.in_(user_ids)).subquery()
-        statement = (
-            sa.select(ranked).where(ranked.c.rank <= each).order_by(ranked.c.placed_at.desc(), ranked.c.id.desc())
-        )
+        newest_first = (ranked.c.placed_at.desc(), ranked.c.id.desc())
+        statement = sa.select(ranked).where(ranked.c.rank <= each).order_by(*newest_first)
         return [_order(row) for row in await self._database.rows(statement)]
 
     async def change(self, order_id: str, decide: Callable[[Order], Outcome]) -> Order:
@@ -141,6 +145,10 @@ class SqlOrderStore:
     async def history(self, order_id: str) -> list[HistoryEntry]:
         return [_entry(row) for row in await self._database.rows(_HISTORY, {"order": order_id})]
 
+    async def backlog(self) -> Backlog:
+        rows = await self._database.rows(_BACKLOG)
+        return Backlog({row.user_id: row.waiting for row in rows}, min((row.oldest for row in rows), default=None))
+
     async def records(self, *, after: Place | None, size: int) -> list[Record]:
         place = (orders.c.placed_at, orders.c.id)
         statement = sa.select(orders).order_by(*place).limit(size)
@@ -148,9 +156,8 @@ class SqlOrderStore:
             statement = statement.where(sa.tuple_(*place) > sa.tuple_(*after, types=[UtcTime, sa.Text]))
         async with self._database.reading() as connection:
             rows = (await connection.execute(statement)).all()
-            of_these = (
-                sa.select(outbox).where(outbox.c.subject.in_([row.id for row in rows])).order_by(outbox.c.position)
-            )
+            ids = [row.id for row in rows]
+            of_these = sa.select(outbox).where(outbox.c.subject.in_(ids)).order_by(outbox.c.position)
             events = (await connection.execute(of_these)).all()
         histories: dict[str, list[Any]] = defaultdict(list)
         for event in events:
@@ -192,9 +199,8 @@ def _published(event: Event) -> dict[str, object]:
 
 
 def _entry(row: Any) -> HistoryEntry:
-    return HistoryEntry(
-        row.event_id, row.type, int(json.loads(row.extensions)["sequence"]), row.time, row.data.decode()
-    )
+    sequence = int(json.loads(row.extensions)["sequence"])
+    return HistoryEntry(row.event_id, row.type, sequence, row.time, row.data.decode())
 
 
 def _row(order: Order) -> dict[str, Any]:

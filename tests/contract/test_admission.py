@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -15,12 +15,12 @@ import pytest
 from chassis.database.database import Database
 from chassis.errors import Kind, ShopError, unavailable
 from services.orders import domain
+from services.orders.admission.cached_backlog import CachedBacklog
 from services.orders.admission.fair_share import FEW
 from services.orders.admission.placement import Admission
 from services.orders.demo import demo_orders
 from services.orders.domain import Item, Order
-from services.orders.place_order import OrderPlacement
-from services.orders.ports import Erp, Quote
+from services.orders.ports import Backlog, Erp, Quote, WaitingOrders
 from services.orders.saga import Saga
 from services.orders.sql_store import SqlOrderStore, outbox
 from tests.contract.databases import opened, unrelayed, url_of
@@ -40,18 +40,21 @@ class FakeCatalog:
         return Quote(items, Decimal(len(items)), "EUR")
 
 
+def plain(store: WaitingOrders) -> WaitingOrders:
+    return store
+
+
 class Shop:
     """Orders that wait since `EPOCH`, and customers who place further ones `after` so long."""
 
-    def __init__(self, database: Database) -> None:
-        self.database = database
+    def __init__(self, database: Database, adapter: Callable[[WaitingOrders], WaitingOrders] = plain) -> None:
         self.store = SqlOrderStore(database, unrelayed(outbox, database))
+        self._adapter = adapter
 
     async def place(self, user_id: str, *, after: timedelta, key: str = "") -> ShopError | None:
         """The refusal, if any. Nothing is remembered of an earlier look at the backlog."""
-        placement = OrderPlacement(self.store, FakeCatalog())
-        now = EPOCH + after
-        admission = Admission(placement, self.store, self.database, max_age=MAX_AGE, clock=lambda: now)
+        now, waiting = EPOCH + after, self._adapter(self.store)
+        admission = Admission(self.store, FakeCatalog(), waiting, max_age=MAX_AGE, clock=lambda: now)
         try:
             await admission.place_order(user_id, BASKET, key)
         except ShopError as refusal:
@@ -59,10 +62,10 @@ class Shop:
         return None
 
 
-@pytest.fixture
-async def shop(database_url: str, tmp_path: Path) -> AsyncIterator[Shop]:
+@pytest.fixture(params=[plain, CachedBacklog])
+async def shop(request: pytest.FixtureRequest, database_url: str, tmp_path: Path) -> AsyncIterator[Shop]:
     async with opened("orders", url_of("orders", database_url, tmp_path)) as database:
-        yield Shop(database)
+        yield Shop(database, request.param)
 
 
 async def test_refused_while_orders_wait_too_long(shop: Shop) -> None:
@@ -139,3 +142,14 @@ async def test_customers_with_even_shares_are_served_alike(shop: Shop) -> None:
             await placed(shop.store, an_order(user_id))
     assert await shop.place("u1", after=MAX_AGE - MOMENT) is None
     assert await shop.place("u1", after=MAX_AGE) is not None
+
+
+async def test_orders_placed_together_share_one_query() -> None:
+    """However many orders are placed within half a second, the cached backlog is read from the store once."""
+    backlog = Backlog({"u1": 1}, EPOCH)
+    store = AsyncMock()
+    store.backlog.return_value = backlog
+    cached = CachedBacklog(store)
+    assert await asyncio.gather(*(cached.backlog() for _ in range(20))) == [backlog] * 20
+    assert await cached.backlog() == backlog
+    store.backlog.assert_awaited_once_with()

@@ -180,25 +180,25 @@ async def test_no_clients_key_is_a_channels(orders_service: Service, key: str) -
 
 
 @pytest.mark.parametrize(
-    ("channel", "channel_order_id", "field"),
+    ("channel", "channel_order_id", "field", "message"),
     [
-        ("shopify", "9" * 256, "channel_order_id"),
-        ("s" * 256, "99", "channel"),
-        ("shopify", "9\x1f9", "channel_order_id"),
-        ("shopify\x1f9", "9", "channel"),
-        ("shopify", "", "channel_order_id"),
-        ("", "99", "channel_order_id"),
+        ("shopify", "9" * 256, "channel_order_id", "invalid channel order id"),
+        ("s" * 256, "99", "channel", "invalid channel"),
+        ("shopify", "9\x1f9", "channel_order_id", "invalid channel order id"),
+        ("shopify\x1f9", "9", "channel", "invalid channel"),
+        ("shopify", "", "channel_order_id", "channel order must have an id and a channel"),
+        ("", "99", "channel_order_id", "channel order must have an id and a channel"),
     ],
 )
 async def test_a_channels_key_is_bounded(
-    orders_service: Service, channel: str, channel_order_id: str, field: str
+    orders_service: Service, channel: str, channel_order_id: str, field: str, message: str
 ) -> None:
     """What is too long, or could be taken for another channel's order, is refused: it will never be anything else."""
     request = pb.PlaceChannelOrderRequest(
         channel=channel, channel_order_id=channel_order_id, user_id="u1", items=KEYBOARD
     )
     refusal = await orders_service.process("webhook_worker").refusal("PlaceChannelOrder", request)
-    assert (refusal.code, set(refusal.fields)) == ("INVALID_INPUT", {field})
+    assert (refusal.code, set(refusal.fields), refusal.message) == ("INVALID_INPUT", {field}, message)
 
 
 @pytest.mark.parametrize(

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from chassis.errors import Kind, ShopError
+from services.orders.ports import Backlog
 
 # Orders that every customer may have waiting, whatever the others have.
 FEW = 10
 _MAX_RETRY_SECONDS = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """The orders that wait for their first step: how many each customer has, and since when the oldest one waits."""
-
-    by_customer: Mapping[str, int]
-    oldest: datetime | None
 
 
 def refusal(backlog: Backlog, user_id: str, now: datetime, *, max_age: timedelta) -> ShopError | None:
