@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from chassis.errors import Kind, ShopError
+
+# Age from which the ERP's figure is recorded again though it is the same: a stale answer states when it was reported.
+_CONFIRMED_AFTER = timedelta(seconds=10)
 
 
 class State(StrEnum):
@@ -76,6 +79,10 @@ class Stock:
     shipped: int
     erp_on_hand: int
     erp_as_of: datetime
+
+    def outdated_by(self, erp_on_hand: int, now: datetime) -> bool:
+        """Whether the ERP's answer of now should be recorded: another figure, or a new time for an old one."""
+        return erp_on_hand != self.erp_on_hand or now - self.erp_as_of > _CONFIRMED_AFTER
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,11 +43,9 @@ class InventoryApi(InventoryServiceServicer):
         self, request: pb.CheckAvailabilityRequest, context: Any
     ) -> pb.CheckAvailabilityResponse:
         found = await self._inventory.availability(request.product_ids, live=request.live)
-        # Most of them are of one moment, and a message for that costs as much as all the rest of an item.
-        moments = {as_of: timestamp(as_of) for as_of in {item.as_of for item in found}}
         items = [
             pb.Availability(
-                product_id=item.product_id, available=item.available, stale=item.stale, as_of=moments[item.as_of]
+                product_id=item.product_id, available=item.available, stale=item.stale, as_of=timestamp(item.as_of)
             )
             for item in found
         ]

@@ -20,8 +20,6 @@ MAX_ADJUSTMENT = 1_000_000
 # What the ERP can take as a reference, so that every adjustment can be booked there.
 _REFERENCE = re.compile(r"[!-~]{1,64}")
 _EXPIRED_BATCH_SIZE = 100
-# How often an unchanged answer of the ERP is worth a write.
-_NOTE_EVERY = timedelta(seconds=10)
 
 
 class Inventory:
@@ -111,11 +109,7 @@ class Inventory:
             return {}
 
     async def _note(self, stock: Mapping[str, Stock], levels: Mapping[str, int], now: datetime) -> None:
-        news = {
-            product_id: level
-            for product_id, level in levels.items()
-            if level != stock[product_id].erp_on_hand or now - stock[product_id].erp_as_of > _NOTE_EVERY
-        }
+        news = {key: level for key, level in levels.items() if stock[key].outdated_by(level, now)}
         if not news:
             return
         try:

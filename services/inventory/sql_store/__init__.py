@@ -53,7 +53,6 @@ _ADJUST = _move(
     erp_on_hand=stock.c.erp_on_hand + _quantity,
 ).where(stock.c.available + _quantity >= 0)
 
-# Built once: SQLAlchemy caches what they compile to.
 _LOCKED = select(reservations).where(reservations.c.order_id == bindparam("order")).with_for_update()
 CHANGE_STATE = update(reservations).where(reservations.c.order_id == bindparam("order"))
 _STOCK_OF = select(stock).where(stock.c.product_id.in_(bindparam("products", expanding=True)))

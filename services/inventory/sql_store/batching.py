@@ -27,7 +27,6 @@ from services.inventory.sql_store import CHANGE_STATE, SqlStockStore
 from services.inventory.sql_store.rows import read_reservation, reservation_row, stock_changed
 from services.inventory.sql_store.tables import reservations, stock
 
-# Built once: SQLAlchemy caches what they compile to.
 _KNOWN = (
     select(reservations)
     .where(reservations.c.order_id.in_(bindparam("orders", expanding=True)))

@@ -8,18 +8,19 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from google.protobuf.json_format import MessageToJson
+
 from chassis import wall_clock
 from chassis.broker.port import Event
 from chassis.database.database import item_of
+from protos.shop.events.v1.events_pb2 import StockChanged
 from services.inventory.domain import Line, Reservation, State
 
 
 def stock_changed(product_id: str, available: int, reserved: int, shipped: int) -> Event:
     """`stock.changed`, with the figures as they are now."""
-    figures = {"available": available, "reserved": reserved, "shipped": shipped}
-    # What MessageToJson makes of a StockChanged, in a twentieth of the time; a test compares the two.
-    payload = {"product_id": product_id} | {name: str(figure) for name, figure in figures.items() if figure}
-    data = json.dumps(payload, ensure_ascii=False).encode()
+    payload = StockChanged(product_id=product_id, available=available, reserved=reserved, shipped=shipped)
+    data = MessageToJson(payload, preserving_proto_field_name=True, indent=None).encode()
     return Event(uuid.uuid4().hex, "stock.changed", "/inventory", product_id, wall_clock.now(), data)
 
 
