@@ -14,13 +14,12 @@ from chassis.process import Running
 from chassis.service import Service, service
 from chassis.settings import Positive, ProcessSettings
 from protos.shop.erp.v1.erp_pb2_grpc import add_ErpServiceServicer_to_server
-from services.erp_adapter.demo import demo_stock
+from services.erp_adapter.demo import DEMO_PASSWORD, demo_stock
 from services.erp_adapter.grpc_api import POLICY, ErpApi
 from services.erp_adapter.ports import Erp
 from services.erp_adapter.soap_client import Login, SoapClient, soap_client
 from services.erp_adapter.soap_erp import SoapErp
 
-DEMO_PASSWORD = "shop"  # noqa: S105  # nosec B105 # the ERP's demo account
 MIGRATIONS = Path(__file__).parent / "migrations"
 CONTRACT = Path(__file__).with_name("erp_contract.txt")
 

@@ -1,9 +1,10 @@
-"""The demo stock of the modern ERP: the same figures as in inventory's and in the legacy ERP's own seed."""
+"""The demo stock of the modern ERP, the same as inventory's and the legacy ERP's own; and the latter's demo account."""
 
 from __future__ import annotations
 
 PLENTY = 100
 SCARCE = 3
+DEMO_PASSWORD = "shop"  # noqa: S105  # nosec B105 # the legacy ERP's demo account
 
 
 def demo_stock() -> dict[str, int]:

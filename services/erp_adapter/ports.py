@@ -1,9 +1,9 @@
-"""The port of an ERP, independent of the product."""
+"""The port of an ERP, independent of the product; and that of the legacy ERP's transport."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from services.erp_adapter.domain import GoodsReceipt, NewSalesOrder, SalesOrder, Shipment, StockLevel
 
@@ -39,3 +39,8 @@ class Erp(Protocol):
 
     async def sales_orders(self, after: str, limit: int) -> tuple[list[SalesOrder], str]:
         """Up to `limit` orders after a position (empty: the start), and the next position (empty: the end)."""
+
+
+class Soap(Protocol):
+    async def call(self, operation: str, body: Mapping[str, Any]) -> Any:
+        """The result of an operation. Raises a `ShopError` without an answer, or the ERP's own fault."""

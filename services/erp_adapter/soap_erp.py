@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from chassis.errors import Kind, ShopError
 from chassis.resilience.request_coalescing import CoalescedReads
 from services.erp_adapter import translation
 from services.erp_adapter.domain import GoodsReceipt, NewSalesOrder, SalesOrder, Shipment, StockLevel, check_reference
+from services.erp_adapter.ports import Soap
 from services.erp_adapter.translation import ErpFault
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
-
-
-class Soap(Protocol):
-    async def call(self, operation: str, body: Mapping[str, Any]) -> Any:
-        """See `SoapClient.call`."""
 
 
 class SoapErp:
@@ -92,6 +88,6 @@ class SoapErp:
                 log.warning("ERP refused %s: %s%s", operation, f"{words} {fault.item}".strip(), again)
             raise error from fault
         except (ValueError, AttributeError, TypeError) as surprise:
-            log.warning("%s: %s", operation, surprise)
+            log.warning("ERP answer to %s is unreadable: %s", operation, surprise)
             message = "the ERP's answer cannot be read"
             raise ShopError("ERP_ANSWER_UNREADABLE", message, Kind.UNAVAILABLE, retry_after=5.0) from surprise

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from decimal import Decimal
-from typing import Protocol
 
 from google.protobuf.json_format import Parse, ParseError
 
@@ -14,6 +13,7 @@ from chassis.broker.port import Event
 from chassis.currency import to_minor
 from protos.shop.events.v1.events_pb2 import OrderLine, OrderPlaced
 from services.reports.domain import Ended, Fact, Line, Paid, Placed
+from services.reports.ports import Effects
 
 log = logging.getLogger(__name__)
 
@@ -22,11 +22,6 @@ log = logging.getLogger(__name__)
 _MAX_AMOUNT = 10**15
 # Characters of what figures are kept by: of much more, an index of PostgreSQL takes no row.
 _MAX_KEY = 255
-
-
-class Effects(Protocol):
-    async def apply(self, batch: Batch, facts: Sequence[Fact]) -> None:
-        """Store what the facts change, and how far the log was read, in one transaction. Raises `LeaseLost`."""
 
 
 class SalesConsumer:

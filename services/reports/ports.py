@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Protocol
 
-from services.reports.domain import By
+from chassis.broker.groups.consumer_group import Batch
+from services.reports.domain import By, Fact
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,11 @@ class SalesStore(Protocol):
 
         `after`: currency, revenue and key of the last row of the page before; by day, only currency and key count.
         """
+
+
+class Effects(Protocol):
+    async def apply(self, batch: Batch, facts: Sequence[Fact]) -> None:
+        """Store what the facts change, and how far the log was read, in one transaction. Raises `LeaseLost`."""
 
 
 class Rebuilds(Protocol):
