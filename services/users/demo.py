@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from services.users.domain import Role, User
+from services.users.ports import UserStore
 
 _REGISTERED = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 
@@ -19,3 +20,13 @@ DEMO_USERS = (
     User("789", "Third Customer", "customer3@shop.test", Role.CUSTOMER, _DEMO, _REGISTERED),
     User("1000", "Sales Channel Customer", "channel@shop.test", Role.CUSTOMER, _DEMO, _REGISTERED),
 )
+
+
+async def prepare_accounts(store: UserStore, *, production: bool, demo: bool) -> None:
+    """Load the demo accounts if `demo`. Raises `RuntimeError` where a production has them, whatever their source."""
+    present = {user.id for user in await store.by_ids([user.id for user in DEMO_USERS])}
+    if production and present:
+        message = f"SHOP_ENV=production, but the database holds demo accounts: {', '.join(sorted(present))}"
+        raise RuntimeError(message)
+    if demo and len(present) < len(DEMO_USERS):
+        await store.add_missing(DEMO_USERS)

@@ -18,6 +18,9 @@ class UserStore(Protocol):
     async def by_ids(self, ids: Sequence[str]) -> list[User]:
         """Returns users in the order of `ids`; unknown ids are left out."""
 
+    async def add_missing(self, demo: Sequence[User]) -> None:
+        """Add those users whose id is not there yet."""
+
 
 class Passwords(Protocol):
     """Both methods raise OVERLOADED when too many wait for them."""

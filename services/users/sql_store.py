@@ -67,7 +67,6 @@ RETENTION: Retention = {
     "signing_keys": Deleted("once no token that it signed can be valid, when a new key is made"),
 }
 
-# Built once: SQLAlchemy caches what they compile to.
 _BY_EMAIL = sa.select(users).where(users.c.email == sa.bindparam("email"))
 _BY_IDS = sa.select(users).where(users.c.id.in_(sa.bindparam("ids", expanding=True)))
 

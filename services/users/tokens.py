@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import jwt
@@ -15,10 +15,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from chassis import wall_clock
 from chassis.auth.identity import ALGORITHM, AUDIENCE, ISSUER
+from chassis.background import forever
 
 # Seconds for which a new key is published before anything is signed with it: by then every copy of this service
 # publishes it, whichever made it, and a process that fetches the keys of an unknown token gets them.
 PUBLISHED_FIRST = 30.0
+# Seconds between two looks for a key that is due, or that another copy has made.
+POLL_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,18 @@ class JwtSigner:
 
     def jwks(self) -> str:
         return self._jwks
+
+
+async def rotate(signer: JwtSigner, keys: Callable[[], Awaitable[Sequence[SigningKey]]]) -> None:
+    """Sign with a new key when it is due, and publish those of other copies, as long as the process lives.
+
+    `keys` returns all keys, newest first, with a new one if it is due.
+    """
+
+    async def use_keys() -> None:
+        signer.use(await keys())
+
+    await forever(use_keys, name="signing key rotation", every=POLL_SECONDS, first=POLL_SECONDS)
 
 
 def _public_jwk(key: SigningKey) -> dict[str, str]:

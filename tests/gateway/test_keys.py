@@ -86,7 +86,7 @@ async def test_new_key_without_any_restart(
     """A running users service changes its key by itself when it is too old."""
     client, settings = edge
     monkeypatch.setattr(tokens, "PUBLISHED_FIRST", 0.0)
-    monkeypatch.setattr(users, "_POLL_SECONDS", 0.1)
+    monkeypatch.setattr(tokens, "POLL_SECONDS", 0.1)
     async with users.run(settings(signing_key_max_age=2)):
         old = await token_of(client)
 
