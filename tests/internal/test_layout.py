@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import tomllib
 from collections import Counter
@@ -66,6 +67,33 @@ def test_services_have_the_same_rooms(service: str) -> None:
     expected = SHARED_ROOMS.keys() | (set() if service in _WITHOUT_USE_CASES else {"use_cases.py"})
     assert expected - found == set()
     assert ("migrations" in found) == bool(found & {"sql_store", "sql_store.py", "modern_erp.py"})
+
+
+# Rooms that a service has if it has such a thing, and the code by which it is known.
+ROOMS_BY_CONTENT = {
+    "grpc_api": r"^class \w+\(\w+Servicer\):",
+    "consumer": r"^    async def handle\(self, (event: Event|batch: Batch)\)",
+    "clients": r"\b\w+AsyncStub\b",
+    "sql_store": r"\bMetaData\(\)",
+    "demo": r"^(def demo_\w+\(|DEMO_\w+ =)",
+}
+# The modern ERP is a database behind the port of all ERPs, where others have a client.
+_OTHER_ROOMS = {("erp_adapter", "sql_store"): {"modern_erp"}}
+
+
+@pytest.mark.parametrize("service", sorted(path.parent.name for path in (ROOT / "services").glob("*/bootstrap.py")))
+def test_a_room_is_named_for_what_it_holds(service: str) -> None:
+    """A service's gRPC API, consumer, clients, store and demo data are in the rooms of these names, and only there."""
+    folder = ROOT / "services" / service
+    texts = [
+        (path.relative_to(folder).parts[0].removesuffix(".py"), path.read_text())
+        for path in folder.rglob("*.py")
+        if "migrations" not in path.parts
+    ]
+    rooms = {room for room, _ in texts}
+    for name, content in ROOMS_BY_CONTENT.items():
+        found = {room for room, text in texts if re.search(content, text, re.MULTILINE)}
+        assert found == _OTHER_ROOMS.get((service, name), {name} & rooms), name
 
 
 def test_every_service_package_has_a_composition_root() -> None:
