@@ -121,7 +121,7 @@ async def run_worker(
 
 
 async def _storage(s: Service) -> tuple[Broker, Outbox, SqlOrderStore]:
-    """What both processes have: broker, outbox, and the store on the database that they share."""
+    """The broker, the outbox and the store of both processes, which share a database."""
     db = await s.database("orders", MIGRATIONS)
     broker = await s.broker()
     out = Outbox(outbox, db, broker, s.telemetry, keep=None)
