@@ -12,15 +12,12 @@ from chassis.observability.tracing import SpanKind, Telemetry, current_tracepare
 
 
 class ForwardingBroker:
-    """The broker port over another broker: the base of brokers that add something to some of its methods."""
+    """The broker port over another broker, except `publish`: the base of brokers that publish in their own way."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self.log = broker.log
         self.system = broker.system
-
-    async def publish(self, events: Sequence[Event]) -> None:
-        await self._broker.publish(events)
 
     def deliveries(self, queue: str, *, prefetch: int = 16) -> AbstractAsyncContextManager[Deliveries]:
         return self._broker.deliveries(queue, prefetch=prefetch)

@@ -11,11 +11,11 @@ from typing import Any
 import aiohttp
 
 from chassis.clients.gateway import CLIENT_HEADER
+from chassis.clients.websocket_client import websocket_session
 from chassis.errors import ShopError, unavailable
 from chassis.http.middleware import Application, Receive, Scope, Send
 from chassis.http.websocket import close_reason
 from chassis.observability.tracing import SpanKind, Telemetry, current_traceparent
-from chassis.websocket_client import websocket_session
 from gateway.middleware.rate_limits import by_client
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from chassis.broker.event_log import EventLog, PositionExpired
 
 log = logging.getLogger(__name__)
 
-_AT_LEAST_EVERY = 2.0
+_POLL_SECONDS = 2.0
 _PAUSE = 1.0
 
 
@@ -56,7 +56,7 @@ class LogOrderWatch:
             while True:
                 changed.clear()
                 yield
-                await wait(changed, _AT_LEAST_EVERY)
+                await wait(changed, _POLL_SECONDS)
         finally:
             self._watchers[order_id].discard(changed)
             if not self._watchers[order_id]:
