@@ -154,9 +154,7 @@ class Outbox:
         # Beside publishing, which does not wait until a long backlog is forgotten.
         pruning = forever(self._prune, name="outbox retention", every=_PRUNE_SECONDS)
         async with background(pruning, *measuring):
-            await forever(
-                self._relay, name="outbox relay", every=_POLL_SECONDS, on=self._pending, longest_pause=_MAX_PAUSE
-            )
+            await forever(self._relay, name="outbox relay", every=_POLL_SECONDS, on=self._pending, max_pause=_MAX_PAUSE)
 
     async def _measuring(self, metrics: Metrics) -> None:
         """Show how much waits to be published and for how long, which is the same in every copy."""

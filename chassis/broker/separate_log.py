@@ -10,7 +10,7 @@ from chassis.broker.forwarding import ForwardingBroker
 from chassis.broker.port import Broker, Event
 
 # Far more than an outbox relay publishes at once. A caller may give up, so that there has to be a bound.
-_REMEMBERED = 10_000
+_MAX_REMEMBERED = 10_000
 
 
 class BrokerWithLog(ForwardingBroker):
@@ -57,7 +57,7 @@ class _Receiver:
             return
         await self._send(missing)
         self._confirmed.update(dict.fromkeys(event.id for event in missing))
-        while len(self._confirmed) > _REMEMBERED:
+        while len(self._confirmed) > _MAX_REMEMBERED:
             del self._confirmed[next(iter(self._confirmed))]
 
     def forget(self, events: Sequence[Event]) -> None:

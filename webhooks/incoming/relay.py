@@ -33,7 +33,7 @@ class Relay:
 
     async def run(self) -> None:
         """Publish what is pending, as long as the process lives; while another process does so, wait until it stops."""
-        await forever(self._relay, name="webhook relay", every=_TRY_SECONDS, longest_pause=_MAX_PAUSE)
+        await forever(self._relay, name="webhook relay", every=_TRY_SECONDS, max_pause=_MAX_PAUSE)
 
     async def _relay(self) -> None:
         async with self._database.try_lock("relay") as alone:
