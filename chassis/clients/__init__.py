@@ -1,1 +1,1 @@
-"""Clients of other processes: HTTP and WebSocket to any of ours, and the calls of the gateway and of the notifier."""
+"""Clients of our own servers: HTTP, WebSocket, and the calls of the gateway and of the notifier."""
