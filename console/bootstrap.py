@@ -40,7 +40,7 @@ class Settings(ProcessSettings):
     # Further names under which the page may be opened, comma-separated: without sign-in, it answers only under
     # addresses, localhost and names without a dot (DNS rebinding).
     console_hosts: Names = ()
-    # Whom the page may call, in development.
+    # A process that the page may call, in development.
     gateway_url: str = "http://127.0.0.1:8000"
     webhooks_url: str = "http://127.0.0.1:8002"
     notifier_url: str = "http://127.0.0.1:8001"
