@@ -178,10 +178,8 @@ class Play:
                 headers={"content-type": "application/x-www-form-urlencoded"},
                 content=str(httpx.QueryParams({"username": username, "password": password})).encode(),
             )
-            if response.status != 200:
-                message = (
-                    f"sign-in as {account} failed ({response.status}): load the demo accounts with SHOP_DEMO_DATA=true"
-                )
+            if (status := response.status) != 200:
+                message = f"sign-in as {account} failed ({status}): load the demo accounts with SHOP_DEMO_DATA=true"
                 raise ShopError("SIGN_IN_FAILED", message, Kind.PRECONDITION)
             issued = response.json()
             token = issued["access_token"]
