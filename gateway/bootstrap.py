@@ -65,7 +65,7 @@ class Settings(ProcessSettings):
     # Seconds for a file's whole way up or down.
     transfer_budget: Positive = 300.0
     # Seconds that an upload may pause before it is given up.
-    upload_patience: Positive = 30
+    upload_timeout: Positive = 30
     # The largest JSON body of a request, in bytes.
     max_json_bytes: AtLeastOne = 256 << 10
     # The largest file that may be uploaded, in bytes.
@@ -99,7 +99,7 @@ class Settings(ProcessSettings):
             max_file_bytes=self.max_file_bytes,
             request_budget=self.request_budget,
             transfer_budget=self.transfer_budget,
-            upload_timeout=self.upload_patience,
+            upload_timeout=self.upload_timeout,
             client_quotas=(
                 Quota("client", parse(self.client_rate_limit), by_client),
                 Quota("sign-in", parse(self.sign_in_rate_limit), by_sign_in),
