@@ -44,7 +44,7 @@ class SqliteIntake:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="intake")
         self._checkpoints = _Checkpoints(path)
         self._connection: sqlite3.Connection | None = None
-        self._adding = Batcher(self._add_together, most=BATCH_SIZE)
+        self._adding = Batcher(self._add_together, limit=BATCH_SIZE)
 
     async def add(self, webhook: Webhook) -> bool:
         return await answered(self._adding.submit(webhook), sqlite3.Error)
