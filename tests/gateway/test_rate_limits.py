@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 import pytest
 from redis.asyncio import Redis
 
-from gateway.middleware import rate_limit_storage as windows_room
+from gateway import rate_limit_storage as windows_room
 from gateway.rate_limit_storage import MemoryStorage, RateLimitStorage, rate_limit_storage
 from tests.conftest import REDIS_URL
 from tests.gateway.conftest import StartShop
