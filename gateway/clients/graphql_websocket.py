@@ -25,7 +25,7 @@ PATHS = frozenset({"/graphql", "/graphql/ws"})
 _TO_SERVER = (b"authorization", b"x-request-id")
 
 # As much as a query may have.
-LARGEST_MESSAGE = 256 << 10
+MAX_MESSAGE_BYTES = 256 << 10
 _CONNECT_SECONDS = 5.0
 # Longer than the server's own timeout for a client that reads nothing, so that the server gives the reason.
 _SEND_SECONDS = 20.0
