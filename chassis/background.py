@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 MIN_PAUSE = 0.1
 MAX_PAUSE = 5.0
 # Seconds from a component's start in which what it depends on may be starting, too: that is no news.
-STARTING = 20.0
+START_GRACE = 20.0
 _JITTER = 0.1
 _MAX_REASON = 500
 # What other systems do to a loop. All else is a fault of ours, and logged with its traceback.
@@ -58,38 +58,43 @@ async def ended(task: asyncio.Task[Any], *, name: str, timeout: float) -> None:
 class Backoff:
     """Back-off of a component after failures in a row; each change of its state is logged once."""
 
-    def __init__(self, name: str, *, longest: float = MAX_PAUSE, starting: float = STARTING) -> None:
-        """`name`: the component, as the log has it ("outbox relay"); `longest`: seconds of a pause at most.
+    def __init__(
+        self, name: str, *, max_pause: float = MAX_PAUSE, start_grace: float = START_GRACE, effect: str = ""
+    ) -> None:
+        """`name`: the component, as the log has it ("outbox relay"); `max_pause`: seconds.
 
-        What other systems do to it before it has ever worked is no warning, within the first `starting` seconds.
+        `effect`: what a pause means for others ("cached products may be stale"); it is logged with the pause.
+
+        What other systems do to it before it has ever worked is no warning, within the first `start_grace` seconds.
         """
         self._name = name
-        self._longest = longest
+        self._effect = effect and f"; {effect}"
+        self._max_pause = max_pause
         self._pause = 0.0
         self._cause = ""
-        self._may_be_starting_until = time.monotonic() + starting
+        self._grace_ends_at = time.monotonic() + start_grace
 
     def failed(self, error: BaseException) -> float:
         """The seconds to pause: 0.1 after the first failure, doubled after each other, spread by a tenth."""
-        self._pause = min(max(MIN_PAUSE, self._pause * 2), self._longest)
+        self._pause = min(max(MIN_PAUSE, self._pause * 2), self._max_pause)
         cause = type(error).__name__
         expected = isinstance(error, _EXPECTED)
-        if expected and time.monotonic() < self._may_be_starting_until:
+        if expected and time.monotonic() < self._grace_ends_at:
             log.debug("%s waits for another process", self._name, extra={"reason": str(error)})
         elif cause != self._cause:
             self._cause = cause
             facts = {"reason": f"{cause}: {error}".removesuffix(": ")[:_MAX_REASON]}
             if expected:
-                log.warning("%s paused", self._name, extra=facts)
+                log.warning("%s paused%s", self._name, self._effect, extra=facts)
             else:
-                log.error("%s paused by an unexpected error", self._name, extra=facts, exc_info=error)
+                log.error("%s paused by an unexpected error%s", self._name, self._effect, extra=facts, exc_info=error)
         return self._pause * random.uniform(1 - _JITTER, 1)  # noqa: S311  # nosec B311 # nothing to guess here
 
     def worked(self) -> None:
         """The component does its work again."""
         if self._cause:
             log.warning("%s resumed", self._name)
-        self._pause, self._cause, self._may_be_starting_until = 0.0, "", 0.0
+        self._pause, self._cause, self._grace_ends_at = 0.0, "", 0.0
 
 
 async def forever(
@@ -99,21 +104,21 @@ async def forever(
     every: float,
     first: float = 0.0,
     on: asyncio.Event | None = None,
-    longest_pause: float = MAX_PAUSE,
-    starting: float = STARTING,
+    max_pause: float = MAX_PAUSE,
+    start_grace: float = START_GRACE,
     backoff: Backoff | None = None,
 ) -> None:
     """Run `step` again and again, until cancelled, whatever it raises.
 
     After a step that has returned, the next one comes `every` seconds later, or after the seconds that it returned;
     earlier when `on` is set (a step that looks at what `on` announces clears it first). After one that has failed it
-    comes after a pause that grows up to `longest_pause` seconds, and that nothing shortens. `first` is what is waited
-    before the first step; `starting` is `Backoff`'s. A step may run for long; one that did for `longest_pause` seconds
+    comes after a pause that grows up to `max_pause` seconds, and that nothing shortens. `first` is what is waited
+    before the first step; `start_grace` is `Backoff`'s. A step may run for long; one that did for `max_pause` seconds
     had worked, unless it has a `backoff` of its own to report that by. A cancellation that a step has swallowed ends
     the loop after that step.
     """
     loop = asyncio.get_running_loop()
-    reported, backoff = backoff is not None, backoff or Backoff(name, longest=longest_pause, starting=starting)
+    reported, backoff = backoff is not None, backoff or Backoff(name, max_pause=max_pause, start_grace=start_grace)
     await wait(on, first)
     while True:
         _raise_if_cancelled()
@@ -126,7 +131,7 @@ async def forever(
             await asyncio.sleep(backoff.failed(error))
         except Exception as error:  # noqa: BLE001 - that is what this loop is for
             _raise_if_cancelled()
-            if not reported and loop.time() - began >= longest_pause:
+            if not reported and loop.time() - began >= max_pause:
                 backoff.worked()
             await asyncio.sleep(backoff.failed(error))
         else:

@@ -56,8 +56,8 @@ def _could_be_ours(value: object) -> bool:
     return isinstance(value, str) and value.isprintable()
 
 
-def page_size(wanted: int, *, most: int) -> int:
+def page_size(wanted: int, *, limit: int) -> int:
     """Page size: `wanted`, 20 for 0. Raises INVALID_INPUT when it is out of bounds."""
-    if not 0 <= wanted <= most:
-        raise invalid(f"page size must be 1 to {most}", page_size=f"must be 1 to {most}")
+    if not 0 <= wanted <= limit:
+        raise invalid(f"page size must be 1 to {limit}", page_size=f"must be 1 to {limit}")
     return wanted or _DEFAULT_SIZE

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from chassis.broker.consumer import Handler
     from chassis.broker.port import Broker
     from chassis.broker.queue_gauges import QueueGauges
+    from chassis.clients.gateway import GatewayClient
+    from chassis.clients.notifier import Notifier
     from chassis.database.database import Database
     from chassis.grpc.client import Client
     from chassis.grpc.identity_provider import IdentityProvider
@@ -126,6 +128,25 @@ class Service:
         opened = stub(await self.channel(address, idempotent=idempotent))
         return opened, Client(peer, self.telemetry, token=token, timeout=self._settings.call_timeout)
 
+    async def gateway(self, url: str, *, budget: float) -> GatewayClient:
+        """The gateway's client, which shows it this process's own token where there is a secret to get one.
+
+        `budget`: seconds for a call where no deadline is nearer.
+        """
+        from chassis.clients.gateway import ServiceIdentity, gateway_client
+
+        identity = ServiceIdentity(await self.token())
+        if self._settings.service_secret:
+            await self.background(identity.keep())
+        trust = self._settings.trust()
+        return await self.enter(gateway_client(url, self.telemetry, budget=budget, identity=identity, trust=trust))
+
+    async def notifier(self, url: str) -> Notifier:
+        """The notifier's client, for subscriptions with the caller's own token."""
+        from chassis.clients.notifier import notifier_client
+
+        return await self.enter(notifier_client(url, self.telemetry, trust=self._settings.trust()))
+
     async def background(self, *work: Coroutine[Any, Any, None]) -> None:
         """Work that runs until the service ends."""
         from chassis.background import background
@@ -173,6 +194,30 @@ class Service:
                 reflection=self._settings.env == "development",
                 health=health,
                 tls=self.tls,
+            )
+        )
+
+    async def serve_http(
+        self,
+        app: Any,
+        port: int,
+        *,
+        tls: Tls | None = None,
+        max_websocket_message: int = 0,
+        singular: Collection[bytes] = (),
+    ) -> int:
+        """Serve an ASGI application over HTTP and return the port (see `chassis.http.server.serve_http`)."""
+        from chassis.http.server import serve_http
+
+        return await self.enter(
+            serve_http(
+                app,
+                host=self._settings.host,
+                port=port,
+                tls=tls,
+                max_websocket_message=max_websocket_message,
+                singular=singular,
+                telemetry=self.telemetry,
             )
         )
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 
 import httpx
 
-from chassis.grpc.client import connect
 from chassis.grpc.server import serve
 from chassis.http.middleware import Identified
-from chassis.http.server import serve_http
 from chassis.observability.capture.http import httpx_hooks
 from chassis.observability.tracing import Telemetry
 from chassis.process import Running
+from chassis.service import Service, service
 from chassis.settings import AtLeastOne, ProcessSettings
 from console.grpc_api import POLICY, OtlpApi, register
 from console.http_api import ConsoleApi, Development
@@ -40,7 +39,7 @@ class Settings(ProcessSettings):
     # Further names under which the page may be opened, comma-separated: without sign-in, it answers only under
     # addresses, localhost and names without a dot (DNS rebinding).
     console_hosts: Names = ()
-    # Whom the page may call, in development.
+    # A process that the page may call, in development.
     gateway_url: str = "http://127.0.0.1:8000"
     webhooks_url: str = "http://127.0.0.1:8002"
     notifier_url: str = "http://127.0.0.1:8001"
@@ -73,40 +72,34 @@ async def run(settings: Settings | None = None) -> AsyncIterator[Running]:
     settings = settings or Settings()
     bounds = Bounds(settings.console_max_traces, settings.console_max_spans, settings.console_max_bytes)
     store = TraceStore(bounds)
-    otlp = serve(
-        (register, OtlpApi(store)),
-        policy=POLICY,
-        verifier=None,
-        # Its spans go nowhere, as those of HTTP do: each export received would be another span to export.
-        telemetry=Telemetry("console", sample_ratio=0),
-        host=settings.host,
-        port=settings.console_otlp_port,
-        reflection=settings.env == "development",
-    )
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(otlp)
+    # Its own spans go nowhere: each export received would be another span to export.
+    async with service("console", settings, telemetry=Telemetry("console", sample_ratio=0)) as s:
+        otlp = serve(
+            (register, OtlpApi(store)),
+            policy=POLICY,
+            verifier=None,
+            telemetry=s.telemetry,
+            host=settings.host,
+            port=settings.console_otlp_port,
+            reflection=settings.env == "development",
+        )
+        await s.enter(otlp)
         development = Development()
         if settings.env == "development":
-            development = await stack.enter_async_context(_development(settings, store))
+            development = await s.enter(_development(s, settings, store))
         api = ConsoleApi(store, max_body=settings.console_max_body, development=development)
-        port = await stack.enter_async_context(
-            serve_http(
-                ServedHosts(Identified(api.app()), settings.console_hosts),
-                host=settings.host,
-                port=settings.console_port,
-            )
-        )
+        port = await s.serve_http(ServedHosts(Identified(api.app()), settings.console_hosts), settings.console_port)
         if development.breaking is not None:
             # Before the server drains, which may take half of the time that the supervisor gives.
-            stack.callback(development.breaking.end)
+            s.on_end(development.breaking.end)
         yield Running(port)
 
 
 @asynccontextmanager
-async def _development(settings: Settings, store: TraceStore) -> AsyncIterator[Development]:
+async def _development(s: Service, settings: Settings, store: TraceStore) -> AsyncIterator[Development]:
     shop = {"SHOP_DATA_DIR": str(settings.data_dir)}
     breaking = Breaking(shop)
-    async with _playing(settings, store) as play:
+    async with _playing(s, settings, store) as play:
         try:
             yield Development(play, Audits(), Lessons(shop), breaking, LinkTap(settings.link_proxy_socket))
         finally:
@@ -114,7 +107,7 @@ async def _development(settings: Settings, store: TraceStore) -> AsyncIterator[D
 
 
 @asynccontextmanager
-async def _playing(settings: Settings, store: TraceStore) -> AsyncIterator[Play]:
+async def _playing(s: Service, settings: Settings, store: TraceStore) -> AsyncIterator[Play]:
     """The calls that the page makes, to these processes only."""
     trust = settings.trust()
     telemetry = client_telemetry(store)
@@ -131,12 +124,9 @@ async def _playing(settings: Settings, store: TraceStore) -> AsyncIterator[Play]
     }
     listener = Listener(f"{settings.notifier_url.replace('http', 'ws', 1)}/notifications", trust)
     # Not the hook for responses, which would read all of each: their calls keep what they read.
-    hooks, tls = {"request": httpx_hooks(telemetry).get("request", [])}, settings.tls("console")
-    async with (
-        httpx.AsyncClient(trust_env=False, verify=trust or True, event_hooks=hooks) as http,
-        connect(settings.catalog_address, tls=tls) as catalog,
-        connect(settings.reports_address, tls=tls) as reports,
-    ):
+    hooks = {"request": httpx_hooks(telemetry).get("request", [])}
+    catalog, reports = await s.channel(settings.catalog_address), await s.channel(settings.reports_address)
+    async with httpx.AsyncClient(trust_env=False, verify=trust or True, event_hooks=hooks) as http:
         try:
             yield Play(
                 telemetry,

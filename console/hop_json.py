@@ -9,10 +9,10 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor
 
 from chassis.observability.capture.messages import Form
+from console.decoders.protobuf import methods
+from console.decoders.reading import read
 from console.domain import Captured
 from console.hops import Hop
-from console.wire.protobuf import methods
-from console.wire.reading import read
 
 SQLITE_ROW, CAPTURE = "sqlite row", "capture"
 

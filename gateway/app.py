@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from limits import RateLimitItem
 
 from chassis.auth.identity import TokenVerifier
-from chassis.http.middleware import Application, HttpBoundary, Receive, Scope, Send
+from chassis.http.middleware import Application, HttpBoundary, Scope
 from chassis.observability.tracing import Telemetry
 from gateway import errors
 from gateway.cache.cache import EdgeCache
 from gateway.cache.store import CacheStore
-from gateway.clients.event_feed import OrderNews
+from gateway.clients.event_feed import OrderWaiters
 from gateway.clients.graphql_websocket import GraphqlSocket, by_scheme
 from gateway.clients.services import Upstreams
-from gateway.http.preconditions import IfMatch, PlainBodies
 from gateway.http.preferences import wait_preferred
 from gateway.metrics import EdgeMetrics
 from gateway.middleware.auth import Identity
@@ -24,12 +23,12 @@ from gateway.middleware.body_limit import BodyLimit, LingeringClose
 from gateway.middleware.compression import Compression
 from gateway.middleware.cors import OriginCheck, allow_origins
 from gateway.middleware.deadlines import Deadlines
+from gateway.middleware.head import HeadAsGet
 from gateway.middleware.internal_calls import InternalCalls
+from gateway.middleware.preconditions import IfMatch, PlainBodies
 from gateway.middleware.proxy_headers import Network, behind_proxies
-from gateway.middleware.rate_limit_storage import RateLimitStorage
 from gateway.middleware.rate_limits import Quota, RateLimits
 from gateway.middleware.security_headers import SecurityHeaders
-from gateway.middleware.sign_in_failures import SignInFailures
 from gateway.oauth import authorize, metadata, token
 from gateway.oauth.errors import OAuthError, oauth_refusal
 from gateway.oauth.protected_resource import PATH as MCP
@@ -37,6 +36,7 @@ from gateway.oauth.protected_resource import McpChallenge
 from gateway.openapi import DocumentedApi
 from gateway.pages import asyncapi, graphiql, problems, rest_docs, start
 from gateway.pages.explorers import Pages
+from gateway.rate_limit_storage import RateLimitStorage
 from gateway.routes import (
     auth,
     files,
@@ -51,6 +51,7 @@ from gateway.routes import (
     webhook_endpoints,
     xray,
 )
+from gateway.sign_in_failures import SignInFailures
 
 _FILES = "/v1/files"
 _ORDERS = "/v1/orders/"
@@ -125,7 +126,7 @@ class Edge:
     app: Application
     deadlines: Deadlines
     cache: EdgeCache | None
-    order_news: OrderNews
+    order_waiters: OrderWaiters
 
 
 def create_api() -> DocumentedApi:
@@ -172,7 +173,7 @@ def create_app(
     api.state.upstreams = upstreams
     api.state.metrics = metrics
     api.state.pages = pages
-    api.state.order_news = order_news = OrderNews()
+    api.state.order_waiters = order_waiters = OrderWaiters()
     api.state.public_url = policies.public_url
     api.state.upload_timeout = policies.upload_timeout
     api.state.mcp_origins = (*policies.socket_origins, policies.public_url or "")
@@ -183,7 +184,7 @@ def create_app(
     cache = None
     if policies.cache_bytes:
         app = cache = EdgeCache(app, CacheStore(policies.cache_bytes), seen=metrics.read)
-    app = HeadAsGet(IfMatch(PlainBodies(app)))
+    app = HeadAsGet(IfMatch(PlainBodies(app)), own=_FILES)
     app = RateLimits(app, rate_limit_storage, policies.user_quotas, refused=metrics.refused)
     app = Identity(app, verifier)
     app = RateLimits(app, rate_limit_storage, policies.client_quotas, refused=metrics.refused)
@@ -201,26 +202,10 @@ def create_app(
         app = allow_origins(app, policies.cors_origins)
     app = SecurityHeaders(app, https=policies.https)
     return Edge(
-        HttpBoundary(app, telemetry, protocol_of=protocol_of, observer=metrics.process), deadlines, cache, order_news
+        HttpBoundary(app, telemetry, protocol_of=protocol_of, observer=metrics.process), deadlines, cache, order_waiters
     )
 
 
 def protocol_of(path: str) -> str:
     """The protocol of a path."""
     return {"/graphql": "GraphQL", MCP: "MCP"}.get(path, "REST")
-
-
-class HeadAsGet:
-    """Pure ASGI: answers HEAD as GET, whose body the server leaves out; a file's HEAD has a route of its own."""
-
-    def __init__(self, app: Application) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] != "HEAD" or scope["path"].startswith(_FILES):
-            await self._app(scope, receive, send)
-            return
-        # A copy: the server reads in its own scope that no body is wanted.
-        inner = {**scope, "method": "GET"}
-        await self._app(inner, receive, send)
-        scope["route"] = inner.get("route")

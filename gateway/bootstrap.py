@@ -11,21 +11,20 @@ from pydantic import AfterValidator
 
 from chassis.broker.port import Broker
 from chassis.http.origin_check import Origins, allowed_origins
-from chassis.http.server import serve_http
 from chassis.observability.tracing import Telemetry
 from chassis.process import Running
 from chassis.service import service
 from chassis.settings import AtLeastOne, Positive, ProcessSettings, ZeroOrMore
 from gateway.app import Policies, create_app
 from gateway.clients.event_feed import follow_log
-from gateway.clients.graphql_websocket import LARGEST_MESSAGE
+from gateway.clients.graphql_websocket import MAX_MESSAGE_BYTES
 from gateway.clients.http_upstream import HttpUpstream, http_upstream
 from gateway.clients.services import IDEMPOTENT, HttpServers, connected
 from gateway.metrics import EdgeMetrics
 from gateway.middleware.proxy_headers import networks
-from gateway.middleware.rate_limit_storage import rate_limit_storage
 from gateway.middleware.rate_limits import Quota, by_client, by_sign_in, by_user
 from gateway.pages.start import pages_of
+from gateway.rate_limit_storage import rate_limit_storage
 
 
 def _rate_limit(text: str) -> str:
@@ -66,7 +65,7 @@ class Settings(ProcessSettings):
     # Seconds for a file's whole way up or down.
     transfer_budget: Positive = 300.0
     # Seconds that an upload may pause before it is given up.
-    upload_patience: Positive = 30
+    upload_timeout: Positive = 30
     # The largest JSON body of a request, in bytes.
     max_json_bytes: AtLeastOne = 256 << 10
     # The largest file that may be uploaded, in bytes.
@@ -100,7 +99,7 @@ class Settings(ProcessSettings):
             max_file_bytes=self.max_file_bytes,
             request_budget=self.request_budget,
             transfer_budget=self.transfer_budget,
-            upload_timeout=self.upload_patience,
+            upload_timeout=self.upload_timeout,
             client_quotas=(
                 Quota("client", parse(self.client_rate_limit), by_client),
                 Quota("sign-in", parse(self.sign_in_rate_limit), by_sign_in),
@@ -165,15 +164,7 @@ async def run(
             pages=pages_of(settings.env),
         )
         await s.background(edge.deadlines.watch())
-        await s.background(follow_log((broker or await s.broker()).log, edge.cache, edge.order_news))
-        serving = serve_http(
-            edge.app,
-            host=settings.host,
-            port=settings.gateway_port,
-            tls=s.tls,
-            largest_websocket_message=LARGEST_MESSAGE,
-            telemetry=s.telemetry,
-        )
-        running = Running(await s.enter(serving))
-        s.on_end(edge.order_news.end)
-        yield running
+        await s.background(follow_log((broker or await s.broker()).log, edge.cache, edge.order_waiters))
+        port = await s.serve_http(edge.app, settings.gateway_port, tls=s.tls, max_websocket_message=MAX_MESSAGE_BYTES)
+        s.on_end(edge.order_waiters.end)
+        yield Running(port)

@@ -10,10 +10,7 @@ from pathlib import Path
 from graphql import build_schema
 from strawberry.extensions import DisableIntrospection, ParserCache
 
-from chassis.clients.gateway import ServiceIdentity, gateway_client
-from chassis.clients.notifier import notifier_client
 from chassis.http.middleware import HttpBoundary
-from chassis.http.server import serve_http
 from chassis.process import Running
 from chassis.service import service
 from chassis.settings import AtLeastOne, Positive, ProcessSettings, ZeroOrMore
@@ -98,25 +95,11 @@ async def run(settings: Settings | None = None) -> AsyncIterator[Running]:
     settings = settings or Settings()
     schema, budget = settings.executable_schema(), settings.graphql_budget
     documents = settings.documents(schema)
-    trust = settings.trust()
     async with service("graphql_server", settings) as s:
-        spans = s.telemetry
         verifier = (await s.identity()).verifier
-        identity = ServiceIdentity(await s.token())
-        gateway = await s.enter(
-            gateway_client(settings.gateway_url, spans, budget=budget, identity=identity, trust=trust)
-        )
-        notifier = await s.enter(notifier_client(settings.notifier_url, spans, trust=trust))
-        sockets = SocketServices(gateway, notifier, verifier, spans, settings.socket_limits())
+        gateway = await s.gateway(settings.gateway_url, budget=budget)
+        notifier = await s.notifier(settings.notifier_url)
+        sockets = SocketServices(gateway, notifier, verifier, s.telemetry, settings.socket_limits())
         app = by_path(GraphqlView(schema, documents, gateway, sockets))
-        boundary = HttpBoundary(app, spans, protocol_of=lambda _: "GraphQL", budget=budget)
-        if settings.service_secret:
-            await s.background(identity.keep())
-        serving = serve_http(
-            boundary,
-            host=settings.host,
-            port=settings.graphql_port,
-            largest_websocket_message=MAX_BODY_BYTES,
-            telemetry=spans,
-        )
-        yield Running(await s.enter(serving))
+        boundary = HttpBoundary(app, s.telemetry, protocol_of=lambda _: "GraphQL", budget=budget)
+        yield Running(await s.serve_http(boundary, settings.graphql_port, max_websocket_message=MAX_BODY_BYTES))

@@ -22,7 +22,7 @@ from graphql_server.limits import MAX_PAGE
 from graphql_server.loaders import Row
 
 # So many pages are searched for the row of a cursor.
-_FARTHEST = 10
+_MAX_SEARCHED_PAGES = 10
 # Which rows before a row its cursor remembers, by their distance, and the hexadecimal digits for each.
 _TRAIL = (*range(1, 21), 24, 32, 48, 64, 96)
 _MARK = 6
@@ -53,7 +53,7 @@ async def connection(fetch: FetchPage, first: int, after: str | None) -> Row:
         start, place = cursor.start, 0
         page = await fetch(start, first)
     edges: list[Row] = []
-    for _ in range(_FARTHEST):
+    for _ in range(_MAX_SEARCHED_PAGES):
         rows = page["items"]
         taken = rows[place : place + first - len(edges)]
         edges += [
@@ -87,7 +87,7 @@ async def _found(fetch: FetchPage, cursor: _Cursor) -> tuple[str, dict[str, Any]
     """Position after a cursor's row: a page's start, the page, and the place in it."""
     start, at_its_end = cursor.start, False
     page = begun = await fetch(start, MAX_PAGE)
-    for _ in range(_FARTHEST):
+    for _ in range(_MAX_SEARCHED_PAGES):
         ids = [row["id"] for row in page["items"]]
         if cursor.row in ids:
             return start, page, ids.index(cursor.row) + 1

@@ -6,10 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from hashlib import sha256
 
-from chassis.clients.gateway import ServiceIdentity, gateway_client
-from chassis.clients.notifier import notifier_client
 from chassis.http.middleware import HttpBoundary
-from chassis.http.server import serve_http
 from chassis.process import Running
 from chassis.service import service
 from chassis.settings import Positive, ProcessSettings
@@ -34,16 +31,10 @@ class Settings(ProcessSettings):
 async def run(settings: Settings | None = None) -> AsyncIterator[Running]:
     """Serve MCP over Streamable HTTP until the block ends."""
     settings = settings or Settings()
-    trust = settings.trust()
     async with service("mcp_server", settings) as s:
         verifier = (await s.identity()).verifier
-        identity = ServiceIdentity(await s.token())
-        gateway = await s.enter(
-            gateway_client(
-                settings.gateway_url, s.telemetry, budget=settings.mcp_budget, identity=identity, trust=trust
-            )
-        )
-        notifier = await s.enter(notifier_client(settings.notifier_url, s.telemetry, trust=trust))
+        gateway = await s.gateway(settings.gateway_url, budget=settings.mcp_budget)
+        notifier = await s.notifier(settings.notifier_url)
         users, client = await s.client("users", settings.users_address, UserServiceStub, as_itself=True)
 
         async def exchange(token: str) -> tuple[str, float]:
@@ -58,8 +49,5 @@ async def run(settings: Settings | None = None) -> AsyncIterator[Running]:
             state_keys=[sha256(settings.service_secret.encode()).digest()] if settings.service_secret else (),
         )
         app = await s.enter(application(server, verifier))
-        if settings.service_secret:
-            await s.background(identity.keep())
         boundary = HttpBoundary(app, s.telemetry, protocol_of=lambda _: "MCP")
-        serving = serve_http(boundary, host=settings.host, port=settings.mcp_port, telemetry=s.telemetry)
-        yield Running(await s.enter(serving))
+        yield Running(await s.serve_http(boundary, settings.mcp_port))

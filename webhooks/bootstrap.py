@@ -174,7 +174,7 @@ async def run_worker(settings: WorkerSettings | None = None, *, shop: Shop | Non
         sent = outbound.deliveries
         keep, every = timedelta(seconds=settings.webhooks_keep), timedelta(seconds=settings.webhooks_forget_every)
         retention = Retention(db, store.delete_expired, sent.delete_expired, sent.delete_events, keep=keep, every=every)
-        await s.background(Relay(store, db, broker, s.telemetry).run(), outbound.dispatcher.run(), retention.run())
+        await s.background(Relay(store, db, broker).run(), outbound.dispatcher.run(), retention.run())
         await s.consume(broker, consumer.QUEUE, received.handle)
         await s.consume(broker, outgoing.QUEUE, outbound.fan_out.handle)
         replays = Replays(store, broker, consumer.QUEUE)

@@ -24,18 +24,26 @@ async def connect(
     `embedded:/path/to/broker.sqlite`, or `amqp://user:password@host:5672/vhost` (`amqps:` with TLS), where the query
     parameter `prefix` goes before the name of every exchange, queue and stream. With `topology=declared` nothing is
     declared: the broker's operator has declared it, and the shop has no permission to.
-    `log_url`: where the event log is, if it is not the broker's own: `kafka://host:9092/topic`. Appending to that has
-    spans in `telemetry`; appending to the broker's own log is part of publishing.
+    `log_url`: where the event log is, if it is not the broker's own: `kafka://host:9092/topic`. With `telemetry`, what
+    is published has spans; so has appending to such a log, which to the broker's own is part of publishing.
     A RabbitMQ or a Kafka that is away is connected to once it is back. Raises `ValueError` for another scheme.
     """
-    if not log_url:
-        return await _connect(url, topology, retention or Retention(), logged=True)
-    # Imported here, as below: a process without Kafka does not load aiokafka.
-    from chassis.broker.kafka.adapter import KafkaLog
-    from chassis.broker.separate_log import BrokerWithLog
+    retention = retention or Retention()
+    broker: Broker
+    if log_url:
+        # Imported here, as below: a process without Kafka does not load aiokafka.
+        from chassis.broker.kafka.adapter import KafkaLog
+        from chassis.broker.separate_log import BrokerWithLog
 
-    log = KafkaLog(log_url, retention or Retention(), telemetry)
-    return BrokerWithLog(await _connect(url, topology, retention or Retention(), logged=False), log)
+        log = KafkaLog(log_url, retention, telemetry)
+        broker = BrokerWithLog(await _connect(url, topology, retention, logged=False), log)
+    else:
+        broker = await _connect(url, topology, retention, logged=True)
+    if telemetry is None:
+        return broker
+    from chassis.broker.forwarding import TracedBroker
+
+    return TracedBroker(broker, telemetry)
 
 
 async def _connect(url: str, topology: Topology, retention: Retention, *, logged: bool) -> Broker:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -33,7 +32,6 @@ from sqlalchemy import (
 from chassis import wall_clock
 from chassis.background import background, forever
 from chassis.broker.port import Broker, BrokerUnavailable, Event
-from chassis.broker.publishing import publishing
 from chassis.database.database import Database, UtcTime, after_commit
 from chassis.observability.tracing import Telemetry, current_traceparent
 from chassis.retention import Deleted
@@ -156,9 +154,7 @@ class Outbox:
         # Beside publishing, which does not wait until a long backlog is forgotten.
         pruning = forever(self._prune, name="outbox retention", every=_PRUNE_SECONDS)
         async with background(pruning, *measuring):
-            await forever(
-                self._relay, name="outbox relay", every=_POLL_SECONDS, on=self._pending, longest_pause=_MAX_PAUSE
-            )
+            await forever(self._relay, name="outbox relay", every=_POLL_SECONDS, on=self._pending, max_pause=_MAX_PAUSE)
 
     async def _measuring(self, metrics: Metrics) -> None:
         """Show how much waits to be published and for how long, which is the same in every copy."""
@@ -219,18 +215,11 @@ class Outbox:
 
     async def _send(self, rows: Sequence[Any]) -> None:
         """Publish, and mark what was confirmed."""
-        with ExitStack() as spans:
-            await self._broker.publish([self._event(row, spans) for row in rows])
+        await self._broker.publish([_event(row) for row in rows])
         now = wall_clock.now()
         marks = [{"at": row.position, "now": now} for row in rows]
         # After a power failure they are published again, as after a death before this.
         await self._database.execute(self._mark, marks, durable=False)
-
-    def _event(self, row: Any, spans: ExitStack) -> Event:
-        """The event of a row, in a span of the trace that its transaction belonged to."""
-        extensions: dict[str, str] = orjson.loads(row.extensions)
-        event = Event(row.event_id, row.type, row.source, row.subject, row.time, row.data, extensions)
-        return publishing(event, self._broker.system, self._telemetry, spans)
 
     async def _prune(self) -> None:
         """Forget what was published long enough ago, in small transactions.
@@ -258,3 +247,9 @@ class Outbox:
 
     async def _forget(self, bounds: dict[str, object]) -> None:
         await self._database.write(lambda connection: connection.execute(self._delete_expired, bounds).rowcount)
+
+
+def _event(row: Any) -> Event:
+    """The event of a row, which carries the trace of its transaction."""
+    extensions: dict[str, str] = orjson.loads(row.extensions)
+    return Event(row.event_id, row.type, row.source, row.subject, row.time, row.data, extensions)

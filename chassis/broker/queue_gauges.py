@@ -9,7 +9,7 @@ from chassis.broker.consumer import HeldBacklog
 from chassis.broker.port import Broker, age
 from chassis.observability.metrics import Metrics
 
-_EVERY = 2.0
+_MEASURE_SECONDS = 2.0
 
 
 class QueueGauges:
@@ -36,7 +36,7 @@ class QueueGauges:
 
     async def follow(self) -> None:
         """Look every two seconds while the process lives."""
-        await forever(self._look, name="queue metrics", every=_EVERY)
+        await forever(self._look, name="queue metrics", every=_MEASURE_SECONDS)
 
     async def _look(self) -> None:
         if not self._queues:

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from collections.abc import Set as AbstractSet
-from contextlib import AbstractAsyncContextManager
 
 from chassis.broker.event_log import EventLog
-from chassis.broker.port import Broker, DeadLetter, Deliveries, Event, QueueDepth, QueuedEvent
+from chassis.broker.forwarding import ForwardingBroker
+from chassis.broker.port import Broker, Event
 
 # Far more than an outbox relay publishes at once. A caller may give up, so that there has to be a bound.
-_REMEMBERED = 10_000
+_MAX_REMEMBERED = 10_000
 
 
-class BrokerWithLog:
+class BrokerWithLog(ForwardingBroker):
     """The broker port's promises over a broker for the queues and a log that is not its own."""
 
     def __init__(self, queues: Broker, log: EventLog) -> None:
         """`queues`: keeps no log of what is published. Both are closed with this."""
-        self._queues = queues
+        super().__init__(queues)
         self.log = log
-        self.system = queues.system
         self._both = (_Receiver(queues.publish), _Receiver(log.append))
 
     async def publish(self, events: Sequence[Event]) -> None:
@@ -38,29 +36,11 @@ class BrokerWithLog:
         for each in self._both:
             each.forget(events)
 
-    def deliveries(self, queue: str, *, prefetch: int = 16) -> AbstractAsyncContextManager[Deliveries]:
-        return self._queues.deliveries(queue, prefetch=prefetch)
-
-    async def dead_letters(self, queue: str, *, limit: int = 100) -> list[DeadLetter]:
-        return await self._queues.dead_letters(queue, limit=limit)
-
-    async def replay_dead_letter(self, queue: str, event_id: str) -> bool:
-        return await self._queues.replay_dead_letter(queue, event_id)
-
-    async def drop_dead_letters(self, queue: str, event_ids: AbstractSet[str]) -> set[str]:
-        return await self._queues.drop_dead_letters(queue, event_ids)
-
-    async def depths(self) -> list[QueueDepth]:
-        return await self._queues.depths()
-
-    async def queued(self, queue: str, *, limit: int = 100) -> list[QueuedEvent] | None:
-        return await self._queues.queued(queue, limit=limit)
-
     async def healthy(self) -> bool:
-        return all(await asyncio.gather(self._queues.healthy(), self.log.healthy()))
+        return all(await asyncio.gather(super().healthy(), self.log.healthy()))
 
     async def close(self) -> None:
-        await self._queues.close()
+        await super().close()
         await self.log.close()
 
 
@@ -77,7 +57,7 @@ class _Receiver:
             return
         await self._send(missing)
         self._confirmed.update(dict.fromkeys(event.id for event in missing))
-        while len(self._confirmed) > _REMEMBERED:
+        while len(self._confirmed) > _MAX_REMEMBERED:
             del self._confirmed[next(iter(self._confirmed))]
 
     def forget(self, events: Sequence[Event]) -> None:

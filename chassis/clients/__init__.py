@@ -1,1 +1,1 @@
-"""Clients of the shop's own edge, for the processes that answer by calling it: GraphQL and MCP."""
+"""Clients of our own servers: HTTP, WebSocket, and the calls of the gateway and of the notifier."""

@@ -17,9 +17,9 @@ from typing import Any
 import aiohttp
 import orjson
 
+from chassis.clients.websocket_client import websocket_session
 from chassis.errors import Kind, ShopError, unavailable
 from chassis.observability.tracing import SpanKind, Telemetry
-from chassis.websocket_client import websocket_session
 
 log = logging.getLogger(__name__)
 

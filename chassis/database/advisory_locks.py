@@ -33,7 +33,7 @@ def release(session: Connection, name: str) -> None:
 
 
 @asynccontextmanager
-async def while_it_lasts(driver: Any) -> AsyncIterator[None]:
+async def cancel_when_lost(driver: Any) -> AsyncIterator[None]:
     """Cancel the block when the driver's connection ends before it does: another process may hold the lock by then.
 
     Raises `StoreUnavailable` then.

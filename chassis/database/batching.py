@@ -18,10 +18,10 @@ class Batcher(Generic[Item, Answer]):
         self,
         do: Callable[[Sequence[Item]], Awaitable[Sequence[Answer | Exception]]],
         *,
-        most: int = 64,
+        batch_size: int = 64,
         every: float = 0.0,
     ) -> None:
-        """`do` answers each item of a group in order, or raises for all of them; `most` items make a group.
+        """`do` answers each item of a group in order, or raises for all of them; `batch_size` items make a group.
 
         An answer that is an exception is raised where its item was submitted.
 
@@ -30,7 +30,7 @@ class Batcher(Generic[Item, Answer]):
         It runs in a context of its own: without the trace, the deadline and the caller of its first item.
         """
         self._do = do
-        self._most = most
+        self._batch_size = batch_size
         self._every = every
         self._next_at = float("-inf")
         self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
@@ -50,7 +50,7 @@ class Batcher(Generic[Item, Answer]):
             if (early := self._next_at - loop.time()) > 0:
                 await asyncio.sleep(early)
             self._next_at = loop.time() + self._every
-            group, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+            group, self._waiting = self._waiting[: self._batch_size], self._waiting[self._batch_size :]
             group = [(item, answer) for item, answer in group if not answer.done()]
             if not group:
                 continue

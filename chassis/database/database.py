@@ -127,7 +127,7 @@ class Database:
             return work(connection)
 
         with _explained():
-            async with self._writing_alone():
+            async with self._write_lock():
                 result = await self._transactions.write(collecting, durable=durable)
         for callback in callbacks:
             callback()
@@ -163,7 +163,7 @@ class Database:
         """The same for a block that has to await in between."""
         async with AsyncExitStack() as stack:
             stack.enter_context(_explained())
-            await stack.enter_async_context(self._writing_alone())
+            await stack.enter_async_context(self._write_lock())
             connection = await stack.enter_async_context(self._connected())
             await connection.execution_options(**{WRITES: True})
             callbacks = connection.info["after_commit"] = []
@@ -197,7 +197,7 @@ class Database:
                 await connection.get_raw_connection()  # a new one, if that one was dead
             yield connection
 
-    def _writing_alone(self) -> AbstractAsyncContextManager[object]:
+    def _write_lock(self) -> AbstractAsyncContextManager[object]:
         """Be this process's only writer where there can be only one (SQLite).
 
         Waiting here is fair and wakes at once; SQLite's own busy handler sleeps in growing steps.

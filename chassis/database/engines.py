@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from chassis.database.errors import refusal_of
-from chassis.database.transactions import prepare_sqlite
+from chassis.database.sqlite import prepare_sqlite
 from chassis.errors import ShopError
 
 WRITES = "shop_writes"  # the execution option of a connection whose transaction will write

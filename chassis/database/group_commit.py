@@ -16,7 +16,7 @@ from chassis.database.transactions import Work
 T = TypeVar("T")
 
 # Seconds from one commit to the next, where a caller requests a group. A transaction that comes alone does not wait.
-EVERY = 0.005
+_FLUSH_INTERVAL = 0.005
 
 
 class Write(Protocol):
@@ -39,7 +39,7 @@ class _WorkFailed(Exception):
 
 
 class GroupCommit:
-    def __init__(self, write: Write, *, every: float = EVERY) -> None:
+    def __init__(self, write: Write, *, every: float = _FLUSH_INTERVAL) -> None:
         """`write` runs a function of a connection in one transaction; `every`: see `Batcher`."""
         self._write = write
         self._batcher: Batcher[_Submitted, Any] = Batcher(self._write_group, every=every)

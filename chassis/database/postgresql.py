@@ -45,7 +45,7 @@ class Postgresql:
             with self._sessions.session() as session:
                 return work(session.as_connection())
 
-        return await self._again_if_dead(reading)
+        return await self._retry_if_dead(reading)
 
     def version(self) -> int | None:
         return None
@@ -68,7 +68,7 @@ class Postgresql:
             return result
 
         # Of a connection that dies while it commits, it is unknown whether it has.
-        return await self._again_if_dead(writing, unless=lambda: committing)
+        return await self._retry_if_dead(writing, unless=lambda: committing)
 
     @asynccontextmanager
     async def lock(self, name: str, *, wait: bool) -> AsyncIterator[bool]:
@@ -80,9 +80,9 @@ class Postgresql:
                 session.discard()
                 raise
 
-        session, held = await self._again_if_dead(locking)
+        session, held = await self._retry_if_dead(locking)
         try:
-            async with advisory_locks.while_it_lasts(session.driver) if held else nullcontext():
+            async with advisory_locks.cancel_when_lost(session.driver) if held else nullcontext():
                 yield held
         finally:
 
@@ -93,7 +93,7 @@ class Postgresql:
 
             await greenlet_spawn(releasing)
 
-    async def _again_if_dead(self, work: Callable[[], T], *, unless: Callable[[], bool] = lambda: False) -> T:
+    async def _retry_if_dead(self, work: Callable[[], T], *, unless: Callable[[], bool] = lambda: False) -> T:
         try:
             return await greenlet_spawn(work)
         except DBAPIError as error:

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 # Seconds to wait for `shop migrate`, and between two looks.
 _TIMEOUT = 60.0
-_LOOK = 0.5
+_POLL_SECONDS = 0.5
 
 
 class Migratable(Protocol):
@@ -54,7 +54,7 @@ async def upgraded(database: Migratable, migrations: Path, *, timeout: float = _
             name = database.engine.url.database
             advice = f"run `shop migrate {migrations.parent.name}`"
             raise SchemaBehind(f"{name} is at revision {found or 'none'}, but this code needs {newest}: {advice}")
-        await asyncio.sleep(_LOOK)
+        await asyncio.sleep(_POLL_SECONDS)
 
 
 async def revision(database: Migratable) -> str:

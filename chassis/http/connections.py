@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable
 from functools import lru_cache
 
-# Connections beyond the most, for health checks while all others are at work.
+# Connections beyond the limit, for health checks while all others are at work.
 RESERVE = 64
 # File descriptors that a process needs for anything else.
 _OTHER_DESCRIPTORS = 256
@@ -21,8 +21,8 @@ class Connections:
     has been idle longest among those of the address with the most connections is closed.
     """
 
-    def __init__(self, most: int) -> None:
-        self.most = most
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
         self._close_of: dict[Hashable, Callable[[], None]] = {}
         self._by_address: defaultdict[str, set[Hashable]] = defaultdict(set)
         self._idle: defaultdict[str, dict[Hashable, None]] = defaultdict(dict)
@@ -45,12 +45,12 @@ class Connections:
         self._by_address[address].add(connection)
         self._rest(connection, address)
         total = len(self) + others
-        if total > self.most:
+        if total > self.limit:
             victim = self._idlest(besides=connection)
             if victim is not None:
                 self._close_of[victim[0]]()
                 self.closed(*victim)
-            elif total > self.most + RESERVE:
+            elif total > self.limit + RESERVE:
                 close()
                 self.closed(connection, address)
 

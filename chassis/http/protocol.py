@@ -152,7 +152,7 @@ class Protocol(HttpToolsProtocol):
     @property
     def _websockets(self) -> int:
         """WebSockets of this server, connections that have left this protocol; 0 as long as there is room for any."""
-        if len(self.connections) < self._open_connections.most:
+        if len(self.connections) < self._open_connections.limit:
             return 0
         return sum(not isinstance(each, Protocol) for each in self.connections)
 
@@ -212,7 +212,7 @@ class Protocol(HttpToolsProtocol):
     def _overloaded(self) -> bool:
         path = self.url.partition(b"?")[0]
         working = self._open_connections.working + self._websockets
-        return path not in _PROBES and working > self._open_connections.most
+        return path not in _PROBES and working > self._open_connections.limit
 
     def on_body(self, body: bytes) -> None:
         if not self._ended and not self._upgrade:

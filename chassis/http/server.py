@@ -74,7 +74,7 @@ async def serve_http(
     port: int,
     drain: float = 5.0,
     tls: Tls | None = None,
-    largest_websocket_message: int = 0,
+    max_websocket_message: int = 0,
     max_connections: int = _MAX_CONNECTIONS,
     unread: float = _UNREAD_SECONDS,
     singular: Collection[bytes] = (),
@@ -97,8 +97,8 @@ async def serve_http(
     config = uvicorn.Config(
         _cancellable(app),
         http=protocol,  # type: ignore[arg-type]  # called like the class that it makes
-        ws=WebSocket if largest_websocket_message else "none",
-        ws_max_size=largest_websocket_message,
+        ws=WebSocket if max_websocket_message else "none",
+        ws_max_size=max_websocket_message,
         # Longer than any client of ours lets its own client take nothing, while which it reads no pings.
         ws_ping_timeout=30,
         # Deflating costs each connection memory of its own, and what is sent is small.

@@ -40,9 +40,9 @@ class Line:
 class LineStore:
     """Lines by trace, oldest trace first."""
 
-    def __init__(self, most: int = _MAX_LINES, most_bytes: int = _MAX_BYTES) -> None:
-        self._most = most
-        self._most_bytes = most_bytes
+    def __init__(self, max_lines: int = _MAX_LINES, max_bytes: int = _MAX_BYTES) -> None:
+        self._max_lines = max_lines
+        self._max_bytes = max_bytes
         self._by_trace: OrderedDict[str, list[Line]] = OrderedDict()
         self._count = 0
         self._bytes = 0
@@ -58,7 +58,7 @@ class LineStore:
             kept.append(line)
             self._count += 1
             self._bytes += line.bytes
-            while self._count > self._most or self._bytes > self._most_bytes:
+            while self._count > self._max_lines or self._bytes > self._max_bytes:
                 _, forgotten = self._by_trace.popitem(last=False)
                 self._count -= len(forgotten)
                 self._bytes -= sum(each.bytes for each in forgotten)

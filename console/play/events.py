@@ -8,14 +8,13 @@ import logging
 import math
 import time
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from chassis.broker import connect
 from chassis.broker.event_log import PositionExpired
 from chassis.broker.port import Broker, BrokerUnavailable, Event, QueueDepth, Topology
-from chassis.broker.publishing import publishing
 from chassis.errors import Kind, ShopError, unavailable
 from chassis.observability.tracing import Telemetry
 from chassis.settings import TOPOLOGY
@@ -90,9 +89,7 @@ class EventCalls:
         began = time.perf_counter()
         # In the page's trace, not in the one that published it before.
         extensions = {name: value for name, value in event.extensions.items() if name != "traceparent"}
-        with ExitStack() as spans:
-            again = replace(event, extensions=extensions)
-            await broker.publish([publishing(again, broker.system, self._telemetry, spans)])
+        await broker.publish([replace(event, extensions=extensions)])
         took = (time.perf_counter() - began) * 1_000
         envelope = {"id": event.id, "type": event.type, "source": event.source, "subject": event.subject}
         # Whatever the data holds, it has been published: orjson does not write everything that can be read.

@@ -14,8 +14,8 @@ from google.protobuf import json_format, message_factory
 from chassis.errors import ShopError, invalid
 from chassis.grpc.client import Client
 from chassis.observability.tracing import Telemetry
+from console.decoders.protobuf import methods
 from console.play.call import Answer
-from console.wire.protobuf import methods
 
 _TIMEOUT = 15.0
 

@@ -14,9 +14,9 @@ import orjson
 from chassis.errors import invalid, unavailable
 from chassis.observability.capture.http import keep_response
 from chassis.observability.tracing import SpanKind, Telemetry, current_traceparent
+from console.decoders import soap
+from console.decoders.parts import writable
 from console.play.call import MAX_ANSWER, Answer
-from console.wire import soap
-from console.wire.parts import writable
 
 # Seconds for a call as a whole. Of its answer's bytes, the most that are kept, and the most that are read and counted.
 TIMEOUT = 10.0

@@ -15,13 +15,15 @@ import orjson
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
+from chassis.background import wait
+
 log = logging.getLogger(__name__)
 
 # Seconds that a connection stays after the last order of its account.
 _KEEP = 60.0
 _OPEN_TIMEOUT = 15.0
 # Seconds that an order waits for its subscription at most: without one, its trace ends a hop sooner.
-_LONGEST_WAIT = 3.0
+_MAX_WAIT = 3.0
 
 
 class Listener:
@@ -43,9 +45,7 @@ class Listener:
         if account not in self._listening or self._listening[account].done():
             subscribed = asyncio.Event()
             self._listening[account] = asyncio.create_task(self._listen(account, token, subscribed))
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LONGEST_WAIT):
-                    await subscribed.wait()
+            await wait(subscribed, _MAX_WAIT)
 
     async def close(self) -> None:
         for task in self._listening.values():

@@ -137,7 +137,7 @@ class Play:
             self.tokens.pop("demo", None)
             response = await self._read_once(path)
         if response.status != 200:
-            message = f"GET {path} was answered {response.status}"
+            message = f"GET {path} failed ({response.status})"
             raise ShopError("UPSTREAM_UNAVAILABLE", message, Kind.UNAVAILABLE)
         return list(response.json()["items"])
 
@@ -178,8 +178,8 @@ class Play:
                 headers={"content-type": "application/x-www-form-urlencoded"},
                 content=str(httpx.QueryParams({"username": username, "password": password})).encode(),
             )
-            if response.status != 200:
-                message = f"signing in as {account} was answered {response.status}: are the demo accounts there?"
+            if (status := response.status) != 200:
+                message = f"sign-in as {account} failed ({status}): load the demo accounts with SHOP_DEMO_DATA=true"
                 raise ShopError("SIGN_IN_FAILED", message, Kind.PRECONDITION)
             issued = response.json()
             token = issued["access_token"]

@@ -77,7 +77,7 @@ class Breaking:
         self._do, self._result, self._error = do, None, ""
         self._running = asyncio.create_task(self._break(do, seconds))
 
-    def end(self) -> None:
+    async def end(self) -> None:
         """Begin to end what is being broken; the command undoes it."""
         # Once: a second cancellation would kill the command while it undoes.
         if self._running is not None and not self._running.cancelling():
@@ -85,7 +85,7 @@ class Breaking:
 
     async def close(self) -> None:
         """End what is being broken, and wait until it has ended."""
-        self.end()
+        await self.end()
         if self._running is not None:
             await asyncio.gather(self._running, return_exceptions=True)
 

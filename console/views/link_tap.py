@@ -12,12 +12,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from chassis.errors import Kind, ShopError, not_found
+from console.decoders.link_frames import Leg, chosen, frame_json, legs
 from console.domain import NS_PER_S, Trace
 from console.hops import Hop, hops
 from console.json_response import json_response
 from console.store import TraceStore
 from console.views.development import allowed, check_json
-from console.wire.link_frames import Leg, chosen, frame_json, legs
 
 # Seconds; connections that are to be read from their first byte are ended first, each in a pause.
 _TIMEOUT = 20.0

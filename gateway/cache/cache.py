@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from chassis.background import wait
 from chassis.errors import Kind, ShopError, timed_out
 from chassis.http.middleware import Application, Message, Receive, Scope, Send
 from chassis.observability.tracing import note
@@ -129,7 +130,7 @@ class EdgeCache:
         # The same request is under way: wait for its answer. A change meanwhile makes that one too old, and all who
         # waited wait for the next, which one of them makes.
         while may_wait and waited < _MAX_WAITS and not _usable(stored, wanted) and uri in self._fetches:
-            if not await _happens(self._fetches[uri]):
+            if not await wait(self._fetches[uri], time_left()):
                 await answer(timed_out("catalog"))(scope, receive, send)
                 return
             stored, waited = self._store.get(uri, selecting), waited + 1
@@ -190,16 +191,6 @@ class EdgeCache:
             if self._fetches.get(read.uri) is own:
                 del self._fetches[read.uri]
             own.set()
-
-
-async def _happens(event: asyncio.Event) -> bool:
-    """Whether it does within the request's deadline."""
-    try:
-        async with asyncio.timeout(time_left()):
-            await event.wait()
-    except TimeoutError:
-        return False
-    return True
 
 
 def _usable(stored: Stored | None, wanted: Wanted) -> bool:

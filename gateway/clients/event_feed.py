@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from chassis.background import forever
+from chassis.background import Backoff, forever
 from chassis.broker.event_log import EventLog, PositionExpired
 from chassis.broker.port import Event
 from gateway.cache.cache import EdgeCache
@@ -19,9 +19,10 @@ from gateway.cache.cache import EdgeCache
 MAX_WAITING = 1_000
 # Seconds between two attempts to follow the log.
 _PAUSE = 1.0
+_EFFECT = "cached products may be stale until their TTL ends; requests that wait for an order wait their whole time"
 
 
-class OrderNews:
+class OrderWaiters:
     """The requests that wait for an order to change, by order; at most `MAX_WAITING` in one process."""
 
     def __init__(self, limit: int = MAX_WAITING) -> None:
@@ -59,7 +60,7 @@ class OrderNews:
                 event.set()
 
 
-async def follow_log(event_log: EventLog, cache: EdgeCache | None, news: OrderNews) -> None:
+async def follow_log(event_log: EventLog, cache: EdgeCache | None, waiters: OrderWaiters) -> None:
     """Pass the log's events on to the cache and to the requests that wait for an order, as long as the process lives.
 
     While the broker is away, what is stored lasts as long as it is fresh, as in any shared cache; waiting requests are
@@ -68,16 +69,19 @@ async def follow_log(event_log: EventLog, cache: EdgeCache | None, news: OrderNe
 
     def pass_on(event: Event) -> None:
         if event.type.startswith("order."):
-            news.changed(event.subject)
+            waiters.changed(event.subject)
         elif event.type == "product.changed" and cache is not None:
             cache.changed(event.subject)
+
+    backoff = Backoff("event log feed", effect=_EFFECT)
 
     async def follow() -> None:
         with suppress(PositionExpired):  # the log began anew: so do we
             async with event_log.tail() as entries:
+                backoff.worked()
                 if cache is not None:
                     cache.forget()  # what has changed until now is not known
                 async for entry in entries:
                     pass_on(entry.event)
 
-    await forever(follow, name="event log feed", every=_PAUSE)
+    await forever(follow, name="event log feed", every=_PAUSE, backoff=backoff)

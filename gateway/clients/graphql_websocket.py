@@ -11,11 +11,11 @@ from typing import Any
 import aiohttp
 
 from chassis.clients.gateway import CLIENT_HEADER
+from chassis.clients.websocket_client import websocket_session
 from chassis.errors import ShopError, unavailable
 from chassis.http.middleware import Application, Receive, Scope, Send
 from chassis.http.websocket import close_reason
 from chassis.observability.tracing import SpanKind, Telemetry, current_traceparent
-from chassis.websocket_client import websocket_session
 from gateway.middleware.rate_limits import by_client
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ PATHS = frozenset({"/graphql", "/graphql/ws"})
 _TO_SERVER = (b"authorization", b"x-request-id")
 
 # As much as a query may have.
-LARGEST_MESSAGE = 256 << 10
+MAX_MESSAGE_BYTES = 256 << 10
 _CONNECT_SECONDS = 5.0
 # Longer than the server's own timeout for a client that reads nothing, so that the server gives the reason.
 _SEND_SECONDS = 20.0

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from chassis.errors import ShopError
 from chassis.http.middleware import Receive, Scope, Send
-from gateway.middleware.disconnects import while_connected
+from gateway.http.disconnects import while_connected
 
 log = logging.getLogger(__name__)
 

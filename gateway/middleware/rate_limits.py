@@ -17,7 +17,7 @@ from chassis.http.connections import client_network
 from chassis.http.middleware import Application, Receive, Scope, Send, adding
 from gateway.errors import answer
 from gateway.middleware.internal_calls import client_of_call, is_counted
-from gateway.middleware.rate_limit_storage import RateLimitStorage
+from gateway.rate_limit_storage import RateLimitStorage
 
 _SIGN_INS = frozenset({"/v1/auth/token", "/v1/users", "/oauth/authorize", "/oauth/register"})
 _UNLIMITED = frozenset({"/healthz", "/readyz", "/metrics"})

@@ -8,14 +8,14 @@ from starlette.responses import RedirectResponse, Response
 
 from chassis.errors import ShopError
 from gateway.clients.services import upstreams
+from gateway.http.disconnects import while_connected
 from gateway.middleware.auth import PUBLIC
-from gateway.middleware.disconnects import while_connected
-from gateway.middleware.sign_in_failures import SignInFailures
 from gateway.oauth.errors import OAuthError, in_oauths_words
 from gateway.oauth.metadata import AUTHORIZE
 from gateway.oauth.page import MAX_EMAIL, MAX_PASSWORD, consent_page, refusal_page
 from gateway.oauth.parameters import Parameters, check_authorization_request, check_is_form, with_parameters
 from gateway.oauth.protected_resource import PATH, base_url
+from gateway.sign_in_failures import SignInFailures
 from protos.shop.users.v1.users_pb2 import AuthorizeClientRequest, Client, GetClientRequest
 
 router = APIRouter(dependencies=[PUBLIC], include_in_schema=False)

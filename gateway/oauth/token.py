@@ -11,9 +11,9 @@ from starlette.responses import Response
 from chassis import json_text
 from chassis.errors import fields_named
 from gateway.clients.services import upstreams
+from gateway.http.disconnects import while_connected
 from gateway.http.serializers import json_response
 from gateway.middleware.auth import PUBLIC
-from gateway.middleware.disconnects import while_connected
 from gateway.oauth.errors import OAuthError, in_oauths_words
 from gateway.oauth.metadata import REGISTER, TOKEN
 from gateway.oauth.parameters import Parameters, check_is_form

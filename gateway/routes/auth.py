@@ -9,13 +9,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.clients.services import upstreams
+from gateway.http.disconnects import while_connected
 from gateway.http.json_route import JsonRoute
 from gateway.http.schemas import PasswordGrant, Token
 from gateway.http.serializers import json_response
 from gateway.middleware.auth import PUBLIC
-from gateway.middleware.disconnects import while_connected
-from gateway.middleware.sign_in_failures import SignInFailures
 from gateway.openapi import operation_id, problems
+from gateway.sign_in_failures import SignInFailures
 from protos.shop.users.v1.users_pb2 import IssueTokenRequest
 
 router = APIRouter(

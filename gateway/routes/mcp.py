@@ -12,9 +12,9 @@ from chassis.errors import Kind, ShopError
 from chassis.http.origin_check import origin_listed
 from chassis.observability.tracing import current_span
 from gateway.clients.services import upstreams
+from gateway.http.disconnects import while_connected
 from gateway.http.streaming import EventStream
 from gateway.middleware.auth import SIGNED_IN
-from gateway.middleware.disconnects import while_connected
 from gateway.oauth.protected_resource import PATH
 
 # Not in the OpenAPI document: MCP describes itself.

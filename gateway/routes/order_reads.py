@@ -10,16 +10,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from chassis.background import wait
-from gateway.clients.event_feed import OrderNews
+from gateway.clients.event_feed import OrderWaiters
 from gateway.clients.services import upstreams
 from gateway.http import serializers
+from gateway.http.disconnects import while_connected
 from gateway.http.etags import none_match, version_etag
 from gateway.http.parameters import Cursor, IfNoneMatch, Limit, id_list, ids_of
 from gateway.http.preferences import MAX_WAIT, wait_preferred
 from gateway.http.schemas import IdInPath, Order, OrderHistory, OrderPage
 from gateway.http.serializers import json_response
 from gateway.middleware.auth import SIGNED_IN
-from gateway.middleware.disconnects import while_connected
 from gateway.openapi import operation_id, problems
 from protos.shop.orders.v1 import orders_pb2 as pb
 
@@ -90,15 +90,15 @@ async def get_order(
     prefer: Prefer = None,  # noqa: ARG001  # documented here; all its lines are read below
 ) -> Response:
     orders, wanted = upstreams(request).orders, pb.GetOrderRequest(id=order_id)
-    news: OrderNews = request.app.state.order_news
+    waiters: OrderWaiters = request.app.state.order_waiters
     # Subscribed before the read, so that no change in between is missed.
-    with news.expected(order_id) as change:
+    with waiters.expected(order_id) as change:
         order, seconds = (await orders.GetOrder(wanted)).order, wait_preferred(request.headers.getlist("prefer"))
         headers = {"etag": version_etag(order.id, order.version), "cache-control": _OWN}
         if change is not None and seconds and if_none_match:
             headers["preference-applied"] = f"wait={seconds}"
             end = time.monotonic() + seconds
-            while not none_match(if_none_match, headers["etag"]) and time.monotonic() < end and not news.over:
+            while not none_match(if_none_match, headers["etag"]) and time.monotonic() < end and not waiters.over:
                 await while_connected(request, wait(change, end - time.monotonic()))
                 change.clear()
                 order = (await orders.GetOrder(wanted)).order

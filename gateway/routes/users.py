@@ -12,12 +12,12 @@ from chassis.auth.identity import current_principal
 from chassis.errors import not_found
 from gateway.clients.services import upstreams
 from gateway.http import serializers
+from gateway.http.disconnects import while_connected
 from gateway.http.json_route import JsonRoute
 from gateway.http.parameters import id_list, ids_of
 from gateway.http.schemas import IdInPath, Registration, User, UserPage
 from gateway.http.serializers import json_response
 from gateway.middleware.auth import PUBLIC, SIGNED_IN
-from gateway.middleware.disconnects import while_connected
 from gateway.openapi import operation_id, problems
 from protos.shop.users.v1 import users_pb2 as pb
 

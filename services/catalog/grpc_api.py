@@ -36,7 +36,7 @@ class CatalogApi(CatalogServiceServicer):
             category=request.category,
             query=request.query,
             after=decode_cursor(request.cursor, parts=1)[0] if request.cursor else "",
-            size=page_size(request.page_size, most=100),
+            size=page_size(request.page_size, limit=100),
         )
         products = [_message(product) for product in found]
         return pb.ListProductsResponse(products=products, next_cursor=encode_cursor(last) if last else "")

@@ -77,7 +77,7 @@ class ErpApi(ErpServiceServicer):
     async def ListSalesOrders(self, request: pb.ListSalesOrdersRequest, context: Any) -> pb.ListSalesOrdersResponse:
         after = decode_cursor(request.cursor, parts=1)[0] if request.cursor else ""
         orders, following = await self._erp.sales_orders(
-            after, page_size(request.page_size or MAX_ORDERS, most=MAX_ORDERS)
+            after, page_size(request.page_size or MAX_ORDERS, limit=MAX_ORDERS)
         )
         return pb.ListSalesOrdersResponse(
             sales_orders=[

@@ -94,7 +94,7 @@ class InventoryApi(InventoryServiceServicer):
             yield level
 
     async def ListReservations(self, request: pb.ListReservationsRequest, context: Any) -> pb.ListReservationsResponse:
-        size = page_size(request.page_size or _MAX_PAGE, most=_MAX_PAGE)
+        size = page_size(request.page_size or _MAX_PAGE, limit=_MAX_PAGE)
         page = await self._inventory.reservations(_after(request.cursor), size)
         reservations = [
             pb.Reservation(
@@ -109,7 +109,7 @@ class InventoryApi(InventoryServiceServicer):
         return pb.ListReservationsResponse(reservations=reservations, next_cursor=cursor)
 
     async def ListStock(self, request: pb.ListStockRequest, context: Any) -> pb.ListStockResponse:
-        size = page_size(request.page_size or _MAX_PAGE, most=_MAX_PAGE)
+        size = page_size(request.page_size or _MAX_PAGE, limit=_MAX_PAGE)
         page, levels = await self._inventory.stock(_after(request.cursor), size)
         cursor = encode_cursor(page[-1].product_id) if len(page) == size else ""
         stock = [_message(each, levels.get(each.product_id)) for each in page]

@@ -83,7 +83,7 @@ async def run(settings: Settings | None = None, *, broker: Broker | None = None)
             settings.notifier_backlog, settings.notifier_rate, settings.notifier_burst, settings.notifier_heartbeat
         )
         websocket = WebSocketApi(
-            hub, authenticator, CachedOrders(orders), BrokerChatLog(broker, spans), spans, metrics, limits
+            hub, authenticator, CachedOrders(orders), BrokerChatLog(broker), spans, metrics, limits
         )
         event_stream = EventStreamApi(hub, authenticator, backlog=limits.backlog, heartbeat=limits.heartbeat)
         healthy = broker.healthy

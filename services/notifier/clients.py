@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from google.protobuf.json_format import MessageToJson
@@ -11,10 +10,8 @@ from google.protobuf.json_format import MessageToJson
 from chassis import wall_clock
 from chassis.auth.identity import current_principal
 from chassis.broker.port import Broker, BrokerUnavailable, Event
-from chassis.broker.publishing import publishing
 from chassis.errors import unavailable
 from chassis.grpc.client import Client
-from chassis.observability.tracing import Telemetry
 from protos.shop.events.v1.events_pb2 import ChatPosted
 from protos.shop.orders.v1.orders_pb2 import GetOrderRequest
 from services.notifier.ports import Orders
@@ -55,9 +52,8 @@ class CachedOrders:
 
 
 class BrokerChatLog:
-    def __init__(self, broker: Broker, telemetry: Telemetry) -> None:
+    def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self._telemetry = telemetry
 
     async def post(self, *, order_id: str, owner: str, author: str, text: str) -> None:
         now = wall_clock.now()
@@ -65,8 +61,7 @@ class BrokerChatLog:
         message.posted_at.FromDatetime(now)
         data = MessageToJson(message, preserving_proto_field_name=True, indent=None).encode()
         event = Event(str(uuid.uuid4()), "chat.posted", "/notifier", order_id, now, data, {"userid": owner})
-        with ExitStack() as spans:
-            try:
-                await self._broker.publish([publishing(event, self._broker.system, self._telemetry, spans)])
-            except BrokerUnavailable as error:
-                raise unavailable("broker") from error
+        try:
+            await self._broker.publish([event])
+        except BrokerUnavailable as error:
+            raise unavailable("broker") from error

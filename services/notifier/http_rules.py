@@ -171,7 +171,7 @@ class _Connection(web.RequestHandler):
     @property
     def overloaded(self) -> bool:
         """Whether more requests are under way than the server takes connections."""
-        return self._open_connections.working > self._open_connections.most
+        return self._open_connections.working > self._open_connections.limit
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)

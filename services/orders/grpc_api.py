@@ -73,7 +73,7 @@ class OrderApi(OrderServiceServicer):
 
     async def ListOrders(self, request: pb.ListOrdersRequest, context: Any) -> pb.ListOrdersResponse:
         caller = current_principal()
-        size = page_size(request.page_size, most=100)
+        size = page_size(request.page_size, limit=100)
         if len(request.user_ids) > 1:
             if len(request.user_ids) > 100:
                 raise invalid("request must have at most 100 users", user_ids="must have at most 100 ids")
@@ -113,7 +113,7 @@ class OrderApi(OrderServiceServicer):
         return pb.RecordDeliveryResponse()
 
     async def ListRecords(self, request: pb.ListRecordsRequest, context: Any) -> pb.ListRecordsResponse:
-        size = page_size(request.page_size, most=1_000)
+        size = page_size(request.page_size, limit=1_000)
         page = await self._orders.records(after=decode_place(request.cursor), size=size)
         records = [
             pb.OrderRecord(

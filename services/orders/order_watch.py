@@ -13,7 +13,7 @@ from contextlib import suppress
 from chassis.background import forever, wait
 from chassis.broker.event_log import EventLog, PositionExpired
 
-_AT_LEAST_EVERY = 2.0
+_POLL_SECONDS = 2.0
 _PAUSE = 1.0
 
 
@@ -53,7 +53,7 @@ class LogOrderWatch:
             while True:
                 changed.clear()
                 yield
-                await wait(changed, _AT_LEAST_EVERY)
+                await wait(changed, _POLL_SECONDS)
         finally:
             self._watchers[order_id].discard(changed)
             if not self._watchers[order_id]:

@@ -45,7 +45,7 @@ class ReportApi(ReportServiceServicer):
             request.first_day,
             request.last_day,
             after=_after(request.cursor, by),
-            size=page_size(request.page_size, most=MAX_PAGE),
+            size=page_size(request.page_size, limit=MAX_PAGE),
         )
         covered = report.coverage
         return pb.GetSalesResponse(

@@ -32,7 +32,7 @@ class Settings(ProcessSettings):
     orders_address: str = "127.0.0.1:50053"
     max_file_bytes: AtLeastOne = 100 << 20
     # Seconds that an upload may pause before it is given up.
-    upload_patience: Positive = 30
+    upload_timeout: Positive = 30
 
 
 @asynccontextmanager
@@ -69,7 +69,7 @@ async def run(
             # Side by side: each one waits for the disk.
             await asyncio.gather(*(storage.put(name, pictures[name], PICTURE, OWNER, public=True) for name in missing))
         port = await s.serve(
-            (add_StorageServiceServicer_to_server, StorageApi(storage, timeout=settings.upload_patience)),
+            (add_StorageServiceServicer_to_server, StorageApi(storage, timeout=settings.upload_timeout)),
             policy=POLICY,
             port=settings.storage_port,
             verifier=verifier,

@@ -21,4 +21,4 @@ async def sweep(storage: Storage) -> None:
         if swept:
             log.info("storage: unreferenced contents deleted", extra={"count": swept})
 
-    await forever(step, name="content sweep", every=_EVERY_SECONDS, longest_pause=_MAX_PAUSE)
+    await forever(step, name="content sweep", every=_EVERY_SECONDS, max_pause=_MAX_PAUSE)

@@ -35,10 +35,10 @@ class Argon2Passwords:
         self._places = BoundedSemaphore(_MAX_CONCURRENT + MAX_WAITING)
 
     async def hash(self, password: str) -> str:
-        return await self._in_turn(lambda: self._hasher.hash(password))
+        return await self._run_in_pool(lambda: self._hasher.hash(password))
 
     async def matches(self, password: str, password_hash: str | None) -> bool:
-        found = await self._in_turn(lambda: self._verify(password, password_hash or _OF_NO_ACCOUNT))
+        found = await self._run_in_pool(lambda: self._verify(password, password_hash or _OF_NO_ACCOUNT))
         return found and password_hash is not None
 
     def _verify(self, password: str, password_hash: str) -> bool:
@@ -47,7 +47,7 @@ class Argon2Passwords:
         except (VerifyMismatchError, InvalidHashError):
             return False
 
-    async def _in_turn(self, work: Callable[[], Result]) -> Result:
+    async def _run_in_pool(self, work: Callable[[], Result]) -> Result:
         if not self._places.acquire(blocking=False):
             raise ShopError(
                 "OVERLOADED", "too many sign-ins and registrations: try again later", Kind.EXHAUSTED, retry_after=1.0

@@ -10,10 +10,10 @@ import httpx
 import pytest
 from playwright.async_api import Browser, Page, expect
 
+from console.decoders.link_frames import Leg, chosen, legs
 from console.domain import Trace
 from console.hops import Hop
 from console.views import link_tap
-from console.wire.link_frames import Leg, chosen, legs
 from tests.console.test_break_view import lab
 from tests.console.test_lessons_view import console, opened
 from tests.pages.accessibility import violations

@@ -16,7 +16,7 @@ from console.play.listener import Listener
 
 async def test_a_silent_notifier_does_not_keep_orders(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that accepts connections and does not answer is waited for once, shortly; it has its subscription later."""
-    monkeypatch.setattr(listener, "_LONGEST_WAIT", 0.01)
+    monkeypatch.setattr(listener, "_MAX_WAIT", 0.01)
     may, handshakes = asyncio.Event(), 0
     subscribed: asyncio.Queue[object] = asyncio.Queue()
 

@@ -64,7 +64,7 @@ def test_a_clock_that_is_ahead_is_put_back() -> None:
 
 def test_lines_are_bounded() -> None:
     """A trace that writes without end keeps its first lines, and the oldest traces make room."""
-    store = LineStore(most=600)
+    store = LineStore(max_lines=600)
     assert store.add(line(number, "a", number) for number in range(700)) == 200
     store.add(line(number, "a", number, trace_id="b" * 32) for number in range(200))
     assert (len(store.of(TRACE)), len(store.of("b" * 32))) == (0, 200)
@@ -72,7 +72,7 @@ def test_lines_are_bounded() -> None:
 
 def test_lines_are_bounded_in_bytes() -> None:
     """Lines with long attributes make room as many short ones do, and each is counted with what it takes."""
-    store = LineStore(most_bytes=1 << 20)
+    store = LineStore(max_bytes=1 << 20)
     for number in range(40):
         many = replace(line(number, "a", number, trace_id=f"{number:032}"), attributes={"x": ["y" * 100_000]})
         store.add([many])

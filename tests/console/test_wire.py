@@ -18,10 +18,10 @@ from chassis.broker.kafka import records as kafka
 from chassis.broker.port import Event
 from chassis.broker.rabbitmq import captured as amqp
 from chassis.observability.capture.messages import Form, Message, grpc, http_request, sqlite_row
+from console.decoders.parts import Part
+from console.decoders.protobuf import methods
+from console.decoders.reading import read
 from console.domain import Captured
-from console.wire.parts import Part
-from console.wire.protobuf import methods
-from console.wire.reading import read
 from protos.shop.orders.v1.orders_pb2 import NewItem, PlaceOrderRequest
 
 PLACE_ORDER = methods()["shop.orders.v1.OrderService/PlaceOrder"].input_type

@@ -7,6 +7,7 @@ import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -20,6 +21,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from chassis.background import background
 from chassis.broker import connect
 from chassis.broker.event_log import START, EventLog
+from chassis.broker.forwarding import TracedBroker
 from chassis.broker.inbox import Inbox
 from chassis.broker.outbox import Outbox
 from chassis.broker.port import Broker, BrokerUnavailable, Event
@@ -39,6 +41,7 @@ class RecordingBroker:
     """Fake: remembers what was published, but for `unreachable` subjects; `stuck` keeps it from confirming."""
 
     system = "embedded"
+    log = None
 
     def __init__(self) -> None:
         self.published: list[Event] = []
@@ -396,7 +399,7 @@ class TestTracing:
         """An event belongs to the trace of the request that caused it, published though it is much later."""
         exporter = InMemorySpanExporter()
         spans = Telemetry("test", exporter)
-        out = outbox_of(db, broker, telemetry=spans)
+        out = outbox_of(db, TracedBroker(cast("Broker", broker), spans))
         with spans.span("POST /v1/orders", SpanKind.SERVER, protocol="REST"):
             trace_id = current_trace_id()
             event = an_event()
@@ -408,6 +411,32 @@ class TestTracing:
         assert carried == trace_id
         publish = next(span for span in exporter.get_finished_spans() if span.kind is SpanKind.PRODUCER)
         assert f"{publish.context.span_id:016x}" == parent
+
+    async def test_each_event_of_a_batch_has_its_own_trace(self, db: Database, broker_url: str) -> None:
+        """A broker that is connected with telemetry opens a span for each event, in the trace of its request."""
+        exporter = InMemorySpanExporter()
+        spans = Telemetry("test", exporter)
+        real = await connect(broker_url, TOPOLOGY, telemetry=spans)
+        out = outbox_of(db, real)
+        events = [replace(an_event(), extensions={}) for _ in range(5)]
+        traces: dict[str, str] = {}
+        try:
+            for event in events:
+                with spans.span("POST /v1/orders", SpanKind.SERVER, protocol="REST"):
+                    traces[event.id] = current_trace_id()
+                    await commit(db, out, event)
+            async with background(out.relay()):
+                await all_marked(db)
+            published = await everything_logged(real)
+        finally:
+            await real.close()
+        spans.close()
+        carried = {event.id: event.extensions["traceparent"].split("-") for event in published.values()}
+        assert {event_id: parts[1] for event_id, parts in carried.items()} == traces
+        producers = [span for span in exporter.get_finished_spans() if span.kind is SpanKind.PRODUCER]
+        assert sorted(f"{span.context.span_id:016x}" for span in producers) == sorted(
+            parent for _, _, parent, _ in carried.values()
+        )
 
     async def test_extensions_go_with_the_event(self, db: Database, broker: RecordingBroker) -> None:
         """Whom it concerns and which number it has within its subject come out as they went in."""

@@ -107,8 +107,8 @@ async def test_identity_ends_with_the_request(shop: Shop) -> None:
 
 
 async def test_an_upload_may_pause_as_long_as_the_setting_says(start_shop: StartShop) -> None:
-    """A client that pauses within its upload for longer than SHOP_UPLOAD_PATIENCE is answered 408."""
-    async with start_shop(upload_patience=0.3) as shop:
+    """A client that pauses within its upload for longer than SHOP_UPLOAD_TIMEOUT is answered 408."""
+    async with start_shop(upload_timeout=0.3) as shop:
         token = (await shop.signed_in())["authorization"]
         reader, writer = await asyncio.open_connection(shop.client.base_url.host, shop.client.base_url.port)
         head = f"POST /v1/files HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\nContent-Length: 10\r\n\r\nhalf"

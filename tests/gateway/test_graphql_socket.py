@@ -42,7 +42,7 @@ class FakeServer:
 @pytest.fixture
 async def behind() -> AsyncIterator[tuple[FakeServer, str]]:
     fake = FakeServer()
-    async with serve_http(fake, host="127.0.0.1", port=0, largest_websocket_message=1 << 20) as port:
+    async with serve_http(fake, host="127.0.0.1", port=0, max_websocket_message=1 << 20) as port:
         yield fake, f"http://127.0.0.1:{port}"
 
 
@@ -105,7 +105,7 @@ async def test_server_stops(start_shop: StartShop) -> None:
     stop = asyncio.Event()
 
     async def serve(started: asyncio.Future[int]) -> None:
-        async with serve_http(fake, host="127.0.0.1", port=0, largest_websocket_message=1 << 20) as port:
+        async with serve_http(fake, host="127.0.0.1", port=0, max_websocket_message=1 << 20) as port:
             started.set_result(port)
             await stop.wait()
 

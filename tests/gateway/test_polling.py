@@ -14,7 +14,7 @@ import pytest
 from chassis.broker import connect
 from chassis.broker.port import Broker, Event, Topology
 from chassis.settings import TOPOLOGY
-from gateway.clients.event_feed import OrderNews
+from gateway.clients.event_feed import OrderWaiters
 from gateway.http.preferences import MAX_WAIT, wait_preferred
 from tests.gateway.conftest import StartShop
 from tests.gateway.fakes import Shop
@@ -149,14 +149,14 @@ async def test_stopping_answers_those_who_wait(start_shop: StartShop) -> None:
 
 async def test_a_full_house_answers_at_once() -> None:
     """When too many requests wait already, the next one does not; when one has gone, there is room again."""
-    news = OrderNews(limit=1)
-    with news.expected("a") as first:
-        with news.expected("b") as second:
+    waiters = OrderWaiters(limit=1)
+    with waiters.expected("a") as first:
+        with waiters.expected("b") as second:
             assert (first is not None, second) == (True, None)
-        news.changed("a")
+        waiters.changed("a")
         assert first is not None
         assert first.is_set()
-    with news.expected("b") as third:
+    with waiters.expected("b") as third:
         assert third is not None
 
 

@@ -10,8 +10,8 @@ from contextlib import AsyncExitStack
 import pytest
 from redis.asyncio import Redis
 
-from gateway.middleware import rate_limit_storage as windows_room
-from gateway.middleware.rate_limit_storage import MemoryStorage, RateLimitStorage, rate_limit_storage
+from gateway import rate_limit_storage as windows_room
+from gateway.rate_limit_storage import MemoryStorage, RateLimitStorage, rate_limit_storage
 from tests.conftest import REDIS_URL
 from tests.gateway.conftest import StartShop
 from tests.waiting import eventually

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.middleware.rate_limit_storage import rate_limit_storage
+from gateway.rate_limit_storage import rate_limit_storage
 from tests.gateway.conftest import StartShop
 from tests.waiting import eventually
 

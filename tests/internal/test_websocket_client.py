@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType, web
 
-from chassis.websocket_client import ReadOnDemand, connector
+from chassis.clients.websocket_client import ReadOnDemand, connector
 from tests.waiting import eventually
 
 HEARTBEAT = 0.4

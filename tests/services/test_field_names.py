@@ -61,5 +61,5 @@ def test_rejected_fields_are_the_contracts_own(package: str) -> None:
 def test_a_page_size_is_the_contracts_own() -> None:
     """A page size out of bounds is named `page_size`, as every contract with pages has it."""
     with pytest.raises(ShopError) as refused:
-        page_size(101, most=100)
+        page_size(101, limit=100)
     assert list(refused.value.fields) == ["page_size"]

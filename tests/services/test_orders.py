@@ -268,7 +268,7 @@ async def test_watcher_sees_the_history_then_each_event_until_the_end(
     orders_service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A watcher gets what has happened, then what happens, once and at once; the stream ends with the order."""
-    monkeypatch.setattr("services.orders.order_watch._AT_LEAST_EVERY", 300.0)
+    monkeypatch.setattr("services.orders.order_watch._POLL_SECONDS", 300.0)
     order = await placed(orders_service.as_("u1"))
     stream = orders_service.as_("u1").stream("WatchOrder", pb.WatchOrderRequest(order_id=order.id))
     first = await anext(stream)

@@ -133,7 +133,7 @@ async def test_stalled_uploader(start: Start, settings: Settings, contents: Cont
         yield pb.Chunk(data=b"x")
         await asyncio.Event().wait()
 
-    async with start(settings.model_copy(update={"upload_patience": 0.3})) as caller:
+    async with start(settings.model_copy(update={"upload_timeout": 0.3})) as caller:
         customer = caller("123")
         call = customer.stub.UploadFile(stalled(), metadata=customer.metadata)
         with pytest.raises(grpc.aio.AioRpcError) as caught:

@@ -44,7 +44,7 @@ async def silent(scope: Scope, receive: Receive, send: Send) -> None:
 async def client() -> AsyncIterator[socket.socket]:
     """An open WebSocket that reads only what the test reads."""
     loop = asyncio.get_running_loop()
-    async with serve_http(silent, host="127.0.0.1", port=0, largest_websocket_message=1 << 16, drain=1) as port:
+    async with serve_http(silent, host="127.0.0.1", port=0, max_websocket_message=1 << 16, drain=1) as port:
         with socket.socket() as connection:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 << 10)
             connection.setblocking(False)

@@ -67,7 +67,7 @@ async def test_a_closing_client_that_reads_nothing_stops_no_server(
         gone.set()
         await receive()  # for ever: its socket is still there when the server stops
 
-    async with serve_http(talkative, host="127.0.0.1", port=0, largest_websocket_message=1 << 16, drain=1) as port:
+    async with serve_http(talkative, host="127.0.0.1", port=0, max_websocket_message=1 << 16, drain=1) as port:
         loop = asyncio.get_running_loop()
         closing = await opened(sockets, port)
         await loop.sock_sendall(closing, CLOSE)

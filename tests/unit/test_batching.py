@@ -36,7 +36,7 @@ async def turns() -> None:
 async def test_what_waits_is_done_together() -> None:
     """The first goes at once, later items go together, in their order, so many at a time."""
     desk = Desk()
-    batcher = Batcher(desk.do, most=_MAX_BATCH)
+    batcher = Batcher(desk.do, batch_size=_MAX_BATCH)
     first = asyncio.create_task(batcher.submit(0))
     await turns()
     others = [asyncio.create_task(batcher.submit(number)) for number in range(1, _MAX_BATCH + 11)]
@@ -52,7 +52,7 @@ async def test_a_failure_is_raised_in_the_whole_group_and_the_next_one_is_done()
     desk = Desk()
     desk.broken = OSError("gone")
     desk.open.set()
-    batcher = Batcher(desk.do, most=_MAX_BATCH)
+    batcher = Batcher(desk.do, batch_size=_MAX_BATCH)
     assert [
         repr(each) for each in await asyncio.gather(batcher.submit(2), batcher.submit(4), return_exceptions=True)
     ] == ["OSError('gone')"] * 2
@@ -63,7 +63,7 @@ async def test_a_failure_is_raised_in_the_whole_group_and_the_next_one_is_done()
 async def test_a_caller_that_has_given_up_is_left_out() -> None:
     """An item whose caller is gone before its group begins is not done."""
     desk = Desk()
-    batcher = Batcher(desk.do, most=_MAX_BATCH)
+    batcher = Batcher(desk.do, batch_size=_MAX_BATCH)
     first = asyncio.create_task(batcher.submit(0))
     await turns()
     given_up, patient = asyncio.create_task(batcher.submit(2)), asyncio.create_task(batcher.submit(4))

@@ -48,7 +48,7 @@ async def _each(entries: asyncio.Queue[LogEntry]) -> AsyncIterator[LogEntry]:
 @pytest.fixture(autouse=True)
 def looks_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     """No watcher looks by itself, as it does after two seconds otherwise."""
-    monkeypatch.setattr("services.orders.order_watch._AT_LEAST_EVERY", 300.0)
+    monkeypatch.setattr("services.orders.order_watch._POLL_SECONDS", 300.0)
 
 
 @pytest.fixture

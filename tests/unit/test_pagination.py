@@ -56,14 +56,14 @@ def test_endless_cursor() -> None:
 @pytest.mark.parametrize(("wanted", "size"), [(0, 20), (1, 1), (100, 100)])
 def test_page_size(wanted: int, size: int) -> None:
     """A page has the size wanted, and twenty where none was said."""
-    assert page_size(wanted, most=100) == size
+    assert page_size(wanted, limit=100) == size
 
 
 @pytest.mark.parametrize("wanted", [-1, 101])
 def test_page_size_out_of_bounds(wanted: int) -> None:
     """A page of less than nothing or more than the most is bad input."""
     with pytest.raises(ShopError, match="INVALID_INPUT"):
-        page_size(wanted, most=100)
+        page_size(wanted, limit=100)
 
 
 def test_place_round_trip() -> None:

@@ -158,7 +158,7 @@ class TestForever:
             done.set()
 
         with caplog.at_level("WARNING"):
-            loop = forever(step, name="test loop", every=60, on=news, starting=0)
+            loop = forever(step, name="test loop", every=60, on=news, start_grace=0)
             async with background(loop), asyncio.timeout(10):
                 await done.wait()
                 await asyncio.sleep(0)

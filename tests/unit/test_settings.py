@@ -46,6 +46,15 @@ def test_environment_is_read_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (settings.orders_port, settings.retry_delays) == (1234, (1, 2))
 
 
+def test_former_name_of_a_setting_still_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A renamed setting is read from its former variable, too; the current one wins."""
+    monkeypatch.delenv("SHOP_UPLOAD_TIMEOUT", raising=False)
+    monkeypatch.setenv("SHOP_UPLOAD_PATIENCE", "7")
+    assert (StorageSettings().upload_timeout, GatewaySettings().upload_timeout) == (7, 7)
+    monkeypatch.setenv("SHOP_UPLOAD_TIMEOUT", "9")
+    assert StorageSettings().upload_timeout == 9
+
+
 @pytest.mark.parametrize(("name", "value"), [("ENV", "staging"), ("ORDERS_PORT", "many"), ("LOG_LEVEL", "loud")])
 def test_wrong_setting_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     """A value that cannot be meant stops the process at its start, naming the setting."""
@@ -131,7 +140,7 @@ def test_a_number_below_zero_or_without_end_is_refused(settings: type[ProcessSet
         (ErpAdapterSettings, "legacy_soap_contract_check"),
         (ErpAdapterSettings, "legacy_soap_timeout"),
         (StorageSettings, "max_file_bytes"),
-        (StorageSettings, "upload_patience"),
+        (StorageSettings, "upload_timeout"),
         (SmtpSinkSettings, "mail_keep"),
         (ConsoleSettings, "console_max_traces"),
         (WorkerSettings, "webhooks_forget_every"),

@@ -13,7 +13,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError
 
 from chassis.database.database import database
-from chassis.database.transactions import _Sqlite
+from chassis.database.sqlite import Sqlite
 from services.users.bootstrap import MIGRATIONS
 
 
@@ -47,7 +47,7 @@ def _count(connection: Connection) -> tuple[int, int]:
 
 async def test_failed_commit_is_rolled_back(tmp_path: Path) -> None:
     """After a COMMIT that failed nothing of its transaction is left, and the next write commits."""
-    store = _Sqlite(make_url(f"sqlite:///{tmp_path / 'a.sqlite'}"))
+    store = Sqlite(make_url(f"sqlite:///{tmp_path / 'a.sqlite'}"))
     try:
         await store.write(_enforce_references)
         with pytest.raises(IntegrityError):
@@ -61,7 +61,7 @@ async def test_failed_commit_is_rolled_back(tmp_path: Path) -> None:
 async def test_the_event_loop_does_not_wait_for_another_process(tmp_path: Path) -> None:
     """While another process writes, a transaction waits for it and the event loop does not."""
     file = tmp_path / "a.sqlite"
-    store = _Sqlite(make_url(f"sqlite:///{file}"))
+    store = Sqlite(make_url(f"sqlite:///{file}"))
     other = sqlite3.connect(file, isolation_level=None)
     try:
         await store.write(_enforce_references)
@@ -123,7 +123,7 @@ async def test_some_write_waits_for_the_disk_where_none_has_to(tmp_path: Path) -
 
 async def test_a_commit_that_is_given_up_is_not_overtaken(tmp_path: Path) -> None:
     """The next transaction begins after the commit whose caller was cancelled, and both are kept."""
-    store = _Sqlite(make_url(f"sqlite:///{tmp_path / 'a.sqlite'}"))
+    store = Sqlite(make_url(f"sqlite:///{tmp_path / 'a.sqlite'}"))
     try:
         await store.write(_enforce_references)
         for _ in range(20):

@@ -13,7 +13,7 @@ from threading import Barrier
 import pytest
 
 from chassis.broker.embedded import store
-from chassis.database.transactions import prepare_sqlite
+from chassis.database.sqlite import prepare_sqlite
 from webhooks.incoming.intake import sqlite as intake
 
 ROOT = Path(__file__).parents[2]
@@ -56,4 +56,4 @@ def test_no_other_module_changes_the_mode_of_a_file() -> None:
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and "journal_mode = wal" in node.value.lower()
     }
-    assert found == {"chassis/database/sqlite_locks.py"}
+    assert found == {"chassis/database/sqlite_busy.py"}

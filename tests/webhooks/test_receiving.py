@@ -15,7 +15,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from chassis.database.sqlite_locks import once_free
+from chassis.database.sqlite_busy import retry_while_busy
 from partners import senders
 from tests.waiting import eventually
 from tests.webhooks.conftest import SECRETS, Receiver, Start
@@ -208,8 +208,8 @@ async def test_a_failing_store_is_answered_503_with_retry_after(receiver: Receiv
 async def test_the_answer_does_not_wait_for_the_broker(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the broker takes nothing, webhooks are accepted as ever, and processed when it is back."""
     # Longer than the answer may take.
-    monkeypatch.setattr("chassis.broker.embedded.writer.LOCK_TIMEOUT", 60.0)
-    monkeypatch.setattr("chassis.broker.embedded.writer.once_free", partial(once_free, timeout=60.0))
+    monkeypatch.setattr("chassis.broker.embedded.writer.BUSY_TIMEOUT", 60.0)
+    monkeypatch.setattr("chassis.broker.embedded.writer.retry_while_busy", partial(retry_while_busy, timeout=60.0))
     async with start() as receiver:
         with sqlite3.connect(receiver.settings.data_dir / "broker.sqlite", isolation_level=None) as broker:
             broker.execute("BEGIN EXCLUSIVE")

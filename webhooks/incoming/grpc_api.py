@@ -23,7 +23,7 @@ class WebhookAdminApi(WebhookAdminServiceServicer):
         self._records = records
 
     async def ListWebhooks(self, request: pb.ListWebhooksRequest, context: Any) -> pb.ListWebhooksResponse:
-        size = page_size(request.page_size, most=MAX_REPLAYS)
+        size = page_size(request.page_size, limit=MAX_REPLAYS)
         page = await self._replays.page(_selection(request.selection), after=decode_place(request.cursor), size=size)
         return pb.ListWebhooksResponse(
             webhooks=[_message(webhook) for webhook in page.webhooks], next_cursor=encode_place(page.next)
@@ -52,7 +52,7 @@ class WebhookAdminApi(WebhookAdminServiceServicer):
     async def ListWebhookRecords(
         self, request: pb.ListWebhookRecordsRequest, context: Any
     ) -> pb.ListWebhookRecordsResponse:
-        size = page_size(request.page_size, most=MAX_REPLAYS)
+        size = page_size(request.page_size, limit=MAX_REPLAYS)
         page = await self._records.page(after=decode_place(request.cursor), size=size)
         return pb.ListWebhookRecordsResponse(
             records=[_record(record) for record in page.records],

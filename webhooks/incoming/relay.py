@@ -7,15 +7,12 @@ the intake writes nothing beside them, and a batch is published at once, since n
 from __future__ import annotations
 
 import asyncio
-from contextlib import ExitStack
 
 from google.protobuf.json_format import MessageToJson
 
 from chassis.background import forever
 from chassis.broker.port import Broker, Event
-from chassis.broker.publishing import publishing
 from chassis.database.database import Database
-from chassis.observability.tracing import Telemetry
 from protos.shop.events.v1.events_pb2 import WebhookReceived
 from webhooks.incoming.domain import Webhook
 from webhooks.incoming.ports import WebhookStore
@@ -29,15 +26,14 @@ _MAX_PAUSE = 2.0
 
 
 class Relay:
-    def __init__(self, store: WebhookStore, database: Database, broker: Broker, telemetry: Telemetry) -> None:
+    def __init__(self, store: WebhookStore, database: Database, broker: Broker) -> None:
         self._store = store
         self._database = database
         self._broker = broker
-        self._telemetry = telemetry
 
     async def run(self) -> None:
         """Publish what is pending, as long as the process lives; while another process does so, wait until it stops."""
-        await forever(self._relay, name="webhook relay", every=_TRY_SECONDS, longest_pause=_MAX_PAUSE)
+        await forever(self._relay, name="webhook relay", every=_TRY_SECONDS, max_pause=_MAX_PAUSE)
 
     async def _relay(self) -> None:
         async with self._database.try_lock("relay") as alone:
@@ -54,20 +50,19 @@ class Relay:
     async def _relay_batch(self) -> int:
         webhooks = await self._store.unpublished(_BATCH)
         if webhooks:
-            with ExitStack() as spans:
-                await self._broker.publish([self._event(webhook, spans) for webhook in webhooks])
+            await self._broker.publish([_event(webhook) for webhook in webhooks])
             await self._store.mark_published(webhooks)
         return len(webhooks)
 
-    def _event(self, webhook: Webhook, spans: ExitStack) -> Event:
-        """The event of a webhook, in a span of the trace that its request belongs to."""
-        payload = WebhookReceived(
-            webhook_id=webhook.id,
-            provider=webhook.provider,
-            provider_event_id=webhook.provider_event_id,
-            event_type=webhook.event_type,
-        )
-        data = MessageToJson(payload, preserving_proto_field_name=True, indent=None).encode()
-        trace = {"traceparent": webhook.traceparent}
-        event = Event(webhook.announcement_id, _TYPE, "/webhooks", webhook.id, webhook.received_at, data, trace)
-        return publishing(event, self._broker.system, self._telemetry, spans)
+
+def _event(webhook: Webhook) -> Event:
+    """The event of a webhook, which carries the trace of its request."""
+    payload = WebhookReceived(
+        webhook_id=webhook.id,
+        provider=webhook.provider,
+        provider_event_id=webhook.provider_event_id,
+        event_type=webhook.event_type,
+    )
+    data = MessageToJson(payload, preserving_proto_field_name=True, indent=None).encode()
+    trace = {"traceparent": webhook.traceparent}
+    return Event(webhook.announcement_id, _TYPE, "/webhooks", webhook.id, webhook.received_at, data, trace)

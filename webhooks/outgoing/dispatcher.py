@@ -46,7 +46,7 @@ class Dispatcher:
         self._turns: dict[str, int] = {}
         self._last_turn = 0
         # Of all lanes together: they record in one database.
-        self._recording = Backoff("webhook deliveries", longest=_MAX_PAUSE)
+        self._recording = Backoff("webhook deliveries", max_pause=_MAX_PAUSE)
 
     def wake(self) -> None:
         """Wake the dispatcher: a delivery may be due earlier than planned."""

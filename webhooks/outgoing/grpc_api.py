@@ -42,7 +42,7 @@ class WebhookEndpointApi(WebhookEndpointServiceServicer):
         return pb.CreateEndpointResponse(endpoint=_endpoint(endpoint), secret=endpoint.secret)
 
     async def ListEndpoints(self, request: pb.ListEndpointsRequest, context: Any) -> pb.ListEndpointsResponse:
-        size = page_size(request.page_size, most=_MAX_PAGE)
+        size = page_size(request.page_size, limit=_MAX_PAGE)
         found, further = await self._endpoints.page(current_principal(), after=decode_place(request.cursor), size=size)
         return pb.ListEndpointsResponse(endpoints=map(_endpoint, found), next_cursor=encode_place(further))
 
@@ -77,7 +77,7 @@ class WebhookEndpointApi(WebhookEndpointServiceServicer):
             request.endpoint_id,
             current_principal(),
             after=decode_place(request.cursor),
-            size=page_size(request.page_size, most=_MAX_PAGE),
+            size=page_size(request.page_size, limit=_MAX_PAGE),
         )
         return pb.ListDeliveriesResponse(deliveries=map(_delivery, found), next_cursor=encode_place(further))
 

@@ -17,7 +17,7 @@ from chassis.broker import cloudevents
 from chassis.broker.event_log import LogEntry, Position
 from chassis.broker.port import DeadLetter, Event, QueueDepth, QueuedEvent
 from chassis.broker.retention import Retention
-from chassis.database.sqlite_locks import use_write_ahead_log
+from chassis.database.sqlite_busy import use_write_ahead_log
 from chassis.retention import Deleted, Kept
 from chassis.retention import Retention as TableRetention
 

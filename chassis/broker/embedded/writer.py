@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from chassis.broker.embedded.nonblocking import LeftToWriter, NonBlocking
 from chassis.broker.port import BrokerUnavailable
-from chassis.database.sqlite_locks import LOCK_TIMEOUT, once_free
+from chassis.database.sqlite_busy import BUSY_TIMEOUT, retry_while_busy
 
 log = logging.getLogger(__name__)
 
@@ -146,10 +146,10 @@ class Writer:
             connection.close()
 
     def _open(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, timeout=LOCK_TIMEOUT, isolation_level=None)
+        connection = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT, isolation_level=None)
         try:
             self._prepare(connection)
-            connection.execute("PRAGMA busy_timeout = 0")  # from here on `once_free` waits, in shorter steps
+            connection.execute("PRAGMA busy_timeout = 0")  # from here on `retry_while_busy` waits, in shorter steps
             self._file = _identity(self._path)
         except BaseException:
             connection.close()
@@ -223,7 +223,7 @@ class Writer:
         if synchronous != self._synchronous:
             connection.execute(f"PRAGMA synchronous = {synchronous}")
             self._synchronous = synchronous
-        once_free(lambda: connection.execute("BEGIN IMMEDIATE"))
+        retry_while_busy(lambda: connection.execute("BEGIN IMMEDIATE"))
         for operation in writes:
             connection.execute("SAVEPOINT operation")
             _attempt(connection, operation)

@@ -20,6 +20,7 @@ from typing import Any
 
 import aiohttp
 
+from chassis.background import wait
 from shop.fault.faults.ground import Ground
 from shop.fault.scenarios.scenario import Load
 
@@ -148,7 +149,8 @@ class Customer:
             self.seen.stories.append(story)
             listening = asyncio.Event()
             self._background.append(asyncio.ensure_future(self._listen(number, received, story, listening)))
-            await asyncio.wait_for(listening.wait(), 15)
+            if not await wait(listening, 15):
+                raise TimeoutError("a listener's WebSocket did not open within 15 s")
 
     async def _sign_in(self, account: _Account, refused: str) -> None:
         """Get a token in place of one that is refused, unless another request has done so meanwhile."""
@@ -197,9 +199,7 @@ class Customer:
         due, draw = time.monotonic(), self._random(stream)
         for number in itertools.count():
             due += draw.expovariate(rate)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(over.wait(), max(0.0, due - time.monotonic()))
-            if over.is_set():
+            if await wait(over, max(0.0, due - time.monotonic())):
                 return
             if len(self._tasks) >= _MAX_CONCURRENT:
                 self.seen.skipped += 1

@@ -27,7 +27,7 @@ class PostgresqlIntake:
     def __init__(self, pool: Any) -> None:
         """`pool` is asyncpg's."""
         self._pool = pool
-        self._adding = Batcher(self._add_together, most=BATCH_SIZE)
+        self._adding = Batcher(self._add_together, batch_size=BATCH_SIZE)
 
     async def add(self, webhook: Webhook) -> bool:
         return await answered(self._adding.submit(webhook), asyncpg.PostgresError, asyncpg.InterfaceError)

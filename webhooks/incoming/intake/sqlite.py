@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager, closing
 from typing import TypeVar
 
 from chassis.database.batching import Batcher
-from chassis.database.sqlite_locks import once_free, use_write_ahead_log
+from chassis.database.sqlite_busy import retry_while_busy, use_write_ahead_log
 from webhooks.incoming.domain import Webhook
 from webhooks.incoming.intake.bounds import BATCH_SIZE, answered, values_of
 
@@ -44,7 +44,7 @@ class SqliteIntake:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="intake")
         self._checkpoints = _Checkpoints(path)
         self._connection: sqlite3.Connection | None = None
-        self._adding = Batcher(self._add_together, most=BATCH_SIZE)
+        self._adding = Batcher(self._add_together, batch_size=BATCH_SIZE)
 
     async def add(self, webhook: Webhook) -> bool:
         return await answered(self._adding.submit(webhook), sqlite3.Error)
@@ -132,7 +132,7 @@ def _insert(db: sqlite3.Connection, group: Sequence[Webhook]) -> list[bool]:
     values = [value for webhook, time in zip(group, times, strict=True) for value in values_of(webhook, time)]
     statement = f"{_INSERT}{', '.join([_ROW] * len(group))} ON CONFLICT DO NOTHING"
     # Once no other connection is writing.
-    if once_free(lambda: db.execute(statement, values), timeout=_LOCK_TIMEOUT).rowcount == len(group):
+    if retry_while_busy(lambda: db.execute(statement, values), timeout=_LOCK_TIMEOUT).rowcount == len(group):
         return [True] * len(group)
     found = db.execute(
         f"SELECT id FROM webhooks WHERE id IN ({', '.join('?' * len(group))})",  # noqa: S608  # nosec B608 # question marks

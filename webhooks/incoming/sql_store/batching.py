@@ -19,7 +19,7 @@ _MAX_MARKED = 128
 class BatchingWebhookStore(SqlWebhookStore):
     def __init__(self, database: Database) -> None:
         super().__init__(database)
-        self._batcher = Batcher(self._mark_together, most=_MAX_MARKED)
+        self._batcher = Batcher(self._mark_together, batch_size=_MAX_MARKED)
 
     async def mark_processed(self, webhook: Webhook, outcome: Outcome) -> None:
         await self._batcher.submit((webhook, outcome))

@@ -11,7 +11,7 @@ from limits import RateLimitItem
 
 from chassis.email_addresses import known_forms
 from chassis.errors import Kind, ShopError
-from gateway.middleware.rate_limit_storage import RateLimitStorage
+from gateway.rate_limit_storage import RateLimitStorage
 
 QUOTA = "sign-in-failures"
 _FAILED = "WRONG_CREDENTIALS"

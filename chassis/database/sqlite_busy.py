@@ -1,4 +1,7 @@
-"""Waits for SQLite's locks (https://www.sqlite.org/wal.html), which its own busy timeout does badly or not at all."""
+"""Retries on SQLITE_BUSY, and WAL mode (https://www.sqlite.org/wal.html), whose change no busy timeout waits for.
+
+Apart from `sqlite.py` because the embedded broker and the webhook intake use the driver alone, without SQLAlchemy.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,11 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-LOCK_TIMEOUT = 5.0
+BUSY_TIMEOUT = 5.0
 _PAUSE = 0.0005
 
 
-def once_free(attempt: Callable[[], T], *, timeout: float = LOCK_TIMEOUT) -> T:
+def retry_while_busy(attempt: Callable[[], T], *, timeout: float = BUSY_TIMEOUT) -> T:
     """The result of `attempt`, made again while another connection holds the lock, for at most `timeout` seconds.
 
     SQLite's own wait backs off to 100 ms; a commit takes about one. Raises `sqlite3.Error`.
@@ -34,4 +37,4 @@ def use_write_ahead_log(connection: Any) -> None:
     Several processes that open a new file at once all try to change its mode. One can; SQLite refuses the others at
     once, whatever their busy timeout, since two that wait for each other would wait for ever. Raises `sqlite3.Error`.
     """
-    once_free(lambda: connection.cursor().execute("PRAGMA journal_mode = WAL"))
+    retry_while_busy(lambda: connection.cursor().execute("PRAGMA journal_mode = WAL"))

@@ -7,7 +7,7 @@ from typing import Any
 
 from lxml import etree
 
-from console.wire.parts import Part, readable
+from console.decoders.parts import Part, readable
 
 _ENVELOPE = re.compile(rb"<(?:[\w.-]+:)?Envelope[\s>]")
 _SECTION = re.compile(rb"<(?P<prefix>[\w.-]+:)?(?P<name>Header|Body)(?:\s[^<>]*)?(?:/>|>)")

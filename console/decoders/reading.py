@@ -8,9 +8,9 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor
 
 from chassis.observability.capture.messages import Form
+from console.decoders import amqp, http, kafka, protobuf, smtp, sqlite_row, websocket
+from console.decoders.parts import CutOffError, Part, Reader, writable
 from console.domain import Captured
-from console.wire import amqp, http, kafka, protobuf, smtp, sqlite_row, websocket
-from console.wire.parts import CutOffError, Part, Reader, writable
 
 _READINGS: dict[str, Callable[[bytes], tuple[list[Part], Any]]] = {
     Form.AMQP: amqp.read,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from email import message_from_bytes, policy
 from typing import Any
 
-from console.wire.parts import Part, lines, readable
+from console.decoders.parts import Part, lines, readable
 
 _COMMANDS = {
     b"EHLO": "greets, and requests the server's extensions",

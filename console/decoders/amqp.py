@@ -9,8 +9,8 @@ from typing import Any
 from pamqp import decode
 from pamqp.commands import Basic
 
-from console.wire.http import body_decoded
-from console.wire.parts import CutOffError, Part, Reader, readable
+from console.decoders.http import body_decoded
+from console.decoders.parts import CutOffError, Part, Reader, readable
 
 _METHOD, _HEADER, _BODY = 1, 2, 3
 _KINDS = {_METHOD: "method", _HEADER: "content header", _BODY: "body"}

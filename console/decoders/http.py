@@ -7,8 +7,8 @@ from urllib.parse import parse_qsl
 
 import orjson
 
-from console.wire import soap
-from console.wire.parts import Part, lines, readable
+from console.decoders import soap
+from console.decoders.parts import Part, lines, readable
 
 _MEANINGS = {
     "authorization": "the caller's credentials; masked before they left the process",

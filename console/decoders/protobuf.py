@@ -11,7 +11,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescri
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
-from console.wire.parts import CutOffError, Reader, readable
+from console.decoders.parts import CutOffError, Reader, readable
 from protos.shop.catalog.v1 import catalog_pb2
 from protos.shop.erp.v1 import erp_pb2
 from protos.shop.inventory.v1 import inventory_pb2

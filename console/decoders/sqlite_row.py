@@ -8,8 +8,8 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from console.wire.http import json_or_text
-from console.wire.parts import CutOffError, Reader, readable
+from console.decoders.http import json_or_text
+from console.decoders.parts import CutOffError, Reader, readable
 
 # The embedded broker's tables (chassis/broker/embedded/store.py), by how many columns they have.
 _COLUMNS = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from console.wire.http import json_or_text
-from console.wire.parts import CutOffError, Part, Reader, lines, readable
+from console.decoders.http import json_or_text
+from console.decoders.parts import CutOffError, Part, Reader, lines, readable
 
 _OPCODES = {0: "continuation", 1: "text", 2: "binary", 8: "close", 9: "ping", 10: "pong"}
 _EXTENDED = {126: 2, 127: 8}

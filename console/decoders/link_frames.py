@@ -10,11 +10,11 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor
 
 from chassis.observability.capture.messages import Form
+from console.decoders.parts import CutOffError, Part, Reader
+from console.decoders.protobuf import methods, read_grpc
+from console.decoders.reading import read
 from console.domain import Captured
 from console.hops import BROKER, KAFKA, OUTSIDE, QUEUES, Hop
-from console.wire.parts import CutOffError, Part, Reader
-from console.wire.protobuf import methods, read_grpc
-from console.wire.reading import read
 
 _PAGE = "console"
 # Seconds around a hop within which what crossed its link is taken for its own.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from console.wire.http import body_decoded
-from console.wire.parts import CutOffError, Part, Reader, readable
+from console.decoders.http import body_decoded
+from console.decoders.parts import CutOffError, Part, Reader, readable
 
 _MAX_VARINT = 10
 _NO_BYTES = -1
