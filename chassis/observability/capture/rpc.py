@@ -56,7 +56,7 @@ async def first_kept(
 
 
 def _message(message: Any) -> Message | None:
-    """The captured form; None for what is not made from the bytes by protobuf: the far side has it."""
+    """The captured form; None for what is not a protobuf message."""
     if not isinstance(message, ProtobufMessage):
         return None
     return framed(Form.GRPC, masked_bytes(message))
