@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from chassis.database.database import Database
     from chassis.grpc.client import Client
     from chassis.grpc.identity_provider import IdentityProvider
-    from chassis.grpc.server import Deserializers, Policy
+    from chassis.grpc.server import Policy
 
 T = TypeVar("T")
 
@@ -175,7 +175,6 @@ class Service:
         port: int,
         verifier: TokenVerifier | None = None,
         endless: Collection[str] = (),
-        deserializers: Deserializers | None = None,
         health: health_aio.HealthServicer | None = None,
     ) -> int:
         """Serve gRPC and return the port (see `chassis.grpc.server.serve`). `verifier`: if not the provider's."""
@@ -190,7 +189,6 @@ class Service:
                 host=self._settings.host,
                 port=port,
                 endless=endless,
-                deserializers=deserializers,
                 reflection=self._settings.env == "development",
                 health=health,
                 tls=self.tls,

@@ -28,8 +28,6 @@ log = logging.getLogger(__name__)
 
 # A method's name ("PlaceOrder") -> who may call it. A method that is not in it refuses every caller.
 Policy = Mapping[str, Rule]
-# A method's name -> what makes a request of a message's bytes.
-Deserializers = Mapping[str, Callable[[bytes], Any]]
 
 _DRAIN_SECONDS = 5.0
 # Counted here: gRPC's own limit costs a callback a call, and answers without our details.
@@ -58,10 +56,8 @@ class Boundary:
         telemetry: Telemetry,
         *,
         endless: Collection[str] = (),
-        deserializers: Deserializers | None = None,
         observer: ServedObserver | None = None,
     ) -> None:
-        self._deserializers = deserializers or {}
         self._observer: ServedObserver | None = observer or telemetry.metrics
         self._endless = endless
         self._running = 0
@@ -83,9 +79,8 @@ class Boundary:
         facts = _Facts(service, method, self._policy.get(method))
         if self._captured:
             facts.attributes |= handler_place(behaviour)
-        deserialize = self._deserializers.get(method, handler.request_deserializer)
         bounded = self._bounded(behaviour, facts, streams=handler.response_streaming)
-        return make(bounded, reading(deserialize), handler.response_serializer)
+        return make(bounded, reading(handler.request_deserializer), handler.response_serializer)
 
     # What is done for each call is written out, not stacked in context managers: each of those costs 2 us, and
     # everything together must cost less than a third of what gRPC itself does.
@@ -263,7 +258,6 @@ async def serve(
     host: str,
     port: int,
     endless: Collection[str] = (),
-    deserializers: Deserializers | None = None,
     observer: ServedObserver | None = None,
     reflection: bool = True,
     health: health_aio.HealthServicer | None = None,
@@ -273,11 +267,11 @@ async def serve(
 
     `registrations` pair a generated `add_…_to_server` with its servicer. `health` is the caller's own where
     something beside this process decides whether it can take work; `endless` names streams that end only with their
-    clients; `deserializers` has methods whose requests are not just what protobuf reads; `observer` gets each call,
-    instead of the process's own metrics. With `tls`, only callers that show a certificate are served. At the end
-    health is NOT_SERVING first, then endless streams get UNAVAILABLE, and other calls in flight 5 s to finish.
+    clients; `observer` gets each call, instead of the process's own metrics. With `tls`, only callers that show a
+    certificate are served. At the end health is NOT_SERVING first, then endless streams get UNAVAILABLE, and other
+    calls in flight 5 s to finish.
     """
-    boundary = Boundary(policy, verifier, telemetry, endless=endless, deserializers=deserializers, observer=observer)
+    boundary = Boundary(policy, verifier, telemetry, endless=endless, observer=observer)
     server = grpc.aio.server(
         options=[
             ("grpc.so_reuseport", 0),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import grpc.aio
 
-from chassis.grpc.chunks import Chunks
 from chassis.grpc.client import Client
 from protos.shop.storage.v1 import storage_pb2
 from protos.shop.storage.v1.storage_pb2_grpc import StorageServiceStub
@@ -18,9 +17,6 @@ if TYPE_CHECKING:
 
 # The largest piece of a file that the contract allows.
 PIECE = 256 << 10
-_CHUNKS = Chunks(storage_pb2.Chunk, PIECE)
-# A client may send byte by byte, and what is known of a part takes more memory than a byte.
-_MAX_PARTS = 64
 
 
 class StorageClient:
@@ -48,27 +44,24 @@ class StorageClient:
                 yield chunk.data
 
 
-async def _messages(header: storage_pb2.UploadHeader, content: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    yield storage_pb2.Chunk(header=header).SerializeToString()
+async def _messages(
+    header: storage_pb2.UploadHeader, content: AsyncIterator[bytes]
+) -> AsyncGenerator[storage_pb2.Chunk, None]:
+    yield storage_pb2.Chunk(header=header)
     async with aclosing(pieces_of(content)) as pieces:
-        async for parts in pieces:
-            yield _CHUNKS.write(parts)
+        async for piece in pieces:
+            yield storage_pb2.Chunk(data=piece)
 
 
-async def pieces_of(content: AsyncIterator[bytes]) -> AsyncGenerator[Sequence[bytes | memoryview], None]:
-    """The content in pieces of 256 KiB, each in the parts that it arrived in."""
-    parts: list[bytes | memoryview] = []
-    missing = PIECE
-    async for received in content:
-        rest = memoryview(received)
-        while len(rest) >= missing:
-            yield [*parts, rest[:missing]]
-            rest = rest[missing:]
-            parts, missing = [], PIECE
-        if rest:
-            parts.append(rest)
-            missing -= len(rest)
-        if len(parts) > _MAX_PARTS:
-            parts = [b"".join(parts)]
-    if parts:
-        yield parts
+async def pieces_of(content: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """The content in pieces of at most 256 KiB; small parts are collected, so that few messages carry them."""
+    piece = bytearray()
+    async for part in content:
+        for start in range(0, len(part), PIECE):
+            rest = part[start : start + PIECE]
+            if len(piece) + len(rest) > PIECE:
+                yield bytes(piece)
+                piece.clear()
+            piece += rest
+    if piece:
+        yield bytes(piece)

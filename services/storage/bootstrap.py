@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,10 +15,10 @@ from protos.shop.storage.v1.storage_pb2_grpc import add_StorageServiceServicer_t
 from protos.shop.users.v1.users_pb2_grpc import UserServiceStub
 from services.storage.clients import GrpcPaidOrders
 from services.storage.consumer import QUEUE, InvoiceConsumer
-from services.storage.demo import OWNER, PICTURE, demo_pictures
+from services.storage.demo import add_demo_pictures
 from services.storage.folder_store.buffered import BufferedFolderStore
 from services.storage.garbage_collection import sweep
-from services.storage.grpc_api import DESERIALIZERS, POLICY, StorageApi
+from services.storage.grpc_api import POLICY, StorageApi
 from services.storage.ports import PaidOrders
 from services.storage.sql_store import SqlFileStore
 from services.storage.use_cases import Storage
@@ -64,16 +63,12 @@ async def run(
         )
         storage = Storage(files, contents, max_file_bytes=settings.max_file_bytes)
         if settings.demo():
-            pictures = demo_pictures()
-            missing = await files.missing(list(pictures))
-            # Side by side: each one waits for the disk.
-            await asyncio.gather(*(storage.put(name, pictures[name], PICTURE, OWNER, public=True) for name in missing))
+            await add_demo_pictures(storage)
         port = await s.serve(
             (add_StorageServiceServicer_to_server, StorageApi(storage, timeout=settings.upload_timeout)),
             policy=POLICY,
             port=settings.storage_port,
             verifier=verifier,
-            deserializers=DESERIALIZERS,
         )
         await s.background(sweep(storage))
         await s.consume(broker, QUEUE, InvoiceConsumer(paid_orders, storage).handle)

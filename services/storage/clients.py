@@ -18,10 +18,9 @@ if TYPE_CHECKING:
     from protos.shop.orders.v1.orders_pb2_grpc import OrderServiceAsyncStub
     from protos.shop.users.v1.users_pb2_grpc import UserServiceAsyncStub
 
-# No client waits for an invoice.
+# Seconds.
 _TIMEOUT = 5.0
-# Seconds for which a customer's name is kept.
-_KEEP = 10.0
+_NAME_TTL = 10.0
 
 
 class GrpcPaidOrders:
@@ -32,7 +31,7 @@ class GrpcPaidOrders:
         self._orders_client = orders_client
         self._users = users
         self._users_client = users_client
-        self._names = CoalescedReads("users", self._read_names, keep=_KEEP)
+        self._names = CoalescedReads("users", self._read_names, keep=_NAME_TTL)
 
     async def invoice(self, order_id: str, payment_id: str, paid_at: datetime) -> Invoice:
         request = GetOrderRequest(id=order_id)

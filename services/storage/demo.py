@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-PICTURE = "image/svg+xml"
-OWNER = "1"
+import asyncio
+
+from services.storage.use_cases import Storage
+
+_CONTENT_TYPE = "image/svg+xml"
+_OWNER = "1"
 
 # For each category its colour, and its products' initials by their ids.
 _PICTURES = {
@@ -15,13 +19,16 @@ _PICTURES = {
 }
 
 
-def demo_pictures() -> dict[str, bytes]:
-    """File id -> SVG; the same bytes each time."""
-    return {
-        f"product-{product_id}": _svg(initials, colour)
-        for colour, products in _PICTURES.items()
-        for product_id, initials in products.items()
-    }
+async def add_demo_pictures(storage: Storage) -> None:
+    """Store the picture of each demo product as `product-<id>`, unless it is there."""
+    # Together, as each waits for an fsync.
+    await asyncio.gather(
+        *(
+            storage.put(f"product-{product_id}", _svg(initials, colour), _CONTENT_TYPE, _OWNER, public=True)
+            for colour, products in _PICTURES.items()
+            for product_id, initials in products.items()
+        )
+    )
 
 
 def _svg(initials: str, colour: str) -> bytes:

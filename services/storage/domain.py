@@ -8,11 +8,6 @@ from dataclasses import dataclass
 from chassis.auth.identity import Principal
 from chassis.errors import Kind, ShopError, invalid
 
-# The bytes of a piece of an upload, at most.
-MAX_PIECE = 256 << 10
-# Of a download each process on the way holds several pieces for each reader; of one that has stopped reading, too, and
-# that may cost 256 KiB.
-DOWNLOAD_PIECE = 16 << 10
 MAX_CONTENT_TYPE = 255
 UNKNOWN_CONTENT = "application/octet-stream"
 
@@ -75,7 +70,7 @@ def byte_range(size: int, offset: int, length: int) -> tuple[int, int]:
     if offset < 0 or length < 0:
         raise invalid("range must not be negative", **{"offset" if offset < 0 else "length": "must not be negative"})
     if offset and offset >= size:
-        message = f"the file has {size} bytes; there is none at {offset}"
+        message = f"range starts at byte {offset}, but the file has {size} bytes"
         raise ShopError("RANGE_NOT_SATISFIABLE", message, Kind.INVALID, size=str(size))
     rest = size - offset
     return offset, min(length, rest) if length else rest
@@ -86,19 +81,19 @@ def too_large(limit: int) -> ShopError:
 
 
 def no_room() -> ShopError:
-    """RFC 4918, section 11.5: there is no space for what was sent now; there may be, once some was made."""
-    message = "there is no room for this file now; nothing of it was kept"
+    """The disk is full (RFC 4918, section 11.5)."""
+    message = "disk is full: the file was not stored, send it again later"
     return ShopError("INSUFFICIENT_STORAGE", message, Kind.UNAVAILABLE, retry_after=60.0)
 
 
 def not_writable() -> ShopError:
-    """The disk fails, or may not be written now."""
-    message = "the file cannot be stored now; nothing of it was kept"
+    """The disk fails, or may not be written."""
+    message = "disk write failed: the file was not stored, send it again later"
     return ShopError("STORE_UNAVAILABLE", message, Kind.UNAVAILABLE, retry_after=5.0)
 
 
 def check_digest(content: Content, expected: str) -> None:
-    """Raise DIGEST_MISMATCH if something was expected and something else has arrived."""
+    """Raise DIGEST_MISMATCH if a digest is expected and the content has another one."""
     if expected and content.sha256 != expected:
-        message = f"what arrived has the SHA-256 {content.sha256}"
+        message = f"received content has SHA-256 {content.sha256}, not the announced one: send the file again"
         raise ShopError("DIGEST_MISMATCH", message, Kind.INVALID, sha256=content.sha256)

@@ -8,17 +8,17 @@ from typing import Any
 
 from chassis.auth.identity import anyone, current_principal, signed_in
 from chassis.errors import invalid
-from chassis.grpc.chunks import Chunks
 from chassis.resilience.message_timeout import MessageTimeout
 from protos.shop.storage.v1 import storage_pb2 as pb
 from protos.shop.storage.v1.storage_pb2_grpc import StorageServiceServicer
-from services.storage.domain import MAX_PIECE, StoredFile, UploadRequest
+from services.storage.domain import StoredFile, UploadRequest
 from services.storage.use_cases import Storage
 
 # Who may see which file is decided file by file: some are public.
 POLICY = {"UploadFile": signed_in, "DownloadFile": anyone, "StatFile": anyone}
 
-DESERIALIZERS = {"UploadFile": Chunks(pb.Chunk, MAX_PIECE).read}
+# Bytes of data in a message of an upload, as the contract says.
+MAX_PIECE = 256 << 10
 
 
 class StorageApi(StorageServiceServicer):
@@ -27,13 +27,12 @@ class StorageApi(StorageServiceServicer):
         self._storage = use_cases
         self._timeout = timeout
 
-    async def UploadFile(self, request_iterator: AsyncIterator[Any], context: Any) -> pb.UploadResponse:
-        """The requests are what `Chunks.read` makes of them."""
+    async def UploadFile(self, request_iterator: AsyncIterator[pb.Chunk], context: Any) -> pb.UploadResponse:
         async with MessageTimeout(self._timeout) as timeout, aclosing(timeout.each(request_iterator)) as chunks:
-            header = await anext(chunks, None)
-            if not isinstance(header, pb.Chunk) or header.WhichOneof("part") != "header":
+            first = await anext(chunks, pb.Chunk())
+            if not first.HasField("header"):
                 raise invalid("upload must begin with its header", header="is required in the first message")
-            request = UploadRequest(header.header.content_type, header.header.sha256, header.header.public)
+            request = UploadRequest(first.header.content_type, first.header.sha256, first.header.public)
             async with aclosing(_pieces(chunks, context)) as pieces:
                 file = await self._storage.upload(request, pieces, current_principal())
         return pb.UploadResponse(file=_info(file))
@@ -48,20 +47,18 @@ class StorageApi(StorageServiceServicer):
         return pb.StatFileResponse(file=_info(await self._storage.file(request.id, current_principal())))
 
 
-async def _pieces(
-    chunks: AsyncIterator[pb.Chunk | memoryview], context: Any
-) -> AsyncGenerator[bytes | memoryview, None]:
+async def _pieces(chunks: AsyncIterator[pb.Chunk], context: Any) -> AsyncGenerator[bytes, None]:
     async for chunk in chunks:
-        yield chunk if isinstance(chunk, memoryview) else _data(chunk)
+        yield _data(chunk)
     # To grpc.aio a request stream that broke off looks like one that has ended, and the cancellation comes some
     # turns of the loop later: too late for half a file. Sending something fails at once if the client is gone.
     await context.send_initial_metadata(())
 
 
 def _data(chunk: pb.Chunk) -> bytes:
-    if chunk.WhichOneof("part") != "data":
+    if not chunk.HasField("data"):
         raise invalid("upload message has no data", data="is required after the first message")
-    data = chunk.data  # once: each look at it is a copy
+    data = chunk.data
     if len(data) > MAX_PIECE:
         raise invalid("upload message is too large", data=f"must have at most {MAX_PIECE} bytes")
     return data

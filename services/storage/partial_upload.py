@@ -7,13 +7,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-import sys
 import uuid
-from contextlib import suppress
 from pathlib import Path
-
-# Bytes of a file that may stay in the operating system's cache while the rest arrives.
-_CACHED = 32 << 20
 
 
 class PartialUpload:
@@ -27,15 +22,14 @@ class PartialUpload:
                 break
             # A sweep has found it before it was locked.
             os.close(self._descriptor)
-        self._size = 0
 
-    def write(self, block: memoryview) -> None:
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def write(self, rest: bytes | memoryview) -> None:
         """Append bytes. Raises `OSError` when the disk does not take them."""
-        rest = block
         while rest:
             rest = rest[os.write(self._descriptor, rest) :]
-        self._size += len(block)
-        self._begin_to_synchronize()
 
     def finish(self) -> None:
         """Have all of it on the disk, durably."""
@@ -44,18 +38,6 @@ class PartialUpload:
     def close(self) -> None:
         """Give back the lock."""
         os.close(self._descriptor)
-
-    def _begin_to_synchronize(self) -> None:
-        """Have the disk begin now, while the next bytes arrive: so the fsync at the end is short.
-
-        On Linux that is what comes of the advice that the bytes are not needed any more; those that are on the disk
-        already leave the cache, and a large upload does not push everything else out of it. It is only advice: where
-        the kernel does not take it, fsync does all the work.
-        """
-        if sys.platform == "linux":
-            start = max(0, self._size - _CACHED)
-            with suppress(OSError):
-                os.posix_fadvise(self._descriptor, start, self._size - start, os.POSIX_FADV_DONTNEED)
 
 
 def locked(descriptor: int) -> bool:

@@ -23,14 +23,14 @@ class FileStore(Protocol):
         """The digests that some file has."""
 
 
-class Arrival(Protocol):
-    """A content on its way in."""
+class Upload(Protocol):
+    """A content that is being received."""
 
     @property
     def size(self) -> int:
         """Number of bytes written so far."""
 
-    async def write(self, piece: bytes | memoryview) -> None:
+    async def write(self, piece: bytes) -> None:
         """Take a piece, no faster than the disk does."""
 
     async def content(self) -> Content:
@@ -46,8 +46,8 @@ class Arrival(Protocol):
 class ContentStore(Protocol):
     """The bytes. A content that is kept twice is there once."""
 
-    def receiving(self) -> AbstractAsyncContextManager[Arrival]:
-        """Take in a content; nothing remains of one that was not kept when the block ends."""
+    def new_upload(self) -> AbstractAsyncContextManager[Upload]:
+        """Receive a content; nothing remains of one that was not kept when the block ends."""
 
     def read(self, content: Content, start: int, length: int) -> AsyncGenerator[bytes, None]:
         """Exactly `length` bytes from `start`, piece by piece, no faster than they are taken."""

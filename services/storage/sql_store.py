@@ -26,10 +26,8 @@ RETENTION: Retention = {
     "files": Kept("invoices and customers' files are theirs; garbage collection deletes only content without a row"),
 }
 
-# Built once: SQLAlchemy caches what they compile to.
 _BY_ID = select(files).where(files.c.id == bindparam("id"))
 _KEPT = select(files.c.sha256).where(files.c.sha256.in_(bindparam("digests", expanding=True)))
-_KNOWN = select(files.c.id).where(files.c.id.in_(bindparam("ids", expanding=True)))
 
 
 class SqlFileStore:
@@ -47,8 +45,3 @@ class SqlFileStore:
     async def kept(self, digests: Sequence[str]) -> set[str]:
         parameters = {"digests": digests}
         return set(await self._database.read(lambda connection: connection.scalars(_KEPT, parameters).all()))
-
-    async def missing(self, ids: Sequence[str]) -> list[str]:
-        """The ids that no file has."""
-        known = set(await self._database.read(lambda connection: connection.scalars(_KNOWN, {"ids": ids}).all()))
-        return [file_id for file_id in ids if file_id not in known]

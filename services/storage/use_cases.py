@@ -9,7 +9,7 @@ from contextlib import aclosing
 from chassis.auth.identity import Principal
 from chassis.errors import not_found
 from services.storage.domain import StoredFile, UploadRequest, byte_range, check_digest, too_large
-from services.storage.ports import Arrival, ContentStore, FileStore
+from services.storage.ports import ContentStore, FileStore, Upload
 
 
 class Storage:
@@ -18,23 +18,21 @@ class Storage:
         self._contents = contents
         self._max_file_bytes = max_file_bytes
 
-    async def upload(
-        self, request: UploadRequest, pieces: AsyncIterator[bytes | memoryview], caller: Principal
-    ) -> StoredFile:
+    async def upload(self, request: UploadRequest, pieces: AsyncIterator[bytes], caller: Principal) -> StoredFile:
         """A new file of the caller's, once all of it has arrived; an error of `pieces` leaves nothing behind.
 
         Raises INVALID_INPUT, FORBIDDEN, FILE_TOO_LARGE or DIGEST_MISMATCH.
         """
         request = request.checked(caller)
-        async with self._contents.receiving() as arrival:
+        async with self._contents.new_upload() as upload:
             async for piece in pieces:
-                if arrival.size + len(piece) > self._max_file_bytes:
+                if upload.size + len(piece) > self._max_file_bytes:
                     raise too_large(self._max_file_bytes)
-                await arrival.write(piece)
-            content = await arrival.content()
+                await upload.write(piece)
+            content = await upload.content()
             check_digest(content, request.sha256)
             file = StoredFile(uuid.uuid4().hex, content, request.content_type, caller.subject, request.public)
-            await self._keep(arrival, file)
+            await self._keep(upload, file)
             return file
 
     async def put(
@@ -43,14 +41,14 @@ class Storage:
         """Keep a file of our own making under an id of our choice; nothing changes if it is there already."""
         if await self._files.by_id(file_id) is not None:
             return
-        async with self._contents.receiving() as arrival:
-            await arrival.write(content)
-            kept = await arrival.content()
-            await self._keep(arrival, StoredFile(file_id, kept, content_type, owner_id, public))
+        async with self._contents.new_upload() as upload:
+            await upload.write(content)
+            kept = await upload.content()
+            await self._keep(upload, StoredFile(file_id, kept, content_type, owner_id, public))
 
-    async def _keep(self, arrival: Arrival, file: StoredFile) -> None:
+    async def _keep(self, upload: Upload, file: StoredFile) -> None:
         # The bytes first: a file that is known can always be read. Should this process die in between, they are swept.
-        await arrival.keep()
+        await upload.keep()
         await self._files.add(file)
 
     async def sweep(self) -> int:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tracemalloc
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+import pytest
 
 from chassis.errors import Kind, ShopError
 from chassis.observability.tracing import Telemetry
@@ -67,15 +71,29 @@ async def test_an_upload_that_is_not_taken_holds_up_its_client(tmp_path: Path) -
 
 
 async def trickle(body: bytes, part: int) -> AsyncGenerator[bytes, None]:
-    """A body in many small parts."""
+    """A body in parts of this size."""
     for start in range(0, len(body), part):
         yield body[start : start + part]
 
 
-async def test_small_parts_are_not_kept_one_by_one() -> None:
-    """A body in small parts makes full pieces of few parts each: what is known of a part takes more than its bytes."""
-    body = os.urandom(2 * PIECE + 1)
-    pieces = [parts async for parts in pieces_of(trickle(body, 100))]
-    assert b"".join(part for parts in pieces for part in parts) == body
-    assert [sum(map(len, parts)) for parts in pieces] == [PIECE, PIECE, 1]
-    assert max(map(len, pieces)) < 100
+@pytest.mark.parametrize("part", [100, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE])
+async def test_pieces_are_as_large_as_the_contract_allows(part: int) -> None:
+    """A body in parts of any size makes few pieces of at most 256 KiB, with its bytes in their order."""
+    body = os.urandom(3 * PIECE + 1)
+    pieces = [piece async for piece in pieces_of(trickle(body, part))]
+    assert b"".join(pieces) == body
+    assert max(map(len, pieces)) <= PIECE
+    assert all(len(one) + len(next_one) > PIECE for one, next_one in pairwise(pieces))
+
+
+async def test_bytes_that_arrive_one_by_one_are_not_kept_one_by_one() -> None:
+    """The parts of a piece take no more memory than their bytes: objects for each would take thirty times as much."""
+    body = os.urandom(PIECE + 1)
+    tracemalloc.start()
+    try:
+        sizes = [len(piece) async for piece in pieces_of(trickle(body, 2))]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert sum(sizes) == len(body)
+    assert peak < 4 * PIECE

@@ -36,9 +36,9 @@ async def test_every_folder_is_durable_before_anything_is_put_into_it(
     assert len(folders) == 1 + 256
     assert synced == [folders]
     for number in range(20):
-        async with store.receiving() as arrival:
-            await arrival.write(b"content %d" % number)
-            await arrival.keep()
+        async with store.new_upload() as upload:
+            await upload.write(b"content %d" % number)
+            await upload.keep()
     assert names(tmp_path) == folders
 
 
@@ -47,10 +47,10 @@ async def test_a_folder_that_was_removed_is_made_again(store: FolderStore, tmp_p
     await store.prepare()
     for name in names(tmp_path) - {"incoming"}:
         (tmp_path / name).rmdir()
-    async with store.receiving() as arrival:
-        await arrival.write(b"content")
-        await arrival.keep()
-        content = await arrival.content()
+    async with store.new_upload() as upload:
+        await upload.write(b"content")
+        await upload.keep()
+        content = await upload.content()
     assert b"".join([piece async for piece in store.read(content, 0, content.size)]) == b"content"
 
 
@@ -59,10 +59,10 @@ async def test_a_full_disk_keeps_storage_from_no_start(
 ) -> None:
     """What was stored by a version that made folders when they were needed can be read, though none can be made."""
     await store.prepare()
-    async with store.receiving() as arrival:
-        await arrival.write(b"content")
-        await arrival.keep()
-        content = await arrival.content()
+    async with store.new_upload() as upload:
+        await upload.write(b"content")
+        await upload.keep()
+        content = await upload.content()
     for name in names(tmp_path) - {"incoming", content.sha256[:2]}:
         (tmp_path / name).rmdir()
 
@@ -88,9 +88,9 @@ async def test_a_disk_that_does_not_take_it(
     monkeypatch.setattr(PartialUpload, "write", refuse)
     await store.prepare()
     with pytest.raises(ShopError) as refused:
-        async with store.receiving() as arrival:
-            await arrival.write(b"content")
-            await arrival.content()
+        async with store.new_upload() as upload:
+            await upload.write(b"content")
+            await upload.content()
     assert (refused.value.code, refused.value.kind) == (code, Kind.UNAVAILABLE)
     assert refused.value.retry_after
     assert not list((tmp_path / "incoming").iterdir())

@@ -24,10 +24,10 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 async def upload(store: FolderStore, content: bytes) -> None:
-    async with store.receiving() as arrival:
+    async with store.new_upload() as upload:
         for start in range(0, len(content), len(PIECE)):
-            await arrival.write(content[start : start + len(PIECE)])
-        await arrival.content()
+            await upload.write(content[start : start + len(PIECE)])
+        await upload.content()
 
 
 def files_of(folder: Path) -> list[Path]:

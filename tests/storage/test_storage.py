@@ -19,9 +19,9 @@ import pytest
 from chassis.errors import ShopError
 from protos.shop.storage.v1 import storage_pb2 as pb
 from services.storage.bootstrap import Settings
-from services.storage.domain import DOWNLOAD_PIECE, MAX_PIECE
-from services.storage.folder_store import FolderStore
+from services.storage.folder_store import READ_SIZE, FolderStore
 from services.storage.folder_store.buffered import BLOCK
+from services.storage.grpc_api import MAX_PIECE
 from tests.storage.conftest import LIMIT, As, Start
 from tests.waiting import eventually
 
@@ -46,7 +46,7 @@ async def test_round_trip(caller: As) -> None:
     assert await customer.stat(file.id) == file
     chunks = await customer.download(file.id)
     assert b"".join(chunks) == content
-    assert {len(chunk) for chunk in chunks[:-1]} == {DOWNLOAD_PIECE}
+    assert {len(chunk) for chunk in chunks[:-1]} == {READ_SIZE}
 
 
 async def test_empty_file(caller: As) -> None:
@@ -230,9 +230,9 @@ async def test_what_is_kept_is_on_the_disk(store: FolderStore, tmp_path: Path, m
     monkeypatch.setattr(os, "fsync", noted_fsync)
     monkeypatch.setattr(Path, "replace", noted_replace)
     for _ in range(2):
-        async with store.receiving() as arrival:
-            await arrival.write(b"kept")
-            await arrival.keep()
+        async with store.new_upload() as upload:
+            await upload.write(b"kept")
+            await upload.keep()
             assert done == ["bytes", "rename", "folder"]
             done.clear()
 
@@ -242,11 +242,11 @@ async def test_pieces_of_any_size_over_many_blocks(store: FolderStore, tmp_path:
     await store.prepare()
     whole = os.urandom(3 * BLOCK + 1)
     for size in (BLOCK // 8, 100_003, BLOCK + 1):
-        async with store.receiving() as arrival:
+        async with store.new_upload() as upload:
             for start in range(0, len(whole), size):
-                await arrival.write(memoryview(whole)[start : start + size])
-            content = await arrival.content()
-            await arrival.keep()
+                await upload.write(whole[start : start + size])
+            content = await upload.content()
+            await upload.keep()
         assert content.sha256 == hashlib.sha256(whole).hexdigest()
         assert await collected(store.read(content, 0, content.size)) == whole
 
@@ -257,11 +257,11 @@ async def test_left_over_uploads_are_swept(store: FolderStore, tmp_path: Path) -
     (tmp_path / "incoming/dead").write_bytes(b"half")
     with (tmp_path / "incoming/alive").open("wb") as alive:
         fcntl.flock(alive, fcntl.LOCK_EX)
-        async with store.receiving() as arrival:
-            await arrival.write(b"arriving")
+        async with store.new_upload() as upload:
+            await upload.write(b"arriving")
             await FolderStore(tmp_path).prepare()
             assert not (tmp_path / "incoming/dead").exists()
-            await arrival.keep()
+            await upload.keep()
         assert [path.name for path in (tmp_path / "incoming").iterdir()] == ["alive"]
 
 
@@ -316,14 +316,14 @@ async def test_a_sweep_waits_for_what_is_being_made_known(store: FolderStore, tm
     async def kept(digests: Sequence[str]) -> set[str]:
         return known & set(digests)
 
-    async with ours.receiving() as arrival:
-        await arrival.write(b"kept")
-        await arrival.keep()
+    async with ours.new_upload() as upload:
+        await upload.write(b"kept")
+        await upload.keep()
         sweeping = asyncio.create_task(theirs.sweep(kept))
         # As many uploads as there are threads may wait for the lock while it is held: the sweep has one of its own.
         done, _ = await asyncio.wait({sweeping}, timeout=0.2)
         assert not done
-        content = await arrival.content()
+        content = await upload.content()
         known.add(content.sha256)
     assert await sweeping == 0
     assert await collected(ours.read(content, 0, 4)) == b"kept"

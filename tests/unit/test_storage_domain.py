@@ -136,7 +136,7 @@ def test_a_range_behind_the_last_byte_is_refused(size: int, offset: int) -> None
     """With the size, which the answer's header names (RFC 9110, section 15.5.17)."""
     with pytest.raises(ShopError) as refusal:
         byte_range(size, offset, 0)
-    message = f"the file has {size} bytes; there is none at {offset}"
+    message = f"range starts at byte {offset}, but the file has {size} bytes"
     assert facts_of(refusal.value) == ("RANGE_NOT_SATISFIABLE", message, Kind.INVALID, None)
     assert refusal.value.details == {"size": str(size)}
 
@@ -150,9 +150,9 @@ def test_a_file_that_is_too_large_names_the_limit() -> None:
 
 def test_a_full_disk_says_when_to_come_again() -> None:
     """Room has to be made first, so that is later than after a disk that fails for a moment."""
-    message = "there is no room for this file now; nothing of it was kept"
+    message = "disk is full: the file was not stored, send it again later"
     assert facts_of(no_room()) == ("INSUFFICIENT_STORAGE", message, Kind.UNAVAILABLE, 60.0)
-    message = "the file cannot be stored now; nothing of it was kept"
+    message = "disk write failed: the file was not stored, send it again later"
     assert facts_of(not_writable()) == ("STORE_UNAVAILABLE", message, Kind.UNAVAILABLE, 5.0)
 
 
@@ -163,5 +163,6 @@ def test_a_digest_is_compared_where_one_was_announced() -> None:
     check_digest(arrived, DIGEST)
     with pytest.raises(ShopError) as refusal:
         check_digest(arrived, "f" * 64)
-    assert facts_of(refusal.value) == ("DIGEST_MISMATCH", f"what arrived has the SHA-256 {DIGEST}", Kind.INVALID, None)
+    message = f"received content has SHA-256 {DIGEST}, not the announced one: send the file again"
+    assert facts_of(refusal.value) == ("DIGEST_MISMATCH", message, Kind.INVALID, None)
     assert refusal.value.details == {"sha256": DIGEST}

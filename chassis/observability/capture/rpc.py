@@ -43,11 +43,6 @@ def keep_status_sent(span: Span, details: bytes) -> None:
     capture.sent(span, Message(Form.GRPC_STATUS, details, len(details)))
 
 
-def keep_serialized(span: Span, request: bytes) -> None:
-    """Keep a request of ours that is bytes already."""
-    capture.sent(span, framed(Form.GRPC, request))
-
-
 async def first_kept(
     keep: Callable[[Span, T], None], span: Span, messages: AsyncIterable[T]
 ) -> AsyncGenerator[T, None]:
@@ -61,7 +56,7 @@ async def first_kept(
 
 
 def _message(message: Any) -> Message | None:
-    """The captured form; None for what is not made from the bytes by protobuf: the far side has it."""
+    """The captured form; None for what is not a protobuf message."""
     if not isinstance(message, ProtobufMessage):
         return None
     return framed(Form.GRPC, masked_bytes(message))

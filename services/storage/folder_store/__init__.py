@@ -21,11 +21,14 @@ from functools import partial, wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from services.storage.domain import DOWNLOAD_PIECE, Content, no_room, not_writable
+from services.storage.domain import Content, no_room, not_writable
 from services.storage.partial_upload import PartialUpload, locked
 
 log = logging.getLogger(__name__)
 
+# Bytes of a piece of a download. A process holds several of them for each reader, and a reader that has stopped may
+# cost it 256 KiB.
+READ_SIZE = 16 << 10
 # Between two tries to get the lock of all contents.
 _POLL_SECONDS = 0.01
 # The names of the folders of contents, and of a content.
@@ -122,31 +125,31 @@ class FolderStore:
         self._foreign = set(foreign)
 
     @asynccontextmanager
-    async def receiving(self) -> AsyncIterator[FolderArrival]:
-        arrival = self._arrival()
+    async def new_upload(self) -> AsyncIterator[FolderUpload]:
+        upload = self._upload()
         try:
-            yield arrival
+            yield upload
         finally:
             # Shielded: a caller who gives up twice would leave the file behind.
-            await asyncio.shield(arrival.discard())
+            await asyncio.shield(upload.discard())
 
-    def _arrival(self) -> FolderArrival:
-        return FolderArrival(self._incoming, self._folder)
+    def _upload(self) -> FolderUpload:
+        return FolderUpload(self._incoming, self._folder)
 
     async def read(self, content: Content, start: int, length: int) -> AsyncGenerator[bytes, None]:
         path = _path(self._folder, content.sha256)
         end = start + length
-        # Not memory of the threads': what they allocate lies scattered over as many heaps as there are threads.
-        buffer = memoryview(bytearray(min(DOWNLOAD_PIECE, length)))
+        # For memory, not speed: pieces allocated in threads, each with its own heap, cost 190 KiB a stopped reader.
+        buffer = memoryview(bytearray(min(READ_SIZE, length)))
         while start < end:
-            # Opened anew for each piece (20 us): however long a reader pauses, it holds no file.
+            # Opened for each piece: a reader that pauses holds no descriptor.
             count = await asyncio.to_thread(_read, path, start, buffer[: end - start])
             start += count
             yield bytes(buffer[:count])
 
 
-class FolderArrival:
-    """A content on its way in: a thread hashes and writes each piece."""
+class FolderUpload:
+    """Upload whose pieces a thread hashes and writes as they arrive."""
 
     def __init__(self, incoming: Path, folder: Path) -> None:
         self._incoming = incoming
@@ -164,9 +167,9 @@ class FolderArrival:
         return self._size
 
     @disk_errors_translated
-    async def write(self, piece: bytes | memoryview) -> None:
+    async def write(self, piece: bytes) -> None:
         self._size += len(piece)
-        await self._in_thread(partial(self._write, memoryview(piece)))
+        await self._in_thread(partial(self._write, piece))
 
     @disk_errors_translated
     async def content(self) -> Content:
@@ -203,7 +206,7 @@ class FolderArrival:
             # Shielded: what a thread has begun, it ends; a discard has to come after it.
             await asyncio.shield(self._under_way)
 
-    def _write(self, piece: memoryview) -> None:
+    def _write(self, piece: bytes | memoryview) -> None:
         self._digest.update(piece)
         self._opened().write(piece)
 

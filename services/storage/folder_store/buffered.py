@@ -1,27 +1,32 @@
-"""A folder store with double buffering, which takes large files faster.
+"""A folder store with double buffering and an early flush to the disk, which takes large files faster.
 
 The bar of `make bench-internal` is 60 % of a bare stream's rate; docs/performance.md ("Inside") has the figures.
 """
 
 from __future__ import annotations
 
+import os
+import sys
+from contextlib import suppress
 from functools import partial
 from io import BytesIO
 from pathlib import Path
 
-from services.storage.folder_store import FolderArrival, FolderStore, disk_errors_translated
+from services.storage.folder_store import FolderStore, FolderUpload, disk_errors_translated
 
 # What is hashed and written at once. Handing over to a thread costs, so not less; an upload holds two in memory, so not
 # more.
 BLOCK = 2 << 20
+# Bytes of a file that may stay in the operating system's cache while the rest arrives.
+_CACHED = 32 << 20
 
 
 class BufferedFolderStore(FolderStore):
-    def _arrival(self) -> FolderArrival:
-        return _BufferedArrival(self._incoming, self._folder)
+    def _upload(self) -> FolderUpload:
+        return BufferedUpload(self._incoming, self._folder)
 
 
-class _BufferedArrival(FolderArrival):
+class BufferedUpload(FolderUpload):
     """A thread hashes and writes one block while the next one arrives.
 
     The same two blocks take turns: what new memory costs is more than copying what arrives into memory that is there.
@@ -32,7 +37,7 @@ class _BufferedArrival(FolderArrival):
         self._block, self._other = BytesIO(), BytesIO()
 
     @disk_errors_translated
-    async def write(self, piece: bytes | memoryview) -> None:
+    async def write(self, piece: bytes) -> None:
         self._size += len(piece)
         self._block.write(piece)
         if self._block.tell() >= BLOCK:
@@ -46,7 +51,21 @@ class _BufferedArrival(FolderArrival):
         # Behind its position are the bytes of a block before it.
         with block.getbuffer() as memory, memory[: block.tell()] as arrived:
             self._write(arrived)
+        _start_flush(self._opened().fileno())
 
     def _finish(self) -> None:
         self._write_block(self._block)
         super()._finish()
+
+
+def _start_flush(descriptor: int) -> None:
+    """Have the disk begin now, while the next bytes arrive, so that the fsync at the end is short.
+
+    On Linux, the advice that bytes are not needed any more does that; those that are on the disk already leave the
+    cache, so that a large upload does not push everything else out of it. Where the kernel does not take the advice,
+    fsync does all the work.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError):
+            start = max(0, os.fstat(descriptor).st_size - _CACHED)
+            os.posix_fadvise(descriptor, start, 0, os.POSIX_FADV_DONTNEED)
