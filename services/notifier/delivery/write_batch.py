@@ -1,4 +1,4 @@
-"""Burst: the events that are on their way to the clients in one turn of the event loop.
+"""Write batch: the events that go to the clients in one turn of the event loop.
 
 A write is a call to the kernel, and costs more than everything else about an event. So what arrives in one turn goes to
 each client in one write, however many events that are; a single event goes out at the end of its turn.
@@ -17,8 +17,8 @@ from chassis.observability.capture import capture
 from chassis.observability.capture.messages import Form, Message
 from chassis.observability.tracing import SpanKind, Telemetry
 from services.notifier.delivery.subscription_index import Group
+from services.notifier.frames import Frame, JoinedFrames, Notice
 from services.notifier.metrics import Metrics
-from services.notifier.transports.frames import Notice
 
 # Bytes that are written to a client at once, where it is more than one event: far less than what may wait for it, so
 # that a client that reads is never too slow.
@@ -33,18 +33,18 @@ class _Delivery:
     deliveries: int = 0
     size: int = 0
 
-    def count(self, written: int, encoded: bytes) -> None:
+    def count(self, written: int, size: int) -> None:
         self.deliveries += written
-        self.size += written * len(encoded)
+        self.size += written * size
 
 
-class Burst:
+class WriteBatch:
     def __init__(self, telemetry: Telemetry, metrics: Metrics) -> None:
         self._telemetry = telemetry
         self._metrics = metrics
         self._captured = telemetry.capture is not None
         # The frames of each group, with the event that each of them is about.
-        self._frames: dict[Group, list[tuple[bytes, _Delivery]]] = {}
+        self._frames: dict[Group, list[tuple[Frame, _Delivery]]] = {}
         self._deliveries: list[_Delivery] = []
         self._spans = ExitStack()
         self._bytes = 0
@@ -57,7 +57,7 @@ class Burst:
     def add(self, notice: Notice, groups: Sequence[Group]) -> None:
         """Have an event go to these groups when the event loop's turn ends."""
         event, frame = notice.event, notice.frame
-        protocols = {group.encoding.protocol for group in groups}
+        protocols = {group.protocol for group in groups}
         protocol = "WebSocket" if "WebSocket" in protocols else "SSE"
         # One span per event and copy: one per receiver would cost more than the delivery.
         span = self._spans.enter_context(
@@ -74,11 +74,11 @@ class Burst:
         self._deliveries.append(delivery)
         longest = 0
         for group in groups:
-            encoded = group.encoding.encoded(frame)
-            if self._captured and group.encoding.protocol == protocol:
-                form = Form.WEBSOCKET if group.encoding.protocol == "WebSocket" else Form.EVENT_STREAM
+            encoded = frame.encoded(group.protocol)
+            if self._captured and group.protocol == protocol:
+                form = Form.WEBSOCKET if group.protocol == "WebSocket" else Form.EVENT_STREAM
                 capture.sent(span, Message(form, encoded, len(encoded)))
-            self._frames.setdefault(group, []).append((encoded, delivery))
+            self._frames.setdefault(group, []).append((frame, delivery))
             longest = max(longest, len(encoded))
         self._bytes += longest
         if not self._is_due:
@@ -92,11 +92,11 @@ class Burst:
         self._bytes = 0
         with self._spans.pop_all():
             for group, parts in frames.items():
-                together = b"".join([encoded for encoded, _ in parts])
-                written = sum([connection.write(together) for connection in group.connections])
-                self._metrics.deliveries.labels(group.encoding.protocol).inc(written * len(parts))
-                for encoded, delivery in parts:
-                    delivery.count(written, encoded)
+                together = JoinedFrames([frame for frame, _ in parts])
+                written = sum([connection.send(together) for connection in group.connections])
+                self._metrics.deliveries.labels(group.protocol).inc(written * len(parts))
+                for frame, delivery in parts:
+                    delivery.count(written, len(frame.encoded(group.protocol)))
             for delivery in deliveries:
                 delivery.span.set_attribute("shop.bytes.sent", delivery.size)
                 delivery.span.set_attribute("shop.deliveries", delivery.deliveries)
