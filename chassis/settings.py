@@ -22,6 +22,8 @@ TOPOLOGY = Path(__file__).parent.parent / "protos/shop/events/v1/topology.toml"
 
 _PREFIX = "SHOP_"
 _FILE = "_FILE"
+# Former names of settings, which still work: former -> current.
+RENAMED = {"SHOP_NOTIFIER_PATIENCE": "SHOP_NOTIFIER_TIMEOUT"}
 # Of a list of delays; and the shortest and the longest of them, in seconds.
 _MAX_DELAYS = 200
 _MIN_DELAY, _MAX_DELAY = 0.01, 7 * 86_400.0
@@ -83,7 +85,9 @@ class _EnvironmentAndFiles(EnvSettingsSource):
     """Environment variables, and files that they name."""
 
     def _load_env_vars(self) -> Mapping[str, str | None]:
-        return {name.lower(): value for name, value in with_files(os.environ).items()}
+        values = with_files(os.environ)
+        former = {RENAMED[name]: values[name] for name in RENAMED.keys() & values.keys()}
+        return {name.lower(): value for name, value in {**former, **values}.items()}
 
 
 # Numbers of settings. A wait of 0 s would be a loop without a pause, and an infinite one would never end.

@@ -46,6 +46,15 @@ def test_environment_is_read_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (settings.orders_port, settings.retry_delays) == (1234, (1, 2))
 
 
+def test_former_name_of_the_notifiers_timeout_still_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A renamed setting is read from its former variable, too; the current one wins."""
+    monkeypatch.delenv("SHOP_NOTIFIER_TIMEOUT", raising=False)
+    monkeypatch.setenv("SHOP_NOTIFIER_PATIENCE", "7")
+    assert NotifierSettings().notifier_timeout == 7
+    monkeypatch.setenv("SHOP_NOTIFIER_TIMEOUT", "9")
+    assert NotifierSettings().notifier_timeout == 9
+
+
 @pytest.mark.parametrize(("name", "value"), [("ENV", "staging"), ("ORDERS_PORT", "many"), ("LOG_LEVEL", "loud")])
 def test_wrong_setting_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     """A value that cannot be meant stops the process at its start, naming the setting."""

@@ -84,7 +84,9 @@ class Hub:
 
     async def _follow(self) -> None:
         try:
-            await self._begin()
+            if not self._replay.known.is_set():
+                # Live delivery starts at the log's position when this copy starts.
+                self._replay.begin(await self._event_log.last_position())
             async with self._event_log.tail(self._replay.position) as entries:
                 self._entries = entries
                 served = 0
@@ -127,11 +129,6 @@ class Hub:
         notice = Notice(entry)
         if self._replay.append(notice) and (groups := [*self._subscriptions.of(entry.event)]):
             self._batch.add(notice, groups)
-
-    async def _begin(self) -> None:
-        """Start live delivery at the log's position when this copy starts."""
-        if not self._replay.known.is_set():
-            self._replay.begin(await self._event_log.last_position())
 
     def _stopped(self, error: Exception) -> None:
         self._batch.deliver()

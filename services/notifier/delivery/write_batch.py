@@ -17,11 +17,11 @@ from chassis.observability.capture import capture
 from chassis.observability.capture.messages import Form, Message
 from chassis.observability.tracing import SpanKind, Telemetry
 from services.notifier.delivery.subscription_index import Group
-from services.notifier.frames import Frame, JoinedFrames, Notice
+from services.notifier.frames import Frame, JoinedFrames, Notice, WireProtocol
 from services.notifier.metrics import Metrics
 
-# Bytes that are written to a client at once, where it is more than one event: far less than what may wait for it, so
-# that a client that reads is never too slow.
+# Bytes of JSON that are written to a client at once, where it is more than one event: far less than what may wait for
+# it, so that a client that reads is never too slow.
 _BYTES = 4 << 10
 
 
@@ -32,10 +32,6 @@ class _Delivery:
     span: Span
     deliveries: int = 0
     size: int = 0
-
-    def count(self, written: int, size: int) -> None:
-        self.deliveries += written
-        self.size += written * size
 
 
 class WriteBatch:
@@ -57,8 +53,7 @@ class WriteBatch:
     def add(self, notice: Notice, groups: Sequence[Group]) -> None:
         """Have an event go to these groups when the event loop's turn ends."""
         event, frame = notice.event, notice.frame
-        protocols = {group.protocol for group in groups}
-        protocol = "WebSocket" if "WebSocket" in protocols else "SSE"
+        protocol: WireProtocol = "WebSocket" if any(group.protocol == "WebSocket" for group in groups) else "SSE"
         # One span per event and copy: one per receiver would cost more than the delivery.
         span = self._spans.enter_context(
             self._telemetry.span(
@@ -72,15 +67,13 @@ class WriteBatch:
         )
         delivery = _Delivery(span)
         self._deliveries.append(delivery)
-        longest = 0
+        if self._captured:
+            encoded = frame.encoded(protocol)
+            form = Form.WEBSOCKET if protocol == "WebSocket" else Form.EVENT_STREAM
+            capture.sent(span, Message(form, encoded, len(encoded)))
         for group in groups:
-            encoded = frame.encoded(group.protocol)
-            if self._captured and group.protocol == protocol:
-                form = Form.WEBSOCKET if group.protocol == "WebSocket" else Form.EVENT_STREAM
-                capture.sent(span, Message(form, encoded, len(encoded)))
             self._frames.setdefault(group, []).append((frame, delivery))
-            longest = max(longest, len(encoded))
-        self._bytes += longest
+        self._bytes += len(frame.payload)
         if not self._is_due:
             self._is_due = True
             asyncio.get_running_loop().call_soon(self._turn_ends)
@@ -96,7 +89,8 @@ class WriteBatch:
                 written = sum([connection.send(together) for connection in group.connections])
                 self._metrics.deliveries.labels(group.protocol).inc(written * len(parts))
                 for frame, delivery in parts:
-                    delivery.count(written, len(frame.encoded(group.protocol)))
+                    delivery.deliveries += written
+                    delivery.size += written * len(frame.encoded(group.protocol))
             for delivery in deliveries:
                 delivery.span.set_attribute("shop.bytes.sent", delivery.size)
                 delivery.span.set_attribute("shop.deliveries", delivery.deliveries)

@@ -20,23 +20,14 @@ from services.notifier.frames import Frame, WireProtocol
 class TransportConnection(ABC):
     protocol: ClassVar[WireProtocol]
     # There are thousands of them.
-    __slots__ = (
-        "_aiohttp_protocol",
-        "_backlog",
-        "_taken",
-        "_taken_at",
-        "_transport",
-        "_writer",
-        "_written",
-        "closing",
-    )
+    __slots__ = ("_backlog", "_http", "_taken", "_taken_at", "_transport", "_writer", "_written", "closing")
 
-    def __init__(self, aiohttp_protocol: BaseProtocol, writer: AbstractStreamWriter, *, backlog: int) -> None:
+    def __init__(self, http: BaseProtocol, writer: AbstractStreamWriter, *, backlog: int) -> None:
         """`backlog`: the bytes that may wait for the client before it is too slow."""
-        transport = aiohttp_protocol.transport
+        transport = http.transport
         if transport is None:
             raise ConnectionResetError("the client has gone")
-        self._aiohttp_protocol = aiohttp_protocol
+        self._http = http
         self._transport = transport
         self._writer = writer
         self._backlog = backlog
@@ -62,7 +53,7 @@ class TransportConnection(ABC):
 
     @property
     def behind(self) -> bool:
-        return self._aiohttp_protocol.writing_paused
+        return self._http.writing_paused
 
     async def ready(self) -> None:
         await self._writer.drain()

@@ -82,7 +82,7 @@ class Commands:
         except ConnectionError:
             raise
         except Exception:
-            log.exception("notifier command failed: unexpected error")
+            log.exception("notifier command failed unexpectedly")
             self._session.connection.send(frames.error(ShopError("INTERNAL", "internal error", Kind.INTERNAL)))
 
     async def _carry_out(self, command: Command) -> None:

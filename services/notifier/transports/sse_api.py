@@ -35,10 +35,8 @@ class EventStreamConnection(TransportConnection):
     protocol = "SSE"
     __slots__ = ("_chunked", "_ended")
 
-    def __init__(
-        self, aiohttp_protocol: BaseProtocol, writer: AbstractStreamWriter, *, chunked: bool, backlog: int
-    ) -> None:
-        super().__init__(aiohttp_protocol, writer, backlog=backlog)
+    def __init__(self, http: BaseProtocol, writer: AbstractStreamWriter, *, chunked: bool, backlog: int) -> None:
+        super().__init__(http, writer, backlog=backlog)
         self._chunked = chunked
         self._ended = asyncio.Event()
 

@@ -59,14 +59,9 @@ class WebSocketConnection(TransportConnection):
     __slots__ = ("_closer", "_socket")
 
     def __init__(
-        self,
-        socket: web.WebSocketResponse,
-        aiohttp_protocol: BaseProtocol,
-        writer: AbstractStreamWriter,
-        *,
-        backlog: int,
+        self, socket: web.WebSocketResponse, http: BaseProtocol, writer: AbstractStreamWriter, *, backlog: int
     ) -> None:
-        super().__init__(aiohttp_protocol, writer, backlog=backlog)
+        super().__init__(http, writer, backlog=backlog)
         self._socket = socket
         self._closer: asyncio.Task[None] | None = None
 

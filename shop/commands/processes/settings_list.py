@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from chassis.settings import RENAMED
 from shop.errors import Refused, nearest
 from shop.process_table import TABLE
 
@@ -69,6 +70,7 @@ def check(env: Mapping[str, str]) -> None:
     known = settings()
     for name in sorted(env):
         setting = name.removesuffix("_FILE")
+        setting = RENAMED.get(setting, setting)
         if name.startswith("SHOP_") and setting not in known and not _INTERNAL.fullmatch(name):
             raise Refused(f"unknown setting {name}{nearest(name, known, else_='; list them with: shop settings')}")
 
