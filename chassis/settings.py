@@ -23,7 +23,10 @@ TOPOLOGY = Path(__file__).parent.parent / "protos/shop/events/v1/topology.toml"
 _PREFIX = "SHOP_"
 _FILE = "_FILE"
 # Former names of settings, which still work: former -> current.
-RENAMED = {"SHOP_UPLOAD_PATIENCE": "SHOP_UPLOAD_TIMEOUT"}
+RENAMED = {
+    "SHOP_NOTIFIER_PATIENCE": "SHOP_NOTIFIER_TIMEOUT",
+    "SHOP_UPLOAD_PATIENCE": "SHOP_UPLOAD_TIMEOUT",
+}
 # Of a list of delays; and the shortest and the longest of them, in seconds.
 _MAX_DELAYS = 200
 _MIN_DELAY, _MAX_DELAY = 0.01, 7 * 86_400.0

@@ -25,7 +25,7 @@ from bench.realtime.crowd import Crowd, crowd, event_stream, missing, silence, w
 from bench.realtime.roles import an_event
 from bench.roles import RESULTS, Role, allow_open_files, cpu_seconds, free_port, role, serving
 from chassis.broker.event_log import LogEntry, Position
-from services.notifier.transports.frames import Frame, Notice
+from services.notifier.frames import Frame, Notice
 from shop.started_shop import unwound_by_signals
 
 ROLES = "bench.realtime.roles"

@@ -47,7 +47,7 @@ class Settings(ProcessSettings):
     # Seconds between pings; a client without an answer after half of that is gone.
     notifier_heartbeat: Positive = 20.0
     # Seconds that a connection may be open without a request.
-    notifier_patience: Positive = 15.0
+    notifier_timeout: Positive = 15.0
     # Serves `/echo`, for tests of the protocol.
     notifier_echo: bool = False
 
@@ -107,7 +107,7 @@ async def run(settings: Settings | None = None, *, broker: Broker | None = None)
             app,
             host=settings.host,
             port=settings.notifier_port,
-            timeout=settings.notifier_patience,
+            timeout=settings.notifier_timeout,
             unanswered=settings.notifier_heartbeat * 1.5,
             max_connections=settings.notifier_max_clients + settings.notifier_max_idle,
             drain=hub.close_all,

@@ -20,6 +20,9 @@ ABNORMAL_CLOSURE = 1006
 TRY_AGAIN_LATER = 1013
 UNAUTHENTICATED = 4401
 
+# Of no log: no event is after it.
+UNKNOWN_POSITION = Position((0,), log="unknown")
+
 MAX_TOPICS = 32
 # Of one client, whatever the number of its frames: each costs memory, and a look at every event.
 MAX_CLIENT_TOPICS = 256
@@ -51,10 +54,11 @@ def check_topics(topics: Sequence[str]) -> tuple[str, ...]:
     """The topics without repeats. Raises INVALID_TOPIC."""
     unique = tuple(dict.fromkeys(topics))
     if not 1 <= len(unique) <= MAX_TOPICS:
-        raise ShopError("INVALID_TOPIC", f"subscribe to 1 to {MAX_TOPICS} topics", Kind.INVALID)
+        raise ShopError("INVALID_TOPIC", f"topics must have 1 to {MAX_TOPICS} entries", Kind.INVALID)
     for topic in unique:
         if not _TOPIC.fullmatch(topic):
-            raise ShopError("INVALID_TOPIC", f"{topic[:64]!r} is not a topic such as order.*", Kind.INVALID)
+            message = f"topic must be 1 to 8 lowercase words joined by dots, such as order.*: got {topic[:64]!r}"
+            raise ShopError("INVALID_TOPIC", message, Kind.INVALID)
     return unique
 
 

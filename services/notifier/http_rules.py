@@ -35,7 +35,7 @@ from chassis.observability.tracing import current_traceparent, unrecorded
 log = logging.getLogger(__name__)
 
 _WEBSOCKET_WITH_BODY = Refusal(
-    400, "MALFORMED_REQUEST", "a request to open a WebSocket has no body (RFC 6455, section 4.1)"
+    400, "MALFORMED_REQUEST", "request to open a WebSocket must have no body (RFC 6455, section 4.1)"
 )
 # aiohttp's parser takes 128 header lines, and refuses more with these words alone.
 _TOO_MANY_HEADERS = "Too many headers received"

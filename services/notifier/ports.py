@@ -4,27 +4,24 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from services.notifier.transports.frames import Encoding, Frame
+from services.notifier.frames import Frame, WireProtocol
 
 
 class ClientConnection(Protocol):
     """The way to one client."""
 
     @property
-    def encoding(self) -> Encoding: ...
+    def protocol(self) -> WireProtocol: ...
 
     @property
     def closing(self) -> int:
         """The code with which we close it; 0 while we do not."""
 
-    def write(self, encoded: bytes) -> bool:
-        """Write a frame in this connection's encoding without waiting; True if it was written.
+    def send(self, frame: Frame) -> bool:
+        """Write a frame without waiting; True if it was written.
 
         A client that is too far behind is closed instead; what it misses is still in the log.
         """
-
-    def push(self, frame: Frame) -> bool:
-        """The same as `write`, for a frame of this client alone."""
 
     @property
     def behind(self) -> bool:

@@ -21,7 +21,8 @@ from chassis.errors import ShopError
 from protos.asyncapi.document import document
 from protos.asyncapi.payloads import event_messages
 from protos.shop.events.v1 import events_pb2
-from services.notifier.transports import frames, protocol
+from services.notifier import frames
+from services.notifier.transports import protocol
 from services.orders.events import MESSAGES
 from tests.gateway.conftest import StartShop, exported, spans, start_shop  # noqa: F401  # fixtures
 from tests.node_modules import installed

@@ -53,7 +53,7 @@ def test_misspelt_setting_is_refused_with_the_nearest_name() -> None:
     settings_list.check({"SHOP_GATEWAY_PORT": "1", "SHOP_SERVICE_SECRET_FILE": "/x", "HOME": "/", "SHOP_READY_FD": "3"})
     with pytest.raises(Refused, match=r'SHOP_GATEWY_PORT\. Did you mean "SHOP_GATEWAY_PORT"\?'):
         settings_list.check({"SHOP_GATEWY_PORT": "8000"})
-    settings_list.check({"SHOP_UPLOAD_PATIENCE": "1"})  # a former name
+    settings_list.check({"SHOP_UPLOAD_PATIENCE": "1", "SHOP_NOTIFIER_PATIENCE": "1"})  # former names
     with pytest.raises(Refused, match="SHOP_QQQQQQ; list them with: shop settings"):
         settings_list.check({"SHOP_QQQQQQ": "8000"})
 

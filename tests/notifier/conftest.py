@@ -63,17 +63,18 @@ class FakeUsers(users_pb2_grpc.UserServiceServicer):
 
 
 class FakeOrders(orders_pb2_grpc.OrderServiceServicer):
-    """Has one order, "o1", of user 123, and counts the calls for it."""
+    """Has the orders in `ids`, "o1" at first, all of user 123, and records who asks."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.ids = {"o1"}
 
     async def GetOrder(self, request: Any, context: Any) -> orders_pb2.GetOrderResponse:  # noqa: N802
         caller = current_principal()
         self.asked.append(caller.subject)
-        if request.id != "o1" or not (caller.is_admin or caller.subject == "123"):
+        if request.id not in self.ids or not (caller.is_admin or caller.subject == "123"):
             raise not_found("order", request.id)
-        return orders_pb2.GetOrderResponse(order=orders_pb2.Order(id="o1", user_id="123"))
+        return orders_pb2.GetOrderResponse(order=orders_pb2.Order(id=request.id, user_id="123"))
 
 
 class Client:

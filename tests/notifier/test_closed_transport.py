@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import uvloop
 
+from services.notifier.frames import Frame
 from services.notifier.transports.client_connection import TransportConnection
-from services.notifier.transports.frames import WEBSOCKET
 
 
 class Connection(asyncio.Protocol):
@@ -21,6 +21,11 @@ class Connection(asyncio.Protocol):
 
 
 class ClosedConnection(TransportConnection):
+    protocol = "WebSocket"
+
+    def _encoded(self, frame: Frame) -> bytes:
+        return frame.websocket
+
     def _begin_close(self, code: int, reason: str) -> None:
         raise AssertionError("a client that is gone is not slow")
 
@@ -34,12 +39,12 @@ def test_frame_for_a_client_that_is_gone_is_dropped() -> None:
         async with server:
             port = server.sockets[0].getsockname()[1]
             transport, protocol = await loop.create_connection(Connection, "127.0.0.1", port)
-            connection = ClosedConnection(cast("Any", protocol), cast("Any", None), encoding=WEBSOCKET, backlog=1 << 18)
+            connection = ClosedConnection(cast("Any", protocol), cast("Any", None), backlog=1 << 18)
             transport.abort()
             gone = loop.create_future()
             loop.call_soon(gone.set_result, None)
             await gone
-            return connection.write(b"frame"), connection.stalled_for()
+            return connection.send(Frame(b"frame")), connection.stalled_for()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         taken, seconds = runner.run(written())

@@ -9,39 +9,51 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import websockets.frames
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from websockets.streams import StreamReader
 
 from chassis.auth.identity import Principal
 from chassis.background import background
 from chassis.broker.event_log import LogEntry, Position, PositionExpired
 from chassis.broker.port import BrokerUnavailable, Event
 from chassis.observability.tracing import SpanKind, Telemetry
-from services.notifier.delivery.burst import Burst
 from services.notifier.delivery.hub import Hub
 from services.notifier.delivery.subscription_index import SubscriptionIndex
+from services.notifier.delivery.write_batch import WriteBatch
+from services.notifier.frames import Frame, Notice, WireProtocol
 from services.notifier.metrics import Metrics
-from services.notifier.transports.frames import Encoding, Frame, Notice
 from tests.notifier.conftest import an_event
 from tests.waiting import eventually
+
+
+def payloads(encoded: bytes) -> list[bytes]:
+    """The payloads of WebSocket frames."""
+    reader = StreamReader()
+    reader.feed_data(encoded)
+    found: list[bytes] = []
+    while reader.buffer:
+        try:
+            next(websockets.frames.Frame.parse(reader.read_exact, mask=False))
+        except StopIteration as parsed:
+            found.append(bytes(parsed.value.data))
+    return found
 
 
 class FakeConnection:
     """Remembers what goes to a client."""
 
-    encoding = Encoding("WebSocket", lambda frame: frame.payload + b"\n")
+    protocol: WireProtocol = "WebSocket"
     behind = False
     closing = 0
 
     def __init__(self) -> None:
         self.received: list[dict[str, Any]] = []
 
-    def write(self, encoded: bytes) -> bool:
-        self.received += map(json.loads, encoded.splitlines())
+    def send(self, frame: Frame) -> bool:
+        self.received += map(json.loads, payloads(frame.websocket))
         return True
-
-    def push(self, frame: Frame) -> bool:
-        return self.write(self.encoding.encoded(frame))
 
     async def ready(self) -> None:
         """Never behind."""
@@ -169,7 +181,7 @@ async def test_one_span_for_an_event_however_many_receive_it() -> None:
     assert span.attributes["shop.peer"] == "client"
     assert span.attributes["shop.deliveries"] == 2
     payload = json.dumps(connections[0].received[-1], separators=(",", ":"))
-    assert span.attributes["shop.bytes.sent"] == 2 * len(f"{payload}\n")
+    assert span.attributes["shop.bytes.sent"] == 2 * len(Frame(payload.encode()).websocket)
     assert span.context is not None
     assert f"{span.context.trace_id:032x}" == paid.extensions["traceparent"].split("-")[1]
 
@@ -242,7 +254,7 @@ async def test_event_that_is_not_json_stops_no_other() -> None:
     assert connection.received[1]["data"] is None
 
 
-async def test_burst_goes_out_together_in_bounded_pieces() -> None:
+async def test_batch_goes_out_together_in_bounded_pieces() -> None:
     """Events that are there at once are written in few pieces, each of about 4 KiB at most or of one event."""
     broker = FakeBroker()
     connection = ConnectionOfPieces()
@@ -261,13 +273,13 @@ async def test_burst_goes_out_together_in_bounded_pieces() -> None:
 
 async def test_event_on_its_way_goes_to_those_who_were_subscribed_when_it_came() -> None:
     """Whoever leaves or subscribes in the same turn of the event loop does not change that."""
-    burst = Burst(Telemetry("test"), Metrics())
-    index = SubscriptionIndex(before_change=burst.deliver)
+    batch = WriteBatch(Telemetry("test"), Metrics())
+    index = SubscriptionIndex(before_change=batch.deliver)
     leaves, stays, comes = FakeConnection(), FakeConnection(), FakeConnection()
     event = an_event("order.paid")
     for connection in (leaves, stays):
         index.join("customer:123", ("#",), connection)
-    burst.add(Notice(LogEntry(Position.at(1), event)), [*index.of(event)])
+    batch.add(Notice(LogEntry(Position.at(1), event)), [*index.of(event)])
     index.leave("customer:123", ("#",), leaves)
     index.join("customer:123", ("#",), comes)
     await asyncio.sleep(0)
@@ -281,9 +293,9 @@ class ConnectionOfPieces(FakeConnection):
         super().__init__()
         self.pieces: list[tuple[int, int]] = []
 
-    def write(self, encoded: bytes) -> bool:
-        self.pieces.append((len(encoded), encoded.count(b"\n")))
-        return super().write(encoded)
+    def send(self, frame: Frame) -> bool:
+        self.pieces.append((len(frame.websocket), len(payloads(frame.websocket))))
+        return super().send(frame)
 
 
 async def test_events_that_nobody_receives_leave_everything_else_its_turns() -> None:

@@ -108,7 +108,7 @@ async def test_dead_peer_with_a_backlog_is_let_go(stage: Stage) -> None:
 @pytest.mark.parametrize("said", [b"", b"GET /notifications HTTP/1.1\r\nHost: x\r\n"])
 async def test_connection_without_a_request_is_cut(stage: Stage, said: bytes) -> None:
     """A client that connects and never completes a request is disconnected; one that has made one is not."""
-    async with stage.notifier(notifier_patience=2.0) as copy, copy.client() as patient:
+    async with stage.notifier(notifier_timeout=2.0) as copy, copy.client() as patient:
         reader, writer = await asyncio.open_connection("127.0.0.1", copy.port)
         writer.write(said)
         async with asyncio.timeout(20):

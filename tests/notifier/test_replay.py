@@ -15,7 +15,7 @@ from chassis.broker.event_log import InvalidPosition, LogEntry, Position, Positi
 from services.notifier.delivery import replay
 from services.notifier.delivery.replay import Replay
 from services.notifier.delivery.replay_buffer import ReplayBuffer
-from services.notifier.transports.frames import Notice
+from services.notifier.frames import Notice
 from tests.notifier.conftest import an_event
 
 

@@ -49,8 +49,11 @@ def test_environment_is_read_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_former_name_of_a_setting_still_works(monkeypatch: pytest.MonkeyPatch) -> None:
     """A renamed setting is read from its former variable, too; the current one wins."""
     monkeypatch.delenv("SHOP_UPLOAD_TIMEOUT", raising=False)
+    monkeypatch.delenv("SHOP_NOTIFIER_TIMEOUT", raising=False)
     monkeypatch.setenv("SHOP_UPLOAD_PATIENCE", "7")
+    monkeypatch.setenv("SHOP_NOTIFIER_PATIENCE", "8")
     assert (StorageSettings().upload_timeout, GatewaySettings().upload_timeout) == (7, 7)
+    assert NotifierSettings().notifier_timeout == 8
     monkeypatch.setenv("SHOP_UPLOAD_TIMEOUT", "9")
     assert StorageSettings().upload_timeout == 9
 

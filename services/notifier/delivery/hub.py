@@ -15,14 +15,14 @@ from chassis.broker.event_log import EventLog, LogEntry, LogReader, Position, Po
 from chassis.broker.port import BrokerUnavailable
 from chassis.errors import Kind, ShopError
 from chassis.observability.tracing import Telemetry
-from services.notifier.delivery.burst import Burst
 from services.notifier.delivery.replay import Replay
 from services.notifier.delivery.session import Session
 from services.notifier.delivery.subscription_index import SubscriptionIndex
+from services.notifier.delivery.write_batch import WriteBatch
 from services.notifier.domain import GOING_AWAY, TRY_AGAIN_LATER, UNAUTHENTICATED
+from services.notifier.frames import Notice
 from services.notifier.metrics import Metrics
 from services.notifier.ports import ClientConnection
-from services.notifier.transports.frames import Notice
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +43,8 @@ class Hub:
         self._replay = Replay(event_log)
         self._entries: LogReader | None = None
         self._reason = "it has not been reached yet"
-        self._burst = Burst(telemetry, metrics)
-        self._subscriptions = SubscriptionIndex(before_change=self._burst.deliver)
+        self._batch = WriteBatch(telemetry, metrics)
+        self._subscriptions = SubscriptionIndex(before_change=self._batch.deliver)
         self._sessions: set[Session] = set()
 
     @property
@@ -69,12 +69,12 @@ class Hub:
 
     def connect(self, session: Session) -> None:
         self._sessions.add(session)
-        self._metrics.connections.labels(session.connection.encoding.protocol).inc()
+        self._metrics.connections.labels(session.connection.protocol).inc()
 
     def disconnect(self, session: Session) -> None:
         session.leave()
         self._sessions.remove(session)
-        self._metrics.connections.labels(session.connection.encoding.protocol).dec()
+        self._metrics.connections.labels(session.connection.protocol).dec()
         if session.connection.closing == TRY_AGAIN_LATER:
             self._metrics.drops.labels("too_slow").inc()
 
@@ -84,13 +84,15 @@ class Hub:
 
     async def _follow(self) -> None:
         try:
-            await self._begin()
+            if not self._replay.known.is_set():
+                # Live delivery starts at the log's position when this copy starts.
+                self._replay.begin(await self._event_log.last_position())
             async with self._event_log.tail(self._replay.position) as entries:
                 self._entries = entries
                 served = 0
                 async for entry in entries:
-                    if served == _BATCH_SIZE or not self._burst.has_room(len(entry.event.data)):
-                        self._burst.deliver()
+                    if served == _BATCH_SIZE or not self._batch.has_room(len(entry.event.data)):
+                        self._batch.deliver()
                         # Let the sockets take what was written, whatever the broker has in store.
                         await asyncio.sleep(0)
                         served = 0
@@ -118,7 +120,7 @@ class Hub:
 
     def close_all(self) -> None:
         """Begin to close every client; each first gets what has been written to it."""
-        self._burst.deliver()
+        self._batch.deliver()
         for session in self._sessions:
             session.connection.close(GOING_AWAY, "GOING_AWAY")
 
@@ -126,15 +128,10 @@ class Hub:
         """Have an event go to its receivers, who are those that there are now."""
         notice = Notice(entry)
         if self._replay.append(notice) and (groups := [*self._subscriptions.of(entry.event)]):
-            self._burst.add(notice, groups)
-
-    async def _begin(self) -> None:
-        """Start live delivery at the log's position when this copy starts."""
-        if not self._replay.known.is_set():
-            self._replay.begin(await self._event_log.last_position())
+            self._batch.add(notice, groups)
 
     def _stopped(self, error: Exception) -> None:
-        self._burst.deliver()
+        self._batch.deliver()
         self._entries = None
         self._reason = str(error)
 

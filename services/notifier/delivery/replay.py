@@ -8,7 +8,7 @@ import logging
 from chassis.broker.event_log import EventLog, Position
 from chassis.broker.port import BrokerUnavailable
 from services.notifier.delivery.replay_buffer import Repeats, ReplayBuffer
-from services.notifier.transports.frames import Notice
+from services.notifier.frames import Notice
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 
 from chassis.broker.event_log import START, Position
-from services.notifier.transports.frames import Notice
+from services.notifier.frames import Notice
 
 
 class Repeats:

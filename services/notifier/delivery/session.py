@@ -13,14 +13,13 @@ from collections.abc import Mapping, Sequence
 from chassis import wall_clock
 from chassis.auth.identity import Principal
 from chassis.broker.event_log import Position, PositionExpired
+from services.notifier import frames
 from services.notifier.delivery.replay import Replay
 from services.notifier.delivery.subscription_index import SubscriptionIndex, Topics
-from services.notifier.domain import channel_of, check_total, may_see, wanted
+from services.notifier.domain import UNKNOWN_POSITION, channel_of, check_total, may_see, wanted
+from services.notifier.frames import Notice
 from services.notifier.metrics import Metrics
 from services.notifier.ports import ClientConnection
-from services.notifier.transports import frames
-from services.notifier.transports.frames import Notice
-from services.notifier.transports.protocol import UNKNOWN_POSITION
 
 # Copies of notifier are a moment apart; a position that does not come in this time was never given out.
 _BEHIND_SECONDS = 2.0
@@ -66,14 +65,14 @@ class Session:
         self._topics = dict.fromkeys(self._topics, self._replay.position)
         if self._topics:
             self._resync()
-            self.connection.push(frames.subscribed(tuple(self._topics), self._replay.position))
+            self.connection.send(frames.subscribed(tuple(self._topics), self._replay.position))
 
     def unsubscribe(self, topics: Sequence[str]) -> None:
         self.leave()
         for topic in topics:
             self._topics.pop(topic, None)
         self._join()
-        self.connection.push(frames.unsubscribed(topics))
+        self.connection.send(frames.unsubscribed(topics))
 
     async def subscribe(self, topics: Sequence[str], after: Position | None) -> None:
         """Serve these topics too: from now on, or everything after a position and then live. One call at a time.
@@ -104,7 +103,7 @@ class Session:
     def _add(self, topics: Sequence[str], since: Position) -> None:
         earlier = {topic: since.intersection(self._topics.get(topic, since)) for topic in topics}
         self._topics = self._topics | earlier
-        self.connection.push(frames.subscribed(topics, since))
+        self.connection.send(frames.subscribed(topics, since))
 
     async def _catch_up(self, topics: Sequence[str], after: Position) -> None:
         before, since = self._topics, self._replay.position
@@ -149,11 +148,11 @@ class Session:
             # What was live for another topic has been sent already.
             sent = since.has(notice.partition, notice.offset) and wanted(before, *entry)
             if not sent and wanted(self._topics, *entry) and may_see(self.principal, notice.event):
-                written += self.connection.push(frame)
-        self._metrics.deliveries.labels(self.connection.encoding.protocol).inc(written)
-        if missed and not written and self.connection.encoding is not frames.WEBSOCKET:
+                written += self.connection.send(frame)
+        self._metrics.deliveries.labels(self.connection.protocol).inc(written)
+        if missed and not written and self.connection.protocol == "SSE":
             # As long as nothing concerns it, its client has no other sign.
-            self.connection.push(frames.heartbeat(reached))
+            self.connection.send(frames.heartbeat(reached))
         return reached
 
     async def _wait_for(self, position: Position) -> None:
@@ -169,4 +168,4 @@ class Session:
 
     def _resync(self) -> None:
         self._metrics.drops.labels("resync").inc()
-        self.connection.push(frames.RESYNC)
+        self.connection.send(frames.RESYNC)

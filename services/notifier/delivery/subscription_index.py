@@ -1,4 +1,4 @@
-"""Subscription index: clients with the same rights, topics and encoding form one group, matched once per event."""
+"""Subscription index: clients with the same rights, topics and protocol form one group, matched once per event."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Callable, Iterator
 from chassis.broker.port import Event
 from chassis.broker.topics import matches
 from services.notifier.domain import channels_of
+from services.notifier.frames import WireProtocol
 from services.notifier.ports import ClientConnection
-from services.notifier.transports.frames import Encoding
 
 Topics = tuple[str, ...]
 
 
 class Group:
-    """Clients that get the same events in the same form."""
+    """Clients that get the same events over the same protocol."""
 
-    __slots__ = ("connections", "encoding")
+    __slots__ = ("connections", "protocol")
 
-    def __init__(self, encoding: Encoding) -> None:
-        self.encoding = encoding
+    def __init__(self, protocol: WireProtocol) -> None:
+        self.protocol = protocol
         self.connections: set[ClientConnection] = set()
 
 
@@ -27,8 +27,8 @@ class SubscriptionIndex:
     def __init__(self, before_change: Callable[[], None]) -> None:
         """`before_change` is called before a group gets or loses a client: what is on its way is for those it has."""
         self._before_change = before_change
-        # Channel -> topics and encoding -> group.
-        self._channels: dict[str, dict[tuple[Topics, Encoding], Group]] = {}
+        # Channel -> topics and protocol -> group.
+        self._channels: dict[str, dict[tuple[Topics, WireProtocol], Group]] = {}
 
     def deliver(self) -> None:
         """Write the gathered events to their receivers."""
@@ -37,19 +37,19 @@ class SubscriptionIndex:
     def join(self, channel: str, topics: Topics, connection: ClientConnection) -> None:
         self._before_change()
         groups = self._channels.setdefault(channel, {})
-        key = (topics, connection.encoding)
+        key = (topics, connection.protocol)
         if key not in groups:
-            groups[key] = Group(connection.encoding)
+            groups[key] = Group(connection.protocol)
         groups[key].connections.add(connection)
 
     def leave(self, channel: str, topics: Topics, connection: ClientConnection) -> None:
         """Undo a `join`."""
         self._before_change()
         groups = self._channels[channel]
-        group = groups[topics, connection.encoding]
+        group = groups[topics, connection.protocol]
         group.connections.remove(connection)
         if not group.connections:
-            del groups[topics, connection.encoding]
+            del groups[topics, connection.protocol]
         if not groups:
             del self._channels[channel]
 

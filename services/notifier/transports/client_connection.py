@@ -1,6 +1,6 @@
 """Client connection: its bytes go to a transport, whose buffer is the client's bounded queue.
 
-A frame is made once and written to each transport as it is: that is three times as fast as a queue and a task for
+A frame is encoded once and written to each transport as it is: that is three times as fast as a queue and a task for
 each client, and the buffer shows better than a count of messages how far behind a client is.
 """
 
@@ -8,37 +8,26 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.base_protocol import BaseProtocol
 
 from services.notifier.domain import TRY_AGAIN_LATER
-from services.notifier.transports.frames import Encoding, Frame
+from services.notifier.frames import Frame, WireProtocol
 
 
 class TransportConnection(ABC):
+    protocol: ClassVar[WireProtocol]
     # There are thousands of them.
-    __slots__ = (
-        "_backlog",
-        "_protocol",
-        "_taken",
-        "_taken_at",
-        "_transport",
-        "_writer",
-        "_written",
-        "closing",
-        "encoding",
-    )
+    __slots__ = ("_backlog", "_http", "_taken", "_taken_at", "_transport", "_writer", "_written", "closing")
 
-    def __init__(
-        self, protocol: BaseProtocol, writer: AbstractStreamWriter, *, encoding: Encoding, backlog: int
-    ) -> None:
-        """`protocol` is connected; `backlog` is how many bytes may wait for the client before it is too slow."""
-        transport = protocol.transport
+    def __init__(self, http: BaseProtocol, writer: AbstractStreamWriter, *, backlog: int) -> None:
+        """`backlog`: the bytes that may wait for the client before it is too slow."""
+        transport = http.transport
         if transport is None:
             raise ConnectionResetError("the client has gone")
-        self.encoding = encoding
-        self._protocol = protocol
+        self._http = http
         self._transport = transport
         self._writer = writer
         self._backlog = backlog
@@ -47,11 +36,12 @@ class TransportConnection(ABC):
         self._taken_at = time.monotonic()
         self.closing = 0
 
-    def write(self, encoded: bytes) -> bool:
+    def send(self, frame: Frame) -> bool:
         transport = self._transport
         # uvloop raises for any call on a transport whose connection is gone.
         if self.closing or transport.is_closing():
             return False
+        encoded = self._encoded(frame)
         waiting = transport.get_write_buffer_size()
         # One large event does not make a client slow, but it is the only one that may be larger than the backlog.
         if waiting and waiting + len(encoded) > self._backlog:
@@ -61,12 +51,9 @@ class TransportConnection(ABC):
         self._written += len(encoded)
         return True
 
-    def push(self, frame: Frame) -> bool:
-        return self.write(self.encoding.encoded(frame))
-
     @property
     def behind(self) -> bool:
-        return self._protocol.writing_paused
+        return self._http.writing_paused
 
     async def ready(self) -> None:
         await self._writer.drain()
@@ -85,6 +72,10 @@ class TransportConnection(ABC):
         if not self.closing:
             self.closing = code
             self._begin_close(code, reason)
+
+    @abstractmethod
+    def _encoded(self, frame: Frame) -> bytes:
+        """The frame as bytes on the wire, which are the same object for every connection."""
 
     @abstractmethod
     def _begin_close(self, code: int, reason: str) -> None:

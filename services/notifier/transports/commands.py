@@ -9,9 +9,9 @@ from chassis.auth.identity import acting_as
 from chassis.errors import Kind, ShopError
 from chassis.observability.tracing import SpanKind, Telemetry
 from chassis.resilience.deadlines import deadline_in
+from services.notifier import frames
 from services.notifier.delivery.session import Session
 from services.notifier.metrics import Metrics
-from services.notifier.transports import frames
 from services.notifier.transports.protocol import Chat, Command, Ping, Subscribe, Unsubscribe, parse
 from services.notifier.use_cases import Conversations
 
@@ -43,7 +43,7 @@ class Commands:
         try:
             self._pending.append(parse(text))
         except ShopError as error:
-            self._session.connection.push(frames.error(error))
+            self._session.connection.send(frames.error(error))
             return
         if self._worker is None:
             self._worker = asyncio.create_task(self._work())
@@ -51,8 +51,8 @@ class Commands:
     def refuse(self) -> None:
         """Ignore a frame, and send an error for it."""
         self._metrics.drops.labels("rate_limited").inc()
-        refusal = ShopError("RATE_LIMITED", "too many frames; this one was ignored", Kind.EXHAUSTED)
-        self._session.connection.push(frames.error(refusal))
+        refusal = ShopError("RATE_LIMITED", "too many frames: send this one again later", Kind.EXHAUSTED)
+        self._session.connection.send(frames.error(refusal))
 
     async def finish(self) -> None:
         """Let what has begun end, such as a text that is being posted; not for long."""
@@ -78,12 +78,12 @@ class Commands:
         try:
             await self._carry_out(command)
         except ShopError as error:
-            self._session.connection.push(frames.error(error))
+            self._session.connection.send(frames.error(error))
         except ConnectionError:
             raise
         except Exception:
-            log.exception("unexpected error")
-            self._session.connection.push(frames.error(ShopError("INTERNAL", "internal error", Kind.INTERNAL)))
+            log.exception("notifier command failed unexpectedly")
+            self._session.connection.send(frames.error(ShopError("INTERNAL", "internal error", Kind.INTERNAL)))
 
     async def _carry_out(self, command: Command) -> None:
         match command:
@@ -94,7 +94,7 @@ class Commands:
             case Chat(room, text):
                 await self._chat(room, text)
             case Ping():
-                self._session.connection.push(frames.pong(self._session.reached()))
+                self._session.connection.send(frames.pong(self._session.reached()))
 
     async def _chat(self, room: str, text: str) -> None:
         span = self._telemetry.span(
@@ -105,4 +105,4 @@ class Commands:
         )
         with span, acting_as(self._session.principal), deadline_in(_COMMAND_SECONDS):
             await self._conversations.post(room, text)
-        self._session.connection.push(frames.posted(room))
+        self._session.connection.send(frames.posted(room))

@@ -9,11 +9,9 @@ import orjson
 
 from chassis.broker.event_log import InvalidPosition, Position
 from chassis.errors import Kind, ShopError
-from services.notifier.domain import check_text, check_topics
+from services.notifier.domain import UNKNOWN_POSITION, check_text, check_topics
 
 MAX_FRAME = 64 << 10
-# Of no log: no event is after it.
-UNKNOWN_POSITION = Position((0,), log="unknown")
 _MAX_ROOM = 128
 
 
@@ -67,7 +65,7 @@ def parse(text: str) -> Command:
         case "ping":
             return Ping()
         case _:
-            raise ShopError("UNKNOWN_ACTION", "actions are subscribe, unsubscribe, chat and ping", Kind.INVALID)
+            raise ShopError("UNKNOWN_ACTION", "action must be subscribe, unsubscribe, chat or ping", Kind.INVALID)
 
 
 def position(text: str | None) -> Position | None:

@@ -13,12 +13,12 @@ from aiohttp.base_protocol import BaseProtocol
 from chassis.auth.identity import Principal
 from chassis.background import wait
 from chassis.broker.event_log import Position
+from services.notifier import frames
 from services.notifier.auth import Authenticator
 from services.notifier.delivery.hub import Hub
 from services.notifier.domain import TRY_AGAIN_LATER, check_topics
-from services.notifier.transports import frames
+from services.notifier.frames import Frame
 from services.notifier.transports.client_connection import TransportConnection
-from services.notifier.transports.frames import EVENT_STREAM, EVENT_STREAM_CHUNKS
 from services.notifier.transports.protocol import position
 
 _HEADERS = {
@@ -32,11 +32,12 @@ _GREETING = b"retry: 1000\n\n"
 
 
 class EventStreamConnection(TransportConnection):
-    __slots__ = ("_ended",)
+    protocol = "SSE"
+    __slots__ = ("_chunked", "_ended")
 
-    def __init__(self, protocol: BaseProtocol, writer: AbstractStreamWriter, *, chunked: bool, backlog: int) -> None:
-        encoding = EVENT_STREAM_CHUNKS if chunked else EVENT_STREAM
-        super().__init__(protocol, writer, encoding=encoding, backlog=backlog)
+    def __init__(self, http: BaseProtocol, writer: AbstractStreamWriter, *, chunked: bool, backlog: int) -> None:
+        super().__init__(http, writer, backlog=backlog)
+        self._chunked = chunked
         self._ended = asyncio.Event()
 
     async def ended(self, *, heartbeat: float, reached: Callable[[], Position | None]) -> None:
@@ -47,7 +48,10 @@ class EventStreamConnection(TransportConnection):
         expired.
         """
         while not await wait(self._ended, heartbeat):
-            self.push(frames.heartbeat(reached()))
+            self.send(frames.heartbeat(reached()))
+
+    def _encoded(self, frame: Frame) -> bytes:
+        return frame.event_stream_chunk if self._chunked else frame.event_stream
 
     def _begin_close(self, code: int, reason: str) -> None:  # noqa: ARG002 - an event stream has no way to say why
         self._ended.set()

@@ -19,12 +19,12 @@ from chassis.observability.tracing import Telemetry
 from services.notifier import domain
 from services.notifier.auth import Authenticator, subprotocol_of
 from services.notifier.delivery.hub import Hub
+from services.notifier.frames import Frame
 from services.notifier.http_rules import refused_response
 from services.notifier.metrics import Metrics
 from services.notifier.ports import ChatLog, Orders
 from services.notifier.transports.client_connection import TransportConnection
 from services.notifier.transports.commands import Commands
-from services.notifier.transports.frames import WEBSOCKET
 from services.notifier.transports.masking import MaskedWebSocket
 from services.notifier.transports.protocol import MAX_FRAME
 from services.notifier.use_cases import Conversations
@@ -55,12 +55,13 @@ class Limits:
 
 
 class WebSocketConnection(TransportConnection):
+    protocol = "WebSocket"
     __slots__ = ("_closer", "_socket")
 
     def __init__(
-        self, socket: web.WebSocketResponse, protocol: BaseProtocol, writer: AbstractStreamWriter, *, backlog: int
+        self, socket: web.WebSocketResponse, http: BaseProtocol, writer: AbstractStreamWriter, *, backlog: int
     ) -> None:
-        super().__init__(protocol, writer, encoding=WEBSOCKET, backlog=backlog)
+        super().__init__(http, writer, backlog=backlog)
         self._socket = socket
         self._closer: asyncio.Task[None] | None = None
 
@@ -68,6 +69,9 @@ class WebSocketConnection(TransportConnection):
         """Wait until a close that has begun is over."""
         if self._closer is not None:
             await self._closer
+
+    def _encoded(self, frame: Frame) -> bytes:
+        return frame.websocket
 
     def _begin_close(self, code: int, reason: str) -> None:
         self._closer = asyncio.create_task(self._close(code, reason))

@@ -1,13 +1,11 @@
-"""Frames for clients as bytes on the wire, encoded once for all receivers."""
+"""Frames: the messages to clients. A frame is encoded once for each protocol, however many clients receive it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import UTC
 from functools import cached_property
-from operator import attrgetter
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 import websockets.frames
@@ -15,6 +13,8 @@ import websockets.frames
 from chassis.broker.event_log import LogEntry, Position
 from chassis.broker.port import Event
 from chassis.errors import ShopError
+
+WireProtocol = Literal["WebSocket", "SSE"]
 
 
 class Frame:
@@ -43,18 +43,29 @@ class Frame:
         """The same as one chunk (RFC 9112, 7.1)."""
         return b"%x\r\n%b\r\n" % (len(self.event_stream), self.event_stream)
 
-
-@dataclass(frozen=True, slots=True)
-class Encoding:
-    """A way to put frames on the wire; `encoded` takes it from a frame, which makes it once."""
-
-    protocol: str
-    encoded: Callable[[Frame], bytes]
+    def encoded(self, protocol: WireProtocol) -> bytes:
+        """The bytes in a protocol, without the chunks of HTTP."""
+        return self.websocket if protocol == "WebSocket" else self.event_stream
 
 
-WEBSOCKET = Encoding("WebSocket", attrgetter("websocket"))
-EVENT_STREAM = Encoding("SSE", attrgetter("event_stream"))
-EVENT_STREAM_CHUNKS = Encoding("SSE", attrgetter("event_stream_chunk"))
+class JoinedFrames(Frame):
+    """Several frames, which are written as one."""
+
+    def __init__(self, frames: Sequence[Frame]) -> None:
+        super().__init__(b"")
+        self._frames = frames
+
+    @cached_property
+    def websocket(self) -> bytes:
+        return b"".join([frame.websocket for frame in self._frames])
+
+    @cached_property
+    def event_stream(self) -> bytes:
+        return b"".join([frame.event_stream for frame in self._frames])
+
+    @cached_property
+    def event_stream_chunk(self) -> bytes:
+        return b"".join([frame.event_stream_chunk for frame in self._frames])
 
 
 class Notice:

@@ -1,4 +1,4 @@
-"""Burst: the events that are on their way to the clients in one turn of the event loop.
+"""Write batch: the events that go to the clients in one turn of the event loop.
 
 A write is a call to the kernel, and costs more than everything else about an event. So what arrives in one turn goes to
 each client in one write, however many events that are; a single event goes out at the end of its turn.
@@ -17,11 +17,11 @@ from chassis.observability.capture import capture
 from chassis.observability.capture.messages import Form, Message
 from chassis.observability.tracing import SpanKind, Telemetry
 from services.notifier.delivery.subscription_index import Group
+from services.notifier.frames import Frame, JoinedFrames, Notice, WireProtocol
 from services.notifier.metrics import Metrics
-from services.notifier.transports.frames import Notice
 
-# Bytes that are written to a client at once, where it is more than one event: far less than what may wait for it, so
-# that a client that reads is never too slow.
+# Bytes of JSON that are written to a client at once, where it is more than one event: far less than what may wait for
+# it, so that a client that reads is never too slow.
 _BYTES = 4 << 10
 
 
@@ -33,18 +33,14 @@ class _Delivery:
     deliveries: int = 0
     size: int = 0
 
-    def count(self, written: int, encoded: bytes) -> None:
-        self.deliveries += written
-        self.size += written * len(encoded)
 
-
-class Burst:
+class WriteBatch:
     def __init__(self, telemetry: Telemetry, metrics: Metrics) -> None:
         self._telemetry = telemetry
         self._metrics = metrics
         self._captured = telemetry.capture is not None
         # The frames of each group, with the event that each of them is about.
-        self._frames: dict[Group, list[tuple[bytes, _Delivery]]] = {}
+        self._frames: dict[Group, list[tuple[Frame, _Delivery]]] = {}
         self._deliveries: list[_Delivery] = []
         self._spans = ExitStack()
         self._bytes = 0
@@ -57,8 +53,7 @@ class Burst:
     def add(self, notice: Notice, groups: Sequence[Group]) -> None:
         """Have an event go to these groups when the event loop's turn ends."""
         event, frame = notice.event, notice.frame
-        protocols = {group.encoding.protocol for group in groups}
-        protocol = "WebSocket" if "WebSocket" in protocols else "SSE"
+        protocol: WireProtocol = "WebSocket" if any(group.protocol == "WebSocket" for group in groups) else "SSE"
         # One span per event and copy: one per receiver would cost more than the delivery.
         span = self._spans.enter_context(
             self._telemetry.span(
@@ -72,15 +67,13 @@ class Burst:
         )
         delivery = _Delivery(span)
         self._deliveries.append(delivery)
-        longest = 0
+        if self._captured:
+            encoded = frame.encoded(protocol)
+            form = Form.WEBSOCKET if protocol == "WebSocket" else Form.EVENT_STREAM
+            capture.sent(span, Message(form, encoded, len(encoded)))
         for group in groups:
-            encoded = group.encoding.encoded(frame)
-            if self._captured and group.encoding.protocol == protocol:
-                form = Form.WEBSOCKET if group.encoding.protocol == "WebSocket" else Form.EVENT_STREAM
-                capture.sent(span, Message(form, encoded, len(encoded)))
-            self._frames.setdefault(group, []).append((encoded, delivery))
-            longest = max(longest, len(encoded))
-        self._bytes += longest
+            self._frames.setdefault(group, []).append((frame, delivery))
+        self._bytes += len(frame.payload)
         if not self._is_due:
             self._is_due = True
             asyncio.get_running_loop().call_soon(self._turn_ends)
@@ -92,11 +85,12 @@ class Burst:
         self._bytes = 0
         with self._spans.pop_all():
             for group, parts in frames.items():
-                together = b"".join([encoded for encoded, _ in parts])
-                written = sum([connection.write(together) for connection in group.connections])
-                self._metrics.deliveries.labels(group.encoding.protocol).inc(written * len(parts))
-                for encoded, delivery in parts:
-                    delivery.count(written, encoded)
+                together = JoinedFrames([frame for frame, _ in parts])
+                written = sum([connection.send(together) for connection in group.connections])
+                self._metrics.deliveries.labels(group.protocol).inc(written * len(parts))
+                for frame, delivery in parts:
+                    delivery.deliveries += written
+                    delivery.size += written * len(frame.encoded(group.protocol))
             for delivery in deliveries:
                 delivery.span.set_attribute("shop.bytes.sent", delivery.size)
                 delivery.span.set_attribute("shop.deliveries", delivery.deliveries)
