@@ -270,7 +270,7 @@ class _Consumer:
             if task is None or task.cancelling():
                 raise
             # This task was not cancelled: the handler awaited something that was (a call on a channel that closed).
-            return self._failed(ConnectionAbortedError("what the handler waited for was cancelled"), delivery)
+            return self._failed(ConnectionAbortedError("a call that the handler awaited was cancelled"), delivery)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises, the delivery is settled
             return self._failed(error, delivery) if isinstance(decision, Ack) else decision
         return decision

@@ -20,8 +20,12 @@ PERSON_WORD = re.compile(
     re.IGNORECASE,
 )
 CLAUSE = re.compile(r"(?:What|How|Where|Who|Whom|Whose|Which|When|Why|That|Whether)\b")
+CLAUSE_INSIDE = re.compile(r"\b(?:what|whom|whoever|whatever|the same as when)\b", re.IGNORECASE)
 FRAGMENT = re.compile(r"(?:Of|Those|With|As|By|From|In|None|About how|For JSON|So many)\b")
 SHIPPED = (*PROGRAMS, "legacy_soap", "tools", "bench")
+ERRORS = re.compile(r"(?:invalid|not_found|[A-Z]\w*(?:Error|Refused|Invalid)|Refused|[A-Z]\w*Exception)$")
+LOGS = frozenset(["debug", "info", "warning", "error", "exception", "critical"])
+HELPS = frozenset(["help", "description", "summary", "short_help", "epilog"])
 FILES = sorted(path for program in PROGRAMS for path in (ROOT / program).rglob("*.py"))
 SHIPPED_FILES = sorted(path for program in SHIPPED for path in (ROOT / program).rglob("*.py"))
 
@@ -79,3 +83,46 @@ def test_a_docstring_begins_in_plain_words() -> None:
 def test_messages_are_requests_and_responses(proto: Path) -> None:
     """A message of a contract is described as one: it asks, answers and tells nothing."""
     assert re.findall(r"^// (?:Asks|Answers|Tells)\b.*", proto.read_text(), re.MULTILINE) == []
+
+
+def name_called(call: ast.Call) -> str:
+    """The last part of a call's name: `warning` of `log.warning(...)`."""
+    match call.func:
+        case ast.Attribute(attr=name) | ast.Name(id=name):
+            return name
+    return ""
+
+
+def as_text(node: ast.AST) -> str:
+    """A literal's text, with `{}` for each value of an f-string; empty for what is no literal."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return text
+        case ast.JoinedStr(values=parts):
+            return "".join(as_text(part) or "{}" for part in parts)
+    return ""
+
+
+def literals(node: ast.AST) -> Iterator[tuple[int, str]]:
+    """Line and text of each string literal in an expression."""
+    if text := as_text(node):
+        yield node.lineno, text  # type: ignore[attr-defined]
+        return
+    for child in ast.iter_child_nodes(node):
+        yield from literals(child)
+
+
+def messages(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Line and text of what a module prints, logs, raises and explains in its help and API documents."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        name = name_called(node)
+        if ERRORS.search(name) or name == "echo":
+            for argument in (*node.args, *(keyword.value for keyword in node.keywords)):
+                yield from literals(argument)
+        elif name in LOGS and isinstance(node.func, ast.Attribute) and node.args:
+            yield from literals(node.args[0])
+        for keyword in node.keywords:
+            if keyword.arg in HELPS:
+                yield from literals(keyword.value)
