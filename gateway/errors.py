@@ -25,7 +25,7 @@ def answer(error: ShopError) -> Response:
         # From gRPC itself: the upstream is full. That is no fault of this client's, so it is no 429.
         error = ShopError("UPSTREAM_UNAVAILABLE", "an upstream is overloaded", Kind.UNAVAILABLE, retry_after=1.0)
     elif error.kind is Kind.INTERNAL:
-        log.error("internal error: %s; trace %s", error, current_trace_id())
+        log.error("HTTP request failed: %s; trace %s", error, current_trace_id())
         error = ShopError("INTERNAL", "internal error", Kind.INTERNAL)
     status, headers, body = problem(error)
     if error.code == "UNSUPPORTED_MEDIA_TYPE":

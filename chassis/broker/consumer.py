@@ -210,7 +210,7 @@ class _Consumer:
                     await delivery.dead_letter(reason)
         except BrokerUnavailable as unavailable:
             logger.warning(
-                "%s: not settled, so it will be redelivered: %s",
+                "%s: event not settled, it will be redelivered: %s",
                 self._queue,
                 unavailable,
                 extra=self._context(delivery),
@@ -226,9 +226,9 @@ class _Consumer:
         context = self._context(delivery)
         match decision:
             case Retry(delay, reason):
-                logger.warning("%s: retry in %.1f s after %s", self._queue, delay, reason, extra=context)
+                logger.warning("%s: event is retried in %.1f s after %s", self._queue, delay, reason, extra=context)
             case DeadLetter(reason):
-                logger.error("%s: dead letter after %s", self._queue, reason, extra=context, exc_info=error)
+                logger.error("%s: event dead-lettered after %s", self._queue, reason, extra=context, exc_info=error)
         return decision
 
     async def _handle(self, delivery: Delivery) -> Ack | Retry | DeadLetter:

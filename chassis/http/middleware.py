@@ -181,7 +181,7 @@ class _Exchange:
         try:
             await app(self.scope, self.receive, self.send)
         except Exception:
-            log.exception("unexpected error", extra={"path": self.path})
+            log.exception("HTTP request failed unexpectedly", extra={"path": self.path})
             await self._fail()
 
     async def receive(self) -> Message:

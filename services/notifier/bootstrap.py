@@ -48,7 +48,7 @@ class Settings(ProcessSettings):
     notifier_heartbeat: Positive = 20.0
     # Seconds that a connection may be open without a request.
     notifier_patience: Positive = 15.0
-    # Whether to serve `/echo`, for tests of the protocol.
+    # Endpoint `/echo`, for tests of the protocol; false: not served.
     notifier_echo: bool = False
 
     def echoes(self) -> bool:
