@@ -80,7 +80,7 @@ class Backoff:
         cause = type(error).__name__
         expected = isinstance(error, _EXPECTED)
         if expected and time.monotonic() < self._grace_ends_at:
-            log.debug("%s waits for another process", self._name, extra={"reason": str(error)})
+            log.debug("%s waits for a process that is starting", self._name, extra={"reason": str(error)})
         elif cause != self._cause:
             self._cause = cause
             facts = {"reason": f"{cause}: {error}".removesuffix(": ")[:_MAX_REASON]}

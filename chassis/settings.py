@@ -107,45 +107,46 @@ class ProcessSettings(BaseSettings):
 
     # development: demo data, reflection and captured messages are on; production: they are off, and no secret is made.
     env: Literal["development", "production"] = "development"
-    # The interface to listen on: loopback, unless a container or a person chooses another.
+    # IP address to listen on; loopback by default.
     host: str = "127.0.0.1"
-    # Where state lives: databases, files, secrets.
+    # Directory of the state: databases, files, secrets.
     data_dir: Path = Path(".shop")
-    # Of log lines: text or json; empty: text in a terminal, else JSON.
+    # Format of log lines: text or json; empty: text in a terminal, else JSON.
     log_format: Literal["", "text", "json"] = ""
-    # The least severe lines that are written.
+    # Lowest level of log lines that are written.
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    # Where spans go (OTLP over HTTP); empty for nowhere.
+    # URL that receives spans (OTLP over HTTP); empty: spans are not sent.
     otlp_url: str = "http://127.0.0.1:8003"
     # The share of traces that is recorded, from 0 to 1.
     trace_sample_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
-    # Whether spans hold what crossed each boundary: heads and bodies, up to 4 KiB, without secrets; by default only in
+    # Capture of messages in spans: heads and bodies, up to 4 KiB each, without secrets; by default only in
     # development.
     capture: bool | None = None
-    # Where a process that serves no HTTP of its own shows its metrics (`/metrics`); 0: nowhere. To `shop up` it is the
-    # first of a run of ports.
+    # Port of `/metrics` for a process that serves no other HTTP; 0: none. To `shop up` it is the first of a run of
+    # ports.
     metrics_port: int = 0
-    # Where a process that listens nowhere else answers `/healthz` and `/readyz`; 0: nowhere.
+    # Port of `/healthz` and `/readyz` for a process with no other port; 0: none.
     health_port: int = 0
-    # embedded:PATH or amqp://…; empty for the embedded broker in `data_dir`.
+    # URL of the broker: embedded:PATH or amqp://…; empty for the embedded broker in `data_dir`.
     broker_url: str = ""
-    # kafka://HOST:9092/TOPIC (kafkas: with TLS) for an event log of another system; empty for the broker's own.
+    # URL of an event log on Kafka: kafka://HOST:9092/TOPIC (kafkas: with TLS); empty for the broker's own event log.
     event_log_url: str = ""
-    # sqlite:///PATH or postgresql://…, with {service} where the service's name belongs; empty for SQLite in `data_dir`.
+    # URL of the databases: sqlite:///PATH or postgresql://…, with {service} in place of the service's name; empty for
+    # SQLite in `data_dir`.
     database_url: str = ""
-    # The database role's password, where the URL shows none: so the URL can be configuration, and this a secret.
+    # Password of the database role, for a URL without one: the URL is configuration, and the password a secret.
     database_password: str = ""
-    # Whether a process brings its database's schema up to date itself; if not, it waits for `shop migrate`.
+    # Migration of its database's schema by each process at start; false: it waits for `shop migrate`.
     migrate: bool = True
-    # A folder of certificates (see chassis/auth/tls.py): then gRPC is mutual TLS, and the edge serves HTTPS and WSS.
+    # Folder of certificates (see chassis/auth/tls.py): gRPC uses mutual TLS, and the edge serves HTTPS and WSS.
     tls_dir: Path | None = None
     users_address: str = "127.0.0.1:50051"
-    # Seconds for a gRPC call of another service, 0.1 at least, where the caller's deadline leaves as many. Calls with a
-    # time of their own keep it: 5 s for a step of the saga and an invoice, 0.5 to 1 s for a look at stock.
+    # Seconds for a gRPC call of another service, 0.1 at least, within the caller's deadline. Calls with a timeout of
+    # their own keep it: 5 s for a step of the saga and an invoice, 0.5 to 1 s for a stock lookup.
     call_timeout: Annotated[float, Field(ge=0.1, allow_inf_nan=False)] = 2.0
-    # What this process shows to `users` to get a token of its own; empty when it needs none.
+    # Secret that authenticates this process to `users` for its own access token; empty when it needs none.
     service_secret: str = ""
-    # Products, users and orders to explore, loaded on first start; by default only in development.
+    # Loading of demo products, users and orders on first start; by default only in development.
     demo_data: bool | None = None
     # Seconds before each retry of a failed delivery, one or more, none shorter than the one before; after the last it
     # is dead-lettered.
@@ -188,7 +189,7 @@ class ProcessSettings(BaseSettings):
 
     def captures(self) -> bool:
         """Whether messages are captured. Raises `ValueError` in production, where they must not be."""
-        message = "SHOP_CAPTURE and SHOP_ENV=production exclude each other: it keeps what customers send"
+        message = "SHOP_CAPTURE and SHOP_ENV=production exclude each other: captured messages hold customers' data"
         return self._for_development(self.capture, message)
 
     def tls(self, process: str) -> Tls | None:

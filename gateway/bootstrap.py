@@ -55,14 +55,14 @@ class Settings(ProcessSettings):
     reports_address: str = "127.0.0.1:50058"
     graphql_url: str = "http://127.0.0.1:8010"
     mcp_url: str = "http://127.0.0.1:8011"
-    # Where an order's X-ray is read for administrators; empty where there is no console.
+    # URL of the console that serves orders' X-rays to administrators; empty without a console.
     console_url: str = ""
     # This gateway's public address ("https://shop.example.com"), for documents that name it. In
     # development it is the request's own.
     public_url: str = ""
     # Seconds for a request and everything done for it.
     request_budget: Positive = 2.0
-    # Seconds for a file's whole way up or down.
+    # Seconds for the whole upload or download of a file.
     transfer_budget: Positive = 300.0
     # Seconds that an upload may pause before it is given up.
     upload_timeout: Positive = 30
@@ -76,11 +76,11 @@ class Settings(ProcessSettings):
     user_rate_limit: RateLimit = "30000/minute"
     # Sign-ins and registrations of an address.
     sign_in_rate_limit: RateLimit = "20/minute"
-    # Failed sign-ins of an account, from whatever address.
+    # Failed sign-ins of an account, from all addresses together.
     sign_in_failure_limit: RateLimit = "10/5 minutes"
-    # redis://… (or rediss:) where several gateways share the counts; empty for this one's memory.
+    # URL of the Redis in which several gateways share rate-limit counts (redis: or rediss:); empty: counts in memory.
     rate_limit_url: str = ""
-    # Bytes for public answers of the catalogue; 0 for no cache.
+    # Bytes of memory for cached public answers of the catalogue; 0: no cache.
     edge_cache_bytes: ZeroOrMore = 32 << 20
     # Comma-separated networks ("10.0.0.0/8") of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.
     trusted_proxies: Networks = ""

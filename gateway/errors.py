@@ -25,7 +25,7 @@ def answer(error: ShopError) -> Response:
         # From gRPC itself: the upstream is full. That is no fault of this client's, so it is no 429.
         error = ShopError("UPSTREAM_UNAVAILABLE", "an upstream is overloaded", Kind.UNAVAILABLE, retry_after=1.0)
     elif error.kind is Kind.INTERNAL:
-        log.error("internal error: %s; trace %s", error, current_trace_id())
+        log.error("HTTP request failed: %s; trace %s", error, current_trace_id())
         error = ShopError("INTERNAL", "internal error", Kind.INTERNAL)
     status, headers, body = problem(error)
     if error.code == "UNSUPPORTED_MEDIA_TYPE":
@@ -51,7 +51,7 @@ async def _validation_error(request: Request, error: RequestValidationError) -> 
     if any(tuple(found["loc"]) == ("body",) for found in problems) and not _is_json(content_type):
         return answer(_unsupported(content_type))
     fields = {field_path(found["loc"], found["type"]): _reason(found) for found in problems}
-    return answer(invalid("the request cannot be accepted", **fields))
+    return answer(invalid("the request has invalid fields", **fields))
 
 
 async def _http_exception(request: Request, error: HTTPException) -> Response:
@@ -79,11 +79,11 @@ async def _unexpected(_: Request, error: Exception) -> Response:
 def _framework_error(error: HTTPException) -> ShopError:
     match error.status_code:
         case 400:
-            return invalid("the body cannot be read", body="is malformed")
+            return invalid("the body must be well-formed, in the type of its Content-Type", body="is malformed")
         case 404:
             return ShopError("NOT_FOUND", "no such resource", Kind.NOT_FOUND)
         case 405:
-            return ShopError("METHOD_NOT_ALLOWED", "this resource has no such method", Kind.INVALID)
+            return ShopError("METHOD_NOT_ALLOWED", "method not allowed: use one from the Allow header", Kind.INVALID)
         case 408:
             return ShopError("UPLOAD_STALLED", error.detail, Kind.TIMEOUT)
         case 413:

@@ -12,7 +12,7 @@ class EdgeMetrics:
         self.process = Metrics()
         counter = self.process.counter
         self._refusals = cache(counter("rate_limited_requests", "Requests refused with 429, by quota", "quota").labels)
-        reads = counter("edge_cache_reads", "Reads of the catalogue, by what the cache did", "outcome")
+        reads = counter("edge_cache_reads", "Reads of the catalogue, by result of the cache", "outcome")
         self._reads = cache(reads.labels)
 
     def refused(self, quota: str) -> None:

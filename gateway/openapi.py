@@ -13,20 +13,20 @@ from gateway.http.schemas import Problem
 
 # Status -> a code that it comes with, and what it means.
 _MEANING = {
-    401: ("UNAUTHENTICATED", "No token, or not a valid one"),
-    403: ("FORBIDDEN", "Not for this caller"),
-    404: ("NOT_FOUND", "Nothing there that this caller may know of"),
+    401: ("UNAUTHENTICATED", "The access token is missing or invalid"),
+    403: ("FORBIDDEN", "This caller lacks the permission"),
+    404: ("NOT_FOUND", "No such resource, or none that this caller may see"),
     408: ("UPLOAD_STALLED", "The body did not arrive in time"),
-    409: ("TOO_LATE_TO_CANCEL", "Contradicts the present state"),
+    409: ("TOO_LATE_TO_CANCEL", "The request conflicts with the current state"),
     412: ("VERSION_MISMATCH", "Changed meanwhile"),
     413: ("BODY_TOO_LARGE", "The body is too large"),
-    415: ("UNSUPPORTED_MEDIA_TYPE", "The body is of another type, or has a content coding"),
-    416: ("RANGE_NOT_SATISFIABLE", "No such bytes"),
+    415: ("UNSUPPORTED_MEDIA_TYPE", "The body has the wrong media type, or a content coding"),
+    416: ("RANGE_NOT_SATISFIABLE", "The range lies outside the file"),
     422: ("INVALID_INPUT", "The input cannot be accepted; `errors` has each field and the reason"),
     429: ("RATE_LIMITED", "Too many requests; `Retry-After` has the seconds to wait"),
-    503: ("UPSTREAM_UNAVAILABLE", "An upstream is away; `Retry-After` has the seconds to wait"),
-    504: ("DEADLINE_EXCEEDED", "The time was up; the request may still take effect"),
-    507: ("INSUFFICIENT_STORAGE", "There is no room for the file"),
+    503: ("UPSTREAM_UNAVAILABLE", "An upstream is unavailable; `Retry-After` has the seconds to wait"),
+    504: ("DEADLINE_EXCEEDED", "The deadline expired; the request may still take effect"),
+    507: ("INSUFFICIENT_STORAGE", "The storage has no room for the file"),
 }
 _ALWAYS = (429, 503, 504)
 # What every body can be refused for.
@@ -35,14 +35,14 @@ _COUNTED = ("Retry-After", "RateLimit", "RateLimit-Policy")
 # Status -> the headers of its problem.
 _PROBLEM_HEADERS = {401: ("WWW-Authenticate",), 416: ("Content-Range",), 429: _COUNTED, 503: _COUNTED}
 _HEADERS = {
-    "Content-Range": "Which bytes of how many; of a 416 only how many.",
+    "Content-Range": "The range of bytes and the file's size; of a 416, only the size.",
     "ETag": "The version; for `If-None-Match`, and for `If-Match` in a write.",
-    "Location": "Where it is.",
-    "RateLimit": "What is left of each quota, and the seconds until it is whole again.",
+    "Location": "URL of the new resource.",
+    "RateLimit": "Requests left in each quota, and the seconds until it is reset.",
     "RateLimit-Policy": "Each quota, and its window in seconds.",
     "Repr-Digest": "RFC 9530: the SHA-256 of the whole file.",
     "Retry-After": "Seconds to wait.",
-    "WWW-Authenticate": "How to authenticate (RFC 6750).",
+    "WWW-Authenticate": "The authentication scheme (RFC 6750).",
 }
 # Examples by format or type, where nothing better is known.
 _PLAIN = {

@@ -33,9 +33,9 @@ class Settings(ProcessSettings):
     graphql_max_depth: AtLeastOne = 8
     # The most aliases in a query.
     graphql_max_aliases: ZeroOrMore = 15
-    # The most that a query may cost: about one for each field that can be answered.
+    # Highest cost of a query: about one for each field that can be answered.
     graphql_max_cost: AtLeastOne = 5_000
-    # A JSON file {SHA-256: document}: then these documents are executed, and no others.
+    # JSON file {SHA-256: document}: only these documents are executed; empty: all documents.
     graphql_trusted_documents: Path | None = None
     # The most WebSockets at once.
     graphql_max_sockets: AtLeastOne = 1_000
@@ -47,7 +47,7 @@ class Settings(ProcessSettings):
     graphql_socket_rate: Positive = 50.0
     # Seconds in which a WebSocket client has to send connection_init.
     graphql_init_timeout: Positive = 5.0
-    # Seconds for which a WebSocket client may take nothing of what is sent, before it is closed.
+    # Seconds without progress in sending to a WebSocket client, before it is closed.
     graphql_send_timeout: Positive = 10.0
 
     def limits(self) -> Limits:

@@ -81,7 +81,7 @@ def _message_and_extensions(error: GraphQLError) -> tuple[str, dict[str, Any]]:
             extensions["retry_after"] = cause.retry_after
         return cause.message, extensions
     if cause is not None and not _is_the_querys_fault(error, cause):
-        log.error("unexpected error in field %s", error.path, exc_info=cause)
+        log.error("GraphQL field %s failed unexpectedly", error.path, exc_info=cause)
         return "internal error", {"code": INTERNAL}
     code = PARSE_FAILED if isinstance(error, GraphQLSyntaxError) else BAD_INPUT
     return error.message, {"code": code, **(error.extensions or {})}

@@ -53,7 +53,7 @@ WEIGHTS = {"availability": 10}
 DecimalString = NewType("DecimalString", str)
 Timestamp = NewType("Timestamp", str)
 Node = TypeVar("Node")
-First = Annotated[int | None, strawberry.argument(description="How many at most: 1 to 100.")]
+First = Annotated[int | None, strawberry.argument(description="Maximum number of items: 1 to 100.")]
 After = Annotated[str | None, strawberry.argument(description="The cursor after which to go on.")]
 
 
@@ -108,7 +108,7 @@ class OrderStatus(Enum):
     cancelled = "cancelled"
 
 
-@strawberry.type(description="What can be delivered; `stale` while only the last known figure is there.")
+@strawberry.type(description="Availability of a product; `stale` while the ERP does not answer.")
 class Availability:
     available: int
     stale: bool
@@ -154,7 +154,7 @@ class Order:
     placed_at: Timestamp
 
 
-@strawberry.type(description="Relay: where a page lies in the whole.")
+@strawberry.type(description="Relay: position of a page in the list.")
 class PageInfo:
     has_next_page: bool
     has_previous_page: bool
@@ -211,7 +211,7 @@ class SalesBy(Enum):
 @strawberry.type(description="Orders that were paid on a day, had a product or were a customer's, in one currency.")
 class Sales:
     key: str = strawberry.field(description="The day, the product's id or the customer's.")
-    name: str | None = strawberry.field(description="What the product was called when it was ordered.")
+    name: str | None = strawberry.field(description="Name of the product at the time of the order.")
     currency: str
     orders: int
     quantity: int
@@ -225,9 +225,9 @@ class SalesReport:
         description="The oldest event that was read: sales before it are not counted."
     )
     as_of: Timestamp | None = strawberry.field(description="The newest event that was read.")
-    gap_at: Timestamp | None = strawberry.field(description="When events were last found to be missing; null if never.")
+    gap_at: Timestamp | None = strawberry.field(description="Time at which events were last missing; null if never.")
     unknown_orders: int = strawberry.field(
-        description="Paid orders that are not counted: the log lacks what was in them."
+        description="Number of paid orders that are not counted: the log lacks their items."
     )
     items: list[Sales]
     next_cursor: str | None
@@ -274,7 +274,7 @@ class Query:
     async def order(self, info: Info, id: strawberry.ID) -> Any:  # noqa: A002
         return await info.context.loaders.order.load(id)
 
-    @strawberry.field(graphql_type=SalesReport | None, description="What was sold; for admins.")
+    @strawberry.field(graphql_type=SalesReport | None, description="Sales; for admins.")
     async def sales_report(
         self,
         info: Info,
@@ -332,7 +332,7 @@ class OrderUpdate:
     status: OrderStatus
     event: str = strawberry.field(description="Such as `order.paid`.")
     time: Timestamp
-    position: str = strawberry.field(description="Where to go on after an interruption: see `after`.")
+    position: str = strawberry.field(description="Position at which to resume after an interruption: see `after`.")
     order = joined(Order | None, "order", key="id", description="The order as it is now.")
 
 
@@ -347,7 +347,7 @@ class Subscription:
         info: Info,
         order_id: strawberry.ID | None = None,
         after: Annotated[
-            str | None, strawberry.argument(description="A `position`: first comes what has happened since then.")
+            str | None, strawberry.argument(description="A `position`: events since then are sent first.")
         ] = None,
     ) -> AsyncGenerator[Any, None]:
         if info.context.order_events is None:

@@ -23,7 +23,7 @@ class Settings(ProcessSettings):
     mcp_port: int = 8011
     gateway_url: str = "http://127.0.0.1:8000"
     notifier_url: str = "http://127.0.0.1:8001"
-    # Seconds for one call of the gateway, which gives most of them less; an audit takes longest.
+    # Seconds for one call of the gateway; the gateway's own deadlines are mostly shorter, an audit's is the longest.
     mcp_budget: Positive = 65.0
 
 

@@ -35,7 +35,7 @@ def add_prompts(server: MCPServer[Any]) -> None:
     @server.prompt(title="Answer a customer's question about an order")
     def support(
         order_id: Annotated[Identifier, Field(description="The order's id.")],
-        question: Annotated[str, Field(description="What the customer asks, word for word.")] = "Where is my order?",
+        question: Annotated[str, Field(description="The customer's question, word for word.")] = "Where is my order?",
     ) -> str:
         """A support question about an order, with the steps to find the answer."""
         return _TEXT.format(order_id=order_id, question=_quoted(question[:2_000]))

@@ -74,12 +74,12 @@ class Event(BaseModel):
 
 class OrderStatus(BaseModel):
     order: Order
-    history: list[Event] = Field(description="What has happened so far, oldest first.")
+    history: list[Event] = Field(description="Order history, oldest first.")
 
 
 class Explanation(BaseModel):
     order_id: str
-    text: str = Field(description="One line a hop: when, protocol, from, to, what, how long, how many bytes, state.")
+    text: str = Field(description="One line a hop: ms, protocol, from, to, operation, state, duration, bytes.")
     hops: int
     left_out: int = Field(description="Hops that did not fit.")
 
@@ -87,8 +87,8 @@ class Explanation(BaseModel):
 class Audit(BaseModel):
     verdict: str = Field(description="agreed; disagreed: see findings; unknown: see unread.")
     orders: int
-    verdicts: dict[str, int] = Field(description="How many orders are settled, in flight, waiting, different or lost.")
-    findings: list[str] = Field(description="What is lost, doubled, different, or waits for a person.")
+    verdicts: dict[str, int] = Field(description="Number of orders settled, in flight, waiting, different or lost.")
+    findings: list[str] = Field(description="Records that are lost, doubled, different, or wait for a person.")
     unread: list[str] = Field(description="Books that could not be read, and why.")
 
 

@@ -92,7 +92,7 @@ async def place_order(
     if not answer.confirm:
         raise ToolError(
             "NOT_CONFIRMED: nothing was ordered. Show the user the items and their prices, and call again when they"
-            " agree, with confirm: true if your client cannot ask them (elicitation)."
+            " agree, with confirm: true if your client has no elicitation."
         )
     with as_tool_error():
         body = {"items": [item.model_dump() for item in items]}

@@ -52,6 +52,6 @@ def _identity(text: str, endpoint: str) -> Mapping[str, str]:
 def _warning(name: str, clusters: Sequence[Sequence[str]]) -> str:
     members = " and ".join(f"one of {', '.join(sorted(nodes))}" for nodes in clusters)
     return (
-        f"{len(clusters)} clusters of RabbitMQ answer to {name}: {members}. What is published to one is not seen by who"
-        " reads the other: stop all nodes, and start those that are to stay"
+        f"{len(clusters)} clusters of RabbitMQ answer to {name}: {members}. Messages published to one never reach"
+        " consumers of the other: stop all nodes, then start the nodes of one cluster"
     )

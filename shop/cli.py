@@ -218,10 +218,10 @@ def _check_urls() -> None:
         except ValueError:
             whole = False
         if not whole:
-            raise Refused(f"{name} is not a URL with a host, such as {value.partition(':')[0]}://localhost:8000")
+            raise Refused(f"{name} must be a URL with a host, such as {value.partition(':')[0]}://localhost:8000")
     scheme = os.environ.get("SHOP_BROKER_URL", "embedded:").partition(":")[0]
     if scheme and scheme not in _BROKERS:
-        raise Refused("SHOP_BROKER_URL is not a broker's: it begins with embedded: or amqp:")
+        raise Refused("SHOP_BROKER_URL must begin with embedded: or amqp:")
 
 
 def _elsewhere() -> str:

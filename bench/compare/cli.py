@@ -19,7 +19,7 @@ def compare(
         bool, typer.Option("--quick", help="Few calls and rounds: to see it work, not to quote it.")
     ] = False,
     make_it_lie: Annotated[
-        bool, typer.Option("--make-it-lie", help="Repeat four public mistakes, each beside what is true.")
+        bool, typer.Option("--make-it-lie", help="Repeat four public mistakes, each beside the correct measurement.")
     ] = False,
     bare: Annotated[bool, typer.Option("--bare", help="Leave the shop out: protocols only.")] = False,
     out: Annotated[Path | None, typer.Option(help="A new folder for samples, tables and pictures.")] = None,

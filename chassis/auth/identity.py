@@ -105,7 +105,7 @@ def check(rule: Rule, principal: Principal) -> None:
         return
     if not principal.signed_in:
         raise ShopError("UNAUTHENTICATED", "missing or invalid access token", Kind.UNAUTHENTICATED)
-    raise ShopError("FORBIDDEN", "forbidden: this needs another role or account", Kind.FORBIDDEN)
+    raise ShopError("FORBIDDEN", "forbidden: requires another role or account", Kind.FORBIDDEN)
 
 
 def bearer(authorization: str | None) -> str:

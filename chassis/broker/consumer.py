@@ -210,7 +210,7 @@ class _Consumer:
                     await delivery.dead_letter(reason)
         except BrokerUnavailable as unavailable:
             logger.warning(
-                "%s: not settled, so it will be redelivered: %s",
+                "%s: event not settled, it will be redelivered: %s",
                 self._queue,
                 unavailable,
                 extra=self._context(delivery),
@@ -226,9 +226,9 @@ class _Consumer:
         context = self._context(delivery)
         match decision:
             case Retry(delay, reason):
-                logger.warning("%s: retry in %.1f s after %s", self._queue, delay, reason, extra=context)
+                logger.warning("%s: event is retried in %.1f s after %s", self._queue, delay, reason, extra=context)
             case DeadLetter(reason):
-                logger.error("%s: dead letter after %s", self._queue, reason, extra=context, exc_info=error)
+                logger.error("%s: event dead-lettered after %s", self._queue, reason, extra=context, exc_info=error)
         return decision
 
     async def _handle(self, delivery: Delivery) -> Ack | Retry | DeadLetter:
@@ -270,7 +270,7 @@ class _Consumer:
             if task is None or task.cancelling():
                 raise
             # This task was not cancelled: the handler awaited something that was (a call on a channel that closed).
-            return self._failed(ConnectionAbortedError("what the handler waited for was cancelled"), delivery)
+            return self._failed(ConnectionAbortedError("a call that the handler awaited was cancelled"), delivery)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises, the delivery is settled
             return self._failed(error, delivery) if isinstance(decision, Ack) else decision
         return decision

@@ -25,7 +25,7 @@ class QueueGauges:
     def __init__(self, metrics: Metrics, broker: Broker) -> None:
         self._broker = broker
         self._queues: dict[str, Callable[[], HeldBacklog]] = {}
-        self._messages = metrics.gauge("queue_messages", "Events in a queue, by what they wait for", "queue", "state")
+        self._messages = metrics.gauge("queue_messages", "Events in a queue, by state", "queue", "state")
         self._oldest = metrics.gauge("queue_oldest_seconds", "Age of the oldest event in a queue", "queue")
         self._consumers = metrics.gauge("queue_consumers", "Consumers of a queue in this process", "queue")
 

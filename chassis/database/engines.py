@@ -36,7 +36,7 @@ async def open_engine(url: str, *, create: bool, pool_size: int) -> AsyncIterato
     parsed = make_url(url)
     backend = parsed.get_backend_name()
     if backend not in _DRIVERS:
-        raise ValueError(f"a database URL begins with sqlite or postgresql, not {backend}")
+        raise ValueError(f"the database URL must begin with sqlite: or postgresql:, not {backend}:")
     parsed = parsed.set(drivername=_DRIVERS[backend])
     engine = (_sqlite_engine if backend == "sqlite" else _postgresql_engine)(parsed, pool_size)
     try:
@@ -83,7 +83,7 @@ def _postgresql_engine(url: URL, pool_size: int) -> AsyncEngine:
 async def _create_if_missing(url: URL) -> None:
     name = url.database or ""
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        raise ValueError(f"not a database name that can be created: {name!r}")
+        raise ValueError(f"database name {name!r} must be letters, digits and _")
     server = create_async_engine(
         url.set(database="postgres"), isolation_level="AUTOCOMMIT", connect_args={"timeout": _CONNECT_TIMEOUT}
     )

@@ -229,7 +229,7 @@ def _internal_error(error: Exception, facts: _Facts) -> BaseException:
     if isinstance(error, grpc.aio.InternalError):
         # Nothing could be sent: the client has gone, and grpc.aio's own cancellation is on its way.
         return asyncio.CancelledError()
-    log.error("unexpected error in %s", facts.name, exc_info=error)
+    log.error("gRPC call %s failed unexpectedly", facts.name, exc_info=error)
     return ShopError("INTERNAL", f"internal error; trace {current_trace_id()}", Kind.INTERNAL)
 
 

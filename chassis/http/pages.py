@@ -22,7 +22,7 @@ def pages(pages_by_path: Mapping[str, Make]) -> Application:
         page = pages_by_path.get(scope["path"])
         if page is None:
             found = " and ".join(pages_by_path)
-            await send_problem(send, ShopError("NOT_FOUND", f"the resources here: {found}", Kind.NOT_FOUND))
+            await send_problem(send, ShopError("NOT_FOUND", f"no such resource; use {found}", Kind.NOT_FOUND))
         elif scope["method"] not in _METHODS:
             error = ShopError("METHOD_NOT_ALLOWED", "use GET or HEAD", Kind.INVALID)
             await send_problem(send, error, headers={"allow": ", ".join(_METHODS)})

@@ -61,7 +61,7 @@ def _cancellable(app: Any) -> Any:
             task = asyncio.current_task()
             if task is None or not task.cancelling():
                 raise
-            log.warning("request cancelled: the server stops", extra={"path": scope["path"]})
+            log.warning("HTTP request cancelled: server stopping", extra={"path": scope["path"]})
 
     return calling
 

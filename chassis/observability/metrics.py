@@ -57,7 +57,7 @@ class Metrics:
             "database_statements", "Statements sent to a service's database; on SQLite without COMMIT", "database"
         )
         self._open = self.gauge(
-            "circuit_breaker_open", "1 while calls to an upstream are refused without being made", "peer"
+            "circuit_breaker_open", "1 while the circuit breaker of an upstream is open: calls fail at once", "peer"
         )
         self._peers: set[str] = set()
         self._breakers = defaultdict[str, list[CircuitBreaker]](list)

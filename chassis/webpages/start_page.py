@@ -45,7 +45,7 @@ class OtherPorts(BaseSettings):
             Link(f":{self.console_port}/", "Console", "an order's journey, hop by hop; prepared calls; a live map"),
             Link(f":{self.gateway_port}/", "Gateway", "REST and GraphQL, and their explorers"),
             Link(f":{self.notifier_port}/", "Notifier", "events to browsers: WebSocket and SSE"),
-            Link(f":{self.webhooks_port}/", "Webhooks", "where partners call back"),
+            Link(f":{self.webhooks_port}/", "Webhooks", "receiver of partners' webhooks"),
             Link(f":{self.mail_port}/", "Mails", "the mails that the shop has sent"),
             Link(f":{self.legacy_soap_port}/", "ERP", "their system of 2004: SOAP and its WSDL"),
             Link(f":{self.payment_port}/", "Payment provider", "a stand-in, outside our boundary"),

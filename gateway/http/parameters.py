@@ -13,13 +13,13 @@ from gateway.http.schemas import IDENTIFIER
 _MAX_IDS = 100
 _IDENTIFIER = re.compile(IDENTIFIER)
 
-Limit = Annotated[int, Query(ge=1, le=100, description="How many at most.")]
+Limit = Annotated[int, Query(ge=1, le=100, description="Maximum number of items.")]
 Cursor = Annotated[
     str, Query(max_length=512, pattern=r"^[A-Za-z0-9_-]*$", description="`next_cursor` of the page before.")
 ]
 
 IfNoneMatch = Annotated[
-    str | None, Header(alias="If-None-Match", description="`ETag`s of what the client has already.")
+    str | None, Header(alias="If-None-Match", description="`ETag`s of the versions that the client has.")
 ]
 
 IdempotencyKey = Annotated[
@@ -29,7 +29,7 @@ IdempotencyKey = Annotated[
         min_length=1,
         max_length=255,
         pattern=r"^[\x21-\x7e]+$",
-        description="Chosen by the client: a repeat with the same key and body gets the same answer.",
+        description="Key chosen by the client: a repeat with the same key and body gets the same answer.",
         examples=["6f1c2c1e-8a55-4f0e-9d3b-0a4f5f1f2d11"],
     ),
 ]

@@ -152,7 +152,7 @@ class Availability(BaseModel):
     product_id: str
     available: int
     stale: bool = Field(description="True while the ERP does not answer: then this is the last known figure.")
-    as_of: datetime = Field(description="When the figure was true.")
+    as_of: datetime = Field(description="Time of the figure.")
 
 
 class OrderItem(BaseModel):
@@ -180,7 +180,7 @@ class Order(BaseModel):
     id: str
     user_id: str
     status: Literal["pending", "confirmed", "paid", "shipped", "rejected", "cancelled"]
-    status_reason: str | None = Field(description="Why it was rejected or cancelled, or is delayed.")
+    status_reason: str | None = Field(description="Reason of the rejection, the cancellation or the delay.")
     items: list[OrderItem]
     total: Money
     currency: Currency
@@ -235,9 +235,9 @@ class Sales(BaseModel):
     )
 
     key: str = Field(description="The day, the product's id or the customer's.")
-    name: str | None = Field(description="What the product was called when it was ordered.")
+    name: str | None = Field(description="Name of the product at the time of the order.")
     currency: Currency
-    orders: int = Field(description="Of a product: those that had it.")
+    orders: int = Field(description="Number of orders; of a product, the orders that contain it.")
     quantity: int = Field(description="Pieces.")
     revenue: Money
 
@@ -251,8 +251,8 @@ class SalesReport(BaseModel):
     last_day: date = Field(alias="to")
     since: datetime | None = Field(description="The oldest event that was read: sales before it are not counted.")
     as_of: datetime | None = Field(description="The newest event that was read.")
-    gap_at: datetime | None = Field(description="When events were last found to be missing in the log; null if never.")
-    unknown_orders: int = Field(description="Paid orders that are not counted: the log lacks what was in them.")
+    gap_at: datetime | None = Field(description="Time at which events were last missing in the log; null if never.")
+    unknown_orders: int = Field(description="Number of paid orders that are not counted: the log lacks their items.")
     items: list[Sales] = Field(description="Days in their order, else the highest revenue of each currency first.")
     next_cursor: str | None
 
@@ -282,4 +282,4 @@ class Problem(BaseModel):
     detail: str
     code: str = Field(description="Stable and machine-readable.")
     trace_id: str
-    errors: list[FieldProblem] | None = Field(default=None, description="What is wrong where, for 422.")
+    errors: list[FieldProblem] | None = Field(default=None, description="Invalid fields, with reasons, of a 422.")

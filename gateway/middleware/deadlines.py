@@ -55,7 +55,7 @@ class Deadlines:
                 raise
             task.uncancel()
             if begun:
-                raise TimeoutError("the client does not take the answer") from None
+                raise TimeoutError("the client did not read the response before the deadline") from None
             await answer(timed_out("the gateway"))(scope, receive, send)
         finally:
             del self._running[task]

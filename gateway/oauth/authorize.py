@@ -67,7 +67,7 @@ async def _answer(request: Request, parameters: Parameters, typed: dict[str, str
         if not typed:
             return consent_page(client, parameters)
         if typed["answer"] != "allow":
-            raise OAuthError("access_denied", "the user does not allow it")
+            raise OAuthError("access_denied", "the user denied the authorization")
         with in_oauths_words(INVALID_INPUT="invalid_request"):
             return await _allowed(request, client, parameters, typed, {"state": state, "iss": base})
     except OAuthError as refused:

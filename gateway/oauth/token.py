@@ -46,7 +46,7 @@ async def redeem(request: Request) -> Response:
     except HTTPException as error:
         if error.status_code != 400:
             raise
-        raise OAuthError("invalid_request", "the form cannot be read") from error
+        raise OAuthError("invalid_request", "send a well-formed form without files") from error
 
 
 async def _token(request: Request, given: Parameters) -> Response:

@@ -18,14 +18,14 @@ LINKS = (
     Link("/docs", "REST", "the API's pages, to try it in the browser"),
     Link("/openapi.json", "OpenAPI", "the same as a document, for generators of clients"),
     Link("/v1/products", "/v1/products", "the catalogue, public"),
-    Link("/.well-known/jwks.json", "Signing keys", "what verifies access tokens"),
-    Link("/readyz", "/readyz", "whether everything behind is serving"),
+    Link("/.well-known/jwks.json", "Signing keys", "public keys that verify access tokens"),
+    Link("/readyz", "/readyz", "readiness of all upstreams"),
     Link("/metrics", "/metrics", "for Prometheus"),
 )
 DEVELOPMENT = (
     Link("/graphql", "GraphiQL", "GraphQL, with completion, documentation and subscriptions"),
     Link("/asyncapi", "AsyncAPI", "events, WebSockets and webhooks"),
-    Link("/problems", "Error codes", "what each means, and what to do"),
+    Link("/problems", "Error codes", "meaning and remedy of each code"),
 )
 EXAMPLE = """curl localhost:8000/v1/products/42
 curl localhost:8000/v1/orders -H "Authorization: Bearer $(shop token demo@shop.test)\""""

@@ -65,7 +65,7 @@ ReprDigest = Annotated[
 async def upload_file(
     request: Request,
     repr_digest: ReprDigest = None,
-    public: Annotated[bool, Query(description="Readable by anyone (admin).")] = False,  # noqa: FBT002  # a parameter of the query
+    public: Annotated[bool, Query(description="Readable without a token (admin).")] = False,  # noqa: FBT002  # a parameter of the query
 ) -> Response:
     content_type = request.headers.get("content-type", "")
     if content_type.lower().startswith("multipart/"):

@@ -41,7 +41,7 @@ async def mcp(request: Request) -> Response:
     # Not our own Host, which a page can rebind: MCP, Streamable HTTP, security.
     origin = request.headers.get("origin")
     if origin is not None and not origin_listed(origin, request.app.state.mcp_origins):
-        raise ShopError("FOREIGN_ORIGIN", "pages of this origin may not call this", Kind.FORBIDDEN)
+        raise ShopError("FOREIGN_ORIGIN", "pages of this origin may not call /mcp", Kind.FORBIDDEN)
     headers = {
         name: value for name, value in request.headers.items() if name in _TO_SERVER or name.startswith(_PARAMETER)
     }

@@ -110,7 +110,7 @@ async def get_order(
 
 @router.get(
     "/v1/orders/{order_id}/events",
-    summary="What has happened to an order so far",
+    summary="Order history",
     response_model=OrderHistory,
     responses=problems(401, 404, 422),
 )

@@ -82,7 +82,7 @@ async def list_products(
 
 @router.get(
     "/v1/products/{product_id}/availability",
-    summary="How many of a product can be delivered now",
+    summary="Availability of a product",
     response_model=AvailabilityModel,
     responses=problems(401, 404, 422),
     dependencies=[PUBLIC],
@@ -96,7 +96,7 @@ async def get_availability(request: Request, product_id: IdInPath) -> Response:
 
 @router.get(
     "/v1/availability",
-    summary="How many of several products can be delivered now",
+    summary="Availability of several products",
     response_model=AvailabilityPage,
     responses=problems(401, 422),
     dependencies=[PUBLIC],

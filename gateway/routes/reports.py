@@ -26,7 +26,7 @@ _OWN = "private, no-cache"
 
 @router.get(
     "/v1/reports/sales",
-    summary="What was sold, by day, product or customer (admin)",
+    summary="Sales by day, product or customer (admin)",
     response_model=SalesReport,
     responses={304: {"description": "Not modified"}, **problems(401, 403, 412, 422)},
     dependencies=[ADMIN],
@@ -34,7 +34,7 @@ _OWN = "private, no-cache"
 async def get_sales(
     request: Request,
     by: Annotated[
-        Literal["day", "product", "customer"], Query(description="What the rows group orders by; one sum per currency.")
+        Literal["day", "product", "customer"], Query(description="Field to group the rows by; one sum per currency.")
     ] = "day",
     first_day: Annotated[
         str, Query(alias="from", pattern=DAY, description="The first day (UTC); 29 days before `to` by default.")

@@ -63,7 +63,7 @@ async def get_user(request: Request, user_id: IdInPath) -> Response:
 
 @router.get(
     "/v1/users",
-    summary="Several accounts at once: those of them that the caller may see",
+    summary="Several accounts; accounts that the caller may not see are left out",
     response_model=UserPage,
     responses=problems(401, 422),
     dependencies=[SIGNED_IN],

@@ -62,7 +62,7 @@ class Endpoint(BaseModel):
     event_types: list[str]
     description: str
     enabled: bool
-    disabled_reason: str | None = Field(description="Why it was disabled, where the shop has done it.")
+    disabled_reason: str | None = Field(description="Reason for which the shop disabled it; null if it did not.")
     created_at: datetime
 
 
@@ -72,14 +72,14 @@ class CreatedEndpoint(Endpoint):
 
 class RotatedSecret(BaseModel):
     secret: str = Field(description="Signs every delivery from now on (whsec_…). It is not shown again.")
-    old_secret_until: datetime = Field(description="Until when the replaced secret signs every delivery, too.")
+    old_secret_until: datetime = Field(description="Time until which the replaced secret signs every delivery, too.")
 
 
 class Attempt(BaseModel):
     number: int
     at: datetime
     duration_ms: int
-    status_code: int | None = Field(description="Null when there was no answer.")
+    status_code: int | None = Field(description="HTTP status of the answer; null without an answer.")
     error: str | None
     response: str = Field(description="The beginning of the answer's body.")
 
@@ -141,7 +141,7 @@ async def get_webhook_endpoint(request: Request, endpoint_id: IdInPath) -> Respo
 
 @router.patch(
     "/v1/webhook-endpoints/{endpoint_id}",
-    summary="Change an endpoint; enabling it resumes what waits for it",
+    summary="Change an endpoint; enabling it resumes its waiting deliveries",
     response_model=Endpoint,
     responses=problems(401, 403, 404, 422),
 )

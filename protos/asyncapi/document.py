@@ -27,10 +27,10 @@ _PUBLISHER = {
 _CONSUMER = {
     "order-processing": "order_worker: reserve, register with the ERP, request the payment, confirm",
     "order-fulfilment": "order_worker: have the order shipped",
-    "order-compensation": "order_worker: undo what was done, give money back",
+    "order-compensation": "order_worker: undo completed steps, refund payments",
     "order-invoice": "storage: write the invoice",
     "order-mail": "mailer: write to the customer",
-    "webhook-processing": "webhook_worker: do what the webhook means",
+    "webhook-processing": "webhook_worker: process received webhooks",
     "webhook-delivery": "webhook_worker: call the endpoints that registered for it",
 }
 _ABOUT = """Everything of the shop that is not request and response. The REST API is described by `/openapi.json`,
@@ -103,7 +103,7 @@ def _servers() -> Json:
             "description": "Server-sent events, for one way.",
             "security": [{"$ref": "#/components/securitySchemes/bearer"}],
         },
-        "webhooks": {"host": "localhost:8002", "protocol": "http", "description": "Where partners call back."},
+        "webhooks": {"host": "localhost:8002", "protocol": "http", "description": "Receiver of partners' webhooks."},
         "endpoint": {
             "host": "{host}",
             "protocol": "https",

@@ -11,11 +11,11 @@ _POSITION: Json = {
     "type": "string",
     "pattern": "^k?[0-9]{1,18}([.][0-9]{1,18})*$",
     "maxLength": 2_048,
-    "description": "Where to resume: a place in the log. It is opaque: keep it as it is.",
+    "description": "Position in the event log at which to resume. It is opaque: keep it as it is.",
 }
 _AFTER: Json = {
     "type": "string",
-    "description": "The `id` of the last event, or the `position` of a `subscribed` or `pong`: of what came last. "
+    "description": "The `id` of the last event, or the `position` of a `subscribed` or `pong`, whichever is newest. "
     "An unknown one is answered by resync.",
 }
 _TOPICS: Json = {
@@ -61,7 +61,7 @@ def _action(action: str, title: str, fields: Json, example: Json, *, optional: t
 REALTIME_MESSAGES: Json = {
     "notification": _frame(
         "notification",
-        "An event, for the users whom it concerns",
+        "An event, for the users that it concerns",
         {
             "required": ["id", "type", "time", "subject", "data"],
             "properties": {

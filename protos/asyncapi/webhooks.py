@@ -136,7 +136,7 @@ def webhook_channels(events: dict[str, str]) -> Json:
             "title": "Webhooks from partners",
             "description": "200 once verified and stored, also for a duplicate; 400 malformed, or without an id or "
             "a type; 401 no signature, a bad or an old one; 413 over 1 MiB.",
-            "parameters": {"provider": {"enum": list(_HEADERS), "description": "Who calls."}},
+            "parameters": {"provider": {"enum": list(_HEADERS), "description": "Sender of the webhook."}},
             "servers": [{"$ref": "#/servers/webhooks"}],
             "messages": {f"{name}Webhook": {"$ref": f"#/components/messages/{name}Webhook"} for name in _HEADERS},
         },
@@ -157,7 +157,7 @@ def webhook_operations() -> Json:
         "receiveWebhook": {
             "action": "receive",
             "channel": {"$ref": "#/channels/incomingWebhooks"},
-            "summary": "webhooks verifies it, stores it, and answers; webhook_worker does what it means",
+            "summary": "webhooks verifies it, stores it, and answers; webhook_worker processes it",
             "messages": incoming,
             "bindings": binding,
         },

@@ -28,15 +28,15 @@ _SERVICE = "shop.erp.v1.ErpService"
 
 class Settings(ProcessSettings):
     erp_adapter_port: int = 50056
-    # Which ERP: the legacy system over SOAP, or the one in this process, whose state is in this service's database.
+    # ERP to use: legacy (over SOAP), or modern (in this process, with its state in this service's database).
     erp: Literal["legacy", "modern"] = "legacy"
-    # Where the ERP's SOAP service is; its WSDL is at `?wsdl` of the same address.
+    # URL of the ERP's SOAP service; its WSDL is at `?wsdl` of the same address.
     legacy_soap_url: str = "http://127.0.0.1:8020/"
     legacy_soap_user: str = "SHOP"
     legacy_soap_password: str = DEMO_PASSWORD
     # Seconds for one call to the ERP, login included.
     legacy_soap_timeout: Positive = 5.0
-    # Seconds between two looks at the ERP's WSDL for a change of contract.
+    # Seconds between two checks of the ERP's WSDL for a change of contract.
     legacy_soap_contract_check: Positive = 30.0
 
 

@@ -31,8 +31,8 @@ _STOCK_FLUSH_INTERVAL = 0.25
 class Settings(ProcessSettings):
     inventory_port: int = 50054
     erp_adapter_address: str = "127.0.0.1:50056"
-    # Seconds for which an order that is not confirmed may hold what it has reserved. Each try of the saga renews it, so
-    # it should be longer than the longest pause between two (`retry_delays`), or another order can get the stock.
+    # Seconds until the reservation of an unconfirmed order expires. Each attempt of the saga renews it: keep it longer
+    # than the longest pause between two attempts (`retry_delays`), or another order can get the stock.
     reservation_ttl: Positive = 900.0
 
 

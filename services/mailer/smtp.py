@@ -141,7 +141,7 @@ class _Written(EmailPolicy):
     def header_store_parse(self, name: str, value: Any) -> tuple[str, str]:
         # Else the rest of the value would be a header of its own.
         if "\n" in value or "\r" in value:
-            raise ValueError(f"line break in {name}")
+            raise ValueError(f"the header {name} must be one line")
         return name, value
 
     def header_max_count(self, name: str) -> None:
@@ -207,4 +207,4 @@ def _translated(error: Exception) -> ShopError:
 
 
 def _refused(reason: str) -> ShopError:
-    return ShopError("MAIL_REFUSED", f"the mail can never be delivered: {reason}", Kind.INVALID)
+    return ShopError("MAIL_REFUSED", f"mail rejected for good by the mail server: {reason}", Kind.INVALID)

@@ -34,11 +34,11 @@ class Settings(ProcessSettings):
     allowed_origins: Origins = None
     # The most clients at once.
     notifier_max_clients: ZeroOrMore = 10_000
-    # The most connections beside them that are no clients yet.
+    # The most connections at once that have not signed in yet, beside the clients.
     notifier_max_idle: ZeroOrMore = 1_000
     # Bytes that may wait for one client before it is closed as too slow.
     notifier_backlog: AtLeastOne = 256 << 10
-    # Seconds for which a client may take nothing of what waits for it, before it is closed as too slow.
+    # Seconds without progress in sending to a client, before it is closed as too slow.
     notifier_send_timeout: Positive = 10.0
     # Frames a second that a client may send.
     notifier_rate: Positive = 20.0
@@ -48,7 +48,7 @@ class Settings(ProcessSettings):
     notifier_heartbeat: Positive = 20.0
     # Seconds that a connection may be open without a request.
     notifier_timeout: Positive = 15.0
-    # Serves `/echo`, for tests of the protocol.
+    # Endpoint `/echo`, for tests of the protocol; false: not served.
     notifier_echo: bool = False
 
     def echoes(self) -> bool:

@@ -32,7 +32,7 @@ class Settings(ProcessSettings):
     token_lifetime: AtLeastOne = 900
     # Seconds after which tokens are signed with a new key.
     signing_key_max_age: NotNegative = 30 * 86_400.0
-    # Name of a process -> the secret it shows for a token of its own.
+    # JSON object {process: secret}: the secrets that processes show for their own access tokens.
     service_secrets: dict[str, str] = Field(default_factory=dict)
 
 

@@ -91,7 +91,7 @@ def check_redirect(client: Client, uri: str) -> None:
     A program on the user's computer takes whatever port is free (RFC 8252, section 7.3; OAuth 2.1, section 2.3.1).
     """
     if uri not in client.redirect_uris and _without_port(uri) not in map(_without_port, client.redirect_uris):
-        raise ShopError("FOREIGN_REDIRECT", "the redirect URI is not one of this client's", Kind.INVALID)
+        raise ShopError("FOREIGN_REDIRECT", "redirect_uri must be registered for this client", Kind.INVALID)
 
 
 def _without_port(uri: str) -> str:

@@ -57,9 +57,9 @@ class Settings(ProcessSettings):
     reports_address: str = "127.0.0.1:50058"
     payment_url: str = "http://127.0.0.1:8021"
     mail_url: str = "http://127.0.0.1:8026"
-    # RabbitMQ's Prometheus endpoint (port 15692), which counts what consumers hold; empty where there is none.
+    # URL of RabbitMQ's Prometheus endpoint (port 15692), which counts unacknowledged messages; empty without one.
     broker_metrics_url: str = ""
-    # The admin as whom the audit signs in.
+    # Email of the admin account that the audit signs in to.
     audit_email: str = "admin@shop.test"
     # The password of SHOP_AUDIT_EMAIL.
     audit_password: str = "admin"  # noqa: S105 - the demo account's, which is public

@@ -106,7 +106,7 @@ def keep_confirmed(report: Report, before: Report) -> None:
         report.listed[state] = [entry for entry in report.listed[state] if entry in known]
         report.found[state] -= len(unconfirmed)
         for entry in unconfirmed:
-            report.add(entry.subject, [in_flight(f"no second look has seen it: {entry.what}")])
+            report.add(entry.subject, [in_flight(f"not confirmed by a second read: {entry.what}")])
             moving.add(entry.subject)
     worst = {entry.subject: state for state in State for entry in report.listed[state]}
     for order in moving & report.unsure.keys():

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Break the shop on purpose, and get a verdict.", no_args_is_help=True, add_completion=False)
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-_Words = Annotated[list[str], typer.Argument(help="What to break, and how.")]
+_Words = Annotated[list[str], typer.Argument(help="The fault and its options.")]
 _For = Annotated[float, typer.Option("--for", min=0.1, max=3600, help="Seconds until it is undone.")]
 _While = Annotated[
     str,
@@ -36,7 +36,7 @@ _While = Annotated[
 ]
 # Seconds for which a link is watched at a time while a command runs.
 _WATCH = 600.0
-_NOT_IN_PRODUCTION = "faults are refused where SHOP_ENV=production: try them on a shop of your own, `shop up --lab`"
+_NOT_IN_PRODUCTION = "faults are refused where SHOP_ENV=production: use a shop of your own, `shop up --lab`"
 
 
 @app.command("list")
@@ -213,7 +213,7 @@ def _single(words: list[str], seconds: float, command: str) -> None:
             undone = fault.end()
         typer.echo(f"undone: {undone}")
     met = fault.met()
-    typer.echo("what it met was not counted; `shop up --lab` counts more" if met is None else f"it met {met}")
+    typer.echo("affected traffic was not counted; `shop up --lab` counts more" if met is None else f"affected: {met}")
     raise typer.Exit(code)
 
 
@@ -242,7 +242,7 @@ _add("database", "Make databases unavailable or slow", "database down | slow | s
 _add("erp", "Make the ERP misbehave", "erp delay=500ms | maintenance | html | contract-changed")
 _add("partner", "Send webhooks with a fault", "partner duplicate | late | forged | out-of-order | slow | flood")
 _add("clock", "Set the clock of processes, or of all", "clock [PROCESS…] ahead=1h | behind=10min")
-_add("poison", "Publish what no consumer can read", "poison QUEUE")
+_add("poison", "Publish events that no consumer can read", "poison QUEUE")
 
 
 def _scenario(name: str) -> Scenario:

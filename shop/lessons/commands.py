@@ -204,7 +204,7 @@ def stop(
 @app.command()
 def board(
     *,
-    port: Annotated[int, typer.Option(help="Where to listen.")] = 8090,
+    port: Annotated[int, typer.Option(help="The port to listen on.")] = 8090,
     host: Annotated[str, typer.Option(help="0.0.0.0 shows it to the room.")] = "127.0.0.1",
 ) -> None:
     """Show the progress of all who have joined on one page, until Ctrl-C; it is not stored.

@@ -79,7 +79,7 @@ def lessons(folder: Path = LESSONS) -> list[Lesson]:
     """All lessons, in order. Raises `Refused` where there are none."""
     found = sorted((_read(path.parent) for path in folder.glob("*/lesson.toml")), key=lambda lesson: lesson.number)
     if not found:
-        raise Refused(f"there are no lessons in {folder}; they come with a clone of the repository")
+        raise Refused(f"there are no lessons in {folder}; a clone of the repository has them")
     return found
 
 

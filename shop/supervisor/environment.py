@@ -114,7 +114,7 @@ def _secrets(table: Sequence[ProcessSpec], env: Mapping[str, str], data_dir: Pat
 
 
 def _service_secrets(secrets: Mapping[str, str]) -> dict[str, str]:
-    wrong = Refused(f"{_ALL_SERVICE_SECRETS} is not a JSON object of process names and secrets")
+    wrong = Refused(f"{_ALL_SERVICE_SECRETS} must be a JSON object of process names and secrets")
     try:
         found = json.loads(secrets.get(_ALL_SERVICE_SECRETS, "{}"))
     except ValueError as error:

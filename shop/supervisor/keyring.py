@@ -58,7 +58,7 @@ def _read(path: Path) -> dict[str, dict[str, str]]:
     except (ValueError, AttributeError):  # it, or a part of it, is no object
         whole = False
     if not whole:
-        raise Refused(f"{path} does not hold secrets by their names any more: restore it, or delete it for new secrets")
+        raise Refused(f"{path} must be a JSON object of secrets by name: restore it, or delete it for new secrets")
     return dict(content)
 
 

@@ -63,7 +63,7 @@ def is_taken(host: str, port: int) -> bool:
 
 def _parse(setting: str, text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) <= _HIGHEST):
-        raise Refused(f"{setting}={text} is not a port (1 to {_HIGHEST}, or 0 for any free one)")
+        raise Refused(f"{setting}={text} must be a port (1 to {_HIGHEST}, or 0 for any free one)")
     return int(text)
 
 

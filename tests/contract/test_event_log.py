@@ -268,7 +268,7 @@ class TestRetention:
             await logs.lose()
             other = await logs.open()
             await other.append([an_event(subject="one") for _ in range(3)])
-            with pytest.raises(PositionExpired, match="began anew"):
+            with pytest.raises(PositionExpired, match="was recreated"):
                 await asyncio.wait_for(reading, 20)
         last = await other.last_position()
         assert sum(last.offsets) == 3
@@ -290,7 +290,7 @@ class TestRetention:
             await logs.lose()
             other = await logs.open()
             await other.append([an_event(subject="one") for _ in range(3)])
-            with pytest.raises(PositionExpired, match="began anew"):
+            with pytest.raises(PositionExpired, match="was recreated"):
                 while True:
                     await ahead.batch()
 

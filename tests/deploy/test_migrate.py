@@ -69,9 +69,9 @@ class TestCommand:
         ("postgresql://shop:hidden@127.0.0.1:1/shop", "users: failed, [Errno"),
         (
             "mysql://shop:hidden@127.0.0.1/shop",
-            "users: failed, a database URL begins with sqlite or postgresql, not mysql",
+            "users: failed, the database URL must begin with sqlite: or postgresql:, not mysql:",
         ),
-        ("nonsense:hidden", "users: failed, SHOP_DATABASE_URL is not the URL of a database"),
+        ("nonsense:hidden", "users: failed, SHOP_DATABASE_URL must be the URL of a database"),
     ],
 )
 async def test_failure_is_said_in_a_line(url: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -431,7 +431,7 @@ def test_a_client_that_leaves_before_its_answer_is_no_error() -> None:
         (["delay"], "such as delay=50ms"),
         (["delay=fast"], "write one such as 50ms"),
         (["reset=5"], "write only reset"),
-        ([], "name what to do"),
+        ([], "name a fault"),
         (["rate=0"], "black-hole"),
         (["delay=1s", "direction=up"], "request, answer or both"),
         (["delay=1s", "probability=2"], "from 0 to 1"),

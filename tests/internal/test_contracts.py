@@ -14,7 +14,7 @@ from protos import contract_checks
 ORDERS = "shop/orders/v1/orders.proto"
 
 BREAKING = {
-    "a field is gone": (r"  // Why it was rejected.*?\n  string status_reason = 4;\n", ""),
+    "a field is gone": (r"  // Reason of the rejection.*?\n  string status_reason = 4;\n", ""),
     "a field is renamed": ("string status_reason = 4", "string reason = 4"),
     "a field has another number": ("string status_reason = 4", "string status_reason = 14"),
     "a field has another type": ("string status_reason = 4", "bytes status_reason = 4"),
@@ -27,7 +27,7 @@ BREAKING = {
 HARMLESS = {
     "a field is new": ("string status_reason = 4;", "string status_reason = 4;\n  // New.\n  string more = 99;"),
     "a field is reserved": (
-        r"  // Why it was rejected.*?\n  string status_reason = 4;\n",
+        r"  // Reason of the rejection.*?\n  string status_reason = 4;\n",
         '  reserved 4;\n  reserved "status_reason";\n',
     ),
     "a method is new": (

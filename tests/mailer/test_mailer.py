@@ -114,7 +114,7 @@ async def test_mail_waits_for_the_smtp_server(post: Post, caplog: pytest.LogCapt
     async with post.users():
         async with post.mailer(smtp_address=f"127.0.0.1:{free_ports(1)[0]}", retry_delays=(0.05, 0.05)):
             await post.broker.publish([event])
-            await eventually(lambda: sum("retry in" in each.message for each in caplog.records) > 4)
+            await eventually(lambda: sum("retried in" in each.message for each in caplog.records) > 4)
             assert await post.broker.dead_letters("order-mail") == []
         async with post.mailer(retry_delays=(0.05, 0.05)):
             await eventually(lambda: post.mails(event.subject))

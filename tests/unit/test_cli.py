@@ -84,10 +84,10 @@ def test_start_imports_no_command() -> None:
 @pytest.mark.parametrize(
     ("setting", "value", "said"),
     [
-        ("SHOP_GATEWAY_URL", "http://[", "SHOP_GATEWAY_URL is not a URL"),
-        ("SHOP_GATEWAY_URL", "http://localhost:99999", "SHOP_GATEWAY_URL is not a URL"),
-        ("SHOP_BROKER_URL", "amqp://guest:sec/ret@localhost", "SHOP_BROKER_URL is not a URL"),
-        ("SHOP_BROKER_URL", "nats://localhost", "it begins with embedded: or amqp:"),
+        ("SHOP_GATEWAY_URL", "http://[", "SHOP_GATEWAY_URL must be a URL"),
+        ("SHOP_GATEWAY_URL", "http://localhost:99999", "SHOP_GATEWAY_URL must be a URL"),
+        ("SHOP_BROKER_URL", "amqp://guest:sec/ret@localhost", "SHOP_BROKER_URL must be a URL"),
+        ("SHOP_BROKER_URL", "nats://localhost", "SHOP_BROKER_URL must begin with embedded: or amqp:"),
         ("SHOP_RETRY_DELAYS", "soon", "SHOP_RETRY_DELAYS cannot be read: it must be JSON"),
         ("SHOP_USER_RATE_LIMIT", "many", 'SHOP_USER_RATE_LIMIT is wrong: write it as "AMOUNT/PERIOD"'),
         ("SHOP_TRACE_SAMPLE_RATIO", "half", "SHOP_TRACE_SAMPLE_RATIO is wrong"),

@@ -132,7 +132,7 @@ class EmbeddedBroker:
 
     def _check(self, queue: str) -> None:
         if queue not in self._topology.queues:
-            raise ValueError(f"no work queue is called {queue!r}")
+            raise ValueError(f"unknown work queue {queue!r}")
 
     def _listen(self) -> peers.Session:
         """Have a session from the first subscription on."""

@@ -156,7 +156,7 @@ class LogSubscription:
         _, last = await self._writer.read(store.bounds)
         if last < self._after:
             raise PositionExpired(
-                f"the log ends at position {last}, before {self._after}, which was read: it began anew"
+                f"the log ends at position {last}, before {self._after}, the last one read: the log was recreated"
             )
 
     async def stop(self) -> None:

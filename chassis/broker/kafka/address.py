@@ -51,7 +51,7 @@ class Address:
         user, _, password = credentials.partition(":")
         topic = parts.path.removeprefix("/")
         if not servers or not _TOPIC.fullmatch(topic):
-            raise ValueError("the event log's URL names no brokers or no topic: kafka://host:9092/shop.events")
+            raise ValueError("the event log's URL must name brokers and a topic: kafka://host:9092/shop.events")
         return cls(
             servers,
             topic,
@@ -89,12 +89,12 @@ class Address:
 def _number(options: dict[str, str], name: str, default: int, largest: int) -> int:
     text = options.get(name, str(default))
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= largest):
-        raise ValueError(f"{name}={text} in the event log's URL is not a number from 1 to {largest}")
+        raise ValueError(f"{name}={text} in the event log's URL must be a number from 1 to {largest}")
     return int(text)
 
 
 def _choice(options: dict[str, str], name: str, default: str, *others: str) -> str:
     chosen = options.get(name, default)
     if chosen not in (known := sorted({default, *others})):
-        raise ValueError(f"{name}={chosen} in the event log's URL is none of {', '.join(known)}")
+        raise ValueError(f"{name}={chosen} in the event log's URL must be one of {', '.join(known)}")
     return chosen

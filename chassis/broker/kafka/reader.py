@@ -204,8 +204,8 @@ class LogSubscription:
             index = partition.partition
             end = self._consumer.highwater(partition)
             if end is not None and end < self._next[index]:
-                reason = f"partition {index} ends at {end}, before {self._next[index]}, which was read"
-                raise PositionExpired(f"{reason}: the log began anew", partition=index)
+                reason = f"partition {index} ends at {end}, before {self._next[index]}, the next one to read"
+                raise PositionExpired(f"{reason}: the log was recreated", partition=index)
             answered.append(self._consumer.last_poll_timestamp(partition) or self._began)
             if not self._records:
                 # Past what is no record: a transaction's end has an offset, too.
@@ -275,7 +275,7 @@ class LogSubscription:
         for each in partitions:
             if first[each] > self._next[each.partition]:
                 return _passed(each.partition, first[each], self._next[each.partition])
-        return PositionExpired("the log ends before what was read: it began anew")
+        return PositionExpired("the log ends before the last position read: it was recreated")
 
     def _partition(self, index: int) -> TopicPartition:
         return TopicPartition(self._address.topic, index)

@@ -101,7 +101,7 @@ class Topic:
             if code not in (0, _EXISTS):
                 raise BrokerUnavailable(f"topic {name} cannot be created: error {code} {message[0] if message else ''}")
             if code == 0:
-                logger.info("created topic", extra={"topic": name, "partitions": partitions, "replicas": replicas})
+                logger.info("topic created", extra={"topic": name, "partitions": partitions, "replicas": replicas})
 
     async def _count(self, admin: AIOKafkaAdminClient) -> int:
         """The number of partitions, once each has a leader."""

@@ -140,5 +140,5 @@ def split_options(url: str) -> tuple[str, str, bool]:
     query = {"heartbeat": HEARTBEAT, **dict(parse_qsl(parts.query))}
     prefix, topology = query.pop("prefix", ""), query.pop("topology", "declare")
     if topology not in ("declare", "declared"):
-        raise ValueError(f"topology={topology} in the broker's URL is neither declare nor declared")
+        raise ValueError(f"topology={topology} in the broker's URL must be declare or declared")
     return urlunsplit(parts._replace(query=urlencode(query))), prefix, topology == "declared"

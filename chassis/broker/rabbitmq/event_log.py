@@ -249,7 +249,7 @@ class LogSubscription:
                 raise
             if self._next[0] < self._seen:
                 # RabbitMQ has no such offset, and gave what was appended meanwhile.
-                raise PositionExpired(f"the log ends before {self._seen}, which was read: it began anew")
+                raise PositionExpired(f"the log ends before {self._seen}, the last one read: the log was recreated")
             await self._check_gap(self._next[0])
         self._reader = reader
         self.trouble = ""
@@ -266,7 +266,7 @@ class LogSubscription:
         last = await last_position(self._link, self._log)
         if last < self._seen:
             raise PositionExpired(
-                f"the log ends at position {last}, before {self._seen}, which was read: it began anew"
+                f"the log ends at position {last}, before {self._seen}, the last one read: the log was recreated"
             )
 
     async def _detach(self) -> None:

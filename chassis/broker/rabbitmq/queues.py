@@ -160,7 +160,7 @@ class QueueSubscription:
             self._arrived.put_nowait(HeldDelivery(self, message, event))
 
     async def _dead_letter_foreign(self, message: DeliveredMessage, reason: str) -> None:
-        logger.error("%s: dead letter after %s", self._queue, reason)
+        logger.error("%s: message dead-lettered after %s", self._queue, reason)
         await self.dead_letter(message, f"unparseable-{uuid4()}", reason)
 
     async def _on_delayed(self, message: DeliveredMessage) -> None:

@@ -36,7 +36,7 @@ class Names:
     def queue(self, queue: str) -> str:
         """Name of the queue for deliveries. Raises `ValueError` for a queue that the topology does not have."""
         if queue not in self.topology.queues:
-            raise ValueError(f"no work queue is called {queue!r}")
+            raise ValueError(f"unknown work queue {queue!r}")
         return self.prefix + queue
 
     def retry(self, queue: str) -> str:
@@ -77,7 +77,7 @@ async def _declare_queue(channel: AbstractChannel, name: str, arguments: FieldTa
     except ChannelPreconditionFailed as error:
         # RabbitMQ cannot change a queue's arguments, and names the one that differs.
         raise BrokerUnavailable(
-            f"queue {name} was declared otherwise, by an older version perhaps ({error}): "
+            f"queue {name} exists with other arguments, perhaps of an older version ({error}): "
             f"let it run empty or move its messages, then `rabbitmqctl delete_queue {name}`; it is declared anew"
         ) from error
 

@@ -31,7 +31,7 @@ app = typer.Typer(
 _Queue = Annotated[str, typer.Option(metavar="QUEUE", help="Only dead letters of this work queue.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Id = Annotated[str, typer.Argument(metavar="ID", help="The event's id, as `list` prints it.")]
-_HEADINGS = f"{'id':<32}  {'died':<20}  queue, event and what it is about"
+_HEADINGS = f"{'id':<32}  {'died':<20}  queue, event and subject"
 
 
 @app.command("list")

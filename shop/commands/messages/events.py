@@ -135,9 +135,9 @@ def _following(topics: list[str], after: str, email: str) -> Iterator[dict[str, 
 
 @app.command()
 def replay(*, after: _From = "0", topic: _Topics = None, json: _Json = False) -> None:
-    """Print from the broker's log what happened after a position until now. It changes nothing.
+    """Print the events of the broker's log after a position, up to now. It changes nothing.
 
-    Exit code 0: printed. 1: the log no longer holds what came right after the position. 2: there is no such position
+    Exit code 0: printed. 1: the log no longer holds the next event after the position. 2: there is no such position
     yet, or the broker cannot be reached.
     """
     from chassis.broker.event_log import InvalidPosition, Position, PositionExpired
@@ -179,7 +179,7 @@ async def _replay(after: Position, topics: list[str], *, as_json: bool) -> None:
 def _head(*, as_json: bool) -> None:
     """The columns' names, for a person; a pipe gets events only."""
     if not as_json and sys.stdout.isatty():
-        typer.echo(f"{'position':>8}  {'time':<20}  {'event':<16}  what it is about, and its data")
+        typer.echo(f"{'position':>8}  {'time':<20}  {'event':<16}  subject and data")
 
 
 def _print(frame: dict[str, Any], *, as_json: bool) -> None:

@@ -72,7 +72,7 @@ def sales(
         typer.echo(f"{name[:34]:<34} {row.orders:>8} {row.quantity:>8} {row.revenue:>12} {row.currency}")
     typer.echo(f"counted since {_time(report, 'since')}" if report.HasField("since") else "no event was read yet")
     if report.unknown_orders:
-        typer.echo(f"{report.unknown_orders} paid orders are not counted: the log no longer has what was in them")
+        typer.echo(f"{report.unknown_orders} paid orders are not counted: their items are no longer in the log")
     if report.HasField("gap_at"):
         typer.echo(f"events were missing in the log when it was read at {_time(report, 'gap_at')}")
 
@@ -86,7 +86,7 @@ def rebuild(
 ) -> None:
     """Rebuild all sales from the beginning of the event log.
 
-    The present figures are served until the new ones are complete. One that is under way is waited for.
+    The present figures are served until the new ones are complete. A rebuild that is under way is awaited.
     Exit code 0: complete, or with --no-wait under way. 2: not signed in as an admin, or reports does not answer.
     """
     progress = sys.stderr.isatty() and not json

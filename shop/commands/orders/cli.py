@@ -66,9 +66,9 @@ def audit(
     """Judge every order by all books: settled, in flight, waiting for a person, different, or lost.
 
     Signs in with SHOP_AUDIT_EMAIL and SHOP_AUDIT_PASSWORD (the demo admin's unless set).
-    Exit code 0: every order is settled, or in flight with a known next step. 1: something is lost, doubled or
-    different, or waits for a person; it prints what. 2: something that leaves a judgement open could not be read, or
-    was deleted on purpose; it prints what.
+    Exit code 0: every order is settled, or in flight with a known next step. 1: findings (printed): lost, doubled or
+    different records, or records that wait for a person. 2: a record could not be read, or was deleted on purpose
+    (printed), so that not every order can be judged.
     """
     from shop.audit.command import audit_command
 

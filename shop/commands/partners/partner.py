@@ -13,7 +13,7 @@ import typer
 
 from shop.errors import Refused
 
-app = typer.Typer(help="Send what partners send, with faults on demand.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(help="Send partners' webhooks, with faults on demand.", no_args_is_help=True, add_completion=False)
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _TIMEOUT = 10.0

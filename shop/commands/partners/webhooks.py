@@ -104,7 +104,7 @@ def replay(
     until: _Until = "",
     failed: _Failed = False,
     reason: Annotated[
-        str, typer.Option(metavar="TEXT", help="Why; it is kept with your name and the time.")
+        str, typer.Option(metavar="TEXT", help="The reason; it is kept with your name and the time.")
     ] = "by hand",
     json: _Json = False,
     email: _Email = _ADMIN,

@@ -63,7 +63,7 @@ def main() -> None:
 def _number(port: Port, env: Mapping[str, str]) -> int:
     text = env.get(port.setting) or "0"
     if not (text.isascii() and text.isdigit() and int(text) <= _HIGHEST):
-        raise Refused(f"{port.setting}={text} is not a port (1 to {_HIGHEST})")
+        raise Refused(f"{port.setting}={text} must be a port (1 to {_HIGHEST})")
     # 0 ("any free one") does not show where the process listens.
     return int(text) or _running(env).get(port.setting, port.default)
 

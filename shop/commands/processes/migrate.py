@@ -63,6 +63,7 @@ async def _migrated(name: str, migrations: Path) -> tuple[str, bool]:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, ArgumentError):
-        return "SHOP_DATABASE_URL is not the URL of a database"  # its own words show the URL, which may hold a password
+        # Its own words show the URL, which may hold a password.
+        return "SHOP_DATABASE_URL must be the URL of a database"
     words = str(error.orig if isinstance(error, DBAPIError) else error)
     return words.partition("\n")[0] or type(error).__name__

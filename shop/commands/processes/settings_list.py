@@ -23,7 +23,7 @@ _OTHERS = {
         "fork processes from a preloaded one, or spawn each anew (spawn on macOS)",
         "shop up",
     ),
-    "SHOP_KEYRING": ("", "off: make no secrets in the data directory; each must be set", "shop up"),
+    "SHOP_KEYRING": ("", "off: no secrets are made in the data directory; each must be set", "shop up"),
     "SHOP_PASSWORD": ("", "password of the account that a command signs in as", "shop"),
     "SHOP_LAB_PLAN": ("", "links between processes; `shop up --lab` sets it", "link_proxy"),
     "SHOP_LAB_CLOCK": ("", "file with the error of the clock; `shop up --lab` sets it", "all processes"),
@@ -31,7 +31,7 @@ _OTHERS = {
     "SHOP_LEGACY_SOAP_PASSWORD": ("shop", "its password", "legacy_soap"),
     "SHOP_LEGACY_SOAP_SESSION_SECONDS": ("900", "seconds until a session of the ERP ends", "legacy_soap"),
     "SHOP_LEGACY_SOAP_FAULTS": ("{}", "faults to start with, as JSON", "legacy_soap"),
-    "SHOP_LEGACY_SOAP_SEED": ("", "none: start with empty stock", "legacy_soap"),
+    "SHOP_LEGACY_SOAP_SEED": ("", "none: the stock is empty at start", "legacy_soap"),
 }
 # Set by one process for another, by tests, or by deployments; no one else's business.
 _INTERNAL = re.compile(r"SHOP_(READY_FD|LIFELINE_FD|IMAGE|SUBNET|COMPOSE_\w+|VERSION|TEST_\w+)")
@@ -125,9 +125,9 @@ def _of_table() -> Iterator[Setting]:
         for port in spec.ports:
             yield Setting(port.setting, str(port.default), f"port of {spec.name}", (spec.name,))
             for address in port.addresses:
-                yield Setting(address, "", f"where the others reach {spec.name}", ("its clients",))
+                yield Setting(address, "", f"address of {spec.name} for other processes", ("its clients",))
         for scheme in spec.schemes:
-            yield Setting(scheme.setting, "", "secret that webhooks of this provider are signed with", (spec.name,))
+            yield Setting(scheme.setting, "", "secret that signs webhooks of this provider", (spec.name,))
 
 
 def _of_others() -> Iterator[Setting]:

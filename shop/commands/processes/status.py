@@ -163,7 +163,7 @@ def _address(settings: Iterable[str], env: Mapping[str, str]) -> tuple[str, int]
                 parts = urlsplit(value if "://" in value else f"//{value}")
                 port = parts.port or {"https": 443}.get(parts.scheme, 80)
             except ValueError as error:
-                raise Refused(f"{setting} is not the address of a host and a port, such as orders:50051") from error
+                raise Refused(f"{setting} must be a host and a port, such as orders:50051") from error
             if parts.hostname:
                 return parts.hostname, port
     return None

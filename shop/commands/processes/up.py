@@ -132,5 +132,5 @@ def _forks(env: Mapping[str, str]) -> bool:
     """Whether children are forked from the supervisor's imports; macOS's own libraries do not survive a fork."""
     method = env.get("SHOP_START_METHOD") or ("spawn" if sys.platform == "darwin" else "fork")
     if method not in ("fork", "spawn"):
-        raise Refused(f"SHOP_START_METHOD={method} is neither fork nor spawn")
+        raise Refused(f"SHOP_START_METHOD={method} must be fork or spawn")
     return method == "fork"

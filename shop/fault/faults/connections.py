@@ -78,7 +78,7 @@ class LinkFault:
         finally:
             if self._guard is not None:
                 self._guard.dismiss()
-        return f"{', '.join(self._names)} as before; {self._met} chunks or connections were met"
+        return f"{', '.join(self._names)} as before; {self._met} chunks or connections were affected"
 
     def met(self) -> int | None:
         """Chunks delayed, slowed, held or lost, and connections ended."""
@@ -98,7 +98,7 @@ def end_links(arguments: Sequence[str]) -> None:
 def link(ground: Ground, words: Sequence[str]) -> LinkFault:
     """`A->B delay=50ms …`; `*` stands for any process, and `A:B` is the same without a shell's redirection."""
     if not words:
-        raise Refused("name a link, such as 'gateway->orders' or gateway:orders, and what to do to it")
+        raise Refused("name a link, such as 'gateway->orders' or gateway:orders, and a fault for it")
     name = words[0] if "->" in words[0] else words[0].replace(":", "->", 1)
     if "->" not in name:
         raise Refused(f"{words[0]} is not a link: write 'gateway->orders' (in quotes) or gateway:orders")

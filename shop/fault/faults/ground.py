@@ -54,9 +54,7 @@ class Ground:
     def of(cls, env: Mapping[str, str]) -> Ground:
         """The shop that this environment names. Raises `Refused` in production, and where none runs."""
         if env.get("SHOP_ENV") == "production":
-            raise Refused(
-                "faults are refused where SHOP_ENV=production: try them on a shop of your own, `shop up --lab`"
-            )
+            raise Refused("faults are refused where SHOP_ENV=production: use a shop of your own, `shop up --lab`")
         around = running(TABLE, env)
         _running(around.data_dir)
         return cls(around.shared, around.data_dir, Links(around.data_dir), around.secrets)

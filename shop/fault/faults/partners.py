@@ -79,7 +79,7 @@ class ErpFault:
             if self._guard is not None:
                 self._guard.dismiss()
             self._release()
-        met = "the number of calls that were met is unknown" if self._met is None else f"{self._met} calls were met"
+        met = "the number of affected calls is unknown" if self._met is None else f"{self._met} calls were affected"
         return f"the ERP answers as before; {met}"
 
     def met(self) -> int | None:

@@ -127,7 +127,7 @@ def parse(words: Iterable[str]) -> tuple[Toxic, ...]:
         else:
             amounts[Kind(name)] = _number(value) if given else 0.0
     if not amounts:
-        raise ValueError(f"name what to do to the link: {', '.join(Kind)}")
+        raise ValueError(f"name a fault for the link: {', '.join(Kind)}")
     direction = _direction(options.get("direction", "both"))
     probability, seed = _number(options.get("probability", "1")), int(_number(options.get("seed", "0")))
     return tuple(Toxic(kind, amount, direction, probability, seed) for kind, amount in amounts.items())

@@ -33,7 +33,7 @@ _AT_WORK_TIMEOUT = 5.0
 _AT_WORK_POLL = 0.05
 _AUDIT_TIMEOUT = 20.0
 _XRAY = "{}/?trace={}#order"
-_NO_TRAFFIC = "the shop at {} takes no customers: {}"
+_NO_TRAFFIC = "the shop at {} refuses new customers: {}"
 
 
 def missing(scenario: Scenario, env: Mapping[str, str]) -> list[str]:

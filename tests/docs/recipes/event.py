@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from tests.docs.recipes import Recipe
 
-_PAYLOAD = """// order.expired: the customer did not pay in time; what was done for the order is being undone.
+_PAYLOAD = """// order.expired: the customer did not pay in time; its completed steps are being undone.
 message OrderExpired {
   // The order's id.
   string order_id = 1;
-  // Whose order it is.
+  // Id of the order's customer.
   string user_id = 2;
-  // Why, for the customer to read.
+  // Reason, for the customer to read.
   string reason = 3;
 }
 
