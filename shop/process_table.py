@@ -92,20 +92,9 @@ TABLE: tuple[ProcessSpec, ...] = (
     ),
     ProcessSpec(
         "webhook_worker",
-        "webhooks.bootstrap:run_worker",
+        "webhooks.worker:run_worker",
         "processes what was received; delivers outgoing webhooks",
         (Port("SHOP_WEBHOOKS_GRPC_PORT", 50057, ("SHOP_WEBHOOKS_ADDRESS",)),),
-        late=(
-            "webhooks.incoming.clients",
-            "webhooks.incoming.consumer",
-            "webhooks.incoming.grpc_api",
-            "webhooks.incoming.relay",
-            "webhooks.incoming.replays",
-            "webhooks.incoming.sql_store.batching",
-            "webhooks.outgoing.bootstrap",
-            "webhooks.outgoing.grpc_api",
-            "webhooks.retention",
-        ),
     ),
     ProcessSpec(
         "console",

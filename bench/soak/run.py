@@ -57,9 +57,9 @@ _STATED = (
     ("services.storage.sql_store", "RETENTION"),
     ("services.users.sql_store", "RETENTION"),
     ("webhooks.incoming.sql_store", "RETENTION"),
-    ("webhooks.outgoing.sql_store.schema", "RETENTION"),
+    ("webhooks.outgoing.sql_store.tables", "RETENTION"),
     ("chassis.broker.embedded.store", "RETENTION"),
-    ("partners.payment_provider.schema", "KEPT"),
+    ("partners.payment_provider.tables", "KEPT"),
     ("legacy_soap.tables", "KEPT"),
 )
 _PERCENTILES = (50.0, 90.0, 99.0, 99.9, 100.0)

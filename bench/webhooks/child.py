@@ -11,7 +11,7 @@ import uvloop
 
 from bench.roles import say_until_closed
 from chassis.process import Running, tune_garbage_collection
-from webhooks import bootstrap
+from webhooks import bootstrap, worker
 from webhooks.incoming.domain import Webhook
 
 
@@ -44,7 +44,7 @@ async def _floor() -> AsyncIterator[Running]:
 def _role(name: str) -> AbstractAsyncContextManager[Running]:
     if name == "floor":
         return _floor()
-    return bootstrap.run() if name == "receiver" else bootstrap.run_worker(shop=DeafShop())
+    return bootstrap.run() if name == "receiver" else worker.run_worker(shop=DeafShop())
 
 
 async def _serve(role: str) -> None:

@@ -11,7 +11,6 @@ from chassis.background import background
 from chassis.http.middleware import HttpBoundary
 from chassis.http.server import serve_http
 from chassis.observability.capture.http import aiohttp_middlewares
-from chassis.observability.telemetry import telemetry
 from chassis.process import Running
 from chassis.settings import NotNegative, ProcessSettings
 from chassis.webpages.start_page import StartPage
@@ -23,7 +22,7 @@ from partners.payment_provider.webhook_sender import WebhookSender
 
 class Settings(ProcessSettings):
     payment_port: int = 8021
-    # Seconds from the request for a payment until the money is collected.
+    # Delay between the request for a payment and its collection, in seconds.
     payment_delay: NotNegative = 1.0
     webhooks_url: str = "http://127.0.0.1:8002"
     # The first of several, comma-separated, signs.
@@ -38,9 +37,7 @@ async def run(settings: Settings | None = None) -> AsyncIterator[Running]:
     if not secret:
         raise ValueError("SHOP_WEBHOOK_SECRET_STRIPE is missing: the shop could not verify our webhooks")
     async with (
-        telemetry(
-            "payment_provider", settings.otlp_url, sample_ratio=settings.trace_sample_ratio, capture=settings.captures()
-        ) as spans,
+        settings.telemetry("payment_provider", serves_http=True) as spans,
         open_ledger(settings.data_dir / "payment_provider.sqlite") as ledger,
         aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=10),

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 from chassis import wall_clock
 from partners.payment_provider import domain
 from partners.payment_provider.domain import PaymentIntent, Refund, Status, as_json, event_for, key_reused, unknown
-from partners.payment_provider.schema import SCHEMA, upgrade
+from partners.payment_provider.tables import SCHEMA, upgrade
 
 Result = TypeVar("Result")
 Change = Callable[[PaymentIntent], PaymentIntent]

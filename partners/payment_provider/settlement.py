@@ -12,7 +12,7 @@ from partners.payment_provider.ledger import Ledger, PendingEvent
 from partners.payment_provider.webhook_sender import MAX_DELAY, WebhookSender, delay_after
 
 _BATCH_SIZE = 16
-# Seconds between two looks where nothing is known to become due.
+# Poll interval where nothing is known to become due, in seconds.
 _POLL_SECONDS = 60.0
 
 

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 
 from chassis.http.middleware import Identified
 from chassis.http.server import serve_http
-from chassis.observability.telemetry import telemetry
 from chassis.settings import AtLeastOne, ProcessSettings
 from chassis.webpages.start_page import StartPage
-from partners.smtp_sink.http_view import ABOUT, LINKS, application
+from partners.smtp_sink.http_api import ABOUT, LINKS, application
 from partners.smtp_sink.mailbox import Mailbox
 from partners.smtp_sink.smtp_server import serve_smtp
 
@@ -20,7 +19,7 @@ from partners.smtp_sink.smtp_server import serve_smtp
 class Settings(ProcessSettings):
     smtp_port: int = 8025
     mail_port: int = 8026
-    # How many mails to keep; beyond that the oldest go.
+    # Number of mails to keep; older ones are deleted.
     mail_keep: AtLeastOne = 10_000
 
 
@@ -39,9 +38,7 @@ async def run(settings: Settings | None = None) -> AsyncIterator[Listening]:
     mailbox = await asyncio.to_thread(Mailbox.open, settings.data_dir / "mails", keep=settings.mail_keep)
     start = StartPage.of("Mails", ABOUT, *LINKS, env=settings.env)
     async with (
-        telemetry(
-            "smtp_sink", settings.otlp_url, sample_ratio=settings.trace_sample_ratio, capture=settings.captures()
-        ) as spans,
+        settings.telemetry("smtp_sink", serves_http=True) as spans,
         serve_http(Identified(application(mailbox, start)), host=settings.host, port=settings.mail_port) as mail_port,
         serve_smtp(mailbox, spans, host=settings.host, port=settings.smtp_port) as smtp_port,
     ):

@@ -18,11 +18,11 @@ from chassis.settings import ProcessSettings
 from webhooks.bootstrap import MIGRATIONS
 from webhooks.incoming.sql_store import inbox
 from webhooks.outgoing import domain
-from webhooks.outgoing.domain import Attempt, Delivery, Endpoint, Persistence, Status
+from webhooks.outgoing.domain import Attempt, Delivery, Endpoint, RetryPolicy, Status
 from webhooks.outgoing.sql_store import SqlDeliveryStore, SqlEndpointStore
 
 WEEK = timedelta(days=7)
-decide = partial(domain.after_attempt, persistence=Persistence([], timedelta(days=5), 60.0))
+decide = partial(domain.after_attempt, policy=RetryPolicy([], timedelta(days=5), 60.0))
 
 
 @dataclass

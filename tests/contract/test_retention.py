@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import inspect
 
 import legacy_soap.tables
-import partners.payment_provider.schema
+import partners.payment_provider.tables
 import webhooks.incoming.sql_store
-import webhooks.outgoing.sql_store.schema
+import webhooks.outgoing.sql_store.tables
 from chassis.broker.embedded import store as embedded
 from chassis.database.database import database
 from chassis.retention import Retention
@@ -38,12 +38,12 @@ STATED: dict[str, Retention] = {
     "services.reports": reports.RETENTION,
     "services.storage": storage.RETENTION,
     "services.users": users.RETENTION,
-    "webhooks": {**webhooks.incoming.sql_store.RETENTION, **webhooks.outgoing.sql_store.schema.RETENTION},
+    "webhooks": {**webhooks.incoming.sql_store.RETENTION, **webhooks.outgoing.sql_store.tables.RETENTION},
 }
 # Databases without migrations: the statements that make them, and what is stated of their tables.
 SCRIPTS: dict[str, tuple[str, Collection[str]]] = {
     "embedded broker": (embedded.SCHEMA, embedded.RETENTION),
-    "payment provider": (partners.payment_provider.schema.SCHEMA, partners.payment_provider.schema.KEPT),
+    "payment provider": (partners.payment_provider.tables.SCHEMA, partners.payment_provider.tables.KEPT),
     "legacy ERP": ("".join(legacy_soap.tables.VERSIONS), legacy_soap.tables.KEPT),
 }
 

@@ -28,7 +28,7 @@ from services.reports.bootstrap import Settings as ReportsSettings
 from services.storage.bootstrap import Settings as StorageSettings
 from services.users.bootstrap import Settings as UsersSettings
 from webhooks.bootstrap import Settings as WebhooksSettings
-from webhooks.bootstrap import WorkerSettings
+from webhooks.worker import WorkerSettings
 
 
 @pytest.fixture(autouse=True)

@@ -12,14 +12,14 @@ import pytest
 
 from chassis.errors import Kind, ShopError
 from webhooks.outgoing import domain
-from webhooks.outgoing.domain import Attempt, Delivery, Endpoint, OldSecret, Persistence, Status
+from webhooks.outgoing.domain import Attempt, Delivery, Endpoint, OldSecret, RetryPolicy, Status
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECRET = "whsec_" + base64.b64encode(b"new").decode()
 OLD = "whsec_" + base64.b64encode(b"old").decode()
 ENDPOINT = Endpoint("e1", "u1", False, "https://shop.test/hook", ["order.paid"], "", SECRET, NOW)
 DELIVERY = Delivery("d1", "e1", "ev1", "order.paid", "o1", b'{"a":1}', "00-tp", NOW, next_attempt_at=NOW)
-PERSISTENCE = Persistence([1.0, 10.0], timedelta(days=1), 60.0)
+POLICY = RetryPolicy([1.0, 10.0], timedelta(days=1), 60.0)
 
 
 def failed(code: int = 500, **changes: object) -> Attempt:
@@ -63,53 +63,53 @@ def test_only_some_answers_may_ask_for_a_pause(code: int, pause: float) -> None:
 def test_a_success_ends_a_delivery_and_what_its_endpoint_had_failed() -> None:
     """The pause that it had stays."""
     failing = replace(ENDPOINT, failing_since=NOW, paused_until=NOW)
-    endpoint, delivery = domain.after_attempt(failing, DELIVERY, replace(failed(204), number=3), PERSISTENCE)
+    endpoint, delivery = domain.after_attempt(failing, DELIVERY, replace(failed(204), number=3), POLICY)
     assert endpoint == replace(failing, failing_since=None)
     assert delivery == replace(DELIVERY, status=Status.DELIVERED, attempts=3, retries=1, next_attempt_at=None)
 
 
 def test_a_failure_is_retried_after_the_next_delay_stretched() -> None:
     """And the endpoint fails since then, or since earlier."""
-    endpoint, delivery = domain.after_attempt(ENDPOINT, DELIVERY, failed(), PERSISTENCE, stretch=1.5)
+    endpoint, delivery = domain.after_attempt(ENDPOINT, DELIVERY, failed(), POLICY, stretch=1.5)
     assert endpoint == replace(ENDPOINT, failing_since=NOW)
     after = NOW + timedelta(seconds=1.5)
     assert delivery == replace(DELIVERY, attempts=1, retries=1, next_attempt_at=after)
     earlier = replace(ENDPOINT, failing_since=NOW - timedelta(hours=1))
-    endpoint, delivery = domain.after_attempt(earlier, replace(DELIVERY, retries=1), failed(), PERSISTENCE)
+    endpoint, delivery = domain.after_attempt(earlier, replace(DELIVERY, retries=1), failed(), POLICY)
     assert (endpoint, delivery.next_attempt_at) == (earlier, NOW + timedelta(seconds=10))
 
 
 def test_the_last_failure_ends_a_delivery() -> None:
     """When the delays are used up."""
-    _, delivery = domain.after_attempt(ENDPOINT, replace(DELIVERY, retries=2), failed(), PERSISTENCE)
+    _, delivery = domain.after_attempt(ENDPOINT, replace(DELIVERY, retries=2), failed(), POLICY)
     assert delivery == replace(DELIVERY, status=Status.FAILED, attempts=1, retries=3, next_attempt_at=None)
 
 
 @pytest.mark.parametrize(("asked", "pause"), [(30.0, 30.0), (600.0, 60.0)])
 def test_a_busy_endpoint_is_left_alone_for_as_long_as_it_asks(asked: float, pause: float) -> None:
     """Up to a bound; the retry comes when the pause is over, where that is later than its own."""
-    endpoint, delivery = domain.after_attempt(ENDPOINT, DELIVERY, failed(503, retry_after=asked), PERSISTENCE)
+    endpoint, delivery = domain.after_attempt(ENDPOINT, DELIVERY, failed(503, retry_after=asked), POLICY)
     until = NOW + timedelta(seconds=pause)
     assert (endpoint.paused_until, delivery.next_attempt_at) == (until, until)
     short = failed(503, retry_after=0.5)
-    assert domain.after_attempt(ENDPOINT, DELIVERY, short, PERSISTENCE)[1].next_attempt_at == NOW + timedelta(seconds=1)
+    assert domain.after_attempt(ENDPOINT, DELIVERY, short, POLICY)[1].next_attempt_at == NOW + timedelta(seconds=1)
 
 
 def test_an_endpoint_that_is_gone_is_disabled_at_once() -> None:
     """With the reason; one that had been disabled keeps its own."""
-    endpoint, _ = domain.after_attempt(ENDPOINT, DELIVERY, failed(410), PERSISTENCE)
+    endpoint, _ = domain.after_attempt(ENDPOINT, DELIVERY, failed(410), POLICY)
     assert (endpoint.enabled, endpoint.disabled_reason) == (False, "it answered 410 Gone")
     before = replace(ENDPOINT, enabled=False, disabled_reason="by its owner")
-    assert domain.after_attempt(before, DELIVERY, failed(410), PERSISTENCE)[0].disabled_reason == "by its owner"
+    assert domain.after_attempt(before, DELIVERY, failed(410), POLICY)[0].disabled_reason == "by its owner"
 
 
 def test_an_endpoint_that_does_nothing_but_fail_is_disabled() -> None:
     """After a day, not at its end."""
     since = NOW - timedelta(days=1)
-    endpoint, _ = domain.after_attempt(replace(ENDPOINT, failing_since=since), DELIVERY, failed(), PERSISTENCE)
+    endpoint, _ = domain.after_attempt(replace(ENDPOINT, failing_since=since), DELIVERY, failed(), POLICY)
     assert endpoint.enabled
     since -= timedelta(microseconds=1)
-    endpoint, _ = domain.after_attempt(replace(ENDPOINT, failing_since=since), DELIVERY, failed(), PERSISTENCE)
+    endpoint, _ = domain.after_attempt(replace(ENDPOINT, failing_since=since), DELIVERY, failed(), POLICY)
     reason = "nothing but failures since 2026-02-28 11:59 UTC"
     assert (endpoint.enabled, endpoint.disabled_reason) == (False, reason)
 
@@ -211,11 +211,14 @@ def test_descriptions_are_bounded() -> None:
     """200 characters, without a NUL, which PostgreSQL cannot store."""
     domain.check_description("")
     domain.check_description("x" * 200)
-    for wrong in ("x" * 201, "a\0b"):
+    for wrong, message, change in (
+        ("x" * 201, "description is too long", "must have at most 200 characters"),
+        ("a\0b", "invalid description", "must not have a NUL character"),
+    ):
         with pytest.raises(ShopError) as refusal:
             domain.check_description(wrong)
-        assert refusal.value.message == "description is too long"
-        assert refusal.value.fields == {"description": "must have at most 200 characters"}
+        assert (refusal.value.code, refusal.value.message) == ("INVALID_INPUT", message)
+        assert refusal.value.fields == {"description": change}
 
 
 @pytest.mark.parametrize(

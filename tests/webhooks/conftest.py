@@ -21,7 +21,8 @@ from chassis.settings import TOPOLOGY
 from partners.senders import SignedWebhook
 from tests.conftest import own_postgres
 from tests.rabbitmq import own_rabbitmq
-from webhooks.bootstrap import MIGRATIONS, Settings, WorkerSettings, run, run_worker
+from webhooks.bootstrap import MIGRATIONS, Settings, run
+from webhooks.worker import WorkerSettings, run_worker
 
 SECRETS = {
     "stripe": "stripe-secret",

@@ -31,7 +31,7 @@ from protos.shop.webhooks.v1 import webhooks_pb2 as pb
 from protos.shop.webhooks.v1.webhooks_pb2_grpc import WebhookAdminServiceStub, WebhookEndpointServiceStub
 from services.users import bootstrap as users
 from tests.webhooks.conftest import FakeShop, worker_settings_for
-from webhooks.bootstrap import WorkerSettings, run_worker
+from webhooks.worker import WorkerSettings, run_worker
 
 CUSTOMER, OTHER, ADMIN = "123", "456", "1"
 SPANS = Telemetry("test")

@@ -17,7 +17,7 @@ from chassis.background import background
 from chassis.errors import StoreUnavailable
 from tests.waiting import eventually
 from webhooks.outgoing.dispatcher import Dispatcher
-from webhooks.outgoing.domain import Attempt, Delivery, Endpoint, Persistence
+from webhooks.outgoing.domain import Attempt, Delivery, Endpoint, RetryPolicy
 
 ENDPOINT = Endpoint("we_1", "123", False, "http://x", ["order.*"], "", "whsec_x", wall_clock.now())
 
@@ -118,8 +118,8 @@ async def test_endpoints_take_turns_where_there_are_too_few_lanes(monkeypatch: p
             await asyncio.sleep(0)
             return Attempt(1, wall_clock.now(), 1, 200)
 
-    persistence = Persistence([1.0], timedelta(days=5), 60.0)
-    dispatcher = Dispatcher(cast("Any", store), Answering(), cast("Any", Alone()), persistence)
+    policy = RetryPolicy([1.0], timedelta(days=5), 60.0)
+    dispatcher = Dispatcher(cast("Any", store), Answering(), cast("Any", Alone()), policy)
     async with background(dispatcher.run()):
         await eventually(lambda: "other" in store.recorded)
         count = len(store.recorded)
@@ -145,8 +145,8 @@ async def test_an_endpoint_that_comes_anew_is_behind_those_that_wait(monkeypatch
 async def test_nothing_is_sent_twice_at_the_same_time() -> None:
     """When one of several attempts cannot be recorded, the others end before any of them is made again."""
     store, sender = Store(), Sender()
-    persistence = Persistence([1.0], timedelta(days=5), 60.0)
-    dispatcher = Dispatcher(cast("Any", store), sender, cast("Any", Alone()), persistence)
+    policy = RetryPolicy([1.0], timedelta(days=5), 60.0)
+    dispatcher = Dispatcher(cast("Any", store), sender, cast("Any", Alone()), policy)
     async with background(dispatcher.run()):
         await eventually(lambda: {"quick", "slow"} <= set(store.recorded))
     assert sender.most == {"quick": 1, "slow": 1}

@@ -12,7 +12,7 @@ from partners import senders
 from protos.asyncapi.document import document
 from tests.waiting import eventually
 from tests.webhooks.conftest import SECRETS, Receiver
-from webhooks.bootstrap import WorkerSettings
+from webhooks.worker import WorkerSettings
 
 DOCUMENT = document()
 SIGNED: dict[str, Callable[[Any, str], senders.SignedWebhook]] = {

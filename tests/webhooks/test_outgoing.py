@@ -20,7 +20,7 @@ from tests.waiting import eventually
 from tests.webhooks.outbound import OTHER, Outbound, Partner, outbound, partner
 from tests.webhooks.processes import real_process
 from webhooks.bootstrap import MIGRATIONS
-from webhooks.outgoing.sql_store.schema import deliveries, endpoints
+from webhooks.outgoing.sql_store.tables import deliveries, endpoints
 
 MANY_DELAYS = (0.05,) * 200
 

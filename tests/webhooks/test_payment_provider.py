@@ -22,7 +22,7 @@ from starlette.routing import Route
 from chassis.http.server import serve_http
 from partners.payment_provider.bootstrap import Settings, run
 from partners.payment_provider.ledger import open_ledger
-from partners.payment_provider.schema import upgrade
+from partners.payment_provider.tables import upgrade
 from tests.shop import free_ports
 from tests.waiting import eventually
 from tests.webhooks.conftest import SECRETS, Start

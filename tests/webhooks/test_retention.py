@@ -20,9 +20,9 @@ from tests.webhooks.conftest import SECRETS, Receiver, Start
 from tests.webhooks.outbound import CUSTOMER, Outbound, Partner, order_event, outbound, partner
 from webhooks.bootstrap import MIGRATIONS
 from webhooks.incoming.sql_store import SqlWebhookStore, inbox, webhook_replays
-from webhooks.outgoing.consumer import QUEUE
+from webhooks.outgoing.ports import QUEUE
 from webhooks.outgoing.sql_store import SqlDeliveryStore
-from webhooks.outgoing.sql_store.schema import attempts
+from webhooks.outgoing.sql_store.tables import attempts
 from webhooks.retention import Retention
 
 

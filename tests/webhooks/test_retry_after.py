@@ -11,10 +11,10 @@ import pytest
 from protos.shop.webhooks.v1 import webhooks_pb2 as pb
 from tests.waiting import eventually
 from tests.webhooks.outbound import Api, Partner, outbound, partner
-from webhooks.outgoing.domain import Attempt, Delivery, Endpoint, Persistence, after_attempt, retry_after
+from webhooks.outgoing.domain import Attempt, Delivery, Endpoint, RetryPolicy, after_attempt, retry_after
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-PERSISTENCE = Persistence(delays=(5, 300), disable_after=timedelta(days=5), longest_pause=3_600)
+POLICY = RetryPolicy(delays=(5, 300), disable_after=timedelta(days=5), max_pause=3_600)
 
 
 def endpoint() -> Endpoint:
@@ -71,7 +71,7 @@ def test_a_retry_after_is_seconds_or_a_date(header: str, seconds: float | None) 
 def test_a_retry_after_is_kept_within_a_bound(status: int, asked: float | None, waits: int, pauses: bool) -> None:
     """After 429 and 503 the next attempt comes as late as the header says, at most the bound, not before schedule."""
     attempt = Attempt(1, NOW, 10, status, retry_after=asked)
-    after, again = after_attempt(endpoint(), delivery(), attempt, PERSISTENCE)
+    after, again = after_attempt(endpoint(), delivery(), attempt, POLICY)
     assert again.next_attempt_at == NOW + timedelta(seconds=waits)
     assert (after.paused_until is not None) == pauses
     assert after.is_served(NOW) != pauses

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -20,12 +19,17 @@ class Receiving:
         self,
         intake: Intake,
         keys: Mapping[str, Sequence[bytes]],
+        new_id: Callable[[float], str],
         *,
         clock: Callable[[], float] = wall_clock.seconds,
     ) -> None:
-        """`keys`: provider -> its keys, the ones being rotated out included."""
+        """`keys`: provider -> its keys, the ones being rotated out included.
+
+        `new_id`: makes the id of a webhook that was received at a time, in seconds since the epoch.
+        """
         self._intake = intake
         self._keys = keys
+        self._new_id = new_id
         self._clock = clock
 
     async def receive(self, provider_name: str, headers: Headers, body: bytes, *, traceparent: str = "") -> bool:
@@ -42,7 +46,7 @@ class Receiving:
         provider.verify(body, headers, keys, now)
         event = name_event(provider, parse(body), headers)
         webhook = Webhook(
-            id=_new_id(now),
+            id=self._new_id(now),
             provider=provider_name,
             provider_event_id=event.id,
             event_type=event.type,
@@ -52,11 +56,6 @@ class Receiving:
             traceparent=traceparent,
         )
         return await self._intake.add(webhook)
-
-
-def _new_id(now: float) -> str:
-    """Ordered by time, as in UUID version 7: the newest rows lie side by side on few pages, and so do their keys."""
-    return f"{int(now * 1000):012x}{secrets.token_hex(10)}"
 
 
 class Processing:

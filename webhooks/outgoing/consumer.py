@@ -9,8 +9,6 @@ from chassis.broker.port import Event
 from webhooks.outgoing.domain import payload
 from webhooks.outgoing.ports import DeliveryStore
 
-QUEUE = "webhook-delivery"
-
 
 class FanOut:
     def __init__(self, deliveries: DeliveryStore, wake: Callable[[], None]) -> None:

@@ -12,7 +12,7 @@ from functools import partial
 from chassis import background, wall_clock
 from chassis.background import Backoff, forever
 from chassis.database.database import Database
-from webhooks.outgoing.domain import Delivery, Endpoint, Persistence, after_attempt
+from webhooks.outgoing.domain import Delivery, Endpoint, RetryPolicy, after_attempt
 from webhooks.outgoing.ports import DeliveryStore, Sender
 
 log = logging.getLogger(__name__)
@@ -34,11 +34,11 @@ class Dispatcher:
     Where more endpoints have something due than there are lanes, they take turns.
     """
 
-    def __init__(self, store: DeliveryStore, sender: Sender, database: Database, persistence: Persistence) -> None:
+    def __init__(self, store: DeliveryStore, sender: Sender, database: Database, policy: RetryPolicy) -> None:
         self._store = store
         self._sender = sender
         self._database = database
-        self._persistence = persistence
+        self._policy = policy
         self._news = asyncio.Event()
         self._clock_check_at = float("-inf")
         self._lanes: dict[str, asyncio.Task[None]] = {}
@@ -75,9 +75,9 @@ class Dispatcher:
         now = asyncio.get_running_loop().time()
         if now < self._clock_check_at:
             return
-        waits = [timedelta(0), *(timedelta(seconds=delay * (1 + _JITTER)) for delay in self._persistence.delays)]
-        longest_pause = timedelta(seconds=self._persistence.longest_pause)
-        await self._store.shorten_waits(wall_clock.now(), waits, longest_pause)
+        waits = [timedelta(0), *(timedelta(seconds=delay * (1 + _JITTER)) for delay in self._policy.delays)]
+        max_pause = timedelta(seconds=self._policy.max_pause)
+        await self._store.shorten_waits(wall_clock.now(), waits, max_pause)
         self._clock_check_at = now + _CLOCK_SECONDS
 
     def _open_lanes(self, due: Sequence[str]) -> None:
@@ -125,7 +125,7 @@ class Dispatcher:
     async def _attempt(self, endpoint: Endpoint, delivery: Delivery) -> None:
         attempt = await self._sender.send(endpoint, delivery)
         stretch = random.uniform(1, 1 + _JITTER)  # noqa: S311  # nosec B311 # nothing to guess here
-        decide = partial(after_attempt, persistence=self._persistence, stretch=stretch)
+        decide = partial(after_attempt, policy=self._policy, stretch=stretch)
         await self._store.record(delivery, attempt, decide)
 
     async def _rest(self) -> None:

@@ -128,19 +128,19 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Persistence:
-    """`delays` before each retry; `disable_after` how long an endpoint may do nothing but fail.
+class RetryPolicy:
+    """Retry policy of deliveries. `delays`: seconds before each retry.
 
-    `longest_pause`: the seconds for which an endpoint is left alone at most, whatever its `Retry-After`.
+    `disable_after`: how long an endpoint may only fail. `max_pause`: limit of its `Retry-After`, in seconds.
     """
 
     delays: Sequence[float]
     disable_after: timedelta
-    longest_pause: float
+    max_pause: float
 
 
 def after_attempt(
-    endpoint: Endpoint, delivery: Delivery, attempt: Attempt, persistence: Persistence, *, stretch: float = 1.0
+    endpoint: Endpoint, delivery: Delivery, attempt: Attempt, policy: RetryPolicy, *, stretch: float = 1.0
 ) -> tuple[Endpoint, Delivery]:
     """Both as the attempt leaves them. `stretch` multiplies the delay, so that not everything is retried at once.
 
@@ -150,15 +150,15 @@ def after_attempt(
     if attempt.succeeded:
         return replace(endpoint, failing_since=None), replace(delivery, status=Status.DELIVERED)
     failing_since = endpoint.failing_since or attempt.at
-    pause = timedelta(seconds=min(attempt.requested_pause, persistence.longest_pause))
+    pause = timedelta(seconds=min(attempt.requested_pause, policy.max_pause))
     endpoint = replace(endpoint, failing_since=failing_since, paused_until=attempt.at + pause if pause else None)
     if attempt.status_code == _GONE:
         endpoint = _disabled(endpoint, "it answered 410 Gone")
-    elif attempt.at - failing_since > persistence.disable_after:
+    elif attempt.at - failing_since > policy.disable_after:
         endpoint = _disabled(endpoint, f"nothing but failures since {failing_since:%Y-%m-%d %H:%M} UTC")
-    if delivery.retries > len(persistence.delays):
+    if delivery.retries > len(policy.delays):
         return endpoint, replace(delivery, status=Status.FAILED)
-    delay = timedelta(seconds=persistence.delays[delivery.retries - 1] * stretch)
+    delay = timedelta(seconds=policy.delays[delivery.retries - 1] * stretch)
     return endpoint, replace(delivery, next_attempt_at=attempt.at + max(delay, pause))
 
 
@@ -235,7 +235,10 @@ def check_event_types(event_types: Sequence[str]) -> list[str]:
 
 
 def check_description(description: str) -> None:
-    if len(description) > MAX_DESCRIPTION or "\0" in description:
+    """Raise INVALID_INPUT for a description that is too long, or has a NUL, which PostgreSQL cannot store."""
+    if "\0" in description:
+        raise invalid("invalid description", description="must not have a NUL character")
+    if len(description) > MAX_DESCRIPTION:
         raise invalid("description is too long", description=f"must have at most {MAX_DESCRIPTION} characters")
 
 

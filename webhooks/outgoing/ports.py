@@ -10,6 +10,8 @@ from chassis.broker.port import Event
 from chassis.pagination import Place
 from webhooks.outgoing.domain import Attempt, Delivery, Endpoint
 
+QUEUE = "webhook-delivery"
+
 # What an attempt makes of an endpoint and a delivery.
 Decision = Callable[[Endpoint, Delivery, Attempt], tuple[Endpoint, Delivery]]
 

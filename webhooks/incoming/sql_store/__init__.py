@@ -59,8 +59,6 @@ RETENTION: Retention = {
     "inbox": Deleted("SHOP_WEBHOOKS_KEEP after the event was handled, by webhooks.retention"),
 }
 
-
-# Built once: SQLAlchemy caches what they compile to.
 _ONE = sa.select(webhooks).where(webhooks.c.id == sa.bindparam("at"))
 # Without what may be a megabyte each.
 _SUMMARY = [column for column in webhooks.c if column.name not in ("body", "headers")]

@@ -1,7 +1,8 @@
 """Webhooks that are processed at the same time are marked in one transaction.
 
 An adapter of `WebhookStore` beside `SqlWebhookStore`, which does all the rest; both are held to the same contract
-suite. One by one, a flood's processing would keep the intake waiting for SQLite's write lock.
+suite. One by one, a flood's processing would keep the intake waiting for SQLite's write lock. `make bench-webhooks`
+measures the intake beside it, without a bar: `with worker`, 60 to 75 % of the rate without an intake.
 """
 
 from __future__ import annotations

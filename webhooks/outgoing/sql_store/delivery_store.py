@@ -16,10 +16,9 @@ from chassis.broker.inbox import Inbox
 from chassis.broker.port import Event
 from chassis.database.database import Database, insert_missing, item_of, newest, row_of
 from chassis.pagination import Place
-from webhooks.outgoing.consumer import QUEUE
 from webhooks.outgoing.domain import Attempt, Delivery, Endpoint, Status
-from webhooks.outgoing.ports import Decision
-from webhooks.outgoing.sql_store.schema import attempts, deliveries, endpoint_by_id, endpoint_of, endpoints
+from webhooks.outgoing.ports import QUEUE, Decision
+from webhooks.outgoing.sql_store.tables import attempts, deliveries, endpoint_by_id, endpoint_of, endpoints
 
 _SUBSCRIBED = select(endpoints).where(
     endpoints.c.enabled & (endpoints.c.sees_all | (endpoints.c.owner_id == bindparam("owner")))
@@ -34,7 +33,7 @@ class SqlDeliveryStore:
         self._handled = inbox
 
     async def fan_out(self, event: Event, owner_id: str, body: bytes) -> int:
-        # Most customers have no endpoint: an event without a delivery needs no inbox row.
+        # An event without a subscriber leaves no row, not even in the inbox.
         if not await self._database.read(lambda rows: _subscribed(rows, event, owner_id)):
             return 0
         return await self._database.write(lambda rows: self._fan_out(rows, event, owner_id, body))

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from chassis.database.database import Database, lock_in_transaction, newest, row_of
 from chassis.pagination import Place
 from webhooks.outgoing.domain import Endpoint
-from webhooks.outgoing.sql_store.schema import attempts, deliveries, endpoint_by_id, endpoint_of, endpoints
+from webhooks.outgoing.sql_store.tables import attempts, deliveries, endpoint_by_id, endpoint_of, endpoints
 
 
 class SqlEndpointStore:
