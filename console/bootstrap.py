@@ -54,7 +54,7 @@ class Settings(ProcessSettings):
     legacy_soap_password: str = "shop"  # noqa: S105 - a demo account of their system
     # Secrets that webhooks of this provider are signed with, comma-separated while one is rotated.
     webhook_secret_stripe: str = ""
-    # Control socket of the lab's links, to show what crossed them; empty without a lab (`shop up --lab` sets it).
+    # Control socket of the lab's links, to show their frames; empty without a lab (`shop up --lab` sets it).
     link_proxy_socket: str = ""
     # The largest export, in bytes.
     console_max_body: AtLeastOne = 4 << 20

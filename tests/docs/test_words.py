@@ -30,14 +30,6 @@ RAISED = re.compile(r"(?:invalid|\w*(?:Error|Exception|Refused|Unavailable|Expir
 LOGGED = frozenset(["debug", "info", "warning", "error", "exception", "critical"])
 METRICS = frozenset(["counter", "gauge", "histogram"])
 HELPS = frozenset(["help", "description", "summary"])
-# Messages that are not mended yet: path of the package -> how they begin.
-ALLOWED: dict[str, tuple[str, ...]] = {
-    "console": ("Control socket of the lab's links",),
-    "partners": ("How many mails to keep",),
-    "webhooks": ("Whether webhooks may", "Seconds between two looks", "Seconds that what is over"),
-}
-# Contracts that are not mended yet.
-UNMENDED_PROTOS = ("storage", "webhooks")
 FILES = sorted(path for program in PROGRAMS for path in (ROOT / program).rglob("*.py"))
 PROTOS = sorted((ROOT / "protos").rglob("*.proto"))
 SHIPPED_FILES = sorted(path for program in SHIPPED for path in (ROOT / program).rglob("*.py"))
@@ -145,30 +137,23 @@ def is_plain(message: str) -> bool:
     return not (PERSON_WORD.search(message) or CLAUSE.match(message) or CLAUSE_INSIDE.search(message))
 
 
-def is_allowed(message: str) -> bool:
-    """Whether a message is plain, or among those that are not mended yet."""
-    return is_plain(message) or any(message.startswith(begins) for begins in ALLOWED.values())
-
-
 def test_a_message_is_in_plain_words() -> None:
     """No error, log line, help or API document describes a program as a person, or uses a clause as a noun."""
     found = [
         f"{path.relative_to(ROOT)}:{line} {text}"
         for path in FILES
         for line, text in messages(ast.parse(path.read_text()))
-        if FRAGMENT.match(text) or not is_allowed(text)
+        if FRAGMENT.match(text) or not is_plain(text)
     ]
     assert found == []
 
 
 def test_a_setting_is_described_in_plain_words() -> None:
     """The meaning of each setting is that of a noun: no clause, no person."""
-    assert [each for each in settings().values() if not is_allowed(each.meaning)] == []
+    assert [each for each in settings().values() if not is_plain(each.meaning)] == []
 
 
-@pytest.mark.parametrize(
-    "proto", [path for path in PROTOS if path.stem not in UNMENDED_PROTOS], ids=lambda path: path.stem
-)
+@pytest.mark.parametrize("proto", PROTOS, ids=lambda path: path.stem)
 def test_a_field_is_described_in_plain_words(proto: Path) -> None:
     """The comment of a contract's field is no clause; only that of a truth value may begin with `Whether`."""
     comments = re.findall(r"^ *// (.*)\n(?! *//) *(.*)", proto.read_text(), re.MULTILINE)

@@ -75,7 +75,7 @@ ROOMS_BY_CONTENT = {
     "consumer": r"^    async def handle\(self, (event: Event|batch: Batch)\)",
     "clients": r"\b\w+AsyncStub\b",
     "sql_store": r"\bMetaData\(\)",
-    "demo": r"^(def demo_\w+\(|DEMO_\w+ =)",
+    "demo": r"^((async )?def (add_)?demo_\w+\(|DEMO_\w+ =)",
 }
 # The modern ERP is a database behind the port of all ERPs, where others have a client.
 _OTHER_ROOMS = {("erp_adapter", "sql_store"): {"modern_erp"}}
