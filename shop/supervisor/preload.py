@@ -19,10 +19,12 @@ log = logging.getLogger(__name__)
 MODULES = (
     "aiosqlite",
     "chassis.broker.embedded.adapter",
+    "chassis.broker.forwarding",
     "chassis.grpc.identity_provider",
     "chassis.http.health",
     "chassis.observability.log_export",
     "chassis.observability.span_export",
+    "chassis.observability.telemetry",
     "encodings.idna",
     "grpc_reflection.v1alpha.reflection",
     "httpcore",
