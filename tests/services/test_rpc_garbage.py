@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -16,10 +17,8 @@ from google.protobuf.message_factory import GetMessageClass
 
 from chassis.grpc.errors import error_from
 from tests.memory import kept_memory, needs_proc
-from tests.services.test_enforced_policies import SERVERS, callers, methods, shop
-from tests.shop import Shop
-
-__all__ = ["shop"]
+from tests.services.test_enforced_policies import SERVERS, callers, methods
+from tests.shop import Shop, shop_in_one_loop
 
 # Requests of each kind to each method.
 _EACH = 12
@@ -28,6 +27,13 @@ _TEXTS = ["", "42", "x" * 3_000, "\x00", "\u202e", "'; DROP TABLE orders; --", "
 _NUMBERS = [0, 1, -1, 2**31 - 1, -(2**31)]
 # Bytes by which the process may grow over a third round, in which everything is known already (seen: up to 2 MiB).
 _MAX_GROWTH = 6 << 20
+
+
+@pytest.fixture
+async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
+    """A shop that records no traces: the console would keep them in this process's memory, up to 64 MiB."""
+    async with shop_in_one_loop(tmp_path, {"SHOP_TRACE_SAMPLE_RATIO": "0"}) as running:
+        yield running
 
 
 def value(field: FieldDescriptor, source: random.Random, depth: int) -> Any:
