@@ -59,19 +59,25 @@ class Service:
 
     async def database(self, owner: str, migrations: Path) -> Database:
         """The database of a service, with its schema up to date. Two processes of one service share it."""
+        return await self.enter(self._opened(owner, migrations))
+
+    async def migrate(self, owner: str, migrations: Path) -> None:
+        """Bring the schema up to date and keep no connection, for a process that opens the database in its own way."""
+        async with self._opened(owner, migrations):
+            pass
+
+    def _opened(self, owner: str, migrations: Path) -> AbstractAsyncContextManager[Database]:
         from chassis.database.database import database
 
         settings = self._settings
         create = settings.env == "development"
         metrics = self.telemetry.metrics
-        return await self.enter(
-            database(
-                settings.database(owner),
-                migrations,
-                create=create,
-                migrate=settings.migrate,
-                on_statements=None if metrics is None else metrics.statements_of(owner),
-            )
+        return database(
+            settings.database(owner),
+            migrations,
+            create=create,
+            migrate=settings.migrate,
+            on_statements=None if metrics is None else metrics.statements_of(owner),
         )
 
     async def broker(self) -> Broker:

@@ -40,7 +40,7 @@ async def run(settings: Settings | None = None, *, intake: Intake | None = None)
     keys = signing_keys(settings)
     async with service("webhooks", settings) as s:
         if intake is None:
-            await s.database("webhooks", MIGRATIONS)  # brings the schema up to date
+            await s.migrate("webhooks", MIGRATIONS)
             intake = await s.enter(open_intake(settings.database("webhooks")))
         start = StartPage.of("Webhooks", ABOUT, *LINKS, example=EXAMPLE, env=settings.env)
         api = application(Receiving(intake, keys, new_id), intake.healthy, start)
