@@ -58,17 +58,12 @@ async def ended(task: asyncio.Task[Any], *, name: str, timeout: float) -> None:
 class Backoff:
     """Back-off of a component after failures in a row; each change of its state is logged once."""
 
-    def __init__(
-        self, name: str, *, max_pause: float = MAX_PAUSE, start_grace: float = START_GRACE, effect: str = ""
-    ) -> None:
+    def __init__(self, name: str, *, max_pause: float = MAX_PAUSE, start_grace: float = START_GRACE) -> None:
         """`name`: the component, as the log has it ("outbox relay"); `max_pause`: seconds.
-
-        `effect`: what a pause means for others ("cached products may be stale"); it is logged with the pause.
 
         What other systems do to it before it has ever worked is no warning, within the first `start_grace` seconds.
         """
         self._name = name
-        self._effect = effect and f"; {effect}"
         self._max_pause = max_pause
         self._pause = 0.0
         self._cause = ""
@@ -85,9 +80,9 @@ class Backoff:
             self._cause = cause
             facts = {"reason": f"{cause}: {error}".removesuffix(": ")[:_MAX_REASON]}
             if expected:
-                log.warning("%s paused%s", self._name, self._effect, extra=facts)
+                log.warning("%s paused", self._name, extra=facts)
             else:
-                log.error("%s paused by an unexpected error%s", self._name, self._effect, extra=facts, exc_info=error)
+                log.error("%s paused by an unexpected error", self._name, extra=facts, exc_info=error)
         return self._pause * random.uniform(1 - _JITTER, 1)  # noqa: S311  # nosec B311 # nothing to guess here
 
     def worked(self) -> None:

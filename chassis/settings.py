@@ -136,7 +136,7 @@ class ProcessSettings(BaseSettings):
     database_url: str = ""
     # Password of the database role, for a URL without one: the URL is configuration, and the password a secret.
     database_password: str = ""
-    # Migration of its database's schema by each process at start; false: it waits for `shop migrate`.
+    # Each process migrates its database's schema at start; false: it waits for `shop migrate`.
     migrate: bool = True
     # Folder of certificates (see chassis/auth/tls.py): gRPC uses mutual TLS, and the edge serves HTTPS and WSS.
     tls_dir: Path | None = None

@@ -225,7 +225,9 @@ class SalesReport:
         description="The oldest event that was read: sales before it are not counted."
     )
     as_of: Timestamp | None = strawberry.field(description="The newest event that was read.")
-    gap_at: Timestamp | None = strawberry.field(description="Time at which events were last missing; null if never.")
+    gap_at: Timestamp | None = strawberry.field(
+        description="Time at which missing events were last noticed; null if never."
+    )
     unknown_orders: int = strawberry.field(
         description="Number of paid orders that are not counted: the log lacks their items."
     )

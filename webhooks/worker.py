@@ -48,7 +48,7 @@ class WorkerSettings(ProcessSettings):
     catalog_address: str = "127.0.0.1:50052"
     # The account to which orders from sales channels belong.
     channel_user_id: str = "1000"
-    # Deliveries to this machine and private networks, also without TLS: for development.
+    # Permission to deliver to this machine and to private networks, also without TLS: for development.
     webhooks_allow_private: bool = False
     # Delays before each retry of an outgoing webhook, in seconds, none shorter than the one before; the first attempt
     # is made at once. An empty list: no retry.

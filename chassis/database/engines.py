@@ -83,7 +83,7 @@ def _postgresql_engine(url: URL, pool_size: int) -> AsyncEngine:
 async def _create_if_missing(url: URL) -> None:
     name = url.database or ""
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        raise ValueError(f"database name {name!r} must be letters, digits and _")
+        raise ValueError(f"database name {name!r} must have only letters, digits and _, and no digit first")
     server = create_async_engine(
         url.set(database="postgres"), isolation_level="AUTOCOMMIT", connect_args={"timeout": _CONNECT_TIMEOUT}
     )

@@ -179,7 +179,8 @@ class Play:
                 content=str(httpx.QueryParams({"username": username, "password": password})).encode(),
             )
             if (status := response.status) != 200:
-                message = f"sign-in as {account} failed ({status}): load the demo accounts with SHOP_DEMO_DATA=true"
+                cure = ": load the demo accounts with SHOP_DEMO_DATA=true" if status in (400, 401) else ""
+                message = f"sign-in as {account} failed ({status}){cure}"
                 raise ShopError("SIGN_IN_FAILED", message, Kind.PRECONDITION)
             issued = response.json()
             token = issued["access_token"]

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from chassis.background import Backoff, forever
+from chassis.background import forever
 from chassis.broker.event_log import EventLog, PositionExpired
 from chassis.broker.port import Event
 from gateway.cache.cache import EdgeCache
@@ -19,7 +19,6 @@ from gateway.cache.cache import EdgeCache
 MAX_WAITING = 1_000
 # Seconds between two attempts to follow the log.
 _PAUSE = 1.0
-_EFFECT = "cached products may be stale until their TTL ends; requests that wait for an order wait their whole time"
 
 
 class OrderWaiters:
@@ -73,15 +72,12 @@ async def follow_log(event_log: EventLog, cache: EdgeCache | None, waiters: Orde
         elif event.type == "product.changed" and cache is not None:
             cache.changed(event.subject)
 
-    backoff = Backoff("event log feed", effect=_EFFECT)
-
     async def follow() -> None:
         with suppress(PositionExpired):  # the log began anew: so do we
             async with event_log.tail() as entries:
-                backoff.worked()
                 if cache is not None:
                     cache.forget()  # what has changed until now is not known
                 async for entry in entries:
                     pass_on(entry.event)
 
-    await forever(follow, name="event log feed", every=_PAUSE, backoff=backoff)
+    await forever(follow, name="event feed of cached products and waiting requests", every=_PAUSE)

@@ -251,7 +251,7 @@ class SalesReport(BaseModel):
     last_day: date = Field(alias="to")
     since: datetime | None = Field(description="The oldest event that was read: sales before it are not counted.")
     as_of: datetime | None = Field(description="The newest event that was read.")
-    gap_at: datetime | None = Field(description="Time at which events were last missing in the log; null if never.")
+    gap_at: datetime | None = Field(description="Time at which missing events were last noticed; null if never.")
     unknown_orders: int = Field(description="Number of paid orders that are not counted: the log lacks their items.")
     items: list[Sales] = Field(description="Days in their order, else the highest revenue of each currency first.")
     next_cursor: str | None

@@ -207,4 +207,4 @@ def _translated(error: Exception) -> ShopError:
 
 
 def _refused(reason: str) -> ShopError:
-    return ShopError("MAIL_REFUSED", f"mail rejected for good by the mail server: {reason}", Kind.INVALID)
+    return ShopError("MAIL_REFUSED", f"mail rejected for good: {reason}", Kind.INVALID)

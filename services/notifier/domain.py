@@ -57,7 +57,8 @@ def check_topics(topics: Sequence[str]) -> tuple[str, ...]:
         raise ShopError("INVALID_TOPIC", f"topics must have 1 to {MAX_TOPICS} entries", Kind.INVALID)
     for topic in unique:
         if not _TOPIC.fullmatch(topic):
-            message = f"topic must be 1 to 8 lowercase words joined by dots, such as order.*: got {topic[:64]!r}"
+            rule = "1 to 8 words of at most 32 characters (a-z, 0-9, _, -), * or #, joined by dots"
+            message = f"topic must be {rule}, such as order.*: got {topic[:64]!r}"
             raise ShopError("INVALID_TOPIC", message, Kind.INVALID)
     return unique
 

@@ -81,8 +81,8 @@ def too_large(limit: int) -> ShopError:
 
 
 def no_room() -> ShopError:
-    """The disk is full (RFC 4918, section 11.5)."""
-    message = "disk is full: the file was not stored, send it again later"
+    """A full disk, a used-up quota or a file that the file system cannot hold (RFC 4918, section 11.5)."""
+    message = "storage has no room for the file: it was not stored, send it again later"
     return ShopError("INSUFFICIENT_STORAGE", message, Kind.UNAVAILABLE, retry_after=60.0)
 
 

@@ -156,7 +156,9 @@ def test_a_setting_is_described_in_plain_words() -> None:
 @pytest.mark.parametrize("proto", PROTOS, ids=lambda path: path.stem)
 def test_a_field_is_described_in_plain_words(proto: Path) -> None:
     """The comment of a contract's field is no clause; only that of a truth value may begin with `Whether`."""
-    comments = re.findall(r"^ *// (.*)\n(?! *//) *(.*)", proto.read_text(), re.MULTILINE)
+    blocks = re.findall(r"^((?: *// .*\n)+) *(.*)", proto.read_text(), re.MULTILINE)
+    comments = [(" ".join(re.findall(r"// (.*)", block)), field) for block, field in blocks]
+    assert comments
     assert [
         comment
         for comment, field in comments

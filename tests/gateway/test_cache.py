@@ -4,25 +4,21 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import httpx
 import pytest
 
-from chassis.background import background
 from chassis.broker import connect
-from chassis.broker.event_log import EventLog
 from chassis.broker.port import Broker, Event, Topology
 from chassis.settings import TOPOLOGY
 from gateway.cache import cache as cache_room
 from gateway.cache import rules
 from gateway.cache.cache import EdgeCache
 from gateway.cache.store import CacheStore, Stored
-from gateway.clients.event_feed import OrderWaiters, follow_log
 from tests.gateway.conftest import StartShop
 from tests.gateway.fakes import Shop
 from tests.waiting import eventually
@@ -369,28 +365,3 @@ def test_too_large_to_keep() -> None:
 def test_lifetime(status: int, headers: dict[bytes, bytes], seconds: float) -> None:
     """RFC 9111, 3 and 4.2.1: what may be kept, and for how long."""
     assert rules.lifetime(status, headers) == seconds
-
-
-class _InterruptedLog:
-    """A stub of the event log: its first reading breaks off."""
-
-    opened = 0
-
-    @asynccontextmanager
-    async def tail(self) -> AsyncIterator[AsyncIterator[Any]]:
-        self.opened += 1
-        yield self._entries()
-
-    async def _entries(self) -> AsyncIterator[Any]:
-        if self.opened == 1:
-            raise ConnectionError("broker away")
-        await asyncio.Event().wait()
-        yield
-
-
-async def test_an_interrupted_feed_is_logged_with_its_effect(caplog: pytest.LogCaptureFixture) -> None:
-    """The log names what may be stale while events do not arrive, and says when they do again."""
-    async with background(follow_log(cast("EventLog", _InterruptedLog()), None, OrderWaiters())):
-        await eventually(lambda: "event log feed resumed" in caplog.messages)
-    paused, _ = [each for each in caplog.messages if each.startswith("event log feed")]
-    assert paused.startswith("event log feed paused; cached products may be stale until their TTL ends")

@@ -34,7 +34,8 @@ def test_topics_are_bounded(topics: list[str]) -> None:
     assert (refusal.value.code, refusal.value.kind) == ("INVALID_TOPIC", Kind.INVALID)
     wrong = topics[0][:64] if len(topics) == 1 else ""
     words = (
-        f"topic must be 1 to 8 lowercase words joined by dots, such as order.*: got {wrong!r}"
+        "topic must be 1 to 8 words of at most 32 characters (a-z, 0-9, _, -), * or #, joined by dots, "
+        f"such as order.*: got {wrong!r}"
         if wrong
         else "topics must have 1 to 32 entries"
     )

@@ -150,7 +150,7 @@ def test_a_file_that_is_too_large_names_the_limit() -> None:
 
 def test_a_full_disk_says_when_to_come_again() -> None:
     """Room has to be made first, so that is later than after a disk that fails for a moment."""
-    message = "disk is full: the file was not stored, send it again later"
+    message = "storage has no room for the file: it was not stored, send it again later"
     assert facts_of(no_room()) == ("INSUFFICIENT_STORAGE", message, Kind.UNAVAILABLE, 60.0)
     message = "disk write failed: the file was not stored, send it again later"
     assert facts_of(not_writable()) == ("STORE_UNAVAILABLE", message, Kind.UNAVAILABLE, 5.0)
