@@ -24,7 +24,7 @@ PERSON_WORD = re.compile(
 CLAUSE = re.compile(r"(?:What|How|Where|Who|Whom|Whose|Which|When|Why|That|Whether)\b")
 FRAGMENT = re.compile(r"(?:Of|Those|With|As|By|From|In|None|About how|For JSON|So many)\b")
 SHIPPED = (*PROGRAMS, "legacy_soap", "tools", "bench")
-# A clause used as a noun within a message: "what it met", "nobody".
+# A clause used as a noun within a message, such as "what it met".
 CLAUSE_INSIDE = re.compile(r"\b(?:what|whom|whoever|whatever)\b", re.IGNORECASE)
 RAISED = re.compile(r"(?:invalid|\w*(?:Error|Exception|Refused|Unavailable|Expired))$")
 LOGGED = frozenset(["debug", "info", "warning", "error", "exception", "critical"])

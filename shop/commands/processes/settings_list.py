@@ -181,6 +181,8 @@ _HEAD = """# Settings
 
 Every setting is an environment variable. `SHOP_X_FILE` names a file that holds the value of `SHOP_X`. A variable that
 begins with `SHOP_` and is not listed here is refused at `shop up` and `shop run`, with the nearest name.
+Former names still work: `SHOP_NOTIFIER_PATIENCE` is read as `SHOP_NOTIFIER_TIMEOUT`, `SHOP_UPLOAD_PATIENCE` as
+`SHOP_UPLOAD_TIMEOUT`.
 
 This page is generated from the settings classes; `tests/docs/test_settings.py` compares it. The same in a terminal:
 
